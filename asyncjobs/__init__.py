@@ -1,0 +1,1 @@
+"""Background jobs for asyncio Python on PostgreSQL."""

@@ -1,0 +1,236 @@
+"""Every error asyncjobs raises.
+
+Split by what the caller can do about it::
+
+    AsyncJobsError
+    ├── InvalidDefinition (TypeError)       fix the job's definition
+    ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
+    ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
+    │   └── InvalidConnection               ... the object given as connection=
+    ├── InvalidArguments (ValueError)       fix the job's arguments (or its result)
+    ├── DeserializationError                stored arguments could not be turned into objects; may pass later
+    │   └── RecordNotFound (LookupError)    the record they refer to is gone
+    ├── NotOpen (RuntimeError)              open an AsyncJobs first
+    ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
+    ├── AlreadyEnqueued (RuntimeError)      a change after enqueue()
+    ├── JobNotFound (LookupError)           no such job: rolled back, past retention, or never made
+    ├── KindMismatch (TypeError)            the job is of another kind
+    ├── JobError                            how an awaited job ended, other than well
+    │   ├── JobFailed
+    │   ├── JobDiscarded
+    │   └── JobCancelled
+    ├── EnqueueOutcomeUnknown               the database's answer was lost; enqueueing again is safe
+    ├── LeaseLost                           this worker's right to the job is gone; nothing more may be written
+    └── DatabaseError                       the driver's errors, translated once; the cause is attached
+        ├── DatabaseUnavailable             unreachable, restarting, too slow: safe to repeat
+        ├── PermissionDenied                the role lacks a right
+        └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
+
+    JobSignal (BaseException)               raised by a job to say how its attempt ends
+    ├── Discard
+    └── Cancel
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class AsyncJobsError(Exception):
+    """Base of every error of asyncjobs."""
+
+
+class InvalidDefinition(AsyncJobsError, TypeError):
+    """A job definition that cannot work; raised where it is made."""
+
+
+class InvalidSettings(AsyncJobsError, ValueError):
+    """Settings that cannot work; lists every problem at once.
+
+    Attributes:
+        problems: One sentence a problem: where it stands, what is wrong, the remedy.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class InvalidOption(AsyncJobsError, ValueError):
+    """An option outside its limits; the message names the option, its limit and the remedy."""
+
+
+class InvalidConnection(InvalidOption):
+    """`connection=` got an object that cannot carry an enqueue: of another kind, closed, or in a failed transaction."""
+
+
+class InvalidArguments(AsyncJobsError, ValueError):
+    """Arguments that do not fit the job's annotations, or that cannot be stored as JSON.
+
+    Attributes:
+        kind: The job's kind.
+        problems: One `(field, fact and remedy)` pair a problem.
+    """
+
+    def __init__(self, kind: str, problems: list[tuple[str, str]], *, what: str = "arguments") -> None:
+        self.kind = kind
+        self.problems = problems
+        super().__init__(f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.kind, self.problems))
+
+
+class DeserializationError(AsyncJobsError):
+    """A stored reference could not be loaded, for a reason that may pass."""
+
+
+class RecordNotFound(DeserializationError, LookupError):
+    """The record that a stored reference names does not exist any more."""
+
+
+class NotOpen(AsyncJobsError, RuntimeError):
+    """No AsyncJobs is open in this process, or the one used is closed."""
+
+
+class NotEnqueued(AsyncJobsError, RuntimeError):
+    """The job has no row yet, so there is nothing to await or to ask about."""
+
+
+class AlreadyEnqueued(AsyncJobsError, RuntimeError):
+    """`set` after `enqueue`: the row is made already."""
+
+
+class JobNotFound(AsyncJobsError, LookupError):
+    """No row with this id can be seen: rolled back, not committed yet, past its retention, or never made."""
+
+    def __init__(self, job_id: UUID) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"no job {job_id} can be seen: its transaction was rolled back or is still open, "
+            "or it finished longer ago than its retention keeps it"
+        )
+
+
+class KindMismatch(AsyncJobsError, TypeError):
+    """The job that was asked for is of another kind."""
+
+
+class JobError(AsyncJobsError):
+    """Base of how an awaited job ended, other than well.
+
+    Attributes:
+        job_id: The job's id.
+        kind: The job's kind.
+    """
+
+    def __init__(self, message: str, *, job_id: UUID, kind: str) -> None:
+        self.job_id = job_id
+        self.kind = kind
+        super().__init__(message)
+
+
+class JobFailed(JobError):
+    """The awaited job ended in `failed`.
+
+    Attributes:
+        error_type: Qualified name of the exception's class in the worker, such as `builtins.ValueError`.
+        error_message: Its message.
+        traceback: The remote traceback as text; empty when the job crashed its worker.
+    """
+
+    def __init__(
+        self, *, job_id: UUID, kind: str, error_type: str = "", error_message: str = "", traceback: str = ""
+    ) -> None:
+        self.error_type = error_type
+        self.error_message = error_message
+        self.traceback = traceback
+        super().__init__(f"{kind} {job_id} failed: {error_type}: {error_message}", job_id=job_id, kind=kind)
+        if traceback:
+            self.add_note("The job's own traceback, from its worker:\n" + traceback)
+
+
+class JobDiscarded(JobError):
+    """The awaited job ended in `discarded`.
+
+    Attributes:
+        reason: Why, as the job or its policy said.
+    """
+
+    def __init__(self, *, job_id: UUID, kind: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{kind} {job_id} was discarded: {reason or 'no reason given'}", job_id=job_id, kind=kind)
+
+
+class JobCancelled(JobError):
+    """The awaited job ended in `cancelled`.
+
+    Attributes:
+        reason: Why, as given to `cancel()` or `Cancel`.
+    """
+
+    def __init__(self, *, job_id: UUID, kind: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{kind} {job_id} was cancelled: {reason or 'no reason given'}", job_id=job_id, kind=kind)
+
+
+class EnqueueOutcomeUnknown(AsyncJobsError):
+    """The connection broke after the row was sent and before the answer came: it may or may not exist.
+
+    Enqueueing the same job object again is safe: it makes no second row, even if the job has run meanwhile.
+
+    Attributes:
+        job_id: The id the row has, if it exists.
+    """
+
+    def __init__(self, job_id: UUID) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"the database's answer to enqueueing job {job_id} was lost, so it may or may not exist; "
+            "call enqueue() on the same job again: that makes no second row"
+        )
+
+
+class LeaseLost(AsyncJobsError):
+    """This worker's lease on the job is gone: another worker may be running it, and nothing more may be written."""
+
+
+class DatabaseError(AsyncJobsError):
+    """The database refused; the driver's error is the cause."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database could not be reached, is restarting, or did not answer in time. Safe to repeat."""
+
+
+class PermissionDenied(DatabaseError):
+    """The role lacks a right that this needs; `asyncjobs db sql --roles` prints the grants."""
+
+
+class SchemaMismatch(DatabaseError):
+    """The schema `asyncjobs` is missing, older or newer than this version knows."""
+
+
+class JobSignal(BaseException):
+    """Base of what a job raises to say how its attempt ends.
+
+    Derives from `BaseException`, so that a job's own `except Exception` does not swallow it.
+
+    Attributes:
+        reason: Stored with the job and shown to whoever awaits it.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Discard(JobSignal):
+    """Raised by a job: give this job up for good, as `discarded`."""
+
+
+class Cancel(JobSignal):
+    """Raised by a job: end as `cancelled`."""
