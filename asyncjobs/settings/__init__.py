@@ -1,0 +1,9 @@
+"""What asyncjobs is told from outside: config.toml, then ASYNCJOBS_* variables, then arguments; the later wins."""
+
+from __future__ import annotations
+
+from asyncjobs.durations import seconds
+from asyncjobs.settings.loading import load
+from asyncjobs.settings.models import Dispatcher, Pool, Settings
+
+__all__ = ["Dispatcher", "Pool", "Settings", "load", "seconds"]

@@ -1,0 +1,104 @@
+"""The config file: found, read, and one environment taken out of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncjobs.settings.keys import KEYS, dotted, suggestion
+from asyncjobs.settings.lines import Lines, locate
+from asyncjobs.settings.sources import Layer
+from asyncjobs.settings.values import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OURS = re.compile(r"""^\s*\[+\s*["']?default\b""", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file that was asked for or found; empty when it cannot be read, and then with problems."""
+
+    path: Path
+    tables: dict[str, Any] = field(default_factory=dict)
+    lines: Lines = field(default_factory=lambda: Lines({}))
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def environments(self) -> list[str]:
+        """Those that the file has a table for."""
+        return [name for name, table in self.tables.items() if name != "default" and isinstance(table, dict)]
+
+    def layer(self, table: str) -> Layer:
+        """What one table says; nothing when there is no such table."""
+        values = self.tables.get(table, {})
+        return Layer(
+            values if isinstance(values, dict) else {},
+            lambda path: f"{self.path}:{self.lines.of((table, *path))}: {dotted((table, *path))}",
+        )
+
+    def unknown_environment(self, name: str) -> str | None:
+        """The fact and remedy when the file has environments and this is none of them.
+
+        `development` needs no table: it is what runs when nothing was chosen.
+        """
+        if not self.environments or name in (*self.environments, "development"):
+            return None
+        found = suggestion(name, self.environments)
+        remedy = f"did you mean {found}? (known: {', '.join(self.environments)})"
+        known = remedy if found else f"give one of {', '.join(self.environments)}, or add a [{name}] table"
+        return f"{shown(name)} is no environment of {self.path}; {known}"
+
+
+def find(config: Path | str | None) -> ConfigFile | None:
+    """The file that was asked for by argument or `ASYNCJOBS_CONFIG`, else `config.toml` here if it is ours."""
+    asked = config or os.environ.get("ASYNCJOBS_CONFIG")
+    path = Path(asked or "config.toml")
+    if not asked and not path.is_file():
+        return None
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        origin = "config" if config else "ASYNCJOBS_CONFIG" if asked else str(path)
+        fact = f"{path} cannot be read: {error.strerror}"
+        return ConfigFile(path, problems=[f"{origin}: {fact}; give the path of a readable config file"])
+    except UnicodeDecodeError:
+        return ConfigFile(path, problems=[f"{path}: not UTF-8 text; save it as UTF-8"]) if asked else None
+    # Any project may have a config.toml of its own kind here; only one that was asked for must be ours.
+    return _read(path, text) if asked or _OURS.search(text) else None
+
+
+def _read(path: Path, text: str) -> ConfigFile:
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return ConfigFile(path, problems=[_syntax(path, text, str(error))])
+    lines = locate(text)
+    return ConfigFile(path, tables, lines, list(_misplaced(path, tables, lines)))
+
+
+def _syntax(path: Path, text: str, message: str) -> str:
+    at = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    if at is None:
+        return f"{path}: not TOML: {message}; correct it"
+    line = at[1] or len(text.rstrip().splitlines())
+    column = f", column {at[2]}" if at[2] else ", at the end of the file"
+    return f"{path}:{line}: not TOML: {message[: at.start()]}{column}; correct the line"
+
+
+def _misplaced(path: Path, tables: dict[str, Any], lines: Lines) -> Iterator[str]:
+    """What stands outside an environment's table, where it would be ignored."""
+    if not isinstance(tables.get("default"), dict):
+        yield f"{path}:1: no [default] table, so this is no config file of asyncjobs; add one, or name another file"
+        return
+    for name, value in tables.items():
+        if name in KEYS or not isinstance(value, dict):
+            remedy = (
+                f"write it as default.{name}" if name in KEYS else "move it into [default] or an environment's table"
+            )
+            yield f"{path}:{lines.of((name,))}: {name}: outside the environments; {remedy}"

@@ -1,0 +1,53 @@
+"""The names of settings, and what an unknown one was meant to be."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from asyncjobs.settings.models import Dispatcher, Pool, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asyncjobs.settings.lines import Path
+
+FOUND_OUT = ("environment", "source")
+"""Fields of `Settings` that `load` fills in; nobody sets them."""
+
+KEYS = tuple(key for key in Settings.model_fields if key not in FOUND_OUT)
+
+_TABLES = {"": KEYS, "dispatcher": tuple(Dispatcher.model_fields), "pools": tuple(Pool.model_fields)}
+
+
+def dotted(path: Path) -> str:
+    """A key as messages write it: `pools[1].concurrency`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """The known word that an unknown one was probably meant to be."""
+    words = list(known)
+    near = [
+        name for name in words if min(len(name), len(word)) > 2 and (name.startswith(word) or word.startswith(name))
+    ]
+    return next(iter(get_close_matches(word, words, n=1) + near), None)
+
+
+def misplaced(word: str, table: str) -> str | None:
+    """The key of this table that the word was probably meant to be."""
+    return suggestion(word, _TABLES[table])
+
+
+def unknown(path: Path) -> str:
+    """The fact and remedy about a key that does not exist."""
+    *above, key = path
+    table = str(above[0]) if above else ""
+    word = str(key).lower().replace("-", "_")
+    if found := misplaced(word, table):
+        return f"unknown key; did you mean {found}?"
+    for other in _TABLES:
+        if other != table and (found := misplaced(word, other)):
+            where = {"": "no table of its own", "dispatcher": "the dispatcher table", "pools": "a pool"}[other]
+            return f"unknown key; did you mean {found}, which is a key of {where}?"
+    return f"unknown key; remove it (known: {', '.join(_TABLES.get(table, ()))})"

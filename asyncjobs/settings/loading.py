@@ -1,0 +1,111 @@
+"""Settings from all sources, with every problem in them at once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from asyncjobs.exceptions import InvalidSettings
+from asyncjobs.settings import config_file, keys, sources
+from asyncjobs.settings.models import Settings
+from asyncjobs.settings.values import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+    from asyncjobs.settings.lines import Path as Key
+    from asyncjobs.settings.sources import Layer
+
+
+def load(config: Path | str | None = None, *, environment: str | None = None, **arguments: Any) -> Settings:
+    """Read the settings: defaults, under the config file, under `ASYNCJOBS_*`, under arguments.
+
+    Args:
+        config: The file; else `ASYNCJOBS_CONFIG`, else `config.toml` in the working directory if it has `[default]`.
+        environment: The file's table to lay over `[default]`; else `ASYNCJOBS_ENV`, else `development`.
+        arguments: Fields of `Settings`; None is taken for not given. Tables merge, lists replace.
+
+    Raises:
+        InvalidSettings: With all problems of all sources.
+    """
+    chosen = environment or os.environ.get("ASYNCJOBS_ENV") or "development"
+    file = config_file.find(config)
+    from_environment = sources.from_environment()
+    layers = [from_environment, sources.from_arguments(arguments)]
+    problems = []
+    if file is not None:
+        layers = [file.layer("default"), *([] if chosen == "default" else [file.layer(chosen)]), *layers]
+        problems += file.problems
+        if unknown := file.unknown_environment(chosen):
+            problems.append(f"{'environment' if environment else 'ASYNCJOBS_ENV'}: {unknown}")
+    problems += from_environment.problems
+    settings, found = _validated(layers, environment=chosen, source=file and file.path.absolute())
+    if settings is None or problems:
+        raise InvalidSettings(problems + found)
+    return settings
+
+
+def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, list[str]]:
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values = sources.merged(values, layer.values)
+    # Taken out here: `environment` and `source` are fields that nobody sets, and the constructor has options of its own.
+    strangers = [key for key in values if key not in keys.KEYS]
+    problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in strangers]
+    known = {key: value for key, value in values.items() if key in keys.KEYS}
+    try:
+        settings = Settings(**known, **found_out)
+    except ValidationError as error:
+        problems += [_sentence(details, layers) for details in error.errors(include_url=False)]
+        return None, problems
+    return None if problems else settings, problems
+
+
+def _sentence(details: ErrorDetails, layers: list[Layer]) -> str:
+    """One problem in our words: where it stands, what is wrong, the remedy."""
+    return f"{_place(details['loc'], layers)}: {_fact(details)}"
+
+
+def _fact(details: ErrorDetails) -> str:
+    value, context = details["input"], details.get("ctx", {})
+    match details["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "extra_forbidden":
+            return keys.unknown(details["loc"])
+        case "missing":
+            return f"missing; add {details['loc'][-1]} = {_EXAMPLES.get(str(details['loc'][-1]), '…')}"
+        case "literal_error":
+            return f"{shown(value)} is not allowed; give {context['expected'].replace(chr(39), chr(34))}"
+        case "tuple_type":
+            return f"{shown(value)} is not a list; write it in brackets: [{shown(value)}]"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"{shown(value)} is not a table; write its keys with values"
+        case _:
+            return f"{shown(value)} is not allowed; {details['msg'][0].lower()}{details['msg'][1:]}"
+
+
+_EXAMPLES = {"queues": '["default"]', "concurrency": "10"}
+
+
+def _place(path: Key, layers: list[Layer]) -> str:
+    """The place to change: in the highest layer that decides the value at the path."""
+    for layer in reversed(layers):
+        if _decides(layer.values, path):
+            return layer.place(path)
+    return keys.dotted(path)
+
+
+def _decides(values: Any, path: Key) -> bool:
+    """Whether a layer's values reach the path, or stop on the way at something that layers below cannot complete."""
+    for part in path:
+        if not isinstance(values, dict):
+            return True
+        if part not in values:
+            return False
+        values = values[part]
+    return True

@@ -1,0 +1,142 @@
+"""The settings and what each may be."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from asyncjobs.settings.urls import safe_database_url
+from asyncjobs.settings.values import DatabaseURL, LogLevel, Module, Queue, time, whole
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Pool(_Table):
+    """Queues that are worked together, and how many jobs of them run at once."""
+
+    queues: tuple[Queue, ...]
+    """Names, patterns (`*`, `mail*`) and exclusions (`-bulk`), in priority order; with exclusions only, all others."""
+
+    concurrency: Annotated[int, whole(1, 10_000)]
+    """Jobs at once, in each process."""
+
+    processes: Annotated[int, whole(1, 64)] = 1
+    """How many processes run this pool."""
+
+    order: Literal["strict", "weighted"] = "strict"
+    """`strict`: nothing of a later queue starts while an earlier one has work. `weighted`: by `weights`."""
+
+    weights: dict[str, Annotated[int, whole(1, 1_000_000)]] = Field(default={})
+    """Shares by entry of `queues`; an entry that is not named has 1. With `order="weighted"` only."""
+
+    @field_validator("queues")
+    @classmethod
+    def _queues_make_sense(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
+        if not queues:
+            raise ValueError('an empty list is not allowed; name a queue, or "*" for all')
+        for queue in queues:
+            if queues.count(queue) > 1:
+                raise ValueError(f'"{queue}" is listed twice; remove one')
+            if f"-{queue}" in queues:
+                raise ValueError(f'"{queue}" is both taken and left out; remove "{queue}" or "-{queue}"')
+        return queues
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_have_queues(cls, weights: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        if weights and info.data.get("order") == "strict":
+            raise ValueError('weights have no effect with order = "strict"; set order = "weighted" or remove them')
+        taken = [queue for queue in info.data.get("queues", weights) if not queue.startswith("-")]
+        for queue in weights:
+            if queue not in taken:
+                names = ", ".join(f'"{name}"' for name in taken) or "none"
+                raise ValueError(f'"{queue}" is no queue of this pool; weigh one of its queues: {names}')
+        return weights
+
+
+class Dispatcher(_Table):
+    """The loop that makes due jobs ready."""
+
+    polling_interval: Annotated[float, time(0.05, 60)] = 1.0
+    """Seconds between looks when no notification comes."""
+
+    batch_size: Annotated[int, whole(1, 5_000)] = 500
+    """Jobs made ready in one statement, at most."""
+
+
+class Settings(BaseSettings):
+    """All settings. Constructing one reads neither environment nor file: `load` does.
+
+    `model_fields_set` names the fields that were given; the others have their defaults.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        env_prefix="ASYNCJOBS_",
+        env_nested_delimiter="__",
+    )
+
+    environment: str = "development"
+    """The table of the config file that was laid over `[default]`."""
+
+    source: Path | None = None
+    """The config file that was read, if any."""
+
+    imports: tuple[Module, ...] = ()
+    """Modules that define jobs, imported when a worker starts."""
+
+    database_url: DatabaseURL = Field(default="", repr=False)
+    """Empty: an embedded PostgreSQL of this project. Holds the password: show `safe_database_url` instead."""
+
+    database_connections: Annotated[int, whole(1, 1_000)] = 10
+    """Connections that a client opens, at most."""
+
+    shutdown_timeout: Annotated[float, time(0, 3600)] = 25.0
+    """Seconds that running jobs get to finish when the worker is asked to stop."""
+
+    cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
+    """Seconds that a cancelled job gets for its cleanup."""
+
+    retention: Annotated[float, time()] = 7 * 86400.0
+    """Seconds that finished jobs are kept; 0 removes them as soon as they are done."""
+
+    lease: Annotated[float, time(1, 3600)] = 30.0
+    """Seconds after its last sign of life until a worker's jobs go to others."""
+
+    dispatcher: Dispatcher = Dispatcher()
+
+    pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)
+    """In priority order."""
+
+    log_level: LogLevel = "info"
+
+    log_format: Literal["text", "json"] = "text"
+
+    @field_validator("pools")
+    @classmethod
+    def _some_pool(cls, pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+        if not pools:
+            raise ValueError('without a pool nothing would run; add one with queues = ["*"] and concurrency = 10')
+        return pools
+
+    @property
+    def safe_database_url(self) -> str:
+        """`database_url` for logs and messages: without passwords."""
+        return safe_database_url(self.database_url)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_by_name: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: `load` runs the other sources itself, to know where each value came from."""
+        return (init_settings,)

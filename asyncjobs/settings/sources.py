@@ -1,0 +1,126 @@
+"""Where settings come from. Each source becomes a layer: values, and how a message names the place of one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from pydantic_settings import EnvSettingsSource
+
+from asyncjobs.settings.keys import KEYS, dotted, misplaced, suggestion
+from asyncjobs.settings.models import Dispatcher, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic.fields import FieldInfo
+
+    from asyncjobs.settings.lines import Path
+
+PREFIX = "ASYNCJOBS_"
+OTHER_VARIABLES = ("ASYNCJOBS_ENV", "ASYNCJOBS_CONFIG", "ASYNCJOBS_PG_BIN", "ASYNCJOBS_TEST_DATABASE_URL")
+"""Variables that are read elsewhere, beside those of workers."""
+
+INTERNAL_PREFIX = "ASYNCJOBS_WORKER_"
+"""Variables by which a supervisor tells its worker processes who they are."""
+
+_EXAMPLES = {
+    "pools": '[{"queues": ["default"], "concurrency": 5}]',
+    "dispatcher": '{"batch_size": 500}',
+    "imports": '["app.jobs"], or app.jobs,app.mails',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says."""
+
+    values: dict[str, Any]
+    place: Callable[[Path], str]
+    problems: list[str] = field(default_factory=list)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one layer's values over another's: tables merge, everything else is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def from_arguments(arguments: Mapping[str, Any]) -> Layer:
+    """Arguments; None is taken for not given, so that command line options can be passed through."""
+    values = {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, Dispatcher) else value
+        for key, value in arguments.items()
+        if value is not None
+    }
+    return Layer(values, lambda path: f"argument {dotted(path)}")
+
+
+def from_environment() -> Layer:
+    """`ASYNCJOBS_*`. A variable that is empty is taken for not set, as container tools leave them."""
+    given = {name: text for name, text in os.environ.items() if name.startswith(PREFIX) and text.strip()}
+    given = {
+        name: text
+        for name, text in given.items()
+        if name not in OTHER_VARIABLES and not name.startswith(INTERNAL_PREFIX)
+    }
+    variables = _variables()
+    problems = [_unknown(name, variables) for name in sorted(given) if name not in variables]
+    source = _Environment({name.lower(): text for name, text in given.items() if name in variables})
+    values = source()
+    return Layer(values, lambda path: _variable(path, given), [*source.problems, *problems])
+
+
+class _Environment(EnvSettingsSource):
+    """pydantic-settings' own, which stops at the first variable it cannot read; this one goes on."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        super().__init__(Settings)
+        self.env_vars = variables
+        self.problems: list[str] = []
+
+    def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
+        if field_name == "imports" and value is not None and not value.lstrip().startswith("["):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        except ValueError as error:
+            fact = f"not JSON ({error})"
+            self.problems.append(f"{PREFIX}{field_name.upper()}: {fact}; give such as {_EXAMPLES[field_name]}")
+            return None
+
+
+def _variables() -> list[str]:
+    """Every variable that is a setting."""
+    names = []
+    for key in KEYS:
+        names.append(f"{PREFIX}{key.upper()}")
+        kind = Settings.model_fields[key].annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += [f"{names[-1]}__{inner.upper()}" for inner in kind.model_fields]
+    return names
+
+
+def _variable(path: Path, given: Mapping[str, str]) -> str:
+    """The variable that holds a key, and the way to the key inside it."""
+    names = [str(part).upper() for part in path]
+    for end in range(len(names), 0, -1):
+        name = PREFIX + "__".join(names[:end])
+        if name in given:
+            return f"{name}: {dotted(path)}" if path[end:] else name
+    return PREFIX + names[0]
+
+
+def _unknown(name: str, variables: list[str]) -> str:
+    known = [variable.removeprefix(PREFIX) for variable in (*variables, *OTHER_VARIABLES)]
+    word = name.removeprefix(PREFIX)
+    if found := suggestion(word, known):
+        return f"{name}: unknown variable; did you mean {PREFIX}{found}?"
+    if found := misplaced(word.lower(), "pools"):
+        return f"{name}: unknown variable; {found} is a key of a pool: give the pools as JSON in {PREFIX}POOLS"
+    return f"{name}: unknown variable; unset it (known: {', '.join(known)}, each after {PREFIX})"
