@@ -1,0 +1,112 @@
+"""The server's processes: starting, recognising, signalling, reaping."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from asyncjobs.embedded.accounts import Account
+from asyncjobs.embedded.errors import NoPostgres
+from asyncjobs.embedded.locks import POLL
+
+_children: set[tuple[int, int]] = set()
+"""`(our pid, its pid)` of each postmaster that this process started and has not reaped."""
+
+
+def environment() -> dict[str, str]:
+    """Return our environment without what PostgreSQL would take settings or messages from."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    return kept | {"LC_ALL": "C"}
+
+
+def spawn(
+    command: Sequence[str | Path], *, account: Account | None, output: int, keep: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start `command` in its own session, so that ^C in a terminal reaches us and not the server.
+
+    Args:
+        command: Program and arguments; no shell sees them.
+        account: Whom it runs as; None: as ourselves.
+        output: File descriptor for what it prints.
+        keep: File descriptors that it inherits.
+
+    Raises:
+        NoPostgres: It cannot be executed, or root may not change users here.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",  # ours may be closed to the account
+            env=environment(),
+            start_new_session=True,
+            pass_fds=keep,
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
+        )
+    except OSError as error:
+        runner = "" if account is None else f" as user {account.name}"
+        raise NoPostgres(f"cannot run {command[0]}{runner}: {error}") from error
+
+
+async def exited(process: subprocess.Popen[bytes]) -> int:
+    """Wait for `process` to end and return its status; when cancelled, kill it and all it started."""
+    try:
+        while (status := process.poll()) is None:
+            await asyncio.sleep(POLL)
+    except BaseException:
+        os.killpg(process.pid, 9)
+        process.wait()
+        raise
+    return status
+
+
+def adopt(process: subprocess.Popen[bytes]) -> None:
+    """Reap `process` whenever it ends: by then its starter may have left, and another process may have stopped it."""
+    child = (os.getpid(), process.pid)
+
+    def reap() -> None:
+        process.wait()
+        _children.discard(child)
+
+    _children.add(child)
+    threading.Thread(target=reap, name=f"asyncjobs-reaper-{process.pid}", daemon=True).start()
+
+
+def is_reaped(pid: int) -> bool:
+    """Whether no zombie of `pid` is left for this process to reap."""
+    return (os.getpid(), pid) not in _children
+
+
+def is_postmaster(pid: int, data: Path) -> bool:
+    """Whether `pid` is a live postgres on the data directory `data`.
+
+    Told by its command line: `/proc/<pid>/cwd` of another user's process is closed even to root in a container.
+    """
+    if sys.platform == "linux":
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return os.path.basename(words[0]) in {b"postgres", b"postmaster"} and os.fsencode(data) in words  # noqa: PTH119
+    shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)
+    return b"postgres" in shown.stdout and os.fsencode(data) in shown.stdout
+
+
+async def within(seconds: float, pid: int, data: Path) -> bool:
+    """Wait until `pid` is no postmaster of `data` any more and, if it was our child, reaped; False: it took longer."""
+    deadline = time.monotonic() + seconds
+    while is_postmaster(pid, data) or not is_reaped(pid):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL)
+    return True
