@@ -40,7 +40,7 @@ def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YE
     if number is None or not minimum <= number <= maximum:
         fact = "is not a time" if number is None else "is not allowed"
         limits = f"from {spell(minimum)} to {spell(maximum)}"
-        raise ValueError(f'{_shown(value)} {fact}; give {limits}, as seconds or as text like "45s", "10m" or "7d"')
+        raise ValueError(f'{shown(value)} {fact}; give {limits}, as seconds or as text like "45s", "10m" or "7d"')
     return float(number)
 
 
@@ -53,6 +53,16 @@ def spell(number: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def shown(value: object) -> str:
+    """A value as messages have it: short, as TOML writes it, and of a URL only the scheme, for the password's sake."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "a huge number"  # Python refuses to spell out the largest ones
+    text = re.sub(r"://.*", "://***", f'"{value}"' if isinstance(value, str) else str(value), flags=re.DOTALL)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _number(value: object) -> float | None:
@@ -74,8 +84,3 @@ def _from_text(text: str) -> float | None:
         return None
     # Summed from the smallest unit up: 500ms and 1s are exactly 1.5, whatever the order of adding would round.
     return math.fsum(float(count) * size for count, size in zip(match.groups(), _UNITS.values(), strict=True) if count)
-
-
-def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

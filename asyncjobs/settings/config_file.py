@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncjobs.durations import shown
 from asyncjobs.settings.keys import KEYS, dotted, suggestion
 from asyncjobs.settings.lines import Lines, locate
 from asyncjobs.settings.sources import Layer
-from asyncjobs.settings.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OURS = re.compile(r"""^\s*\[+\s*["']?default\b""", re.MULTILINE)
+"""How a file that cannot be parsed shows that it is meant for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class ConfigFile:
     @property
     def environments(self) -> list[str]:
         """Those that the file has a table for."""
-        return [name for name, table in self.tables.items() if name != "default" and isinstance(table, dict)]
+        reserved = ("default", *KEYS)
+        return [
+            name for name, table in self.tables.items() if name not in reserved and isinstance(table, dict)
+        ]
 
     def layer(self, table: str) -> Layer:
         """What one table says; nothing when there is no such table."""
@@ -64,20 +68,22 @@ def find(config: Path | str | None) -> ConfigFile | None:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        origin = "config" if config else "ASYNCJOBS_CONFIG" if asked else str(path)
-        fact = f"{path} cannot be read: {error.strerror}"
-        return ConfigFile(path, problems=[f"{origin}: {fact}; give the path of a readable config file"])
+        fact = f"{path}: cannot be read: {error.strerror}"
+        origin = "argument config: " if config else "ASYNCJOBS_CONFIG: " if asked else ""
+        return ConfigFile(path, problems=[f"{origin}{fact}; give the path of a config file"])
     except UnicodeDecodeError:
         return ConfigFile(path, problems=[f"{path}: not UTF-8 text; save it as UTF-8"]) if asked else None
-    # Any project may have a config.toml of its own kind here; only one that was asked for must be ours.
-    return _read(path, text) if asked or _OURS.search(text) else None
+    return _read(path, text, asked=bool(asked))
 
 
-def _read(path: Path, text: str) -> ConfigFile:
+def _read(path: Path, text: str, *, asked: bool) -> ConfigFile | None:
+    """Any project may have a config.toml of some other tool: only one that was asked for has to be ours."""
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return ConfigFile(path, problems=[_syntax(path, text, str(error))])
+    except ValueError as error:  # of numbers with thousands of digits, too, which is no TOMLDecodeError
+        return ConfigFile(path, problems=[_syntax(path, text, str(error))]) if asked or _OURS.search(text) else None
+    if not asked and not isinstance(tables.get("default"), dict):
+        return None
     lines = locate(text)
     return ConfigFile(path, tables, lines, list(_misplaced(path, tables, lines)))
 

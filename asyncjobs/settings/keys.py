@@ -10,7 +10,7 @@ from asyncjobs.settings.models import Dispatcher, Pool, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncjobs.settings.lines import Path
+    from asyncjobs.settings.lines import KeyPath
 
 FOUND_OUT = ("environment", "source")
 """Fields of `Settings` that `load` fills in; nobody sets them."""
@@ -20,7 +20,7 @@ KEYS = tuple(key for key in Settings.model_fields if key not in FOUND_OUT)
 _TABLES = {"": KEYS, "dispatcher": tuple(Dispatcher.model_fields), "pools": tuple(Pool.model_fields)}
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """A key as messages write it: `pools[1].concurrency`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
@@ -39,7 +39,7 @@ def misplaced(word: str, table: str) -> str | None:
     return suggestion(word, _TABLES[table])
 
 
-def unknown(path: Path) -> str:
+def unknown(path: KeyPath) -> str:
     """The fact and remedy about a key that does not exist."""
     *above, key = path
     table = str(above[0]) if above else ""
@@ -48,6 +48,6 @@ def unknown(path: Path) -> str:
         return f"unknown key; did you mean {found}?"
     for other in _TABLES:
         if other != table and (found := misplaced(word, other)):
-            where = {"": "no table of its own", "dispatcher": "the dispatcher table", "pools": "a pool"}[other]
-            return f"unknown key; did you mean {found}, which is a key of {where}?"
+            where = {"": "outside this table", "dispatcher": "in the dispatcher table", "pools": "in a pool"}[other]
+            return f"unknown key; did you mean {found} {where}?"
     return f"unknown key; remove it (known: {', '.join(_TABLES.get(table, ()))})"

@@ -10,7 +10,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """A key: table names and list positions, as in `("default", "pools", 1, "concurrency")`."""
 
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
@@ -37,9 +37,9 @@ def locate(text: str) -> Lines:
 class Lines:
     """Lines by key, counted from 1."""
 
-    known: dict[Path, int]
+    known: dict[KeyPath, int]
 
-    def of(self, path: Path) -> int:
+    def of(self, path: KeyPath) -> int:
         """The line of a key, or of the nearest table or list around it; 1 when nothing is known of it."""
         return next((self.known[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.known), 1)
 
@@ -48,25 +48,25 @@ class Lines:
 class _Scanner:
     text: str
     at: int = 0
-    lines: dict[Path, int] = field(default_factory=dict)
-    last: dict[Path, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    last: dict[KeyPath, int] = field(default_factory=dict)
     """The position of each array table's newest element, to which headers below it belong."""
 
     def scan(self) -> None:
-        table: Path = ()
+        table: KeyPath = ()
         while self._skip_blank():
             if self.text[self.at] == "[":
                 table = self._header()
             else:
                 self._pair(table)
 
-    def _header(self) -> Path:
+    def _header(self) -> KeyPath:
         start = self.at
         double = self.text.startswith("[[", start)
         self.at += 1 + double
         names = self._key()
         self._expect("]]" if double else "]")
-        path: Path = ()
+        path: KeyPath = ()
         for name in names[:-1]:
             path = self._element((*path, name), start)
         path = (*path, names[-1])
@@ -78,11 +78,11 @@ class _Scanner:
         self.lines[path] = self._line(start)
         return path
 
-    def _element(self, path: Path, start: int) -> Path:
+    def _element(self, path: KeyPath, start: int) -> KeyPath:
         self.lines.setdefault(path, self._line(start))
         return (*path, self.last[path]) if path in self.last else path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: KeyPath) -> None:
         start, path = self.at, table
         for name in self._key():
             path = (*path, name)
@@ -99,7 +99,7 @@ class _Scanner:
                 return names
             self.at += 1
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: KeyPath) -> None:
         self._skip_blank()
         opening = self.text[self.at : self.at + 1]
         if opening in {"[", "{"}:
@@ -107,7 +107,7 @@ class _Scanner:
         else:
             self._match(_STRING if opening in {'"', "'"} else _SCALAR)
 
-    def _items(self, path: Path, *, closing: str) -> None:
+    def _items(self, path: KeyPath, *, closing: str) -> None:
         self.at += 1
         count = 0
         while self._skip_blank() and not self.text.startswith(closing, self.at):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from asyncjobs.durations import shown
 from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.settings import config_file, keys, sources
 from asyncjobs.settings.models import Settings
-from asyncjobs.settings.values import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-    from asyncjobs.settings.lines import Path as Key
+    from asyncjobs.settings.lines import KeyPath
     from asyncjobs.settings.sources import Layer
 
 
@@ -41,7 +41,7 @@ def load(config: Path | str | None = None, *, environment: str | None = None, **
         layers = [file.layer("default"), *([] if chosen == "default" else [file.layer(chosen)]), *layers]
         problems += file.problems
         if unknown := file.unknown_environment(chosen):
-            problems.append(f"{'environment' if environment else 'ASYNCJOBS_ENV'}: {unknown}")
+            problems.append(f"{'argument environment' if environment else 'ASYNCJOBS_ENV'}: {unknown}")
     problems += from_environment.problems
     settings, found = _validated(layers, environment=chosen, source=file and file.path.absolute())
     if settings is None or problems:
@@ -53,7 +53,7 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
     values: dict[str, Any] = {}
     for layer in layers:
         values = sources.merged(values, layer.values)
-    # Taken out here: `environment` and `source` are fields that nobody sets, and the constructor has options of its own.
+    # Taken out here: `environment` and `source` are fields that nobody sets, and BaseSettings has options of its own.
     strangers = [key for key in values if key not in keys.KEYS]
     problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in strangers]
     known = {key: value for key, value in values.items() if key in keys.KEYS}
@@ -81,6 +81,8 @@ def _fact(details: ErrorDetails) -> str:
             return f"missing; add {details['loc'][-1]} = {_EXAMPLES.get(str(details['loc'][-1]), '…')}"
         case "literal_error":
             return f"{shown(value)} is not allowed; give {context['expected'].replace(chr(39), chr(34))}"
+        case "tuple_type" if isinstance(value, dict):
+            return "one table is not a list; give a list of tables, which TOML writes [[…]]"
         case "tuple_type":
             return f"{shown(value)} is not a list; write it in brackets: [{shown(value)}]"
         case "dict_type" | "model_type" | "model_attributes_type":
@@ -92,7 +94,7 @@ def _fact(details: ErrorDetails) -> str:
 _EXAMPLES = {"queues": '["default"]', "concurrency": "10"}
 
 
-def _place(path: Key, layers: list[Layer]) -> str:
+def _place(path: KeyPath, layers: list[Layer]) -> str:
     """The place to change: in the highest layer that decides the value at the path."""
     for layer in reversed(layers):
         if _decides(layer.values, path):
@@ -100,7 +102,7 @@ def _place(path: Key, layers: list[Layer]) -> str:
     return keys.dotted(path)
 
 
-def _decides(values: Any, path: Key) -> bool:
+def _decides(values: Any, path: KeyPath) -> bool:
     """Whether a layer's values reach the path, or stop on the way at something that layers below cannot complete."""
     for part in path:
         if not isinstance(values, dict):

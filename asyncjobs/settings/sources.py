@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-    from asyncjobs.settings.lines import Path
+    from asyncjobs.settings.lines import KeyPath
 
 PREFIX = "ASYNCJOBS_"
 OTHER_VARIABLES = ("ASYNCJOBS_ENV", "ASYNCJOBS_CONFIG", "ASYNCJOBS_PG_BIN", "ASYNCJOBS_TEST_DATABASE_URL")
@@ -38,7 +38,7 @@ class Layer:
     """What one source says."""
 
     values: dict[str, Any]
-    place: Callable[[Path], str]
+    place: Callable[[KeyPath], str]
     problems: list[str] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ def _variables() -> list[str]:
     return names
 
 
-def _variable(path: Path, given: Mapping[str, str]) -> str:
+def _variable(path: KeyPath, given: Mapping[str, str]) -> str:
     """The variable that holds a key, and the way to the key inside it."""
     names = [str(part).upper() for part in path]
     for end in range(len(names), 0, -1):
@@ -118,7 +118,7 @@ def _variable(path: Path, given: Mapping[str, str]) -> str:
 
 def _unknown(name: str, variables: list[str]) -> str:
     known = [variable.removeprefix(PREFIX) for variable in (*variables, *OTHER_VARIABLES)]
-    word = name.removeprefix(PREFIX)
+    word = name.removeprefix(PREFIX).upper()
     if found := suggestion(word, known):
         return f"{name}: unknown variable; did you mean {PREFIX}{found}?"
     if found := misplaced(word.lower(), "pools"):

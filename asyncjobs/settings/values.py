@@ -5,21 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from asyncjobs.durations import TEN_YEARS, read_seconds
+from asyncjobs.durations import TEN_YEARS, read_seconds, shown
 from asyncjobs.settings.urls import check_database_url
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: as TOML would have it, short, and without a URL's password."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = re.sub(r"://\S*@", "://***@", text)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def whole(minimum: int, maximum: int) -> BeforeValidator:

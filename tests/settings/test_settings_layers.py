@@ -1,0 +1,200 @@
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncjobs.settings import Dispatcher, Pool, Settings, load
+
+FILE = """
+[default]
+lease = 10
+retention = "1d"
+imports = ["a", "b"]
+[default.dispatcher]
+batch_size = 100
+polling_interval = 2
+[[default.pools]]
+queues = ["one"]
+concurrency = 1
+[[default.pools]]
+queues = ["two"]
+concurrency = 2
+
+[development]
+[production]
+lease = 20
+imports = ["c"]
+[production.dispatcher]
+batch_size = 200
+[[production.pools]]
+queues = ["three"]
+concurrency = 3
+"""
+
+
+def test_without_any_source_the_documented_defaults_hold():
+    settings = load()
+    assert settings == Settings(
+        environment="development",
+        source=None,
+        imports=(),
+        database_url="",
+        database_connections=10,
+        shutdown_timeout=25,
+        cleanup_timeout=5,
+        retention=604800,
+        lease=30,
+        dispatcher=Dispatcher(polling_interval=1, batch_size=500),
+        pools=(Pool(queues=("*",), concurrency=10, processes=1, order="strict", weights={}),),
+        log_level="info",
+        log_format="text",
+    )
+
+
+def test_an_environment_inherits_default_tables_merge_and_lists_replace(write):
+    write(FILE)
+    settings = load(environment="production")
+    assert settings.environment == "production"
+    assert settings.lease == 20
+    assert settings.retention == 86400
+    assert settings.imports == ("c",)
+    assert settings.dispatcher == Dispatcher(batch_size=200, polling_interval=2)
+    assert settings.pools == (Pool(queues=("three",), concurrency=3),)
+
+
+def test_default_alone_holds_where_the_environment_says_nothing(write):
+    write(FILE)
+    settings = load()
+    assert (settings.environment, settings.lease, len(settings.pools)) == ("development", 10, 2)
+
+
+def test_each_source_wins_over_the_ones_below(write, monkeypatch):
+    write(FILE)
+    assert load(environment="production").lease == 20
+    monkeypatch.setenv("ASYNCJOBS_LEASE", "30s")
+    assert load(environment="production").lease == 30
+    assert load(environment="production", lease="40").lease == 40
+
+
+def test_a_nested_variable_changes_its_key_only(write, monkeypatch):
+    write(FILE)
+    monkeypatch.setenv("ASYNCJOBS_DISPATCHER__BATCH_SIZE", "7")
+    assert load().dispatcher == Dispatcher(batch_size=7, polling_interval=2)
+    monkeypatch.setenv("ASYNCJOBS_DISPATCHER", '{"batch_size": 8, "polling_interval": "500ms"}')
+    assert load().dispatcher == Dispatcher(batch_size=7, polling_interval=0.5)
+
+
+def test_a_nested_argument_changes_its_key_only(write):
+    write(FILE)
+    assert load(dispatcher={"batch_size": 7}).dispatcher == Dispatcher(batch_size=7, polling_interval=2)
+    assert load(dispatcher=Dispatcher(batch_size=7)).dispatcher == Dispatcher(batch_size=7, polling_interval=2)
+
+
+def test_pools_are_json_in_the_environment_and_objects_or_dicts_in_arguments(monkeypatch):
+    monkeypatch.setenv("ASYNCJOBS_POOLS", '[{"queues": ["a"], "concurrency": 4, "processes": "2"}]')
+    assert load().pools == (Pool(queues=("a",), concurrency=4, processes=2),)
+    pool = Pool(queues=("b",), concurrency=1)
+    assert load(pools=[pool, {"queues": ["c"], "concurrency": 2}]).pools == (pool, Pool(queues=("c",), concurrency=2))
+
+
+@pytest.mark.parametrize("text", ["app.jobs,app.mails", " app.jobs , app.mails, ", '["app.jobs", "app.mails"]'])
+def test_imports_are_comma_separated_or_json_in_the_environment(monkeypatch, text):
+    monkeypatch.setenv("ASYNCJOBS_IMPORTS", text)
+    assert load().imports == ("app.jobs", "app.mails")
+
+
+def test_an_empty_variable_is_not_set(write, monkeypatch):
+    write('[default]\ndatabase_url = "postgresql:///kept"\n')
+    for name in ("DATABASE_URL", "LEASE", "POOLS", "ENV", "CONFIG", "NONSENSE"):
+        monkeypatch.setenv(f"ASYNCJOBS_{name}", "")
+    assert load().database_url == "postgresql:///kept"
+
+
+def test_an_argument_that_is_none_is_not_given_and_an_empty_one_is(write):
+    write('[default]\ndatabase_url = "postgresql:///kept"\n')
+    assert load(database_url=None).database_url == "postgresql:///kept"
+    assert load(database_url="").database_url == ""
+
+
+def test_only_the_prefixed_variable_names_the_database(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/db")
+    assert load().database_url == ""
+    monkeypatch.setenv("ASYNCJOBS_DATABASE_URL", "postgresql://here/db")
+    assert load().database_url == "postgresql://here/db"
+
+
+@pytest.mark.parametrize("name", ["PG_BIN", "TEST_DATABASE_URL", "WORKER_NAME", "WORKER_"])
+def test_variables_of_other_parts_are_left_alone(monkeypatch, name):
+    monkeypatch.setenv(f"ASYNCJOBS_{name}", "x")
+    load()
+
+
+def test_the_environment_is_the_argument_else_the_variable_else_development(monkeypatch):
+    assert load().environment == "development"
+    monkeypatch.setenv("ASYNCJOBS_ENV", "staging")
+    assert load().environment == "staging"
+    assert load(environment="production").environment == "production"
+
+
+def test_the_file_is_the_argument_else_the_variable_else_config_toml_here(write, monkeypatch, tmp_path):
+    assert load().source is None
+    for number, name in enumerate(["config.toml", "variable.toml", "argument.toml"], 1):
+        write(f"[default]\nlease = {number}\n", name)
+    assert (load().lease, load().source) == (1, tmp_path / "config.toml")
+    monkeypatch.setenv("ASYNCJOBS_CONFIG", "variable.toml")
+    assert load().lease == 2
+    assert (load("argument.toml").lease, load(Path("argument.toml")).source) == (3, tmp_path / "argument.toml")
+
+
+@pytest.mark.parametrize("text", ["[server]\nport = 1\n", "default = 1\n", "[server\n", "\udcff"])
+def test_a_config_toml_of_another_tool_is_left_alone(tmp_path, text):
+    (tmp_path / "config.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert load().source is None
+
+
+def test_a_directory_named_config_toml_is_left_alone(tmp_path):
+    (tmp_path / "config.toml").mkdir()
+    assert load().source is None
+
+
+def test_default_may_be_written_with_dotted_keys_and_after_a_byte_order_mark(tmp_path):
+    (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbfdefault.lease = 9\r\ndefault.dispatcher.batch_size = 3\r\n")
+    assert (load().lease, load().dispatcher.batch_size) == (9, 3)
+
+
+def test_constructing_settings_reads_neither_environment_nor_file(write, monkeypatch):
+    write(FILE)
+    monkeypatch.setenv("ASYNCJOBS_LEASE", "77")
+    assert Settings().lease == 30
+
+
+def test_settings_are_frozen_and_survive_pickling(write):
+    write(FILE)
+    settings = load(database_url="postgresql://u:secret@h/d")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.lease = 1
+    with pytest.raises(ValueError, match="frozen"):
+        settings.pools[0].concurrency = 1
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_the_fields_that_were_given_are_known(write):
+    write("[default]\nlog_format = 'text'\n")
+    assert "log_format" in load().model_fields_set
+    assert "log_level" not in load().model_fields_set
+
+
+def test_importing_settings_reads_nothing_and_connects_to_nothing(write, tmp_path):
+    write("[default\n")
+    code = (
+        "import os, sys; os.environ['ASYNCJOBS_LEASE'] = 'x'; os.environ['ASYNCJOBS_NONSENSE'] = 'x'\n"
+        "import asyncjobs.settings\n"
+        "print([name for name in ('asyncpg', 'anyio', 'orjson') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
