@@ -1,0 +1,244 @@
+"""Turns a user's annotation into the one that pydantic compiles.
+
+What is changed, also inside containers and unions but never inside a user's own models: no annotation, Any, object and
+containers without item types become plain JSON; int gets the bounds of 64 bits; datetime must carry a timezone; a
+registered class becomes its reference. What would not come back as it went is refused.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as abcs
+import datetime as dt
+import decimal
+import enum
+import types
+import typing
+import uuid
+from typing import Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
+
+import pydantic
+import typing_extensions
+from pydantic_core import PydanticCustomError, core_schema
+
+from asyncjobs.defining import plain_json
+from asyncjobs.defining.references import MISSING, Reference, StoredKey, reference_for
+
+PLAIN_ERROR: Final = "not_plain_json"
+
+_SCALARS: Final = frozenset(
+    {bool, float, type(None), dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal, pydantic.NaiveDatetime}
+)
+_REFUSED: Final[dict[Any, str]] = {
+    pydantic.SecretStr: "its text would be stored as asterisks; pass the name of the secret and look it up in the job",
+    pydantic.SecretBytes: "its bytes would be stored as asterisks; pass the name of the secret and look it up",
+    bytearray: "it would come back as bytes; annotate bytes",
+    memoryview: "it would come back as bytes; annotate bytes",
+} | dict.fromkeys(
+    (abcs.Iterable, abcs.Iterator, abcs.Generator, abcs.AsyncIterable, abcs.AsyncIterator, abcs.AsyncGenerator),
+    "it can be read only once; annotate list",
+)
+_REFUSED_KEYS: Final = frozenset({bytes, type(None), tuple, frozenset})
+_UNIONS: Final = (Union, types.UnionType)
+_TEXT: Final = (typing.Annotated, typing_extensions.Annotated)
+
+
+class Unsupported(TypeError):
+    """An annotation that cannot work: the message is fact and remedy."""
+
+
+class Compiled:
+    """An annotation made ready, and what is known of its values.
+
+    Attributes:
+        annotation: What pydantic compiles.
+        scalar: No value of this type can be unstorable once validated, so that no text has to be made to know it.
+        opaque: Holds types whose inside pydantic does not check for us, so that the JSON has to be checked.
+        plain: Holds plain JSON, where a number in a row can be too large for a float.
+        references: Holds registered classes.
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        self.scalar, self.opaque, self.plain, self.references = True, False, False, False
+        self._open_aliases: set[int] = set()
+        self.annotation = self._prepare(annotation)
+
+    def _prepare(self, annotation: Any) -> Any:
+        if annotation is int:
+            return _INT
+        if annotation in (dt.datetime, pydantic.AwareDatetime):
+            return pydantic.AwareDatetime
+        if _hashable(annotation) and annotation in _SCALARS:
+            return annotation
+        if annotation is None:
+            return type(None)
+        self.scalar = False
+        if annotation in (str, bytes):
+            return annotation
+        if annotation in (MISSING, Any, object):
+            self.plain = True
+            return Annotated[Any, PlainSchema(None)]
+        return self._prepare_special(annotation)
+
+    def _prepare_special(self, annotation: Any) -> Any:
+        origin = typing.get_origin(annotation)
+        refusal = _REFUSED.get(origin or annotation) if _hashable(annotation) else None
+        if refusal:
+            raise Unsupported(f"{show(annotation)} cannot be an argument: {refusal}")
+        if isinstance(annotation, str | ForwardRef):
+            raise Unsupported(f"{show(annotation)} cannot be resolved; import it where the job is defined")
+        if isinstance(annotation, TypeVar):
+            return self._prepare(annotation.__bound__ or MISSING)
+        if hasattr(annotation, "__supertype__"):
+            return self._prepare(annotation.__supertype__)
+        if isinstance(annotation, typing_extensions.TypeAliasType):
+            return self._prepare_alias(annotation)
+        reference = reference_for(annotation)
+        if reference:
+            self.references = self.opaque = True
+            return Annotated[Any, ReferenceSchema(reference, Compiled(reference.key).annotation)]
+        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+            return self._prepare_enum(annotation)
+        if origin is not None:
+            return self._prepare_generic(annotation, origin, typing.get_args(annotation))
+        return self._prepare_bare(annotation)
+
+    def _prepare_alias(self, alias: Any) -> Any:
+        """A `type` statement; a recursive one is left to pydantic, which knows how to close the circle."""
+        if id(alias) in self._open_aliases:
+            self.opaque = True
+            return alias
+        self._open_aliases.add(id(alias))
+        try:
+            return self._prepare(alias.__value__)
+        finally:
+            self._open_aliases.discard(id(alias))
+
+    def _prepare_enum(self, annotation: type[enum.Enum]) -> Any:
+        for member in annotation:
+            if not isinstance(member.value, str | int | float | bool | None):
+                raise Unsupported(
+                    f"the value of {member} is a {type(member.value).__qualname__}, which JSON does not give back; "
+                    "give the members str or int values"
+                )
+        return annotation
+
+    def _prepare_bare(self, annotation: Any) -> Any:
+        if annotation in (list, dict):
+            self.plain = True
+            return Annotated[annotation, PlainSchema(annotation)]
+        if annotation is tuple:
+            return self._prepare(tuple[Any, ...])
+        if annotation in (set, frozenset, collections.deque, abcs.Sequence, abcs.Set):
+            return self._prepare(annotation[Any])
+        if annotation in (abcs.Mapping, abcs.MutableMapping, collections.OrderedDict, collections.defaultdict):
+            return self._prepare(annotation[str, Any])
+        self.opaque = True
+        return annotation
+
+    def _prepare_generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
+        if origin in _TEXT:
+            self.opaque, self.scalar = True, False
+            inner = args[0] if args[0] in (Any, object) else self._prepare(args[0])
+            return Annotated[(inner, *annotation.__metadata__)]
+        if origin is Literal:
+            return annotation
+        if origin in _UNIONS:
+            return self._prepare_union(annotation, args)
+        if not args and origin is not tuple:  # typing.List, typing.Dict
+            return self._prepare_bare(origin)
+        if origin is list and args == (Any,):
+            return self._prepare_bare(list)
+        if issubclass(origin, abcs.Mapping) and len(args) == 2:
+            return self._prepare_mapping(annotation, origin, args)
+        if origin.__module__ in ("builtins", "collections", "collections.abc"):
+            return origin[tuple(arg if arg is ... else self._prepare(arg) for arg in args)]
+        self.opaque = True
+        return annotation
+
+    def _prepare_mapping(self, annotation: Any, origin: Any, args: tuple[Any, Any]) -> Any:
+        key = typing.get_args(args[0])[0] if typing.get_origin(args[0]) in _TEXT else args[0]
+        refused = (typing.get_origin(key) or key) in (*_REFUSED_KEYS, *_UNIONS) if _hashable(key) else True
+        if refused or reference_for(key):
+            raise Unsupported(
+                f"the keys of {show(annotation)} would not come back from JSON; use str, int, UUID, date or Enum keys"
+            )
+        if key in (Any, object):
+            key = str
+        if origin is dict and key is str and args[1] in (Any, object):
+            return self._prepare_bare(dict)
+        return origin[self._prepare(args[0] if key is not str else key), self._prepare(args[1])]
+
+    def _prepare_union(self, annotation: Any, args: tuple[Any, ...]) -> Any:
+        before, self.references = self.references, False
+        members = [self._prepare(arg) for arg in args]
+        if self.references and len([arg for arg in args if arg not in (None, type(None))]) > 1:
+            raise Unsupported(
+                f"in {show(annotation)} a stored key does not say which type it belongs to; "
+                "use one registered class, or that and None"
+            )
+        self.references = self.references or before
+        return Union[tuple(members)]  # noqa: UP007 - built from a list
+
+
+class PlainSchema:
+    """Pydantic metadata: plain JSON, of any type or of a list or a dict."""
+
+    def __init__(self, container: type | None) -> None:
+        self.container = container
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        stored: core_schema.CoreSchema
+        if self.container is list:
+            stored = core_schema.list_schema()
+        elif self.container is dict:
+            stored = core_schema.dict_schema()
+        else:
+            stored = core_schema.any_schema()
+        given = core_schema.no_info_after_validator_function(_check_plain, stored)
+        return core_schema.json_or_python_schema(json_schema=stored, python_schema=given)
+
+
+class ReferenceSchema:
+    """Pydantic metadata: an object of a registered class in Python, its key in JSON."""
+
+    def __init__(self, reference: Reference[Any, Any], key: Any) -> None:
+        self.reference = reference
+        self.key = key
+
+    def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
+        reference = self.reference
+        key = handler.generate_schema(self.key)
+        stored = core_schema.no_info_after_validator_function(lambda value: StoredKey(reference, value), key)
+        return core_schema.json_or_python_schema(
+            json_schema=stored,
+            python_schema=core_schema.is_instance_schema(reference.cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(reference.key_of, return_schema=key),
+        )
+
+
+def show(annotation: Any) -> str:
+    """An annotation as the user wrote it, more or less."""
+    if annotation is MISSING:
+        return "plain JSON"
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
+
+
+def _check_plain(value: Any) -> Any:
+    if plain_json.is_plain(value) or not plain_json.problems(value, ""):
+        return value
+    raise PydanticCustomError(PLAIN_ERROR, "is not plain JSON")
+
+
+def _hashable(annotation: Any) -> bool:
+    """False for such as Annotated with an unhashable metadata."""
+    try:
+        hash(annotation)
+    except TypeError:
+        return False
+    return True
+
+
+_INT: Final = Annotated[int, pydantic.Field(ge=plain_json.MIN_INT, le=plain_json.MAX_INT)]

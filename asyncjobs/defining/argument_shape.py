@@ -1,0 +1,188 @@
+"""Named values as JSON text and back: what arguments and results share.
+
+Measured with one int (Python 3.11, pydantic 2.14, this 2-core machine): see `arguments`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import pydantic
+from pydantic_core import ValidationError, core_schema
+
+from asyncjobs.defining import argument_errors, codec, plain_json
+from asyncjobs.defining.argument_annotations import Compiled, Unsupported, show
+from asyncjobs.defining.references import MISSING
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_FLOAT_MAY_OVERFLOW: Final = re.compile(r"[eE]\+?\d{3}|\d{300}")
+_CONFIG: Final = pydantic.ConfigDict(
+    allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+)
+_CORE_CONFIG: Final = core_schema.CoreConfig(
+    allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a job.
+
+    Attributes:
+        name: Its name, and its key in the stored JSON.
+        annotation: Its type; MISSING (`inspect.Parameter.empty`) for plain JSON.
+        default: Its value when not given; MISSING if it must be given. Mutable ones are copied for every job.
+        default_factory: Makes the default instead.
+        positional: Whether it may be given by position.
+    """
+
+    name: str
+    annotation: Any = MISSING
+    default: Any = MISSING
+    default_factory: Callable[[], Any] | None = None
+    positional: bool = True
+
+
+class Shape:
+    """Compiled form of a set of named values.
+
+    Attributes:
+        references: Names of the values that hold references.
+        scalar: What was validated can be stored, whatever it is.
+    """
+
+    def __init__(self, kind: str, parameters: Sequence[Parameter], *, what: str, limit: int) -> None:
+        self.kind, self.what, self.limit = kind, what, limit
+        self.parameters = {parameter.name: parameter for parameter in parameters}
+        self._compiled = {parameter.name: self._compile(parameter) for parameter in parameters}
+        fields = self._compiled.values()
+        self.references = tuple(name for name, field in self._compiled.items() if field.references)
+        self.scalar = all(field.scalar for field in fields)
+        self._opaque = any(field.opaque for field in fields)
+        self._plain = any(field.plain or field.opaque for field in fields)
+        adapter = pydantic.TypeAdapter[dict[str, Any]](Annotated[Any, self], config=_CONFIG)
+        self._validate: Callable[[Any], dict[str, Any]] = adapter.validator.validate_python
+        self._read: Callable[..., dict[str, Any]] = adapter.validator.validate_json
+        self._tree = adapter.serializer.to_python
+
+    def _compile(self, parameter: Parameter) -> Compiled:
+        try:
+            return Compiled(parameter.annotation)
+        except Unsupported as error:
+            raise InvalidDefinition(f"{self.kind}: {parameter.name}: {error}") from None
+
+    def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Not a TypedDict class: its `extra` would hold for the user's dataclasses too, and refuse their own fields."""
+        fields = {name: self._field(handler, parameter) for name, parameter in self.parameters.items()}
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=_CORE_CONFIG)
+
+    def _field(self, handler: Any, parameter: Parameter) -> core_schema.TypedDictField:
+        try:
+            schema = handler.generate_schema(self._compiled[parameter.name].annotation)
+        except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
+            raise InvalidDefinition(
+                f"{self.kind}: {parameter.name}: {show(parameter.annotation)} cannot be stored as JSON; "
+                f"annotate a supported type, or use register_reference ({str(error).splitlines()[0][:200]})"
+            ) from error
+        factory, default = parameter.default_factory, parameter.default
+        if type(default) in (list, dict, set) and not default:
+            factory = type(default)  # pydantic's deep copy of an empty list takes 1 µs, making one 0.1
+        if factory is not None:
+            schema = core_schema.with_default_schema(schema, default_factory=factory, validate_default=True)
+        elif default is not MISSING:
+            schema = core_schema.with_default_schema(schema, default=default, validate_default=True)
+        return core_schema.typed_dict_field(schema, required=factory is None and default is MISSING)
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Values with their types, and with defaults for those not given."""
+        try:
+            return self._validate(given)
+        except ValidationError as error:
+            raise self.invalid(argument_errors.explain(error, given, self.parameters, self.what)) from None
+
+    def dump(self, values: dict[str, Any]) -> str:
+        """JSON text of validated values."""
+        try:
+            if self._opaque:
+                tree = self._tree(values, mode="json", round_trip=True, warnings="error")
+            else:
+                tree = self._tree(values, mode="json")
+            text = codec.dumps(tree)
+        except Exception as error:  # serializers and `dump` of references are the user's
+            self._refuse(values, error)
+        if (
+            plain_json.NUL_ESCAPE in text
+            or (self._plain and plain_json.too_deep(text))
+            or (self._opaque and codec.loads(text) != tree)
+        ):
+            self._check(tree)
+        if len(text) > self.limit // 4:
+            self._check_size(tree, text)
+        return text
+
+    def load(self, text: str) -> dict[str, Any]:
+        """Validated values of a stored text, with defaults for those absent."""
+        if self._plain and _FLOAT_MAY_OVERFLOW.search(text):
+            self._check_floats(text)
+        try:
+            return self._read(text, by_name=True, by_alias=True)
+        except ValidationError as error:
+            problems = argument_errors.explain(error, None, self.parameters, self.what)
+            raise self.invalid(problems, stored=True) from None
+
+    def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
+        """The error to raise."""
+        return InvalidArguments(self.kind, problems, what=f"stored {self.what}" if stored else self.what)
+
+    def _check(self, tree: dict[str, Any]) -> None:
+        found = plain_json.problems(tree, "")
+        if found:
+            raise self.invalid(found)
+
+    def _check_size(self, tree: dict[str, Any], text: str) -> None:
+        size = len(text.encode())
+        if size <= self.limit:
+            return
+        largest = max(tree, key=lambda name: len(codec.dumps(tree[name])))
+        fact = f"the JSON takes {size:,} bytes, the limit is {self.limit:,}; store it elsewhere and pass its key"
+        raise self.invalid([(largest, fact)])
+
+    def _check_floats(self, text: str) -> None:
+        """Refuse a number that a float cannot hold: plain JSON would read it as infinity."""
+
+        def finite(digits: str) -> float:
+            if math.isinf(float(digits)):
+                fact = f"the number {digits[:40]} is too large for a float; store it as text"
+                raise self.invalid([(self.what, fact)], stored=True)
+            return 0.0
+
+        try:
+            json.loads(text, parse_float=finite, parse_int=len)
+        except (json.JSONDecodeError, RecursionError):
+            return  # pydantic's reader says it better
+
+    def _refuse(self, values: dict[str, Any], error: Exception) -> NoReturn:
+        """Say which of the values could not be made into JSON."""
+        found = []
+        for name, value in values.items():
+            try:
+                tree = self._tree(values, mode="json", round_trip=True, warnings="error", include={name})
+                codec.dumps(tree)
+            except Exception as cause:
+                found += self._problems(name, value, cause)
+        raise self.invalid(found or self._problems(self.what, values, error)) from error
+
+    def _problems(self, name: str, value: Any, error: Exception) -> list[tuple[str, str]]:
+        no_key = argument_errors.no_key(error)
+        if no_key is not None:
+            return [(argument_errors.place_of(no_key.value, value, name), str(no_key))]
+        found = plain_json.problems(value, name) if isinstance(value, str | int | float | list | dict) else []
+        fact = str(error).splitlines()[0][:200] if str(error) else type(error).__qualname__
+        return found or [(name, f"cannot be stored as JSON ({fact}); pass a value that can")]

