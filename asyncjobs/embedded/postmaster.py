@@ -105,6 +105,7 @@ async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool
                 await stop(cluster)
             if process is None and not is_running(cluster):
                 process = await _launch(cluster, settings)
+                deadline = time.monotonic() + START_TIMEOUT
             await asyncio.sleep(POLL)
         raise cluster.failure(f"does not answer in {START_TIMEOUT:.0f} s ({refusal})")
     except BaseException:

@@ -1,0 +1,46 @@
+"""A process that uses an embedded PostgreSQL: says where it is, then waits for `stop`, `exit` or the end of its input.
+
+Arguments: directory, uid to become (-1: none), event loop (asyncio or uvloop), and optionally `temporary`.
+"""
+
+import asyncio
+import concurrent.futures.thread  # noqa: F401
+import encodings.idna  # noqa: F401
+import json
+import os
+import stringprep  # noqa: F401
+import sys
+from pathlib import Path
+
+# Everything is imported before the user is changed: another user may not be able to read this Python.
+import anyio._backends._asyncio  # noqa: F401
+import anyio.to_thread  # noqa: F401
+import uvloop
+
+from asyncjobs.embedded import EmbeddedPostgres
+from asyncjobs.exceptions import AsyncJobsError
+
+
+async def main() -> None:
+    server = EmbeddedPostgres(Path(sys.argv[1]), temporary="temporary" in sys.argv, fsync=False)
+    try:
+        await server.start()
+    except AsyncJobsError as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}), flush=True)
+        return
+    print(json.dumps({"url": server.url(), "version": server.version}), flush=True)
+    while (command := (await asyncio.to_thread(sys.stdin.readline)).strip()) == "stop":
+        await server.stop()
+        print("stopped", flush=True)
+    if command != "leak":
+        await server.stop()
+
+
+uid = int(sys.argv[2])
+if uid >= 0:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    os.environ["HOME"] = "/"
+with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[3] == "uvloop" else None) as runner:
+    runner.run(main())

@@ -1,0 +1,93 @@
+"""Processes that use an embedded PostgreSQL, and what can be seen of them from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("owner.py")
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+async def eventually(condition, seconds=15.0):
+    """Wait until `condition()` holds; fail when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
+        await asyncio.sleep(0.01)
+
+
+def postmasters(directory: Path) -> list[int]:
+    """Live postmasters whose data directory is in `directory`."""
+    return [
+        pid for pid, words in processes() if "-D" in words and words[words.index("-D") + 1].startswith(f"{directory}/")
+    ]
+
+
+def processes():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = [os.fsdecode(word) for word in (entry / "cmdline").read_bytes().split(b"\0")]
+            except OSError:
+                continue
+            if os.path.basename(words[0]) in ("postgres", "initdb"):
+                yield int(entry.name), words
+
+
+def is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def sockets_of(url: str) -> Path:
+    return Path(parse_qs(urlsplit(url).query)["host"][0])
+
+
+class Owner:
+    """One such process; killed at the test's end if it still runs."""
+
+    def __init__(self, directory, *, uid=-1, loop="asyncio", words=(), launcher=()):
+        self.process = subprocess.Popen(
+            [*launcher, sys.executable, "-X", "dev", "-W", "error", SCRIPT, directory, str(uid), loop, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    async def line(self) -> str:
+        return (await asyncio.to_thread(self.process.stdout.readline)).strip()
+
+    async def up(self) -> dict[str, str]:
+        """What it said of its server."""
+        said = await self.line()
+        assert said, self.process.stderr.read()
+        return json.loads(said)
+
+    async def tell(self, command: str) -> None:
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        if command == "stop":
+            assert await self.line() == "stopped"
+
+    async def leave(self) -> tuple[str, str]:
+        """Let it stop and end; return what else it printed."""
+        out, err = await asyncio.to_thread(self.process.communicate)
+        return out, err
+
+    async def kill(self, number=signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        await asyncio.to_thread(self.process.communicate)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()

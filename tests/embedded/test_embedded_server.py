@@ -1,0 +1,198 @@
+"""One server as its user sees it: what answers, where, and how it is set."""
+
+import asyncio
+import os
+import re
+import stat
+import subprocess
+
+import psycopg
+import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from asyncjobs.db.connecting import connect
+from asyncjobs.embedded import EmbeddedPostgres, NoPostgres
+from asyncjobs.exceptions import DatabaseUnavailable
+
+from .owners import eventually, postmasters, processes, sockets_of
+
+
+async def ask(url, statement):
+    connection = await connect(url)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        connection.terminate()
+
+
+async def test_the_database_asyncjobs_answers_to_every_client_of_its_url(place):
+    async with EmbeddedPostgres(place / "pg") as server:
+        assert await ask(server.url(), "select current_database()") == "asyncjobs"
+        assert await ask(server.url("postgres"), "select current_database()") == "postgres"
+        with await asyncio.to_thread(psycopg.connect, server.url()) as connection:
+            assert connection.info.dbname == "asyncjobs"
+        psql = [server.bin_directory / "psql", server.url(), "-Atc", "select current_database()"]
+        assert (await asyncio.to_thread(subprocess.run, psql, capture_output=True, text=True)).stdout == "asyncjobs\n"
+        engine = create_async_engine(server.url().replace("postgresql:", "postgresql+asyncpg:"))
+        async with engine.connect() as connection:
+            assert (await connection.execute(sqlalchemy.text("select current_database()"))).scalar() == "asyncjobs"
+        await engine.dispose()
+
+
+async def test_the_url_does_not_listen_to_the_environment_of_libpq(made, monkeypatch):
+    async with EmbeddedPostgres(made) as server:
+        for name, value in {"PGPORT": "1", "PGHOST": "/nowhere", "PGUSER": "x", "PGSSLMODE": "require"}.items():
+            monkeypatch.setenv(name, value)
+        assert await ask(server.url(), "select current_user::text") == "postgres"
+
+
+async def test_the_server_does_not_listen_to_the_environment_of_libpq(made, monkeypatch):
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
+    monkeypatch.setenv("LANG", "xx_XX.UTF-8")
+    async with EmbeddedPostgres(made) as server:
+        assert await ask(server.url(), "show port") == "5432"
+
+
+async def test_the_name_of_a_database_is_quoted(made):
+    async with EmbeddedPostgres(made) as server:
+        name = "é /?&="
+        connection = await connect(server.url())
+        await connection.execute(f'create database "{name}"')
+        connection.terminate()
+        assert await ask(server.url(name), "select current_database()") == name
+
+
+async def test_nobody_else_can_reach_the_server(made):
+    async with EmbeddedPostgres(made) as server:
+        sockets = sockets_of(server.url())
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert stat.S_IMODE((sockets / ".s.PGSQL.5432").stat().st_mode) == 0o700
+        assert await ask(server.url(), "show listen_addresses") == ""
+
+
+@pytest.mark.parametrize(("fsync", "shown"), [(True, "on"), (False, "off")])
+async def test_fsync_is_on_unless_it_is_turned_off_and_commits_wait_either_way(made, fsync, shown):
+    async with EmbeddedPostgres(made, fsync=fsync, max_connections=17) as server:
+        assert await ask(server.url(), "show fsync") == shown
+        assert await ask(server.url(), "show full_page_writes") == shown
+        assert await ask(server.url(), "show synchronous_commit") == "on"
+        assert await ask(server.url(), "show max_connections") == "17"
+
+
+async def test_what_was_written_is_there_at_the_next_start(place):
+    async with EmbeddedPostgres(place / "pg") as server:
+        first = server.url()
+        await ask(server.url(), "create table kept ()")
+    assert postmasters(place) == []
+    assert not sockets_of(first).exists()
+    async with EmbeddedPostgres(place / "pg") as server:
+        assert await ask(server.url(), "select to_regclass('kept')::text") == "kept"
+        assert server.url() == first
+        assert server.version == await ask(server.url(), "select split_part(version(), ' ', 2)")
+
+
+async def test_a_temporary_server_leaves_nothing(made, place):
+    async with EmbeddedPostgres(made, temporary=True) as server:
+        sockets = sockets_of(server.url())
+    assert list(place.iterdir()) == []
+    assert not sockets.exists()
+
+
+async def test_a_temporary_server_leaves_the_files_of_others(place):
+    async with EmbeddedPostgres(place, temporary=True):
+        (place / "thesis.txt").touch()
+    assert [left.name for left in place.iterdir()] == ["thesis.txt"]
+
+
+async def test_a_directory_removed_while_the_server_runs_does_not_keep_it_running(made, place):
+    async with EmbeddedPostgres(made):
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", made])
+    assert postmasters(place) == []
+    assert list(place.iterdir()) == []
+
+
+async def test_a_relative_directory_is_that_of_the_moment_it_was_given(place, monkeypatch):
+    monkeypatch.chdir(place)
+    server = EmbeddedPostgres(place.__class__("pg"))
+    monkeypatch.chdir("/")
+    async with server:
+        assert postmasters(place / "pg")
+
+
+async def test_only_the_lock_that_shows_life_is_inherited_by_the_server(made, place):
+    async with EmbeddedPostgres(made):
+        (pid,) = postmasters(place)
+        files = {os.path.basename(os.readlink(f"/proc/{pid}/fd/{fd}")) for fd in os.listdir(f"/proc/{pid}/fd")}
+    assert {name for name in files if name.endswith(".lock")} == {"running.lock"}
+
+
+async def test_the_loop_runs_on_while_the_server_starts(place):
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticker = asyncio.ensure_future(tick())
+    async with EmbeddedPostgres(place / "pg"):
+        ticker.cancel()
+    assert ticks > 100
+
+
+@pytest.mark.parametrize("program", ["initdb", "postgres"])
+async def test_a_start_that_is_cancelled_leaves_no_process(place, program):
+    starting = asyncio.ensure_future(EmbeddedPostgres(place / "pg").start())
+
+    def runs():
+        return [pid for pid, words in processes() if words[0].endswith(f"/{program}") and str(place) in str(words)]
+
+    await eventually(runs)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await eventually(lambda: not any(str(place) in str(words) for _, words in processes()))
+    async with EmbeddedPostgres(place / "pg") as server:
+        assert await ask(server.url(), "select 1") == 1
+
+
+async def test_a_server_that_will_not_start_is_explained_by_the_end_of_its_log(made):
+    async with EmbeddedPostgres(made):
+        pass
+    with (made / "data" / "postgresql.conf").open("a") as file:
+        file.write("nonsense = 1\n")
+    with pytest.raises(DatabaseUnavailable, match=r'(?s)ended with status 1.*"nonsense"'):
+        await EmbeddedPostgres(made).start()
+
+
+async def test_a_server_without_a_free_connection_is_not_started_again(made, monkeypatch):
+    monkeypatch.setattr("asyncjobs.embedded.postmaster.START_TIMEOUT", 0.2)
+    async with EmbeddedPostgres(made, max_connections=5) as server:
+        connections = [await connect(server.url()) for _ in range(5)]
+        with pytest.raises(DatabaseUnavailable, match="too many clients"):
+            await EmbeddedPostgres(made).start()
+        for connection in connections:
+            connection.terminate()
+
+
+async def test_what_needs_a_running_server_says_so_without_one(made):
+    server = EmbeddedPostgres(made)
+    with pytest.raises(RuntimeError, match="is not started"):
+        server.url()
+    await server.stop()
+    async with server:
+        with pytest.raises(RuntimeError, match="is started already"):
+            await server.start()
+    with pytest.raises(RuntimeError, match="is not started"):
+        _ = server.version
+
+
+async def test_windows_is_told_the_ways_out(place, monkeypatch):
+    server = EmbeddedPostgres(place / "pg")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.platform", "win32")
+        with pytest.raises(NoPostgres, match=re.escape("ASYNCJOBS_DATABASE_URL")):
+            await server.start()
