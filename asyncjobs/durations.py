@@ -33,7 +33,7 @@ def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = 
         raise ValueError(f"{name}: {error}") from None
 
 
-def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YEARS) -> float:
+def read_seconds(value: object, *, minimum: float, maximum: float) -> float:
     """`seconds`, with an error that does not begin with a name: for callers that say themselves where the value is."""
     number = _number(value)
     # Compared before float(): an int may be too large for one. A NaN compares false and is refused here too.

@@ -11,6 +11,7 @@ Split by what the caller can do about it::
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
+    ├── NotRunning (RuntimeError)           only inside a job
     ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
     ├── AlreadyEnqueued (RuntimeError)      a change after enqueue()
     ├── JobNotFound (LookupError)           no such job: rolled back, past retention, or never made
@@ -94,6 +95,10 @@ class RecordNotFound(DeserializationError, LookupError):
 
 class NotOpen(AsyncJobsError, RuntimeError):
     """No AsyncJobs is open in this process, or the one used is closed."""
+
+
+class NotRunning(AsyncJobsError, RuntimeError):
+    """Something that only works inside a running job was called outside."""
 
 
 class NotEnqueued(AsyncJobsError, RuntimeError):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 import asyncpg
+from asyncpg import Connection as Connection
 
 from asyncjobs.db.errors import translating
 

@@ -15,7 +15,7 @@ import enum
 import types
 import typing
 import uuid
-from typing import Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
 
 import pydantic
 import typing_extensions
@@ -23,6 +23,9 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from asyncjobs.defining import plain_json
 from asyncjobs.defining.references import MISSING, Reference, StoredKey, reference_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PLAIN_ERROR: Final = "not_plain_json"
 
@@ -34,6 +37,8 @@ _REFUSED: Final[dict[Any, str]] = {
     pydantic.SecretBytes: "its bytes would be stored as asterisks; pass the name of the secret and look it up",
     bytearray: "it would come back as bytes; annotate bytes",
     memoryview: "it would come back as bytes; annotate bytes",
+    abcs.Callable: "JSON cannot hold code; pass the name of what is to be called",
+    type: "JSON cannot hold a class; pass its name",
 } | dict.fromkeys(
     (abcs.Iterable, abcs.Iterator, abcs.Generator, abcs.AsyncIterable, abcs.AsyncIterator, abcs.AsyncGenerator),
     "it can be read only once; annotate list",
@@ -52,14 +57,13 @@ class Compiled:
 
     Attributes:
         annotation: What pydantic compiles.
-        scalar: No value of this type can be unstorable once validated, so that no text has to be made to know it.
         opaque: Holds types whose inside pydantic does not check for us, so that the JSON has to be checked.
         plain: Holds plain JSON, where a number in a row can be too large for a float.
         references: Holds registered classes.
     """
 
     def __init__(self, annotation: Any) -> None:
-        self.scalar, self.opaque, self.plain, self.references = True, False, False, False
+        self.opaque, self.plain, self.references = False, False, False
         self._open_aliases: set[int] = set()
         self.annotation = self._prepare(annotation)
 
@@ -72,7 +76,6 @@ class Compiled:
             return annotation
         if annotation is None:
             return type(None)
-        self.scalar = False
         if annotation in (str, bytes):
             return annotation
         if annotation in (MISSING, Any, object):
@@ -138,8 +141,9 @@ class Compiled:
 
     def _prepare_generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin in _TEXT:
-            self.opaque, self.scalar = True, False
-            inner = args[0] if args[0] in (Any, object) else self._prepare(args[0])
+            self.opaque = True
+            own = any(hasattr(data, "__get_pydantic_core_schema__") for data in annotation.__metadata__)
+            inner = args[0] if own and args[0] in (Any, object) else self._prepare(args[0])
             return Annotated[(inner, *annotation.__metadata__)]
         if origin is Literal:
             return annotation
@@ -149,7 +153,7 @@ class Compiled:
             return self._prepare_bare(origin)
         if origin is list and args == (Any,):
             return self._prepare_bare(list)
-        if issubclass(origin, abcs.Mapping) and len(args) == 2:
+        if isinstance(origin, type) and issubclass(origin, abcs.Mapping) and len(args) == 2:
             return self._prepare_mapping(annotation, origin, args)
         if origin.__module__ in ("builtins", "collections", "collections.abc"):
             return origin[tuple(arg if arg is ... else self._prepare(arg) for arg in args)]
@@ -209,7 +213,12 @@ class ReferenceSchema:
     def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
         reference = self.reference
         key = handler.generate_schema(self.key)
-        stored = core_schema.no_info_after_validator_function(lambda value: StoredKey(reference, value), key)
+
+        def stored_key(value: Any, read: Callable[[Any], Any]) -> Any:
+            # An object is met here too: the default of a parameter that a row does not have.
+            return value if isinstance(value, reference.cls) else StoredKey(reference, read(value))
+
+        stored = core_schema.no_info_wrap_validator_function(stored_key, key)
         return core_schema.json_or_python_schema(
             json_schema=stored,
             python_schema=core_schema.is_instance_schema(reference.cls),
@@ -221,6 +230,8 @@ def show(annotation: Any) -> str:
     """An annotation as the user wrote it, more or less."""
     if annotation is MISSING:
         return "plain JSON"
+    if typing.get_origin(annotation) in _TEXT:
+        return show(typing.get_args(annotation)[0])
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation.__qualname__
     return str(annotation).replace("typing.", "")

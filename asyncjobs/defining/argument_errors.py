@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, Final
+
+from pydantic_core import from_json
 
 from asyncjobs.defining import plain_json
 from asyncjobs.defining.argument_annotations import PLAIN_ERROR, show
@@ -22,24 +24,38 @@ Problem = tuple[str, str]
 _LONGEST_FACT: Final = 200
 _NEAREST: Final = 0.6
 """difflib's cutoff for "did you mean"."""
+_NOWHERE: Final = object()
+_UNEXPECTED: Final = re.compile(r"Expected `([^`]+)`.*\[field_name='(\w+)'.*input_type=([\w.]+)\]")
+"""A line of pydantic's complaint about a value that is not of its annotation; the line holds the value too."""
+
+_NAIVE: Final = (
+    "a datetime without a timezone means another time elsewhere; "
+    "pass an aware one, such as datetime.now(UTC), or annotate pydantic.NaiveDatetime"
+)
+_TOO_LARGE: Final = "an int past 64 bits (-2**63 to 2**64-1); annotate and pass str"
+_SURROGATE: Final = "holds a lone surrogate, which is no text; decode it properly, or annotate and pass bytes"
 
 
 def explain(error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
-    """Every `(path, fact and remedy)` of a failed validation; the members of a union are told as one.
+    """Every `(path, fact and remedy)` of given values that failed validation.
 
     Args:
         error: What pydantic raised.
-        given: The values by name; None if they are JSON text.
+        given: The values by name.
         parameters: The parameters by name.
         whole: What to call a problem that belongs to no parameter.
     """
-    told: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False):
-        for path, fact in _explain_one(detail, given, parameters, whole):
-            facts = told.setdefault(path, [])
-            if fact not in facts:
-                facts.append(fact)
-    return [(path, ", or ".join(facts[: plain_json.MANY])) for path, facts in told.items()]
+    return _explain(error, given, parameters, whole, missing="pass it", remedy="pass")
+
+
+def explain_stored(error: ValidationError, text: str, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
+    """The same for a row's text, which older code or SQL has written."""
+    try:
+        given = from_json(text)
+    except ValueError:
+        return [(whole, f"the stored text is not JSON ({error.errors()[0]['msg']}); correct the row"[:_LONGEST_FACT])]
+    missing = "correct the row, or give the parameter a default"
+    return _explain(error, given, parameters, whole, missing=missing, remedy="correct the row: the job takes")
 
 
 def unknown(name: str, parameters: Iterable[str]) -> str:
@@ -53,9 +69,19 @@ def unknown(name: str, parameters: Iterable[str]) -> str:
     return f"no argument of this job; it takes {', '.join(names)}"[:_LONGEST_FACT]
 
 
-def place_of(wanted: object, value: Any, path: str) -> str:
-    """Path of the very object `wanted` within containers; `path` itself if it is not found."""
-    return _search(wanted, value, path, 0) or path
+def unstorable(error: Exception) -> str:
+    """Fact and remedy of a value that has no JSON, without the value."""
+    wrong = _UNEXPECTED.findall(str(error))
+    if wrong:
+        facts = [f"{field} holds {found} where {expected} is annotated" for expected, field, found in wrong]
+        return f"{', '.join(facts[: plain_json.MANY])}; pass values of the annotated types"
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            "bytes of a pydantic model are stored as text and these are none; give the model "
+            "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
+        )
+    fact = str(error).splitlines()[0][:_LONGEST_FACT] if str(error) else type(error).__qualname__
+    return f"cannot be stored as JSON ({fact}); pass a value that can"
 
 
 def no_key(error: BaseException | None) -> NoKey | None:
@@ -67,61 +93,67 @@ def no_key(error: BaseException | None) -> NoKey | None:
     return None
 
 
-def _explain_one(detail: ErrorDetails, given: Any, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
-    kind, value = detail["type"], detail["input"]
-    loc = detail["loc"]
-    if kind == "extra_forbidden" and len(loc) == 1:
-        return [(str(loc[0])[:60], unknown(str(loc[0]), parameters))]
-    path = _path(loc, given, ends_in_name=kind == "missing") or whole
-    if kind == PLAIN_ERROR:
-        return plain_json.problems(value, path) or [(path, "is not plain JSON; annotate it")]
-    if kind == "missing":
-        if len(loc) > 1:
-            return [(path, "is missing; pass it")]
-        return [(path, f"is missing; pass it ({show(parameters[str(loc[0])].annotation)})")]
-    expected = show(parameters[str(loc[0])].annotation) if loc and loc[0] in parameters else "a JSON object"
-    return [(path, _fact(detail, expected))]
+def place_of(wanted: object, value: Any, path: str) -> str:
+    """Path of the very object `wanted` within containers; `path` itself if it is not found."""
+    return _search(wanted, value, path, 0) or path
 
 
-def _fact(detail: ErrorDetails, expected: str) -> str:
-    kind, value = detail["type"], detail["input"]
-    bounds = detail.get("ctx", {})
+def _explain(
+    error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str, *, missing: str, remedy: str
+) -> list[Problem]:
+    """One problem a path: pydantic reports every member of a union, here they are told as one."""
+    told: dict[str, list[str]] = {}
+    tails: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        kind, loc = detail["type"], detail["loc"]
+        top = str(loc[0]) if loc else ""
+        path = _path(loc, given, ends_in_name=kind in ("missing", "extra_forbidden")) or whole
+        if kind == PLAIN_ERROR:
+            for place, fact in plain_json.problems(detail["input"], path):
+                told.setdefault(place, [fact])
+        elif kind == "missing":
+            told[path] = [f"is missing; {missing}"]
+        elif kind == "extra_forbidden" and len(loc) == 1:
+            told[path] = [unknown(top, parameters)]
+        else:
+            fact, final = _fact(detail)
+            facts = told.setdefault(path, [])
+            if fact not in facts:
+                facts.append(fact)
+            expected = show(parameters[top].annotation) if top in parameters else "a JSON object"
+            tails[path] = "" if final else f", got {plain_json.short(detail['input'])}; {remedy} {expected[:60]}"
+    return [(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()]
+
+
+def _fact(detail: ErrorDetails) -> tuple[str, bool]:
+    """What is wrong, and whether the remedy is said already."""
+    kind, bounds = detail["type"], detail.get("ctx", {})
     if kind == "timezone_aware":
-        return (
-            "a datetime without a timezone would mean another time elsewhere; "
-            "pass an aware one, such as datetime.now(UTC), or annotate pydantic.NaiveDatetime"
-        )
+        return _NAIVE, True
     if bounds.get("le") == plain_json.MAX_INT or bounds.get("ge") == plain_json.MIN_INT:
-        return "an int past 64 bits (-2**63 to 2**64-1); annotate and pass str"
+        return _TOO_LARGE, True
     if kind == "string_unicode":
-        return "holds a lone surrogate, which is no text; decode it properly, or annotate and pass bytes"
-    if kind == "json_invalid":
-        return f"the stored text is not JSON ({detail['msg']}); correct the row"[:_LONGEST_FACT]
-    fact = detail["msg"][:_LONGEST_FACT].removesuffix(".")
-    fact = fact[:1].lower() + fact[1:]
-    return f"{fact}, got {plain_json.short(value)}; pass {expected[:60]}"
+        return _SURROGATE, True
+    fact = detail["msg"][:_LONGEST_FACT].removeprefix("Input ").removesuffix(".")
+    return fact[:1].lower() + fact[1:], False
 
 
 def _path(loc: tuple[int | str, ...], given: Any, *, ends_in_name: bool) -> str:
     """Path of pydantic's place, without the parts that name a member of a union or "[key]"."""
     path, value, last = "", given, len(loc) - 1
     for index, part in enumerate(loc):
-        if index == 0 or value is None or (index == last and ends_in_name):
-            path, value = plain_json.join(path, part), _item(value, part, None)
-            continue
-        inner = _item(value, part, _NOWHERE)
-        if inner is not _NOWHERE:
+        inner = _item(value, part)
+        if inner is not _NOWHERE or index == 0 or (index == last and ends_in_name):
             path, value = plain_json.join(path, part), inner
     return path
 
 
-def _item(value: Any, part: int | str, default: Any) -> Any:
-    try:
-        if isinstance(part, str) and not isinstance(value, dict):
-            return getattr(value, part, default) if dataclasses.is_dataclass(value) else default
+def _item(value: Any, part: int | str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part, _NOWHERE)
+    if isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
         return value[part]
-    except (LookupError, TypeError):
-        return default
+    return _NOWHERE
 
 
 def _search(wanted: object, value: Any, path: str, depth: int) -> str:
@@ -138,6 +170,3 @@ def _search(wanted: object, value: Any, path: str, depth: int) -> str:
             if found:
                 return found
     return ""
-
-
-_NOWHERE: Final = object()

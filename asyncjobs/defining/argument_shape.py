@@ -41,6 +41,7 @@ class Parameter:
         default: Its value when not given; MISSING if it must be given. Mutable ones are copied for every job.
         default_factory: Makes the default instead.
         positional: Whether it may be given by position.
+        positional_only: Whether the function takes it by position only; jobs take it by name too.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Parameter:
     default: Any = MISSING
     default_factory: Callable[[], Any] | None = None
     positional: bool = True
+    positional_only: bool = False
 
 
 class Shape:
@@ -55,7 +57,7 @@ class Shape:
 
     Attributes:
         references: Names of the values that hold references.
-        scalar: What was validated can be stored, whatever it is.
+        opaque: Holds types whose inside is not validated again, or would not bear it: an AfterValidator, Json.
     """
 
     def __init__(self, kind: str, parameters: Sequence[Parameter], *, what: str, limit: int) -> None:
@@ -64,8 +66,7 @@ class Shape:
         self._compiled = {parameter.name: self._compile(parameter) for parameter in parameters}
         fields = self._compiled.values()
         self.references = tuple(name for name, field in self._compiled.items() if field.references)
-        self.scalar = all(field.scalar for field in fields)
-        self._opaque = any(field.opaque for field in fields)
+        self.opaque = any(field.opaque for field in fields)
         self._plain = any(field.plain or field.opaque for field in fields)
         adapter = pydantic.TypeAdapter[dict[str, Any]](Annotated[Any, self], config=_CONFIG)
         self._validate: Callable[[Any], dict[str, Any]] = adapter.validator.validate_python
@@ -87,9 +88,10 @@ class Shape:
         try:
             schema = handler.generate_schema(self._compiled[parameter.name].annotation)
         except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
+            cause = str(error).splitlines()[0].split(". ")[0][:200]
             raise InvalidDefinition(
                 f"{self.kind}: {parameter.name}: {show(parameter.annotation)} cannot be stored as JSON; "
-                f"annotate a supported type, or use register_reference ({str(error).splitlines()[0][:200]})"
+                f"annotate a supported type, or use register_reference ({cause})"
             ) from error
         factory, default = parameter.default_factory, parameter.default
         if type(default) in (list, dict, set) and not default:
@@ -105,12 +107,13 @@ class Shape:
         try:
             return self._validate(given)
         except ValidationError as error:
-            raise self.invalid(argument_errors.explain(error, given, self.parameters, self.what)) from None
+            problems = argument_errors.explain(error, given, self.parameters, self.what)
+            raise self.invalid(problems) from None
 
     def dump(self, values: dict[str, Any]) -> str:
         """JSON text of validated values."""
         try:
-            if self._opaque:
+            if self.opaque:
                 tree = self._tree(values, mode="json", round_trip=True, warnings="error")
             else:
                 tree = self._tree(values, mode="json")
@@ -120,7 +123,7 @@ class Shape:
         if (
             plain_json.NUL_ESCAPE in text
             or (self._plain and plain_json.too_deep(text))
-            or (self._opaque and codec.loads(text) != tree)
+            or (self.opaque and codec.loads(text) != tree)
         ):
             self._check(tree)
         if len(text) > self.limit // 4:
@@ -134,7 +137,7 @@ class Shape:
         try:
             return self._read(text, by_name=True, by_alias=True)
         except ValidationError as error:
-            problems = argument_errors.explain(error, None, self.parameters, self.what)
+            problems = argument_errors.explain_stored(error, text, self.parameters, self.what)
             raise self.invalid(problems, stored=True) from None
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
@@ -184,5 +187,4 @@ class Shape:
         if no_key is not None:
             return [(argument_errors.place_of(no_key.value, value, name), str(no_key))]
         found = plain_json.problems(value, name) if isinstance(value, str | int | float | list | dict) else []
-        fact = str(error).splitlines()[0][:200] if str(error) else type(error).__qualname__
-        return found or [(name, f"cannot be stored as JSON ({fact}); pass a value that can")]
+        return found or [(name, argument_errors.unstorable(error))]

@@ -53,6 +53,7 @@ def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
                 hints.get(parameter.name, MISSING),
                 parameter.default,
                 positional=parameter.kind is not parameter.KEYWORD_ONLY,
+                positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
             )
         )
     return found
@@ -79,24 +80,34 @@ class ArgumentCodec:
     def __init__(self, kind: str, parameters: Sequence[Parameter]) -> None:
         self._shape = Shape(kind, parameters, what="arguments", limit=MAX_ARGUMENT_BYTES)
         self._positional = tuple(parameter.name for parameter in parameters if parameter.positional)
-        self._always_storable = self._shape.scalar
+        self._positional_only = tuple(parameter.name for parameter in parameters if parameter.positional_only)
         self.has_references = bool(self._shape.references)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Validated arguments by name, defaults among them, all of them storable.
+        """Validated arguments by name, defaults among them.
+
+        What cannot be stored for its value (NUL, size, a reference without a key) is found by `dump`.
 
         Raises:
             InvalidArguments: With every problem at once.
         """
-        given = self._by_name(args, kwargs) if args else kwargs
-        values = self._shape.validate(given)
-        if not self._always_storable:
-            self._shape.dump(values)
-        return values
+        return self._shape.validate(self._by_name(args, kwargs) if args else kwargs)
+
+    def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
+        """Call `function` with its arguments; those it takes by position only are passed so."""
+        if not self._positional_only:
+            return function(**values)
+        rest = dict(values)
+        return function(*[rest.pop(name) for name in self._positional_only], **rest)
 
     def dump(self, values: dict[str, Any]) -> str:
-        """JSON object of the arguments, validated again: a job's fields may have been assigned since `bind`."""
-        return self._shape.dump(self._shape.validate(values))
+        """JSON object of the arguments, checked again: a job's fields may have been assigned since `bind`.
+
+        Raises:
+            InvalidArguments: With the path of each value that cannot be stored.
+        """
+        shape = self._shape
+        return shape.dump(values if shape.opaque else shape.validate(values))
 
     def load(self, text: str) -> dict[str, Any]:
         """Arguments of a stored row, with defaults for those absent; references are still StoredKeys.

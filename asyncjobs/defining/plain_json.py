@@ -26,6 +26,8 @@ MANY: Final = 5
 """Problems named in one error; the rest say the same again."""
 
 _ATOMS: Final = frozenset({bool, type(None)})
+_PRINTED: Final = frozenset({bool, type(None), float})
+_LONGEST: Final = 60
 _REMEDY: Final = "annotate it, or pass dict (with str keys), list, str, int, float, bool or None"
 
 
@@ -71,22 +73,18 @@ def problems(value: Any, path: str) -> list[tuple[str, str]]:
 
 def join(path: str, key: Any) -> str:
     """Path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
-    if isinstance(key, str) and key.isidentifier():
+    if isinstance(key, str) and key.isidentifier() and len(key) <= _LONGEST:
         return f"{path}.{key}" if path else key
     return f"{path}[{short(key)}]"
 
 
 def short(value: Any) -> str:
     """At most about 60 characters of a value, and no more than its type if its repr is a stranger's."""
-    if isinstance(value, str | bytes):
-        value = value[:60]
-    elif not isinstance(value, int | float | list | dict | tuple | set | frozenset | type(None)):
-        return f"a {type(value).__qualname__}"[:60]
     try:
         text = _shortener.repr(value)
-    except Exception:
-        return f"a {type(value).__qualname__}"[:60]
-    return text if len(text) <= 60 else text[:57] + "..."
+    except Exception:  # an int of more digits than Python prints, a list with a broken iterator
+        text = f"<{type(value).__qualname__}>"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 class _Shortener(reprlib.Repr):
@@ -94,10 +92,12 @@ class _Shortener(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 2, 50, 50, 40
+        self.maxlevel, self.maxstring, self.maxlong = 2, 50, 40
 
     def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - reprlib's signature
-        return f"<{type(x).__qualname__}>"
+        if type(x) is bytes:
+            return repr(x[:_LONGEST])
+        return repr(x) if type(x) in _PRINTED else f"<{type(x).__qualname__}>"
 
 
 _shortener = _Shortener()
@@ -118,14 +118,17 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
             yield path, f"{value} is not JSON; pass None, or a str"
     elif isinstance(value, list | dict):
         if depth >= MAX_DEPTH:
-            yield path[:60], f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value"
+            yield (
+                path[: _LONGEST - 3] + "...",
+                f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value",
+            )
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 yield from _walk(item, f"{path}[{index}]", depth + 1)
         else:
             yield from _walk_dict(value, path, depth + 1)
     else:
-        yield path, f"a {type(value).__qualname__} is not plain JSON; {_REMEDY}"
+        yield path, f"{type(value).__qualname__} is not plain JSON; {_REMEDY}"
 
 
 def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> Iterator[tuple[str, str]]:

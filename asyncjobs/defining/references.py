@@ -66,7 +66,7 @@ class Reference(Generic[ObjectT, KeyT]):
             RecordNotFound: `load` gave None or raised a LookupError.
             DeserializationError: `load` raised another exception, which is the cause.
         """
-        named = f"{self.cls.__qualname__} with key {str(key)[:60]!r}"
+        named = f"{self.cls.__qualname__} with key {str(key)[:60]}"
         try:
             found: Any = self.load(key)
             if inspect.isawaitable(found):

@@ -34,9 +34,7 @@ class ConfigFile:
     def environments(self) -> list[str]:
         """Those that the file has a table for."""
         reserved = ("default", *KEYS)
-        return [
-            name for name, table in self.tables.items() if name not in reserved and isinstance(table, dict)
-        ]
+        return [name for name, table in self.tables.items() if name not in reserved and isinstance(table, dict)]
 
     def layer(self, table: str) -> Layer:
         """What one table says; nothing when there is no such table."""

@@ -43,11 +43,11 @@ def unknown(path: KeyPath) -> str:
     """The fact and remedy about a key that does not exist."""
     *above, key = path
     table = str(above[0]) if above else ""
-    word = str(key).lower().replace("-", "_")
+    word = str(key).lower()
     if found := misplaced(word, table):
         return f"unknown key; did you mean {found}?"
     for other in _TABLES:
-        if other != table and (found := misplaced(word, other)):
+        if found := misplaced(word, other):
             where = {"": "outside this table", "dispatcher": "in the dispatcher table", "pools": "in a pool"}[other]
             return f"unknown key; did you mean {found} {where}?"
     return f"unknown key; remove it (known: {', '.join(_TABLES.get(table, ()))})"

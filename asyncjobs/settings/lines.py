@@ -27,7 +27,7 @@ class _LostError(Exception):
 
 def locate(text: str) -> Lines:
     """Find every key's line. Where the text cannot be followed, what was found before stands."""
-    scanner = _Scanner(text.replace("\r\n", "\n"))
+    scanner = _Scanner(text)
     with suppress(_LostError):
         scanner.scan()
     return Lines(scanner.lines)
@@ -93,7 +93,7 @@ class _Scanner:
     def _key(self) -> list[str]:
         names = []
         while True:
-            part = self._match(_KEY_PART).strip()
+            part = self._match(_KEY_PART)
             names.append(next(iter(tomllib.loads(f"{part}=0"))))
             if not self.text.startswith(".", self.at):
                 return names

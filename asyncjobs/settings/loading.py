@@ -38,7 +38,7 @@ def load(config: Path | str | None = None, *, environment: str | None = None, **
     layers = [from_environment, sources.from_arguments(arguments)]
     problems = []
     if file is not None:
-        layers = [file.layer("default"), *([] if chosen == "default" else [file.layer(chosen)]), *layers]
+        layers = [file.layer("default"), file.layer(chosen), *layers]
         problems += file.problems
         if unknown := file.unknown_environment(chosen):
             problems.append(f"{'argument environment' if environment else 'ASYNCJOBS_ENV'}: {unknown}")
@@ -60,7 +60,7 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
     try:
         settings = Settings(**known, **found_out)
     except ValidationError as error:
-        problems += [_sentence(details, layers) for details in error.errors(include_url=False)]
+        problems += [_sentence(details, layers) for details in error.errors()]
         return None, problems
     return None if problems else settings, problems
 

@@ -11,7 +11,7 @@ from asyncjobs.settings.values import DatabaseURL, LogLevel, Module, Queue, time
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Pool(_Table):
@@ -77,7 +77,6 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         env_prefix="ASYNCJOBS_",
         env_nested_delimiter="__",
     )

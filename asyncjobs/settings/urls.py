@@ -25,13 +25,23 @@ def check_database_url(url: str) -> str:
         raise ValueError(f"the URL holds white space; percent-encode it (a space is %20), in the form {_FORM}")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     beyond = rest[len(authority) :]
-    if "#" in beyond or ("@" in beyond and "@" not in authority and ":" in authority):
-        # Unescaped, the password's / ? or # would end the host, and the password's rest become the database's name.
+    if _may_hold_login(authority, beyond):
         raise ValueError(
             f"the URL cannot be split safely; write / ? # @ : in the password as %2F %3F %23 %40 %3A: {_FORM}"
         )
     _check_hosts(authority.rpartition("@")[2])
     return url
+
+
+def _may_hold_login(authority: str, beyond: str) -> bool:
+    """Whether an unescaped / ? or # of a password may have ended the host early, so that its rest is taken for a path.
+
+    An @ beyond the host is fine only inside a parameter's value, and then only if it cannot be the login's own @.
+    """
+    path, _, query = beyond.partition("?")
+    loose = any("@" in parameter.partition("=")[0] for parameter in query.split("&"))
+    login_missing = ":" in authority and "@" not in authority
+    return "#" in beyond or "@" in path or loose or ("@" in query and login_missing)
 
 
 def safe_database_url(url: str) -> str:

@@ -1,0 +1,264 @@
+"""`AsyncJobs`: assembles settings, database, client and worker; its constructor does no I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, overload
+from uuid import UUID
+
+from typing_extensions import Self
+
+from asyncjobs.client.client import Client
+from asyncjobs.db import migrating
+from asyncjobs.db.listening import Listener
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import open_clients
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.status import Status
+from asyncjobs.embedded import EmbeddedPostgres, project_directory
+from asyncjobs.exceptions import AsyncJobsError, NotOpen
+from asyncjobs.services import Services
+from asyncjobs.settings import Settings, load
+from asyncjobs.worker.worker import Worker
+
+logger = logging.getLogger("asyncjobs")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+J = TypeVar("J", bound=Job[Any])
+
+FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
+"""Seconds until an embedded worker that crashed is started again; doubled each time."""
+
+
+class AsyncJobs:
+    """The client, and on request the worker, of one database.
+
+    Making one does no I/O and reads nothing; settings are read when it is opened::
+
+        jobs = AsyncJobs()
+        async with jobs: ...                      # client: enqueue and await
+        async with jobs.running(): ...            # client and worker pools on this loop
+        app = FastAPI(lifespan=jobs.lifespan)     # the same, embedded
+
+    Args:
+        config: Path of a config.toml; None: the one in the working directory, if there is one.
+        environment: Table of it to lay over `[default]`; None: `ASYNCJOBS_ENV`, else ``"development"``.
+        **settings: Any setting by name, such as `database_url`; these win over environment and file.
+    """
+
+    def __init__(
+        self, *, config: Path | str | None = None, environment: str | None = None, **settings: Any
+    ) -> None:
+        self._config = config
+        self._environment = environment
+        self._arguments = settings
+        self._settings: Settings | None = None
+        self._stack: AsyncExitStack | None = None
+        self._client: Client | None = None
+        self._sessions: Sessions | None = None
+        self._listener: Listener | None = None
+        self._services: Services | None = None
+        self._url = ""
+        self._worker: Worker | None = None
+        self._works = False
+
+    # Opening and closing
+
+    async def open(self) -> Self:
+        """Open the client; `async with` does it for you.
+
+        Raises:
+            InvalidSettings: Every problem at once.
+            SchemaMismatch: The database has no schema, or another version's; the message has the command.
+            DatabaseUnavailable: It cannot be reached.
+            NotOpen: It is open already.
+        """
+        if self._stack is not None:
+            raise NotOpen("this AsyncJobs is open already: open it once, or make another")
+        async with AsyncExitStack() as stack:
+            settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
+            self._url = settings.database_url or await self._start_embedded(stack)
+            self._sessions = Sessions(self._url, size=settings.database_connections, name="asyncjobs client")
+            stack.callback(self._sessions.close)
+            await self._sessions.run(migrating.check if settings.database_url else migrating.migrate)
+            self._services = Services()
+            stack.push_async_callback(self._services.close)
+            self._listener = Listener(self._url, test_every=min(settings.lease / 6, 5.0))
+            self._client = Client(self._sessions, self._listener, self._services)
+            open_clients.push(self._client)
+            stack.callback(open_clients.remove, self._client)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _start_embedded(self, stack: AsyncExitStack) -> str:
+        project = self._settings.source.parent if self._settings and self._settings.source else Path.cwd()
+        server = await stack.enter_async_context(EmbeddedPostgres(project_directory(project)))
+        logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", server.directory)
+        return server.url("asyncjobs")
+
+    async def close(self) -> None:
+        """Close the client; what is in flight fails. Closing twice does nothing."""
+        stack, self._stack = self._stack, None
+        self._client = None
+        if stack is not None:
+            await stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            raise NotOpen("this AsyncJobs is not open: use it inside `async with jobs:`")
+        return self._client
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises:
+            NotOpen: Before it was opened.
+        """
+        if self._settings is None:
+            raise NotOpen("settings are read when AsyncJobs is opened: use it inside `async with jobs:`")
+        return self._settings
+
+    # Working
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Open the client and work here, on this event loop, until the block ends.
+
+        Signals are left to whoever owns them. Leaving stops as `asyncjobs run` does at SIGTERM: running jobs may finish for
+        `shutdown_timeout`, then they are cancelled and released unspent. A worker that crashes is started again, with a
+        growing pause, and `healthy` is False meanwhile.
+        """
+        async with self:
+            import_modules(self.settings.imports)
+            worker = self._make_worker()
+            task = asyncio.get_running_loop().create_task(self._keep_working(worker), name="asyncjobs worker")
+            self._works = True
+            try:
+                yield self
+            finally:
+                self._works = False
+                await self._stop_working(task)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002
+        """Work for as long as a web application runs: ``FastAPI(lifespan=jobs.lifespan)``, Starlette likewise."""
+        async with self.running():
+            yield
+
+    @property
+    def healthy(self) -> bool:
+        """Whether this is open, and its worker, if it has one, is at work and holds its lease."""
+        if self._client is None:
+            return False
+        if not self._works:
+            return True
+        worker = self._worker
+        return worker is not None and worker.ready.is_set() and worker.lease.worker is not None
+
+    def _make_worker(self) -> Worker:
+        assert self._listener is not None and self._services is not None  # noqa: PT018
+        return Worker(self._url, self.settings, self._listener, self._services)
+
+    async def _keep_working(self, worker: Worker) -> None:
+        pause = FIRST_RESTART
+        while True:
+            self._worker = worker
+            started = asyncio.get_running_loop().time()
+            try:
+                await worker.run()
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                logger.exception("the embedded worker crashed; starting it again")
+            else:
+                return
+            finally:
+                self._worker = None
+            if asyncio.get_running_loop().time() - started > LONGEST_RESTART:
+                pause = FIRST_RESTART
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_RESTART)
+            worker = self._make_worker()
+
+    async def _stop_working(self, task: asyncio.Task[None]) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.stop()
+            limit = self.settings.shutdown_timeout + self.settings.cleanup_timeout + 10
+            await asyncio.wait([task], timeout=limit)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+
+    # What an application does
+
+    async def enqueue(self, job: J, *, connection: Any = None) -> J:
+        """Insert a job through this client; `job.enqueue()` uses the one opened last. See `Job.enqueue`."""
+        await self._opened().enqueue(job, connection=connection)
+        return job
+
+    async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
+        """Insert many jobs through this client; see `asyncjobs.enqueue_all`."""
+        return await self._opened().enqueue_all(jobs)
+
+    @overload
+    async def get(self, job_id: UUID | str) -> Job[Any]: ...
+    @overload
+    async def get(self, job_id: UUID | str, kind: JobFunction[P, R]) -> Job[R]: ...
+    @overload
+    async def get(self, job_id: UUID | str, kind: type[J]) -> J: ...
+    async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
+        """Return a job by its id, to await it or ask about it.
+
+        Args:
+            job_id: A UUID or its text.
+            kind: The `@job` function or Job class it must be of; its result then has that type.
+
+        Raises:
+            JobNotFound: No row can be seen.
+            KindMismatch: It is of another kind.
+            InvalidOption: `job_id` is no UUID.
+        """
+        return await self._opened().get(job_id, kind)
+
+    async def status(self, job_id: UUID | str) -> Status:
+        """Read everything stored about a job; see `Job.status`."""
+        from asyncjobs.defining.options import job_id as checked
+
+        return await self._opened().status(checked(job_id))
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import the modules that define jobs.
+
+    Raises:
+        InvalidSettings: Those that cannot be imported, each with the reason.
+    """
+    import importlib
+
+    from asyncjobs.exceptions import InvalidSettings
+
+    problems = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except AsyncJobsError as error:
+            problems.append(f"imports: {name}: {error}")
+        except Exception as error:
+            problems.append(f"imports: {name} cannot be imported: {type(error).__name__}: {error}")
+    if problems:
+        raise InvalidSettings(problems)
+
+

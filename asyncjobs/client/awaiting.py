@@ -1,0 +1,141 @@
+"""Waiting for jobs to end: any number of waiters over one LISTEN connection, with a slow poll beneath.
+
+A waiter is registered by a flag on the job's row: the finish that removes the row sees it and sends a notice. The row lock
+settles the race: either the flag is set first, and the finish tells; or the row is gone, and the history has the answer.
+(A table of waiters of its own lost 342 to 370 of 1,500; the flag lost none.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from uuid import UUID
+
+from asyncjobs.db import jobs
+from asyncjobs.db.listening import DONE, Listener
+from asyncjobs.db.rows import Finished
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseError, JobNotFound
+from asyncjobs.services import Services
+
+logger = logging.getLogger("asyncjobs.client")
+
+SAFETY_POLL = 5.0
+"""Seconds between looks at everything that is waited for, whatever the notices say."""
+BATCH = 1_000
+RETRY_PAUSE = 0.5
+
+
+class Waiters:
+    """Everybody in this process who waits for a job."""
+
+    def __init__(self, sessions: Sessions, listener: Listener, services: Services) -> None:
+        self._sessions = sessions
+        self._listener = listener
+        self._services = services
+        self._waiting: dict[UUID, list[asyncio.Future[Finished]]] = {}
+        self._new: set[UUID] = set()
+        self._done: set[UUID] = set()
+        self._kick = asyncio.Event()
+        self._running = False
+        listener.subscribe(DONE, self._notified)
+
+    async def wait(self, job_id: UUID) -> Finished:
+        """Wait until a job is final and return how it ended.
+
+        Raises:
+            JobNotFound: Its row cannot be seen.
+        """
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        futures = self._waiting.setdefault(job_id, [])
+        futures.append(future)
+        if len(futures) == 1:
+            self._new.add(job_id)
+            self._kick.set()
+            if not self._running:
+                self._running = True
+                self._listener.start(self._services)
+                self._services.start(self._run(), name="waiters")
+        try:
+            return await future
+        finally:
+            futures.remove(future)
+            if not futures and self._waiting.get(job_id) is futures:
+                del self._waiting[job_id]
+                self._new.discard(job_id)
+
+    def _notified(self, payload: str) -> None:
+        for text in payload.split(","):
+            try:
+                job_id = UUID(text)
+            except ValueError:
+                continue  # anybody may NOTIFY: what is no id is no news
+            if job_id in self._waiting:
+                self._done.add(job_id)
+                self._kick.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_look = loop.time() + SAFETY_POLL
+        await self._listener.settled()
+        while True:
+            try:
+                async with asyncio.timeout_at(next_look):
+                    await self._kick.wait()
+            except TimeoutError:
+                pass
+            self._kick.clear()
+            try:
+                await self._register()
+                await self._read(self._done)
+                if loop.time() >= next_look:
+                    await self._look_at(self._waiting)
+            except DatabaseError as error:
+                logger.warning("cannot look after %d awaited jobs, will try again: %s", len(self._waiting), error)
+                await asyncio.sleep(RETRY_PAUSE)
+                self._kick.set()
+            if loop.time() >= next_look:
+                next_look = loop.time() + SAFETY_POLL
+
+    async def _register(self) -> None:
+        """Set the flag of jobs that are newly waited for; those without a row are finished, or nowhere."""
+        while self._new:
+            batch = sorted(self._new)[:BATCH]
+            live = await self._sessions.run(lambda connection: jobs.await_jobs(connection, batch))
+            self._new.difference_update(batch)
+            await self._settle(set(batch) - live)
+
+    async def _read(self, done: set[UUID]) -> None:
+        while done:
+            batch = [done.pop() for _ in range(min(len(done), BATCH))]
+            try:
+                await self._resolve(batch)
+            except BaseException:
+                done.update(batch)
+                raise
+
+    async def _look_at(self, ids: Iterable[UUID]) -> None:
+        everything = list(ids)
+        for start in range(0, len(everything), BATCH):
+            batch = everything[start : start + BATCH]
+            live = await self._sessions.run(lambda connection, batch=batch: jobs.read_live(connection, batch))
+            await self._settle(set(batch) - live)
+
+    async def _settle(self, gone: set[UUID]) -> None:
+        """Resolve jobs that have no live row: from the history, else as not found."""
+        if not gone:
+            return
+        found = await self._resolve(list(gone))
+        for job_id in gone - found:
+            for future in self._waiting.get(job_id, ()):
+                if not future.done():
+                    future.set_exception(JobNotFound(job_id))
+
+    async def _resolve(self, ids: list[UUID]) -> set[UUID]:
+        rows = await self._sessions.run(lambda connection: jobs.read_finished(connection, ids))
+        for row in rows:
+            for future in self._waiting.get(row.id, ()):
+                if not future.done():
+                    future.set_result(row)
+        return {row.id for row in rows}

@@ -1,0 +1,98 @@
+"""Enqueueing on the caller's own connection, inside the caller's own transaction.
+
+Never on SQLAlchemy's `driver_connection`: its asyncpg dialect begins lazily, so before the session's first statement a raw
+one runs outside the transaction, and the job survives the rollback. Through SQLAlchemy's own `execute` it begins first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from asyncjobs.db import jobs
+from asyncjobs.db.errors import translated
+from asyncjobs.db.rows import NewJob
+from asyncjobs.exceptions import InvalidConnection
+
+_ACCEPTED = (
+    "an asyncpg connection, an SQLAlchemy AsyncSession or AsyncConnection (on asyncpg or psycopg), "
+    "or a psycopg AsyncConnection"
+)
+_COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args")
+_TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text")
+_NAMED = ", ".join(f"cast(:{name} as {type_})" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
+_PERCENT = ", ".join(f"%({name})s::{type_}" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
+
+
+async def enqueue_on(connection: Any, row: NewJob) -> bool:
+    """Insert a row in the transaction that `connection` is in; return whether one was made.
+
+    Raises:
+        InvalidConnection: Not one of the accepted kinds, closed, of another loop, or in a failed or read-only
+            transaction; nothing was written.
+        DatabaseError: The server refused; the caller's transaction has failed.
+    """
+    package = type(connection).__module__.partition(".")[0]
+    try:
+        if isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
+            return await _on_asyncpg(connection, row)
+        if package == "sqlalchemy":
+            return await _on_sqlalchemy(connection, row)
+        if package == "psycopg" and hasattr(connection, "cursor"):
+            return await _on_psycopg(connection, row)
+    except (InvalidConnection, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        raise _refusal(error) from error
+    raise InvalidConnection(f"connection= got {type(connection).__qualname__}: give {_ACCEPTED}")
+
+
+async def _on_asyncpg(connection: Any, row: NewJob) -> bool:
+    if connection.is_closed():
+        raise InvalidConnection("connection= is closed: give an open connection")
+    if (loop := getattr(connection, "_loop", None)) is not None and loop is not asyncio.get_running_loop():
+        raise InvalidConnection("connection= belongs to another event loop: give a connection opened on this one")
+    return await jobs.enqueue_once(connection, row)
+
+
+async def _on_sqlalchemy(connection: Any, row: NewJob) -> bool:
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
+    if not isinstance(connection, AsyncConnection | AsyncSession | async_scoped_session):
+        raise InvalidConnection(f"connection= got SQLAlchemy's {type(connection).__qualname__}: give {_ACCEPTED}")
+    result = await connection.execute(text(f"select asyncjobs.enqueue_once({_NAMED})"), _named(row))
+    return bool(result.scalar_one())
+
+
+async def _on_psycopg(connection: Any, row: NewJob) -> bool:
+    if not asyncio.iscoroutinefunction(connection.execute):
+        raise InvalidConnection("connection= got psycopg's synchronous Connection: give an AsyncConnection")
+    cursor = await connection.execute(f"select asyncjobs.enqueue_once({_PERCENT})", _named(row))
+    made = await cursor.fetchone()
+    # The row factory is the caller's: a tuple, a dict, an object.
+    value = next(iter(made.values())) if isinstance(made, dict) else made[0]
+    return bool(value)
+
+
+def _named(row: NewJob) -> dict[str, Any]:
+    """Return a row's values as every driver takes them: as text, cast by the statement."""
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["id"] = str(row.id)
+    values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
+    return values
+
+
+def _refusal(error: Exception) -> Exception:
+    """Return the error for a connection that failed us: by SQLSTATE where the driver gives one."""
+    cause: Any = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None) or getattr(getattr(cause, "__cause__", None), "sqlstate", None)
+    if state == "25P02":
+        return InvalidConnection("connection= is in a failed transaction: roll it back first")
+    if state == "25006":
+        return InvalidConnection("connection= is read-only: give one that may write")
+    if state is not None:
+        return translated(cause if getattr(cause, "sqlstate", None) else cause.__cause__)
+    return InvalidConnection(f"connection= cannot be used: {type(cause).__name__}: {cause}")

@@ -1,0 +1,144 @@
+"""Getting rows in: a lone caller's in a statement of its own, those of many callers together.
+
+While a statement is in flight, what arrives waits and goes into the next one together: 50 callers reach 25,000 to
+35,000 rows/s against 3,800 to 4,700 with a statement each. A lone caller keeps the single-row statement, because the
+array form costs it a fifth. Each call still returns only when its own row is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from asyncjobs.client.notices import Notices
+from asyncjobs.db import jobs
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.rows import NewJob
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown
+from asyncjobs.services import Services
+
+MOST_ROWS = 500
+MOST_BYTES = 1_048_576
+"""What goes into one shared statement at most: one caller's large arguments must not hold up the others."""
+
+
+class _Waiting(NamedTuple):
+    row: NewJob
+    done: asyncio.Future[None]
+
+
+class Enqueuer:
+    """Inserts rows whose ids are new, sharing statements between callers."""
+
+    def __init__(self, sessions: Sessions, services: Services, notices: Notices) -> None:
+        self._sessions = sessions
+        self._services = services
+        self._notices = notices
+        self._in_flight = False
+        self._waiting: deque[_Waiting] = deque()
+
+    async def enqueue(self, row: NewJob) -> None:
+        """Insert one row and return when it is durable.
+
+        A caller that is cancelled while its row waits takes it back; once it is in flight, nothing is withdrawn.
+
+        Raises:
+            EnqueueOutcomeUnknown: The answer was lost.
+            DatabaseError: Refused, or no connection; nothing was written.
+        """
+        if self._in_flight:
+            await self._share(row)
+            return
+        self._in_flight = True
+        try:
+            await self._insert([row])
+        finally:
+            self._in_flight = False
+            self._send_waiting()
+
+    async def _share(self, row: NewJob) -> None:
+        waiting = _Waiting(row, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        try:
+            await waiting.done
+        except asyncio.CancelledError:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            raise
+
+    def _send_waiting(self) -> None:
+        if self._waiting and not self._in_flight:
+            self._in_flight = True
+            # In a task that no caller has a handle on: one caller's cancellation must not cut the others' statement.
+            self._services.start(self._send(), name="enqueue")
+
+    async def _send(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                try:
+                    await self._insert([waiting.row for waiting in batch])
+                except asyncio.CancelledError:
+                    _fail(batch, DatabaseUnavailable("this AsyncJobs was closed while the job was being enqueued"))
+                    raise
+                except Exception as error:
+                    _fail(batch, error)
+                else:
+                    for waiting in batch:
+                        if not waiting.done.done():
+                            waiting.done.set_result(None)
+        finally:
+            self._in_flight = False
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].row.args)
+        while self._waiting and len(batch) < MOST_ROWS and size + len(self._waiting[0].row.args) <= MOST_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].row.args)
+        return batch
+
+    async def _insert(self, rows: Sequence[NewJob]) -> None:
+        sent = False
+
+        async def statement(connection: Connection) -> None:
+            nonlocal sent
+            sent = True
+            row = rows[0]
+            if len(rows) > 1 or row.delay is not None or row.run_at is not None:
+                await jobs.enqueue_many(connection, rows)
+            elif self._notices.due():
+                await jobs.enqueue_one(connection, row)
+            else:
+                self._notices.later(row.queue, await jobs.enqueue_one_quietly(connection, row))
+
+        try:
+            await self._sessions.run(statement)
+        except DatabaseUnavailable as error:
+            if not sent or _refused(error):
+                raise
+            raise EnqueueOutcomeUnknown(rows[0].id) from error
+
+
+def _refused(error: DatabaseError) -> bool:
+    """Whether the server answered, with an error: then nothing was written."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is not None and state[:2] not in ("08", "57")
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if waiting.done.done():
+            continue
+        if isinstance(error, EnqueueOutcomeUnknown):
+            own: Exception = EnqueueOutcomeUnknown(waiting.row.id)
+        else:
+            own = type(error)(*error.args)
+        own.__cause__ = error.__cause__ or error
+        waiting.done.set_exception(own)
+
+
+

@@ -1,0 +1,163 @@
+"""The statements on jobs, as functions: plain values in, plain values out. Each is one statement and one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from asyncpg import Connection
+
+from asyncjobs.db import sql
+from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, StatusRow
+
+_COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
+
+
+async def enqueue_one(connection: Connection, job: NewJob) -> None:
+    """Insert one job that is due now and whose id is new, and notify."""
+    await connection.fetch(sql.read("enqueue_one"), job.id, job.kind, job.queue, job.priority, job.args)
+
+
+async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int | None:
+    """Insert one job that is due now and whose id is new; return its seq, for a notice sent later."""
+    return await connection.fetchval(
+        sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args
+    )
+
+
+async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
+    """Insert jobs whose ids are new, due now or later, and notify; return how many were made."""
+    columns = list(zip(*((j.id, j.kind, j.queue, j.priority, j.run_at, j.delay, j.args) for j in jobs), strict=True))
+    row = await connection.fetchrow(sql.read("enqueue_many"), *columns)
+    return int(row["made"])
+
+
+async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
+    """Insert jobs that are due now and whose ids are new, by COPY, and notify once a queue, in one transaction.
+
+    COPY is the fastest way in (155,000 rows/s against 105,000 by unnest), and cannot compute: delayed jobs go by
+    `enqueue_many`.
+    """
+    async with connection.transaction():
+        await connection.copy_records_to_table(
+            "job", schema_name="asyncjobs", columns=_COPY_COLUMNS, records=(job[:5] for job in jobs)
+        )
+        await notify_ready(connection, dict.fromkeys((job.queue for job in jobs), 0))
+
+
+async def enqueue_once(connection: Connection, job: NewJob) -> bool:
+    """Insert one job whose id may exist already; return whether a row was made."""
+    return bool(
+        await connection.fetchval(
+            sql.read("enqueue_once"), job.id, job.kind, job.queue, job.priority, job.run_at, job.delay, job.args
+        )
+    )
+
+
+async def notify_ready(connection: Connection, least: Mapping[str, int]) -> None:
+    """Wake the workers that serve these queues; `least`: the seq to look from, by queue (0: the whole queue)."""
+    await connection.fetch(sql.read("notify_ready"), list(least), list(least.values()))
+
+
+async def claim(
+    connection: Connection,
+    *,
+    free: Sequence[int],
+    ranges: Sequence[Range],
+    kinds: Sequence[str],
+    worker: UUID,
+) -> list[Claimed]:
+    """Claim jobs for the free slots of pools that share no queue.
+
+    Args:
+        connection: With pinned plans.
+        free: Free slots of each pool; pool 1 is `free[0]`.
+        ranges: What to look at, in order.
+        kinds: The kinds this worker knows; others stay ready.
+        worker: Whose lease the jobs run under; dead or missing, nothing is claimed.
+
+    Returns:
+        At most `free[n]` jobs for each pool, in the order they are to run.
+    """
+    pool, queue, low, high, mark = zip(*ranges, strict=True)
+    rows = await connection.fetch(sql.read("claim"), free, pool, queue, low, high, mark, kinds, worker)
+    # UPDATE … RETURNING keeps no order. A Record's fields come in Claimed's order, so it converts by position.
+    claimed = [Claimed(*row) for row in rows]
+    claimed.sort(key=_in_running_order)
+    return claimed
+
+
+def _in_running_order(job: Claimed) -> tuple[int, int, int, int]:
+    return job[:4]
+
+
+async def ready_queues(connection: Connection) -> list[str]:
+    """Return the names of all queues that have a ready job, sorted."""
+    return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"))]
+
+
+async def last_seq(connection: Connection) -> int:
+    """Return the newest number of the ready sequence."""
+    return int(await connection.fetchval(sql.read("last_seq")))
+
+
+async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
+    """Move ended jobs to the history; return how many were. `finishes` are in the order of their ids."""
+    row = await connection.fetchrow(sql.read("finish"), *zip(*finishes, strict=True))
+    return int(row["moved"])
+
+
+async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]) -> set[UUID]:
+    """Return the ids of those that are in the history with this very fence."""
+    ids, fences = zip(*((f.id, f.fence) for f in finishes), strict=True)
+    return {row["id"] for row in await connection.fetch(sql.read("finished_with_fence"), ids, fences)}
+
+
+async def release(connection: Connection, held: Sequence[tuple[UUID, int]]) -> int:
+    """Give running jobs back unspent, by id and fence in the order of ids; return how many were."""
+    ids, fences = zip(*held, strict=True)
+    row = await connection.fetchrow(sql.read("release"), ids, fences)
+    return int(row["released"])
+
+
+async def promote(connection: Connection, limit: int) -> tuple[int, float | None]:
+    """Make due jobs ready; return how many, and the seconds until the next is due (None: none is scheduled)."""
+    row = await connection.fetchrow(sql.read("promote"), limit)
+    return int(row["promoted"]), row["next_due"]
+
+
+async def await_jobs(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Ask to be told when jobs become final; return the ids that are live."""
+    return {row["id"] for row in await connection.fetch(sql.read("await_jobs"), sorted(ids))}
+
+
+async def read_finished(connection: Connection, ids: Sequence[UUID]) -> list[Finished]:
+    """Return how those of `ids` ended that did, in no order."""
+    return [Finished(*row) for row in await connection.fetch(sql.read("read_finished"), ids)]
+
+
+async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of `ids` that are live."""
+    return {row["id"] for row in await connection.fetch(sql.read("read_live"), ids)}
+
+
+async def read_status(connection: Connection, job_id: UUID) -> StatusRow | None:
+    """Return everything stored about one job, or None."""
+    row = await connection.fetchrow(sql.read("read_status"), job_id)
+    return None if row is None else StatusRow(*row)
+
+
+async def rescue(connection: Connection, limit: int) -> int:
+    """Make jobs of dead workers ready again; return how many were."""
+    row = await connection.fetchrow(sql.read("rescue"), limit)
+    return int(row["rescued"])
+
+
+async def make_partitions(connection: Connection, days: int) -> int:
+    """Make the history's partitions through `days` ahead; return how many were made."""
+    return int(await connection.fetchval(sql.read("make_partitions"), days))
+
+
+async def drop_expired(connection: Connection) -> int:
+    """Drop what of the history is past its retention; return how many days were dropped."""
+    return int(await connection.fetchval(sql.read("drop_expired")))

@@ -1,0 +1,160 @@
+"""The listener: one connection that does nothing but LISTEN, and proves again and again that it hears.
+
+A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
+even shows the channel. So the only proof is end to end: a NOTIFY of ours must come back. A deaf listener is replaced, and
+until one hears, everything works by polling, slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable
+
+from asyncpg import Connection
+
+from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.services import Services
+
+logger = logging.getLogger("asyncjobs.listener")
+
+READY = "asyncjobs_ready"
+"""Jobs became ready. Payload: the least seq to look from, a space, the queue."""
+DUE = "asyncjobs_due"
+"""A job is due within the timekeepers' look-ahead. No payload."""
+DONE = "asyncjobs_done"
+"""Awaited jobs are final. Payload: their ids, separated by commas."""
+
+TEST_EVERY = 5.0
+TEST_TIMEOUT = 5.0
+"""Seconds between two proofs of hearing, and until one counts as failed."""
+LONGEST_PAUSE = 10.0
+
+
+class Listener:
+    """Listens on channels over a connection of its own and calls back.
+
+    Args:
+        url: Must reach a session of its own: not through a transaction pooler.
+        name: Shown as `application_name`.
+        test_every: Seconds between two proofs of hearing; a failed one takes as long again to be noticed.
+    """
+
+    def __init__(self, url: str, *, name: str = "asyncjobs listener", test_every: float = TEST_EVERY) -> None:
+        self._url = url
+        self._name = name
+        self._test_every = test_every
+        self._test_channel = f"asyncjobs_test_{secrets.token_hex(8)}"
+        self._callbacks: dict[str, list[Callable[[str], None]]] = {}
+        self._on_hearing: list[Callable[[], None]] = []
+        self._heard = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._started = False
+        self.deaf = True
+        """True until a notice of our own came back, and again when one does not."""
+
+    def subscribe(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Call `callback` with the payload of every notice on `channel`. It must not block and must not raise."""
+        if channel not in self._callbacks:
+            self._changed.set()
+        self._callbacks.setdefault(channel, []).append(callback)
+
+    def unsubscribe(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Call `callback` no more."""
+        self._callbacks[channel].remove(callback)
+
+    def on_hearing(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time LISTEN has begun: what was notified before was not heard, so look once."""
+        self._on_hearing.append(callback)
+
+    def off_hearing(self, callback: Callable[[], None]) -> None:
+        """Call `callback` no more."""
+        self._on_hearing.remove(callback)
+
+    def start(self, services: Services) -> None:
+        """Begin, once; further calls do nothing."""
+        if not self._started:
+            self._started = True
+            services.start(self._run(), name="listener")
+
+    async def settled(self) -> None:
+        """Wait until the first attempt to listen has succeeded or failed."""
+        await self._settled.wait()
+
+    async def _run(self) -> None:
+        pause = 0.0
+        while True:
+            try:
+                await self._listen()
+            except DatabaseError as error:
+                pause = 0.05 if not self.deaf else min(max(pause * 2, 0.1), LONGEST_PAUSE)
+                logger.warning("the listener is deaf, polling meanwhile: %s", error)
+            self.deaf = True
+            self._settled.set()
+            # Jitter: after a restart of the database not all listeners come back at once.
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311
+
+    async def _listen(self) -> None:
+        """Connect, listen, and stay until the link breaks or proves deaf; always ends with DatabaseUnavailable."""
+        connection = await connect(self._url, name=self._name)
+        # One event for all that may end a pause: a broken link, a new channel.
+        connection.add_termination_listener(lambda _: self._changed.set())
+        try:
+            with translating():
+                listening: set[str] = set()
+                while True:
+                    self._changed.clear()
+                    if connection.is_closed():
+                        raise DatabaseUnavailable("the listening connection was closed")
+                    if new := {self._test_channel, *self._callbacks} - listening:
+                        await self._begin(connection, new)
+                        listening |= new
+                    else:
+                        await self._prove(connection)
+                    try:
+                        async with asyncio.timeout(self._test_every * (0.75 + random.random() / 2)):  # noqa: S311
+                            await self._changed.wait()
+                    except TimeoutError:
+                        continue
+        finally:
+            connection.terminate()
+
+    async def _begin(self, connection: Connection, channels: set[str]) -> None:
+        """LISTEN, prove it, then have everybody look once: what was notified before was not heard."""
+        async with asyncio.timeout(TEST_TIMEOUT):
+            for channel in channels:
+                await connection.add_listener(channel, self._notified)
+        await self._prove(connection)
+        self.deaf = False
+        self._settled.set()
+        for callback in self._on_hearing:
+            callback()
+
+    async def _prove(self, connection: Connection) -> None:
+        self._heard.clear()
+        limit = min(self._test_every, TEST_TIMEOUT)
+        try:
+            async with asyncio.timeout(limit):
+                await connection.fetch("select pg_notify($1, '')", self._test_channel)
+                await self._heard.wait()
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                f"a notice of our own did not come back within {limit:.3g} s: the link is broken, or a pooler in "
+                "transaction mode stands between; point the worker at the database itself"
+            ) from None
+
+    def _notified(self, _connection: Connection, _pid: int, channel: str, payload: str) -> None:
+        if channel == self._test_channel:
+            self._heard.set()
+            return
+        for callback in self._callbacks.get(channel, ()):
+            try:
+                callback(payload)
+            except Exception:
+                # Anybody may NOTIFY anything; whatever a payload does to us, the listener lives.
+                logger.exception("a notice on %s was not understood: %.100r", channel, payload)

@@ -1,0 +1,128 @@
+"""Numbered, forward-only migrations, applied under an advisory lock, each in its own transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+
+from asyncjobs.db.errors import MIGRATE
+from asyncjobs.exceptions import SchemaMismatch
+
+_HERE = Path(__file__).parent / "migrations"
+_LOCK = 4_274_993_741_120_017_001  # any fixed number that nobody else takes
+
+_BOOTSTRAP = """
+create schema if not exists asyncjobs;
+create table if not exists asyncjobs.migration (
+  number integer primary key,
+  name text not null,
+  checksum text not null,
+  applied_at timestamptz not null default clock_timestamp()
+);
+"""
+
+
+class Migration(NamedTuple):
+    """One step of the schema."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@cache
+def known() -> tuple[Migration, ...]:
+    """Return every migration this version knows, in order."""
+    files = sorted(_HERE.glob("[0-9]*.sql"))
+    return tuple(
+        Migration(int(path.stem.split("_", 1)[0]), path.stem.split("_", 1)[1], path.read_text(encoding="utf-8"))
+        for path in files
+    )
+
+
+async def applied(connection: asyncpg.Connection) -> dict[int, str]:
+    """Return the checksums of the applied migrations by number; empty when there is no schema."""
+    if await connection.fetchval("select to_regclass('asyncjobs.migration')") is None:
+        return {}
+    rows = await connection.fetch("select number, checksum from asyncjobs.migration order by number")
+    return {row["number"]: row["checksum"] for row in rows}
+
+
+async def check(connection: asyncpg.Connection) -> None:
+    """Refuse a schema that this version does not know.
+
+    Raises:
+        SchemaMismatch: Missing, older, newer, or changed by hand; the message has the command to run.
+        DatabaseError: PostgreSQL is older than 13, or the database's encoding is not UTF8.
+    """
+    await _check_server(connection)
+    there = await applied(connection)
+    if not there:
+        raise SchemaMismatch(f"this database has no asyncjobs schema: {MIGRATE}")
+    newest = known()[-1].number
+    if max(there) > newest:
+        raise SchemaMismatch(
+            f"the schema is at migration {max(there)} and this version of asyncjobs knows {newest}: "
+            "upgrade asyncjobs-pg here"
+        )
+    missing = [m.number for m in known() if m.number not in there]
+    if missing:
+        raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {newest}: {MIGRATE}")
+    for migration in known():
+        if there[migration.number] != migration.checksum:
+            raise SchemaMismatch(
+                f"migration {migration.number} of this database is not the one this version ships: "
+                "the schema was made by another build of asyncjobs; restore it, or use that build"
+            )
+
+
+async def _check_server(connection: asyncpg.Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < 13:
+        raise SchemaMismatch(f"PostgreSQL {version.major} is too old: asyncjobs needs 13 or later")
+    encoding = await connection.fetchval("select pg_encoding_to_char(encoding) from pg_database where datname = current_database()")
+    if encoding != "UTF8":
+        raise SchemaMismatch(f"the database's encoding is {encoding}: asyncjobs needs a database created with encoding UTF8")
+
+
+async def migrate(connection: asyncpg.Connection) -> list[Migration]:
+    """Apply what is missing and return it; nothing when the schema is current.
+
+    Two at once: one waits for the other and finds nothing left. Killed midway, it goes on where it was.
+
+    Raises:
+        SchemaMismatch: The schema is newer than this version, or was changed.
+    """
+    await _check_server(connection)
+    await connection.execute("select pg_advisory_lock($1::bigint)".replace("$1", str(_LOCK)))
+    try:
+        there = await applied(connection)
+        if there and max(there) > known()[-1].number:
+            await check(connection)
+        if not there:
+            await connection.execute(_BOOTSTRAP)
+        made = [migration for migration in known() if migration.number not in there]
+        for migration in made:
+            async with connection.transaction():
+                await connection.execute("set local lock_timeout = '1s'")
+                await connection.execute(migration.text)
+                await connection.execute(
+                    "insert into asyncjobs.migration (number, name, checksum) values "
+                    f"({migration.number}, '{migration.name}', '{migration.checksum}')"
+                )
+        if made:
+            await connection.fetchval(
+                "select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10)"
+            )
+    finally:
+        await connection.execute(f"select pg_advisory_unlock({_LOCK})")
+    return made

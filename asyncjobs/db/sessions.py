@@ -1,0 +1,172 @@
+"""A small pool of connections, in which every use has a hard deadline.
+
+Not asyncpg's pool: on a link that swallows packets a task inside `pool.acquire()` cannot be cancelled and `pool.close()`
+hangs, and its reset of each released connection costs a round trip that a single-row enqueue would pay. Here a use that
+is cancelled, times out or breaks ends its connection with `terminate()`, and the next use opens another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import asyncpg
+
+from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import LINK_ERRORS, translated
+from asyncjobs.exceptions import DatabaseUnavailable, NotOpen
+
+T = TypeVar("T")
+
+DEADLINE = 30.0
+"""Seconds that one use of a connection may take unless it says otherwise."""
+
+
+class Sessions:
+    """Up to `size` connections to one database, opened when needed, used one operation at a time.
+
+    Args:
+        url: A PostgreSQL URL.
+        size: The largest number of connections.
+        name: Shown as `application_name`.
+        settings: Session settings of every connection.
+        deadline: Seconds that an operation may take, waiting for a free connection included.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        name: str,
+        settings: Mapping[str, str] | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self.url = url
+        self.size = size
+        self.deadline = deadline
+        self._name = name
+        self._settings = settings
+        self._idle: list[asyncpg.Connection] = []
+        self._all: set[asyncpg.Connection] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+
+    async def run(
+        self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None
+    ) -> T:
+        """Run `operation` on a connection and return what it returns.
+
+        Raises:
+            DatabaseUnavailable: No connection, a broken link, or no end within the deadline. Whether the statement took
+                effect is then unknown.
+            DatabaseError: The server refused.
+            NotOpen: After `close`.
+        """
+        seconds = self.deadline if deadline is None else deadline
+        loop = asyncio.get_running_loop()
+        connection = self._take_idle()
+        if connection is None:
+            started = loop.time()
+            connection = await self._acquire(seconds)
+            seconds = max(seconds - (loop.time() - started), 0.001)
+        clean = False
+        expiry = loop.call_later(seconds, connection.terminate)
+        try:
+            result = await operation(connection)
+            clean = True
+        except asyncpg.PostgresError as error:
+            clean = not connection.is_closed() and not connection.is_in_transaction()
+            raise translated(error) from error
+        except LINK_ERRORS as error:
+            if loop.time() >= expiry.when():
+                raise DatabaseUnavailable(
+                    f"the database did not answer within {seconds:.3g} s; the connection was ended"
+                ) from error
+            raise translated(error) from error
+        finally:
+            expiry.cancel()
+            self._release(connection, clean=clean)
+        return result
+
+    def _take_idle(self) -> asyncpg.Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            self._all.discard(connection)
+        return None
+
+    async def _acquire(self, seconds: float) -> asyncpg.Connection:
+        """Return an idle or a new connection, waiting in line for one when `size` are in use."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            if self._closed:
+                raise NotOpen("this AsyncJobs is closed: open it again before using it")
+            connection = self._take_idle()
+            if connection is not None:
+                return connection
+            if len(self._all) + self._opening < self.size:
+                return await self._open(end - loop.time())
+            turn: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                async with asyncio.timeout_at(end):
+                    await turn
+            except TimeoutError as error:
+                raise DatabaseUnavailable(
+                    f"all {self.size} connections were busy for {seconds:.3g} s; raise database_connections"
+                ) from error
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()  # the turn was given to us: pass it on
+                raise
+            finally:
+                if not turn.done():
+                    turn.cancel()
+
+    async def _open(self, seconds: float) -> asyncpg.Connection:
+        self._opening += 1
+        try:
+            connection = await connect(self.url, name=self._name, settings=self._settings, timeout=max(seconds, 0.001))
+        except BaseException:
+            self._opening -= 1
+            self._wake()
+            raise
+        self._opening -= 1
+        self._all.add(connection)
+        return connection
+
+    def _release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
+        if clean and not self._closed and not connection.is_closed():
+            self._idle.append(connection)
+        else:
+            connection.terminate()
+            self._all.discard(connection)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    @property
+    def statistics(self) -> tuple[int, int]:
+        """Connections open, and how many of these are idle."""
+        return len(self._all), len(self._idle)
+
+    def close(self) -> None:
+        """End every connection at once; what is in flight fails with `DatabaseUnavailable`. Needs no answer."""
+        self._closed = True
+        for connection in self._all:
+            connection.terminate()
+        self._idle.clear()
+        self._all.clear()
+        while self._waiting:
+            self._wake()

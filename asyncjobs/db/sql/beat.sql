@@ -1,0 +1,20 @@
+-- Renew a worker's lease.
+-- $1 worker
+-- Rows: one; how many workers are alive, and how many of them come before this one. None: it was declared dead, and every
+-- lease it held is lost.
+-- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others.
+with session as materialized (
+  select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()
+), beaten as (
+  update asyncjobs.worker
+  set linked_at = case when beat_at < clock_timestamp() - lease / 5
+                         or (worker.backend_pid, worker.backend_start) is distinct from (session.pid, session.backend_start)
+                       then clock_timestamp() else linked_at end,
+      beat_at = clock_timestamp(), backend_pid = session.pid, backend_start = session.backend_start
+  from session
+  where worker.id = $1::uuid and worker.dead_at is null
+  returning worker.id
+)
+select (select count(*) from asyncjobs.worker where dead_at is null) as alive,
+       (select count(*) from asyncjobs.worker where dead_at is null and id < $1::uuid) as rank
+from beaten

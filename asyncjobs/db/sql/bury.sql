@@ -1,0 +1,21 @@
+-- Declare workers dead whose lease is over.
+-- $1 this worker
+-- Rows: the ids of those declared dead now.
+-- The death rule: silent for a sixth of the lease (5 s) and its session gone, or silent for the whole lease (30 s); and
+-- only a worker judges whose own link has been whole for a fifth of its lease (6 s), because after a restart of the
+-- database everybody has been silent. Another role sees backend_start as null: null counts as alive.
+-- Locks: the dead rows; the condition is rechecked under the lock.
+update asyncjobs.worker as w
+set dead_at = clock_timestamp()
+where w.dead_at is null and w.id <> $1::uuid
+  and (w.beat_at < clock_timestamp() - w.lease
+       or (w.beat_at < clock_timestamp() - w.lease / 6
+           and not exists (select from pg_stat_activity as s
+                           where s.pid = w.backend_pid
+                             and (s.backend_start is null or w.backend_start is null
+                                  or s.backend_start = w.backend_start))))
+  and exists (select from asyncjobs.worker as me
+              where me.id = $1::uuid and me.dead_at is null
+                and me.linked_at < clock_timestamp() - me.lease / 5
+                and me.beat_at > clock_timestamp() - me.lease / 5)
+returning w.id

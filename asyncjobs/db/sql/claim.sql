@@ -1,0 +1,38 @@
+-- Claim jobs for the free slots of some pools, in pool order, then in the order of each pool's ranges.
+-- $1 free slots of each pool  $2 pool of each range (from 1)  $3 queue  $4 least priority  $5 greatest priority
+-- $6 least seq at the least priority: the mark below which this worker has seen everything
+-- $7 kinds this worker knows  $8 this worker
+-- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
+-- row that the driver cannot decode would strand the whole batch as running.
+-- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, one descent a range.
+-- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
+-- worker row claims nothing: its jobs would be charged with a crash that is not theirs. `unnest` feeds the nested loops
+-- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
+with picked as materialized (
+  select chosen.ctid, pool.n as pool, chosen.range
+  from unnest($1::integer[]) with ordinality as pool(free, n)
+  cross join lateral (
+    select found.ctid, range.n as range
+    from unnest($2::integer[], $3::text[], $4::smallint[], $5::smallint[], $6::bigint[])
+         with ordinality as range(pool, queue, low, high, mark, n)
+    cross join lateral (
+      select job.ctid
+      from asyncjobs.job
+      where job.state = 1 and job.queue = range.queue
+        and (job.priority, job.seq) >= (range.low, range.mark) and job.priority <= range.high
+        and job.kind = any($7::text[])
+      order by job.priority, job.seq
+      limit pool.free
+      for no key update skip locked
+    ) as found
+    where range.pool = pool.n
+    limit pool.free
+  ) as chosen
+  where exists (select from asyncjobs.worker where id = $8::uuid and dead_at is null)
+)
+update asyncjobs.job
+set state = 2, attempt = attempt + 1, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid,
+    started_at = clock_timestamp()
+from picked
+where job.ctid = picked.ctid
+returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args

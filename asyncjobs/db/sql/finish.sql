@@ -1,0 +1,28 @@
+-- Move running jobs that have ended to the history, and tell those who wait for them.
+-- $1 ids, ascending  $2 fences  $3 states (4 to 7)  $4 results  $5 errors, one JSON line each  $6 reasons
+-- $7 days each is kept, counted from the UTC day on
+-- Rows: one; how many were moved, and how many notices went out. Fewer moved than given: look the rest up by
+-- finished_with_fence before saying that their lease is lost, since a lost answer looks the same.
+-- Locks: the job rows, in the order of their ids. Only id and fence are matched: a state in the condition makes the
+-- planner walk the dead rows of the running index (5,500/s against 18,800).
+with given as materialized (
+  select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::integer[])
+           as g(id, fence, state, result, error, reason, days)
+), gone as (
+  delete from asyncjobs.job using given
+  where job.id = given.id and job.fence = given.fence
+  returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
+            job.queue, job.args, job.errors, job.awaited, given.state, given.result, given.error, given.reason, given.days
+), moved as (
+  insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
+                                  crashes, kind, queue, args, result, errors, reason)
+  select id, fence, (clock_timestamp() at time zone 'UTC')::date + days, enqueued_at, started_at, clock_timestamp(),
+         attempt, priority, state, crashes, kind, queue, args, result,
+         case when error is null then errors else concat_ws(E'\n', errors, error) end, reason
+  from gone
+), told as (
+  select pg_notify('asyncjobs_done', string_agg(id::text, ','))
+  from (select id, row_number() over () / 200 as part from gone where awaited) as awaited    -- a notice holds 8,000 bytes
+  group by part
+)
+select (select count(*) from gone) as moved, (select count(*) from told) as told

@@ -1,0 +1,18 @@
+-- Make scheduled jobs ready whose time has come, oldest first.
+-- $1 at most so many
+-- Rows: one; how many, and how many seconds until the next one is due (null: none is scheduled).
+-- Locks: the promoted rows, SKIP LOCKED. Index: job_for_promotion.
+with due as materialized (
+  select ctid from asyncjobs.job
+  where state = 0 and run_at <= clock_timestamp()
+  order by run_at limit $1::integer for no key update skip locked
+), promoted as (
+  update asyncjobs.job set state = 1, seq = nextval('asyncjobs.ready_seq')
+  from due where job.ctid = due.ctid
+  returning job.queue, job.seq
+), told as (
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from promoted group by queue
+)
+select (select count(*) from promoted) as promoted, (select count(*) from told) as told,
+       (select extract(epoch from run_at - clock_timestamp())::float8 from asyncjobs.job
+        where state = 0 and run_at > clock_timestamp() order by run_at limit 1) as next_due

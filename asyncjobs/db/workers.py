@@ -1,0 +1,36 @@
+"""The statements on workers: their leases and their deaths."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+
+from asyncjobs.db import sql
+from asyncjobs.db.rows import Pulse
+
+
+async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str) -> None:
+    """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text."""
+    await connection.fetchrow(sql.read("register_worker"), worker, lease, about)
+
+
+async def beat(connection: asyncpg.Connection, worker: UUID) -> Pulse | None:
+    """Renew a lease; None when the worker was declared dead and has lost every job."""
+    row = await connection.fetchrow(sql.read("beat"), worker)
+    return None if row is None else Pulse(*row)
+
+
+async def bury(connection: asyncpg.Connection, worker: UUID) -> list[UUID]:
+    """Declare dead whose lease is over, as seen by `worker`; return their ids."""
+    return [row["id"] for row in await connection.fetch(sql.read("bury"), worker)]
+
+
+async def end(connection: asyncpg.Connection, worker: UUID) -> bool:
+    """Declare one worker dead that is known to be; return whether it was alive until now."""
+    return bool(await connection.fetch(sql.read("end_worker"), worker))
+
+
+async def forget(connection: asyncpg.Connection) -> int:
+    """Remove the rows of workers dead for over a day; return how many."""
+    return len(await connection.fetch(sql.read("forget_workers")))

@@ -1,0 +1,134 @@
+"""`@job`: a function as a job definition."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from asyncjobs.defining import registry
+from asyncjobs.defining.arguments import parameters_of_function
+from asyncjobs.defining.base import Job, checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.definition import Definition, Executor, Source, check_code
+from asyncjobs.exceptions import InvalidDefinition
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class FunctionJob(Job[R], Generic[R], abstract=True):
+    """A job whose code is a function."""
+
+    _is_function_job = True
+
+    def perform(self) -> Coroutine[Any, Any, R]:
+        """Call the function with the job's arguments."""
+        definition = self._definition
+        return cast("Coroutine[Any, Any, R]", definition.arguments.call(definition.function, self._values))
+
+
+class JobFunction(Generic[P, R]):
+    """A function made into a job definition by `@job`: calling it makes a `Job`, and runs nothing.
+
+    Attributes:
+        function: The function itself, to call directly.
+        kind: The stored name.
+    """
+
+    def __init__(self, function: Callable[..., Any], definition: Definition) -> None:
+        self.function = function
+        self._definition = definition
+        self._job_class = definition.job_class
+        update_wrapper(self, function)
+
+    @property
+    def kind(self) -> str:
+        """The stored name of the definition."""
+        return self._definition.kind
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Make a job of these arguments; nothing is in the database before `enqueue`.
+
+        Raises:
+            InvalidArguments: They do not fit the annotations, or cannot be stored.
+        """
+        definition = self._definition
+        codec = definition.arguments
+        values = codec.bind(args, kwargs)
+        text = codec.dump(values)
+        made = self._job_class.__new__(self._job_class)
+        made._begin(definition, values, text)
+        return made
+
+    def __repr__(self) -> str:
+        return f"<job {self.kind}>"
+
+
+class _JobDecorator:
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> JobFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> JobFunction[..., Any]:
+        raise NotImplementedError
+
+
+@overload
+def job(function: Callable[P, Coroutine[Any, Any, R]], /) -> JobFunction[P, R]: ...
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
+@overload
+def job(
+    *,
+    kind: str | None = None,
+    aliases: tuple[str, ...] = (),
+    queue: str | Callable[[Job[Any]], str] | None = None,
+    priority: int | None = None,
+    retention: float | timedelta | None = None,
+    executor: Executor | None = None,
+) -> _JobDecorator: ...
+def job(function: Any = None, /, *, kind: str | None = None, aliases: tuple[str, ...] = (), **given: Any) -> Any:
+    """Make a function a job definition: ``@job`` or ``@job(queue="mailers", priority=10)``.
+
+    An `async def` runs on the event loop, a `def` in a thread. The options are those of `Job`.
+
+    Raises:
+        InvalidDefinition: A lambda, a nested function without `kind`, a generator, ``*args``, an unknown option, a kind
+            that another definition has.
+    """
+    if function is None:
+        return lambda decorated: _define(decorated, kind, aliases, given, 2)
+    return _define(function, kind, aliases, given, 2)
+
+
+def _define(
+    function: Any, kind: str | None, aliases: tuple[str, ...], given: dict[str, Any], depth: int
+) -> JobFunction[..., Any]:
+    if isinstance(function, type):
+        raise InvalidDefinition(f"{function.__qualname__} is a class: derive it from Job instead of decorating it")
+    if isinstance(function, JobFunction):
+        raise InvalidDefinition(f"{function.kind} is a job already: decorate it with @job once")
+    if not inspect.isfunction(function):
+        raise InvalidDefinition(f"@job takes a function, not {type(function).__name__}")
+    name = f"{function.__module__}.{function.__qualname__}"
+    if next(iter(inspect.signature(function).parameters), None) in ("self", "cls"):
+        raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
+    options = checked_options(name, **given)
+    check_code(function, name, options.executor)
+    job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), {"_is_function_job": True})
+    definition = Definition(
+        kind=checked_kind(kind, function),
+        aliases=checked_aliases(name, aliases),
+        options=options,
+        source=Source.of(function, depth),
+        job_class=job_class,
+        function=function,
+        parameters=lambda: parameters_of_function(function),
+        returns=lambda: typing.get_type_hints(function, include_extras=True).get("return", inspect.Parameter.empty),
+    )
+    job_class._definition = definition
+    registry.register(definition)
+    return JobFunction(function, definition)

@@ -1,0 +1,150 @@
+"""A definition: one kind of job, its options, its code, and the codecs compiled for it at first use."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.exceptions import InvalidDefinition
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
+
+Executor = Literal["loop", "thread"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a definition stands in the code; tells a reload from a second definition of one kind."""
+
+    module: str
+    qualname: str
+    file: str
+    line: int
+    load: int
+    """Identity of the module's spec: `importlib.reload` makes a new one."""
+
+    @classmethod
+    def of(cls, target: Any, frame_depth: int) -> Source:
+        """Return the source of a function or class that is being defined `frame_depth` calls up."""
+        frame = sys._getframe(frame_depth + 1)
+        module = sys.modules.get(target.__module__)
+        return cls(
+            target.__module__,
+            target.__qualname__,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            id(getattr(module, "__spec__", None)),
+        )
+
+    def replaces(self, other: Source) -> bool:
+        """Whether this is the same definition again: a reload, a rerun cell, an import by another path."""
+        if (self.module, self.qualname) != (other.module, other.qualname):
+            return self.file == other.file and self.line == other.line
+        return self.load != other.load or self.file != other.file or self.line == other.line
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.qualname} ({self.file}:{self.line})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be said about a definition, checked; None: not said, the default or the parent's holds."""
+
+    queue: str | Callable[[Job[Any]], str] | None = None
+    priority: int | None = None
+    retention: float | None = None
+    """Seconds that a finished job is kept."""
+    executor: Executor | None = None
+
+    def over(self, parent: Options) -> Options:
+        """Return these options, with the parent's where these say nothing."""
+        return Options(
+            queue=self.queue if self.queue is not None else parent.queue,
+            priority=self.priority if self.priority is not None else parent.priority,
+            retention=self.retention if self.retention is not None else parent.retention,
+            executor=self.executor if self.executor is not None else parent.executor,
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class Definition:
+    """One kind of job.
+
+    `job_class` is the class its jobs are made of; `function` is None when that class has a `perform` of its own.
+    """
+
+    kind: str
+    aliases: tuple[str, ...]
+    options: Options
+    source: Source
+    job_class: type[Job[Any]]
+    function: Callable[..., Any] | None
+    parameters: Callable[[], list[Parameter]] = field(repr=False)
+    """Resolves the annotations; called at first use, when names that were forward references exist."""
+    returns: Callable[[], Any] = field(repr=False)
+
+    @cached_property
+    def arguments(self) -> ArgumentCodec:
+        """Binds, validates, dumps and loads this kind's arguments."""
+        return ArgumentCodec(self.kind, self._resolved(self.parameters))
+
+    @cached_property
+    def result(self) -> ResultCodec:
+        """Dumps and loads this kind's results."""
+        return ResultCodec(self.kind, self._resolved(self.returns))
+
+    def _resolved(self, resolve: Callable[[], Any]) -> Any:
+        try:
+            return resolve()
+        except (NameError, AttributeError) as error:
+            raise InvalidDefinition(
+                f"{self.kind}: an annotation cannot be resolved: {error}; import the name at module level, "
+                "outside `if TYPE_CHECKING`"
+            ) from error
+
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether its code is a coroutine function; a plain one runs in a thread."""
+        return inspect.iscoroutinefunction(self.function or self.job_class.perform)
+
+    @property
+    def executor(self) -> Executor:
+        """Where its code runs."""
+        return self.options.executor or ("loop" if self.is_async else "thread")
+
+    def load(self, text: str) -> Job[Any]:
+        """Return a job of this kind from its stored arguments.
+
+        Raises:
+            InvalidArguments: They do not fit the annotations any more.
+        """
+        return self.restore(self.arguments.load(text))
+
+    def restore(self, values: Mapping[str, Any]) -> Job[Any]:
+        """Return a job of this kind around `values`, which are valid already."""
+        job = self.job_class.__new__(self.job_class)
+        job._begin(self, dict(values), None)
+        return job
+
+
+def check_code(target: Any, name: str, executor: str | None) -> None:
+    """Refuse code that cannot be a job's.
+
+    Raises:
+        InvalidDefinition: A generator, or an executor that does not suit it.
+    """
+    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+        raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
+    is_async = inspect.iscoroutinefunction(target)
+    if executor not in (None, "loop", "thread"):
+        raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop' or 'thread'")
+    if is_async and executor == "thread":
+        raise InvalidDefinition(f"{name} is an `async def`: it runs on the loop; drop executor='thread' or write `def`")
+    if not is_async and executor == "loop":
+        raise InvalidDefinition(f"{name} is a `def`: it would block the loop; drop executor='loop' or write `async def`")

@@ -1,0 +1,60 @@
+"""The holder through which a job reaches the open client, without an import upwards.
+
+A process-wide stack, not a context variable: one set in a web server's lifespan task is empty in every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from asyncjobs.exceptions import NotOpen
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
+    from asyncjobs.defining.status import Status
+
+
+class OpenClient(Protocol):
+    """What a job needs of an open client."""
+
+    async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
+        """Insert the job's row."""
+
+    async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
+        """Insert many rows."""
+
+    async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
+        """Wait for the job's end and return its result."""
+
+    async def status(self, job_id: UUID) -> Status:
+        """Read everything about the job."""
+
+
+_open: list[OpenClient] = []
+
+
+def push(client: OpenClient) -> None:
+    """Make `client` the one that jobs use."""
+    _open.append(client)
+
+
+def remove(client: OpenClient) -> None:
+    """Take `client` out; the one opened before it is used again."""
+    if client in _open:
+        _open.remove(client)
+
+
+def current() -> OpenClient:
+    """Return the client opened last.
+
+    Raises:
+        NotOpen: None is.
+    """
+    if not _open:
+        raise NotOpen(
+            "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
+            "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await"
+        )
+    return _open[-1]

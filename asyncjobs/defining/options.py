@@ -1,0 +1,109 @@
+"""Options of a job: what they may be, checked before anything is stored."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from asyncjobs.exceptions import InvalidOption
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_KIND = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,198}[^\s\x00-\x1f\x7f\ud800-\udfff])?")
+
+LEAST_PRIORITY, GREATEST_PRIORITY = -32768, 32767
+LONGEST = timedelta(days=3650).total_seconds()
+"""Seconds: the furthest a time may lie ahead, ten years."""
+
+
+def queue_name(value: Any) -> str:
+    """Return `value` if it can name a queue.
+
+    Raises:
+        InvalidOption: Not 1 to 64 of letters, digits and ``_ . : -`` .
+    """
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
+        raise InvalidOption(
+            f"queue={_shown(value)} is no queue name: use 1 to 64 letters, digits and _ . : - , not beginning with -"
+        )
+    return value
+
+
+def kind_name(value: Any) -> str:
+    """Return `value` if it can name a kind: 1 to 200 printable characters, no space at either end."""
+    if not isinstance(value, str) or not _KIND.fullmatch(value):
+        raise InvalidOption(f"kind={_shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'")
+    return value
+
+
+def priority(value: Any) -> int:
+    """Return `value` if it is a priority: a whole number in PostgreSQL's smallint; smaller runs first."""
+    if type(value) is not int or not LEAST_PRIORITY <= value <= GREATEST_PRIORITY:
+        raise InvalidOption(
+            f"priority={_shown(value)} is not allowed: use a whole number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}; "
+            "smaller runs first"
+        )
+    return value
+
+
+def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST) -> float:
+    """Return a time span in seconds, from a number of seconds or a timedelta.
+
+    Raises:
+        InvalidOption: Of another type, NaN, below `least` or above `most`.
+    """
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        raise InvalidOption(f"{name}={_shown(value)} is no time span: use seconds or a timedelta")
+    if math.isnan(seconds) or not least <= seconds <= most:
+        raise InvalidOption(f"{name}={_shown(value)} is out of range: use {least:g} to {most:g} seconds")
+    return seconds
+
+
+def moment(value: Any, name: str) -> datetime:
+    """Return a point in time within ten years of now; one in the past means now.
+
+    Raises:
+        InvalidOption: No datetime, without a time zone, or too far away.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidOption(f"{name}={_shown(value)} is no time: use an aware datetime")
+    if value.utcoffset() is None:
+        raise InvalidOption(
+            f"{name}={_shown(value)} has no time zone, and which one is meant would depend on the machine: "
+            "use datetime.now(UTC) + …, or .replace(tzinfo=…)"
+        )
+    now = datetime.now(value.tzinfo)
+    # Compared by year: near datetime.max the difference of two zones overflows.
+    if abs(value.year - now.year) > 10:
+        raise InvalidOption(f"{name}={_shown(value)} is out of range: use a time within ten years of now")
+    return value
+
+
+def job_id(value: Any) -> UUID:
+    """Return a job's id, from a UUID or its text.
+
+    Raises:
+        InvalidOption: Neither, or the nil UUID.
+    """
+    if isinstance(value, str):
+        try:
+            value = UUID(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, UUID) or value.int == 0:
+        raise InvalidOption(f"a job's id is a UUID and not nil; got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else text[:57] + "…"

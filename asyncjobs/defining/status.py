@@ -1,0 +1,60 @@
+"""What is known about one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+StateName = Literal["scheduled", "ready", "running", "waiting", "succeeded", "failed", "discarded", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """How one attempt went wrong."""
+
+    attempt: int
+    at: datetime
+    """By the worker's clock."""
+    type: str
+    """Qualified name of the exception's class."""
+    message: str
+    traceback: str
+    """As text; shortened in the middle when it is very long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything stored about one job, at one moment."""
+
+    id: UUID
+    kind: str
+    state: StateName
+    queue: str
+    priority: int
+    attempt: int
+    """Of the current or last run, from 1; 0 before the first."""
+    crashes: int
+    """How often a worker died while it ran this job."""
+    arguments: dict[str, Any]
+    """As stored: plain JSON."""
+    errors: list[AttemptError]
+    """Oldest first."""
+    result: Any
+    """As stored: plain JSON. None until it succeeded."""
+    reason: str | None
+    """Why it was discarded or cancelled."""
+    enqueued_at: datetime
+    run_at: datetime | None
+    """When it is or was due; None once it is final."""
+    started_at: datetime | None
+    """Of the current or last attempt."""
+    finished_at: datetime | None
+    worker: UUID | None
+    """Whose lease it runs under; None unless it is running."""
+
+    @property
+    def final(self) -> bool:
+        """Whether it never changes again."""
+        return self.state in ("succeeded", "failed", "discarded", "cancelled")

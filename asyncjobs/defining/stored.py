@@ -1,0 +1,37 @@
+"""A job that was read from the database and whose kind this process does not define."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncjobs.defining import codec
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.definition import Definition, Options, Source
+from asyncjobs.defining.arguments import Parameter
+
+
+class StoredJob(Job[Any], abstract=True):
+    """Arguments and result are plain JSON; it can be awaited and asked about, and not performed here."""
+
+    _is_function_job = True
+
+    @classmethod
+    def of(cls, kind: str, args: str) -> StoredJob:
+        """Return a job of an unknown `kind` around its stored arguments."""
+        made = cls.__new__(cls)
+        made._definition = Definition(  # type: ignore[misc]
+            kind=kind,
+            aliases=(),
+            options=Options(),
+            source=Source("", kind, "", 0, 0),
+            job_class=cls,
+            function=None,
+            parameters=_no_parameters,
+            returns=lambda: Any,
+        )
+        made._begin(made._definition, codec.loads(args), args)
+        return made
+
+
+def _no_parameters() -> list[Parameter]:
+    return []

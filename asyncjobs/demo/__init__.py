@@ -1,0 +1,1 @@
+"""What `asyncjobs demo` runs: texts in, word clouds out."""

@@ -1,0 +1,44 @@
+"""The scope that owns what runs beside the caller: services and the short tasks they need.
+
+A task group must be left by the task that entered it, and an AsyncJobs is often opened by one task and closed by another
+(test fixtures, some web servers), so the scope is an object: what it starts, it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger("asyncjobs")
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that cancelled tasks get to end."""
+
+
+class Services:
+    """Owns tasks: a strong reference while they run, a log line when one fails, and their end at `close`."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run `coroutine` in a task of its own until it ends or the scope is closed."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"asyncjobs {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s ended with an error", task.get_name(), exc_info=error)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it, at most `CLOSE_TIMEOUT` seconds."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)

@@ -1,0 +1,211 @@
+"""The dispatcher claims jobs for free slots, woken by notices, by slots that fall free, and by a slow poll."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from asyncjobs.db import jobs
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.rows import Claimed, Range
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import registry
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.worker.executor import Executor
+from asyncjobs.worker.keeper import Lease
+from asyncjobs.worker.ledger import Ledger
+from asyncjobs.worker.marks import Marks
+from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.wakeups import Wakeups
+
+logger = logging.getLogger("asyncjobs.worker")
+
+MOST_CLAIMS = 2
+"""Claims under way at once: an urgent pool's does not wait for a large one's."""
+
+
+class Dispatcher:
+    """Claims for the pools.
+
+    Args:
+        pools: In priority order.
+        sessions: `MOST_CLAIMS` connections with pinned plans.
+        executor: Takes what was claimed.
+        ledger: Claiming pauses while it is full.
+        lease: This worker's id; no lease, no claim.
+        wakeups: Says which queues have news.
+        polling_interval: Seconds between looks at everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        pools: Sequence[Pool],
+        sessions: Sessions,
+        executor: Executor,
+        ledger: Ledger,
+        lease: Lease,
+        wakeups: Wakeups,
+        polling_interval: float,
+        on_claim: Callable[[Sequence[Claimed]], None] | None = None,
+    ) -> None:
+        self._pools = pools
+        self._sessions = sessions
+        self._executor = executor
+        self._ledger = ledger
+        self._lease = lease
+        self._wakeups = wakeups
+        self._polling_interval = polling_interval
+        self._marks = Marks()
+        self._known_queues: list[str] = []
+        self._claims = 0
+        self._dry = asyncio.Event()
+        self._backoff = Backoff(logger, "claiming")
+        self._on_claim = on_claim
+
+    async def run(self) -> None:
+        """Claim, for ever."""
+        loop = asyncio.get_running_loop()
+        next_poll = loop.time()
+        async with asyncio.TaskGroup() as claims:
+            while True:
+                timeout = max(next_poll - loop.time(), 0)
+                await self._wakeups.wait(timeout)
+                if loop.time() >= next_poll:
+                    # Jitter: workers that started together would poll together.
+                    next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)  # noqa: S311
+                    self._wakeups.all_hungry(self._pools)
+                    await self._learn_queues()
+                self._lower_marks()
+                for group in self._ready_groups():
+                    for pool in group:
+                        pool.claiming = True
+                    self._claims += 1
+                    claims.create_task(self._claim(group))
+
+    async def found_nothing(self) -> None:
+        """Wait until a claim for every pool has found nothing and nothing is under way."""
+        await self._dry.wait()
+
+    def _lower_marks(self) -> None:
+        for queue, seq in self._wakeups.take_news():
+            self._marks.lower(queue, seq)
+            if queue not in self._known_queues:
+                self._known_queues.append(queue)
+            for pool in self._pools:
+                if pool.serves(queue):
+                    pool.hungry = True
+
+    async def _learn_queues(self) -> None:
+        """Refresh the names that patterns stand for."""
+        if not any(pool.has_patterns for pool in self._pools):
+            return
+        try:
+            self._known_queues = await self._sessions.run(jobs.ready_queues, deadline=self._deadline)
+        except DatabaseError as error:
+            await self._backoff.failed(error)
+
+    @property
+    def _deadline(self) -> float:
+        return max(self._lease.seconds / 3, 1.0)
+
+    def _ready_groups(self) -> list[list[Pool]]:
+        """Return the pools to claim for now, split so that no two of a group share a queue.
+
+        A job two pools of one statement could take would be locked for one and counted for the other, by the plan.
+        """
+        if self._ledger.full or self._lease.worker is None:
+            return []
+        groups: list[tuple[list[Pool], set[str]]] = []
+        now = asyncio.get_running_loop().time()
+        for pool in self._pools:
+            pool.measure(now)
+            if not pool.hungry or pool.claiming or not pool.wanted():
+                continue
+            queues = set(pool.queues(self._known_queues))
+            if not queues:
+                pool.hungry = False
+                continue
+            for group, taken in groups:
+                if not taken & queues:
+                    group.append(pool)
+                    taken |= queues
+                    break
+            else:
+                groups.append(([pool], queues))
+        self._note_dry()
+        return [group for group, _ in groups[: MOST_CLAIMS - self._claims]]
+
+    def _note_dry(self) -> None:
+        if self._claims == 0 and not any(pool.hungry or pool.queued for pool in self._pools):
+            self._dry.set()
+        else:
+            self._dry.clear()
+
+    async def _claim(self, group: list[Pool]) -> None:
+        """Claim once for a group of pools, as one statement."""
+        try:
+            for pool in group:
+                pool.hungry = False  # a notice that comes while the claim is under way makes it hungry again
+            claimed = await self._sessions.run(lambda connection: self._claim_on(connection, group), deadline=self._deadline)
+            self._backoff.succeeded()
+        except DatabaseError as error:
+            for pool in group:
+                pool.hungry = True
+            await self._backoff.failed(error)
+            claimed = 0
+        finally:
+            for pool in group:
+                pool.claiming = False
+            self._claims -= 1
+            self._wakeups.wake()
+
+    async def _claim_on(self, connection: Connection, group: list[Pool]) -> int:
+        now = asyncio.get_running_loop().time()
+        if self._marks.needs_roll(now):
+            self._marks.roll(now, await jobs.last_seq(connection))
+        full = self._marks.start_full_look(now)
+        worker = self._lease.worker
+        free = [pool.wanted() for pool in group]
+        queues = [pool.queues(self._known_queues) for pool in group]
+        ranges: list[Range] = []
+        for number, names in enumerate(queues, 1):
+            for name in names:
+                ranges.extend(self._marks.ranges(number, name, full=full))
+        if worker is None or not ranges or not any(free):
+            return 0
+        claimed = await jobs.claim(
+            connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker
+        )
+        if self._lease.worker != worker:
+            return 0  # the lease was lost meanwhile: these are rescued, and others run them
+        self._hand_over(group, free, queues, claimed)
+        return len(claimed)
+
+    def _hand_over(
+        self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed]
+    ) -> None:
+        by_pool: dict[int, list[Claimed]] = defaultdict(list)
+        greatest: dict[tuple[str, int], int] = {}
+        for job in claimed:
+            by_pool[job.pool].append(job)
+            greatest[job.queue, job.priority] = job.seq  # sorted by seq: the last is the greatest
+        for (queue, priority), seq in greatest.items():
+            self._marks.claimed(queue, priority, seq)
+        for number, pool in enumerate(group, 1):
+            mine = by_pool.get(number, [])
+            if len(mine) < free[number - 1]:
+                for queue in queues[number - 1]:
+                    self._marks.exhausted(queue)
+            else:
+                pool.hungry = True
+            if mine:
+                self._executor.accept(pool, mine)
+        if claimed and self._on_claim is not None:
+            self._on_claim(claimed)
+
+

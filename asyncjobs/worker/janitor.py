@@ -1,0 +1,84 @@
+"""The janitor buries dead workers, rescues their jobs, and keeps the history's days in order. Every worker has one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.worker.keeper import Lease
+from asyncjobs.worker.retrying import Backoff
+
+logger = logging.getLogger("asyncjobs.worker")
+
+ROUNDS_A_LEASE = 30
+"""A round a second with a lease of 30 s."""
+HOUSEKEEPING = 3600.0
+"""Seconds between looks at the history's days."""
+DAYS_AHEAD = 3
+BATCH = 500
+
+
+class Janitor:
+    """Rescues and cleans.
+
+    Args:
+        sessions: A connection with pinned plans.
+        lease: This worker's; without one it judges nobody.
+        alive: How many workers are alive: the more, the rarer each one's rounds.
+        retention: Seconds that the longest kept kind of job is kept.
+    """
+
+    def __init__(self, sessions: Sessions, lease: Lease, alive: Callable[[], int], retention: float) -> None:
+        self._sessions = sessions
+        self._lease = lease
+        self._alive = alive
+        self._days = math.ceil(retention / 86_400) + DAYS_AHEAD
+        self._backoff = Backoff(logger, "looking after dead workers")
+
+    async def run(self) -> None:
+        """Make rounds, for ever."""
+        loop = asyncio.get_running_loop()
+        next_housekeeping = loop.time()
+        while True:
+            try:
+                await self.rescue()
+                if loop.time() >= next_housekeeping:
+                    await self.keep_house()
+                    next_housekeeping = loop.time() + HOUSEKEEPING * (0.5 + random.random())  # noqa: S311
+                self._backoff.succeeded()
+            except DatabaseError as error:
+                await self._backoff.failed(error)
+                continue
+            pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
+
+    async def rescue(self) -> int:
+        """Declare dead whose lease is over and make their jobs ready again; return how many jobs."""
+        worker = self._lease.worker
+        if worker is None:
+            return 0
+        for dead in await self._sessions.run(lambda connection: workers.bury(connection, worker)):
+            logger.warning("worker %s is dead: its jobs run elsewhere", dead)
+        total = 0
+        while True:
+            rescued = await self._sessions.run(lambda connection: jobs.rescue(connection, BATCH))
+            total += rescued
+            if rescued < BATCH:
+                break
+        if total:
+            logger.warning("rescued %d jobs of dead workers", total)
+        return total
+
+    async def keep_house(self) -> None:
+        """Make the coming days of the history, drop the past ones, forget workers long dead."""
+        await self._sessions.run(lambda connection: jobs.make_partitions(connection, self._days))
+        dropped = await self._sessions.run(jobs.drop_expired)
+        if dropped:
+            logger.info("dropped %d days of finished jobs", dropped)
+        await self._sessions.run(workers.forget)

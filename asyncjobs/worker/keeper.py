@@ -1,0 +1,150 @@
+"""The keeper renews this worker's lease from a thread, with a loop and a connection of its own.
+
+A job that blocks the event loop therefore does not lose its jobs: nothing on the loop takes part in the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from asyncjobs.db import workers
+from asyncjobs.db.rows import Pulse
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.worker.retrying import Backoff
+
+logger = logging.getLogger("asyncjobs.worker")
+
+BEATS_A_LEASE = 20
+"""A beat every 1.5 s of a 30 s lease: a gone session is judged after a sixth of the lease, so a few beats may fail."""
+
+
+class Lease:
+    """The worker's id and right: None while it has none, and no claim is made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.worker: UUID | None = None
+
+
+class Keeper:
+    """Registers the worker and beats, in a thread.
+
+    Args:
+        url: The database.
+        lease: Filled with the worker's id when it is registered, emptied when it is lost.
+        about: JSON text shown by `status`.
+        first_id: The id of the first registration, when a supervisor chose it; None: random.
+        on_beat: Called on the worker's loop after each beat.
+        on_lost: Called on the worker's loop when the lease is lost: every job that was running belongs to others.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        lease: Lease,
+        *,
+        about: str,
+        first_id: UUID | None = None,
+        on_beat: Callable[[Pulse], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._lease = lease
+        self._about = about
+        self._next_id = first_id
+        self._on_beat = on_beat
+        self._on_lost = on_lost
+        self._url = url
+        self._owner = asyncio.get_running_loop()
+        self._registered: asyncio.Future[None] = self._owner.create_future()
+        self._ended: asyncio.Future[None] = self._owner.create_future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Beat until cancelled; the thread has ended when this returns."""
+        thread = threading.Thread(target=self._thread, name="asyncjobs keeper", daemon=True)
+        thread.start()
+        try:
+            await asyncio.shield(self._ended)
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            if self._loop is not None and self._stop is not None and not self._ended.done():
+                self._loop.call_soon_threadsafe(self._stop.set)
+                await asyncio.wait([self._ended], timeout=2)
+
+    async def registered(self) -> None:
+        """Wait until the worker has a lease.
+
+        Raises:
+            DatabaseError: It cannot be had, for a reason that will not pass.
+        """
+        await asyncio.shield(self._registered)
+
+    def _thread(self) -> None:
+        try:
+            asyncio.run(self._beat_for_ever())
+        except BaseException as error:
+            self._failure = error
+            logger.exception("the keeper ended with an error")
+        self._tell(lambda: self._ended.done() or self._ended.set_result(None))
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        try:
+            self._owner.call_soon_threadsafe(callback)
+        except RuntimeError:
+            return  # the worker's loop is closed: there is nobody left to tell
+
+    async def _beat_for_ever(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        interval = self._lease.seconds / BEATS_A_LEASE
+        sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=max(self._lease.seconds / 6, 1.0))
+        backoff = Backoff(logger, "renewing the lease")
+        try:
+            while not self._stop.is_set():
+                try:
+                    await self._beat(sessions)
+                    backoff.succeeded()
+                except DatabaseError as error:
+                    if self._lease.worker is None and not self._registered.done():
+                        self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
+                    await backoff.failed(error)
+                    continue
+                try:
+                    async with asyncio.timeout(interval):
+                        await self._stop.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            sessions.close()
+
+    async def _beat(self, sessions: Sessions) -> None:
+        worker = self._lease.worker
+        if worker is None:
+            worker, self._next_id = self._next_id or uuid4(), None
+            await sessions.run(
+                lambda connection: workers.register(
+                    connection, worker, lease=self._lease.seconds, about=self._about
+                )
+            )
+            self._lease.worker = worker
+            self._tell(lambda: self._registered.done() or self._registered.set_result(None))
+        pulse = await sessions.run(lambda connection: workers.beat(connection, worker))
+        if pulse is not None:
+            self._tell(lambda: self._on_beat(pulse))
+            return
+        # Emptied here, in the thread: from this moment on nothing is claimed under a dead worker's id.
+        self._lease.worker = None
+        logger.error("this worker was declared dead: its lease is lost, its jobs are cancelled and run elsewhere")
+        self._tell(self._on_lost)
+        await self._beat(sessions)
+
+    def _fail_registration(self, error: DatabaseError) -> None:
+        if not self._registered.done():
+            self._registered.set_exception(error)

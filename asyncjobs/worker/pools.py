@@ -1,0 +1,129 @@
+"""A pool: slots on the loop that serve named queues, the jobs claimed for them, and how many more to claim."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+
+from asyncjobs.db.rows import Claimed
+from asyncjobs.settings import Pool as PoolSettings
+
+PREFETCH_TIME = 0.02
+"""Seconds of work, at the pool's present rate, that is claimed ahead.
+
+No-op jobs at 20,000/s are claimed 400 ahead, jobs of a second none: what is claimed ahead runs in the order it was claimed,
+whatever more urgent arrives meanwhile, and no other worker can take it.
+"""
+
+
+class Pool:
+    """Slots, and the jobs claimed for them.
+
+    Args:
+        number: Its place in the order of pools, from 1.
+        settings: Queues and concurrency.
+        batch_size: The most jobs that one claim brings.
+    """
+
+    def __init__(self, number: int, settings: PoolSettings, batch_size: int) -> None:
+        self.number = number
+        self.concurrency = settings.concurrency
+        self.batch_size = batch_size
+        self._entries = [entry for entry in settings.queues if not entry.startswith("-")] or ["*"]
+        self._excluded = [entry[1:] for entry in settings.queues if entry.startswith("-")]
+        self._weights = settings.weights if settings.order == "weighted" else None
+        self.queued: deque[Claimed] = deque()
+        self.running = 0
+        self.hungry = True
+        """Whether its queues may hold more than the last claim brought."""
+        self.claiming = False
+        self._resuming: deque[asyncio.Future[None]] = deque()
+        self._started = 0
+        self._rate = 0.0
+        self._rated_at = 0.0
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether its queues depend on which queues there are."""
+        return any(entry.endswith("*") for entry in self._entries)
+
+    def serves(self, queue: str) -> bool:
+        """Whether jobs of `queue` may run here."""
+        return any(_matches(entry, queue) for entry in self._entries) and not any(
+            _matches(entry, queue) for entry in self._excluded
+        )
+
+    def queues(self, known: Sequence[str]) -> list[str]:
+        """Return the queues to claim from, in order; patterns stand for those of `known` that they match.
+
+        Weighted: in a random order, in which each entry comes first as often as its weight says.
+        """
+        found: dict[str, None] = {}
+        for entry in self._entries if self._weights is None else self._shuffled():
+            names = sorted(name for name in known if _matches(entry, name)) if entry.endswith("*") else [entry]
+            found.update(dict.fromkeys(name for name in names if not any(_matches(e, name) for e in self._excluded)))
+        return list(found)
+
+    def _shuffled(self) -> list[str]:
+        # Efraimidis and Spirakis 2006: sorting by random^(1/weight) draws without replacement in proportion.
+        weights = self._weights or {}
+        return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)  # noqa: S311
+
+    def wanted(self) -> int:
+        """How many jobs to claim now; 0 while enough are waiting here."""
+        free = self.concurrency - self.running - len(self._resuming)
+        ahead = min(int(self._rate * PREFETCH_TIME), self.batch_size)
+        waiting = len(self.queued)
+        if waiting and waiting > (free + ahead) // 2:
+            return 0
+        return max(min(free + ahead - waiting, self.batch_size), 0)
+
+    def measure(self, now: float) -> None:
+        """Note how fast jobs start here; called before each claim."""
+        passed = now - self._rated_at
+        if passed >= PREFETCH_TIME / 4:
+            # Rising at once and falling by half a step: a claim's round trip is no sign of slower jobs.
+            rate = self._started / passed
+            self._rate = rate if rate > self._rate or passed > 1 else (rate + self._rate) / 2
+            self._started, self._rated_at = 0, now
+
+    @property
+    def can_start(self) -> bool:
+        """Whether a job is waiting and a slot is free for it."""
+        return bool(self.queued) and self.running < self.concurrency and not self._resuming
+
+    def take_next(self) -> Claimed:
+        """Take a slot and the next job."""
+        self.running += 1
+        self._started += 1
+        return self.queued.popleft()
+
+    def give_back(self) -> None:
+        """Free a slot; a job that waits to go on gets it before any new one."""
+        while self._resuming:
+            turn = self._resuming.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.running -= 1
+
+    async def take_slot(self) -> None:
+        """Wait for a slot to go on in; cancelled, the slot is taken all the same, since the job's cleanup runs in one."""
+        if self.running < self.concurrency:
+            self.running += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resuming.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.done() or turn.cancelled():
+                self._resuming.remove(turn)
+                self.running += 1
+            raise
+
+
+def _matches(entry: str, queue: str) -> bool:
+    return queue.startswith(entry[:-1]) if entry.endswith("*") else queue == entry

@@ -1,0 +1,40 @@
+"""The retry loop of services: what fails for the database's sake is tried again, with a growing pause and jitter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from asyncjobs.exceptions import DatabaseError
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+"""Seconds: with jitter at most one attempt a second on average, and back within seconds of the database's return."""
+
+
+class Backoff:
+    """Pauses between failing attempts; one line is logged when failing begins and one when it is over."""
+
+    def __init__(self, logger: logging.Logger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self._pause = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._pause > 0
+
+    def succeeded(self) -> None:
+        """Note an attempt that worked."""
+        if self._pause:
+            self._pause = 0.0
+            self._logger.info("%s: the database answers again", self._what)
+
+    async def failed(self, error: DatabaseError) -> None:
+        """Note an attempt that failed, and wait before the next."""
+        if not self._pause:
+            self._logger.warning("%s: %s; trying again until it works", self._what, error)
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        await asyncio.sleep(self._pause * (0.5 + random.random()))  # noqa: S311

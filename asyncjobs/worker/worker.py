@@ -1,0 +1,246 @@
+"""A worker: its services assembled, started in order, and stopped in two phases."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from asyncjobs.db import workers
+from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.listening import DUE, READY, Listener
+from asyncjobs.db.rows import Claimed, Pulse
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import codec, registry
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.services import Services
+from asyncjobs.settings import Settings
+from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
+from asyncjobs.worker.executor import Executor
+from asyncjobs.worker.janitor import Janitor
+from asyncjobs.worker.keeper import Keeper, Lease
+from asyncjobs.worker.ledger import Ledger
+from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.timekeeper import Timekeeper
+from asyncjobs.worker.wakeups import Wakeups
+
+logger = logging.getLogger("asyncjobs.worker")
+
+LAST_WORDS = 2.0
+"""Seconds, after everything else, for the database to take the last ends and the worker's own."""
+
+
+class Worker:
+    """Runs jobs on this event loop until it is asked to stop.
+
+    Args:
+        url: The database; not through a transaction pooler.
+        settings: Pools, times and limits.
+        listener: Not started yet.
+        services: The scope of the listener.
+        worker_id: Chosen by a supervisor; None: random.
+        share: Which of the pools' processes this is, from 1; None: all pools run here.
+        on_claim: Called with each batch of claimed jobs.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        listener: Listener,
+        services: Services,
+        *,
+        worker_id: UUID | None = None,
+        share: int | None = None,
+        on_claim: Callable[[Sequence[Claimed]], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._url = url
+        self._listener = listener
+        self._services = services
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once jobs are claimed."""
+        self.lease = Lease(settings.lease)
+        self.wakeups = Wakeups()
+        mine = [pool for pool in settings.pools if share is None or share <= pool.processes]
+        self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(mine, 1)]
+        self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
+        self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
+        self._keeping_house = self._pinned("asyncjobs housekeeping", 1)
+        self.ledger = Ledger(self._writing, lambda: self.executor.imminent())
+        self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
+        self.dispatcher = Dispatcher(
+            pools=self.pools,
+            sessions=self._claiming,
+            executor=self.executor,
+            ledger=self.ledger,
+            lease=self.lease,
+            wakeups=self.wakeups,
+            polling_interval=settings.dispatcher.polling_interval,
+            on_claim=on_claim,
+        )
+        self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
+        kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
+        self.janitor = Janitor(self._keeping_house, self.lease, lambda: self.wakeups.alive, max(kept))
+        self.keeper = Keeper(
+            url,
+            self.lease,
+            about=self._about(),
+            first_id=worker_id,
+            on_beat=self._on_beat,
+            on_lost=self._on_lost,
+        )
+
+    def _pinned(self, name: str, size: int, **more: str) -> Sessions:
+        return Sessions(self._url, size=size, name=name, settings={**PINNED_PLANS, **more}, deadline=self._settings.lease)
+
+    def _about(self) -> str:
+        return codec.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "pools": [
+                    {"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self._settings.pools
+                ],
+                "kinds": registry.all_names(),
+            }
+        )
+
+    @property
+    def running(self) -> int:
+        """Jobs that run here now."""
+        return self.executor.running
+
+    def stop(self) -> None:
+        """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
+        self._stop.set()
+
+    def stop_now(self) -> None:
+        """Stop, and cancel running jobs at once."""
+        self._stop.set()
+        self._stop_now.set()
+
+    async def run(self, *, burst: bool = False) -> None:
+        """Run until `stop`; with `burst`, until nothing is left to do.
+
+        Raises:
+            DatabaseError: The worker could not register.
+        """
+        keeper = self._services.start(self.keeper.run(), name="keeper")
+        subscribed = False
+        try:
+            await self._registered(keeper)
+            self._listener.subscribe(READY, self.wakeups.notified)
+            self._listener.subscribe(DUE, self.timekeeper.notified)
+            self._listener.on_hearing(self._look_at_everything)
+            self._listener.start(self._services)
+            subscribed = True
+            async with asyncio.TaskGroup() as group:
+                ledger = group.create_task(self.ledger.run(), name="asyncjobs ledger")
+                others = [
+                    group.create_task(self.janitor.run(), name="asyncjobs janitor"),
+                    group.create_task(self.timekeeper.run(), name="asyncjobs timekeeper"),
+                ]
+                dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
+                self.ready.set()
+                try:
+                    await self._until_stopped(keeper, burst=burst)
+                    dispatcher.cancel()
+                    await self._drain()
+                finally:
+                    for task in (dispatcher, *others, ledger):
+                        task.cancel()
+        finally:
+            if subscribed:
+                self._listener.unsubscribe(READY, self.wakeups.notified)
+                self._listener.unsubscribe(DUE, self.timekeeper.notified)
+                self._listener.off_hearing(self._look_at_everything)
+            self.executor.cancel_all("shutdown")
+            await self._say_goodbye(keeper)
+
+    async def _registered(self, keeper: asyncio.Task[None]) -> None:
+        registered = asyncio.ensure_future(self.keeper.registered())
+        await asyncio.wait([registered, keeper], return_when=asyncio.FIRST_COMPLETED)
+        if not registered.done():
+            registered.cancel()
+            keeper.result()
+        await registered
+
+    async def _until_stopped(self, keeper: asyncio.Task[None], *, burst: bool) -> None:
+        stopped = asyncio.ensure_future(self._stop.wait())
+        done = asyncio.ensure_future(self._nothing_left()) if burst else stopped
+        try:
+            await asyncio.wait([stopped, done, keeper], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            done.cancel()
+        if keeper.done() and not self._stop.is_set():
+            keeper.result()  # raises what ended it: without a lease there is no working on
+
+    async def _nothing_left(self) -> None:
+        await self.timekeeper.promote()
+        while True:
+            await self.dispatcher.found_nothing()
+            await self.executor.idle()
+            await self.ledger.drained()
+            self._look_at_everything()
+            await asyncio.sleep(0)
+            await self.dispatcher.found_nothing()
+            if self.executor.running == 0 and self.executor.imminent() == 0:
+                return
+
+    async def _drain(self) -> None:
+        """Phase one: what runs may finish. Phase two: it is cancelled, and released unspent."""
+        self.executor.release_waiting()
+        self.executor.tell_stopping()
+        if self.executor.running:
+            logger.info("stopping: %d jobs may finish within %g s", self.executor.running, self._settings.shutdown_timeout)
+        now = asyncio.ensure_future(self._stop_now.wait())
+        idle = asyncio.ensure_future(self.executor.idle())
+        await asyncio.wait([now, idle], timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
+        if not idle.done():
+            logger.warning("cancelling %d jobs: they are released and run elsewhere", self.executor.running)
+            self.executor.cancel_all("shutdown")
+            await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WORDS))
+        idle.cancel()
+        for claimed in self.executor.left():
+            logger.error("%s %s ignores its cancellation: it keeps its lease until this process is gone",
+                         claimed.kind, claimed.id)  # fmt: skip
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await self.ledger.drained()
+        except TimeoutError:
+            logger.error("the database takes no more ends: what ended unwritten runs again elsewhere")
+
+    async def _say_goodbye(self, keeper: asyncio.Task[None]) -> None:
+        """End the lease, unless jobs still run here: then it must stand until the process is gone."""
+        worker = self.lease.worker
+        if not self.executor.left():
+            keeper.cancel()
+            await asyncio.wait([keeper], timeout=LAST_WORDS)
+            if worker is not None:
+                try:
+                    await self._keeping_house.run(lambda connection: workers.end(connection, worker), deadline=LAST_WORDS)
+                except DatabaseError as error:
+                    logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
+        for sessions in (self._claiming, self._writing, self._keeping_house):
+            sessions.close()
+
+    def _on_beat(self, pulse: Pulse) -> None:
+        self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank
+
+    def _on_lost(self) -> None:
+        self.executor.drop_waiting()
+        self.executor.cancel_all("lease_lost")
+        self.wakeups.wake()
+
+    def _look_at_everything(self) -> None:
+        self.wakeups.all_hungry(self.pools)
+        self.wakeups.wake()
+        self.timekeeper.notified()
