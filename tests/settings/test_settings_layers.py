@@ -99,7 +99,9 @@ def test_pools_are_json_in_the_environment_and_objects_or_dicts_in_arguments(mon
     assert load(pools=[pool, {"queues": ["c"], "concurrency": 2}]).pools == (pool, Pool(queues=("c",), concurrency=2))
 
 
-@pytest.mark.parametrize("text", ["app.jobs,app.mails", " app.jobs , app.mails, ", '["app.jobs", "app.mails"]'])
+@pytest.mark.parametrize(
+    "text", ["app.jobs,app.mails", ' ["app.jobs", "app.mails"]', " app.jobs , app.mails, ", '["app.jobs", "app.mails"]']
+)
 def test_imports_are_comma_separated_or_json_in_the_environment(monkeypatch, text):
     monkeypatch.setenv("ASYNCJOBS_IMPORTS", text)
     assert load().imports == ("app.jobs", "app.mails")
@@ -109,7 +111,12 @@ def test_an_empty_variable_is_not_set(write, monkeypatch):
     write('[default]\ndatabase_url = "postgresql:///kept"\n')
     for name in ("DATABASE_URL", "LEASE", "POOLS", "ENV", "CONFIG", "NONSENSE"):
         monkeypatch.setenv(f"ASYNCJOBS_{name}", "")
+    monkeypatch.setenv("ASYNCJOBS_LEASE", " ")
     assert load().database_url == "postgresql:///kept"
+
+
+def test_a_log_level_may_be_written_in_capitals():
+    assert load(log_level="INFO").log_level == "info"
 
 
 def test_an_argument_that_is_none_is_not_given_and_an_empty_one_is(write):
@@ -186,15 +193,46 @@ def test_the_fields_that_were_given_are_known(write):
     assert "log_level" not in load().model_fields_set
 
 
-def test_importing_settings_reads_nothing_and_connects_to_nothing(write, tmp_path):
-    write("[default\n")
-    code = (
-        "import os, sys; os.environ['ASYNCJOBS_LEASE'] = 'x'; os.environ['ASYNCJOBS_NONSENSE'] = 'x'\n"
-        "import asyncjobs.settings\n"
-        "print([name for name in ('asyncpg', 'anyio', 'orjson') if name in sys.modules])"
-    )
-    root = Path(__file__).parents[2]
+SPY = """
+import os, sys
+
+class Spy(dict):
+    def __getitem__(self, name):
+        seen.append(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        seen.append(name)
+        return super().get(name, default)
+
+    def items(self):
+        seen.append("ASYNCJOBS_ all")
+        return super().items()
+
+def hook(event, arguments):
+    if event == "open" and "config.toml" in str(arguments[0]):
+        seen.append("ASYNCJOBS_ file")
+
+seen = []
+sys.addaudithook(hook)
+os.environ = Spy(os.environ)
+import asyncjobs.settings
+print([name for name in seen if str(name).startswith("ASYNCJOBS_")])
+asyncjobs.settings.load()
+print(sorted({name for name in seen if str(name).startswith("ASYNCJOBS_")}))
+"""
+
+
+def test_importing_settings_reads_neither_environment_nor_file_and_loading_reads_both(write, tmp_path):
+    write("[default]\n")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True
+        [sys.executable, "-c", SPY],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
     )
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first == "[]"
+    assert second == "['ASYNCJOBS_ all', 'ASYNCJOBS_ file', 'ASYNCJOBS_CONFIG', 'ASYNCJOBS_ENV']"

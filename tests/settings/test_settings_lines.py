@@ -38,7 +38,8 @@ list = [
   [ 3,
     4 ],
 ]
-inline = { x = 1, y.z = [ { q = 1 } ] }
+tight = ["a","b"]
+inline = { x = 1 , y.z = [ { q = 1 } ] }
 after = 1
 
 [[default.pools]]
@@ -75,20 +76,20 @@ EXPECTED = {
     ("default", "list", 1): 21,
     ("default", "list", 2): 22,
     ("default", "list", 2, 1): 23,
-    ("default", "inline", "y", "z", 0, "q"): 25,
-    ("default", "after"): 26,
-    ("default", "pools"): 28,
-    ("default", "pools", 0, "concurrency"): 29,
-    ("default", "pools", 0, "weights"): 31,
-    ("default", "pools", 0, "weights", "low"): 32,
-    ("default", "pools", 1): 34,
-    ("default", "pools", 1, "concurrency"): 35,
-    ("default", "pools", 1, "deep", 0, "k"): 37,
-    ("default", "pools", 1, "deep", 1): 38,
-    ("default", "pools", 1, "deep", 1, "k"): 39,
-    ("a", "b", "c"): 41,
-    ("a",): 42,
-    ("a", "d"): 43,
+    ("default", "inline", "y", "z", 0, "q"): 26,
+    ("default", "after"): 27,
+    ("default", "pools"): 29,
+    ("default", "pools", 0, "concurrency"): 30,
+    ("default", "pools", 0, "weights"): 32,
+    ("default", "pools", 0, "weights", "low"): 33,
+    ("default", "pools", 1): 35,
+    ("default", "pools", 1, "concurrency"): 36,
+    ("default", "pools", 1, "deep", 0, "k"): 38,
+    ("default", "pools", 1, "deep", 1): 39,
+    ("default", "pools", 1, "deep", 1, "k"): 40,
+    ("a", "b", "c"): 42,
+    ("a",): 43,
+    ("a", "d"): 44,
 }
 
 
@@ -104,9 +105,17 @@ def test_the_scanner_finds_exactly_the_keys_that_tomllib_finds():
 
 def test_a_key_that_is_not_there_has_the_line_of_the_nearest_table_around_it():
     lines = locate(TRICKY)
-    assert lines.of(("default", "pools", 1, "queues")) == 34
+    assert lines.of(("default", "pools", 1, "queues")) == 35
     assert lines.of(("default", "missing", "deeper")) == 4
     assert lines.of(("nothing",)) == 1
+
+
+def test_lines_are_counted_from_the_very_first_character():
+    assert locate("\n[default]").of(("default",)) == 2
+    assert locate("[default]\nx={a=1,b=[1,{c=1}]}\ny=1").known.keys() >= {
+        ("default", "x", "b", 1, "c"),
+        ("default", "y"),
+    }
 
 
 def test_what_was_found_before_the_scanner_lost_its_way_stands():

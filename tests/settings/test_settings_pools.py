@@ -69,6 +69,14 @@ def test_anything_else_is_no_queue(problems, queue):
             "weights.default: 1.5 is not allowed; give a whole number",
         ),
         ({"order": "weighted", "weights": 5}, "weights: 5 is not a table;"),
+        (
+            {"order": "weighted", "weights": {5: 1}},
+            "weights[5].[key]: 5 is not allowed; input should be a valid string",
+        ),
+        (
+            {"queues": ["-b"], "order": "weighted", "weights": {"c": 1}},
+            'weights: "c" is no queue of this pool; weigh one of its queues: none',
+        ),
     ],
 )
 def test_a_pool_that_cannot_work_is_refused(problems, keys, expected):

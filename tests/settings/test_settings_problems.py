@@ -99,6 +99,13 @@ retention = "1 week"
             '4: default.imports[1]: "app/mails.py" is no module; give its dotted name',
         ),
         ("[default]\nimports = ['.jobs']", '2: default.imports[0]: ".jobs" is no module'),
+        ("[default]\nimports = [5]", "2: default.imports[0]: 5 is no module"),
+        ("[default]\nLEASE = 5", "2: default.LEASE: unknown key; did you mean lease?"),
+        ("[default]\nret = 5", "2: default.ret: unknown key; did you mean retention?"),
+        ("[default]\nl = 5", "2: default.l: unknown key; remove it"),
+        ("[default]\nlease = \nretention = 5\n", "2: not TOML: Invalid value, column 9"),
+        ("[default.dispatcher]\n[development]\ndispatcher = 5", "3: development.dispatcher: 5 is not a table"),
+        ("development = 5\n[default]", "1: development: outside the environments"),
         ("[default]\nlease = true", "2: default.lease: true is not a time"),
         ("[default]\nlog_format = 'xml'", '2: default.log_format: "xml" is not allowed; give "text" or "json"'),
         (
@@ -134,6 +141,7 @@ def test_a_problem_in_the_file_names_line_fact_and_remedy(write, problems, text,
     found = problems()
     assert len(found) == 1
     assert found[0].startswith(f"config.toml:{expected}")
+    assert "None" not in found[0]
 
 
 def test_a_number_too_long_for_python_is_a_problem_and_no_crash(write, problems):
@@ -228,6 +236,23 @@ def test_a_file_that_was_asked_for_must_be_ours(write, problems):
     ]
 
 
+def test_a_file_that_was_asked_for_must_have_default_as_a_table(write, problems):
+    write("default = 1\n", "other.toml")
+    assert problems("other.toml")[0].startswith("other.toml:1: no [default] table")
+    write("[server\n", "other.toml")
+    assert problems("other.toml")[0].startswith("other.toml:1: not TOML: ")
+
+
+def test_a_config_toml_here_that_cannot_be_read_is_a_problem(write, problems, monkeypatch):
+    write("[default]\n")
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", denied)
+    assert problems() == ["config.toml: cannot be read: Permission denied; give the path of a config file"]
+
+
 def test_a_file_that_was_asked_for_must_be_text(problems, tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"[default]\xff")
     assert problems("binary.toml") == ["binary.toml: not UTF-8 text; save it as UTF-8"]
@@ -245,6 +270,11 @@ def test_an_environment_that_the_file_does_not_have_is_a_problem_with_those_it_h
     assert problems() == [
         'ASYNCJOBS_ENV: "qa" is no environment of config.toml; give one of staging, production, or add a [qa] table'
     ]
+
+
+def test_only_tables_are_environments(write, problems):
+    write("nonsense = 5\n[default]\n[production]\n[dispatcher]\n")
+    assert problems(environment="nonsense")[-1].endswith("give one of production, or add a [nonsense] table")
 
 
 def test_development_needs_no_table_and_a_file_without_environments_serves_any(write, problems):
