@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, overload
 from uuid import UUID
-
-from typing_extensions import Self
 
 from asyncjobs.client.client import Client
 from asyncjobs.db import migrating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import open_clients
+from asyncjobs.defining import open_clients, options
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
 from asyncjobs.defining.status import Status
 from asyncjobs.embedded import EmbeddedPostgres, project_directory
-from asyncjobs.exceptions import AsyncJobsError, NotOpen
+from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, NotOpen
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings, load
 from asyncjobs.worker.worker import Worker
@@ -52,9 +51,7 @@ class AsyncJobs:
         **settings: Any setting by name, such as `database_url`; these win over environment and file.
     """
 
-    def __init__(
-        self, *, config: Path | str | None = None, environment: str | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, *, config: Path | str | None = None, environment: str | None = None, **settings: Any) -> None:
         self._config = config
         self._environment = environment
         self._arguments = settings
@@ -98,8 +95,9 @@ class AsyncJobs:
 
     async def _start_embedded(self, stack: AsyncExitStack) -> str:
         project = self._settings.source.parent if self._settings and self._settings.source else Path.cwd()
-        server = await stack.enter_async_context(EmbeddedPostgres(project_directory(project)))
-        logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", server.directory)
+        directory = project_directory(project)
+        server = await stack.enter_async_context(EmbeddedPostgres(directory))
+        logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", directory)
         return server.url("asyncjobs")
 
     async def close(self) -> None:
@@ -235,9 +233,7 @@ class AsyncJobs:
 
     async def status(self, job_id: UUID | str) -> Status:
         """Read everything stored about a job; see `Job.status`."""
-        from asyncjobs.defining.options import job_id as checked
-
-        return await self._opened().status(checked(job_id))
+        return await self._opened().status(options.job_id(job_id))
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -246,10 +242,6 @@ def import_modules(names: Iterable[str]) -> None:
     Raises:
         InvalidSettings: Those that cannot be imported, each with the reason.
     """
-    import importlib
-
-    from asyncjobs.exceptions import InvalidSettings
-
     problems = []
     for name in names:
         try:
@@ -260,5 +252,3 @@ def import_modules(names: Iterable[str]) -> None:
             problems.append(f"imports: {name} cannot be imported: {type(error).__name__}: {error}")
     if problems:
         raise InvalidSettings(problems)
-
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from functools import partial
 from uuid import UUID
 
 from asyncjobs.db import jobs
@@ -102,7 +103,7 @@ class Waiters:
         """Set the flag of jobs that are newly waited for; those without a row are finished, or nowhere."""
         while self._new:
             batch = sorted(self._new)[:BATCH]
-            live = await self._sessions.run(lambda connection: jobs.await_jobs(connection, batch))
+            live = await self._sessions.run(partial(jobs.await_jobs, ids=batch))
             self._new.difference_update(batch)
             await self._settle(set(batch) - live)
 
@@ -119,7 +120,7 @@ class Waiters:
         everything = list(ids)
         for start in range(0, len(everything), BATCH):
             batch = everything[start : start + BATCH]
-            live = await self._sessions.run(lambda connection, batch=batch: jobs.read_live(connection, batch))
+            live = await self._sessions.run(partial(jobs.read_live, ids=batch))
             await self._settle(set(batch) - live)
 
     async def _settle(self, gone: set[UUID]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.connections import enqueue_on
-from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.endings import outcome, read_status
+from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import Listener
@@ -19,9 +19,16 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options, registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.defining.stored import StoredJob
 from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import DatabaseUnavailable, EnqueueOutcomeUnknown, JobNotFound, KindMismatch, NotOpen
+from asyncjobs.defining.stored import StoredJob
+from asyncjobs.exceptions import (
+    DatabaseUnavailable,
+    EnqueueOutcomeUnknown,
+    InvalidOption,
+    JobNotFound,
+    KindMismatch,
+    NotOpen,
+)
 from asyncjobs.services import Services
 
 CHUNK = 2_000
@@ -107,8 +114,7 @@ class Client:
         if not chunk:
             return 0
         for index, job in enumerate(chunk):
-            if not isinstance(job, Job):
-                check_job(job, f"item {start + index} of enqueue_all")
+            check_job(job, "enqueue_all", start + index)
         fresh = list({id(job): job for job in chunk if not job._sent}.values())
         rows = [_row(job) for job in fresh]
         for job in fresh:
@@ -173,31 +179,30 @@ class Client:
         return outcome(job, ended)
 
 
-def _iterated(all_jobs: Any) -> Iterable[Any]:
+def _iterated(all_jobs: Any) -> Iterator[Any]:
     if isinstance(all_jobs, Job):
-        raise options.InvalidOption("enqueue_all takes an iterable of jobs; for one job call its enqueue()")
-    try:
-        return iter(all_jobs)
-    except TypeError:
-        raise options.InvalidOption(
-            f"enqueue_all takes an iterable or async iterable of jobs, not {type(all_jobs).__name__}"
-        ) from None
+        raise InvalidOption("enqueue_all takes an iterable of jobs; for one job call its enqueue()")
+    if not isinstance(all_jobs, Iterable):
+        raise InvalidOption(f"enqueue_all takes an iterable or async iterable of jobs, not {type(all_jobs).__name__}")
+    return iter(all_jobs)
 
 
-def check_job(job: Any, what: str = "enqueue") -> None:
+def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
     """Refuse what is no job, and say what it is."""
     if isinstance(job, Job):
         return
+    if index is not None:
+        what = f"item {index} of {what}"
     if isinstance(job, JobFunction) or (isinstance(job, type) and issubclass(job, Job)):
-        raise options.InvalidOption(f"{what}: {job!r} is a definition: call it with its arguments to make a job")
-    raise options.InvalidOption(f"{what}: {type(job).__name__} is no job: call a @job function or a Job class")
+        raise InvalidOption(f"{what}: {job!r} is a definition: call it with its arguments to make a job")
+    raise InvalidOption(f"{what}: {type(job).__name__} is no job: call a @job function or a Job class")
 
 
 def definition_of(kind: Any) -> Any:
     """Return the definition behind a `@job` function, a Job class or a kind's name."""
     found = registry.find(kind) if isinstance(kind, str) else getattr(kind, "_definition", None)
     if found is None:
-        raise options.InvalidOption(f"{kind!r} is no job definition: give a @job function or a Job class")
+        raise InvalidOption(f"{kind!r} is no job definition: give a @job function or a Job class")
     return found
 
 

@@ -139,6 +139,3 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
             own = type(error)(*error.args)
         own.__cause__ = error.__cause__ or error
         waiting.done.set_exception(own)
-
-
-

@@ -7,6 +7,7 @@ once per `PAUSE` and not once per row; the workers it would wake are awake alrea
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Sessions
@@ -56,7 +57,7 @@ class Notices:
                 await asyncio.sleep(PAUSE)
                 late, self._late = self._late, {}
                 try:
-                    await self._sessions.run(lambda connection: jobs.notify_ready(connection, late))
+                    await self._sessions.run(partial(jobs.notify_ready, least=late))
                 except DatabaseError:
                     return  # a notice is only a speed-up: the workers' poll finds the rows
         finally:

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Mapping
 
 import asyncpg
-from asyncpg import Connection as Connection
+from asyncpg import Connection
 
 from asyncjobs.db.errors import translating
 
+__all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for the whole of connecting: address, TLS, authentication, first answer."""

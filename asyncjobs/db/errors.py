@@ -38,7 +38,9 @@ def translated(error: BaseException) -> DatabaseError:
     if state is None:
         return DatabaseUnavailable(f"no answer from the database: {message}")
     if state in _SCHEMA_MISSING:
-        return SchemaMismatch(f"the schema asyncjobs is missing or older than this version needs ({message}); {MIGRATE}")
+        return SchemaMismatch(
+            f"the schema asyncjobs is missing or older than this version needs ({message}); {MIGRATE}"
+        )
     if state == "42501":
         return PermissionDenied(f"{message}; `asyncjobs db sql --roles` prints the grants a role needs")
     if state[:2] in _UNAVAILABLE_CLASSES:

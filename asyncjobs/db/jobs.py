@@ -20,9 +20,10 @@ async def enqueue_one(connection: Connection, job: NewJob) -> None:
 
 async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int | None:
     """Insert one job that is due now and whose id is new; return its seq, for a notice sent later."""
-    return await connection.fetchval(
+    seq: int | None = await connection.fetchval(
         sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args
     )
+    return seq
 
 
 async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:

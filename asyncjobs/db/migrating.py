@@ -89,9 +89,13 @@ async def _check_server(connection: asyncpg.Connection) -> None:
     version = connection.get_server_version()
     if version.major < 13:
         raise SchemaMismatch(f"PostgreSQL {version.major} is too old: asyncjobs needs 13 or later")
-    encoding = await connection.fetchval("select pg_encoding_to_char(encoding) from pg_database where datname = current_database()")
+    encoding = await connection.fetchval(
+        "select pg_encoding_to_char(encoding) from pg_database where datname = current_database()"
+    )
     if encoding != "UTF8":
-        raise SchemaMismatch(f"the database's encoding is {encoding}: asyncjobs needs a database created with encoding UTF8")
+        raise SchemaMismatch(
+            f"the database's encoding is {encoding}: asyncjobs needs a database created with encoding UTF8"
+        )
 
 
 async def migrate(connection: asyncpg.Connection) -> list[Migration]:

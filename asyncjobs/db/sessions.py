@@ -55,9 +55,7 @@ class Sessions:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    async def run(
-        self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None
-    ) -> T:
+    async def run(self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
         """Run `operation` on a connection and return what it returns.
 
         Raises:

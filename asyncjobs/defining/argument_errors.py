@@ -27,6 +27,7 @@ _NEAREST: Final = 0.6
 _NOWHERE: Final = object()
 _UNEXPECTED: Final = re.compile(r"Expected `([^`]+)`.*\[field_name='(\w+)'.*input_type=([\w.]+)\]")
 """A line of pydantic's complaint about a value that is not of its annotation; the line holds the value too."""
+_DEPTH: Final = re.compile(r"Circular reference|serialization depth|recursion")
 
 _NAIVE: Final = (
     "a datetime without a timezone means another time elsewhere; "
@@ -80,6 +81,8 @@ def unstorable(error: Exception) -> str:
             "bytes of a pydantic model are stored as text and these are none; give the model "
             "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
         )
+    if isinstance(error, ValueError | RecursionError) and _DEPTH.search(str(error)):
+        return plain_json.TOO_DEEP
     fact = str(error).splitlines()[0][:_LONGEST_FACT] if str(error) else type(error).__qualname__
     return f"cannot be stored as JSON ({fact}); pass a value that can"
 

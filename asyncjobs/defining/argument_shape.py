@@ -177,14 +177,16 @@ class Shape:
         for name, value in values.items():
             try:
                 tree = self._tree(values, mode="json", round_trip=True, warnings="error", include={name})
-                codec.dumps(tree)
             except Exception as cause:
                 found += self._problems(name, value, cause)
+            else:
+                found += plain_json.problems(tree, "")
         raise self.invalid(found or self._problems(self.what, values, error)) from error
 
     def _problems(self, name: str, value: Any, error: Exception) -> list[tuple[str, str]]:
         no_key = argument_errors.no_key(error)
         if no_key is not None:
             return [(argument_errors.place_of(no_key.value, value, name), str(no_key))]
-        found = plain_json.problems(value, name) if isinstance(value, str | int | float | list | dict) else []
+        field = self._compiled.get(name)
+        found = plain_json.problems(value, name) if field and field.plain and not field.opaque else []
         return found or [(name, argument_errors.unstorable(error))]

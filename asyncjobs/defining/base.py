@@ -7,16 +7,17 @@ import sys
 import typing
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
 from uuid import UUID
 
-from typing_extensions import Self, TypeVar, dataclass_transform
+from typing_extensions import TypeVar, dataclass_transform
 
 from asyncjobs.defining import context, open_clients, options, registry
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.definition import Definition, Executor, Options, Source, check_code
 from asyncjobs.defining.identity import importable_module, new_id
-from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, NotEnqueued, RecordNotFound
+from asyncjobs.defining.performing import perform_now
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
     from asyncjobs.defining.status import Status
@@ -117,7 +118,9 @@ class Job(Generic[R]):
             job_class=cls,
             function=None,
             parameters=lambda: _fields(cls),
-            returns=lambda: typing.get_type_hints(cls.perform, include_extras=True).get("return", inspect.Parameter.empty),
+            returns=lambda: typing.get_type_hints(cls.perform, include_extras=True).get(
+                "return", inspect.Parameter.empty
+            ),
         )
         registry.register(cls._definition)
 
@@ -233,7 +236,7 @@ class Job(Generic[R]):
         if self._sent:
             raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
         if wait is not None and at is not None:
-            raise options.InvalidOption("wait= and at= both say when: give one of them")
+            raise InvalidOption("wait= and at= both say when: give one of them")
         if queue is not None:
             self._queue = options.queue_name(queue)
         if priority is not None:
@@ -297,7 +300,7 @@ class Job(Generic[R]):
         if running is None or running._attempt is None:
             return await open_clients.current().result(self, timeout=seconds)
         if running.id == self.id:
-            raise options.InvalidOption(f"job {self.id} awaits itself and would wait for ever")
+            raise InvalidOption(f"job {self.id} awaits itself and would wait for ever")
         running._attempt.give_slot_back()
         try:
             return await open_clients.current().result(self, timeout=seconds)
@@ -322,8 +325,6 @@ class Job(Generic[R]):
             Exception: The error of `perform` itself.
             RecordNotFound, DeserializationError: A reference could not be loaded.
         """
-        from asyncjobs.defining.performing import perform_now  # it needs Job: a cycle otherwise
-
         return await perform_now(self)
 
     def perform(self) -> Coroutine[Any, Any, R]:
@@ -371,7 +372,9 @@ def _refuse_hiding(cls: type, name: str) -> None:
         return
     for own in (*_annotation_names(cls), *cls.__dict__):
         if own == "__init__":
-            raise InvalidDefinition(f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them")
+            raise InvalidDefinition(
+                f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
+            )
         if own in taken:
             raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
 
@@ -381,7 +384,7 @@ def _annotation_names(cls: type) -> list[str]:
         import annotationlib
 
         return list(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
-    return list(cls.__dict__.get("__annotations__", {}))
+    return list(inspect.get_annotations(cls))
 
 
 def _fields(cls: type[Job[Any]]) -> list[Parameter]:
@@ -423,7 +426,7 @@ def checked_options(
             retention=None if retention is None else options.duration(retention, "retention"),
             executor=executor,
         )
-    except options.InvalidOption as error:
+    except InvalidOption as error:
         raise InvalidDefinition(f"{name}: {error}") from error
 
 
@@ -443,7 +446,7 @@ def checked_kind(kind: str | None, target: Any) -> str:
         return f"{importable_module(target.__module__)}.{target.__qualname__}"
     try:
         return options.kind_name(kind)
-    except options.InvalidOption as error:
+    except InvalidOption as error:
         raise InvalidDefinition(f"{name}: {error}") from error
 
 
@@ -453,8 +456,5 @@ def checked_aliases(name: str, aliases: Any) -> tuple[str, ...]:
         raise InvalidDefinition(f"{name}: aliases={aliases!r} is a string: give a tuple, such as ({aliases!r},)")
     try:
         return tuple(options.kind_name(alias) for alias in aliases)
-    except options.InvalidOption as error:
+    except InvalidOption as error:
         raise InvalidDefinition(f"{name}: aliases: {error}") from error
-
-
-__all__ = ["Attempt", "CancelReason", "Disposition", "Job", "RecordNotFound"]

@@ -26,8 +26,8 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
 
     def perform(self) -> Coroutine[Any, Any, R]:
         """Call the function with the job's arguments."""
-        definition = self._definition
-        return cast("Coroutine[Any, Any, R]", definition.arguments.call(definition.function, self._values))
+        function = cast("Callable[..., Coroutine[Any, Any, R]]", self._definition.function)
+        return cast("Coroutine[Any, Any, R]", self._definition.arguments.call(function, self._values))
 
 
 class JobFunction(Generic[P, R]):

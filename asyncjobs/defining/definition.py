@@ -147,4 +147,6 @@ def check_code(target: Any, name: str, executor: str | None) -> None:
     if is_async and executor == "thread":
         raise InvalidDefinition(f"{name} is an `async def`: it runs on the loop; drop executor='thread' or write `def`")
     if not is_async and executor == "loop":
-        raise InvalidDefinition(f"{name} is a `def`: it would block the loop; drop executor='loop' or write `async def`")
+        raise InvalidDefinition(
+            f"{name} is a `def`: it would block the loop; drop executor='loop' or write `async def`"
+        )

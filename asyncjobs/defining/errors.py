@@ -56,7 +56,9 @@ def storable(text: str) -> str:
     if len(text) > MOST_TEXT:
         half = MOST_TEXT // 2
         text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-    return _UNSTORABLE.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] == "\x00" else f"\\u{ord(found[0]):04x}", text)
+    return _UNSTORABLE.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] == "\x00" else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 def _message(error: BaseException) -> str:

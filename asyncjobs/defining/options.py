@@ -11,7 +11,9 @@ from uuid import UUID
 from asyncjobs.exceptions import InvalidOption
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_KIND = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,198}[^\s\x00-\x1f\x7f\ud800-\udfff])?")
+_KIND = re.compile(
+    r"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,198}[^\s\x00-\x1f\x7f\ud800-\udfff])?"
+)
 
 LEAST_PRIORITY, GREATEST_PRIORITY = -32768, 32767
 LONGEST = timedelta(days=3650).total_seconds()
@@ -34,7 +36,9 @@ def queue_name(value: Any) -> str:
 def kind_name(value: Any) -> str:
     """Return `value` if it can name a kind: 1 to 200 printable characters, no space at either end."""
     if not isinstance(value, str) or not _KIND.fullmatch(value):
-        raise InvalidOption(f"kind={_shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'")
+        raise InvalidOption(
+            f"kind={_shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'"
+        )
     return value
 
 

@@ -10,7 +10,7 @@ from asyncjobs.defining import context
 from asyncjobs.exceptions import Cancel, Discard, JobCancelled, JobDiscarded
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import Job
+    from asyncjobs.defining.base import CancelReason, Job
 
 
 async def perform(job: Job[Any], *, limiter: anyio.CapacityLimiter | None = None) -> Any:
@@ -44,9 +44,10 @@ async def load_references(job: Job[Any]) -> None:
 class _HereAndNow:
     """The attempt of a job that `perform_now` runs: it holds no slot and nobody cancels it from outside."""
 
-    number = 1
-    stopping = False
-    cancel_reason = None
+    def __init__(self) -> None:
+        self.number = 1
+        self.stopping = False
+        self.cancel_reason: CancelReason | None = None
 
     def give_slot_back(self) -> None: ...
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DEPTH: Final = 200
-"""Levels of lists and dicts; pydantic's JSON reader stops at 201."""
+"""Levels of lists and dicts that are not empty, the arguments' own dict included: where pydantic's JSON reader stops."""
+TOO_DEEP: Final = f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value"
 MIN_INT: Final = -(2**63)
 MAX_INT: Final = 2**64 - 1
 NUL_ESCAPE: Final = "\\u0000"
@@ -83,7 +84,7 @@ def short(value: Any) -> str:
     try:
         text = _shortener.repr(value)
     except Exception:  # an int of more digits than Python prints, a list with a broken iterator
-        text = f"<{type(value).__qualname__}>"
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
@@ -97,7 +98,7 @@ class _Shortener(reprlib.Repr):
     def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - reprlib's signature
         if type(x) is bytes:
             return repr(x[:_LONGEST])
-        return repr(x) if type(x) in _PRINTED else f"<{type(x).__qualname__}>"
+        return repr(x) if type(x) in _PRINTED else f"<{type(x).__name__}>"
 
 
 _shortener = _Shortener()
@@ -120,7 +121,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
         if depth >= MAX_DEPTH:
             yield (
                 path[: _LONGEST - 3] + "...",
-                f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value",
+                TOO_DEEP,
             )
         elif isinstance(value, list):
             for index, item in enumerate(value):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from asyncjobs.defining import codec
+from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition, Options, Source
-from asyncjobs.defining.arguments import Parameter
 
 
 class StoredJob(Job[Any], abstract=True):

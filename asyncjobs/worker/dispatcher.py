@@ -131,9 +131,9 @@ class Dispatcher:
                 pool.hungry = False
                 continue
             for group, taken in groups:
-                if not taken & queues:
+                if taken.isdisjoint(queues):
                     group.append(pool)
-                    taken |= queues
+                    taken.update(queues)
                     break
             else:
                 groups.append(([pool], queues))
@@ -151,13 +151,14 @@ class Dispatcher:
         try:
             for pool in group:
                 pool.hungry = False  # a notice that comes while the claim is under way makes it hungry again
-            claimed = await self._sessions.run(lambda connection: self._claim_on(connection, group), deadline=self._deadline)
+            await self._sessions.run(
+                lambda connection: self._claim_on(connection, group), deadline=self._deadline
+            )
             self._backoff.succeeded()
         except DatabaseError as error:
             for pool in group:
                 pool.hungry = True
             await self._backoff.failed(error)
-            claimed = 0
         finally:
             for pool in group:
                 pool.claiming = False
@@ -178,17 +179,13 @@ class Dispatcher:
                 ranges.extend(self._marks.ranges(number, name, full=full))
         if worker is None or not ranges or not any(free):
             return 0
-        claimed = await jobs.claim(
-            connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker
-        )
+        claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
         if self._lease.worker != worker:
             return 0  # the lease was lost meanwhile: these are rescued, and others run them
         self._hand_over(group, free, queues, claimed)
         return len(claimed)
 
-    def _hand_over(
-        self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed]
-    ) -> None:
+    def _hand_over(self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed]) -> None:
         by_pool: dict[int, list[Claimed]] = defaultdict(list)
         greatest: dict[tuple[str, int], int] = {}
         for job in claimed:
@@ -207,5 +204,3 @@ class Dispatcher:
                 self._executor.accept(pool, mine)
         if claimed and self._on_claim is not None:
             self._on_claim(claimed)
-
-

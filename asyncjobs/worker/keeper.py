@@ -93,7 +93,7 @@ class Keeper:
         except BaseException as error:
             self._failure = error
             logger.exception("the keeper ended with an error")
-        self._tell(lambda: self._ended.done() or self._ended.set_result(None))
+        self._tell(lambda: _settle(self._ended))
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:
@@ -129,12 +129,10 @@ class Keeper:
         if worker is None:
             worker, self._next_id = self._next_id or uuid4(), None
             await sessions.run(
-                lambda connection: workers.register(
-                    connection, worker, lease=self._lease.seconds, about=self._about
-                )
+                lambda connection: workers.register(connection, worker, lease=self._lease.seconds, about=self._about)
             )
             self._lease.worker = worker
-            self._tell(lambda: self._registered.done() or self._registered.set_result(None))
+            self._tell(lambda: _settle(self._registered))
         pulse = await sessions.run(lambda connection: workers.beat(connection, worker))
         if pulse is not None:
             self._tell(lambda: self._on_beat(pulse))
@@ -148,3 +146,8 @@ class Keeper:
     def _fail_registration(self, error: DatabaseError) -> None:
         if not self._registered.done():
             self._registered.set_exception(error)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

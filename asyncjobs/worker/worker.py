@@ -72,7 +72,7 @@ class Worker:
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
         self._keeping_house = self._pinned("asyncjobs housekeeping", 1)
-        self.ledger = Ledger(self._writing, lambda: self.executor.imminent())
+        self.ledger = Ledger(self._writing, lambda: self.executor.imminent()  # noqa: PLW0108 - the executor is made next)
         self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
         self.dispatcher = Dispatcher(
             pools=self.pools,
@@ -97,7 +97,9 @@ class Worker:
         )
 
     def _pinned(self, name: str, size: int, **more: str) -> Sessions:
-        return Sessions(self._url, size=size, name=name, settings={**PINNED_PLANS, **more}, deadline=self._settings.lease)
+        return Sessions(
+            self._url, size=size, name=name, settings={**PINNED_PLANS, **more}, deadline=self._settings.lease
+        )
 
     def _about(self) -> str:
         return codec.dumps(
@@ -199,7 +201,9 @@ class Worker:
         self.executor.release_waiting()
         self.executor.tell_stopping()
         if self.executor.running:
-            logger.info("stopping: %d jobs may finish within %g s", self.executor.running, self._settings.shutdown_timeout)
+            logger.info(
+                "stopping: %d jobs may finish within %g s", self.executor.running, self._settings.shutdown_timeout
+            )
         now = asyncio.ensure_future(self._stop_now.wait())
         idle = asyncio.ensure_future(self.executor.idle())
         await asyncio.wait([now, idle], timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +230,9 @@ class Worker:
             await asyncio.wait([keeper], timeout=LAST_WORDS)
             if worker is not None:
                 try:
-                    await self._keeping_house.run(lambda connection: workers.end(connection, worker), deadline=LAST_WORDS)
+                    await self._keeping_house.run(
+                        lambda connection: workers.end(connection, worker), deadline=LAST_WORDS
+                    )
                 except DatabaseError as error:
                     logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
         for sessions in (self._claiming, self._writing, self._keeping_house):
