@@ -119,7 +119,7 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
             async with connection.transaction():
                 await connection.execute("set local lock_timeout = '1s'")
                 await connection.execute(migration.text)
-                await connection.execute(
+                await connection.execute(  # our own files' names
                     "insert into asyncjobs.migration (number, name, checksum) values "
                     f"({migration.number}, '{migration.name}', '{migration.checksum}')"
                 )
