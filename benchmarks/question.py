@@ -1,0 +1,114 @@
+"""A question, its target, and how its two sides are measured: in turn, and by their medians."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.server import Bench
+
+Sample = dict[str, float]
+"""The figures of one run of one side, by name; the name ends with the unit."""
+Side = Callable[["Bench"], Awaitable[Sample]]
+LONGEST_RUN = 600.0
+"""Seconds until one run of one side is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure must reach: as a ratio to the other side's, or by itself."""
+
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+    alone: bool = False
+    """The figure itself is bounded, not its ratio."""
+
+    def reached(self, value: float) -> bool:
+        """Whether *value*, a ratio or the figure itself, is within the bounds."""
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        bound = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+        return bound if self.alone else f"{bound} x"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question.
+
+    Attributes:
+        name: Its name in the report.
+        asks: One sentence.
+        ours: Our side; None for a measurement of the floor alone.
+        against: The side that it is held against; None where only our figure counts.
+        against_is: What that side is, in a word or two.
+        targets: What must be reached.
+        most_runs: A cap on the runs, for questions that take minutes each.
+    """
+
+    name: str
+    asks: str
+    ours: Side | None
+    against: Side | None
+    against_is: str = "floor"
+    targets: tuple[Target, ...] = ()
+    most_runs: int = 5
+
+
+@dataclass(slots=True)
+class Answer:
+    """The samples of both sides, one a run."""
+
+    question: Question
+    against: list[Sample] = field(default_factory=list)
+    ours: list[Sample] = field(default_factory=list)
+    failure: str = ""
+
+    def median(self, side: list[Sample], figure: str) -> float | None:
+        """The median of a figure over the runs; None when there is none."""
+        values = [sample[figure] for sample in side if figure in sample]
+        return statistics.median(values) if values else None
+
+    def ratio(self, figure: str) -> float | None:
+        """Our median over the other side's; None when one of them is missing."""
+        ours, against = self.median(self.ours, figure), self.median(self.against, figure)
+        return ours / against if ours is not None and against else None
+
+    def reached(self, target: Target) -> bool | None:
+        """None: not measured."""
+        value = self.median(self.ours, target.figure) if target.alone else self.ratio(target.figure)
+        return None if value is None else target.reached(value)
+
+
+async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str], None]) -> Answer:
+    """Measure both sides, in turn, so that what else the machine does hits both alike."""
+    answer = Answer(question)
+    sides = [(question.against_is, question.against, answer.against), ("ours", question.ours, answer.ours)]
+    try:
+        for n in range(min(runs, question.most_runs)):
+            for label, measure, samples in sides:
+                if measure is None:
+                    continue
+                await bench.settle()
+                async with asyncio.timeout(LONGEST_RUN):
+                    samples.append(await measure(bench))
+                figures = ", ".join(f"{name} {value:,.4g}" for name, value in samples[-1].items())
+                tell(f"  {question.name} run {n + 1}, {label}: {figures}")
+    except Exception as error:  # one question that cannot be measured must not take the others with it
+        answer.failure = f"{type(error).__name__}: {error}"
+        tell(f"  {question.name} failed: {answer.failure}")
+    return answer
+
+
+def spread(nanoseconds: list[int]) -> Sample:
+    """The median and the 99th percentile of some durations, in milliseconds."""
+    ordered = sorted(nanoseconds)
+    return {
+        "p50_ms": statistics.median(ordered) / 1e6,
+        "p99_ms": ordered[min(len(ordered) - 1, round(len(ordered) * 0.99))] / 1e6,
+    }

@@ -1,0 +1,103 @@
+"""Writes RESULTS.md: a section a question, replaced when that question is asked again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.server import SETTINGS
+
+if TYPE_CHECKING:
+    from benchmarks.question import Answer, Sample, Target
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEAD = """# Results
+
+Written by `python -m benchmarks`. Each section is one question: medians of both sides, which were measured in turn in
+the same run, and the ratio of ours to the other. Absolute figures say nothing on a shared machine; the ratio does.
+"""
+PACKAGES = ("asyncpg", "uvloop", "orjson", "pydantic-core", "anyio")
+
+
+def surroundings(postgres: str) -> str:
+    """The machine and the versions, in one line."""
+    cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    settings = ", ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return (
+        f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), {memory:.0f} GiB, {platform.system()} "
+        f"{platform.release()}; PostgreSQL {postgres}, unix socket, {settings}; "
+        f"Python {platform.python_version()}, {versions}; load before {load}"
+    )
+
+
+def write(answers: list[Answer], *, command: str, machine: str, path: Path = RESULTS) -> None:
+    """Put the answers into the file; sections of other questions stay as they are."""
+    sections = _sections(path.read_text()) if path.exists() else {}
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    for answer in answers:
+        sections[answer.question.name] = section(answer, f"{now}, `{command}`. {machine}.")
+    path.write_text(HEAD + "".join(f"\n{text.strip()}\n" for _, text in sorted(sections.items())))
+
+
+def section(answer: Answer, when: str) -> str:
+    """One question's part of the report."""
+    question = answer.question
+    lines = [f"## {question.name}", "", question.asks, "", when, ""]
+    if answer.failure:
+        lines += [f"**Not measured**: {answer.failure}", ""]
+    lines += [f"| | {' | '.join(heads := _columns(answer))} |", "|---|" + "--:|" * len(heads)]
+    for n in range(max(len(answer.ours), len(answer.against))):
+        lines.append(f"| run {n + 1} | {' | '.join(_row(answer, n))} |")
+    medians = [_number(answer.median(side, figure)) for side, figure in _cells(answer)]
+    lines += [f"| **median** | {' | '.join(medians)} |", ""]
+    if question.targets:
+        lines += ["| figure | measured | target | reached |", "|---|--:|--:|---|"]
+        lines += [_verdict(answer, target) for target in question.targets]
+    return "\n".join(lines)
+
+
+def summary(answer: Answer) -> list[str]:
+    """A line a target, for the terminal."""
+    if answer.failure:
+        return [f"{answer.question.name}: not measured: {answer.failure}"]
+    return [
+        f"{answer.question.name}: {_verdict(answer, target).strip('| ')}" for target in answer.question.targets
+    ] or [f"{answer.question.name}: " + ", ".join(f"{f} {_number(answer.median(s, f))}" for s, f in _cells(answer))]
+
+
+def _verdict(answer: Answer, target: Target) -> str:
+    value = answer.median(answer.ours, target.figure) if target.alone else answer.ratio(target.figure)
+    reached = {True: "yes", False: "**no**", None: "not measured"}[answer.reached(target)]
+    return f"| {target.figure} | {_number(value)}{'' if target.alone else ' x'} | {target} | {reached} |"
+
+
+def _cells(answer: Answer) -> list[tuple[list[Sample], str]]:
+    return [(side, figure) for side in (answer.against, answer.ours) if side for figure in side[0]]
+
+
+def _columns(answer: Answer) -> list[str]:
+    names = {id(answer.against): answer.question.against_is, id(answer.ours): "ours"}
+    return [f"{names[id(side)]} {figure}" for side, figure in _cells(answer)]
+
+
+def _row(answer: Answer, n: int) -> list[str]:
+    return [_number(side[n].get(figure)) if n < len(side) else "" for side, figure in _cells(answer)]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    return {part.split("\n", 1)[0].strip(): f"## {part}" for part in parts}

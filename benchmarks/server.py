@@ -1,0 +1,81 @@
+"""The server that everything is measured on: thrown away afterwards, durable while it lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from tests.support.postgres import ThrowAwayPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "1GB",
+    "max_wal_size": "4GB",  # with the default a checkpoint falls into every third run, of whichever side
+}
+DATABASE = "bench"
+# A plan cached on an empty table drains a backlog at a thirtieth of the speed; the floor must not fall into that trap.
+PINNED_PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+
+class Bench:
+    """The server, one database on it for both sides, and a directory for logs and sockets."""
+
+    def __init__(self, server: ThrowAwayPostgres, directory: Path, control: asyncpg.Connection) -> None:
+        self.url = server.url(DATABASE)
+        self.directory = directory
+        self.control = control
+        self.migrated = False
+
+    @contextlib.asynccontextmanager
+    async def connection(self, name: str = "floor") -> AsyncIterator[asyncpg.Connection]:
+        """A bare connection with pinned plans."""
+        connection = await asyncpg.connect(self.url, server_settings={"application_name": name, **PINNED_PLANS})
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def settle(self) -> None:
+        """Empty both sides' tables, and write out what the last run left, so that the next does not pay for it."""
+        tables = ["floor.job", "floor.finished"]
+        if self.migrated:
+            tables += ["asyncjobs.job", "asyncjobs.finished", "asyncjobs.worker"]
+        await self.control.execute(f"truncate {', '.join(tables)}")
+        await self.control.execute("checkpoint")
+
+    async def postgres_version(self) -> str:
+        """As the server says it."""
+        return await self.control.fetchval("show server_version")
+
+
+@contextlib.asynccontextmanager
+async def bench_server() -> AsyncIterator[Bench]:
+    """Start the server, with the floor's tables; nothing of it is left at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="asyncjobs-bench-"))
+    try:
+        async with ThrowAwayPostgres(SETTINGS) as server:
+            await server.create_database(DATABASE)
+            control = await server.connect(DATABASE)
+            try:
+                await control.execute(Path(__file__).with_name("floor.sql").read_text())
+                yield Bench(server, directory, control)
+            finally:
+                control.terminate()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
