@@ -166,9 +166,9 @@ class AsyncJobs:
         worker = self._worker
         return worker is not None and worker.ready.is_set() and worker.lease.worker is not None
 
-    def _make_worker(self) -> Worker:
+    def _make_worker(self, **given: Any) -> Worker:
         assert self._listener is not None and self._services is not None  # noqa: PT018
-        return Worker(self._url, self.settings, self._listener, self._services)
+        return Worker(self._url, self.settings, self._listener, self._services, **given)
 
     async def _keep_working(self, worker: Worker) -> None:
         pause = FIRST_RESTART
