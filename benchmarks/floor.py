@@ -30,7 +30,6 @@ async def drain(bench: Bench) -> Sample:
     async with bench.connection() as claimer, bench.connection() as mover:
         await bare.drain(claimer, mover, 500)  # connect and parse before
         await bare.copy(claimer, [bare.row() for _ in range(JOBS)])
-        await bench.control.execute("analyze floor.job")
         moved = await bare.drain(claimer, mover, 500)
         query = bare.FROM_FIRST_CLAIM_TO_LAST_FINISH.format(schema="floor")
         count, seconds = await bench.control.fetchrow(query)

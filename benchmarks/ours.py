@@ -1,0 +1,87 @@
+"""Our side: the schema, a client here, a worker in a process of its own, and the figures that the database has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from asyncjobs import AsyncJobs
+from asyncjobs.db import migrating
+from benchmarks import bare
+from benchmarks.clock import Ear
+from benchmarks.jobs import EXPECTED_VARIABLE, first_line
+from tests.support.workers import Worker, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from asyncjobs import Job
+    from benchmarks.question import Sample
+    from benchmarks.server import Bench
+
+CONCURRENCY = 1000
+Pools = tuple[tuple[tuple[str, ...], int], ...]
+"""(queues, concurrency) of each pool."""
+ONE_POOL: Pools = ((("*",), CONCURRENCY),)
+WARM_UP = 20
+
+
+@contextlib.asynccontextmanager
+async def client(bench: Bench) -> AsyncIterator[AsyncJobs]:
+    """An open client in this process."""
+    if not bench.migrated:
+        async with bench.connection("migrating") as connection:
+            await migrating.migrate(connection)
+        bench.migrated = True
+    async with AsyncJobs(database_url=bench.url) as jobs:
+        yield jobs
+
+
+@contextlib.asynccontextmanager
+async def worker(bench: Bench, *, pools: Pools = ONE_POOL, expected: int = 0) -> AsyncIterator[tuple[Worker, Ear]]:
+    """One worker process, which shouts when it has run *expected* counting jobs. Ended by SIGTERM, if not before."""
+    config = bench.directory / "config.toml"
+    lines = ["[default]", 'imports = ["benchmarks.jobs"]', f"database_url = {json.dumps(bench.url)}"]
+    for queues, concurrency in pools:
+        lines += ["[[default.pools]]", f"queues = {json.dumps(queues)}", f"concurrency = {concurrency}"]
+    config.write_text("\n".join(lines))
+    with Ear(bench.directory) as ear:
+        environment = {**ear.environment, EXPECTED_VARIABLE: str(expected)}
+        async with Workers(bench.directory, environment=environment) as workers:
+            process = workers.start(command=[sys.executable, "-m", "benchmarks.worker", str(config)])
+            yield process, ear
+            process.stop()
+            if (code := await process.exit_code(60)) not in {0, -signal.SIGKILL}:
+                raise RuntimeError(f"the worker ended with {code}: {process.log[-1000:]}")
+
+
+async def warm(ear: Ear, queue: str = "default") -> None:
+    """Let the worker run some jobs one by one, the first of which also waits for its start."""
+    for number in range(-WARM_UP, 0):
+        await first_line(number).set(queue=queue).enqueue()
+        await ear.hear(number)
+
+
+async def drain(bench: Bench, jobs: Iterable[Job[None]], count: int, *, pools: Pools = ONE_POOL) -> Sample:
+    """Enqueue *count* counting jobs, start a worker, and take the time from the first claim to the last finish."""
+    async with client(bench) as opened:
+        assert await opened.enqueue_all(jobs) == count
+    async with worker(bench, pools=pools, expected=count) as (_, ear):
+        await ear.hear(count, timeout=500)
+        return await rate(bench, count)
+
+
+async def rate(bench: Bench, count: int) -> Sample:
+    """Jobs a second by the database's clock, once *count* jobs are in the history."""
+    async with asyncio.timeout(30):
+        while (
+            found := await bench.control.fetchval("select count(*) from asyncjobs.finished where state = 4")
+        ) < count:
+            await asyncio.sleep(0.02)
+    assert found == count, f"{found} jobs finished, of {count}"
+    _, seconds = await bench.control.fetchrow(bare.FROM_FIRST_CLAIM_TO_LAST_FINISH.format(schema="asyncjobs"))
+    return {"jobs_per_s": count / seconds}
