@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asyncjobs.embedded.binaries import Binaries
+    from asyncjobs.embedded.locks import FileLock
 
 INITDB_TIMEOUT = 120.0  # seconds
 # Left unsynced: what a crash of the machine in the next seconds could cost is an empty database.
@@ -90,8 +91,12 @@ class Cluster:
             return self.directory
         return home if is_private(home, os.geteuid()) else self.directory
 
-    async def initialise(self, found: Binaries) -> None:
+    async def initialise(self, found: Binaries, living: FileLock) -> None:
         """Make the data directory: initdb beside it and rename, so that one killed half way is never taken for one.
+
+        Args:
+            found: The programs to make it with.
+            living: Inherited by initdb, so that one whose starter was killed is waited for.
 
         Raises:
             NoPostgres: The user has no name.
@@ -105,7 +110,10 @@ class Cluster:
         fresh = self._fresh()
         with self.open_log() as log:
             process = processes.spawn(
-                [found.directory / "initdb", *INITDB_OPTIONS, "-D", fresh], account=self.account, output=log
+                [found.directory / "initdb", *INITDB_OPTIONS, "-D", fresh],
+                account=self.account,
+                output=log,
+                keep=[living.fd],
             )
             status = await processes.exited(process, INITDB_TIMEOUT)
         if status != 0:
@@ -113,9 +121,16 @@ class Cluster:
             raise self.failure(f"could not be initialised: initdb {ended}")
         self._accept(fresh)
 
-    def _fresh(self) -> Path:
+    def clear_leftovers(self) -> None:
+        """Remove what processes left that are gone: unfinished data directories, and the server's pid file.
+
+        PostgreSQL would refuse to start when the pid in it is another process's by now, as after a container's restart.
+        """
         for unfinished in self._home().glob("initdb-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _fresh(self) -> Path:
         fresh = Path(tempfile.mkdtemp(prefix="initdb-", dir=self._home()))
         if self.account is not None:
             os.chown(fresh, self.account.uid, self.account.gid)

@@ -100,6 +100,7 @@ async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool
             except DatabaseError as error:
                 refusal = str(error)
             if process is not None and process.poll() is not None:
+                _remove_sockets(socket_directory(cluster.directory, cluster.account))
                 raise cluster.failure(f"ended with status {process.returncode} while starting")
             if process is None and is_alone and _has_lost_its_socket(cluster):
                 await stop(cluster)
@@ -116,21 +117,20 @@ async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool
 
 async def _launch(cluster: Cluster, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     found = await anyio.to_thread.run_sync(binaries.find, cluster.data, cluster.account)
-    if binaries.data_major(cluster.data) is None:
-        await cluster.initialise(found)
-    # No process of it lives, so its pid file is stale. PostgreSQL would refuse to start when that pid is another
-    # process's by now, as after a container's restart.
-    (cluster.data / "postmaster.pid").unlink(missing_ok=True)
-    sockets = socket_directory(cluster.directory, cluster.account)
-    _remove_sockets(sockets)
-    newer = {"io_method": "sync"} if found.major >= 18 else {}  # three processes fewer
-    command: list[str | Path] = [found.directory / "postgres", "-D", cluster.data]
-    for name, value in {**settings, **newer, "unix_socket_directories": str(sockets)}.items():
-        command += ["-c", f"{name}={value}"]
-    with FileLock(cluster.lock("running")) as living, cluster.open_log() as log:
+    with FileLock(cluster.lock("running")) as living:
         # Inherited on purpose: as long as any process of the server lives, the kernel holds it.
         living.try_exclusive()
-        process = processes.spawn(command, account=cluster.account, output=log, keep=[living.fd])
+        await anyio.to_thread.run_sync(cluster.clear_leftovers)
+        if binaries.data_major(cluster.data) is None:
+            await cluster.initialise(found, living)
+        sockets = socket_directory(cluster.directory, cluster.account)
+        _empty(sockets)
+        newer = {"io_method": "sync"} if found.major >= 18 else {}  # three processes fewer
+        command: list[str | Path] = [found.directory / "postgres", "-D", cluster.data]
+        for name, value in {**settings, **newer, "unix_socket_directories": str(sockets)}.items():
+            command += ["-c", f"{name}={value}"]
+        with cluster.open_log() as log:
+            process = processes.spawn(command, account=cluster.account, output=log, keep=[living.fd])
     processes.adopt(process)
     return process
 
@@ -162,9 +162,7 @@ async def stop(cluster: Cluster, *, left: Answer | None = None) -> None:
     else:
         raise cluster.failure(f"does not end; its pid is {pid}")
     if sockets is not None:
-        with contextlib.suppress(OSError):
-            _remove_sockets(sockets)
-            sockets.rmdir()
+        _remove_sockets(sockets)
 
 
 def is_running(cluster: Cluster) -> bool:
@@ -190,9 +188,15 @@ def _has_lost_its_socket(cluster: Cluster) -> bool:
     return not Path(lines[4], ".s.PGSQL.5432").exists()
 
 
-def _remove_sockets(sockets: Path) -> None:
+def _empty(sockets: Path) -> None:
     for leftover in sockets.glob(SOCKET_FILES):
         leftover.unlink()
+
+
+def _remove_sockets(sockets: Path) -> None:
+    with contextlib.suppress(OSError):  # gone already, or not ours any more
+        _empty(sockets)
+        sockets.rmdir()
 
 
 def _is_same(one: str, other: Path) -> bool:

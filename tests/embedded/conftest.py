@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,39 +22,55 @@ def _plain_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="session")
-def template():
-    directory = Path(tempfile.mkdtemp(prefix="aj-template-", dir="/tmp"))
-    directory.chmod(0o755)
-
-    async def make():
-        async with EmbeddedPostgres(directory / "pg"):
-            pass
-
-    asyncio.run(make())
-    yield directory / "pg"
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def made(place, template):
-    """The directory of a server that was started and stopped before: much faster to start than a new one."""
-    subprocess.run(["cp", "-a", template, place / "pg"], check=True)
-    return place / "pg"
-
-
 @pytest.fixture
 def place():
     """A directory that every user may enter, as pytest's own are not; nothing of it may be left running."""
+    with _directory() as directory:
+        yield directory
+        _end_what_runs(directory)
+
+
+@pytest.fixture(scope="session")
+def _made():
+    async def make(directory):
+        async with EmbeddedPostgres(directory):
+            pass
+
+    with _directory() as directory:
+        asyncio.run(make(directory / "pg"))
+        yield directory / "pg"
+
+
+@pytest.fixture
+def made(_made):
+    """The directory of a server that was started and stopped before, shared by the tests that leave it as it is."""
+    yield _made
+    _end_what_runs(_made)
+
+
+@pytest.fixture
+def copied(place, _made):
+    """One more such directory, in `place` and for one test alone."""
+    subprocess.run(["cp", "-a", _made, place / "pg"], check=True)
+    return place / "pg"
+
+
+@contextmanager
+def _directory():
     directory = Path(tempfile.mkdtemp(prefix="aj-", dir="/tmp"))
     directory.chmod(0o755)
-    yield directory
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _end_what_runs(directory):
     left = postmasters(directory)
     for pid in left:
         os.kill(pid, signal.SIGQUIT)
     while any(Path(f"/proc/{pid}").exists() for pid in left):
         time.sleep(0.01)
-    shutil.rmtree(directory)
     assert not left, f"servers left running in {directory}"
 
 

@@ -39,12 +39,13 @@ def processes():
                 words = [os.fsdecode(word) for word in (entry / "cmdline").read_bytes().split(b"\0")]
             except OSError:
                 continue
-            if os.path.basename(words[0]) in ("postgres", "initdb"):
+            if Path(words[0]).name in ("postgres", "initdb"):
                 yield int(entry.name), words
 
 
-def is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+def state(pid: int) -> str:
+    """One letter, as ps shows it: Z is a zombie, T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def sockets_of(url: str) -> Path:

@@ -1,6 +1,5 @@
 """Which PostgreSQL is taken, and what is said when there is none."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -128,7 +127,7 @@ async def test_a_wheel_that_the_server_cannot_get_to_is_copied_once(place, nothi
         copied = server.bin_directory
     monkeypatch.setattr(shutil, "copytree", None)
     assert find(place / "pg") == (copied, 18)
-    assert os.listdir(place / "base" / "binaries") == [copied.parents[2].name]
+    assert list((place / "base" / "binaries").iterdir()) == [copied.parents[2]]
 
 
 def _real_wheel():

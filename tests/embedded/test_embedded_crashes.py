@@ -11,7 +11,7 @@ import pytest
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.accounts import server_account
 
-from .owners import eventually, is_zombie, postmasters, sockets_of
+from .owners import eventually, postmasters, sockets_of, state
 from .test_embedded_server import ask
 
 
@@ -30,45 +30,46 @@ def stranger(made):
     process.wait()
 
 
-async def test_a_killed_postmaster_is_replaced_and_nothing_committed_is_lost(made, place):
+async def test_a_killed_postmaster_is_replaced_and_nothing_committed_is_lost(made):
     killed = EmbeddedPostgres(made)
     await killed.start()
-    await ask(killed.url(), "create table kept ()")
-    (pid,) = postmasters(place)
+    await ask(killed.url(), "create table if not exists kept ()")
+    (pid,) = postmasters(made)
     os.kill(pid, signal.SIGKILL)
     async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "select to_regclass('kept')::text") == "kept"
         assert await ask(killed.url(), "select to_regclass('kept')::text") == "kept"
-        assert postmasters(place) != [pid]
+        assert postmasters(made) != [pid]
     await killed.stop()
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
-async def test_a_killed_postmaster_that_nobody_reaped_does_not_count_as_running(made, place, owner):
+async def test_a_killed_postmaster_that_nobody_reaped_does_not_count_as_running(made, owner):
     starter = owner(made)
     await starter.up()
-    (pid,) = postmasters(place)
+    (pid,) = postmasters(made)
     starter.process.send_signal(signal.SIGSTOP)  # so that it cannot reap
+    await eventually(lambda: state(starter.process.pid) == "T")
     os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: is_zombie(pid))
+    await eventually(lambda: state(pid) == "Z")
     async with EmbeddedPostgres(made) as server:
-        assert is_zombie(pid)
+        assert state(pid) == "Z"
         assert await ask(server.url(), "select 1") == 1
         await starter.kill()
 
 
-async def test_owner_and_postmaster_killed_together_are_replaced(made, place, owner):
+async def test_owner_and_postmaster_killed_together_are_replaced(made, owner):
     starter = owner(made)
     await starter.up()
-    (pid,) = postmasters(place)
+    (pid,) = postmasters(made)
     os.kill(pid, signal.SIGKILL)
     await starter.kill()
     async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "select 1") == 1
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
-async def test_a_pid_file_that_names_a_strangers_process_is_stale(made, place, stranger):
+async def test_a_pid_file_that_names_a_strangers_process_is_stale(made, stranger):
     async with EmbeddedPostgres(made) as server:
         sockets = sockets_of(server.url())
         lines = (made / "data" / "postmaster.pid").read_text().splitlines()
@@ -85,9 +86,9 @@ async def test_a_pid_file_that_names_a_strangers_process_is_stale(made, place, s
     assert stranger.poll() is None
 
 
-async def test_a_stranger_that_got_the_pid_while_the_server_ran_is_not_signalled(made, place, stranger):
+async def test_a_stranger_that_got_the_pid_while_the_server_ran_is_not_signalled(made, stranger):
     async with EmbeddedPostgres(made):
-        (pid,) = postmasters(place)
+        (pid,) = postmasters(made)
         file = made / "data" / "postmaster.pid"
         file.write_text(file.read_text().replace(str(pid), str(stranger.pid), 1))
         os.kill(pid, signal.SIGKILL)
@@ -95,16 +96,16 @@ async def test_a_stranger_that_got_the_pid_while_the_server_ran_is_not_signalled
     assert stranger.poll() is None
 
 
-async def test_a_server_whose_socket_was_removed_is_replaced_when_nobody_uses_it(made, place, owner):
+async def test_a_server_whose_socket_was_removed_is_replaced_when_nobody_uses_it(made, owner):
     starter = owner(made)
     said = await starter.up()
-    (pid,) = postmasters(place)
+    (pid,) = postmasters(made)
     await starter.kill()
     shutil.rmtree(sockets_of(said["url"]))
     async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "select 1") == 1
-        assert postmasters(place) != [pid]
-    assert postmasters(place) == []
+        assert postmasters(made) != [pid]
+    assert postmasters(made) == []
 
 
 async def test_an_initdb_that_was_killed_leaves_no_half_data_directory(place, owner):
@@ -117,13 +118,13 @@ async def test_an_initdb_that_was_killed_leaves_no_half_data_directory(place, ow
     assert not list(place.glob("pg/initdb-*"))
 
 
-async def test_a_server_that_lost_its_data_without_its_turn_is_not_ended_in_anothers_place(made, place):
+async def test_a_server_that_lost_its_data_without_its_turn_is_not_ended_in_anothers_place(copied, place):
     """Two generations in one path: the last user of the removed one must not stop the one there now."""
-    old = EmbeddedPostgres(made)
+    old = EmbeddedPostgres(copied)
     await old.start()
     (first,) = postmasters(place)
-    made.rename(place / "moved")
-    async with EmbeddedPostgres(made) as new:
+    copied.rename(place / "moved")
+    async with EmbeddedPostgres(copied) as new:
         (second,) = set(postmasters(place)) - {first}
         await old.stop()
         assert postmasters(place) == [second]

@@ -51,7 +51,7 @@ async def test_a_file_in_the_way_is_named(place):
 @as_root
 async def test_under_root_the_server_runs_as_somebody_else_without_groups(made, place):
     async with EmbeddedPostgres(made):
-        (pid,) = postmasters(place)
+        (pid,) = postmasters(made)
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         assert status["Uid"].split() == [str(server_account(place / "none").uid)] * 4
         assert status["Groups"].split() == []
@@ -105,13 +105,13 @@ async def test_under_root_a_closed_directory_that_is_empty_is_let_through_to_the
 
 
 @as_root
-async def test_root_in_a_container_needs_no_more_rights_than_docker_gives(made, place, owner):
+async def test_root_in_a_container_needs_no_more_rights_than_docker_gives(made, owner):
     kept = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap".replace(",", ",+")
     launcher = ["setpriv", "--bounding-set", f"-all,+{kept}", "--inh-caps", "-all"]
     contained = owner(made, launcher=launcher)
     assert "url" in await contained.up()
     assert await contained.leave() == ("", "")
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
 @as_root
@@ -130,7 +130,7 @@ async def test_two_users_of_one_machine_do_not_meet(place, owner):
 
 
 @as_root
-async def test_a_user_id_without_a_name_is_told_why_and_may_use_a_data_directory_that_is_made(place, made, owner):
+async def test_a_user_id_without_a_name_is_told_why_and_may_use_a_data_directory_that_is_made(place, copied, owner):
     for name in ("new", "pg"):
         (place / name).mkdir(exist_ok=True)
         os.chown(place / name, NAMELESS, NAMELESS)
@@ -139,9 +139,9 @@ async def test_a_user_id_without_a_name_is_told_why_and_may_use_a_data_directory
     refused = await owner(place / "new", uid=NAMELESS).up()
     assert refused["error"] == "NoPostgres"
     assert "4242 has no entry in /etc/passwd" in refused["message"]
-    made = owner(place / "pg", uid=NAMELESS)
-    assert "url" in await made.up()
-    await made.leave()
+    copied = owner(place / "pg", uid=NAMELESS)
+    assert "url" in await copied.up()
+    await copied.leave()
 
 
 @as_root

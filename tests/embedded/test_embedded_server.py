@@ -1,10 +1,10 @@
 """One server as its user sees it: what answers, where, and how it is set."""
 
 import asyncio
-import os
 import re
 import stat
 import subprocess
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -81,20 +81,20 @@ async def test_fsync_is_on_unless_it_is_turned_off_and_commits_wait_either_way(m
         assert await ask(server.url(), "show max_connections") == "17"
 
 
-async def test_what_was_written_is_there_at_the_next_start(place):
-    async with EmbeddedPostgres(place / "pg") as server:
+async def test_what_was_written_is_there_at_the_next_start(made):
+    async with EmbeddedPostgres(made) as server:
         first = server.url()
-        await ask(server.url(), "create table kept ()")
-    assert postmasters(place) == []
+        await ask(server.url(), "create table if not exists written ()")
+    assert postmasters(made) == []
     assert not sockets_of(first).exists()
-    async with EmbeddedPostgres(place / "pg") as server:
-        assert await ask(server.url(), "select to_regclass('kept')::text") == "kept"
+    async with EmbeddedPostgres(made) as server:
+        assert await ask(server.url(), "select to_regclass('written')::text") == "written"
         assert server.url() == first
         assert server.version == await ask(server.url(), "select split_part(version(), ' ', 2)")
 
 
-async def test_a_temporary_server_leaves_nothing(made, place):
-    async with EmbeddedPostgres(made, temporary=True) as server:
+async def test_a_temporary_server_leaves_nothing(copied, place):
+    async with EmbeddedPostgres(copied, temporary=True) as server:
         sockets = sockets_of(server.url())
     assert list(place.iterdir()) == []
     assert not sockets.exists()
@@ -106,25 +106,25 @@ async def test_a_temporary_server_leaves_the_files_of_others(place):
     assert [left.name for left in place.iterdir()] == ["thesis.txt"]
 
 
-async def test_a_directory_removed_while_the_server_runs_does_not_keep_it_running(made, place):
-    async with EmbeddedPostgres(made):
-        await asyncio.to_thread(subprocess.run, ["rm", "-rf", made])
+async def test_a_directory_removed_while_the_server_runs_does_not_keep_it_running(copied, place):
+    async with EmbeddedPostgres(copied):
+        await asyncio.to_thread(subprocess.run, ["rm", "-rf", copied])
     assert postmasters(place) == []
     assert list(place.iterdir()) == []
 
 
-async def test_a_relative_directory_is_that_of_the_moment_it_was_given(place, monkeypatch):
-    monkeypatch.chdir(place)
-    server = EmbeddedPostgres(place.__class__("pg"))
+async def test_a_relative_directory_is_that_of_the_moment_it_was_given(made, monkeypatch):
+    monkeypatch.chdir(made.parent)
+    server = EmbeddedPostgres(Path("pg"))
     monkeypatch.chdir("/")
     async with server:
-        assert postmasters(place / "pg")
+        assert postmasters(made)
 
 
-async def test_only_the_lock_that_shows_life_is_inherited_by_the_server(made, place):
+async def test_only_the_lock_that_shows_life_is_inherited_by_the_server(made):
     async with EmbeddedPostgres(made):
-        (pid,) = postmasters(place)
-        files = {os.path.basename(os.readlink(f"/proc/{pid}/fd/{fd}")) for fd in os.listdir(f"/proc/{pid}/fd")}
+        (pid,) = postmasters(made)
+        files = {fd.readlink().name for fd in Path(f"/proc/{pid}/fd").iterdir()}
     assert {name for name in files if name.endswith(".lock")} == {"running.lock"}
 
 
@@ -159,13 +159,13 @@ async def test_a_start_that_is_cancelled_leaves_no_process(place, program):
         assert await ask(server.url(), "select 1") == 1
 
 
-async def test_a_server_that_will_not_start_is_explained_by_the_end_of_its_log(made):
-    async with EmbeddedPostgres(made):
+async def test_a_server_that_will_not_start_is_explained_by_the_end_of_its_log(copied):
+    async with EmbeddedPostgres(copied):
         pass
-    with (made / "data" / "postgresql.conf").open("a") as file:
+    with (copied / "data" / "postgresql.conf").open("a") as file:
         file.write("nonsense = 1\n")
     with pytest.raises(DatabaseUnavailable, match=r'(?s)ended with status 1.*"nonsense"'):
-        await EmbeddedPostgres(made).start()
+        await EmbeddedPostgres(copied).start()
 
 
 async def test_a_server_without_a_free_connection_is_not_started_again(made, monkeypatch):

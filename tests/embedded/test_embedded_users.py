@@ -12,24 +12,24 @@ from .owners import eventually, postmasters
 from .test_embedded_server import ask
 
 
-async def test_two_instances_in_one_process_count_as_two_users(made, place):
+async def test_two_instances_in_one_process_count_as_two_users(made):
     first, second = EmbeddedPostgres(made), EmbeddedPostgres(made)
     await first.start()
-    pids = postmasters(place)
+    pids = postmasters(made)
     await second.start()
     await first.stop()
-    assert postmasters(place) == pids
+    assert postmasters(made) == pids
     assert await ask(second.url(), "select 1") == 1
     await second.stop()
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
-async def test_two_tasks_that_start_together_share_one_server(place):
-    servers = [EmbeddedPostgres(place / "pg") for _ in range(3)]
+async def test_two_tasks_that_start_together_share_one_server(made):
+    servers = [EmbeddedPostgres(made) for _ in range(3)]
     await asyncio.gather(*(server.start() for server in servers))
-    assert len({server.url() for server in servers}) == len(postmasters(place)) == 1
+    assert len({server.url() for server in servers}) == len(postmasters(made)) == 1
     await asyncio.gather(*(server.stop() for server in servers))
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
 async def test_two_processes_that_start_together_on_nothing_share_one_server(place, owner):
@@ -43,30 +43,30 @@ async def test_two_processes_that_start_together_on_nothing_share_one_server(pla
     assert postmasters(place) == []
 
 
-async def test_the_starter_may_leave_first_and_keeps_no_zombie(made, place, owner):
+async def test_the_starter_may_leave_first_and_keeps_no_zombie(made, owner):
     starter = owner(made)
     await starter.up()
-    (pid,) = postmasters(place)
+    (pid,) = postmasters(made)
     async with EmbeddedPostgres(made):
         await starter.tell("stop")
-        assert postmasters(place) == [pid]
+        assert postmasters(made) == [pid]
     await eventually(lambda: not Path(f"/proc/{pid}").exists())
     assert await starter.leave() == ("", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_killed_user_does_not_count(made, place, owner, number):
+async def test_a_killed_user_does_not_count(made, owner, number):
     killed = owner(made)
     said = await killed.up()
-    pids = postmasters(place)
+    pids = postmasters(made)
     await killed.kill(number)
-    assert postmasters(place) == pids
+    assert postmasters(made) == pids
     async with EmbeddedPostgres(made) as server:
-        assert (server.url(), postmasters(place)) == (said["url"], pids)
-    assert postmasters(place) == []
+        assert (server.url(), postmasters(made)) == (said["url"], pids)
+    assert postmasters(made) == []
 
 
-async def test_a_user_that_was_not_the_last_leaves_the_server_to_the_others(made, place, owner):
+async def test_a_user_that_was_not_the_last_leaves_the_server_to_the_others(made, owner):
     starter = owner(made)
     await starter.up()
     async with EmbeddedPostgres(made) as server:
@@ -74,17 +74,17 @@ async def test_a_user_that_was_not_the_last_leaves_the_server_to_the_others(made
         async with EmbeddedPostgres(made):
             pass
         assert await ask(server.url(), "select 1") == 1
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
-async def test_temporary_data_stays_while_anyone_uses_it(made, owner):
-    other = owner(made, words=["temporary"])
+async def test_temporary_data_stays_while_anyone_uses_it(copied, owner):
+    other = owner(copied, words=["temporary"])
     await other.up()
-    async with EmbeddedPostgres(made, temporary=True):
+    async with EmbeddedPostgres(copied, temporary=True):
         pass
-    assert (made / "data").exists()
+    assert (copied / "data").exists()
     await other.leave()
-    assert not (made).exists()
+    assert not (copied).exists()
 
 
 async def test_users_may_come_while_the_last_one_removes_everything(place):
@@ -100,7 +100,7 @@ async def test_users_may_come_while_the_last_one_removes_everything(place):
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_nothing_is_printed_and_the_server_outlives_the_loop_that_started_it(made, place, owner, loop):
+async def test_nothing_is_printed_and_the_server_outlives_the_loop_that_started_it(made, owner, loop):
     starter = owner(made, loop=loop)
     await starter.up()
     async with EmbeddedPostgres(made) as server:
@@ -109,14 +109,14 @@ async def test_nothing_is_printed_and_the_server_outlives_the_loop_that_started_
     starter = owner(made, loop=loop)
     await starter.up()
     assert await starter.leave() == ("", "")
-    assert postmasters(place) == []
+    assert postmasters(made) == []
 
 
-async def test_a_user_that_ends_without_leaving_is_silent_too(made, place, owner):
+async def test_a_user_that_ends_without_leaving_is_silent_too(made, owner):
     starter = owner(made)
     await starter.up()
     await starter.tell("leak")
     assert await starter.leave() == ("", "")
     async with EmbeddedPostgres(made):
         pass
-    assert postmasters(place) == []
+    assert postmasters(made) == []
