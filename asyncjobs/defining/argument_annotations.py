@@ -15,19 +15,14 @@ import enum
 import types
 import typing
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
+from typing import Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
 
 import pydantic
 import typing_extensions
-from pydantic_core import PydanticCustomError, core_schema
 
 from asyncjobs.defining import plain_json
-from asyncjobs.defining.references import MISSING, Reference, StoredKey, reference_for
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PLAIN_ERROR: Final = "not_plain_json"
+from asyncjobs.defining.argument_schemas import PlainSchema, ReferenceSchema
+from asyncjobs.defining.references import MISSING, reference_for
 
 _SCALARS: Final = frozenset(
     {bool, float, type(None), dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal, pydantic.NaiveDatetime}
@@ -52,6 +47,10 @@ class Unsupported(TypeError):
     """An annotation that cannot work: the message is fact and remedy."""
 
 
+class Unresolved(Unsupported):
+    """An annotation that is still a string."""
+
+
 class Compiled:
     """An annotation made ready, and what is known of its values.
 
@@ -64,7 +63,7 @@ class Compiled:
 
     def __init__(self, annotation: Any) -> None:
         self.opaque, self.plain, self.references = False, False, False
-        self._open_aliases: set[int] = set()
+        self._open_aliases: list[Any] = []
         self.annotation = self._prepare(annotation)
 
     def _prepare(self, annotation: Any) -> Any:
@@ -78,7 +77,7 @@ class Compiled:
             return type(None)
         if annotation in (str, bytes):
             return annotation
-        if annotation in (MISSING, Any, object):
+        if annotation in (MISSING, Any, object, pydantic.JsonValue):
             self.plain = True
             return Annotated[Any, PlainSchema(None)]
         return self._prepare_special(annotation)
@@ -89,7 +88,7 @@ class Compiled:
         if refusal:
             raise Unsupported(f"{show(annotation)} cannot be an argument: {refusal}")
         if isinstance(annotation, str | ForwardRef):
-            raise Unsupported(f"{show(annotation)} cannot be resolved; import it where the job is defined")
+            raise Unresolved(f"{show(annotation)} cannot be resolved; import it where the job is defined")
         if isinstance(annotation, TypeVar):
             return self._prepare(annotation.__bound__ or MISSING)
         if hasattr(annotation, "__supertype__"):
@@ -99,7 +98,8 @@ class Compiled:
         reference = reference_for(annotation)
         if reference:
             self.references = self.opaque = True
-            return Annotated[Any, ReferenceSchema(reference, Compiled(reference.key).annotation)]
+            key = Compiled(reference.key)
+            return Annotated[Any, ReferenceSchema(reference, key.annotation, plain_key=key.plain)]
         if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
             return self._prepare_enum(annotation)
         if origin is not None:
@@ -108,14 +108,16 @@ class Compiled:
 
     def _prepare_alias(self, alias: Any) -> Any:
         """A `type` statement; a recursive one is left to pydantic, which knows how to close the circle."""
-        if id(alias) in self._open_aliases:
-            self.opaque = True
-            return alias
-        self._open_aliases.add(id(alias))
-        try:
-            return self._prepare(alias.__value__)
-        finally:
-            self._open_aliases.discard(id(alias))
+        if alias not in self._open_aliases:
+            self._open_aliases.append(alias)
+            try:
+                return self._prepare(alias.__value__)
+            except Unresolved:  # a string, which only pydantic knows where to look up
+                pass
+            finally:
+                self._open_aliases.remove(alias)
+        self.opaque = True
+        return alias
 
     def _prepare_enum(self, annotation: type[enum.Enum]) -> Any:
         for member in annotation:
@@ -185,47 +187,6 @@ class Compiled:
         return Union[tuple(members)]  # noqa: UP007 - built from a list
 
 
-class PlainSchema:
-    """Pydantic metadata: plain JSON, of any type or of a list or a dict."""
-
-    def __init__(self, container: type | None) -> None:
-        self.container = container
-
-    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        stored: core_schema.CoreSchema
-        if self.container is list:
-            stored = core_schema.list_schema()
-        elif self.container is dict:
-            stored = core_schema.dict_schema()
-        else:
-            stored = core_schema.any_schema()
-        given = core_schema.no_info_after_validator_function(_check_plain, stored)
-        return core_schema.json_or_python_schema(json_schema=stored, python_schema=given)
-
-
-class ReferenceSchema:
-    """Pydantic metadata: an object of a registered class in Python, its key in JSON."""
-
-    def __init__(self, reference: Reference[Any, Any], key: Any) -> None:
-        self.reference = reference
-        self.key = key
-
-    def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
-        reference = self.reference
-        key = handler.generate_schema(self.key)
-
-        def stored_key(value: Any, read: Callable[[Any], Any]) -> Any:
-            # An object is met here too: the default of a parameter that a row does not have.
-            return value if isinstance(value, reference.cls) else StoredKey(reference, read(value))
-
-        stored = core_schema.no_info_wrap_validator_function(stored_key, key)
-        return core_schema.json_or_python_schema(
-            json_schema=stored,
-            python_schema=core_schema.is_instance_schema(reference.cls),
-            serialization=core_schema.plain_serializer_function_ser_schema(reference.key_of, return_schema=key),
-        )
-
-
 def show(annotation: Any) -> str:
     """An annotation as the user wrote it, more or less."""
     if annotation is MISSING:
@@ -235,12 +196,6 @@ def show(annotation: Any) -> str:
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation.__qualname__
     return str(annotation).replace("typing.", "")
-
-
-def _check_plain(value: Any) -> Any:
-    if plain_json.is_plain(value) or not plain_json.problems(value, ""):
-        return value
-    raise PydanticCustomError(PLAIN_ERROR, "is not plain JSON")
 
 
 def _hashable(annotation: Any) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
+from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import pydantic
 from pydantic_core import from_json
 
 from asyncjobs.defining import plain_json
-from asyncjobs.defining.argument_annotations import PLAIN_ERROR, show
+from asyncjobs.defining.argument_annotations import show
+from asyncjobs.defining.argument_schemas import PLAIN_ERROR
 from asyncjobs.defining.references import NoKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pydantic_core import ErrorDetails, ValidationError
 
@@ -85,6 +90,23 @@ def unstorable(error: Exception) -> str:
         return plain_json.TOO_DEEP
     fact = str(error).splitlines()[0][:_LONGEST_FACT] if str(error) else type(error).__qualname__
     return f"cannot be stored as JSON ({fact}); pass a value that can"
+
+
+def lost_keys(value: Any, path: str) -> list[Problem]:
+    """Keys with a lone surrogate: pydantic stores them with U+FFFD instead, and says nothing."""
+    found: list[Problem] = []
+    stack, seen = [(value, path)], set()
+    while stack and len(found) < plain_json.MANY:
+        value, path = stack.pop()
+        if isinstance(value, str) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        for key, item in _items(value):
+            fact = plain_json.text_problem(key) if isinstance(key, str) else ""
+            if fact:
+                found.append((path, f"the key {plain_json.short(key)}: {fact}"))
+            stack.append((item, plain_json.join(path, key)))
+    return found
 
 
 def no_key(error: BaseException | None) -> NoKey | None:
@@ -162,14 +184,20 @@ def _item(value: Any, part: int | str) -> Any:
 def _search(wanted: object, value: Any, path: str, depth: int) -> str:
     if value is wanted:
         return path
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list | tuple | set | frozenset):
-        items = enumerate(value)
     if depth < plain_json.MAX_DEPTH:
-        for key, item in items:
+        for key, item in _items(value):
             found = _search(wanted, item, plain_json.join(path, key), depth + 1)
             if found:
                 return found
     return ""
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Items of a container with their keys, or the fields of an object."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return enumerate(value)
+    if dataclasses.is_dataclass(value):
+        return [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
+    return getattr(value, "__dict__", {}).items() if isinstance(value, pydantic.BaseModel) else ()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _FLOAT_MAY_OVERFLOW: Final = re.compile(r"[eE]\+?\d{3}|\d{300}")
+_REPLACEMENT: Final = "\ufffd"
 _CONFIG: Final = pydantic.ConfigDict(
     allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
 )
@@ -126,6 +127,8 @@ class Shape:
             or (self.opaque and codec.loads(text) != tree)
         ):
             self._check(tree)
+        if _REPLACEMENT in text:
+            self._check_keys(values)
         if len(text) > self.limit // 4:
             self._check_size(tree, text)
         return text
@@ -146,6 +149,11 @@ class Shape:
 
     def _check(self, tree: dict[str, Any]) -> None:
         found = plain_json.problems(tree, "")
+        if found:
+            raise self.invalid(found)
+
+    def _check_keys(self, values: dict[str, Any]) -> None:
+        found = [problem for name, value in values.items() for problem in argument_errors.lost_keys(value, name)]
         if found:
             raise self.invalid(found)
 
@@ -187,6 +195,8 @@ class Shape:
         no_key = argument_errors.no_key(error)
         if no_key is not None:
             return [(argument_errors.place_of(no_key.value, value, name), str(no_key))]
+        if isinstance(error, UnicodeEncodeError):
+            return argument_errors.lost_keys(value, name) or [(name, argument_errors.unstorable(error))]
         field = self._compiled.get(name)
         found = plain_json.problems(value, name) if field and field.plain and not field.opaque else []
         return found or [(name, argument_errors.unstorable(error))]
