@@ -67,8 +67,9 @@ class Worker:
         """Set once jobs are claimed."""
         self.lease = Lease(settings.lease)
         self.wakeups = Wakeups()
-        mine = [pool for pool in settings.pools if share is None or share <= pool.processes]
-        self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(mine, 1)]
+        self.served = [pool for pool in settings.pools if share is None or share <= pool.processes]
+        """The settings of the pools that this process runs."""
+        self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
         self._keeping_house = self._pinned("asyncjobs housekeeping", 1)
@@ -106,9 +107,7 @@ class Worker:
             {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "pools": [
-                    {"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self._settings.pools
-                ],
+                "pools": [{"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self.served],
                 "kinds": registry.all_names(),
             }
         )
