@@ -1,0 +1,6 @@
+"""`python -m asyncjobs`: the command line."""
+
+from asyncjobs.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""The command line: ``asyncjobs …`` and ``python -m asyncjobs …``. One command, or one group of them, a file."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command that `sys.argv` asks for, and end the process with its exit code."""
+    # Late: importing typer takes 0.2 s, and the package is imported by whoever looks for its entry points.
+    from asyncjobs.cli.application import app
+
+    app(prog_name="asyncjobs")

@@ -1,0 +1,21 @@
+"""The command line's tree of commands."""
+
+from __future__ import annotations
+
+import typer
+
+from asyncjobs.cli.run import run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Background jobs for asyncio Python on PostgreSQL.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unhealthy or not migrated.",
+)
+app.command()(run)
+
+
+@app.callback()
+def root() -> None:
+    """Background jobs for asyncio Python on PostgreSQL."""

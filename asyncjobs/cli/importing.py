@@ -1,0 +1,57 @@
+"""The modules that define jobs, imported as `python -m` would: the working directory comes first."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules by name, each once.
+
+    Raises:
+        InvalidSettings: Those that cannot be imported, all at once, each with the reason and the line it comes from.
+    """
+    put_working_directory_first()
+    problems = [problem for name in dict.fromkeys(names) if (problem := import_problem(name))]
+    if problems:
+        raise InvalidSettings(problems)
+
+
+def import_problem(name: str) -> str | None:
+    """Import one module; return what is wrong with it, or None."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            return (
+                f"imports: there is no module {error.name!r}; give a dotted name that can be imported "
+                f"from {Path.cwd()} or is installed"
+            )
+        return _broken(name, error)
+    except AsyncJobsError as error:
+        return f"imports: {name}: {error}"
+    except (Exception, SystemExit) as error:
+        return _broken(name, error)
+    return None
+
+
+def put_working_directory_first() -> None:
+    """Make modules of the working directory importable, unless the interpreter was told not to (`-P`)."""
+    here = str(Path.cwd())
+    if not sys.flags.safe_path and sys.path[:1] not in ([here], [""]):
+        sys.path.insert(0, here)
+
+
+def _broken(name: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"imports: {name} cannot be imported: {error.filename}:{error.lineno}: {error.msg}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"imports: {name} cannot be imported: {type(error).__name__}: {text}{place}"

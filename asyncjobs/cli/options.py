@@ -1,0 +1,26 @@
+"""Options that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asyncjobs import logs
+from asyncjobs.settings import Settings
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="The config.toml; default: the one here.")]
+Environment = Annotated[
+    str | None, typer.Option("--env", help="Its table to use, such as production; default: ASYNCJOBS_ENV.")
+]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning, error or critical.")]
+LogFormat = Annotated[str | None, typer.Option(help="text or json; default: text on a terminal, else json.")]
+Modules = Annotated[list[str] | None, typer.Argument(metavar="[MODULE]...", help="Modules that define jobs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set up logging as the settings say."""
+    is_said = "log_format" in settings.model_fields_set
+    logs.configure(settings.log_level, settings.log_format if is_said else None)

@@ -1,0 +1,219 @@
+"""One worker process: its event loop, its start within 15 s, its end in time."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.cli import tls
+from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, code_of, describe
+from asyncjobs.cli.signals import STOP_NOW, Signals, leave
+from asyncjobs.db import migrating, reading
+from asyncjobs.db.connecting import connect
+from asyncjobs.defining import registry
+from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
+from asyncjobs.settings import Settings
+from asyncjobs.settings.urls import safe_database_url
+from asyncjobs.worker.worker import Worker
+
+logger = logging.getLogger("asyncjobs.process")
+
+START_LIMIT = 12.0
+"""Seconds from opening the database to claiming jobs: an orchestrator must learn soon that a start hangs."""
+EMBEDDED_LIMIT = 90.0
+"""The same for the embedded server, which may have to be made first, and for `--migrate`."""
+CLOSE_LIMIT = 5.0
+"""Seconds for everything that comes after the work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a worker process is to do.
+
+    Attributes:
+        worker_id: Chosen by the supervisor; None: random.
+        share: Which of the pools' processes this is, from 1; None: it runs all pools.
+        on_ready: Called once jobs are claimed.
+    """
+
+    settings: Settings
+    config: Path | None = None
+    environment: str | None = None
+    burst: bool = False
+    migrate: bool = False
+    worker_id: UUID | None = None
+    share: int | None = None
+    on_ready: Callable[[], object] = lambda: None
+
+
+class Process:
+    """A worker on this thread's event loop, from opening the database to the exit code."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self._worker: Worker | None = None
+        self._opening: asyncio.Task[Any] | None = None
+        self._stopping = False
+        self._address = safe_database_url(plan.settings.database_url)
+        self.signals = Signals(plan.settings.shutdown_timeout, self._running)
+
+    def run(self) -> int:
+        """Work until stopped; return the exit code. Ends the process itself when jobs are left that cannot be ended."""
+        self.signals.install()
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(self._main())
+
+    async def _main(self) -> int:
+        jobs = AsyncJobs(
+            config=self._plan.config,
+            environment=self._plan.environment,
+            shutdown_timeout=self._settings.shutdown_timeout,
+        )
+        code = await self._work_until_stopped(jobs)
+        if self._worker is not None:
+            logger.info("stopped: %d jobs ended here", self._worker.ledger.written)
+        if left := self._running():
+            # Closing the loop would wait for them, for ever. They keep their lease until this process is gone.
+            logger.error(
+                "%d jobs ignore their cancellation, this process ends under them: %s", len(left), "; ".join(left)
+            )
+            leave(code)
+        self.signals.end_within(CLOSE_LIMIT, code, "something keeps this process from ending")
+        await jobs.close()
+        return code
+
+    async def _work_until_stopped(self, jobs: AsyncJobs) -> int:
+        try:
+            await self._work(jobs)
+        except AsyncJobsError as error:
+            for line in describe(error):
+                logger.critical("%s", line)
+            return code_of(error)
+        except Exception:
+            logger.exception("the worker crashed")
+            return FAILED
+        return OK
+
+    async def _work(self, jobs: AsyncJobs) -> None:
+        loop = asyncio.get_running_loop()
+        is_quick = self._settings.database_url and not self._plan.migrate
+        limit = START_LIMIT if is_quick else EMBEDDED_LIMIT
+        begun = loop.time()
+        # Twice: what does not end when it is cancelled is ended with the process.
+        self.signals.end_within(limit + 1, UNHEALTHY, f"no start within {limit:g} s: the database does not answer")
+        self.signals.on_level(lambda level: loop.call_soon_threadsafe(self._stop, level))
+        self._opening = loop.create_task(self._open(jobs), name="asyncjobs opening")
+        await asyncio.wait([self._opening], timeout=limit)
+        if not self._opening.done():
+            self._opening.cancel()
+            raise self._silence(limit)
+        if self._stopping:
+            return
+        server = self._opening.result()
+        self._worker = worker = jobs._make_worker(worker_id=self._plan.worker_id, share=self._plan.share)
+        running = loop.create_task(worker.run(burst=self._plan.burst), name="asyncjobs worker")
+        ready = loop.create_task(worker.ready.wait())
+        left = max(limit - (loop.time() - begun), 1)
+        await asyncio.wait([running, ready], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if worker.ready.is_set():
+            self._is_ready(jobs, worker, server)
+        elif not running.done():
+            running.cancel()
+            raise self._silence(limit)
+        await running
+
+    async def _open(self, jobs: AsyncJobs) -> reading.Server:
+        if self._settings.database_url:
+            connection = await connect(self._settings.database_url, name="asyncjobs start", timeout=START_LIMIT - 1)
+            try:
+                server = await reading.server(connection)
+                refuse_standby(server)
+                if self._plan.migrate:
+                    for migration in await migrating.migrate(connection):
+                        logger.info("applied migration %d %s", migration.number, migration.name)
+            finally:
+                connection.terminate()
+        await jobs.open()
+        self._address = safe_database_url(jobs._url)
+        assert jobs._sessions is not None
+        return await jobs._sessions.run(reading.server)
+
+    def _is_ready(self, jobs: AsyncJobs, worker: Worker, server: reading.Server) -> None:
+        self.signals.go_on()
+        if warning := tls.warning(server, jobs._url):
+            logger.warning("%s", warning)
+        pools = [f"{'+'.join(pool.queues)} x {pool.concurrency}" for pool in worker.served]
+        kinds = len(registry.all_definitions())
+        if not kinds:
+            logger.warning(
+                "no kinds of job are defined here: name modules, as in `asyncjobs run app.jobs`, or set imports"
+            )
+        logger.info(
+            "ready: worker %s, pools %s, %d kinds, PostgreSQL %s at %s (%s)",
+            worker.lease.worker,
+            ", ".join(pools),
+            kinds,
+            server.version,
+            self._address,
+            tls.state(server, jobs._url),
+            extra={"worker": str(worker.lease.worker), "pools": pools, "kinds": kinds, "database": self._address},
+        )
+        self._plan.on_ready()
+
+    def _stop(self, level: int) -> None:
+        self._stopping = True
+        if self._worker is None:
+            if self._opening is not None:
+                self._opening.cancel()
+        elif level >= STOP_NOW:
+            self._worker.stop_now()
+        else:
+            self._worker.stop()
+
+    def _silence(self, limit: float) -> DatabaseUnavailable:
+        return DatabaseUnavailable(
+            f"{self._address or 'the embedded PostgreSQL'} did not let this worker start within {limit:g} s; "
+            "is the address right, and does anything but PostgreSQL answer there?"
+        )
+
+    def _running(self) -> list[str]:
+        """Return a line for each job that runs; asked from the signal thread, while the loop may change the jobs."""
+        while self._worker is not None:
+            try:
+                return [f"{job.kind} {job.id} attempt {job.attempt}" for job in self._worker.executor.left()]
+            except RuntimeError:
+                continue  # the dictionary changed meanwhile
+        return []
+
+
+def refuse_standby(server: reading.Server) -> None:
+    """Refuse a server that takes no writes.
+
+    Raises:
+        DatabaseUnavailable: It is a standby, or read-only by its settings.
+    """
+    if server.standby:
+        raise DatabaseUnavailable("this server is a standby, which takes no writes: point database_url at the primary")
+    if server.read_only:
+        raise DatabaseUnavailable(
+            f"transactions are read-only here (default_transaction_read_only of database {server.database} "
+            f"or role {server.role}): a worker must write"
+        )
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,78 @@
+"""Log lines of the command line: for people on a terminal, JSON lines for machines. The library itself never sets up logging."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import TextIO
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+def configure(level: str, log_format: str | None, stream: TextIO | None = None) -> None:
+    """Send every record of this process at or above `level` to `stream`, replacing what was set up before.
+
+    Args:
+        level: "debug", "info", "warning", "error" or "critical".
+        log_format: "text" or "json"; None: text on a terminal, else JSON.
+        stream: None: standard error.
+    """
+    stream = stream or sys.stderr
+    if log_format is None:
+        log_format = "text" if stream.isatty() else "json"
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines(colours=wants_colours(stream)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+
+
+def wants_colours(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal whose user has not said NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def extras(record: logging.LogRecord) -> dict[str, object]:
+    """Return what was given to the log call as ``extra=``."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+class TextLines(logging.Formatter):
+    """One line a record: local time, level where it is not info, logger, message."""
+
+    def __init__(self, *, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        """Return the line without its traceback."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{clock}.{int(record.msecs):03d} {record.levelname:<8} {record.name}: {record.message}"
+        colour = _COLOURS.get(record.levelname)
+        return f"\x1b[{colour}m{line}\x1b[0m" if self._colours and colour else line
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a record: timestamp (UTC), level, logger, message, the extra fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object; a value that JSON has no form for is shown as text."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "timestamp": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for key, value in extras(record).items():
+            line.setdefault(key, value)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
