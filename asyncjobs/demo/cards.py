@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from asyncjobs.demo.faces import SANS, advance, measurable
+from asyncjobs.demo.faces import SANS, advance
 from asyncjobs.demo.lettering import TITLE_STACK, cut, plain, set_title
 from asyncjobs.demo.palettes import Palette, palette_for
 
@@ -39,8 +39,7 @@ def draw_card(title: str, analysis: Analysis, layout: Layout) -> str:
             *_background(key, palette, analysis.digest),
             *_heading(name, palette),
             *_cloud(layout, palette, analysis.digest),
-            *_figures(analysis, palette),
-            *_bars(analysis, palette),
+            *_footer(analysis, palette),
             "</svg>\n",
         )
     )
@@ -48,9 +47,9 @@ def draw_card(title: str, analysis: Analysis, layout: Layout) -> str:
 
 def _opening(name: str, analysis: Analysis) -> list[str]:
     common = ", ".join(word for word, _ in analysis.top[:10])
+    size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
     return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{WIDTH}" height="{HEIGHT}"'
-        f' viewBox="0 0 {WIDTH} {HEIGHT}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}>',
         f"<title>{escape(name)}</title>",
         f"<desc>Word cloud of a text of {_plural(analysis.words, 'word')}. The commonest: {escape(common)}.</desc>",
     ]
@@ -108,40 +107,39 @@ def _drawn(word: PlacedWord, ink: str) -> str:
     x, y = _number(word.x), _number(word.y)
     place = f'transform="translate({x} {y}) rotate(-90)"' if word.upright else f'x="{x}" y="{y}"'
     # Whatever font there is, the word keeps to the width that was reserved for it.
-    fit = f' textLength="{_number(word.width)}" lengthAdjust="spacingAndGlyphs"' if measurable(word.text) else ""
-    return f'<text {place} font-size="{_number(word.size)}" fill="{ink}"{fit}>{escape(word.text)}</text>'
+    fit = f'textLength="{_number(word.width)}" lengthAdjust="spacingAndGlyphs"'
+    return f'<text {place} font-size="{_number(word.size)}" fill="{ink}" {fit}>{escape(word.text)}</text>'
 
 
-def _figures(analysis: Analysis, palette: Palette) -> list[str]:
+def _footer(analysis: Analysis, palette: Palette) -> list[str]:
+    hours = analysis.minutes > 180
     figures = (
         (f"{analysis.words:,}", "words"),
         (f"{analysis.distinct:,}", "distinct"),
         (f"{analysis.sentences:,}", "sentences"),
-        (f"{analysis.minutes:,}", "min read"),
+        (f"{round(analysis.minutes / 60) if hours else analysis.minutes:,}", "hours read" if hours else "min read"),
     )
-    lines = [
-        f'<path d="M{_LEFT} 694H{_RIGHT}" stroke="{palette.muted}" stroke-opacity="0.35"/>',
-        f'<g font-family="{SANS.stack}">',
-    ]
+    rule = f'<path d="M{_LEFT} 694H{_RIGHT}" stroke="{palette.muted}" stroke-opacity="0.35"/>'
+    lines = [rule, f'<g font-family="{SANS.stack}" font-size="13">']
     x = float(_LEFT)
     for value, label in figures:
         left = f'<text x="{_number(x)}"'
         lines.append(f'{left} y="742" font-size="26" font-weight="700" fill="{palette.title}">{value}</text>')
-        lines.append(f'{left} y="764" font-size="13" fill="{palette.muted}">{label}</text>')
+        lines.append(f'{left} y="764" fill="{palette.muted}">{label}</text>')
         x += max(advance(value, SANS) * 26, advance(label, SANS) * 13) + 34
-    return [*lines, "</g>"]
+    return [*lines, *_bars(analysis, palette, x), "</g>"]
 
 
-def _bars(analysis: Analysis, palette: Palette) -> list[str]:
-    """The commonest words, each over a line as long as it is frequent, at the right of the footer."""
-    words = analysis.top[:_BARS]
+def _bars(analysis: Analysis, palette: Palette, start: float) -> list[str]:
+    """The commonest words, each over a line as long as it is frequent; as many as there is room for from the start."""
+    words = analysis.top[: min(_BARS, int((_RIGHT - start) / _COLUMN))]
     length = _COLUMN - 16
-    lines = [f'<g font-family="{SANS.stack}" font-size="13">']
+    lines = []
     for index, (word, count) in enumerate(words):
         x = _RIGHT + 16 - _COLUMN * (len(words) - index)
         number = f"{count:,}"
         room = length - advance(number, SANS) * 13 - 6
-        label = cut(word, lambda text, room=room: advance(text, SANS) * 13 <= room)
+        label = cut(word, SANS, 13, room)
         filled = _number(max(length * count / words[0][1], 3))
         lines += [
             f'<text x="{x}" y="742" fill="{palette.title}">{escape(label)}</text>',
@@ -149,7 +147,7 @@ def _bars(analysis: Analysis, palette: Palette) -> list[str]:
             f'<rect x="{x}" y="758.5" width="{length}" height="2" fill="{palette.muted}" fill-opacity="0.3"/>',
             f'<rect x="{x}" y="757" width="{filled}" height="5" rx="1" fill="{palette.inks[0]}"/>',
         ]
-    return [*lines, "</g>"]
+    return lines
 
 
 def _plural(number: int, noun: str) -> str:

@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from asyncjobs.demo.widths import SANS_WIDTHS, SERIF_WIDTHS
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -20,8 +22,6 @@ class Face:
     cap_height: float
     ascender: float
     descender: float
-    widths: tuple[int, ...]
-    """Thousandths of an em, for the characters U+0020 to U+007E."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +40,17 @@ class Box:
         )
 
 
-# fmt: off
-SANS = Face(
-    "Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif", 0.56, 0.74, 0.76, 0.23,
-    (278, 333, 474, 556, 556, 889, 722, 238, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556,
-     556, 556, 556, 333, 333, 584, 584, 584, 611, 975, 722, 722, 722, 722, 667, 611, 778, 722, 278, 556, 722, 611, 833,
-     722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 333, 278, 333, 584, 556, 333, 556, 611, 556, 611,
-     556, 333, 611, 611, 278, 278, 556, 278, 889, 611, 611, 611, 611, 389, 556, 333, 611, 556, 778, 556, 556, 500, 389,
-     280, 389, 584),
-)
-SERIF = Face(
-    "'Times New Roman', Times, 'Liberation Serif', Tinos, serif", 0.50, 0.71, 0.73, 0.24,
-    (250, 333, 555, 500, 500, 1000, 833, 278, 333, 333, 500, 570, 250, 333, 250, 278, 500, 500, 500, 500, 500, 500, 500,
-     500, 500, 500, 333, 333, 570, 570, 570, 500, 930, 722, 667, 722, 722, 667, 611, 778, 778, 389, 500, 778, 667, 944,
-     722, 778, 611, 778, 722, 556, 667, 722, 722, 1000, 722, 722, 667, 333, 278, 333, 581, 500, 333, 500, 556, 444, 556,
-     444, 333, 500, 556, 278, 333, 556, 278, 833, 556, 500, 556, 556, 444, 389, 333, 556, 500, 722, 500, 500, 444, 394,
-     220, 394, 520),
-)
-# fmt: on
+SANS = Face("Helvetica, Arial, 'Liberation Sans', Arimo, sans-serif", 0.56, 0.74, 0.76, 0.23)
+SERIF = Face("'Times New Roman', Times, 'Liberation Serif', Tinos, serif", 0.50, 0.71, 0.73, 0.24)
 
-_ODD = {"ß": 0.611, "æ": 0.889, "œ": 0.944, "Æ": 1.0, "Œ": 1.0, "ø": 0.611, "Ø": 0.778, "ł": 0.333, "Ł": 0.667}
-_ODD |= {"đ": 0.611, "ð": 0.611, "þ": 0.611, "ı": 0.278, "’": 0.333, "‘": 0.333, "“": 0.5, "”": 0.5, "–": 0.556}  # noqa: RUF001
-_ODD |= {"—": 1.0, "…": 1.0, "·": 0.333, "ď": 0.733, "ľ": 0.469, "ť": 0.521}
-_WIDE = frozenset("жмшщыюфѡϖЖМШЩЫЮФѠ")
-_SHAPED = range(0x0600, 0x1100)
-"""Arabic to Myanmar: letters that join, stack and reorder, whose advance no table of characters can tell."""
+_WIDTHS = {SANS: SANS_WIDTHS, SERIF: SERIF_WIDTHS}
+_HIGH = frozenset("bdfhijklßþðđłtβδζθλξφψ")
+_DEEP = frozenset("gjpqyQþ,;()[]{}|@/$_βγζημξρςφχψДЦЩдруфцщ")
 
 
 def advance(text: str, face: Face) -> float:
-    """The width of the text in em; never less than what the face needs, and more for scripts it does not know."""
+    """The width of the text in em: exact for Latin, Greek and Cyrillic letters, a good guess for others."""
     return sum(_character(character, face)[0] for character in text)
-
-
-def measurable(text: str) -> bool:
-    """Whether `advance` is exact enough for a `textLength`; a shaped script would be stretched by it."""
-    return not any(ord(character) in _SHAPED or ord(character) > 0xFFFF for character in text)
 
 
 def glyph_boxes(text: str, face: Face) -> tuple[Box, ...]:
@@ -115,21 +91,15 @@ def _runs(measures: list[tuple[float, float, float]], side: int, common: float) 
 def _character(character: str, face: Face) -> tuple[float, float, float]:
     """Advance, height above and depth below the baseline, in em."""
     parts = unicodedata.normalize("NFD", character)
-    base, marked = parts[0], len(parts) > 1
-    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
-        return 0.0, face.ascender, 0.0
-    code = ord(base)
-    if 0x20 <= code <= 0x7E or character in _ODD:
-        width = _ODD.get(character) or face.widths[code - 0x20] / 1000
-        if character not in _ODD and marked and base in "ij":
-            width = max(width, 0.333)
-        return width, *_extent(base, marked, face)
-    return _foreign(character), 0.98, 0.30
+    width = _WIDTHS[face].get(character) or _WIDTHS[face].get(parts[0])
+    if width is None:
+        return _foreign(character), 0.98, 0.30
+    return width, *_extent(parts[0], len(parts) > 1, face)
 
 
 def _extent(base: str, marked: bool, face: Face) -> tuple[float, float]:
-    below = face.descender if base in "gjpqyQþ,;()[]{}|@/$_" else 0.03
-    if base.islower() and base not in "bdfhijklßþðđłt":
+    below = face.descender if base in _DEEP else 0.03
+    if base.islower() and base not in _HIGH:
         above = face.x_height
     elif base == "t":
         above = face.cap_height - 0.05
@@ -140,11 +110,14 @@ def _extent(base: str, marked: bool, face: Face) -> tuple[float, float]:
 
 
 def _foreign(character: str) -> float:
-    """An advance, in em, on the generous side, for a character outside the tables."""
+    """A likely advance, in em, of a character outside the tables."""
+    category = unicodedata.category(character)
+    if category in {"Mn", "Me", "Cf"}:
+        return 0.0
+    if category == "Mc":
+        return 0.35
     if unicodedata.east_asian_width(character) in {"W", "F"}:
         return 1.0 if ord(character) <= 0xFFFF else 1.3
-    if ord(character) in _SHAPED:
-        return 0.75
-    if character in _WIDE:
-        return 0.98
+    if 0x0590 <= ord(character) < 0x0900:
+        return 0.56
     return 0.80 if character.isupper() else 0.66

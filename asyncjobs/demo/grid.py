@@ -48,7 +48,7 @@ class Grid:
         rows = max(row + height for _, row, _, height in shape)
         if columns > self.columns or rows > self.rows:
             return None
-        free = self._block(self.columns - columns + margin, self.rows - rows + 1)
+        free = self._block(self.columns - columns + 1, self.rows - rows + 1)
         for cells in shape:
             free &= ~self._meeting(cells)
         middle = (self.columns * (1 + shift[0]) - columns) / 2, (self.rows * (1 + shift[1]) - rows) / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from asyncjobs.demo.faces import Box, Face, advance, glyph_boxes
@@ -23,11 +23,14 @@ _LARGEST_SCALE = 500.0
 _SMALLEST = 11.0
 _AIRY = 40.0
 """From this size on a word keeps two cells around it free instead of one."""
-_TRIES = 4
+_UNTURNED = "\u0590"
+"""The first letter of the scripts, Hebrew and all after it, that are not read well when turned."""
+_GROWTHS = 4
+_TRIES = 16
 _FILLED = 0.6
 """The part of the area that words cover when they are as large as they fit, as measured; some fit a little more."""
-_ENOUGH = 0.97
-"""The part of the words that must find room; a few of the rarest may be left out for larger ones."""
+_FORGONE = 0.03
+"""The part of the words that may be left out so that the others are larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +80,20 @@ def lay_out(analysis: Analysis, *, area: Box = AREA) -> Layout:
     face = palette_for(analysis.digest).face
     wishes = _wishes(analysis, face, area)
     scale = _scale_for(wishes, face, area)
-    placed = _place(wishes, scale, face, area)
-    fits = len(placed) >= len(wishes) * _ENOUGH
+    few = int(len(wishes) * _FORGONE)
+    best: list[PlacedWord] | None = None
+    shrinking = False
     # From a good guess, up while everything finds room, or down until it does.
-    for _ in range(_TRIES):
-        scale *= 1.06 if fits else 0.92
-        other = _place(wishes, scale, face, area)
-        if len(other) >= len(wishes) * _ENOUGH:
-            placed = other
-            if not fits:
-                break
-        elif fits:
+    for attempt in range(_TRIES):
+        placed = _place(wishes, scale, face, area, forgo=few)
+        best = placed or best
+        shrinking = shrinking or placed is None
+        if best and (shrinking or attempt == _GROWTHS):
             break
-        else:
-            placed = max(placed, other, key=len)
-    return Layout(face, area, tuple(placed))
+        scale *= 0.92 if shrinking else 1.06
+    if best is None:
+        best = _place(wishes, scale, face, area, forgo=len(wishes)) or []
+    return Layout(face, area, _centred(best, area))
 
 
 def _wishes(analysis: Analysis, face: Face, area: Box) -> list[_Wish]:
@@ -105,7 +107,7 @@ def _wishes(analysis: Analysis, face: Face, area: Box) -> list[_Wish]:
         width = max(advance(text, face), 0.1)
         # The root of the frequency; words of one frequency still step down a little, or a short text has no accents.
         share = (count / most) ** 0.7 * (1 - 0.5 * (rank / max(number, 16)) ** 0.7)
-        upright = rank > 1 and turn < 0.2 and width < (3.2 if rank < 8 else 4.5)
+        upright = rank > 1 and turn < 0.2 and width < (3.2 if rank < 8 else 4.5) and max(text) < _UNTURNED
         room = (area.bottom - area.top) * 0.7 if upright else (area.right - area.left) * 0.72
         spread = 0.12 if rank == 0 else 0.3
         shift = ((right - 0.5) * spread, (down - 0.5) * spread)
@@ -133,8 +135,8 @@ def _body(box: Box) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
 
 
-def _place(wishes: list[_Wish], scale: float, face: Face, area: Box) -> list[PlacedWord]:
-    """The words that find room when the first is as large as the scale; ends at the third that does not."""
+def _place(wishes: list[_Wish], scale: float, face: Face, area: Box, *, forgo: int) -> list[PlacedWord] | None:
+    """The words where they find room, the first as large as the scale; None when more than `forgo` find none."""
     grid = Grid(int((area.right - area.left) / _CELL), int((area.bottom - area.top) / _CELL))
     placed: list[PlacedWord] = []
     missed = 0
@@ -147,15 +149,32 @@ def _place(wishes: list[_Wish], scale: float, face: Face, area: Box) -> list[Pla
         place = grid.nearest(cells, wish.shift)
         if place is None:
             missed += 1
-            if missed > len(wishes) * (1 - _ENOUGH):
-                break
+            if missed > forgo:
+                return None
             continue
         grid.take(cells, place, 1 if size < _AIRY else 2)
         x, y = area.left + place[0] * _CELL - left, area.top + place[1] * _CELL - top
         at = (x, y - width / 2) if wish.upright else (x + width / 2, y)
-        inked = tuple(Box(box.left + x, box.top + y, box.right + x, box.bottom + y) for box in boxes)
+        inked = tuple(_moved(box, x, y) for box in boxes)
         placed.append(PlacedWord(wish.text, wish.count, rank, size, *at, width, wish.upright, inked))
     return placed
+
+
+def _centred(words: list[PlacedWord], area: Box) -> tuple[PlacedWord, ...]:
+    """The words moved together so that the cloud, which may have grown to one side, is in the middle."""
+    boxes = [box for word in words for box in word.boxes]
+    if not boxes:
+        return ()
+    right = (area.left + area.right - min(box.left for box in boxes) - max(box.right for box in boxes)) / 2
+    down = (area.top + area.bottom - min(box.top for box in boxes) - max(box.bottom for box in boxes)) / 2
+    return tuple(
+        replace(word, x=word.x + right, y=word.y + down, boxes=tuple(_moved(box, right, down) for box in word.boxes))
+        for word in words
+    )
+
+
+def _moved(box: Box, right: float, down: float) -> Box:
+    return Box(box.left + right, box.top + down, box.right + right, box.bottom + down)
 
 
 def _scaled(box: Box, size: float) -> Box:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING
 
 from asyncjobs.demo.faces import SERIF, advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncjobs.demo.faces import Face
 
 TITLE_STACK = "Georgia, 'Times New Roman', 'Liberation Serif', serif"
 
@@ -18,9 +19,7 @@ _SIZES = (48, 44, 40, 36)
 _SMALL = 32
 _LONGEST = 400
 # What XML 1.0 forbids, and the marks that would turn the text after them around.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+"
-)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def plain(text: str) -> str:
@@ -30,28 +29,22 @@ def plain(text: str) -> str:
 
 def set_title(title: str, width: float) -> tuple[int, list[str]]:
     """The size and the lines of a title: one line as large as it fits, else two, the second cut short if it must."""
+    room = width / _WIDER
     for size in _SIZES:
-        if _width(title, size) <= width:
+        if advance(title, SERIF) * size <= room:
             return size, [title]
-
-    def fits(text: str) -> bool:
-        return _width(text, _SMALL) <= width
-
-    # A word that is longer than a line is broken where the line ends; other lines end between words.
-    first = cut(title[:_LONGEST], fits, ending="")
+    # Lines end between words; a word that is longer than a line is broken where the line ends.
+    first = cut(title[:_LONGEST], SERIF, _SMALL, room, ending="")
     if title[len(first) :][:1] != " " and " " in first:
         first = first[: first.rindex(" ")]
     rest = title[len(first) :].strip()
-    return _SMALL, [first.strip(), cut(rest[:_LONGEST], fits)] if rest else [first]
+    return _SMALL, [first, cut(rest[:_LONGEST], SERIF, _SMALL, room)] if rest else [first]
 
 
-def cut(text: str, fits: Callable[[str], bool], ending: str = "…") -> str:
-    """The text if it fits, else the longest beginning of it that fits with the ending."""
-    if fits(text):
+def cut(text: str, face: Face, size: float, width: float, *, ending: str = "…") -> str:
+    """The text if it is no wider, else the longest beginning of it that is not, with the ending."""
+    if advance(text, face) * size <= width:
         return text
-    ends = range(len(text) - 1, 0, -1)
-    return next((text[:end].rstrip() + ending for end in ends if fits(text[:end] + ending)), ending)
-
-
-def _width(text: str, size: float) -> float:
-    return advance(text, SERIF) * size * _WIDER
+    room = width / size - advance(ending, face)
+    kept = takewhile(lambda so_far: so_far <= room, accumulate(advance(character, face) for character in text))
+    return text[: sum(1 for _ in kept)].rstrip() + ending

@@ -59,9 +59,21 @@ STOP_WORDS: Mapping[str, frozenset[str]] = {
 }
 
 
-def detect_language(counts: Mapping[str, int]) -> str:
-    """The language whose stop words cover most of the counted lower-case words; "" when none covers a tenth."""
+def stop_words(counts: Mapping[str, int]) -> tuple[str, frozenset[str]]:
+    """The language of a text and its stop words, from its words in lower case.
+
+    The language is the one whose stop words cover most of the text, "" when none covers a tenth. The stop words of a
+    second language are added when the text has several that are that language's own, and often: it is in both.
+    """
     total = sum(counts.values())
     hits = {language: sum(counts.get(word, 0) for word in words) for language, words in STOP_WORDS.items()}
     best = max(hits, key=hits.__getitem__)
-    return best if total and hits[best] * 10 >= total else ""
+    if not total or hits[best] * 10 < total:
+        return "", frozenset()
+    stop = STOP_WORDS[best]
+    for words in STOP_WORDS.values():
+        own = [counts[word] for word in words - STOP_WORDS[best] if word in counts]
+        # Several, because a single one may be what the text is about: "sea" is Spanish, "die" German.
+        if len(own) >= 8 and sum(own) * 50 >= total:
+            stop |= words
+    return best, stop

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from asyncjobs.demo.stopwords import STOP_WORDS, detect_language
+from asyncjobs.demo.stopwords import stop_words
 
 MAX_CHARACTERS = 2_000_000
 MIN_DISTINCT = 8
@@ -18,18 +18,20 @@ TOP = 90
 
 _LONGEST = 28
 _WORDS_A_MINUTE = 230
-# Letters, with the marks that are no letters to Python: combining accents, Hebrew and Arabic points, Indic and
-# South-East Asian vowel signs, the joiners of Persian. A danda (0964) ends a sentence.
-_LETTER = (
-    r"[^\W\d_\u0900-\u10ff\u1780-\u17ff]|[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
-    r"\u0900-\u0963\u0971-\u10ff\u1780-\u17d3\u200c\u200d]"
+# What is no letter to Python and yet a part of words: combining accents, Hebrew and Arabic points, the joiners of
+# Persian, and the blocks with vowel signs from Devanagari to Myanmar and Khmer, without the danda that ends sentences.
+_MARKS = (
+    r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u10ff\u1780-\u17d3\u200c\u200d"
 )
 # A word with a digit in it is matched whole, so that "3rd" leaves no "rd" behind; it is dropped later.
-_WORD = re.compile(rf"(?:{_LETTER}|\d)+(?:['’\-](?:{_LETTER}|\d)+)*")  # noqa: RUF001
-_SENTENCE = re.compile("[.!?…]+[\"'”’»)\\]]*(?=\\s|$)|[。！？।]+")  # noqa: RUF001
-_ENDING = re.compile(r"n't$|'(?:s|ll|ve|re|m|d)$|'$")
+_WORD = re.compile(rf"[^\W_][\w{_MARKS}]*(?:['\-][^\W_][\w{_MARKS}]*)*")
+# Each begins only where a run of marks does: a text of nothing but dots would else take the square of its length.
+_SENTENCE = re.compile("(?<![.!?…])[.!?…]++[\"'”’»)\\]]*+(?=\\s|$)|[。！？।]++")  # noqa: RUF001
+_OPENING = re.compile(rf"(?:\A|[.!?…]|\n[^\S\n]*+\n)\W{{0,6}}({_WORD.pattern})")
+_ENDING = re.compile(r"n't$|'(?:s|ll|ve|re|m|d)$")
 _ELISION = re.compile(r"^(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu)'", re.IGNORECASE)
-_HAN = re.compile(r"[\u3400-\u9fff]+")
+# Without the particles and pronouns of Chinese, which then separate words.
+_HAN = re.compile(r"(?:(?![的了是我你他她们这那着很都也在])[\u3400-\u9fff])+")
 _KATAKANA = re.compile(r"[\u30a0-\u30ff]+")
 _STRANGE = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 _KANA_OR_HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -37,7 +39,7 @@ _KANA_OR_HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The numbers of a text; strings and integers only, so that it is the same after a round through JSON."""
+    """The numbers of a text; strings and integers only, as a step's result may be."""
 
     digest: str
     """The SHA-256 of the text in hex: the seed of everything that is chosen for the card."""
@@ -73,18 +75,20 @@ def moderate(text: str) -> list[str]:
         reasons.append(f"The text has {strange:,} characters that are not text: save it as UTF-8.")
     distinct = len({word.casefold() for word in _words(text)})
     if distinct < MIN_DISTINCT:
-        reasons.append(f"The text has {distinct} distinct words; a card needs at least {MIN_DISTINCT}.")
+        reasons.append(
+            f"The text has {distinct} distinct {'word' if distinct == 1 else 'words'}; a card needs at least {MIN_DISTINCT}."
+        )
     return reasons
 
 
 def count_words(text: str) -> Analysis:
     """Count the words of a text; numbers are none, and "Boat", "boat's" and "boats" are one."""
-    spellings = Counter(_words(text))
+    spellings = _words(text)
     lower: Counter[str] = Counter()
     for spelling, count in spellings.items():
         lower[spelling.casefold()] += count
-    language = detect_language(lower)
-    families = _families(spellings, language)
+    language, stop = stop_words(lower)
+    families = _families(spellings, language, set() if language == "de" else _only_opening(text, spellings))
     total = lower.total()
     return Analysis(
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
@@ -93,18 +97,25 @@ def count_words(text: str) -> Analysis:
         distinct=len(families),
         sentences=max(len(_SENTENCE.findall(text)), min(total, 1)),
         minutes=math.ceil(total / _WORDS_A_MINUTE),
-        top=_top(families, language),
+        top=_top(families, stop),
     )
 
 
-def _words(text: str) -> list[str]:
-    words = []
-    for word in _WORD.findall(text.replace("’", "'")):  # noqa: RUF001
+def _words(text: str) -> Counter[str]:
+    """How often each spelling occurs; nothing with a digit in it."""
+    found = Counter(_WORD.findall(_straight(text)))
+    words: Counter[str] = Counter()
+    for word, count in found.items():
         if _KANA_OR_HAN.search(word):
-            words += _without_spaces(word)
-        elif word.isalpha() or not any(map(str.isdigit, word)):
-            words.append(word)
+            for part in _without_spaces(word):
+                words[part] += count
+        elif word.isalpha() or not any(map(str.isnumeric, word)):
+            words[word] = count
     return words
+
+
+def _straight(text: str) -> str:
+    return text.replace("’", "'").replace("_", " ")  # noqa: RUF001
 
 
 def _without_spaces(run: str) -> list[str]:
@@ -115,13 +126,21 @@ def _without_spaces(run: str) -> list[str]:
     return words
 
 
-def _families(spellings: Counter[str], language: str) -> dict[str, Counter[str]]:
+def _only_opening(text: str, spellings: Counter[str]) -> set[str]:
+    """The spellings that only ever begin a sentence, where the capital says nothing."""
+    opening = Counter(_OPENING.findall(_straight(text)))
+    return {spelling for spelling, count in opening.items() if count >= spellings[spelling]}
+
+
+def _families(spellings: Counter[str], language: str, opening: set[str]) -> dict[str, Counter[str]]:
     """The spellings of each word, by the word in its folded form."""
     families: dict[str, Counter[str]] = {}
     for spelling, count in spellings.items():
         bare = _ENDING.sub("", spelling)
         if language == "fr":
-            bare = _ELISION.sub("", spelling)
+            bare = _ELISION.sub("", bare)
+        if spelling in opening and bare[1:].islower():
+            bare = bare.lower()
         families.setdefault(bare.casefold(), Counter())[bare] += count
     if language == "en":
         for word in [word for word in families if word.endswith("s")]:
@@ -139,19 +158,18 @@ def _singular(word: str) -> str | None:
     return word[:-2] if word.endswith(("ches", "shes", "sses", "xes", "zes")) else word[:-1]
 
 
-def _top(families: dict[str, Counter[str]], language: str) -> tuple[tuple[str, int], ...]:
-    stop = STOP_WORDS.get(language, frozenset())
+def _top(families: dict[str, Counter[str]], stop: frozenset[str]) -> tuple[tuple[str, int], ...]:
     long = {word: spellings for word, spellings in families.items() if len(word) > 1 or _HAN.match(word)}
     kept = {word: spellings for word, spellings in long.items() if word not in stop}
     # A text of stop words only still gets its cloud.
-    chosen = kept if len(kept) >= 3 else long
+    chosen = kept or long
     # Among equals the longer word is the more telling one; beyond that, the one that came first.
     ordered = sorted(chosen.values(), key=lambda spellings: (-spellings.total(), -min(len(next(iter(spellings))), 6)))
     return tuple((_shortened(_commonest(spellings)), spellings.total()) for spellings in ordered[:TOP])
 
 
 def _commonest(spellings: Counter[str]) -> str:
-    return min(spellings, key=lambda spelling: (-spellings[spelling], not spelling.islower(), spelling))
+    return min(spellings, key=lambda spelling: (-spellings[spelling], not spelling.islower(), len(spelling), spelling))
 
 
 def _shortened(word: str) -> str:
