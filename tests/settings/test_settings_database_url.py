@@ -14,6 +14,7 @@ SECRET = "s3cret"
         ("postgresql:///db", "postgresql:///db"),
         ("postgres://h", "postgres://h"),
         ("postgresql://u@h:5432/db", "postgresql://u@h:5432/db"),
+        ("postgresql://h:5432/db?sslmode=require", "postgresql://h:5432/db?sslmode=require"),
         ("postgresql://u:s3cret@h/db", "postgresql://u:***@h/db"),
         ("postgresql://u:@h/db", "postgresql://u:***@h/db"),
         ("postgresql://:s3cret@h/db", "postgresql://:***@h/db"),

@@ -38,7 +38,7 @@ list = [
   [ 3,
     4 ],
 ]
-tight = ["a","b"]
+tight = ["a" ,"b"]
 inline = { x = 1 , y.z = [ { q = 1 } ] }
 after = 1
 
