@@ -35,6 +35,13 @@ async def asleep(seconds: float) -> None:
 
 
 @job
+async def nap(seconds: float) -> None:
+    """Be counted, then sleep."""
+    _count()
+    await asyncio.sleep(seconds)
+
+
+@job
 async def first_line(n: int) -> None:
     """Tell the moment of the first line."""
     shout(n)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import ours
-from benchmarks.jobs import asleep
+from benchmarks.jobs import nap
 from benchmarks.question import Question, Sample, Target
 
 if TYPE_CHECKING:
     from benchmarks.server import Bench
 
 JOBS = 10_000
+POOLS: ours.Pools = ((("*",), JOBS),)
 NAP = 60
 WATCHED = 6.0
 """Seconds of looking at the heartbeat while all are asleep."""
@@ -25,28 +26,29 @@ select extract(epoch from clock_timestamp() - max(beat_at))::float8 from asyncjo
 
 async def asleep_at_once(bench: Bench) -> Sample:
     """Resident memory a job above the idle worker, and the oldest heartbeat seen meanwhile."""
-    async with ours.client(bench) as jobs, ours.worker(bench, pools=((("*",), JOBS),)) as (process, ear):
+    async with ours.client(bench) as jobs, ours.worker(bench, pools=POOLS, expected=JOBS) as (process, ear):
         await ours.warm(ear)
         await asyncio.sleep(1)
         idle = _resident_kib(process.pid)
-        await jobs.enqueue_all(asleep(NAP) for _ in range(JOBS))
-        oldest = await _watch(bench, until_running=JOBS)
+        await jobs.enqueue_all(nap(NAP) for _ in range(JOBS))
+        async with asyncio.timeout(NAP - WATCHED - 5):
+            oldest = await _watch(bench, asyncio.ensure_future(ear.hear(JOBS, timeout=NAP)))
         full = _resident_kib(process.pid)
         process.kill()  # nobody waits a minute for them to wake
         await process.exit_code()
     return {"kib_each": (full - idle) / JOBS, "idle_mib": idle / 1024, "oldest_beat_s": oldest}
 
 
-async def _watch(bench: Bench, *, until_running: int) -> float:
-    """Look at the heartbeat until all run, and for a while after; the oldest that was seen, in seconds."""
-    oldest, full_since = 0.0, None
-    async with asyncio.timeout(NAP - 5):
-        while full_since is None or time.monotonic() - full_since < WATCHED:
-            await asyncio.sleep(0.1)
-            oldest = max(oldest, await bench.control.fetchval(BEAT_AGE))
-            running = await bench.control.fetchval("select count(*) from asyncjobs.job where state = 2")
-            if running == until_running and full_since is None:
-                full_since = time.monotonic()
+async def _watch(bench: Bench, all_asleep: asyncio.Future[int]) -> float:
+    """Look at the heartbeat until all are asleep, and for a while after; the oldest that was seen, in seconds."""
+    oldest, asleep_since = 0.0, None
+    while asleep_since is None or time.monotonic() - asleep_since < WATCHED:
+        await asyncio.sleep(0.1)
+        oldest = max(oldest, await bench.control.fetchval(BEAT_AGE))
+        if all_asleep.done() and asleep_since is None:
+            asleep_since = time.monotonic()
+    running = await bench.control.fetchval("select count(*) from asyncjobs.job where state = 2")
+    assert running == JOBS, f"{running} jobs run, not {JOBS}"
     return oldest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class Answer:
     question: Question
     against: list[Sample] = field(default_factory=list)
     ours: list[Sample] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+    """The machine's load average (1 min) before each run: what else goes on."""
     failure: str = ""
 
     def median(self, side: list[Sample], figure: str) -> float | None:
@@ -91,6 +94,7 @@ async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str],
     sides = [(question.against_is, question.against, answer.against), ("ours", question.ours, answer.ours)]
     try:
         for n in range(min(runs, question.most_runs)):
+            answer.loads.append(os.getloadavg()[0])
             for label, measure, samples in sides:
                 if measure is None:
                     continue

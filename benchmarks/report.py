@@ -30,11 +30,10 @@ def surroundings(postgres: str) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     settings = ", ".join(f"{name}={value}" for name, value in SETTINGS.items())
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), {memory:.0f} GiB, {platform.system()} "
         f"{platform.release()}; PostgreSQL {postgres}, unix socket, {settings}; "
-        f"Python {platform.python_version()}, {versions}; load before {load}"
+        f"Python {platform.python_version()}, {versions}"
     )
 
 
@@ -53,11 +52,12 @@ def section(answer: Answer, when: str) -> str:
     lines = [f"## {question.name}", "", question.asks, "", when, ""]
     if answer.failure:
         lines += [f"**Not measured**: {answer.failure}", ""]
-    lines += [f"| | {' | '.join(heads := _columns(answer))} |", "|---|" + "--:|" * len(heads)]
+    heads = [*_columns(answer), "load"]
+    lines += [f"| | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
     for n in range(max(len(answer.ours), len(answer.against))):
         lines.append(f"| run {n + 1} | {' | '.join(_row(answer, n))} |")
     medians = [_number(answer.median(side, figure)) for side, figure in _cells(answer)]
-    lines += [f"| **median** | {' | '.join(medians)} |", ""]
+    lines += [f"| **median** | {' | '.join(medians)} | |", ""]
     if question.targets:
         lines += ["| figure | measured | target | reached |", "|---|--:|--:|---|"]
         lines += [_verdict(answer, target) for target in question.targets]
@@ -89,7 +89,8 @@ def _columns(answer: Answer) -> list[str]:
 
 
 def _row(answer: Answer, n: int) -> list[str]:
-    return [_number(side[n].get(figure)) if n < len(side) else "" for side, figure in _cells(answer)]
+    figures = [_number(side[n].get(figure)) if n < len(side) else "" for side, figure in _cells(answer)]
+    return [*figures, f"{answer.loads[n]:.1f}"]
 
 
 def _number(value: float | None) -> str:
