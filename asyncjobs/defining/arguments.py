@@ -1,6 +1,7 @@
 """A job's arguments and result: bound, validated, stored as JSON and read again, compiled once per kind.
 
-Measured with one int (Python 3.11, pydantic 2.14, 2 cores): bind 1.1 µs, dump 0.9 µs, load 0.4 µs.
+Measured with one int (Python 3.11, pydantic 2.14, 2 busy cores): bind 1.2 µs by position and 0.35 by name, dump 1.0,
+load 0.5; `inspect.Signature.bind` alone takes 2.4.
 """
 
 from __future__ import annotations
