@@ -10,8 +10,9 @@ import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.accounts import server_account
+from asyncjobs.exceptions import DatabaseUnavailable
 
-from .owners import eventually, postmasters, sockets_of, state
+from .owners import eventually, postmasters, processes, sockets_of, state
 from .test_embedded_server import ask
 
 
@@ -108,11 +109,18 @@ async def test_a_server_whose_socket_was_removed_is_replaced_when_nobody_uses_it
     assert postmasters(made) == []
 
 
-async def test_an_initdb_that_was_killed_leaves_no_half_data_directory(place, owner):
+async def test_an_initdb_whose_starter_was_killed_is_waited_for_and_cleared_away(place, owner, monkeypatch):
     starter = owner(place / "pg")
     await eventually(lambda: list(place.glob("pg/initdb-*/global")))
+    (orphan,) = [pid for pid, words in processes() if words[0].endswith("/initdb") and str(place) in str(words)]
+    os.kill(orphan, signal.SIGSTOP)
     await starter.kill()
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncjobs.embedded.postmaster.START_TIMEOUT", 0.1)
+        with pytest.raises(DatabaseUnavailable):
+            await EmbeddedPostgres(place / "pg").start()
     assert not (place / "pg" / "data").exists()
+    os.killpg(orphan, signal.SIGKILL)
     async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "select 1") == 1
     assert not list(place.glob("pg/initdb-*"))

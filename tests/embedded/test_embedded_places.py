@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres, NoPostgres, directories, project_directory
-from asyncjobs.embedded.accounts import server_account
 from asyncjobs.exceptions import DatabaseUnavailable
 
 from .owners import NOBODY, as_root, postmasters, sockets_of
@@ -49,13 +48,16 @@ async def test_a_file_in_the_way_is_named(place):
 
 
 @as_root
-async def test_under_root_the_server_runs_as_somebody_else_without_groups(made, place):
-    async with EmbeddedPostgres(made):
-        (pid,) = postmasters(made)
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        assert status["Uid"].split() == [str(server_account(place / "none").uid)] * 4
-        assert status["Groups"].split() == []
-        assert os.getsid(pid) == pid
+async def test_under_root_the_server_runs_as_somebody_else_without_groups(made, owner):
+    starter = owner(made, launcher=["setpriv", "--groups", "1,2"])
+    await starter.up()
+    (pid,) = postmasters(made)
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert status["Uid"].split() == [str(made.joinpath("data").stat().st_uid)] * 4
+    assert status["Uid"].split()[0] != "0"
+    assert status["Groups"].split() == []
+    assert os.getsid(pid) == pid
+    await starter.leave()
 
 
 @as_root
@@ -80,6 +82,26 @@ async def test_under_root_a_directory_that_the_server_cannot_get_to_is_refused_a
     with pytest.raises(DatabaseUnavailable, match=f"may not enter {place / 'closed'}"):
         await EmbeddedPostgres(place / "closed" / "pg").start()
     assert modes(place / "closed" / "pg") == above
+
+
+@as_root
+async def test_under_root_a_closed_directory_that_holds_other_things_is_refused_and_not_opened(place):
+    (place / "mail" / "inbox").mkdir(0o700, parents=True)
+    (place / "mail").chmod(0o700)
+    with pytest.raises(DatabaseUnavailable, match=f"may not enter {place / 'mail'}"):
+        await EmbeddedPostgres(place / "mail").start()
+    assert stat.S_IMODE((place / "mail").stat().st_mode) == 0o700
+
+
+@as_root
+async def test_under_root_the_working_directory_may_be_closed_to_the_server(place, monkeypatch):
+    (place / "closed").mkdir(0o700)
+    monkeypatch.chdir(place / "closed")
+    async with EmbeddedPostgres(place / "pg") as server:
+        assert await ask(server.url(), "select 1") == 1
+        (pid,) = postmasters(place)
+        assert Path(f"/proc/{pid}/cwd").readlink() == place / "pg" / "data"
+    assert "closed" not in (place / "pg" / "postgres.log").read_text()
 
 
 @as_root
@@ -159,7 +181,8 @@ async def test_a_socket_directory_that_is_not_ours_alone_is_not_used(made, place
         (place / "target").mkdir(0o700)
         name.symlink_to(place / "target")
     elif squat == "file":
-        name.touch()
+        name.touch(0o600)
+        os.chown(name, made.joinpath("data").stat().st_uid, -1)
     else:
         name.mkdir(0o700)
         os.chown(name, *((NOBODY, NOBODY) if squat == "foreign" else (name.stat().st_uid, -1)))

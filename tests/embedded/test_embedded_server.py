@@ -49,10 +49,11 @@ async def test_the_url_does_not_listen_to_the_environment_of_libpq(made, monkeyp
 
 async def test_the_server_does_not_listen_to_the_environment_of_libpq(made, monkeypatch):
     monkeypatch.setenv("PGPORT", "1")
-    monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
+    monkeypatch.setenv("PGDATESTYLE", "German")
     monkeypatch.setenv("LANG", "xx_XX.UTF-8")
     async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "show port") == "5432"
+        assert await ask(server.url(), "show datestyle") == "ISO, MDY"
 
 
 async def test_the_name_of_a_database_is_quoted(made):
