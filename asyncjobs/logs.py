@@ -1,4 +1,4 @@
-"""Log lines of the command line: for people on a terminal, JSON lines for machines. The library itself never sets up logging."""
+"""Log lines of the command line: for people on a terminal, as JSON elsewhere. The library itself never sets up logging."""
 
 from __future__ import annotations
 

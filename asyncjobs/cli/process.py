@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +71,11 @@ class Process:
         """Work until stopped; return the exit code. Ends the process itself when jobs are left that cannot be ended."""
         self.signals.install()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(self._main())
+            code = runner.run(self._main())
+        if threads := lasting_threads():
+            logger.error("threads do not end, this process ends under them: %s", ", ".join(threads))
+            leave(code)
+        return code
 
     async def _main(self) -> int:
         jobs = AsyncJobs(
@@ -208,6 +214,15 @@ def refuse_standby(server: reading.Server) -> None:
             f"transactions are read-only here (default_transaction_read_only of database {server.database} "
             f"or role {server.role}): a worker must write"
         )
+
+
+def lasting_threads(seconds: float = 0.3) -> list[str]:
+    """Return the names of the threads that would keep this process alive, after waiting for them a moment."""
+    end = time.monotonic() + seconds
+    found = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    for thread in found:
+        thread.join(max(end - time.monotonic(), 0))
+    return [thread.name for thread in found if thread.is_alive()]
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

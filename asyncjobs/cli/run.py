@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,13 @@ from asyncjobs.cli import options
 from asyncjobs.cli.exits import exit_codes
 from asyncjobs.cli.importing import import_modules
 from asyncjobs.cli.process import Plan, Process
-from asyncjobs.settings import load
+from asyncjobs.cli.supervising import Supervising, shares
+from asyncjobs.settings import Settings, load
+from asyncjobs.worker.supervisor import Link
 
 
 def run(
+    *,
     modules: options.Modules = None,
     config: options.Config = None,
     env: options.Environment = None,
@@ -37,6 +41,36 @@ def run(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)
+        link = Link()
+        plan = Plan(
+            settings=settings,
+            config=config,
+            environment=env,
+            burst=burst,
+            migrate=migrate,
+            worker_id=link.worker_id,
+            share=link.share,
+            on_ready=link.ready,
+        )
+        children = shares(settings, processes)
+        if len(children) > 1 and not link.is_child:
+            given = _arguments(modules or [], config, env, settings, burst=burst)
+            raise typer.Exit(Supervising(plan, given, children).run())
         import_modules([*(modules or ()), *settings.imports])
-        plan = Plan(settings=settings, config=config, environment=env, burst=burst, migrate=migrate)
-    raise typer.Exit(Process(plan).run())
+    process = Process(plan)
+    threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()
+    raise typer.Exit(process.run())
+
+
+def _arguments(
+    modules: list[str], config: Path | None, env: str | None, settings: Settings, *, burst: bool
+) -> list[str]:
+    """Return the words with which a child does its part."""
+    words = ["run", *modules, "--shutdown-timeout", f"{settings.shutdown_timeout}s", "--log-level", settings.log_level]
+    if config is not None:
+        words += ["--config", str(config)]
+    if env is not None:
+        words += ["--env", env]
+    if "log_format" in settings.model_fields_set:
+        words += ["--log-format", settings.log_format]
+    return [*words, "--burst"] if burst else words

@@ -1,7 +1,7 @@
 """Signals of a worker process, and its promise to end in time.
 
-A handler only notes the signal; a thread acts on it. So a signal is noticed, logged and answered while a job blocks the event
-loop, and the deadline it starts is kept whatever the loop, the database or a job does.
+A handler only notes the signal; a thread acts on it. So a signal is noticed, logged and answered while a job blocks the
+event loop, and the deadline it starts is kept whatever the loop, the database or a job does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 logger = logging.getLogger("asyncjobs.process")
 
 MARGIN = 1.7
-"""Seconds after `shutdown_timeout`, or after the second signal, at which the process ends whatever still runs."""
+"""Of a worker process; it promises to end within `shutdown_timeout` and 2 s."""
 STOP, STOP_NOW = 1, 2
 GIVEN_UP = 130
 """Exit code at the third signal."""
@@ -34,10 +34,21 @@ class Signals:
     Args:
         shutdown_timeout: Seconds that running jobs get to finish.
         running: Returns a line for each job that runs now; called from another thread.
+        margin: Seconds after these, or after the second signal, at which the process ends whatever still runs.
+        on_quit: Called at SIGQUIT, from another thread.
     """
 
-    def __init__(self, shutdown_timeout: float, running: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        shutdown_timeout: float,
+        running: Callable[[], Sequence[str]],
+        *,
+        margin: float = MARGIN,
+        on_quit: Callable[[], object] = lambda: None,
+    ) -> None:
         self._shutdown_timeout = shutdown_timeout
+        self._margin = margin
+        self._on_quit = on_quit
         self._running = running
         # SimpleQueue.put may be interrupted by a signal whose handler puts too; no lock of ours may.
         self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -101,7 +112,7 @@ class Signals:
             return
         self._level = level
         grace = self._shutdown_timeout if level == STOP else 0.0
-        self._limit(time.monotonic() + grace + MARGIN, 0, "stopping took too long")
+        self._limit(time.monotonic() + grace + self._margin, 0, "stopping took too long")
         self._on_level(level)
         what = "cancelling what runs" if level == STOP_NOW else f"jobs may finish within {self._shutdown_timeout:g} s"
         _bounded(lambda: logger.info("%s: %s", why, what))
@@ -115,6 +126,7 @@ class Signals:
             self._deadline = None
 
     def _log_jobs(self) -> None:
+        self._on_quit()
         jobs = self._running()
         _bounded(lambda: logger.warning("SIGQUIT: %d jobs run here\n%s", len(jobs), "\n".join(jobs)))
 

@@ -1,0 +1,121 @@
+"""`asyncjobs run` with several processes: the supervisor of workers that run the same command."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncjobs.cli.database import database_url
+from asyncjobs.cli.exits import code_of, describe
+from asyncjobs.cli.process import Plan
+from asyncjobs.cli.signals import Signals
+from asyncjobs.db import migrating, workers
+from asyncjobs.db.connecting import connect
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import AsyncJobsError
+from asyncjobs.settings import Settings
+from asyncjobs.worker.supervisor import BURY_LIMIT, Supervisor
+
+logger = logging.getLogger("asyncjobs.supervisor")
+
+MARGIN = 2.5
+"""Seconds after `shutdown_timeout` at which the supervisor itself ends; its children have ended or were killed by then."""
+
+
+def shares(settings: Settings, processes: int | None) -> list[int | None]:
+    """Return the share of each child; one alone needs no supervisor.
+
+    Args:
+        settings: The pools, each with its number of processes.
+        processes: Every pool in so many; None: as the pools say.
+    """
+    if processes is not None:
+        return [None] * processes
+    most = max(pool.processes for pool in settings.pools)
+    return list(range(1, most + 1)) if most > 1 else [None]
+
+
+class Supervising:
+    """This process as the supervisor of children that work.
+
+    Args:
+        plan: What a single worker would do.
+        arguments: The words after `asyncjobs` with which a child does that.
+        shares: One for each child.
+    """
+
+    def __init__(self, plan: Plan, arguments: Sequence[str], shares: Sequence[int | None]) -> None:
+        self._plan = plan
+        self._command = [sys.executable, "-m", "asyncjobs", *arguments]
+        self._shares = shares
+        self._supervisor: Supervisor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals = Signals(
+            plan.settings.shutdown_timeout, self._children, margin=MARGIN, on_quit=self._pass_quit_on
+        )
+
+    def run(self) -> int:
+        """Supervise until stopped; return the exit code."""
+        self._signals.install()
+        return asyncio.run(self._main())
+
+    async def _main(self) -> int:
+        loop = self._loop = asyncio.get_running_loop()
+        opening = asyncio.current_task()
+        try:
+            # While the database is being opened there is nothing to stop but that.
+            self._signals.on_level(lambda _: loop.call_soon_threadsafe(opening.cancel) if opening else None)
+            async with database_url(self._plan.settings) as url:
+                if self._plan.migrate and self._plan.settings.database_url:
+                    await self._migrate(url)
+                return await self._supervise(url)
+        except AsyncJobsError as error:
+            for line in describe(error):
+                logger.critical("%s", line)
+            return code_of(error)
+        except asyncio.CancelledError:
+            return 0
+
+    async def _migrate(self, url: str) -> None:
+        connection = await connect(url, name="asyncjobs migrate")
+        try:
+            for migration in await migrating.migrate(connection):
+                logger.info("applied migration %d %s", migration.number, migration.name)
+        finally:
+            connection.terminate()
+
+    async def _supervise(self, url: str) -> int:
+        sessions = Sessions(url, size=1, name="asyncjobs supervisor", deadline=BURY_LIMIT)
+
+        async def bury(worker: UUID) -> None:
+            await sessions.run(lambda connection: workers.end(connection, worker))
+
+        supervisor = self._supervisor = Supervisor(
+            self._command,
+            environment={**os.environ, "ASYNCJOBS_DATABASE_URL": url},
+            shares=self._shares,
+            shutdown_timeout=self._plan.settings.shutdown_timeout,
+            ends_alone=self._plan.burst,
+            bury=bury,
+        )
+        loop = asyncio.get_running_loop()
+        self._signals.on_level(lambda level: loop.call_soon_threadsafe(supervisor.stop, level))
+        logger.info("supervising %d worker processes", len(self._shares))
+        try:
+            return await supervisor.run()
+        finally:
+            sessions.close()
+
+    def _children(self) -> list[str]:
+        if self._supervisor is None:
+            return []
+        return [f"child {c.number} (pid {c.process.pid})" for c in self._supervisor.children if c.process is not None]
+
+    def _pass_quit_on(self) -> None:
+        if self._supervisor is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._supervisor.send, signal.SIGQUIT)
