@@ -81,9 +81,6 @@ class InvalidArguments(AsyncJobsError, ValueError):
         self.problems = problems
         super().__init__(f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.kind, self.problems))
-
 
 class DeserializationError(AsyncJobsError):
     """A stored reference could not be loaded, for a reason that may pass."""

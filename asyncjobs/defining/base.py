@@ -346,10 +346,8 @@ class Job(Generic[R]):
         now = {name: self.__dict__.get(name, value) for name, value in values.items()}
         fixed = all(value is values[name] and type(value) in _IMMUTABLE for name, value in now.items())
         if self._text is None or not fixed:
-            codec = self._definition.arguments
-            self._values = codec.bind((), now)
-            self.__dict__.update(self._values)
-            self._text = codec.dump(self._values)
+            self._values = now
+            self._text = self._definition.arguments.dump(now)
         return self._text
 
     def __repr__(self) -> str:

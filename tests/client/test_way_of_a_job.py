@@ -1,0 +1,65 @@
+"""The whole way of a job: enqueue, claim, run, await."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncjobs import AsyncJobs, Job, JobFailed, JobNotFound, NotEnqueued, NotOpen, job
+
+
+@job(kind="tests.add", queue="mailers")
+async def add(left: int, right: int = 1) -> int:
+    return left + right
+
+
+@job(kind="tests.add_in_thread")
+def add_in_thread(left: int) -> int:
+    return left + 1
+
+
+@job(kind="tests.fail")
+async def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+class Greet(Job, kind="tests.Greet", queue="critical"):
+    name: str
+    greeting: str = "hello"
+
+    async def perform(self) -> str:
+        return f"{self.greeting} {self.name}, attempt {self.attempt}"
+
+
+async def test_a_function_job_returns_its_result_to_whoever_awaits_it(jobs: AsyncJobs) -> None:
+    assert await (await add(41).enqueue()) == 42
+
+
+async def test_a_class_job_returns_its_result_to_whoever_awaits_it(jobs: AsyncJobs) -> None:
+    assert await (await Greet(name="you").enqueue()) == "hello you, attempt 1"
+
+
+async def test_a_def_job_runs_in_a_thread(jobs: AsyncJobs) -> None:
+    assert await (await add_in_thread(1).enqueue()).result(timeout=10) == 2
+
+
+async def test_an_error_ends_in_failed_and_reaches_the_waiter_with_its_traceback(jobs: AsyncJobs) -> None:
+    with pytest.raises(JobFailed) as raised:
+        await (await fail("no\x00pe").enqueue())
+    assert raised.value.error_type == "builtins.ValueError"
+    assert raised.value.error_message == "no\\x00pe"
+    assert "raise ValueError(message)" in raised.value.traceback
+
+
+async def test_awaiting_what_was_not_enqueued_says_so_at_once(jobs: AsyncJobs) -> None:
+    with pytest.raises(NotEnqueued, match="enqueue"):
+        await add(1)
+
+
+async def test_enqueueing_with_no_open_client_says_what_to_open() -> None:
+    with pytest.raises(NotOpen, match="AsyncJobs"):
+        await add(1).enqueue()
+
+
+async def test_getting_an_unknown_id_is_job_not_found(jobs: AsyncJobs) -> None:
+    with pytest.raises(JobNotFound):
+        await jobs.get(add(1).id)
