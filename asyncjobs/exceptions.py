@@ -76,10 +76,14 @@ class InvalidArguments(AsyncJobsError, ValueError):
         problems: One `(field, fact and remedy)` pair a problem.
     """
 
-    def __init__(self, kind: str, problems: list[tuple[str, str]], *, what: str = "arguments") -> None:
+    def __init__(self, kind: str, problems: list[tuple[str, str]], what: str = "arguments") -> None:
         self.kind = kind
         self.problems = problems
-        super().__init__(f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems))
+        super().__init__(kind, problems, what)  # the arguments, so that it can be pickled
+
+    def __str__(self) -> str:
+        kind, problems, what = self.args
+        return f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems)
 
 
 class DeserializationError(AsyncJobsError):

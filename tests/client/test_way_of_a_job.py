@@ -19,7 +19,7 @@ def add_in_thread(left: int) -> int:
 
 @job(kind="tests.fail")
 async def fail(message: str) -> None:
-    raise ValueError(message)
+    raise ValueError(message + "\x00\ud800")
 
 
 class Greet(Job, kind="tests.Greet", queue="critical"):
@@ -44,10 +44,10 @@ async def test_a_def_job_runs_in_a_thread(jobs: AsyncJobs) -> None:
 
 async def test_an_error_ends_in_failed_and_reaches_the_waiter_with_its_traceback(jobs: AsyncJobs) -> None:
     with pytest.raises(JobFailed) as raised:
-        await (await fail("no\x00pe").enqueue())
+        await (await fail("nope").enqueue())
     assert raised.value.error_type == "builtins.ValueError"
-    assert raised.value.error_message == "no\\x00pe"
-    assert "raise ValueError(message)" in raised.value.traceback
+    assert raised.value.error_message == "nope\\x00\\ud800"
+    assert "raise ValueError(message +" in raised.value.traceback
 
 
 async def test_awaiting_what_was_not_enqueued_says_so_at_once(jobs: AsyncJobs) -> None:
