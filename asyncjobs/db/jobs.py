@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from asyncpg import Connection
@@ -162,3 +163,18 @@ async def make_partitions(connection: Connection, days: int) -> int:
 async def drop_expired(connection: Connection) -> int:
     """Drop what of the history is past its retention; return how many days were dropped."""
     return int(await connection.fetchval(sql.read("drop_expired")))
+
+
+async def enqueue_by_name(
+    connection: Connection,
+    kind: str,
+    args: str,
+    *,
+    queue: str,
+    priority: int,
+    run_at: datetime | None,
+    delay: float | None,
+) -> UUID:
+    """Insert one job of any kind by the SQL function; return its id."""
+    found: UUID = await connection.fetchval(sql.read("enqueue_by_name"), kind, args, queue, priority, run_at, delay)
+    return found
