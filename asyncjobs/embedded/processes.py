@@ -22,9 +22,11 @@ _children: set[tuple[int, int]] = set()
 
 
 def environment() -> dict[str, str]:
-    """Return our environment without what PostgreSQL would take settings or a language from."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    return kept | {"LC_ALL": "C"}
+    """Return our environment with the one locale that every machine has.
+
+    On macOS a locale that is not there starts a thread in the postmaster, which it takes for a fatal error.
+    """
+    return {**os.environ, "LC_ALL": "C"}
 
 
 def spawn(

@@ -68,7 +68,7 @@ def _directory():
 def _end_what_runs(directory):
     left = postmasters(directory)
     for pid in left:
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, signal.SIGKILL)  # a stopped one too
     while any(Path(f"/proc/{pid}").exists() for pid in left):
         time.sleep(0.01)
     assert not left, f"servers left running in {directory}"

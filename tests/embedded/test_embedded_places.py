@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres, NoPostgres, directories, project_directory
+from asyncjobs.embedded.binaries import candidates
 from asyncjobs.exceptions import DatabaseUnavailable
 
 from .owners import NOBODY, as_root, postmasters, sockets_of
@@ -97,6 +98,7 @@ async def test_under_root_a_closed_directory_that_holds_other_things_is_refused_
 async def test_under_root_the_working_directory_may_be_closed_to_the_server(place, monkeypatch):
     (place / "closed").mkdir(0o700)
     monkeypatch.chdir(place / "closed")
+    monkeypatch.setenv("ASYNCJOBS_PG_BIN", str(list(candidates())[-1]))  # old ones look at it
     async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "select 1") == 1
         (pid,) = postmasters(place)

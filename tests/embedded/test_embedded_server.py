@@ -47,13 +47,14 @@ async def test_the_url_does_not_listen_to_the_environment_of_libpq(made, monkeyp
         assert await ask(server.url(), "select current_user::text") == "postgres"
 
 
-async def test_the_server_does_not_listen_to_the_environment_of_libpq(made, monkeypatch):
-    monkeypatch.setenv("PGPORT", "1")
-    monkeypatch.setenv("PGDATESTYLE", "German")
-    monkeypatch.setenv("LANG", "xx_XX.UTF-8")
-    async with EmbeddedPostgres(made) as server:
+async def test_the_server_does_not_listen_to_the_environment(place, monkeypatch):
+    for name, value in {"PGPORT": "1", "PGDATA": "/nowhere", "PGDATESTYLE": "German", "LC_ALL": "xx_XX.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "show port") == "5432"
         assert await ask(server.url(), "show datestyle") == "ISO, MDY"
+        (pid,) = postmasters(place)
+        assert b"LC_ALL=C" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
 
 async def test_the_name_of_a_database_is_quoted(made):
