@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from asyncjobs.cli import db, jobs, status
 from asyncjobs.cli.run import run
 
 app = typer.Typer(
@@ -14,6 +15,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unhealthy or not migrated.",
 )
 app.command()(run)
+app.command()(status.status)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(status.queues, name="queues")
+app.add_typer(db.app, name="db")
 
 
 @app.callback()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +19,8 @@ from asyncjobs.settings import Settings
 
 T = TypeVar("T")
 
-STATEMENT_TIMEOUT = "2s"
-"""Of everything that only looks: a listing must not be what the database is busy with."""
+READING_LIMITS = {"statement_timeout": "2s", "default_transaction_read_only": "on"}
+"""Of everything that only looks: a listing must not be what the database is busy with, and changes nothing."""
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
@@ -27,18 +29,26 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 
 
 @asynccontextmanager
-async def database_url(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL; an embedded server runs, with its schema up to date, until the block ends."""
+async def server_url(settings: Settings) -> AsyncIterator[str]:
+    """The database's URL, whatever schema it has; an embedded server runs until the block ends."""
     if settings.database_url:
         yield settings.database_url
         return
     async with embedded(settings) as server:
-        url = server.url()
-        connection = await connect(url)
-        try:
-            await migrating.migrate(connection)
-        finally:
-            connection.terminate()
+        yield server.url()
+
+
+@asynccontextmanager
+async def database_url(settings: Settings) -> AsyncIterator[str]:
+    """The database's URL; an embedded server's schema is brought up to date, as `AsyncJobs` does it."""
+    async with server_url(settings) as url:
+        if not settings.database_url:
+            connection = await connect(url)
+            try:
+                with translating():
+                    await migrating.migrate(connection)
+            finally:
+                connection.terminate()
         yield url
 
 
@@ -46,8 +56,7 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 async def reader(settings: Settings) -> AsyncIterator[Connection]:
     """A connection that cannot write and whose statements end after 2 s; the schema is known to be ours."""
     async with database_url(settings) as url:
-        limits = {"statement_timeout": STATEMENT_TIMEOUT, "default_transaction_read_only": "on"}
-        connection = await connect(url, name="asyncjobs cli", settings=limits)
+        connection = await connect(url, name="asyncjobs cli", settings=READING_LIMITS)
         try:
             with translating():
                 await migrating.check(connection)
@@ -56,11 +65,25 @@ async def reader(settings: Settings) -> AsyncIterator[Connection]:
             connection.terminate()
 
 
+async def bounded(reading: Awaitable[T]) -> T:
+    """Await one reading; one that was broken off raises DatabaseUnavailable, and the connection is good for the next."""
+    with translating():
+        return await reading
+
+
 def finish(operation: Callable[[], Awaitable[T]]) -> T:
-    """Run a command's coroutine to its end; errors of ours become exit codes."""
+    """Run a command's coroutine function to its end; errors of ours become exit codes."""
 
     async def run() -> T:
         return await operation()
 
     with exit_codes():
         return asyncio.run(run())
+
+
+def psql_program(programs: Path | None) -> str | None:
+    """Return psql: of the embedded server's `programs`, of ASYNCJOBS_PG_BIN, of PATH; None when there is none."""
+    places = [str(programs) if programs else None, os.environ.get("ASYNCJOBS_PG_BIN")]
+    return next(
+        (found for place in places if place and (found := shutil.which("psql", path=place))), shutil.which("psql")
+    )

@@ -1,12 +1,26 @@
-"""What people look at: bounded readings for the command line, each under a short statement timeout."""
+"""What people look at: bounded readings for the command line, to be run under a short statement timeout."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from asyncpg import Connection
 
 from asyncjobs.db import sql
+from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
+from asyncjobs.db.rows import StatusRow
+
+COUNTED = 20_000
+"""Jobs counted in one queue; a queue that holds more shows this many."""
+LOOKED_AT = 1_000
+"""Ready jobs of each queue that are looked at for kinds nobody knows."""
 
 
 class Server(NamedTuple):
@@ -28,6 +42,138 @@ class Server(NamedTuple):
     """Seconds since 1970 by the server's clock."""
 
 
+class QueueRow(NamedTuple):
+    """What one queue holds; no count goes beyond `COUNTED`."""
+
+    queue: str
+    ready: int
+    scheduled: int
+    running: int
+    oldest: float | None
+    """Age of its oldest ready job in seconds."""
+
+
+class WorkerRow(NamedTuple):
+    """One worker."""
+
+    id: UUID
+    about: dict[str, Any]
+    """Host, pid, pools, kinds, as it said itself."""
+    age: float
+    beat: float
+    """Seconds since its last sign of life."""
+    late: bool
+    """Whether its lease is over and nobody has declared it dead yet."""
+    running: int
+
+
+class ListedJob(NamedTuple):
+    """One job in a listing."""
+
+    id: UUID
+    state: int
+    kind: str
+    queue: str
+    priority: int
+    attempt: int
+    crashes: int
+    enqueued_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker: UUID | None
+    reason: str | None
+
+
+class Rights(NamedTuple):
+    """What a role may do."""
+
+    enqueue: bool
+    work: bool
+    own: bool
+
+
 async def server(connection: Connection) -> Server:
     """Read what the server is."""
     return Server(*await connection.fetchrow(sql.read("read_server")))
+
+
+async def queues(connection: Connection) -> list[QueueRow]:
+    """Read what each queue holds, by name."""
+    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
+
+
+async def workers(connection: Connection) -> list[WorkerRow]:
+    """Read the workers that nobody has declared dead."""
+    rows = await connection.fetch(sql.read("read_workers"))
+    return [WorkerRow(row["id"], _about(row["about"]), *row[2:]) for row in rows]
+
+
+async def finished_counts(connection: Connection) -> dict[int, int]:
+    """Count the jobs that ended within 24 hours, by state."""
+    return {row["state"]: row["jobs"] for row in await connection.fetch(sql.read("read_finished_counts"))}
+
+
+async def list_jobs(
+    connection: Connection,
+    *,
+    states: Sequence[int] | None = None,
+    kind: str | None = None,
+    queue: str | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[ListedJob]:
+    """Read jobs, newest first; `before`: the last id of the page that came before."""
+    rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit)
+    return [ListedJob(*row) for row in rows]
+
+
+async def status_without_arguments(connection: Connection, job_id: UUID) -> StatusRow | None:
+    """Read what a viewer may see of one job; its `args` are "null"."""
+    row = await connection.fetchrow(sql.read("read_status_without_arguments"), job_id)
+    return None if row is None else StatusRow(*row)._replace(args="null")
+
+
+async def rights(connection: Connection) -> Rights:
+    """Read what this role may do; the schema must be there."""
+    return Rights(*await connection.fetchrow(sql.read("read_rights")))
+
+
+async def days_ahead(connection: Connection) -> int:
+    """Return how many days, today included, the history's partitions reach."""
+    return int(await connection.fetchval(sql.read("read_days_ahead")))
+
+
+async def ready_kinds(connection: Connection) -> list[tuple[str, str, int]]:
+    """Return queue, kind and number of ready jobs, among the first `LOOKED_AT` of each queue."""
+    return [tuple(row) for row in await connection.fetch(sql.read("read_ready_kinds"), LOOKED_AT)]
+
+
+async def hears(url: str, *, timeout: float) -> bool:
+    """Whether a notice sent over one connection comes in at another within `timeout` seconds."""
+    channel = f"asyncjobs_doctor_{secrets.token_hex(8)}"
+    heard = asyncio.Event()
+    listening = await connect(url, name="asyncjobs doctor")
+    try:
+        sending = await connect(url, name="asyncjobs doctor")
+        try:
+            with translating():
+                await listening.add_listener(channel, lambda *_: heard.set())
+                await sending.fetch("select pg_notify($1, '')", channel)
+            async with asyncio.timeout(timeout):
+                await heard.wait()
+        except TimeoutError:
+            return False
+        finally:
+            sending.terminate()
+    finally:
+        listening.terminate()
+    return True
+
+
+def _about(text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except ValueError:
+        return {}
+    return about if isinstance(about, dict) else {}

@@ -1,0 +1,157 @@
+"""`asyncjobs db …`: the schema, and the way into the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import typer
+
+from asyncjobs import db as db_room
+from asyncjobs.cli import database, options, printing
+from asyncjobs.cli.db_script import script
+from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, exit_codes, fail
+from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
+from asyncjobs.exceptions import SchemaMismatch
+from asyncjobs.settings import load
+from asyncjobs.settings.urls import safe_database_url
+
+app = typer.Typer(no_args_is_help=True, help="The schema, and the way into the database.")
+
+ROLES = Path(db_room.__file__).parent / "roles.sql"
+
+
+@app.command()
+def migrate(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+    """Bring the schema up to date; nothing happens when it is."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def apply() -> list[migrating.Migration]:
+        async with database.server_url(settings) as url:
+            connection = await connect(url, name="asyncjobs migrate")
+            try:
+                with translating():
+                    return await migrating.migrate(connection)
+            finally:
+                connection.terminate()
+
+    applied = database.finish(apply)
+    if as_json:
+        printing.as_json([{"number": made.number, "name": made.name} for made in applied])
+        return
+    for made in applied:
+        print(f"applied {made.number:04d} {made.name}")
+    if not applied:
+        print(f"nothing to apply: the schema is at migration {migrating.known()[-1].number}")
+
+
+@app.command()
+def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+    """Say which migrations are applied; exit 3 unless the schema is this version's."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def read() -> tuple[dict[int, str], str | None]:
+        async with database.server_url(settings) as url:
+            connection = await connect(url, name="asyncjobs cli")
+            try:
+                with translating():
+                    applied = await migrating.applied(connection)
+                    try:
+                        await migrating.check(connection)
+                    except SchemaMismatch as error:
+                        return applied, str(error)
+                    return applied, None
+            finally:
+                connection.terminate()
+
+    applied, problem = database.finish(read)
+    rows = [
+        {"number": known.number, "name": known.name, "applied": applied.get(known.number) is not None}
+        for known in migrating.known()
+    ]
+    if as_json:
+        printing.as_json({"current": problem is None, "problem": problem, "migrations": rows})
+    else:
+        printing.table(
+            ["number", "name", "applied"],
+            [[f"{row['number']:04d}", row["name"], "yes" if row["applied"] else "no"] for row in rows],
+            empty="",
+        )
+        print(problem or "the schema is current")
+    raise typer.Exit(UNHEALTHY if problem else OK)
+
+
+@app.command()
+def sql(*, roles: Annotated[bool, typer.Option("--roles", help="Print the roles and grants instead.")] = False) -> None:
+    """Print all migrations as one script for psql, for those who apply it by hand."""
+    print(ROLES.read_text(encoding="utf-8") if roles else script(), end="")
+
+
+@app.command()
+def url(
+    *,
+    config: options.Config = None,
+    env: options.Environment = None,
+    show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
+) -> None:
+    """Print the database's URL; its password only when it is asked for."""
+    with exit_codes():
+        settings = load(config, environment=env)
+    if settings.database_url:
+        print(settings.database_url if show_password else safe_database_url(settings.database_url))
+        return
+
+    async def of_embedded() -> str:
+        async with database.server_url(settings) as found:
+            return found
+
+    print(database.finish(of_embedded))
+    typer.echo("this embedded server runs only while something uses it, such as `asyncjobs run` or `db psql`", err=True)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context, *, config: options.Config = None, env: options.Environment = None) -> None:
+    """Open psql on the database; words after -- go to it, as in `asyncjobs db psql -- -c 'select 1'`."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def run() -> int:
+        if settings.database_url:
+            return open_psql(settings.database_url, None, context.args)
+        async with database.embedded(settings) as server:
+            return open_psql(server.url(), server.bin_directory, context.args)
+
+    raise typer.Exit(database.finish(run))
+
+
+def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
+    """Run psql to its end; return its exit code. Blocks: nothing else goes on meanwhile, and Ctrl-C is psql's."""
+    program = database.psql_program(programs)
+    if program is None:
+        fail(FAILED, "psql was not found: install postgresql-client, or set ASYNCJOBS_PG_BIN to where it is")
+    place, password = without_password(found)
+    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    interrupt = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run([program, place, *words], env=environment).returncode
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def without_password(found: str) -> tuple[str, str | None]:
+    """Return a URL without its password, and the password: the words of a command can be read by everybody here."""
+    parts = urlsplit(found)
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    given = dict(query).get("password", unquote(password)) or None
+    rest = urlencode([pair for pair in query if pair[0] != "password"], quote_via=quote)
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}", query=rest)), given

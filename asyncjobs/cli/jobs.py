@@ -1,0 +1,124 @@
+"""`asyncjobs jobs …`: single jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from asyncjobs.cli import database, options, printing
+from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
+from asyncjobs.client.endings import read_status
+from asyncjobs.db import jobs, reading
+from asyncjobs.db.errors import translating
+from asyncjobs.db.rows import State, StatusRow
+from asyncjobs.defining.status import Status
+from asyncjobs.exceptions import PermissionDenied
+from asyncjobs.settings import load
+
+app = typer.Typer(no_args_is_help=True, help="Single jobs.")
+
+MOST = 1_000
+
+
+@app.command("list")
+def list_jobs(
+    *,
+    state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only of this queue.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 50,
+    before: Annotated[UUID | None, typer.Option(help="Only older than this one: the last of the page before.")] = None,
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """List jobs, newest first."""
+    with exit_codes():
+        settings = load(config, environment=env)
+        states = [_state(name) for name in state] if state else None
+
+    async def read() -> list[reading.ListedJob]:
+        async with database.reader(settings) as connection:
+            return await reading.list_jobs(
+                connection, states=states, kind=kind, queue=queue, before=before, limit=limit
+            )
+
+    rows = database.finish(read)
+    if as_json:
+        printing.as_json([{**row._asdict(), "state": State(row.state).name} for row in rows])
+        return
+    printing.table(
+        ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished"],
+        [
+            (
+                row.id,
+                State(row.state).name,
+                row.kind,
+                row.queue,
+                row.priority,
+                row.attempt,
+                row.enqueued_at,
+                row.finished_at,
+            )
+            for row in rows
+        ],
+        empty="no jobs",
+    )
+    if len(rows) == limit:
+        print(f"more: --before {rows[-1].id}")
+
+
+@app.command()
+def show(
+    *,
+    job_id: Annotated[UUID, typer.Argument(metavar="ID")],
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show everything about one job: arguments, result, and the traceback of every failed attempt."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def read() -> tuple[StatusRow | None, bool]:
+        async with database.reader(settings) as connection:
+            try:
+                with translating():
+                    return await jobs.read_status(connection, job_id), True
+            except PermissionDenied:
+                return await reading.status_without_arguments(connection, job_id), False
+
+    row, may_see_arguments = database.finish(read)
+    if row is None:
+        fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
+    values = _values(read_status(row))
+    if not may_see_arguments:
+        values["arguments"] = None
+    if as_json:
+        printing.as_json(values)
+        return
+    errors = values.pop("errors")
+    if not may_see_arguments:
+        values["arguments"] = "(this role may not read them)"
+    printing.fields(values)
+    for error in errors:
+        print()
+        print(f"attempt {error['attempt']} at {printing.shown(error['at'])}: {printing.shown(error['type'])}: ", end="")
+        print(printing.shown(error["message"]))
+        for line in error["traceback"].splitlines():
+            print(f"  {printing.harmless(line)}")
+
+
+def _values(status: Status) -> dict[str, Any]:
+    names = [name for name in Status.__slots__ if name != "errors"]
+    errors = [{name: getattr(error, name) for name in type(error).__slots__} for error in status.errors]
+    return {**{name: getattr(status, name) for name in names}, "errors": errors}
+
+
+def _state(name: str) -> int:
+    try:
+        return State[name.lower()]
+    except KeyError:
+        fail(USAGE, f"--state {name} is no state; give one of {', '.join(state.name for state in State)}")

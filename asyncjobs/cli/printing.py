@@ -1,0 +1,98 @@
+"""What commands print: tables for people, plain aligned text where nobody looks, JSON where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncjobs import logs
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON; what JSON has no form for (ids, times) as text."""
+    print(json.dumps(value, default=_text, ensure_ascii=False, indent=2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Print rows under their columns, or `empty` when there are none. Numbers stand to the right."""
+    given = list(rows)
+    cells = [[shown(value) for value in row] for row in given]
+    if not cells:
+        print(empty)
+        return
+    right = [all(isinstance(row[n], int | float) for row in given) for n in range(len(columns))]
+    if sys.stdout.isatty():
+        _rich_table(columns, cells, right)
+        return
+    widths = [max(len(row[n]) for row in [columns, *cells]) for n in range(len(columns))]
+    for row in [columns, *cells]:
+        line = (
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        )
+        print("  ".join(line).rstrip())
+
+
+def fields(values: dict[str, Any]) -> None:
+    """Print names and values, one a line; a value of several lines is set in below its name."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        lines = str(value).splitlines() if isinstance(value, str) and "\n" in value else [shown(value)]
+        if len(lines) == 1:
+            print(f"{name.ljust(width)}  {lines[0]}".rstrip())
+        else:
+            print(name, *(f"  {harmless(line)}" for line in lines), sep="\n")
+
+
+def shown(value: Any) -> str:
+    """Return a value as one line of text that a terminal takes for nothing but text."""
+    return harmless(_text(value))
+
+
+def harmless(text: str) -> str:
+    """Return `text` with control characters spelled out: a job's name or error must not steer somebody's terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def age(seconds: float | None) -> str:
+    """Return a time span in two units at most: "3d 4h", "12m 5s", "0.4s"."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    parts: list[str] = []
+    rest = int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+    return " ".join(part for part in parts[:2] if part)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name, is_right in zip(columns, right, strict=True):
+        made.add_column(name, justify="right" if is_right else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*(Text(cell) for cell in row))  # Text: a kind named [red] is no markup
+    Console(no_color=not logs.wants_colours(sys.stdout), highlight=False).print(made)

@@ -1,0 +1,133 @@
+"""`asyncjobs status` and `asyncjobs queues …`: what there is to do, and who does it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import typer
+
+from asyncjobs.cli import database, options, printing
+from asyncjobs.cli.exits import exit_codes
+from asyncjobs.db import reading
+from asyncjobs.db.rows import State
+from asyncjobs.exceptions import DatabaseUnavailable
+from asyncjobs.settings import load
+
+queues = typer.Typer(no_args_is_help=True, help="Queues.")
+
+
+class Overview(NamedTuple):
+    """What `status` shows."""
+
+    queues: list[reading.QueueRow]
+    workers: list[reading.WorkerRow]
+    finished: dict[int, int] | None
+    """None: too many to count in time."""
+
+
+def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+    """Show queues, workers, and how jobs ended in the last 24 hours."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def read() -> Overview:
+        async with database.reader(settings) as connection:
+            try:
+                finished = await database.bounded(reading.finished_counts(connection))
+            except DatabaseUnavailable:
+                finished = None
+            return Overview(
+                await database.bounded(reading.queues(connection)),
+                await database.bounded(reading.workers(connection)),
+                finished,
+            )
+
+    overview = database.finish(read)
+    if as_json:
+        printing.as_json(_as_values(overview))
+        return
+    print_queues(overview.queues)
+    print()
+    _print_workers(overview.workers)
+    print()
+    if overview.finished is None:
+        print("finished in 24 h: too many to count within 2 s")
+    else:
+        ended = [(State(state).name, count) for state, count in overview.finished.items()]
+        printing.table(["finished in 24 h", "jobs"], ended, empty="nothing finished in 24 h")
+
+
+@queues.command("list")
+def list_queues(
+    *, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
+) -> None:
+    """Show what each queue holds."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def read() -> list[reading.QueueRow]:
+        async with database.reader(settings) as connection:
+            return await reading.queues(connection)
+
+    rows = database.finish(read)
+    if as_json:
+        printing.as_json([_queue(row) for row in rows])
+    else:
+        print_queues(rows)
+
+
+def print_queues(rows: list[reading.QueueRow]) -> None:
+    """Print what each queue holds; a count that was broken off is shown with a plus."""
+    printing.table(
+        ["queue", "ready", "scheduled", "running", "oldest ready"],
+        [
+            (row.queue, *(_counted(n) for n in (row.ready, row.scheduled, row.running)), printing.age(row.oldest))
+            for row in rows
+        ],
+        empty="no live jobs",
+    )
+
+
+def _counted(count: int) -> int | str:
+    return f"{count}+" if count >= reading.COUNTED else count
+
+
+def _print_workers(rows: list[reading.WorkerRow]) -> None:
+    printing.table(
+        ["worker", "host", "pid", "pools", "last beat", "running", "up"],
+        [
+            (
+                row.id,
+                row.about.get("host"),
+                row.about.get("pid"),
+                ", ".join(_pools(row.about)),
+                f"{printing.age(row.beat)} ago" + (" (lease over)" if row.late else ""),
+                row.running,
+                printing.age(row.age),
+            )
+            for row in rows
+        ],
+        empty="no workers",
+    )
+
+
+def _pools(about: dict[str, Any]) -> list[str]:
+    pools = [pool for pool in about.get("pools", []) if isinstance(pool, dict)]
+    return [f"{'+'.join(map(str, pool.get('queues', [])))} x {pool.get('concurrency')}" for pool in pools]
+
+
+def _queue(row: reading.QueueRow) -> dict[str, Any]:
+    counts_are_exact = max(row.ready, row.scheduled, row.running) < reading.COUNTED
+    return {**row._asdict(), "exact": counts_are_exact}
+
+
+def _as_values(overview: Overview) -> dict[str, Any]:
+    finished = overview.finished
+    return {
+        "queues": [_queue(row) for row in overview.queues],
+        "workers": [
+            {"id": row.id, **row.about, "up": row.age, "beat": row.beat, "late": row.late, "running": row.running}
+            for row in overview.workers
+        ],
+        "finished_24h": None if finished is None else {State(state).name: n for state, n in finished.items()},
+    }

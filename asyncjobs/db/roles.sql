@@ -1,0 +1,85 @@
+-- Four roles for asyncjobs, each with as few rights as its work needs. Run it in psql as a superuser, or as the owner of the
+-- schema with CREATEROLE, after `asyncjobs db migrate` and again after every later migration. Nothing here can log in:
+-- grant the roles to the logins of your applications, as in
+--
+--   create role web login password '…' in role asyncjobs_enqueuer;
+--   create role worker login password '…' in role asyncjobs_worker;
+--
+-- asyncjobs_owner     owns everything; migrations run as it (set role asyncjobs_owner)
+-- asyncjobs_enqueuer  enqueues and awaits; can neither read arguments nor change or remove a job
+-- asyncjobs_worker    runs jobs; no DDL, no TRUNCATE
+-- asyncjobs_viewer    looks, and sees no arguments
+
+begin;
+
+do $$
+declare
+  wanted text;
+begin
+  foreach wanted in array array['asyncjobs_owner', 'asyncjobs_enqueuer', 'asyncjobs_worker', 'asyncjobs_viewer'] loop
+    if not exists (select from pg_roles where rolname = wanted) then
+      execute format('create role %I nologin', wanted);
+    end if;
+  end loop;
+end
+$$;
+
+-- Ownership: the functions that are SECURITY DEFINER then run with these rights and no superuser's.
+alter schema asyncjobs owner to asyncjobs_owner;
+do $$
+declare
+  thing record;
+begin
+  for thing in
+    select c.oid::regclass as name, c.relkind from pg_class c
+    where c.relnamespace = 'asyncjobs'::regnamespace and c.relkind in ('r', 'p', 'S', 'v')
+      -- a sequence of a column follows its table
+      and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass
+                      and d.deptype in ('a', 'i') and d.refobjsubid > 0)
+  loop
+    execute format('alter %s %s owner to asyncjobs_owner',
+                   case thing.relkind when 'S' then 'sequence' when 'v' then 'view' else 'table' end, thing.name);
+  end loop;
+  for thing in select p.oid::regprocedure as name from pg_proc p where p.pronamespace = 'asyncjobs'::regnamespace loop
+    execute format('alter function %s owner to asyncjobs_owner', thing.name);
+  end loop;
+end
+$$;
+
+-- A function may be executed by everybody unless that is taken back.
+revoke all on schema asyncjobs from public;
+revoke all on all tables in schema asyncjobs from public;
+revoke all on all sequences in schema asyncjobs from public;
+revoke all on all functions in schema asyncjobs from public;
+alter default privileges for role asyncjobs_owner revoke execute on functions from public;
+
+grant usage on schema asyncjobs to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
+grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
+
+-- Enqueue and await. A resend removes its own row when the job has finished meanwhile; that right is the function's, not
+-- the caller's. state, seq and run_at are read back from the caller's own insert.
+alter function asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text) security definer;
+grant execute on function
+  asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text),
+  asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
+  asyncjobs.new_id()
+to asyncjobs_enqueuer;
+grant insert (id, kind, queue, priority, run_at, state, args), select (id, queue, seq, state, run_at),
+      update (awaited) on asyncjobs.job to asyncjobs_enqueuer;
+grant select (id, state, kind, result, errors, reason) on asyncjobs.finished to asyncjobs_enqueuer;
+grant usage on sequence asyncjobs.ready_seq to asyncjobs_enqueuer;
+
+-- Work.
+grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker to asyncjobs_worker;
+grant select, insert on asyncjobs.finished to asyncjobs_worker;
+grant usage, select on all sequences in schema asyncjobs to asyncjobs_worker;
+grant execute on all functions in schema asyncjobs to asyncjobs_worker;
+
+-- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
+grant select (id, seq, fence, run_at, enqueued_at, started_at, worker, attempt, priority, state, crashes, awaited, kind,
+              queue, errors) on asyncjobs.job to asyncjobs_viewer;
+grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
+              queue, result, errors, reason) on asyncjobs.finished to asyncjobs_viewer;
+grant select on asyncjobs.worker to asyncjobs_viewer;
+
+commit;

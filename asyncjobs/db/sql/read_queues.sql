@@ -1,0 +1,30 @@
+-- What each queue holds.
+-- $1 count no further than this in each queue, and over all queues for what is not ready
+-- Rows: one a queue, by name; `oldest` is the age in seconds of the oldest ready job among those counted.
+-- Index: job_for_claim (a loose scan, then one range a queue), job_for_promotion, job_for_rescue.
+with recursive name as (
+  (select queue from asyncjobs.job where state = 1 order by queue limit 1)
+  union all
+  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1)
+  from name where name.queue is not null
+), ready as (
+  select name.queue, counted.jobs, counted.oldest
+  from name
+  cross join lateral (
+    select count(*) as jobs, extract(epoch from clock_timestamp() - min(run_at))::float8 as oldest
+    from (select run_at from asyncjobs.job where state = 1 and queue = name.queue
+          order by priority, seq limit $1::integer) as sample
+  ) as counted
+  where name.queue is not null
+), scheduled as (
+  select queue, count(*) as jobs
+  from (select queue from asyncjobs.job where state = 0 limit $1::integer) as sample group by queue
+), running as (
+  select queue, count(*) as jobs
+  from (select queue from asyncjobs.job where state = 2 limit $1::integer) as sample group by queue
+)
+select queue, coalesce(ready.jobs, 0) as ready, coalesce(scheduled.jobs, 0) as scheduled,
+       coalesce(running.jobs, 0) as running, ready.oldest
+from ready full join scheduled using (queue) full join running using (queue)
+order by queue
+limit 500

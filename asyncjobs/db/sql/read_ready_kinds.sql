@@ -1,0 +1,17 @@
+-- Which kinds are ready in which queues, among the first of each queue.
+-- $1 look at so many of each queue
+-- Rows: one a queue and kind.
+with recursive name as (
+  (select queue from asyncjobs.job where state = 1 order by queue limit 1)
+  union all
+  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1)
+  from name where name.queue is not null
+)
+select name.queue, sample.kind, count(*) as jobs
+from name
+cross join lateral (
+  select kind from asyncjobs.job where state = 1 and queue = name.queue order by priority, seq limit $1::integer
+) as sample
+where name.queue is not null
+group by name.queue, sample.kind
+order by name.queue, sample.kind
