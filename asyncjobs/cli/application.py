@@ -5,6 +5,10 @@ from __future__ import annotations
 import typer
 
 from asyncjobs.cli import db, jobs, status
+from asyncjobs.cli.checking import check
+from asyncjobs.cli.doctor import doctor
+from asyncjobs.cli.enqueue import enqueue
+from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
 
 app = typer.Typer(
@@ -14,13 +18,8 @@ app = typer.Typer(
     help="Background jobs for asyncio Python on PostgreSQL.",
     epilog="Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unhealthy or not migrated.",
 )
-app.command()(run)
-app.command()(status.status)
+for command in (init, run, check, enqueue, status.status, doctor):
+    app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(status.queues, name="queues")
 app.add_typer(db.app, name="db")
-
-
-@app.callback()
-def root() -> None:
-    """Background jobs for asyncio Python on PostgreSQL."""

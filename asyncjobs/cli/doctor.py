@@ -1,0 +1,168 @@
+"""`asyncjobs doctor`: one line a check, with the remedy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Literal, NamedTuple
+
+import typer
+
+from asyncjobs import logs
+from asyncjobs.cli import database, options, printing, tls
+from asyncjobs.cli.exits import OK, UNHEALTHY
+from asyncjobs.cli.serving import unserved
+from asyncjobs.db import migrating, reading
+from asyncjobs.db.connecting import Connection, connect
+from asyncjobs.db.errors import MIGRATE
+from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
+from asyncjobs.settings import Settings, load
+
+HEARING_LIMIT = 3.0
+"""Seconds that a notice may take from one connection to another."""
+CONNECT_LIMIT = 8.0
+CLOCK_LIMIT = 2.0
+LEAST_DAYS = 3
+_COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    verdict: Literal["ok", "warn", "fail"]
+    check: str
+    text: str
+    """The fact, and the remedy unless it is ok."""
+
+
+def doctor(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+    """Check settings, database, schema, rights, notices, clocks, workers; exit 3 if anything fails."""
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in examine(settings)]
+
+    try:
+        settings = load(config, environment=env)
+    except InvalidSettings as error:
+        findings = [Finding("fail", "settings", problem) for problem in error.problems]
+    else:
+        findings = [
+            Finding("ok", "settings", f"{settings.source or 'defaults and environment'}, {settings.environment}")
+        ]
+        findings += database.finish(collect)
+    if as_json:
+        printing.as_json([finding._asdict() for finding in findings])
+    else:
+        for verdict, check, text in findings:
+            mark = verdict.ljust(4)
+            coloured = (
+                typer.style(mark, fg=_COLOURS[verdict]) if logs.wants_colours(typer.get_text_stream("stdout")) else mark
+            )
+            print(f"{coloured}  {check}: {printing.harmless(text)}")
+    raise typer.Exit(UNHEALTHY if any(finding.verdict == "fail" for finding in findings) else OK)
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at the database; what one check needs and does not find ends the list there."""
+    try:
+        async with database.database_url(settings) as url:
+            connection = await connect(
+                url, name="asyncjobs doctor", settings={"statement_timeout": "2s"}, timeout=CONNECT_LIMIT
+            )
+            try:
+                async for finding in _examine(connection, url):
+                    yield finding
+            finally:
+                connection.terminate()
+    except AsyncJobsError as error:
+        yield Finding("fail", "database", str(error))
+
+
+async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
+    before = time.time()
+    server = await database.bounded(reading.server(connection))
+    between = (before + time.time()) / 2
+    yield Finding("ok", "connect", f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
+    for finding in server_findings(server, url, clock_here=between):
+        yield finding
+    yield await _hearing(url)
+    try:
+        await database.bounded(migrating.check(connection))
+    except SchemaMismatch as error:
+        yield Finding("fail", "schema", str(error))
+        return
+    yield Finding("ok", "schema", f"migration {migrating.known()[-1].number} of {migrating.known()[-1].number}")
+    yield _rights(await database.bounded(reading.rights(connection)), server.role)
+    yield _days(await database.bounded(reading.days_ahead(connection)))
+    workers = await database.bounded(reading.workers(connection))
+    alive = [worker for worker in workers if not worker.late]
+    if alive:
+        yield Finding(
+            "ok", "workers", f"{len(alive)} alive, the slowest beat {printing.age(max(w.beat for w in alive))} ago"
+        )
+    else:
+        yield Finding("warn", "workers", "none is alive, so nothing runs: start `asyncjobs run`")
+    ready = await database.bounded(reading.ready_kinds(connection))
+    problems = list(unserved(ready, [worker.about for worker in alive])) if alive else []
+    for problem in problems:
+        yield Finding("warn", "jobs", problem)
+    if not problems:
+        yield Finding("ok", "jobs", f"{sum(jobs for *_, jobs in ready)} ready" + (", all served" if alive else ""))
+
+
+def server_findings(server: reading.Server, url: str, *, clock_here: float) -> list[Finding]:
+    """Judge what the server says of itself; `clock_here`: seconds since 1970 here, when it said so."""
+    found = []
+    if server.major < 13:
+        found.append(Finding("fail", "version", f"PostgreSQL {server.version} is too old: 13 or later is needed"))
+    if server.encoding != "UTF8":
+        text = f"the database's encoding is {server.encoding}: make one with `create database … encoding 'UTF8'`"
+        found.append(Finding("fail", "encoding", text))
+    if server.standby:
+        found.append(
+            Finding("fail", "writes", "this is a standby, which takes no writes: point database_url at the primary")
+        )
+    elif server.read_only:
+        found.append(Finding("fail", "writes", "transactions are read-only here: unset default_transaction_read_only"))
+    if server.synchronous_commit == "off":
+        text = "off: an enqueue that returned may be lost when the server crashes; set it on for this role or database"
+        found.append(Finding("warn", "synchronous_commit", text))
+    else:
+        found.append(Finding("ok", "synchronous_commit", server.synchronous_commit))
+    warning = tls.warning(server, url)
+    found.append(Finding("warn" if warning else "ok", "tls", warning or tls.state(server, url)))
+    apart = abs(server.clock - clock_here)
+    if apart > CLOCK_LIMIT:
+        text = f"this machine and the database are {apart:.1f} s apart: jobs go by the database's clock; set up NTP"
+        found.append(Finding("warn", "clock", text))
+    else:
+        found.append(Finding("ok", "clock", f"{apart:.1f} s apart"))
+    return found
+
+
+async def _hearing(url: str) -> Finding:
+    if await reading.hears(url, timeout=HEARING_LIMIT):
+        return Finding("ok", "listen/notify", "a notice came through")
+    return Finding(
+        "fail",
+        "listen/notify",
+        f"a notice did not come through within {HEARING_LIMIT:g} s: a pooler in transaction mode stands between; "
+        "point database_url at the database itself, or at a port in session mode",
+    )
+
+
+def _rights(rights: reading.Rights, role: str) -> Finding:
+    can = [name for name, may in (("enqueue", rights.enqueue), ("work", rights.work), ("migrate", rights.own)) if may]
+    if not can:
+        remedy = "grant it one of the roles of `asyncjobs db sql --roles`"
+        return Finding("warn", "rights", f"{role} can look and nothing else: {remedy}")
+    return Finding("ok", "rights", f"{role} can {', '.join(can)}")
+
+
+def _days(days: int) -> Finding:
+    if days >= LEAST_DAYS:
+        return Finding("ok", "history", f"its partitions reach {days} days ahead")
+    verdict: Literal["warn", "fail"] = "warn" if days > 0 else "fail"
+    return Finding(
+        verdict, "history", f"its partitions reach {days} days ahead: a running worker makes them; {MIGRATE}"
+    )

@@ -1,0 +1,179 @@
+"""`asyncjobs enqueue`: one job from the shell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.cli import database, options, printing
+from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
+from asyncjobs.cli.importing import import_modules
+from asyncjobs.db import jobs
+from asyncjobs.defining import options as limits
+from asyncjobs.defining import registry
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.definition import Definition
+from asyncjobs.durations import seconds
+from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobError
+from asyncjobs.settings import load
+
+
+@dataclass(frozen=True)
+class When:
+    """How the job is enqueued; None: as its definition says."""
+
+    queue: str | None
+    priority: int | None
+    delay: float | None
+    at: datetime | None
+
+
+def enqueue(
+    *,
+    kind: Annotated[str, typer.Argument(help="Such as app.jobs.send_welcome.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE... | JSON]", help="NAME=VALUE, NAME:=JSON, or one JSON object."),
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Another queue than the definition's.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Smaller runs first.")] = None,
+    delay: Annotated[str | None, typer.Option("--in", help="Due in so long, such as 5m.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Due then, ISO 8601 with a zone.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print its result.")] = False,
+    timeout: Annotated[str | None, typer.Option(help="With --wait: for so long at most, such as 30s.")] = None,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="A module that defines jobs; may be repeated.")
+    ] = None,
+    unknown_kind: Annotated[
+        bool, typer.Option("--unknown-kind", help="Enqueue though no module here defines the kind.")
+    ] = False,
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Enqueue a job; print its id, or with --wait its result. A job that ends badly is exit code 1."""
+    with exit_codes():
+        settings = load(config, environment=env)
+        import_modules([*(imports or ()), *settings.imports])
+        when = When(queue, priority, _seconds(delay, "--in"), _moment(at))
+        if when.delay is not None and when.at is not None:
+            raise InvalidOption("--in and --at both say when: give one of them")
+        limit = _seconds(timeout, "--timeout")
+        given = read_arguments(arguments or ())
+        definition = registry.find(kind)
+        if definition is None and not unknown_kind:
+            modules = ", ".join([*(imports or ()), *settings.imports]) or "none"
+            fail(
+                USAGE,
+                f"no module here defines the kind {kind!r}{registry.similar(kind)} (imported: {modules}); "
+                "name its module with --import, or say --unknown-kind",
+            )
+        made = None if definition is None else make(definition, given, when)
+
+    async def send() -> tuple[UUID, Any]:
+        async with AsyncJobs(config=config, environment=env) as client:
+            found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, when))
+            return found.id, await found.result(timeout=limit) if wait else None
+
+    try:
+        job_id, result = database.finish(send)
+    except JobError as error:
+        fail(FAILED, str(error))
+    except TimeoutError:
+        fail(FAILED, f"the job did not end within {timeout}; it goes on")
+    text = definition.result.dump(result) if definition is not None else json.dumps(result)
+    if as_json:
+        printing.as_json({"id": job_id, **({"result": json.loads(text or "null")} if wait else {})})
+    else:
+        print((text or "null") if wait else job_id)
+
+
+def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
+    """Make a job of shell words: each value is tried as the text it is, and where that does not fit as JSON.
+
+    Raises:
+        InvalidArguments: Neither fits.
+    """
+    codec = definition.arguments
+    values = {name: text for name, (text, _) in given.items()}
+    try:
+        bound = codec.bind((), values)
+    except InvalidArguments as error:
+        wrong = {field.partition(".")[0].partition("[")[0] for field, _ in error.problems}
+        bound = codec.bind((), {name: read if name in wrong else text for name, (text, read) in given.items()})
+    job = definition.job_class.__new__(definition.job_class)
+    job._begin(definition, bound, codec.dump(bound))
+    return job.set(queue=when.queue, priority=when.priority, wait=when.delay, at=when.at)
+
+
+async def _by_name(client: AsyncJobs, kind: str, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
+    assert client._sessions is not None
+    kind = limits.kind_name(kind)
+    queue = "default" if when.queue is None else limits.queue_name(when.queue)
+    priority = 0 if when.priority is None else limits.priority(when.priority)
+    args = json.dumps({name: read for name, (_, read) in given.items()})
+    job_id = await client._sessions.run(
+        lambda connection: jobs.enqueue_by_name(
+            connection, kind, args, queue=queue, priority=priority, run_at=when.at, delay=when.delay
+        )
+    )
+    return await client.get(job_id)
+
+
+def read_arguments(words: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Return each argument as given and as JSON (the same where it is none), by name.
+
+    Raises:
+        InvalidOption: A word is neither NAME=VALUE nor the one JSON object.
+    """
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            return {name: (value, value) for name, value in json.loads(words[0]).items()}
+        except ValueError as error:
+            raise InvalidOption(f"the arguments are no JSON object: {error}") from None
+    found: dict[str, tuple[Any, Any]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        is_json = name.endswith(":")
+        name = name.removesuffix(":")
+        if not equals or not name.isidentifier():
+            raise InvalidOption(f"{word!r} is no argument: write NAME=VALUE, NAME:=JSON, or one JSON object")
+        if name in found:
+            raise InvalidOption(f"{name} is given twice: give it once")
+        found[name] = _value(name, text, is_json=is_json)
+    return found
+
+
+def _value(name: str, text: str, *, is_json: bool) -> tuple[Any, Any]:
+    try:
+        read = json.loads(text)
+    except ValueError as error:
+        if is_json:
+            raise InvalidOption(f"{name}: {text!r} is no JSON: {error}") from None
+        read = text
+    return (read, read) if is_json else (text, read)
+
+
+def _seconds(text: str | None, name: str) -> float | None:
+    try:
+        return None if text is None else seconds(text, name=name)
+    except ValueError as error:
+        raise InvalidOption(str(error)) from None
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return limits.moment(datetime.fromisoformat(text), "--at")
+    except ValueError as error:
+        if isinstance(error, InvalidOption):
+            raise
+        raise InvalidOption(f"--at {text} is no time: write such as 2026-01-31T08:00:00+01:00") from None

@@ -1,0 +1,34 @@
+"""`asyncjobs init`: the first files of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asyncjobs.cli.exits import USAGE, fail
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def init(
+    *,
+    directory: Annotated[Path, typer.Argument(help="Where; made if missing.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+) -> None:
+    """Write config.toml and jobs.py to begin with; nothing is overwritten without --force."""
+    # A template of Python is kept as .txt, so that no tool takes it for a module of ours.
+    files = {directory / path.name.removesuffix(".txt"): path for path in sorted(TEMPLATES.glob("*.*"))}
+    if not force and (there := [str(file) for file in files if file.exists()]):
+        fail(USAGE, f"{' and '.join(there)} exist already: nothing was written; --force overwrites")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file, template in files.items():
+            file.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+            print(f"wrote {file}")
+    except OSError as error:
+        fail(USAGE, f"{error.filename}: cannot be written: {error.strerror}")
+    print("next, in two terminals:" if directory == Path() else f"next, in two terminals in {directory}:")
+    print("  asyncjobs run")
+    print("  asyncjobs enqueue jobs.welcome name=Ada --wait")

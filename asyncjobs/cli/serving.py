@@ -1,0 +1,36 @@
+"""Which ready jobs no living worker will ever take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from asyncjobs.settings import Pool as PoolSettings
+from asyncjobs.worker.pools import Pool
+
+
+def unserved(ready: Iterable[tuple[str, str, int]], workers: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say what nobody runs.
+
+    Args:
+        ready: Queue, kind and number of ready jobs.
+        workers: What each living worker said about itself: its `pools` and `kinds`.
+    """
+    for queue, kind, count in ready:
+        serving = [worker for worker in workers if serves(worker, queue)]
+        if not serving:
+            yield f"{count} x {kind} ready in queue {queue}, which no worker's pools serve: add it to a pool's queues"
+        elif not any(kind in worker.get("kinds", ()) for worker in serving):
+            yield f"{count} x {kind} ready in queue {queue}, whose workers do not know this kind: import its module there"
+
+
+def serves(worker: dict[str, Any], queue: str) -> bool:
+    """Whether a worker has a pool for `queue`; what it says about itself may be of another version."""
+    for pool in worker.get("pools", ()):
+        try:
+            settings = PoolSettings(queues=pool["queues"], concurrency=pool["concurrency"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if Pool(1, settings, 1).serves(queue):
+            return True
+    return False
