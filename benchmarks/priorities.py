@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from benchmarks.server import Bench
 
 POOLS: ours.Pools = ((("critical",), 3), (("default",), ours.CONCURRENCY))
-BACKLOG, CRITICAL, PAUSE = 300_000, 200, 0.025
+BACKLOG, CRITICAL, PAUSE = 500_000, 200, 0.025
 
 
 async def critical(bench: Bench) -> Sample:
-    """From before enqueue() of a critical job to its first line, while 300,000 no-ops are being drained."""
+    """From before enqueue() of a critical job to its first line, while 500,000 no-ops are being drained."""
     took = []
     async with ours.client(bench) as jobs:
         await jobs.enqueue_all(noop(n) for n in range(BACKLOG))
@@ -41,7 +41,7 @@ async def critical(bench: Bench) -> Sample:
 QUESTIONS = (
     Question(
         "priorities",
-        "From before `enqueue()` of a critical job to its first line, 200 times, while the same process drains 300,000 "
+        "From before `enqueue()` of a critical job to its first line, 200 times, while the same process drains 500,000 "
         "no-ops of a later pool.",
         critical,
         None,
