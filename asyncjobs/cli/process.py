@@ -27,7 +27,7 @@ from asyncjobs.worker.worker import Worker
 
 logger = logging.getLogger("asyncjobs.process")
 
-START_LIMIT = 12.0
+START_LIMIT = 8.0
 """Seconds from opening the database to claiming jobs: an orchestrator must learn soon that a start hangs."""
 EMBEDDED_LIMIT = 90.0
 """The same for the embedded server, which may have to be made first, and for `--migrate`."""
@@ -101,7 +101,7 @@ class Process:
             await self._work(jobs)
         except AsyncJobsError as error:
             for line in describe(error):
-                logger.critical("%s", line)
+                logger.critical("%s%s", line, f" (database: {self._address})" if self._address else "")
             return code_of(error)
         except Exception:
             logger.exception("the worker crashed")
@@ -187,8 +187,8 @@ class Process:
 
     def _silence(self, limit: float) -> DatabaseUnavailable:
         return DatabaseUnavailable(
-            f"{self._address or 'the embedded PostgreSQL'} did not let this worker start within {limit:g} s; "
-            "is the address right, and does anything but PostgreSQL answer there?"
+            f"the database did not let this worker start within {limit:g} s: is the address right, and is it PostgreSQL "
+            "that answers there?"
         )
 
     def _running(self) -> list[str]:

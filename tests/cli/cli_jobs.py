@@ -1,0 +1,75 @@
+"""The jobs that the processes of these tests run; each says in the log when it begins."""
+
+import asyncio
+import logging
+import time
+
+from asyncjobs import Job, current_job, job
+
+logger = logging.getLogger("cli_jobs")
+
+
+def begun() -> None:
+    logger.info("begun %s", current_job().kind.rpartition(".")[2])
+
+
+@job
+async def add(a: int, b: int = 1) -> int:
+    begun()
+    return a + b
+
+
+@job
+async def note(text: str, many: list[int] | None = None) -> str:
+    begun()
+    return f"{text} {many}"
+
+
+@job
+async def brief() -> str:
+    begun()
+    await asyncio.sleep(0.5)
+    return "finished"
+
+
+@job
+async def forever() -> None:
+    begun()
+    await asyncio.sleep(3600)
+
+
+@job
+async def stubborn() -> None:
+    begun()
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            logger.info("ignored its cancellation")
+
+
+@job
+async def spin() -> None:
+    begun()
+    while True:
+        pass
+
+
+@job
+def thread() -> None:
+    begun()
+    time.sleep(3600)
+
+
+@job
+async def fail(word: str) -> None:
+    begun()
+    raise ValueError(f"this fails: {word}")
+
+
+class Greet(Job, queue="critical"):
+    name: str
+
+    async def perform(self) -> str:
+        begun()
+        return f"hello {self.name}"

@@ -1,0 +1,133 @@
+"""Commands as processes, each in a project directory of its own."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncjobs import AsyncJobs
+from asyncjobs.db.connecting import connect
+from tests.support.workers import ROOT, Workers
+
+HERE = Path(__file__).parent
+
+CONFIG = """\
+[default]
+imports = ["cli_jobs"]
+lease = 4
+shutdown_timeout = 1
+[[default.pools]]
+queues = ["*"]
+concurrency = 10
+"""
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("ASYNCJOBS_", "PG", "NO_COLOR")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE)]))
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A directory with a config.toml that imports cli_jobs."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    (directory / "config.toml").write_text(CONFIG)
+    return directory
+
+
+class Cli:
+    """Runs commands to their end."""
+
+    def __init__(self, directory, environment):
+        self.directory = directory
+        self.environment = environment
+
+    def __call__(self, *words, code=0, timeout=30, environment=None):
+        """Run `asyncjobs <words>`; its end must be `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "asyncjobs", *map(str, words)],
+            cwd=self.directory,
+            env={**os.environ, **self.environment, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *words, code=0):
+        return json.loads(self(*words, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def make_cli(project):
+    """Make a Cli in the project for a database URL."""
+    return lambda url=None: Cli(project, {"ASYNCJOBS_DATABASE_URL": url} if url else {})
+
+
+@pytest.fixture
+def cli(make_cli, database_url):
+    """Commands on the test's migrated database."""
+    return make_cli(database_url)
+
+
+@pytest.fixture
+def empty_database_url(server, database_url):
+    """The URL of a database without a schema."""
+    name = database_url.partition("?")[0].rpartition("/")[2] + "_empty"
+    asyncio.run(execute(server.url("postgres"), f"create database {name}"))
+    yield server.url(name)
+    asyncio.run(execute(server.url("postgres"), f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+async def start(tmp_path, project, database_url):
+    """Start `asyncjobs run cli_jobs …` on the test's database; ended with the test."""
+    async with Workers(tmp_path, environment={"ASYNCJOBS_LOG_FORMAT": "text"}) as workers:
+
+        def start(*args, url=database_url, config=project / "config.toml", **environment):
+            return workers.start(
+                config=config, args=args, environment={"ASYNCJOBS_DATABASE_URL": url, **environment}
+            )
+
+        yield start
+
+
+async def execute(url, *statements):
+    connection = await connect(url)
+    try:
+        return [await connection.fetch(statement) for statement in statements]
+    finally:
+        connection.terminate()
+
+
+@pytest.fixture
+def sql(database_url):
+    """Run one statement on the test's database and give back its rows."""
+
+    async def sql(statement):
+        return (await execute(database_url, statement))[0]
+
+    return sql
+
+
+@pytest.fixture
+def enqueue(database_url):
+    """Enqueue jobs on the test's database."""
+
+    async def enqueue(*jobs):
+        async with AsyncJobs(database_url=database_url) as client:
+            for job in jobs:
+                await client.enqueue(job)
+        return jobs[0].id
+
+    return enqueue

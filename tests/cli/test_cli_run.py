@@ -1,0 +1,213 @@
+"""`asyncjobs run`: one process, its signals, its start and its end."""
+
+import asyncio
+import json
+import signal
+import time
+
+import cli_jobs
+import pytest
+
+from tests.support.proxy import STARTING_UP, Proxy
+
+GRACE = 2.0
+"""Seconds after shutdown_timeout (1 s here) within which a process has ended, whatever happens."""
+
+
+async def ended(worker, *, limit):
+    begun = time.monotonic()
+    code = await worker.exit_code(limit + 5)
+    assert time.monotonic() - begun <= limit, worker.log
+    return code
+
+
+async def running(start, enqueue, job, *args, **options):
+    """A worker that runs the job now."""
+    worker = start(*args, **options)
+    job_id = await enqueue(job)
+    await worker.wait_for_log("begun")
+    return worker, job_id
+
+
+def row_of(job_id):
+    return f"select state, attempt, crashes, worker from asyncjobs.job where id = '{job_id}'"
+
+
+async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql):
+    await enqueue(*(cli_jobs.add(n) for n in range(20)), cli_jobs.fail("x"), cli_jobs.add(1).set(wait=60))
+    worker = start("--burst")
+    assert await worker.exit_code() == 0
+    assert "ready: worker" in worker.log
+    assert "9 kinds" in worker.log
+    assert "stopped: 21 jobs ended here" in worker.log
+    [row] = await sql("select count(*) from asyncjobs.job")
+    assert row["count"] == 1
+
+
+async def test_a_signal_lets_running_jobs_finish_and_claims_no_more(start, enqueue, sql):
+    worker, job_id = await running(start, enqueue, cli_jobs.brief(), "--shutdown-timeout", "20s")
+    worker.stop(signal.SIGINT)
+    await worker.wait_for_log("received SIGINT")
+    await enqueue(cli_jobs.add(1))
+    assert await ended(worker, limit=5) == 0
+    [finished] = await sql("select id from asyncjobs.finished")
+    assert finished["id"] == job_id
+    [left] = await sql("select attempt from asyncjobs.job")
+    assert left["attempt"] == 0
+
+
+async def test_what_is_left_after_the_shutdown_timeout_is_released_unspent(start, enqueue, sql):
+    worker, job_id = await running(start, enqueue, cli_jobs.forever(), "--shutdown-timeout", "100ms")
+    worker.stop()
+    assert await ended(worker, limit=2) == 0
+    [row] = await sql(row_of(job_id))
+    assert tuple(row) == (1, 0, 0, None)
+    [gone] = await sql("select dead_at from asyncjobs.worker")
+    assert gone["dead_at"] is not None
+
+
+async def test_a_second_signal_cancels_at_once_and_a_third_ends_the_process(start, enqueue, sql):
+    twice, job_id = await running(start, enqueue, cli_jobs.forever(), "--shutdown-timeout", "10m")
+    twice.stop()
+    await twice.wait_for_log("received SIGTERM: jobs may finish within 600 s")
+    twice.stop()
+    assert await ended(twice, limit=GRACE) == 0
+    [row] = await sql(row_of(job_id))
+    assert tuple(row) == (1, 0, 0, None)
+    thrice = start("--shutdown-timeout", "10m")
+    await thrice.wait_for_log("begun")
+    for count in (1, 2):
+        await enqueue(cli_jobs.stubborn())
+        await thrice.wait_for_log("begun", count=count + 1)
+    thrice.stop()
+    await thrice.wait_for_log("received SIGTERM")
+    thrice.stop()
+    await thrice.wait_for_log("ignored its cancellation", count=2)
+    thrice.stop()
+    assert await ended(thrice, limit=0.5) == 130
+
+
+@pytest.mark.parametrize("kind", ["spin", "stubborn", "thread"])
+async def test_a_job_that_does_not_end_cannot_keep_the_process(start, enqueue, kind):
+    worker, _ = await running(start, enqueue, getattr(cli_jobs, kind)())
+    worker.stop()
+    await worker.wait_for_log("received SIGTERM", timeout=1)  # with spin, the loop is blocked
+    assert await ended(worker, limit=1 + GRACE) == 0
+
+
+@pytest.mark.parametrize("kind", ["forever", "brief"])
+async def test_a_frozen_database_cannot_keep_the_process(start, enqueue, database_url, kind):
+    async with Proxy.in_front_of(database_url) as proxy:
+        url = proxy.url(database_url.partition("?")[0].rpartition("/")[2])
+        worker, _ = await running(start, enqueue, getattr(cli_jobs, kind)(), url=url)
+        proxy.freeze()
+        worker.stop()
+        assert await ended(worker, limit=1 + GRACE) == 0
+
+
+async def test_sigquit_shows_every_thread_and_the_running_jobs_and_ends_nothing(start, enqueue):
+    worker, job_id = await running(start, enqueue, cli_jobs.thread())
+    worker.stop(signal.SIGQUIT)
+    await worker.wait_for_log(f"cli_jobs.thread {job_id} attempt 1")
+    assert worker.log.count("(most recent call first)") >= 3
+    assert "cli_jobs.py" in worker.log  # where the thread of the job is
+    worker.stop()
+    assert await ended(worker, limit=1 + GRACE) == 0
+
+
+async def test_a_start_that_cannot_succeed_ends_with_code_3_within_15_seconds(
+    start, database_url, empty_database_url, sql
+):
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    async with (
+        Proxy.in_front_of(database_url) as silent,
+        Proxy.in_front_of(database_url) as closed,
+        Proxy.in_front_of(database_url) as wrong,
+        Proxy.in_front_of(database_url) as busy,
+    ):
+        silent.freeze()
+        closed.refuse()
+        wrong.refuse(error=("28P01", 'password authentication failed for user "postgres"'))
+        busy.refuse(error=STARTING_UP)
+        begun = time.monotonic()
+        starts = {
+            "no answer from the database": start(url=silent.url(name)),
+            "Connection refused (database: postgresql://postgres@127": start(url=closed.url(name)),
+            "password authentication failed": start(url=wrong.url(name)),
+            "starting up": start(url=busy.url(name)),
+            "asyncjobs db migrate": start(url=empty_database_url),
+            "does not exist": start(url=database_url.replace(name, "nowhere")),
+        }
+        for reason, worker in starts.items():
+            assert await worker.exit_code(16) == 3, reason
+            assert reason in worker.log
+            assert "Traceback" not in worker.log
+        assert time.monotonic() - begun < 15
+
+
+async def test_a_server_that_takes_no_writes_is_refused(start, database_url, sql):
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    await sql(f"alter database {name} set default_transaction_read_only = on")
+    worker = start()
+    assert await worker.exit_code() == 3
+    assert "transactions are read-only here" in worker.log
+
+
+async def test_migrate_brings_the_schema_up_before_the_work(start, empty_database_url):
+    worker = start("--migrate", "--burst", url=empty_database_url)
+    assert await worker.exit_code() == 0
+    assert "applied migration 1 initial" in worker.log
+
+
+def test_every_module_that_cannot_be_imported_is_named_at_once(cli):
+    (cli.directory / "broken.py").write_text("import os\n1 / 0\n")
+    (cli.directory / "leaving.py").write_text("raise SystemExit(0)\n")
+    done = cli("run", "nowhere.jobs", "broken", "leaving", code=2)
+    assert "there is no module 'nowhere'" in done.stderr
+    assert f"broken cannot be imported: ZeroDivisionError: division by zero ({cli.directory}/broken.py:2)" in done.stderr
+    assert "leaving cannot be imported: SystemExit" in done.stderr
+
+
+def test_settings_that_cannot_work_are_refused_all_at_once(cli):
+    done = cli("run", "--shutdown-timeout", "soon", "--log-level", "loud", code=2)
+    assert "argument shutdown_timeout:" in done.stderr
+    assert "argument log_level:" in done.stderr
+
+
+def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
+    done = cli("run", "--burst", "--log-format", "json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    [ready] = [line for line in lines if line["message"].startswith("ready")]
+    assert ready["level"] == "info"
+    assert ready["logger"] == "asyncjobs.process"
+    assert ready["timestamp"].endswith("Z")
+    assert ready["kinds"] == 9
+    assert ready["pools"] == ["* x 10"]
+
+
+def test_a_password_appears_nowhere(make_cli, database_url):
+    asyncio.run(_fill(database_url))
+    cli = make_cli(database_url.replace("postgres@", "postgres:canary7@"))
+    outputs = [
+        cli("run", "--burst", "--log-level", "debug", "--log-format", "json"),
+        cli("check"),
+        cli("status"),
+        cli("doctor"),
+        cli("db", "url"),
+        cli("db", "status"),
+        cli("db", "psql", "--", "-c", "select 1"),
+        cli("jobs", "list"),
+        cli("run", "--processes", "2", "--burst", "--log-level", "debug"),
+        make_cli("postgresql://u:canary7@127.0.0.1:1/x")("run", "--log-format", "text", code=3),
+        make_cli("postgresql://u:canary7@127.0.0.1:1/x?password=canary7")("status", code=3),
+        make_cli("postgresql://u:canary7@no host/x")("check", code=2),
+    ]
+    for done in outputs:
+        assert "canary7" not in done.stdout + done.stderr, done.args
+
+
+async def _fill(url):
+    from asyncjobs import AsyncJobs
+
+    async with AsyncJobs(database_url=url) as client:
+        await client.enqueue(cli_jobs.add(1))
