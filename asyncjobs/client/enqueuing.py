@@ -110,7 +110,7 @@ class Enqueuer:
             row = rows[0]
             if len(rows) > 1 or row.delay is not None or row.run_at is not None:
                 await jobs.enqueue_many(connection, rows)
-            elif self._notices.due():
+            elif self._notices.due(row.queue):
                 await jobs.enqueue_one(connection, row)
             else:
                 self._notices.later(row.queue, await jobs.enqueue_one_quietly(connection, row))

@@ -1,7 +1,8 @@
-"""When to NOTIFY: at once, unless this process does so all the time.
+"""When to NOTIFY: at once, unless this process did so a moment ago.
 
-NOTIFY takes a cluster-wide lock from the statement to the end of its commit, so a process that enqueues steadily notifies
-once per `PAUSE` and not once per row; the workers it would wake are awake already.
+NOTIFY takes a cluster-wide lock from the statement to the end of its commit, and costs a single-row insert a sixth, so a
+process that enqueues steadily notifies once per `PAUSE` and not once per row. What was left out is covered by the next
+enqueue's notice, or by one of its own when no other follows.
 """
 
 from __future__ import annotations
@@ -11,54 +12,51 @@ from functools import partial
 
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.exceptions import DatabaseError
+from asyncjobs.exceptions import DatabaseError, NotOpen
 from asyncjobs.services import Services
 
-PAUSE = 0.005
-"""Seconds that a job waits longer for its worker, at most, when its notice is put off."""
-RATE = 400
-BURST = 20
-"""Notices a second that one process sends in the long run, and how many it may send at once after a quiet while."""
+PAUSE = 0.0025
+"""Seconds between two notices of one process: the most that a job waits longer for its worker.
+
+Less than the 2.8 ms in which a caller enqueues a job and has its result, so that one who awaits each job never waits.
+"""
 
 
 class Notices:
-    """Decides whether an enqueue carries its own notice, and sends those that were put off."""
+    """Decides whether an enqueue carries its own notice, and sends those that were left out."""
 
     def __init__(self, sessions: Sessions, services: Services) -> None:
         self._sessions = sessions
         self._services = services
-        self._left = float(BURST)
-        self._counted_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._last = float("-inf")
         self._late: dict[str, int] = {}
-        self._sending = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    def due(self) -> bool:
-        """Whether a single row should carry its notice itself; if so, it is counted as sent."""
-        now = asyncio.get_running_loop().time()
-        self._left = min(self._left + (now - self._counted_at) * RATE, BURST)
-        self._counted_at = now
-        if self._left < 1:
+    def due(self, queue: str) -> bool:
+        """Whether a row of `queue` should carry its notice itself; it then covers those left out there."""
+        now = self._loop.time()
+        if now - self._last < PAUSE:
             return False
-        self._left -= 1
+        self._last = now
+        self._late.pop(queue, None)
         return True
 
-    def later(self, queue: str, seq: int | None) -> None:
-        """Have the row with this `seq` told of within `PAUSE`; None: there was none."""
-        if seq is None:
-            return
-        self._late[queue] = min(seq, self._late.get(queue, seq))
-        if not self._sending:
-            self._sending = True
-            self._services.start(self._send(), name="notice")
+    def later(self, queue: str, seq: int) -> None:
+        """Have the row with this `seq` told of within `PAUSE`."""
+        self._late.setdefault(queue, seq)
+        if self._timer is None:
+            self._timer = self._loop.call_later(PAUSE, self._send_late)
 
-    async def _send(self) -> None:
+    def _send_late(self) -> None:
+        self._timer = None
+        if self._late:
+            late, self._late = self._late, {}
+            self._last = self._loop.time()
+            self._services.start(self._send(late), name="notice")
+
+    async def _send(self, late: dict[str, int]) -> None:
         try:
-            while self._late:
-                await asyncio.sleep(PAUSE)
-                late, self._late = self._late, {}
-                try:
-                    await self._sessions.run(partial(jobs.notify_ready, least=late))
-                except DatabaseError:
-                    return  # a notice is only a speed-up: the workers' poll finds the rows
-        finally:
-            self._sending = False
+            await self._sessions.run(partial(jobs.notify_ready, least=late))
+        except (DatabaseError, NotOpen):
+            return  # a notice is only a speed-up: the workers' poll finds the rows

@@ -19,9 +19,9 @@ async def enqueue_one(connection: Connection, job: NewJob) -> None:
     await connection.fetch(sql.read("enqueue_one"), job.id, job.kind, job.queue, job.priority, job.args)
 
 
-async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int | None:
+async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int:
     """Insert one job that is due now and whose id is new; return its seq, for a notice sent later."""
-    seq: int | None = await connection.fetchval(
+    seq: int = await connection.fetchval(
         sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args
     )
     return seq

@@ -20,6 +20,8 @@ from asyncjobs.exceptions import DatabaseUnavailable, NotOpen
 
 T = TypeVar("T")
 
+RESOLUTION = 0.1
+"""Seconds between looks for uses past their deadline."""
 DEADLINE = 30.0
 """Seconds that one use of a connection may take unless it says otherwise."""
 
@@ -51,6 +53,8 @@ class Sessions:
         self._settings = settings
         self._idle: list[asyncpg.Connection] = []
         self._all: set[asyncpg.Connection] = set()
+        self._in_use: dict[asyncpg.Connection, float] = {}
+        self._watchman: asyncio.TimerHandle | None = None
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
@@ -72,7 +76,7 @@ class Sessions:
             connection = await self._acquire(seconds)
             seconds = max(seconds - (loop.time() - started), 0.001)
         clean = False
-        expiry = loop.call_later(seconds, connection.terminate)
+        self._watch(connection, end := loop.time() + seconds)
         try:
             result = await operation(connection)
             clean = True
@@ -80,15 +84,32 @@ class Sessions:
             clean = not connection.is_closed() and not connection.is_in_transaction()
             raise translated(error) from error
         except LINK_ERRORS as error:
-            if loop.time() >= expiry.when():
+            if loop.time() >= end:
                 raise DatabaseUnavailable(
                     f"the database did not answer within {seconds:.3g} s; the connection was ended"
                 ) from error
             raise translated(error) from error
         finally:
-            expiry.cancel()
+            del self._in_use[connection]
             self._release(connection, clean=clean)
         return result
+
+    def _watch(self, connection: asyncpg.Connection, end: float) -> None:
+        """Have the connection ended at `end` unless it is back by then.
+
+        One timer for all uses, at most `RESOLUTION` late: one of its own for each costs 35 µs on uvloop, a sixth of an
+        insert and its commit.
+        """
+        self._in_use[connection] = end
+        if self._watchman is None:
+            self._watchman = asyncio.get_running_loop().call_later(RESOLUTION, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection, end in list(self._in_use.items()):
+            if loop.time() >= end:
+                connection.terminate()
+        self._watchman = loop.call_later(RESOLUTION, self._end_overdue) if self._in_use else None
 
     def _take_idle(self) -> asyncpg.Connection | None:
         while self._idle:
@@ -162,6 +183,8 @@ class Sessions:
     def close(self) -> None:
         """End every connection at once; what is in flight fails with `DatabaseUnavailable`. Needs no answer."""
         self._closed = True
+        if self._watchman is not None:
+            self._watchman.cancel()
         for connection in self._all:
             connection.terminate()
         self._idle.clear()

@@ -94,6 +94,12 @@ class ArgumentCodec:
         """
         return self._shape.validate(self._by_name(args, kwargs) if args else kwargs)
 
+    def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Arguments bound and dumped: what `bind` and `dump` give, without the second look at what was just validated."""
+        shape = self._shape
+        values = shape.validate(self._by_name(args, kwargs) if args else kwargs)
+        return values, shape.dump(values)
+
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
         """Call `function` with its arguments; those it takes by position only are passed so."""
         if not self._positional_only:
@@ -132,7 +138,7 @@ class ArgumentCodec:
 
     def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         given = dict(zip(self._positional, args, strict=False))
-        if len(args) > len(self._positional) or not given.keys().isdisjoint(kwargs):
+        if len(args) > len(self._positional) or (kwargs and not given.keys().isdisjoint(kwargs)):
             self._refuse_binding(args, {**given, **kwargs}, given.keys() & kwargs.keys())
         given.update(kwargs)
         return given

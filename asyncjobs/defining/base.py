@@ -126,8 +126,7 @@ class Job(Generic[R]):
 
     def __init__(self, *args: Any, **arguments: Any) -> None:
         definition = self._definition_of_class()
-        values = definition.arguments.bind(args, arguments)
-        self._begin(definition, values, definition.arguments.dump(values))
+        self._begin(definition, *definition.arguments.make(args, arguments))
 
     @classmethod
     def _definition_of_class(cls) -> Definition:

@@ -56,9 +56,7 @@ class JobFunction(Generic[P, R]):
             InvalidArguments: They do not fit the annotations, or cannot be stored.
         """
         definition = self._definition
-        codec = definition.arguments
-        values = codec.bind(args, kwargs)
-        text = codec.dump(values)
+        values, text = definition.arguments.make(args, kwargs)
         made = self._job_class.__new__(self._job_class)
         made._begin(definition, values, text)
         return made

@@ -1,8 +1,15 @@
 -- Ask to be told when jobs become final.
 -- $1 ids, ascending
 -- Rows: the ids that are live. Those missing are in finished, or nowhere.
--- Locks: the rows, in the order of their ids, for as short as can be: a row locked here is skipped by a claim, so the
--- commit does not wait for the disk. A flag lost in a crash costs one round of the slow poll.
+-- Locks: the rows, in the order of their ids, for as short as can be: the commit does not wait for the disk, and a flag
+-- lost in a crash costs one round of the slow poll. A claim that came meanwhile has skipped the locked rows, so those that
+-- are ready are told of again: without that, 16 of 400 awaited jobs started only at the next poll, up to 1.1 s late.
 with quick as materialized (select set_config('synchronous_commit', 'off', true)),
-given as materialized (select id from quick, unnest($1::uuid[]) as g(id))
-update asyncjobs.job set awaited = true from given where job.id = given.id returning job.id
+given as materialized (select id from quick, unnest($1::uuid[]) as g(id)),
+flagged as (
+  update asyncjobs.job set awaited = true from given where job.id = given.id
+  returning job.id, job.state, job.queue, job.seq
+), told as (
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from flagged where state = 1 group by queue
+)
+select id, (select count(*) from told) as told from flagged

@@ -1,6 +1,6 @@
 -- Enqueue many jobs in one statement, due now or later.
 -- $1 ids  $2 kinds  $3 queues  $4 priorities  $5 due at, or null  $6 due in so many seconds, or null  $7 args (JSON text)
--- Rows: one; how many were made, and how many of these are due within the timekeepers' look-ahead of 2 s but not now.
+-- Rows: one; how many were made, and how many notices went out. Fails when an id is there already: they must be new.
 -- Locks: the new rows. NOTIFY once a queue, with the least seq, so that a worker's mark is lowered to it.
 with given as materialized (
   select g.*, coalesce(g.run_at, clock_timestamp() + make_interval(secs => coalesce(g.delay, 0))) as due,
@@ -10,7 +10,6 @@ with given as materialized (
 ), made as (
   insert into asyncjobs.job (id, kind, queue, priority, run_at, state, args)
   select id, kind, queue, priority, due, case when due > now then 0 else 1 end, args from given
-  on conflict do nothing
   returning queue, seq, state, run_at
 ), ready as (
   select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from made where state = 1 group by queue

@@ -1,8 +1,7 @@
 -- Enqueue one job and wake nobody: a notice that this process sends a few milliseconds later covers it.
 -- $1 id  $2 kind  $3 queue  $4 priority  $5 args (JSON text)
--- Rows: none or one, its seq; none when the id was there already.
+-- Rows: one, its seq. Fails when the id is there already: it must be new.
 -- Locks: the new row.
 insert into asyncjobs.job (id, kind, queue, priority, args)
 values ($1::uuid, $2::text, $3::text, $4::smallint, $5::text)
-on conflict do nothing
 returning seq

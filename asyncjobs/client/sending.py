@@ -1,0 +1,33 @@
+"""A job as the row to send, and what is noted in it once it was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncjobs.db.rows import NewJob
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.exceptions import InvalidOption
+
+
+def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
+    """Refuse what is no job, and say what it is."""
+    if isinstance(job, Job):
+        return
+    if index is not None:
+        what = f"item {index} of {what}"
+    if isinstance(job, JobFunction) or (isinstance(job, type) and issubclass(job, Job)):
+        raise InvalidOption(f"{what}: {job!r} is a definition: call it with its arguments to make a job")
+    raise InvalidOption(f"{what}: {type(job).__name__} is no job: call a @job function or a Job class")
+
+
+def row_of(job: Job[Any]) -> NewJob:
+    """Return the row that a job is stored as."""
+    return NewJob(job.id, job.kind, job.queue, job.priority, job._stored_arguments(), job._run_at, job._delay)
+
+
+def mark_enqueued(job: Job[Any], *, made: bool) -> None:
+    """Note in a job that its row exists; `made`: by this call."""
+    job._disposition = "enqueued" if made else "duplicate"
+    if made:
+        job._state = "ready" if job._delay is None and job._run_at is None else "scheduled"
