@@ -1,0 +1,100 @@
+"""`asyncjobs db …`."""
+
+import asyncio
+import subprocess
+
+import pytest
+from conftest import execute
+
+
+def tables(url):
+    [rows] = asyncio.run(
+        execute(
+            url,
+            "select table_name, column_name, data_type, column_default from information_schema.columns "
+            "where table_schema = 'asyncjobs' order by table_name, ordinal_position",
+        )
+    )
+    return [tuple(row) for row in rows]
+
+
+def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, empty_database_url):
+    cli = make_cli(empty_database_url)
+    missing = cli("db", "status", code=3)
+    assert "0001    initial  no" in missing.stdout
+    assert "asyncjobs db migrate" in missing.stdout
+    assert cli("db", "migrate").stdout == "applied 0001 initial\n"
+    assert cli("db", "migrate").stdout == "nothing to apply: the schema is at migration 1\n"
+    assert cli.json("db", "migrate") == []
+    assert cli.json("db", "status") == {
+        "current": True,
+        "problem": None,
+        "migrations": [{"number": 1, "name": "initial", "applied": True}],
+    }
+
+
+def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_again(
+    make_cli, empty_database_url, database_url
+):
+    cli = make_cli(empty_database_url)
+    script = cli.directory / "schema.sql"
+    script.write_text(cli("db", "sql").stdout)
+    for _ in range(2):
+        cli("db", "psql", "--", "-q", "-f", script)
+    assert tables(empty_database_url) == tables(database_url)
+    assert cli("db", "migrate").stdout == "nothing to apply: the schema is at migration 1\n"
+    assert cli("run", "--burst").returncode == 0
+
+
+def test_psql_gets_the_words_behind_the_dashes_and_its_exit_code_is_ours(cli):
+    assert cli("db", "psql", "--", "-Atc", "select 40 + 2").stdout == "42\n"
+    cli("db", "psql", "--", "-v", "ON_ERROR_STOP=1", "-c", "select nonsense", code=1)
+
+
+def test_url_hides_the_password_unless_it_is_asked_for(make_cli):
+    cli = make_cli("postgresql://u:canary7@h/d?sslpassword=canary7")
+    assert cli("db", "url").stdout == "postgresql://u:***@h/d?sslpassword=***\n"
+    assert cli("db", "url", "--show-password").stdout == "postgresql://u:canary7@h/d?sslpassword=canary7\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "password"),
+    [
+        ("postgresql://u:p%40ss@h:5/d", "postgresql://u@h:5/d", "p@ss"),
+        ("postgresql://u@h/d?password=pw&sslmode=require", "postgresql://u@h/d?sslmode=require", "pw"),
+        ("postgresql://u@/d?host=%2Ftmp%2Fx", "postgresql://u@/d?host=%2Ftmp%2Fx", None),
+        ("postgresql://h,h2:6/d", "postgresql://h,h2:6/d", None),
+    ],
+)
+def test_psql_is_told_the_password_by_its_environment_only(url, place, password):
+    from asyncjobs.cli.db import without_password
+
+    assert without_password(url) == (place, password)
+
+
+def test_the_embedded_server_of_the_project_is_started_for_a_command(make_cli, tmp_path_factory):
+    import shutil
+    import tempfile
+
+    data = tempfile.mkdtemp(prefix="aj-cli-", dir="/tmp")
+    subprocess.run(["chmod", "711", data], check=True)
+    try:
+        cli = make_cli()
+        cli.environment["XDG_DATA_HOME"] = data
+        url = cli("db", "url")
+        assert url.stdout.startswith("postgresql://postgres@/asyncjobs?host=")
+        assert "runs only while something uses it" in url.stderr
+        cli("enqueue", "cli_jobs.add", "a=1")
+        done = cli("run", "--processes", "2", "--burst", "--log-format", "text")
+        assert "applied" not in done.stderr
+        [job] = cli.json("jobs", "list")
+        assert job["state"] == "succeeded"
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def test_an_error_of_the_database_is_one_line_and_a_traceback_only_on_demand(make_cli):
+    cli = make_cli("postgresql://u@127.0.0.1:1/x")
+    for words in (["status"], ["jobs", "list"], ["db", "migrate"], ["db", "status"]):
+        done = cli(*words, code=3)
+        assert done.stderr.count("\n") == 1, done.stderr

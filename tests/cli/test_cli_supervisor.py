@@ -1,0 +1,148 @@
+"""`asyncjobs run` with several processes."""
+
+import os
+import re
+import signal
+import time
+
+import cli_jobs
+
+from tests.support.processes import group_lives, until
+
+
+def pids(worker):
+    """Pids of the children started so far, oldest first."""
+    return [int(pid) for pid in re.findall(r"child \d+ started: pid (\d+)", worker.log)]
+
+
+def ids(worker):
+    return re.findall(r"started: pid \d+, worker ([0-9a-f-]{36})", worker.log)
+
+
+async def ended(worker, *, limit):
+    begun = time.monotonic()
+    code = await worker.exit_code(limit + 5)
+    assert time.monotonic() - begun <= limit, worker.log
+    assert not group_lives(worker.pid)
+    return code
+
+
+async def test_each_child_runs_the_pools_that_have_as_many_processes(start, project):
+    config = project / "config.toml"
+    config.write_text(
+        config.read_text() + '[[default.pools]]\nqueues = ["critical"]\nconcurrency = 3\nprocesses = 2\n'
+    )
+    worker = start()
+    await worker.wait_for_log("ready: worker", count=2)
+    ready = dict(re.findall(r"ready: worker (\S+), pools (.*?), \d+ kinds", worker.log))
+    assert set(ready) == set(ids(worker))
+    assert sorted(ready.values()) == ["* x 10, critical x 3", "critical x 3"]
+    worker.stop()
+    assert await ended(worker, limit=3) == 0
+
+
+async def test_with_processes_every_child_runs_every_pool(start, project):
+    worker = start("--processes", "2")
+    await worker.wait_for_log("pools * x 10", count=2)
+    worker.stop()
+    assert await ended(worker, limit=3) == 0
+
+
+async def test_a_killed_child_is_declared_dead_at_once_and_replaced(start, enqueue, sql):
+    worker = start("--processes", "2", ASYNCJOBS_LEASE="1h")  # only the supervisor's word can say in time that it is dead
+    await worker.wait_for_log("ready: worker", count=2)
+    await enqueue(cli_jobs.forever())
+    await worker.wait_for_log("begun forever")
+    [row] = await sql("select worker from asyncjobs.job")
+    victim = pids(worker)[ids(worker).index(str(row["worker"]))]
+    os.kill(victim, signal.SIGKILL)
+    await worker.wait_for_log("ended by SIGKILL; starting it again in 0.5 s")
+    [gone] = await sql(f"select dead_at from asyncjobs.worker where id = '{row['worker']}'")
+    assert gone["dead_at"] is not None
+    await worker.wait_for_log("ready: worker", count=3)
+    assert len(set(ids(worker))) == 3
+    worker.stop()
+    await worker.wait_for_log("received SIGTERM")
+    worker.stop()
+    assert await ended(worker, limit=2) == 0
+
+
+async def test_the_second_signal_reaches_the_children(start, enqueue, sql):
+    worker = start("--processes", "2", "--shutdown-timeout", "10m")
+    await enqueue(cli_jobs.forever())
+    await worker.wait_for_log("begun forever")
+    worker.stop()
+    await worker.wait_for_log("the supervisor stops: jobs may finish within 600 s", count=2)
+    worker.stop()
+    assert await ended(worker, limit=2) == 0
+    [row] = await sql("select state, attempt from asyncjobs.job")
+    assert tuple(row) == (1, 0)
+
+
+async def test_a_signal_to_the_whole_group_counts_once(start, enqueue, sql):
+    """As systemd sends SIGTERM, and a terminal Ctrl-C."""
+    worker = start("--processes", "2", "--shutdown-timeout", "20s")
+    await enqueue(cli_jobs.brief())
+    await worker.wait_for_log("ready: worker", count=2)
+    await worker.wait_for_log("begun brief")
+    os.killpg(worker.pid, signal.SIGTERM)
+    assert await ended(worker, limit=5) == 0
+    [row] = await sql("select state, attempt from asyncjobs.finished")
+    assert tuple(row) == (4, 1)
+
+
+async def test_a_child_that_does_not_answer_is_killed_in_time(start):
+    worker = start("--processes", "2")
+    await worker.wait_for_log("ready: worker", count=2)
+    frozen = pids(worker)[0]
+    os.kill(frozen, signal.SIGSTOP)
+    worker.stop()
+    assert await ended(worker, limit=4) == 0
+    assert f"(pid {frozen}) did not end in time: killed" in worker.log
+
+
+async def test_children_stop_when_the_supervisor_is_killed(start):
+    worker = start("--processes", "2")
+    await worker.wait_for_log("ready: worker", count=2)
+    worker.kill()
+    await until(lambda: not group_lives(worker.pid), 5)
+    assert not group_lives(worker.pid)
+    assert worker.log.count("the supervisor is gone: jobs may finish") == 2
+    assert worker.log.count("stopped: 0 jobs ended here") == 2
+
+
+async def test_a_start_that_cannot_succeed_is_not_tried_for_ever(start, empty_database_url, project):
+    unmigrated = start("--processes", "2", url=empty_database_url)
+    assert await unmigrated.exit_code() == 3
+    assert len(pids(unmigrated)) == 2
+    (project / "config.toml").write_text('[default]\nimports = ["nowhere"]\n')
+    unimportable = start("--processes", "2")
+    assert await unimportable.exit_code() == 2
+    assert "there is no module 'nowhere'" in unimportable.log
+
+
+async def test_a_child_stopped_by_hand_is_replaced(start):
+    worker = start("--processes", "2")
+    await worker.wait_for_log("ready: worker", count=2)
+    os.kill(pids(worker)[0], signal.SIGTERM)
+    await worker.wait_for_log("ended with code 0; starting it again")
+    await worker.wait_for_log("ready: worker", count=3)
+    worker.stop()
+    assert await ended(worker, limit=3) == 0
+
+
+async def test_burst_ends_when_every_child_has_nothing_left(start, enqueue, sql):
+    await enqueue(*(cli_jobs.add(n) for n in range(50)))
+    worker = start("--processes", "2", "--burst")
+    assert await worker.exit_code() == 0
+    [row] = await sql("select count(*) from asyncjobs.finished")
+    assert row["count"] == 50
+
+
+async def test_quit_reaches_the_children(start, enqueue):
+    worker = start("--processes", "2")
+    job_id = await enqueue(cli_jobs.forever())
+    await worker.wait_for_log("begun forever")
+    worker.stop(signal.SIGQUIT)
+    await worker.wait_for_log(f"cli_jobs.forever {job_id} attempt 1")
+    await worker.wait_for_log("child 1 (pid")
