@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, StatusRow
+from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, State, StatusRow
 
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
@@ -85,12 +85,8 @@ async def claim(
     rows = await connection.fetch(sql.read("claim"), free, pool, queue, low, high, mark, kinds, worker)
     # UPDATE … RETURNING keeps no order. A Record's fields come in Claimed's order, so it converts by position.
     claimed = [Claimed(*row) for row in rows]
-    claimed.sort(key=_in_running_order)
+    claimed.sort()  # by pool, range, priority, seq; no two have the same seq
     return claimed
-
-
-def _in_running_order(job: Claimed) -> tuple[int, int, int, int]:
-    return job[:4]
 
 
 async def ready_queues(connection: Connection) -> list[str]:
@@ -105,7 +101,20 @@ async def last_seq(connection: Connection) -> int:
 
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
     """Move ended jobs to the history; return how many were. `finishes` are in the order of their ids."""
-    row = await connection.fetchrow(sql.read("finish"), *zip(*finishes, strict=True))
+    ids, fences, states, results, errors, reasons, days = zip(*finishes, strict=True)
+    # Most jobs succeed, return nothing and are kept equally long. What is the same for all is sent once and not as an
+    # array: encoding an element costs 0.3 µs.
+    row = await connection.fetchrow(
+        sql.read("finish"),
+        ids,
+        fences,
+        () if all(state == State.succeeded for state in states) else states,
+        results if any(result is not None for result in results) else (),
+        errors if any(error is not None for error in errors) else (),
+        reasons if any(reason is not None for reason in reasons) else (),
+        () if len(set(days)) == 1 else days,
+        days[0],
+    )
     return int(row["moved"])
 
 

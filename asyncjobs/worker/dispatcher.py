@@ -126,6 +126,9 @@ class Dispatcher:
             pool.measure(now)
             if not pool.hungry or pool.claiming or not pool.wanted():
                 continue
+            if now < pool.rests_until:
+                asyncio.get_running_loop().call_at(pool.rests_until, self._wakeups.wake)
+                continue
             queues = set(pool.queues(self._known_queues))
             if not queues:
                 pool.hungry = False
@@ -182,10 +185,13 @@ class Dispatcher:
         claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
         if self._lease.worker != worker:
             return 0  # the lease was lost meanwhile: these are rescued, and others run them
-        self._hand_over(group, free, queues, claimed)
+        self._hand_over(group, free, queues, claimed, now)
         return len(claimed)
 
-    def _hand_over(self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed]) -> None:
+    def _hand_over(
+        self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed], began: float
+    ) -> None:
+        now = asyncio.get_running_loop().time()
         by_pool: dict[int, list[Claimed]] = defaultdict(list)
         greatest: dict[tuple[str, int], int] = {}
         for job in claimed:
@@ -198,6 +204,9 @@ class Dispatcher:
             if len(mine) < free[number - 1]:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
+                # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
+                # one a millisecond later brings all that came meanwhile.
+                pool.rests_until = now + (now - began)
             else:
                 pool.hungry = True
             if mine:

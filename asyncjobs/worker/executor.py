@@ -39,7 +39,7 @@ class Executor:
     def __init__(self, pools: Sequence[Pool], ledger: Ledger, retention: float, on_room: Callable[[], None]) -> None:
         self._pools = pools
         self._ledger = ledger
-        self._retention = retention
+        self._default_days = math.ceil(retention / 86_400)
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[UUID, Attempt] = {}
@@ -150,8 +150,9 @@ class Executor:
         self._end(attempt, finish)
 
     def _days(self, definition: Definition | None) -> int:
-        own = definition.options.retention if definition is not None else None
-        return math.ceil((self._retention if own is None else own) / 86_400)
+        if definition is None or definition.options.retention is None:
+            return self._default_days
+        return math.ceil(definition.options.retention / 86_400)
 
     # Stopping
 

@@ -18,6 +18,7 @@ logger = logging.getLogger("asyncjobs.worker")
 
 ROUNDS_A_LEASE = 30
 """A round a second with a lease of 30 s."""
+FIRST_HOUSEKEEPING = 10.0
 HOUSEKEEPING = 3600.0
 """Seconds between looks at the history's days."""
 DAYS_AHEAD = 3
@@ -44,8 +45,11 @@ class Janitor:
     async def run(self) -> None:
         """Make rounds, for ever."""
         loop = asyncio.get_running_loop()
-        next_housekeeping = loop.time()
+        # Not at once: a worker that starts has jobs to claim first, and the days ahead were made days ago.
+        next_housekeeping = loop.time() + FIRST_HOUSEKEEPING * random.random()  # noqa: S311
         while True:
+            pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
             try:
                 await self.rescue()
                 if loop.time() >= next_housekeeping:
@@ -54,9 +58,6 @@ class Janitor:
                 self._backoff.succeeded()
             except DatabaseError as error:
                 await self._backoff.failed(error)
-                continue
-            pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
-            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
 
     async def rescue(self) -> int:
         """Declare dead whose lease is over and make their jobs ready again; return how many jobs."""

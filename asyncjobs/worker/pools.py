@@ -39,6 +39,8 @@ class Pool:
         self.hungry = True
         """Whether its queues may hold more than the last claim brought."""
         self.claiming = False
+        self.rests_until = 0.0
+        """The loop's time before which it is not claimed for; see `Dispatcher`."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0

@@ -73,7 +73,7 @@ class Worker:
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
         self._keeping_house = self._pinned("asyncjobs housekeeping", 1)
-        self.ledger = Ledger(self._writing, lambda: self.executor.imminent())  # noqa: PLW0108 - made next
+        self.ledger = Ledger(self._writing)
         self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
         self.dispatcher = Dispatcher(
             pools=self.pools,
