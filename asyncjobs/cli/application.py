@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
-from asyncjobs.cli import db, jobs, status
+from asyncjobs.cli import db, jobs, options, status
 from asyncjobs.cli.checking import check
 from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
@@ -15,9 +17,18 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Background jobs for asyncio Python on PostgreSQL.",
     epilog="Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unhealthy or not migrated.",
 )
+
+
+@app.callback()
+def root(*, log_level: options.LogLevel = None) -> None:
+    """Background jobs for asyncio Python on PostgreSQL."""
+    if log_level is not None:
+        # As a variable: it is then what the settings of whichever command follows read.
+        os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
+
+
 for command in (init, run, check, enqueue, status.status, doctor):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")

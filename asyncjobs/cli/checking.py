@@ -50,6 +50,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                 getattr(definition, codec)
             except AsyncJobsError as error:
                 problems.append(f"{definition.source.file}:{definition.source.line}: {error}")
+                break  # the same annotations stand behind both
             except Exception as error:
                 # Whatever pydantic makes of an annotation it does not know.
                 text = str(error).splitlines()[0] if str(error) else ""

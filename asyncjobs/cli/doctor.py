@@ -18,7 +18,7 @@ from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
 from asyncjobs.settings import Settings, load
 
-HEARING_LIMIT = 3.0
+HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
 CONNECT_LIMIT = 8.0
 CLOCK_LIMIT = 2.0

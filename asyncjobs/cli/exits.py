@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def fail(code: int, *lines: str) -> NoReturn:
 
 def describe(error: BaseException) -> list[str]:
     """Return what an error of ours says, one line a problem; a traceback is for ``--log-level debug``."""
-    if logging.getLogger().isEnabledFor(logging.DEBUG):
+    # The variable: commands that only print set up no logging.
+    if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("ASYNCJOBS_LOG_LEVEL", "").lower() == "debug":
         return ["".join(traceback.format_exception(error)).rstrip()]
     if isinstance(error, InvalidSettings):
         return error.problems

@@ -1,6 +1,7 @@
 """Commands as processes, each in a project directory of its own."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -8,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from asyncjobs import AsyncJobs
+from asyncjobs.cli.application import app
 from asyncjobs.db.connecting import connect
 from tests.support.workers import ROOT, Workers
 
@@ -19,7 +22,7 @@ CONFIG = """\
 [default]
 imports = ["cli_jobs"]
 lease = 4
-shutdown_timeout = 1
+shutdown_timeout = 0.3
 [[default.pools]]
 queues = ["*"]
 concurrency = 10
@@ -44,25 +47,37 @@ def project(tmp_path):
 
 
 class Cli:
-    """Runs commands to their end."""
+    """Runs commands to their end: those that work or start other programs as processes, those that only print here."""
 
     def __init__(self, directory, environment):
         self.directory = directory
         self.environment = environment
 
-    def __call__(self, *words, code=0, timeout=30, environment=None):
+    def __call__(self, *words, code=0, traceback=False):
         """Run `asyncjobs <words>`; its end must be `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "asyncjobs", *map(str, words)],
+        words = [str(word) for word in words]
+        alone = words[0] in ("run", "check", "init") or words[:2] == ["db", "psql"]
+        done = self._process(words) if alone else self._here(words)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert ("Traceback" in done.stderr) is traceback, done.stderr
+        return done
+
+    def _process(self, words):
+        return subprocess.run(
+            [sys.executable, "-m", "asyncjobs", *words],
             cwd=self.directory,
-            env={**os.environ, **self.environment, **(environment or {})},
+            env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=30,
         )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
+
+    def _here(self, words):
+        with contextlib.chdir(self.directory):
+            done = CliRunner().invoke(app, words, env={"ASYNCJOBS_LOG_LEVEL": None, **self.environment})
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
     def json(self, *words, code=0):
         return json.loads(self(*words, "--json", code=code).stdout)
@@ -95,9 +110,7 @@ async def start(tmp_path, project, database_url):
     async with Workers(tmp_path, environment={"ASYNCJOBS_LOG_FORMAT": "text"}) as workers:
 
         def start(*args, url=database_url, config=project / "config.toml", **environment):
-            return workers.start(
-                config=config, args=args, environment={"ASYNCJOBS_DATABASE_URL": url, **environment}
-            )
+            return workers.start(config=config, args=args, environment={"ASYNCJOBS_DATABASE_URL": url, **environment})
 
         yield start
 

@@ -98,3 +98,5 @@ def test_an_error_of_the_database_is_one_line_and_a_traceback_only_on_demand(mak
     for words in (["status"], ["jobs", "list"], ["db", "migrate"], ["db", "status"]):
         done = cli(*words, code=3)
         assert done.stderr.count("\n") == 1, done.stderr
+    done = cli("--log-level", "debug", "status", code=3, traceback=True)
+    assert "Connect call failed" in done.stderr

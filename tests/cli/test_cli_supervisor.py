@@ -29,9 +29,7 @@ async def ended(worker, *, limit):
 
 async def test_each_child_runs_the_pools_that_have_as_many_processes(start, project):
     config = project / "config.toml"
-    config.write_text(
-        config.read_text() + '[[default.pools]]\nqueues = ["critical"]\nconcurrency = 3\nprocesses = 2\n'
-    )
+    config.write_text(config.read_text() + '[[default.pools]]\nqueues = ["critical"]\nconcurrency = 3\nprocesses = 2\n')
     worker = start()
     await worker.wait_for_log("ready: worker", count=2)
     ready = dict(re.findall(r"ready: worker (\S+), pools (.*?), \d+ kinds", worker.log))
@@ -49,7 +47,9 @@ async def test_with_processes_every_child_runs_every_pool(start, project):
 
 
 async def test_a_killed_child_is_declared_dead_at_once_and_replaced(start, enqueue, sql):
-    worker = start("--processes", "2", ASYNCJOBS_LEASE="1h")  # only the supervisor's word can say in time that it is dead
+    worker = start(
+        "--processes", "2", ASYNCJOBS_LEASE="1h"
+    )  # only the supervisor's word can say in time that it is dead
     await worker.wait_for_log("ready: worker", count=2)
     await enqueue(cli_jobs.forever())
     await worker.wait_for_log("begun forever")

@@ -1,0 +1,98 @@
+"""`asyncjobs check` and `asyncjobs init`."""
+
+import json
+import tomllib
+
+import pytest
+
+from asyncjobs.settings import load
+
+
+def test_check_prints_what_would_run_and_needs_no_database(make_cli):
+    cli = make_cli("postgresql://u@127.0.0.1:1/x")
+    shown = cli("check").stdout
+    assert "config.toml (development)" in shown
+    assert "cli_jobs.Greet" in shown
+    what = cli.json("check")
+    assert what["problems"] == []
+    assert what["pools"] == [{"queues": ["*"], "concurrency": 10, "processes": 1}]
+    assert {kind["kind"] for kind in what["kinds"]} >= {"cli_jobs.add", "cli_jobs.Greet"}
+
+
+def test_check_lists_every_problem_at_once_with_its_line(make_cli):
+    cli = make_cli()
+    (cli.directory / "odd.py").write_text(
+        "from asyncjobs import job\n\n\n@job\nasync def one(x: Nowhere) -> None: ...\n\n\n"
+        "@job\nasync def two() -> Nowhere: ...\n".replace(
+            "from asyncjobs", "from __future__ import annotations\nfrom asyncjobs"
+        )
+    )
+    (cli.directory / "broken.py").write_text("\n\nraise ValueError('no')\n")
+    (cli.directory / "config.toml").write_text('[default]\nimports = [\n  "odd",\n  "absent",\n]\n')
+    done = cli("check", "broken", code=2)
+    lines = done.stderr.splitlines()
+    assert any("broken.py:3" in line and "ValueError: no" in line for line in lines)
+    assert any("config.toml:4: imports: there is no module 'absent'" in line for line in lines)
+    assert any("odd.py:5: " in line and "Nowhere" in line for line in lines)
+    assert len(lines) == 4
+    assert any("odd.py:9: " in line for line in lines)
+    (cli.directory / "config.toml").write_text(
+        '[default]\nshutdown_timout = 3\n[[default.pools]]\nqueues = ["*"]\nconcurrency = 0\n'
+    )
+    done = cli("check", "absent", code=2)
+    assert "config.toml:2: " in done.stderr
+    assert "did you mean shutdown_timeout?" in done.stderr
+    assert "config.toml:5: " in done.stderr
+    assert "'absent'" in done.stderr
+    assert len(json.loads(cli("check", "absent", "--json", code=2).stdout)["problems"]) == 3
+
+
+@pytest.fixture
+def new(make_cli, tmp_path):
+    cli = make_cli()
+    cli.directory = tmp_path / "new"
+    cli.directory.mkdir()
+    return cli
+
+
+def test_init_writes_files_that_work_and_overwrites_nothing_unless_told_to(new, monkeypatch):
+    done = new("init")
+    assert "asyncjobs run" in done.stdout
+    assert tomllib.loads((new.directory / "config.toml").read_text())
+    monkeypatch.chdir(new.directory)
+    assert load().imports == ("jobs",)
+    assert "jobs.welcome" in new("check").stdout
+    (new.directory / "jobs.py").write_text("mine")
+    (new.directory / "config.toml").unlink()
+    refused = new("init", code=2)
+    assert "jobs.py exist already: nothing was written" in refused.stderr
+    assert not (new.directory / "config.toml").exists()
+    new("init", "--force")
+    assert (new.directory / "jobs.py").read_text() != "mine"
+    new("init", "deeper/still")
+    assert (new.directory / "deeper/still/config.toml").exists()
+
+
+def test_without_a_command_the_commands_are_shown(new):
+    done = new("--help")
+    for command in ("run", "check", "enqueue", "status", "doctor", "init", "jobs", "queues", "db"):
+        assert f" {command} " in done.stdout
+    new("nonsense", code=2)
+    new("run", "--nonsense", code=2)
+
+
+def test_importing_asyncjobs_loads_no_part_of_the_command_line(new):
+    import subprocess
+    import sys
+
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, asyncjobs; print([m for m in sys.modules if m.split('.')[0] in ('typer', 'rich')])",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout == "[]\n"

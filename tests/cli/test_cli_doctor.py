@@ -1,0 +1,99 @@
+"""`asyncjobs doctor`."""
+
+import asyncio
+
+import cli_jobs
+
+from asyncjobs.cli import tls
+from asyncjobs.cli.doctor import server_findings
+from asyncjobs.cli.serving import serves, unserved
+from asyncjobs.db.reading import Server
+from tests.support.proxy import Proxy
+
+SERVER = Server("16.1", 16, "UTF8", "d", "r", False, False, "on", None, False, None, 1000.0)
+
+
+async def diagnose(cli, code=0):
+    findings = await asyncio.to_thread(cli.json, "doctor", code=code)
+    return {finding["check"]: (finding["verdict"], finding["text"]) for finding in findings}
+
+
+def verdicts(server, url="postgresql://u@h/d", here=1000.0):
+    return {found.check: found.verdict for found in server_findings(server, url, clock_here=here)}
+
+
+async def test_a_healthy_system_is_ok_throughout(cli, start):
+    worker = start()
+    await worker.wait_for_log("ready: worker")
+    found = await diagnose(cli)
+    assert {verdict for verdict, _ in found.values()} == {"ok"}, found
+    assert "can enqueue, work, migrate" in found["rights"][1]
+
+
+async def test_ready_jobs_that_nobody_will_take_are_named(cli, start, enqueue, sql):
+    worker = start(ASYNCJOBS_POOLS='[{"queues": ["critical"], "concurrency": 1}]')
+    await worker.wait_for_log("ready: worker")
+    await enqueue(cli_jobs.add(1))
+    await sql("select asyncjobs.enqueue(kind => 'other.kind', queue => 'critical')")
+    findings = await asyncio.to_thread(cli.json, "doctor")
+    jobs = [finding for finding in findings if finding["check"] == "jobs"]
+    assert [finding["verdict"] for finding in jobs] == ["warn", "warn"]
+    assert "1 x other.kind ready in queue critical, whose workers do not know this kind" in jobs[0]["text"]
+    assert "1 x cli_jobs.add ready in queue default, which no worker's pools serve" in jobs[1]["text"]
+
+
+async def test_without_workers_it_warns_and_without_a_schema_it_fails(cli, make_cli, empty_database_url):
+    found = await diagnose(cli)
+    assert found["workers"][0] == "warn"
+    found = await diagnose(make_cli(empty_database_url), code=3)
+    assert found["schema"][0] == "fail"
+    assert "asyncjobs db migrate" in found["schema"][1]
+
+
+async def test_a_pooler_that_swallows_notices_is_found(make_cli, database_url):
+    async with Proxy.in_front_of(database_url) as proxy:
+        proxy.drop_messages("A")
+        found = await diagnose(make_cli(proxy.url(database_url.partition("?")[0].rpartition("/")[2])), code=3)
+    assert found["listen/notify"][0] == "fail"
+    assert "transaction mode" in found["listen/notify"][1]
+
+
+async def test_what_cannot_be_reached_and_settings_that_do_not_work_fail(make_cli):
+    cli = make_cli("postgresql://u@127.0.0.1:1/x")
+    assert (await diagnose(cli, code=3))["database"][0] == "fail"
+    (cli.directory / "config.toml").write_text("[default]\nleese = 3\n")
+    assert (await diagnose(cli, code=3))["settings"][0] == "fail"
+
+
+def test_each_fact_about_the_server_is_judged():
+    assert set(verdicts(SERVER).values()) == {"ok"}
+    assert verdicts(SERVER._replace(major=12))["version"] == "fail"
+    assert verdicts(SERVER._replace(encoding="SQL_ASCII"))["encoding"] == "fail"
+    assert verdicts(SERVER._replace(standby=True))["writes"] == "fail"
+    assert verdicts(SERVER._replace(read_only=True))["writes"] == "fail"
+    assert verdicts(SERVER._replace(synchronous_commit="off"))["synchronous_commit"] == "warn"
+    assert verdicts(SERVER, here=1002.5)["clock"] == "warn"
+    assert verdicts(SERVER, here=998.5)["clock"] == "ok"
+
+
+def test_a_link_over_the_network_must_be_verified():
+    away = SERVER._replace(address="10.0.0.1")
+    secured = away._replace(tls=True, tls_version="TLSv1.3")
+    full = "postgresql://u@h/d?sslmode=verify-full"
+    assert verdicts(away)["tls"] == "warn"
+    assert verdicts(secured)["tls"] == "warn"
+    assert verdicts(secured, full)["tls"] == "ok"
+    assert verdicts(SERVER._replace(address="127.0.0.1"))["tls"] == "ok"
+    assert verdicts(SERVER._replace(address="::1"))["tls"] == "ok"
+    assert tls.state(secured, full) == "TLSv1.3, verify-full"
+    assert tls.state(secured, "postgresql://u@h/d") == "TLSv1.3, certificate not verified"
+    assert tls.state(away, full) == "no TLS"
+
+
+def test_queues_are_served_by_pattern_and_exclusion():
+    worker = {"pools": [{"queues": ["mail*", "-mail-bulk"], "concurrency": 1}, {"queues": "?"}, {}], "kinds": ["k"]}
+    assert serves(worker, "mail-1")
+    assert not serves(worker, "mail-bulk")
+    assert not serves(worker, "default")
+    assert list(unserved([("mail-1", "k", 3)], [worker])) == []
+    assert len(list(unserved([("mail-1", "x", 3), ("default", "k", 1)], [worker]))) == 2
