@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import typer
 
+from asyncjobs.cli.printing import harmless
 from asyncjobs.exceptions import (
     AsyncJobsError,
     DatabaseError,
@@ -35,9 +36,9 @@ def code_of(error: BaseException) -> int:
 
 
 def complain(*lines: str) -> None:
-    """Print each line on standard error, after the program's name."""
+    """Print each line on standard error, after the program's name; none of them can steer the terminal."""
     for line in lines:
-        print(f"asyncjobs: {line}", file=sys.stderr)
+        print("asyncjobs:", "\n".join(map(harmless, line.splitlines())), file=sys.stderr)
 
 
 def fail(code: int, *lines: str) -> NoReturn:

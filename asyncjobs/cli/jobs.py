@@ -102,7 +102,7 @@ def show(
     errors = values.pop("errors")
     if not may_see_arguments:
         values["arguments"] = "(this role may not read them)"
-    printing.fields(values)
+    printing.fields({name: printing.shortened(value) for name, value in values.items()})
     for error in errors:
         print()
         print(f"attempt {error['attempt']} at {printing.shown(error['at'])}: {printing.shown(error['type'])}: ", end="")

@@ -11,6 +11,9 @@ from typing import Any
 
 from asyncjobs import logs
 
+LONGEST = 4_000
+"""Characters of one value that a screen shows."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -53,6 +56,12 @@ def fields(values: dict[str, Any]) -> None:
 def shown(value: Any) -> str:
     """Return a value as one line of text that a terminal takes for nothing but text."""
     return harmless(_text(value))
+
+
+def shortened(value: Any) -> Any:
+    """Return `value`, or the beginning of its text when that is longer than a screen; JSON has all of it."""
+    text = _text(value)
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters; --json prints them all)"
 
 
 def harmless(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 logger = logging.getLogger("asyncjobs.process")
 
-MARGIN = 1.7
+MARGIN = 1.5
 """Of a worker process; it promises to end within `shutdown_timeout` and 2 s."""
 STOP, STOP_NOW = 1, 2
 GIVEN_UP = 130

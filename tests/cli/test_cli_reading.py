@@ -90,6 +90,12 @@ async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_termina
     await run(cli, "jobs", "show", "x", code=2)
 
 
+async def test_a_long_value_is_cut_on_the_screen_only(enqueue, cli):
+    job_id = await enqueue(cli_jobs.note("x" * 50_000))
+    assert len((await run(cli, "jobs", "show", job_id)).stdout) < 5_000
+    assert len((await asyncio.to_thread(cli.json, "jobs", "show", job_id))["arguments"]["text"]) == 50_000
+
+
 async def test_queues_are_counted_to_a_bound(database_url, sql, monkeypatch):
     monkeypatch.setattr(reading, "COUNTED", 10)
     await sql(
