@@ -1,0 +1,118 @@
+"""The demo's jobs: the example of the source document as real work. A worker process runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+
+from asyncjobs import Discard, Job, current_job, job
+from asyncjobs.demo import journal, words
+from asyncjobs.demo.cards import draw_card
+from asyncjobs.demo.layout import lay_out
+
+MOST_BYTES = words.MAX_CHARACTERS * 4
+"""A longer file cannot be short enough a text, so it is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What `ProcessCloud` returns."""
+
+    words: int
+    distinct: int
+    size: int
+    """Of the card, in bytes."""
+    attempt: int
+    notice: UUID
+    """The job that tells of the card."""
+
+
+class ProcessCloud(Job, queue="critical"):
+    """Draw the word cloud of a text as a card. Running it twice draws the same card again.
+
+    Args:
+        text: The file.
+        title: Set on the card.
+        card: Where the card goes; a card that is there is replaced at once, never half.
+        journal: Where each step is noted as it begins.
+    """
+
+    text: Path
+    title: str
+    card: Path
+    journal: Path
+
+    async def perform(self) -> Drawn:
+        """Orchestrate; each step does its work elsewhere."""
+        await self.moderate()
+        await self.analyze()
+        await self.generate()
+        await self.notify()
+        return Drawn(self._analysis.words, self._analysis.distinct, self._size, self.attempt, self._notice)
+
+    async def moderate(self) -> None:
+        """Discard a text that no card can be made of."""
+        self._note("moderate")
+        reasons = words.moderate(await run_sync(read, self.text))
+        if reasons:
+            raise Discard(" ".join(reasons))
+
+    async def analyze(self) -> None:
+        """Count its words."""
+        self._note("analyze")
+        self._analysis = await run_sync(lambda: words.count_words(read(self.text)))
+
+    async def generate(self) -> None:
+        """Draw the card: the computing is done in a thread, so that the loop stays free for other jobs."""
+        self._note("generate")
+        self._size = await run_sync(partial(write_card, self.card, self.title, self._analysis, self._part()))
+
+    async def notify(self) -> None:
+        """Leave the telling to a job of another queue."""
+        self._note("notify")
+        self._notice = (await cloud_ready(self.card, self.journal).enqueue()).id
+
+    def _note(self, step: str) -> None:
+        journal.note(self.journal, self, step)
+
+    def _part(self) -> Path:
+        # The attempt too: a worker that was frozen and replaced may wake up and still be writing its own.
+        return self.card.parent / part_name(self.id, self.attempt)
+
+
+@job(queue="default")
+def cloud_ready(card: Path, journal_file: Path) -> int:
+    """Tell that a card is ready, with a line in the journal where a mail would be sent; return the card's size."""
+    size = card.stat().st_size
+    journal.note(journal_file, current_job(), "told")
+    return size
+
+
+def part_name(job_id: UUID | str, attempt: int | str) -> str:
+    """Return the name of an unfinished card."""
+    return f".{job_id}.{attempt}.part"
+
+
+def read(file: Path) -> str:
+    """Read a text.
+
+    Raises:
+        Discard: It is longer than any card's.
+    """
+    with file.open("rb") as opened:
+        data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise Discard(f"The file has over {MOST_BYTES:,} bytes; a card is made of {words.MAX_CHARACTERS:,} characters.")
+    return words.decode(data)
+
+
+def write_card(card: Path, title: str, analysis: words.Analysis, part: Path) -> int:
+    """Draw and write a card, so that a reader sees the old one or the new one; return its size."""
+    data = draw_card(title, analysis, lay_out(analysis)).encode()
+    part.write_bytes(data)
+    part.replace(card)
+    return len(data)
