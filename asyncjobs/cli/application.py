@@ -12,6 +12,7 @@ from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
 from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
+from asyncjobs.demo.command import demo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,7 @@ def root(*, log_level: options.LogLevel = None) -> None:
         os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
 
 
-for command in (init, run, check, enqueue, status.status, doctor):
+for command in (demo, init, run, check, enqueue, status.status, doctor):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(status.queues, name="queues")
