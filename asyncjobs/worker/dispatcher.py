@@ -66,13 +66,14 @@ class Dispatcher:
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
+        self._stopping = False
 
     async def run(self) -> None:
-        """Claim, for ever."""
+        """Claim, until `stop`."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
         async with asyncio.TaskGroup() as claims:
-            while True:
+            while not self._stopping:
                 timeout = max(next_poll - loop.time(), 0)
                 await self._wakeups.wait(timeout)
                 if loop.time() >= next_poll:
@@ -86,6 +87,11 @@ class Dispatcher:
                         pool.claiming = True
                     self._claims += 1
                     claims.create_task(self._claim(group))
+
+    def stop(self) -> None:
+        """Claim no more; `run` returns when the claims under way have ended."""
+        self._stopping = True
+        self._wakeups.wake()
 
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
@@ -118,7 +124,7 @@ class Dispatcher:
 
         A job two pools of one statement could take would be locked for one and counted for the other, by the plan.
         """
-        if self._ledger.full or self._lease.worker is None:
+        if self._stopping or self._ledger.full or self._lease.worker is None:
             return []
         groups: list[tuple[list[Pool], set[str]]] = []
         now = asyncio.get_running_loop().time()
@@ -154,9 +160,7 @@ class Dispatcher:
         try:
             for pool in group:
                 pool.hungry = False  # a notice that comes while the claim is under way makes it hungry again
-            await self._sessions.run(
-                lambda connection: self._claim_on(connection, group), deadline=self._deadline
-            )
+            await self._sessions.run(lambda connection: self._claim_on(connection, group), deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
             for pool in group:

@@ -60,6 +60,10 @@ class Executor:
 
     def accept(self, pool: Pool, claimed: Iterable[Claimed]) -> None:
         """Take claimed jobs in, in the order they are to run."""
+        if self._stopped:
+            for job in claimed:
+                self._ledger.release(job.id, job.fence)
+            return
         pool.queued.extend(claimed)
         self.schedule()
 
@@ -74,7 +78,7 @@ class Executor:
         budget = STARTS_A_TURN
         for pool in self._pools:
             while pool.can_start:
-                if budget == 0 or self._stopped:
+                if budget == 0:
                     self.schedule()
                     return
                 budget -= 1
@@ -156,15 +160,13 @@ class Executor:
 
     # Stopping
 
-    def release_waiting(self) -> None:
-        """Give back, unspent, what was claimed and has not started."""
+    def stop(self) -> None:
+        """Start no more: what was claimed is given back unspent, and running jobs are told to come to an end."""
+        self._stopped = True
         for pool in self._pools:
             while pool.queued:
                 claimed = pool.queued.popleft()
                 self._ledger.release(claimed.id, claimed.fence)
-
-    def tell_stopping(self) -> None:
-        """Tell running jobs that they should come to an end."""
         for attempt in self._attempts.values():
             attempt.stopping = True
 

@@ -87,6 +87,22 @@ class Ledger:
                 await self._write_some()
             self._empty.set()
 
+    async def write_out(self, timeout: float) -> None:
+        """Write what is left, once `run` has ended; what the database does not take in `timeout` seconds is lost here.
+
+        Those jobs run again elsewhere when the lease is over.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while self._finishes or self._releases:
+                    await self._write_some()
+        except TimeoutError:
+            logger.error(  # noqa: TRY400 - the time-out says nothing more
+                "%d ends and %d releases could not be written: these jobs run again elsewhere",
+                len(self._finishes),
+                len(self._releases),
+            )
+
     async def _gather(self) -> None:
         self._grown.clear()
         if len(self._finishes) < BATCH:
@@ -106,10 +122,12 @@ class Ledger:
             if finishes:
                 await self._write(finishes)
             self._backoff.succeeded()
-        except DatabaseError as error:
+        except BaseException as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
             self._finishes = finishes + self._finishes
             self._releases = releases + self._releases
+            if not isinstance(error, DatabaseError):
+                raise
             await self._backoff.failed(error)
 
     async def _write(self, finishes: Sequence[Finish]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from uuid import UUID
 
 from asyncjobs.db import workers
@@ -72,7 +74,9 @@ class Worker:
         self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
-        self._keeping_house = self._pinned("asyncjobs housekeeping", 1)
+        self._keeping_house = self._pinned(
+            "asyncjobs housekeeping", 2
+        )  # a long rescue must not make the timekeeper late
         self.ledger = Ledger(self._writing)
         self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
         self.dispatcher = Dispatcher(
@@ -133,36 +137,38 @@ class Worker:
             DatabaseError: The worker could not register.
         """
         keeper = self._services.start(self.keeper.run(), name="keeper")
-        subscribed = False
         try:
             await self._registered(keeper)
-            self._listener.subscribe(READY, self.wakeups.notified)
-            self._listener.subscribe(DUE, self.timekeeper.notified)
-            self._listener.on_hearing(self._look_at_everything)
-            self._listener.start(self._services)
-            subscribed = True
-            async with asyncio.TaskGroup() as group:
-                ledger = group.create_task(self.ledger.run(), name="asyncjobs ledger")
-                others = [
-                    group.create_task(self.janitor.run(), name="asyncjobs janitor"),
-                    group.create_task(self.timekeeper.run(), name="asyncjobs timekeeper"),
-                ]
-                dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
-                self.ready.set()
-                try:
+            with self._listening():
+                async with asyncio.TaskGroup() as group:
+                    dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
+                    others = [
+                        group.create_task(service.run(), name=f"asyncjobs {type(service).__name__.lower()}")
+                        for service in (self.ledger, self.janitor, self.timekeeper)
+                    ]
+                    self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
-                    dispatcher.cancel()
-                    await self._drain()
-                finally:
-                    for task in (dispatcher, *others, ledger):
+                    self.dispatcher.stop()
+                    await asyncio.wait([dispatcher], timeout=LAST_WORDS)
+                    await self._let_finish()
+                    for task in (dispatcher, *others):
                         task.cancel()
         finally:
-            if subscribed:
-                self._listener.unsubscribe(READY, self.wakeups.notified)
-                self._listener.unsubscribe(DUE, self.timekeeper.notified)
-                self._listener.off_hearing(self._look_at_everything)
-            self.executor.cancel_all("shutdown")
-            await self._say_goodbye(keeper)
+            self.ready.clear()
+            await self._end(keeper)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        self._listener.subscribe(READY, self.wakeups.notified)
+        self._listener.subscribe(DUE, self.timekeeper.notified)
+        self._listener.on_hearing(self._look_at_everything)
+        self._listener.start(self._services)
+        try:
+            yield
+        finally:
+            self._listener.unsubscribe(READY, self.wakeups.notified)
+            self._listener.unsubscribe(DUE, self.timekeeper.notified)
+            self._listener.off_hearing(self._look_at_everything)
 
     async def _registered(self, keeper: asyncio.Task[None]) -> None:
         registered = asyncio.ensure_future(self.keeper.registered())
@@ -195,10 +201,9 @@ class Worker:
             if self.executor.running == 0 and self.executor.imminent() == 0:
                 return
 
-    async def _drain(self) -> None:
-        """Phase one: what runs may finish. Phase two: it is cancelled, and released unspent."""
-        self.executor.release_waiting()
-        self.executor.tell_stopping()
+    async def _let_finish(self) -> None:
+        """Phase one of stopping: what has not started is given back, what runs may finish."""
+        self.executor.stop()
         if self.executor.running:
             logger.info(
                 "stopping: %d jobs may finish within %g s", self.executor.running, self._settings.shutdown_timeout
@@ -207,33 +212,43 @@ class Worker:
         idle = asyncio.ensure_future(self.executor.idle())
         await asyncio.wait([now, idle], timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)
         now.cancel()
-        if not idle.done():
+        idle.cancel()
+
+    async def _end(self, keeper: asyncio.Task[None]) -> None:
+        """Phase two, and the end after a crash: what still runs is cancelled and given back, then the lease ends."""
+        self.executor.stop()
+        if self.executor.running:
             logger.warning("cancelling %d jobs: they are released and run elsewhere", self.executor.running)
             self.executor.cancel_all("shutdown")
+            idle = asyncio.ensure_future(self.executor.idle())
             await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WORDS))
-        idle.cancel()
+            idle.cancel()
+        await self.ledger.write_out(LAST_WORDS)
         for claimed in self.executor.left():
-            logger.error("%s %s ignores its cancellation: it keeps its lease until this process is gone",
-                         claimed.kind, claimed.id)  # fmt: skip
-        try:
-            async with asyncio.timeout(LAST_WORDS):
-                await self.ledger.drained()
-        except TimeoutError:
-            logger.error("the database takes no more ends: what ended unwritten runs again elsewhere")
+            logger.error(
+                "%s %s ignores its cancellation: it keeps its lease until it ends or this process does",
+                claimed.kind,
+                claimed.id,
+            )
+        if self.executor.running:
+            self._services.start(self._outlast(keeper), name="lease of jobs that ignore their cancellation")
+        else:
+            await self._give_up_lease(keeper)
 
-    async def _say_goodbye(self, keeper: asyncio.Task[None]) -> None:
-        """End the lease, unless jobs still run here: then it must stand until the process is gone."""
-        worker = self.lease.worker
-        if not self.executor.left():
-            keeper.cancel()
-            await asyncio.wait([keeper], timeout=LAST_WORDS)
-            if worker is not None:
-                try:
-                    await self._keeping_house.run(
-                        lambda connection: workers.end(connection, worker), deadline=LAST_WORDS
-                    )
-                except DatabaseError as error:
-                    logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
+    async def _outlast(self, keeper: asyncio.Task[None]) -> None:
+        await self.executor.idle()
+        await self.ledger.write_out(LAST_WORDS)
+        await self._give_up_lease(keeper)
+
+    async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
+        worker, self.lease.worker = self.lease.worker, None
+        keeper.cancel()
+        await asyncio.wait([keeper], timeout=LAST_WORDS)
+        if worker is not None:
+            try:
+                await self._keeping_house.run(partial(workers.end, worker=worker), deadline=LAST_WORDS)
+            except DatabaseError as error:
+                logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
         for sessions in (self._claiming, self._writing, self._keeping_house):
             sessions.close()
 
