@@ -139,6 +139,7 @@ class Process:
 
     async def _open(self, jobs: AsyncJobs) -> reading.Server:
         if self._settings.database_url:
+            logger.debug("connecting to %s", self._address)
             connection = await connect(self._settings.database_url, name="asyncjobs start", timeout=START_LIMIT - 1)
             try:
                 server = await reading.server(connection)

@@ -62,7 +62,8 @@ def test_a_terminal_gets_colours_and_text_and_no_color_is_honoured(cli):
 
 
 def test_a_pipe_gets_json_log_lines_unless_text_is_asked_for(cli):
-    assert all(json.loads(line) for line in cli("run", "--burst").stderr.splitlines())
+    for line in cli("run", "--burst").stderr.splitlines():
+        assert json.loads(line)
     assert " INFO     asyncjobs.process: ready" in cli("run", "--burst", "--log-format", "text").stderr
 
 

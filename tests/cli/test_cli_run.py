@@ -6,7 +6,6 @@ import signal
 import time
 
 import cli_jobs
-import pytest
 
 from tests.support.proxy import STARTING_UP, Proxy
 
@@ -89,12 +88,20 @@ async def test_a_second_signal_cancels_at_once_and_a_third_ends_the_process(star
     assert await ended(thrice, limit=0.5) == 130
 
 
-@pytest.mark.parametrize("kind", ["spin", "stubborn", "thread"])
-async def test_a_job_that_does_not_end_cannot_keep_the_process(start, enqueue, kind):
-    worker, _ = await running(start, enqueue, getattr(cli_jobs, kind)())
-    worker.stop()
-    await worker.wait_for_log("received SIGTERM", timeout=SHUTDOWN + 0.5)  # with spin, the loop is blocked
-    assert await ended(worker, limit=SHUTDOWN + GRACE) == 0
+async def test_a_job_that_does_not_end_cannot_keep_the_process(start, enqueue):
+    workers = {}
+    for kind in ("spin", "stubborn", "thread"):
+        workers[kind] = start(ASYNCJOBS_POOLS=json.dumps([{"queues": [kind], "concurrency": 1}]))
+        await enqueue(getattr(cli_jobs, kind)().set(queue=kind))
+    for kind, worker in workers.items():
+        await worker.wait_for_log(f"begun {kind}")
+    for worker in workers.values():
+        worker.stop()
+    for worker in workers.values():
+        await worker.wait_for_log("received SIGTERM", timeout=SHUTDOWN + 0.5)  # with spin, the loop is blocked
+    codes = await asyncio.gather(*(ended(worker, limit=SHUTDOWN + GRACE) for worker in workers.values()))
+    assert codes == [0, 0, 0]
+    assert "1 jobs are left: cli_jobs.spin" in workers["spin"].log
 
 
 async def test_a_frozen_database_cannot_keep_the_process(start, enqueue, database_url):
@@ -146,6 +153,15 @@ async def test_a_start_that_cannot_succeed_ends_with_code_3_within_15_seconds(
             assert reason in worker.log
             assert "Traceback" not in worker.log
         assert time.monotonic() - begun < 15
+
+
+async def test_a_signal_ends_a_start_that_hangs(start, database_url):
+    async with Proxy.in_front_of(database_url) as proxy:
+        proxy.freeze()
+        worker = start("--log-level", "debug", url=proxy.url("x"))
+        await worker.wait_for_log("connecting to postgresql://postgres@127.0.0.1")
+        worker.stop()
+        assert await ended(worker, limit=SHUTDOWN + GRACE) == 0
 
 
 async def test_a_server_that_takes_no_writes_is_refused(start, database_url, sql):

@@ -39,14 +39,7 @@ async def test_each_child_runs_the_pools_that_have_as_many_processes(start, proj
     assert await ended(worker, limit=3) == 0
 
 
-async def test_with_processes_every_child_runs_every_pool(start, project):
-    worker = start("--processes", "2")
-    await worker.wait_for_log("pools * x 10", count=2)
-    worker.stop()
-    assert await ended(worker, limit=3) == 0
-
-
-async def test_a_killed_child_is_declared_dead_at_once_and_replaced(start, enqueue, sql):
+async def test_a_killed_child_of_those_that_run_every_pool_is_declared_dead_at_once_and_replaced(start, enqueue, sql):
     worker = start(
         "--processes", "2", ASYNCJOBS_LEASE="1h"
     )  # only the supervisor's word can say in time that it is dead
@@ -67,10 +60,12 @@ async def test_a_killed_child_is_declared_dead_at_once_and_replaced(start, enque
     assert await ended(worker, limit=2) == 0
 
 
-async def test_the_second_signal_reaches_the_children(start, enqueue, sql):
+async def test_quit_and_the_second_signal_reach_the_children(start, enqueue, sql):
     worker = start("--processes", "2", "--shutdown-timeout", "10m")
     await enqueue(cli_jobs.forever())
     await worker.wait_for_log("begun forever")
+    worker.stop(signal.SIGQUIT)
+    await worker.wait_for_log("cli_jobs.forever")
     worker.stop()
     await worker.wait_for_log("the supervisor stops: jobs may finish within 600 s", count=2)
     worker.stop()
@@ -137,12 +132,3 @@ async def test_burst_ends_when_every_child_has_nothing_left(start, enqueue, sql)
     assert await worker.exit_code() == 0
     [row] = await sql("select count(*) from asyncjobs.finished")
     assert row["count"] == 50
-
-
-async def test_quit_reaches_the_children(start, enqueue):
-    worker = start("--processes", "2")
-    job_id = await enqueue(cli_jobs.forever())
-    await worker.wait_for_log("begun forever")
-    worker.stop(signal.SIGQUIT)
-    await worker.wait_for_log(f"cli_jobs.forever {job_id} attempt 1")
-    await worker.wait_for_log("child 1 (pid")
