@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from datetime import datetime
 from uuid import UUID
 
@@ -29,9 +30,31 @@ async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int:
 
 async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
     """Insert jobs whose ids are new, due now or later, and notify; return how many were made."""
-    columns = list(zip(*((j.id, j.kind, j.queue, j.priority, j.run_at, j.delay, j.args) for j in jobs), strict=True))
-    row = await connection.fetchrow(sql.read("enqueue_many"), *columns)
+    ids, kinds, queues, priorities, args, run_ats, delays = zip(*jobs, strict=True)
+    row = await connection.fetchrow(
+        sql.read("enqueue_many"),
+        ids,
+        args,
+        _unless_same(kinds),
+        _unless_same(queues),
+        _unless_same(priorities),
+        _unless_none(run_ats),
+        _unless_none(delays),
+        kinds[0],
+        queues[0],
+        priorities[0],
+    )
     return int(row["made"])
+
+
+def _unless_same(column: Sequence[Any]) -> Sequence[Any]:
+    """Return a column, or nothing when one value stands for all: to encode an element costs 0.3 µs."""
+    first = column[0]
+    return () if all(value == first for value in column) else column
+
+
+def _unless_none(column: Sequence[Any]) -> Sequence[Any]:
+    return () if all(value is None for value in column) else column
 
 
 async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
@@ -102,17 +125,15 @@ async def last_seq(connection: Connection) -> int:
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
     """Move ended jobs to the history; return how many were. `finishes` are in the order of their ids."""
     ids, fences, states, results, errors, reasons, days = zip(*finishes, strict=True)
-    # Most jobs succeed, return nothing and are kept equally long. What is the same for all is sent once and not as an
-    # array: encoding an element costs 0.3 µs.
     row = await connection.fetchrow(
         sql.read("finish"),
         ids,
         fences,
         () if all(state == State.succeeded for state in states) else states,
-        results if any(result is not None for result in results) else (),
-        errors if any(error is not None for error in errors) else (),
-        reasons if any(reason is not None for reason in reasons) else (),
-        () if len(set(days)) == 1 else days,
+        _unless_none(results),
+        _unless_none(errors),
+        _unless_none(reasons),
+        _unless_same(days),
         days[0],
     )
     return int(row["moved"])
