@@ -175,6 +175,14 @@ class AsyncJobs:
         worker = self._worker
         return worker is not None and worker.ready.is_set() and worker.lease.worker is not None
 
+    @property
+    def listening(self) -> bool:
+        """Whether notices are heard. While they are not, jobs start and awaits end at the next poll, and nothing else changes.
+
+        False, too, for a client that has awaited nothing yet: it does not listen before it needs to.
+        """
+        return self._listener is not None and self._client is not None and not self._listener.deaf
+
     def _make_worker(self, **given: Any) -> Worker:
         from asyncjobs.worker.worker import Worker
 
