@@ -56,9 +56,6 @@ alter default privileges for role asyncjobs_owner revoke execute on functions fr
 grant usage on schema asyncjobs to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 
--- Enqueue and await. A resend removes its own row when the job has finished meanwhile; that right is the function's, not
--- the caller's. state, seq and run_at are read back from the caller's own insert.
-alter function asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text) security definer;
 grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),

@@ -144,10 +144,11 @@ $$;
 
 -- Enqueue one job whose id may be in the table, or finished, already. A resend and a caller's own id come here.
 -- Two statements, two snapshots: in one, a job that finishes between the check and the insert would run twice.
+-- Security definer: it removes a row of its own again, and an enqueuer has no right to remove jobs.
 create function asyncjobs.enqueue_once(
   id uuid, kind text, queue text, priority integer, run_at timestamptz, delay double precision, args text
 ) returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
 #variable_conflict use_column
