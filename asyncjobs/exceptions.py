@@ -209,7 +209,13 @@ class DatabaseError(AsyncJobsError):
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The database could not be reached, is restarting, or did not answer in time. Safe to repeat."""
+    """The database could not be reached, is restarting, or did not answer in time. Safe to repeat.
+
+    Attributes:
+        begun: Whether the statement was sent, so that it may have taken effect all the same.
+    """
+
+    begun = False
 
 
 class PermissionDenied(DatabaseError):

@@ -87,9 +87,9 @@ class Bulk:
                 await self._sessions.run(partial(jobs.enqueue_copy, jobs=rows))
             else:
                 await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
-        except DatabaseUnavailable as error:
-            raise EnqueueOutcomeUnknown(rows[0].id) from error
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DatabaseUnavailable) and error.begun:
+                raise EnqueueOutcomeUnknown(rows[0].id) from error
             for job in fresh:
                 job._sent = False
             raise

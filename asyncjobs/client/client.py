@@ -83,6 +83,7 @@ class Client:
         try:
             return await self._sessions.run(lambda connection: jobs.enqueue_once(connection, row))
         except DatabaseUnavailable as error:
+            # Begun or not: an earlier send of this job may have made the row.
             raise EnqueueOutcomeUnknown(row.id) from error
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from asyncjobs.client.notices import Notices
 from asyncjobs.db import jobs
-from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown
@@ -102,25 +102,19 @@ class Enqueuer:
         return batch
 
     async def _insert(self, rows: Sequence[NewJob]) -> None:
-        sent = False
-
-        async def statement(connection: Connection) -> None:
-            nonlocal sent
-            sent = True
-            row = rows[0]
-            if len(rows) > 1 or row.delay is not None or row.run_at is not None:
-                await jobs.enqueue_many(connection, rows)
-            elif self._notices.due(row.queue):
-                await jobs.enqueue_one(connection, row)
-            else:
-                self._notices.later(row.queue, await jobs.enqueue_one_quietly(connection, row))
-
+        row = rows[0]
         try:
-            await self._sessions.run(statement)
+            if len(rows) > 1 or row.delay is not None or row.run_at is not None:
+                await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
+            elif self._notices.due(row.queue):
+                await self._sessions.run(partial(jobs.enqueue_one, job=row))
+            else:
+                await self._sessions.run(partial(jobs.enqueue_one_quietly, job=row))
+                self._notices.later(row.queue)
         except DatabaseUnavailable as error:
-            if not sent or _refused(error):
+            if not error.begun or _refused(error):
                 raise
-            raise EnqueueOutcomeUnknown(rows[0].id) from error
+            raise EnqueueOutcomeUnknown(row.id) from error
 
 
 def _refused(error: DatabaseError) -> bool:

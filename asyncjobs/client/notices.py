@@ -30,7 +30,7 @@ class Notices:
         self._services = services
         self._loop = asyncio.get_running_loop()
         self._last = float("-inf")
-        self._late: dict[str, int] = {}
+        self._late: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def due(self, queue: str) -> bool:
@@ -39,24 +39,24 @@ class Notices:
         if now - self._last < PAUSE:
             return False
         self._last = now
-        self._late.pop(queue, None)
+        self._late.discard(queue)
         return True
 
-    def later(self, queue: str, seq: int) -> None:
-        """Have the row with this `seq` told of within `PAUSE`."""
-        self._late.setdefault(queue, seq)
+    def later(self, queue: str) -> None:
+        """Have a row of `queue` told of within `PAUSE`."""
+        self._late.add(queue)
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self._send_late)
 
     def _send_late(self) -> None:
         self._timer = None
         if self._late:
-            late, self._late = self._late, {}
+            late, self._late = self._late, set()
             self._last = self._loop.time()
             self._services.start(self._send(late), name="notice")
 
-    async def _send(self, late: dict[str, int]) -> None:
+    async def _send(self, late: set[str]) -> None:
         try:
-            await self._sessions.run(partial(jobs.notify_ready, least=late))
+            await self._sessions.run(partial(jobs.notify_ready, queues=late, just_now=True))
         except (DatabaseError, NotOpen):
             return  # a notice is only a speed-up: the workers' poll finds the rows

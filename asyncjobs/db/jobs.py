@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from asyncpg import Connection
@@ -12,6 +12,7 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, State, StatusRow
 
+_GREATEST_SEQ = 2**63 - 1
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -20,12 +21,9 @@ async def enqueue_one(connection: Connection, job: NewJob) -> None:
     await connection.fetch(sql.read("enqueue_one"), job.id, job.kind, job.queue, job.priority, job.args)
 
 
-async def enqueue_one_quietly(connection: Connection, job: NewJob) -> int:
-    """Insert one job that is due now and whose id is new; return its seq, for a notice sent later."""
-    seq: int = await connection.fetchval(
-        sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args
-    )
-    return seq
+async def enqueue_one_quietly(connection: Connection, job: NewJob) -> None:
+    """Insert one job that is due now and whose id is new, and leave the notice for later."""
+    await connection.fetch(sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args)
 
 
 async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
@@ -67,7 +65,7 @@ async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
         await connection.copy_records_to_table(
             "job", schema_name="asyncjobs", columns=_COPY_COLUMNS, records=(job[:5] for job in jobs)
         )
-        await notify_ready(connection, dict.fromkeys((job.queue for job in jobs), 0))
+        await notify_ready(connection, {job.queue for job in jobs}, just_now=False)
 
 
 async def enqueue_once(connection: Connection, job: NewJob) -> bool:
@@ -79,9 +77,9 @@ async def enqueue_once(connection: Connection, job: NewJob) -> bool:
     )
 
 
-async def notify_ready(connection: Connection, least: Mapping[str, int]) -> None:
-    """Wake the workers that serve these queues; `least`: the seq to look from, by queue (0: the whole queue)."""
-    await connection.fetch(sql.read("notify_ready"), list(least), list(least.values()))
+async def notify_ready(connection: Connection, queues: Iterable[str], *, just_now: bool) -> None:
+    """Wake the workers that serve `queues`; `just_now`: the rows are milliseconds old, so no mark has passed them."""
+    await connection.fetch(sql.read("notify_ready"), list(queues), _GREATEST_SEQ if just_now else 0)
 
 
 async def claim(

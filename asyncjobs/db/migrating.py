@@ -119,9 +119,9 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
             async with connection.transaction():
                 await connection.execute("set local lock_timeout = '1s'")
                 await connection.execute(migration.text)
-                await connection.execute(
+                await connection.execute(  # noqa: S608 - our own files' names
                     "insert into asyncjobs.migration (number, name, checksum) values "
-                    f"({migration.number}, '{migration.name}', '{migration.checksum}')"  # noqa: S608 - our own files' names
+                    f"({migration.number}, '{migration.name}', '{migration.checksum}')"
                 )
         if made:
             await connection.fetchval(

@@ -16,7 +16,7 @@ import asyncpg
 
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import LINK_ERRORS, translated
-from asyncjobs.exceptions import DatabaseUnavailable, NotOpen
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, NotOpen
 
 T = TypeVar("T")
 
@@ -82,13 +82,10 @@ class Sessions:
             clean = True
         except asyncpg.PostgresError as error:
             clean = not connection.is_closed() and not connection.is_in_transaction()
-            raise translated(error) from error
+            raise _begun(translated(error)) from error
         except LINK_ERRORS as error:
-            if loop.time() >= end:
-                raise DatabaseUnavailable(
-                    f"the database did not answer within {seconds:.3g} s; the connection was ended"
-                ) from error
-            raise translated(error) from error
+            late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
+            raise _begun(DatabaseUnavailable(late) if loop.time() >= end else translated(error)) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
@@ -191,3 +188,9 @@ class Sessions:
         self._all.clear()
         while self._waiting:
             self._wake()
+
+
+def _begun(error: DatabaseError) -> DatabaseError:
+    if isinstance(error, DatabaseUnavailable):
+        error.begun = True
+    return error
