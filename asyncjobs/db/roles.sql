@@ -56,6 +56,7 @@ alter default privileges for role asyncjobs_owner revoke execute on functions fr
 grant usage on schema asyncjobs to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 
+-- Enqueue and await. What enqueue_once removes is its own row; that right is the function's and not the caller's.
 grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),

@@ -1,0 +1,98 @@
+"""The ledger: what it writes, what one bad end does to the others, and what happens when an answer is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.rows import Finish, State
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining.identity import new_id
+from asyncjobs.worker.ledger import Ledger
+
+WORKER = uuid4()
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    sessions = Sessions(database_url, size=1, name="test ledger", settings=PINNED_PLANS)
+    ledger = Ledger(sessions)
+    running = asyncio.ensure_future(ledger.run())
+    yield ledger
+    running.cancel()
+    sessions.close()
+
+
+async def running_jobs(connection: asyncpg.Connection, count: int) -> list[tuple[UUID, int]]:
+    held = [(new_id(), fence) for fence in range(1, count + 1)]
+    await connection.executemany(
+        "insert into asyncjobs.job (id, fence, kind, state, worker, attempt) values ($1, $2, 'k', 2, $3, 1)",
+        [(job_id, fence, WORKER) for job_id, fence in held],
+    )
+    return held
+
+
+def succeeded(job_id: UUID, fence: int, *, result: str | None = None, days: int = 7) -> Finish:
+    return Finish(job_id, fence, State.succeeded, result, None, None, days)
+
+
+async def test_one_end_that_the_database_refuses_harms_only_itself(
+    ledger: Ledger, connection: asyncpg.Connection
+) -> None:
+    held = await running_jobs(connection, 50)
+    for number, (job_id, fence) in enumerate(held):
+        ledger.finish(succeeded(job_id, fence, result='"bad \x00"' if number == 17 else '"good"'))
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    rows = await connection.fetch("select id, state, errors from asyncjobs.finished")
+    states = {row["id"]: row["state"] for row in rows}
+    assert len(states) == 50
+    assert [number for number, (job_id, _) in enumerate(held) if states[job_id] == State.failed] == [17]
+    assert await connection.fetchval("select count(*) from asyncjobs.job") == 0
+
+
+async def test_an_end_with_a_stale_fence_writes_nothing(ledger: Ledger, connection: asyncpg.Connection) -> None:
+    ((job_id, fence),) = await running_jobs(connection, 1)
+    ledger.finish(succeeded(job_id, fence + 1))
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    assert ledger.lost == 1
+    assert await connection.fetchval("select state from asyncjobs.job") == State.running
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 0
+
+
+async def test_an_end_written_twice_is_no_lost_lease(ledger: Ledger, connection: asyncpg.Connection) -> None:
+    ((job_id, fence),) = await running_jobs(connection, 1)
+    for _ in range(2):
+        ledger.finish(succeeded(job_id, fence))
+        async with asyncio.timeout(20):
+            await ledger.drained()
+    assert ledger.lost == 0
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 1
+
+
+async def test_a_day_of_the_history_that_is_missing_is_made(ledger: Ledger, connection: asyncpg.Connection) -> None:
+    ((job_id, fence),) = await running_jobs(connection, 1)
+    ledger.finish(succeeded(job_id, fence, days=40))
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    days = await connection.fetchval(
+        "select expires_on - (clock_timestamp() at time zone 'UTC')::date from asyncjobs.finished"
+    )
+    assert days == 40
+
+
+async def test_a_released_job_is_ready_again_and_was_not_charged(
+    ledger: Ledger, connection: asyncpg.Connection
+) -> None:
+    ((job_id, fence),) = await running_jobs(connection, 1)
+    ledger.release(job_id, fence)
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    row = await connection.fetchrow("select state, attempt, fence, worker from asyncjobs.job")
+    assert tuple(row) == (State.ready, 0, 0, None)
