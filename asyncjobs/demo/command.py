@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -38,14 +39,20 @@ def demo(
 ) -> None:
     """See it work: draw texts as word clouds, each by a background job.
 
-    Starts a PostgreSQL of its own and a worker process, enqueues a job for each text, shows their progress, and removes
-    everything but the cards. No database, settings or files of yours are touched. A text that no card can be made of is
-    discarded; exit code 1 when a job failed, or nothing could be drawn.
+    Starts a PostgreSQL of its own and a worker process, enqueues a job for
+    each text, shows their progress, and removes everything but the cards.
+    No database, settings or files of yours are touched.
+
+    A text that no card can be made of is discarded. Exit code 1: a job
+    failed, or nothing could be drawn.
     """
     # Late: all this takes 0.2 s to import, and this module is imported for every command.
     from asyncjobs.demo import sources
     from asyncjobs.demo.board import Board, Line, State
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to end
     directory = out.absolute()
     try:
         board = Board([Line(source) for source in sources.find(files or (), directory)])

@@ -37,7 +37,7 @@ def temporary_place() -> Iterator[Path]:
 
 async def clear_abandoned() -> None:
     """End the PostgreSQL of every demo of this user that was killed, and remove what it left."""
-    for place in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
+    for place in _places():
         with suppress(OSError, AsyncJobsError):  # another demo may be at it, or it is broken: this one goes on
             status = place.lstat()
             if status.st_uid != os.geteuid() or not (place / OWNER).is_file():
@@ -50,3 +50,7 @@ async def clear_abandoned() -> None:
                     async with EmbeddedPostgres(place / POSTGRES, fsync=False, temporary=True):
                         pass
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def _places() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"))

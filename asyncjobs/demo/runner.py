@@ -19,7 +19,7 @@ MOST_DEATHS = 5
 """Of workers, before the demo gives up."""
 START_LIMIT = 30.0
 """Seconds for a worker to be ready; it gives up by itself before."""
-STOP_LIMIT = 6.0
+STOP_LIMIT = 5.0
 """Seconds for a worker to end when it is asked to; more than `shutdown_timeout` and what it promises to need."""
 TAIL = 15  # lines
 
@@ -79,7 +79,7 @@ class Runner:
                 raise WorkerGone(f"the worker process ended {how} before it was ready", self.tail())
             if self.deaths >= MOST_DEATHS:
                 raise WorkerGone(f"the worker process died {self.deaths} times, now {how}", self.tail())
-            self._on_death(f"the worker process ended {how}: starting another, which takes over its jobs")
+            self._on_death(f"the worker process ended {how}: another one takes its jobs over")
             await self._bury(worker)
 
     async def _run_one(self, worker: UUID, was_ready: asyncio.Event) -> int:

@@ -20,11 +20,13 @@ from asyncjobs.cli.printing import harmless
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.journal import STEPS
-from asyncjobs.demo.telling import NEXT, count, detail, figures, seconds, so_far, verdict
+from asyncjobs.demo.telling import NEXT, detail, figures, seconds, so_far, verdict
 
 LONGEST_NAME = 34  # columns
 MOST_LINES = 60
 """Texts listed at the end; of more only those that were not drawn."""
+
+MOST_INCIDENTS = 5
 
 
 class Signs(NamedTuple):
@@ -58,7 +60,7 @@ class Screen:
     def __init__(self) -> None:
         self.console = Console(no_color=not logs.wants_colours(sys.stdout), highlight=False, emoji=False)
         self._signs = PLAIN if self.console.options.ascii_only else FULL
-        self._spinner = Spinner(self._signs.spinner, style="cyan")
+        self._spinner: RenderableType = Spinner(self._signs.spinner, style="cyan")
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._last: Board | None = None
 
@@ -71,14 +73,15 @@ class Screen:
         """Stop, and leave the last state in full."""
         self._live.stop()
         if self._last is not None:
-            shown = [line for line in self._last.lines if line.state is not State.drawn]
-            shown = list(self._last.lines) if len(self._last.lines) <= MOST_LINES else shown[:MOST_LINES]
-            self.console.print(self._picture(self._last, shown, is_last=True))
+            board, self._spinner = self._last, Text("")
+            odd = board.having(State.discarded, State.failed)[:MOST_LINES]
+            shown = board.lines if len(board.lines) <= MOST_LINES else odd
+            self.console.print(self._picture(board, shown, is_last=True))
 
     def show(self, board: Board) -> None:
         """Draw how things are now."""
         self._last = board
-        room = self.console.height - 6 - len(board.started) - len(board.incidents)
+        room = self.console.height - 7 - len(board.started) - min(len(board.incidents), MOST_INCIDENTS)
         self._live.update(self._picture(board, visible(board, max(room, 1))), refresh=True)
 
     def _picture(self, board: Board, shown: Sequence[Line], *, is_last: bool = False) -> RenderableType:
@@ -86,10 +89,14 @@ class Screen:
         if board.enqueued is not None:
             parts += [Text(), self._table(shown, is_last=is_last)]
             if (hidden := len(board.lines) - len(shown)) and not is_last:
-                parts.append(Text(f"   {self._signs.more} {count(hidden, 'text')} more", style="dim"))
-        parts += [Text(f" ! {harmless(incident)}", style="yellow") for incident in board.incidents]
+                parts.append(Text(f"   {self._signs.more} and {hidden:,} more", style="dim"))
+        for incident in board.incidents[-MOST_INCIDENTS:]:
+            # One line each while it moves: the picture is as high as was reckoned.
+            parts.append(Text(f" ! {harmless(incident)}", "yellow", no_wrap=not is_last, overflow="ellipsis"))
         if board.enqueued is not None and not is_last:
             parts += [Text(), self._foot(board)]
+        if not is_last:
+            parts.append(Text())  # for the terminal's own ^C, which behind a full line would move the picture
         return Group(*parts)
 
     def _beginnings(self, board: Board, *, is_last: bool) -> Table:
@@ -148,11 +155,10 @@ class Screen:
         for figure in figures(board):
             self.console.print(Text(f" {figure}", "dim"))
         if board.having(State.drawn):
-            table = Table.grid(padding=(0, 1))
-            table.add_row(Text(" cards"), _link(directory))
-            table.add_row(Text(" page"), _link(directory / INDEX))
             self.console.print()
-            self.console.print(table)
+            for what, path in (("cards", directory), ("page", directory / INDEX)):
+                # Not wrapped by us: a path that is cut in two cannot be copied.
+                self.console.print(Text.assemble(f" {what:<6}", _link(path)), soft_wrap=True)
         self.console.print()
         self.console.print(" Next, in a directory of yours:")
         for command, what in NEXT:
@@ -164,7 +170,7 @@ class Screen:
         self.console.print()
         self.console.print(Text(f" Interrupted at {so_far(board)}; the worker and PostgreSQL are gone.", "bold yellow"))
         if board.having(State.drawn):
-            self.console.print(Text.assemble(f" {verdict(board)}: ", _link(directory)))
+            self.console.print(Text.assemble(f" {verdict(board)}: ", _link(directory)), soft_wrap=True)
         self.console.print()
 
 
@@ -172,7 +178,7 @@ def visible(board: Board, room: int) -> Sequence[Line]:
     """Return the lines to show when there is room for so many: what runs, what ended last, and what comes next."""
     if len(board.lines) <= room:
         return board.lines
-    running = board.having(State.running)[:room]
+    running = board.having(State.running)[: max(room - 1, 1)]
     waiting = board.having(State.waiting)
     over = sorted((line for line in board.lines if line.is_over), key=lambda line: line.ended or 0)
     left = room - 1 - len(running)
@@ -194,4 +200,4 @@ def _grid() -> Table:
 
 
 def _link(path: Path) -> Text:
-    return Text(harmless(str(path)), style=f"link {path.as_uri()}", overflow="fold")
+    return Text(harmless(str(path)), style=f"link {path.as_uri()}")

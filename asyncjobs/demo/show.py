@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 FRAME = 0.08
 """Seconds between two looks at the journal, and two pictures."""
-PULSE = 1.0
+PULSE = 0.5
 """Seconds between two looks whether the database is alive; `LOST` in a row that fail are its end."""
-LOST = 3
+LOST = 4
 LEASE = 3
-SHUTDOWN_TIMEOUT = 2  # seconds
+SHUTDOWN_TIMEOUT = 1  # second
 
 CONFIG = f"""\
 [default]
@@ -172,16 +172,19 @@ async def _use(jobs: AsyncJobs, board: Board, directory: Path, journal: Journal,
     board.by_job = {job.id: line for job, line in zip(made, board.lines, strict=True)}
     board.enqueued = time.time()
     await enqueue_all(made)
-    await asyncio.gather(*(_follow(jobs, board, job, line) for job, line in zip(made, board.lines, strict=True)))
+    await asyncio.gather(*(_follow(jobs, board, journal, *pair) for pair in zip(made, board.lines, strict=True)))
     board.ended = time.time()
     if board.having(State.drawn):
         write_gallery(directory)
     board.phase = "stopping the worker and PostgreSQL"
 
 
-async def _follow(jobs: AsyncJobs, board: Board, job: ProcessCloud, line: Line) -> None:
+async def _follow(jobs: AsyncJobs, board: Board, journal: Journal, job: ProcessCloud, line: Line) -> None:
     try:
-        drawn = await job
+        try:
+            drawn = await job
+        finally:
+            board.take(journal.news())  # one that was quick is read about before it is over
     except JobDiscarded as error:
         line.end(State.discarded, error.reason)
     except JobFailed as error:

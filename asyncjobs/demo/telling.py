@@ -56,7 +56,7 @@ def figures(board: Board) -> list[str]:
     every = seconds(time.time() - board.begun)
     return [
         f"{count(board.jobs, 'job')} in {seconds(board.seconds)}, {board.rate:.1f} jobs/s",
-        f"{every} in all, with PostgreSQL {board.server} and a worker process started and stopped",
+        f"{every} in all, PostgreSQL {board.server} and a worker process included",
     ]
 
 

@@ -1,0 +1,182 @@
+"""The demo as a process, with everything it starts and leaves."""
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+END = 30  # seconds
+
+
+def until(condition, seconds=END):
+    """Look until *condition* gives something true, and give that back."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+    return found
+
+
+class Demo:
+    """One `asyncjobs demo`, in a terminal of its own or with its output in a file."""
+
+    def __init__(self, directory, words, environment, *, terminal=False):
+        self.directory = directory
+        self.temporary = directory / "t m p"
+        self.temporary.mkdir(exist_ok=True)
+        self.keys = None
+        self._output = directory / f"output{time.monotonic_ns()}"
+        out, theirs = (subprocess.PIPE, None) if not terminal else self._open_terminal()
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("ASYNCJOBS_", "PG", "NO_COLOR", "TERM"))}
+        with self._output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "asyncjobs", "demo", *map(str, words)],
+                cwd=directory,
+                env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), **environment},
+                stdin=theirs if terminal else subprocess.DEVNULL,
+                stdout=theirs if terminal else file,
+                stderr=theirs if terminal else subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_take_terminal if terminal else None,
+            )
+        if terminal:
+            os.close(theirs)
+        self._shown = b""
+
+    def _open_terminal(self):
+        self.keys, theirs = pty.openpty()
+        os.set_blocking(self.keys, False)
+        return None, theirs
+
+    @property
+    def output(self):
+        """What it has printed, on a terminal with all that was drawn over."""
+        if self.keys is None:
+            return self._output.read_text()
+        with contextlib.suppress(OSError):  # nothing new, or its end
+            while data := os.read(self.keys, 65536):
+                self._shown += data
+        return self._shown.decode(errors="replace")
+
+    @property
+    def cards(self):
+        return sorted(card.name for card in (self.directory / "cards").glob("*.svg"))
+
+    def wait_for(self, text):
+        """Wait until it has printed *text*."""
+        until(lambda: text in self.output or self.process.poll() is not None)
+        assert text in self.output
+
+    def end(self, code=0, seconds=END):
+        """Wait for its end and give its errors back."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            _ = self.output  # a terminal that is not read would stop it
+            assert time.monotonic() < deadline, f"it still runs:\n{self.output}"
+            time.sleep(0.01)
+        errors = self.process.stderr.read().decode() if self.process.stderr else ""
+        assert self.process.returncode == code, f"exit code {self.process.returncode}:\n{self.output}\n{errors}"
+        assert "Traceback" not in errors + self.output
+        return errors
+
+    def summary(self):
+        return json.loads(self.output)
+
+    def workers(self):
+        """The pids of its worker processes."""
+        return [pid for pid, command in self._processes() if b"asyncjobs.demo.jobs" in command]
+
+    def postmasters(self):
+        return [pid for pid, command in self._processes() if b"-D" in command]
+
+    def _processes(self):
+        homes = [os.fsencode(home) for home in self._homes()]
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (place / "cmdline").read_bytes()
+                known = words + (place / "environ").read_bytes() if b"asyncjobs" in words else words
+                ours = b"demo\0" not in words  # not the demo itself
+                if words and ours and any(home in known for home in homes):
+                    yield int(place.name), words.split(b"\0")
+
+    def _homes(self):
+        yield self.temporary
+        for link in self.temporary.glob("*/postgres/elsewhere"):
+            with contextlib.suppress(OSError):
+                yield link.readlink()
+
+    def footprint(self):
+        """What there is of it now: directories and sockets in any place, and processes."""
+        found = [path for home in self._homes() for path in (home.iterdir() if home == self.temporary else [home])]
+        for home in list(self._homes()):
+            for file in home.rglob("postmaster.pid"):
+                with contextlib.suppress(OSError, IndexError):
+                    found.append(Path(file.read_text().splitlines()[4]))
+        return Footprint(found, [pid for pid, _ in self._processes()])
+
+    def kill(self):
+        """End everything it has started, whatever state it is in, and remove what is not in the test's directory."""
+        footprint = self.footprint()
+        for pid in (self.process.pid, *footprint.pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for path in footprint.paths:
+            shutil.rmtree(path, ignore_errors=True)
+        self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        if self.keys is not None:
+            os.close(self.keys)
+
+
+class Footprint:
+    def __init__(self, paths, pids):
+        self.paths, self.pids = paths, pids
+
+    @property
+    def left(self):
+        """What of it there is still."""
+        alive = [pid for pid in self.pids if Path(f"/proc/{pid}").exists() and not _is_zombie(pid)]
+        return [path for path in self.paths if os.path.lexists(path)] + alive
+
+
+def _is_zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def _take_terminal():
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(0, termios.TIOCSWINSZ, b"\x28\0\x64\0\0\0\0\0")  # 40 lines of 100
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a demo in a directory with a space in its name; nothing of it outlives the test."""
+    started = []
+    directory = tmp_path / "a place"
+    directory.mkdir()
+
+    def start(*words, environment=(), terminal=False):
+        demo = Demo(directory, [*words, "--out", "cards"], dict(environment), terminal=terminal)
+        started.append(demo)
+        return demo
+
+    start.directory = directory
+    yield start
+    for demo in started:
+        demo.kill()

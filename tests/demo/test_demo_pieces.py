@@ -1,0 +1,138 @@
+"""What the demo decides without starting anything."""
+
+import os
+from uuid import uuid4
+
+import pytest
+
+from asyncjobs import Discard
+from asyncjobs.demo import journal
+from asyncjobs.demo.board import Board, Line, State
+from asyncjobs.demo.gallery import is_gallery, title_in, write_gallery
+from asyncjobs.demo.jobs import MOST_BYTES, ProcessCloud, read, write_card
+from asyncjobs.demo.runner import without_settings
+from asyncjobs.demo.samples import sample_texts
+from asyncjobs.demo.screen import visible
+from asyncjobs.demo.sources import Unusable, find
+from asyncjobs.demo.words import count_words
+
+WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
+
+
+def a_board(tmp_path, number):
+    for n in range(number):
+        (tmp_path / f"{n:03}.txt").touch()
+    return Board([Line(source) for source in find([tmp_path] if number else [], tmp_path / "out")])
+
+
+def test_without_files_the_samples_are_the_texts(tmp_path):
+    assert [source.text for source in find([], tmp_path)] == sample_texts()
+
+
+def test_a_file_given_twice_is_drawn_once(tmp_path):
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    assert [source.text.name for source in find([tmp_path / "a.txt", tmp_path], tmp_path / "out")] == ["a.txt"]
+
+
+def test_texts_of_one_name_get_cards_of_their_own_whatever_the_case(tmp_path):
+    for directory, name in (("one", "Sea.txt"), ("two", "sea.txt"), ("two", "sea.md"), ("two", ".txt")):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        (tmp_path / directory / name).touch()
+    given = [tmp_path / "one", tmp_path / "two", tmp_path / "two" / ".txt"]
+    assert [source.card.name for source in find(given, tmp_path)] == ["Sea.svg", "sea-2.svg", "sea-3.svg", "txt.svg"]
+
+
+def test_a_name_as_long_as_a_file_system_takes_gets_a_card(tmp_path):
+    text = tmp_path / ("ä" * 125 + ".txt")
+    text.touch()
+    (source,) = find([text], tmp_path)
+    source.card.touch()
+
+
+def test_a_name_that_is_no_utf_8_is_refused_by_name(tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    try:
+        file.touch()
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    with pytest.raises(Unusable, match="its name is no UTF-8"):
+        find([file], tmp_path)
+
+
+def test_a_pipe_is_refused_and_a_directory_without_texts_too(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unusable) as raised:
+        find([tmp_path / "pipe", tmp_path], tmp_path)
+    assert len(raised.value.problems) == 2
+
+
+def test_a_text_far_too_long_is_discarded_without_being_read(tmp_path):
+    with (tmp_path / "long.txt").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(Discard, match="2,000,000 characters"):
+        read(tmp_path / "long.txt")
+
+
+def test_a_card_is_written_whole_or_not_at_all(tmp_path):
+    size = write_card(tmp_path / "a.svg", "A & <B>", count_words(WORDS), tmp_path / "part")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
+    assert (tmp_path / "a.svg").stat().st_size == size
+    assert title_in(tmp_path / "a.svg") == "A & <B>"
+
+
+def test_the_page_shows_the_cards_and_no_other_picture(tmp_path):
+    write_card(tmp_path / "50% <a> #1.svg", "A & <B>", count_words(WORDS), tmp_path / "part")
+    (tmp_path / "other.svg").write_text("<svg/>")
+    page = write_gallery(tmp_path)
+    assert is_gallery(page)
+    assert "1 word cloud<" in page.read_text()
+    assert 'src="50%25%20%3Ca%3E%20%231.svg" alt="Word cloud: A &amp; &lt;B&gt;"' in page.read_text()
+    assert "other.svg" not in page.read_text()
+
+
+def test_the_journal_gives_each_entry_once_and_waits_for_the_end_of_a_line(tmp_path):
+    kept = journal.Journal(tmp_path / "journal")
+    job = ProcessCloud(text=tmp_path, title="", card=tmp_path, journal=kept.file)
+    journal.note(kept.file, job, "moderate")
+    with kept.file.open("ab") as file:
+        file.write(b'["half')
+    (entry,) = kept.news()
+    assert (entry.job_id, entry.step, entry.attempt) == (job.id, "moderate", 0)
+    assert kept.news() == []
+
+
+def test_noting_where_the_journal_is_gone_does_no_harm(tmp_path):
+    job = ProcessCloud(text=tmp_path, title="", card=tmp_path, journal=tmp_path / "gone")
+    journal.note(tmp_path / "gone", job, "moderate")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_the_board_follows_a_job_through_its_attempts(tmp_path):
+    board = a_board(tmp_path, 1)
+    job_id = uuid4()
+    board.by_job = {job_id: (line := board.lines[0])}
+    board.take([journal.Entry(job_id, "generate", 1, 10.0), journal.Entry(job_id, "moderate", 2, 11.0)])
+    assert (line.state, line.step, line.attempt, line.began) == (State.running, "moderate", 2, 10.0)
+    line.end(State.drawn)
+    board.take([journal.Entry(job_id, "generate", 1, 12.0)])
+    assert (line.state, line.steps, board.over) == (State.drawn, 4, 1)
+
+
+@pytest.mark.parametrize(("over", "running"), [(0, 0), (0, 3), (10, 3), (22, 3), (25, 0)])
+def test_a_picture_is_never_higher_than_the_room_and_shows_what_runs(tmp_path, over, running):
+    board = a_board(tmp_path, 25)
+    for line in board.lines[:over]:
+        line.end(State.drawn)
+    for line in board.lines[over : over + running]:
+        line.state = State.running
+    for room in range(2, 31):
+        shown = visible(board, room)
+        is_cut = len(shown) < len(board.lines)
+        assert len(shown) == (room - 1 if is_cut else 25)
+        assert sum(line.state is State.running for line in shown) == min(running, len(shown))
+
+
+def test_no_variable_leads_to_another_database():
+    kept = without_settings({"ASYNCJOBS_DATABASE_URL": "x", "PGHOST": "x", "ASYNCJOBS_PG_BIN": "/pg", "PATH": "/bin"})
+    assert kept == {"ASYNCJOBS_PG_BIN": "/pg", "PATH": "/bin"}
