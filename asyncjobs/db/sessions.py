@@ -56,7 +56,7 @@ class Sessions:
         self._in_use: dict[asyncpg.Connection, float] = {}
         self._watchman: asyncio.TimerHandle | None = None
         self._opening = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closed = False
 
     async def run(self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
@@ -116,61 +116,89 @@ class Sessions:
             self._all.discard(connection)
         return None
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotOpen("this AsyncJobs is closed: open it again before using it")
+
     async def _acquire(self, seconds: float) -> asyncpg.Connection:
-        """Return an idle or a new connection, waiting in line for one when `size` are in use."""
+        """Return a new connection, or wait in line for one that falls free when `size` are in use."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while True:
-            if self._closed:
-                raise NotOpen("this AsyncJobs is closed: open it again before using it")
-            connection = self._take_idle()
-            if connection is not None:
-                return connection
-            if len(self._all) + self._opening < self.size:
-                return await self._open(end - loop.time())
-            turn: asyncio.Future[None] = loop.create_future()
-            self._waiting.append(turn)
-            try:
-                async with asyncio.timeout_at(end):
-                    await turn
-            except TimeoutError as error:
+        self._check_open()
+        if len(self._all) + self._opening < self.size:
+            self._opening += 1
+            return await self._open(seconds)
+        turn: asyncio.Future[asyncpg.Connection | None] = loop.create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout_at(end):
+                connection = await turn
+        except BaseException as error:
+            self._leave_line(turn)
+            if isinstance(error, TimeoutError):
                 raise DatabaseUnavailable(
                     f"all {self.size} connections were busy for {seconds:.3g} s; raise database_connections"
                 ) from error
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._wake()  # the turn was given to us: pass it on
-                raise
-            finally:
-                if not turn.done():
-                    turn.cancel()
+            raise
+        if connection is not None and connection.is_closed():
+            self._all.discard(connection)
+            self._opening += 1
+        elif connection is not None:
+            return connection
+        return await self._open(end - loop.time())
+
+    def _leave_line(self, turn: asyncio.Future[asyncpg.Connection | None]) -> None:
+        """Pass on what was given to a waiter at the very moment in which it gave up."""
+        if not turn.done():
+            turn.cancel()
+        elif not turn.cancelled():
+            connection = turn.result()
+            if connection is None:
+                self._opening -= 1
+                self._give_place()
+            else:
+                self._release(connection, clean=True)
 
     async def _open(self, seconds: float) -> asyncpg.Connection:
-        self._opening += 1
+        """Open a connection in a place that was counted in `_opening` already."""
         try:
+            self._check_open()
             connection = await connect(self.url, name=self._name, settings=self._settings, timeout=max(seconds, 0.001))
+            try:
+                self._check_open()
+            except NotOpen:
+                connection.terminate()
+                raise
         except BaseException:
             self._opening -= 1
-            self._wake()
+            self._give_place()
             raise
         self._opening -= 1
         self._all.add(connection)
         return connection
 
     def _release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
-        if clean and not self._closed and not connection.is_closed():
-            self._idle.append(connection)
-        else:
+        if not clean or self._closed or connection.is_closed():
             connection.terminate()
             self._all.discard(connection)
-        self._wake()
-
-    def _wake(self) -> None:
+            self._give_place()
+            return
+        # Handed to the first in line, not laid where anybody finds it: a caller in a tight loop would take it again before
+        # the one who waits gets a turn of the loop, every time.
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(connection)
                 return
+        self._idle.append(connection)
+
+    def _give_place(self) -> None:
+        """Let the first in line open a connection of its own, if there is room for one."""
+        while self._waiting and (self._closed or len(self._all) + self._opening < self.size):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._opening += 1
+                turn.set_result(None)
 
     @property
     def statistics(self) -> tuple[int, int]:
@@ -186,8 +214,7 @@ class Sessions:
             connection.terminate()
         self._idle.clear()
         self._all.clear()
-        while self._waiting:
-            self._wake()
+        self._give_place()
 
 
 def _begun(error: DatabaseError) -> DatabaseError:
