@@ -17,7 +17,7 @@ from asyncjobs.db import jobs
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.rows import Finished
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.exceptions import DatabaseError, JobNotFound
+from asyncjobs.exceptions import DatabaseError, JobNotFound, NotOpen
 from asyncjobs.services import Services
 
 logger = logging.getLogger("asyncjobs.client")
@@ -57,7 +57,7 @@ class Waiters:
             if not self._running:
                 self._running = True
                 self._listener.start(self._services)
-                self._services.start(self._run(), name="waiters")
+                self._services.start(self._look_after(), name="waiters")
         try:
             return await future
         finally:
@@ -75,6 +75,17 @@ class Waiters:
             if job_id in self._waiting:
                 self._done.add(job_id)
                 self._kick.set()
+
+    async def _look_after(self) -> None:
+        """Resolve waiters for as long as the client is open; then nobody is left waiting for what cannot come."""
+        try:
+            await self._run()
+        finally:
+            self._running = False
+            for futures in self._waiting.values():
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(NotOpen("this AsyncJobs was closed while the job was awaited"))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

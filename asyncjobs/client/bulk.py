@@ -7,11 +7,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from functools import partial
 from typing import Any
 
+from asyncjobs.client.enqueuing import is_of_one_row
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
 from asyncjobs.db import jobs
+from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.base import Job
-from asyncjobs.exceptions import DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption
 from asyncjobs.services import Services
 
 CHUNK = 2_000
@@ -26,18 +28,18 @@ class Bulk:
     Args:
         sessions: Connections.
         services: The scope of statements under way.
-        enqueue_one: For a job that was sent before, with an outcome that is not known.
+        enqueue_one: For a job that was sent before and may exist; returns whether it was made now.
     """
 
     def __init__(
-        self, sessions: Sessions, services: Services, enqueue_one: Callable[[Job[Any]], Awaitable[None]]
+        self, sessions: Sessions, services: Services, enqueue_one: Callable[[Job[Any]], Awaitable[bool]]
     ) -> None:
         self._sessions = sessions
         self._services = services
         self._enqueue_one = enqueue_one
         self._made = 0
         self._sent = 0
-        self._under_way: asyncio.Task[int] | None = None
+        self._under_way: asyncio.Task[int | Exception] | None = None
 
     async def enqueue(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert all; return how many rows were made."""
@@ -51,51 +53,92 @@ class Bulk:
             await self._send(chunk)
             await self._settle()
         except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                await self._settle_beside(error)
             if self._made:
                 error.add_note(f"enqueue_all: {self._made} jobs of earlier chunks were enqueued")
             raise
         return self._made
 
     async def _send(self, chunk: list[Job[Any]]) -> None:
-        for index, job in enumerate(chunk, self._sent):
-            check_job(job, "enqueue_all", index)
-        self._sent += len(chunk)
-        given = dict.fromkeys(chunk)  # each object once
-        fresh = [job for job in given if not job._sent]
-        known = [job for job in given if job._sent] if len(fresh) < len(given) else []
+        rows = self._rows_of(chunk)
+        await self._settle()
+        fresh = {job: row for job, row in rows.items() if not job._sent}
+        known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
             job._sent = True  # before anything is sent: whatever happens now, the row may exist
-        await self._settle()
         if fresh:
             self._under_way = self._services.start(self._insert(fresh), name="enqueue_all")
         for job in known:
-            if job._disposition is None:
-                await self._enqueue_one(job)
-                self._made += job.disposition == "enqueued"
+            self._made += await self._enqueue_one(job)
+
+    def _rows_of(self, chunk: list[Job[Any]]) -> dict[Job[Any], NewJob]:
+        """Return what is to be stored, each job object once."""
+        rows: dict[Job[Any], NewJob] = {}
+        for index, job in enumerate(chunk, self._sent):
+            check_job(job, "enqueue_all", index)
+            try:
+                rows[job] = row_of(job)
+            except Exception as error:
+                error.add_note(f"item {index} of enqueue_all")
+                raise
+        self._sent += len(chunk)
+        return rows
 
     async def _settle(self) -> None:
         """Wait for the chunk that is under way. Cancelling the caller withdraws nothing that was sent."""
         if self._under_way is not None:
             task, self._under_way = self._under_way, None
-            self._made += await asyncio.shield(task)
+            made = await asyncio.shield(task)
+            if isinstance(made, Exception):
+                raise made
+            self._made += made
 
-    async def _insert(self, fresh: list[Job[Any]]) -> int:
-        rows = [row_of(job) for job in fresh]
+    async def _settle_beside(self, error: BaseException) -> None:
+        """Let the chunk under way end before `error` is raised, so that what it says of earlier chunks is true."""
+        try:
+            await self._settle()
+        except Exception as second:
+            error.add_note(f"enqueue_all: the chunk before failed as well: {type(second).__name__}: {second}")
+
+    async def _insert(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:
+        """Insert a chunk; return how many rows were made, or the error to raise in the caller's task."""
+        rows = list(fresh.values())
         try:
             # COPY cannot compute: a chunk in which anything is due later goes by a statement that can.
             if all(row.run_at is None and row.delay is None for row in rows):
                 await self._sessions.run(partial(jobs.enqueue_copy, jobs=rows))
             else:
                 await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
-        except Exception as error:
+        except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable) and error.begun:
-                raise EnqueueOutcomeUnknown(rows[0].id) from error
-            for job in fresh:
-                job._sent = False
-            raise
+                unknown = EnqueueOutcomeUnknown(rows[0].id)
+                unknown.__cause__ = error
+                return unknown
+            if is_of_one_row(error):
+                return await self._insert_singly(fresh)
+            return self._unsent(fresh, error)
+        except Exception as error:
+            return self._unsent(fresh, error)
         for job in fresh:
             mark_enqueued(job, made=True)
         return len(rows)
+
+    async def _insert_singly(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:
+        """Insert row by row: one was there already, sent by another call for the same job."""
+        made = 0
+        try:
+            for job in fresh:
+                made += await self._enqueue_one(job)
+        except Exception as error:
+            error.add_note(f"enqueue_all: {made} jobs of this chunk were enqueued")
+            return error
+        return made
+
+    def _unsent(self, fresh: Iterable[Job[Any]], error: Exception) -> Exception:
+        for job in fresh:
+            job._sent = False
+        return error
 
 
 async def _in_turns(all_jobs: Any) -> AsyncIterator[Any]:

@@ -16,14 +16,12 @@ from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import Listener
-from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options, registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored import StoredJob
 from asyncjobs.exceptions import (
-    DatabaseUnavailable,
     EnqueueOutcomeUnknown,
     InvalidOption,
     JobNotFound,
@@ -60,43 +58,42 @@ class Client:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop()
         check_job(job)
+        await self._enqueue(job, connection)
+
+    async def _enqueue(self, job: Job[Any], connection: Any = None) -> bool:
+        """Insert a job's row; return whether this call made it."""
         row = row_of(job)
         first = not job._sent
         # From here on the row may exist, whatever happens to this call: the next one must look before it inserts.
         job._sent = True
+        made = True
         try:
             if connection is not None:
                 made = await enqueue_on(connection, row)
             elif first:
                 await self._enqueuer.enqueue(row)
-                made = True
             else:
-                made = await self._enqueue_again(row)
+                made = await self._enqueuer.enqueue_again(row)
         except (EnqueueOutcomeUnknown, asyncio.CancelledError):
             raise
         except BaseException:
             job._sent = not first
             raise
-        mark_enqueued(job, made=made or job._disposition == "enqueued")
-
-    async def _enqueue_again(self, row: NewJob) -> bool:
-        try:
-            return await self._sessions.run(lambda connection: jobs.enqueue_once(connection, row))
-        except DatabaseUnavailable as error:
-            # Begun or not: an earlier send of this job may have made the row.
-            raise EnqueueOutcomeUnknown(row.id) from error
+        mark_enqueued(job, made=made)
+        return made
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
         self._check_loop()
-        return await Bulk(self._sessions, self._services, self.enqueue).enqueue(all_jobs)
+        return await Bulk(self._sessions, self._services, self._enqueue).enqueue(all_jobs)
 
     async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
         """Return a job by its id; see `AsyncJobs.get`."""
         self._check_loop()
-        row = await self._sessions.run(lambda connection: jobs.read_status(connection, options.job_id(job_id)))
+        wanted_id = options.job_id(job_id)
+        row = await self._sessions.run(lambda connection: jobs.read_status(connection, wanted_id))
         if row is None:
-            raise JobNotFound(options.job_id(job_id))
+            raise JobNotFound(wanted_id)
         definition = registry.find(row.kind)
         if kind is not None:
             wanted = definition_of(kind)

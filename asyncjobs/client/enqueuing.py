@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from asyncjobs.client.notices import Notices
 from asyncjobs.db import jobs
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.services import Services
 
 MOST_ROWS = 500
@@ -55,9 +55,25 @@ class Enqueuer:
         self._in_flight = True
         try:
             await self._insert([row])
+        except DatabaseError as error:
+            if not is_of_one_row(error):
+                raise
+            await self.enqueue_again(row)
         finally:
             self._in_flight = False
             self._send_waiting()
+
+    async def enqueue_again(self, row: NewJob) -> bool:
+        """Insert one row that may exist already; return whether it was made now.
+
+        Raises:
+            EnqueueOutcomeUnknown: The answer was lost, or none could be asked for: an earlier send may have made the row.
+            DatabaseError: Refused; nothing was written.
+        """
+        try:
+            return await self._sessions.run(partial(jobs.enqueue_once, job=row))
+        except DatabaseUnavailable as error:
+            raise EnqueueOutcomeUnknown(row.id) from error
 
     async def _share(self, row: NewJob) -> None:
         waiting = _Waiting(row, asyncio.get_running_loop().create_future())
@@ -76,22 +92,40 @@ class Enqueuer:
             self._services.start(self._send(), name="enqueue")
 
     async def _send(self) -> None:
+        batch: list[_Waiting] = []
         try:
             while self._waiting:
                 batch = self._take()
                 try:
                     await self._insert([waiting.row for waiting in batch])
-                except asyncio.CancelledError:
-                    _fail(batch, DatabaseUnavailable("this AsyncJobs was closed while the job was being enqueued"))
-                    raise
                 except Exception as error:
-                    _fail(batch, error)
+                    if isinstance(error, DatabaseError) and is_of_one_row(error):
+                        await self._send_singly(batch)
+                    else:
+                        _fail(batch, error)
                 else:
                     for waiting in batch:
                         if not waiting.done.done():
                             waiting.done.set_result(None)
+        except asyncio.CancelledError:
+            # The client was closed: what was in flight may exist, what still waited was never sent.
+            _fail(batch, EnqueueOutcomeUnknown(batch[0].row.id))
+            _fail(self._waiting, NotOpen("this AsyncJobs was closed before the job was sent; nothing was written"))
+            self._waiting.clear()
+            raise
         finally:
             self._in_flight = False
+
+    async def _send_singly(self, batch: Sequence[_Waiting]) -> None:
+        """Insert row by row: one of them was there already, and the others must not fail with it."""
+        for waiting in batch:
+            try:
+                await self.enqueue_again(waiting.row)
+            except Exception as error:
+                _fail([waiting], error)
+            else:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
 
     def _take(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
@@ -117,13 +151,18 @@ class Enqueuer:
             raise EnqueueOutcomeUnknown(row.id) from error
 
 
+def is_of_one_row(error: DatabaseError) -> bool:
+    """Whether one row's own data was refused: above all an id that is there, sent by another call for the same job."""
+    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23")
+
+
 def _refused(error: DatabaseError) -> bool:
     """Whether the server answered, with an error: then nothing was written."""
     state = getattr(error.__cause__, "sqlstate", None)
     return state is not None and state[:2] not in ("08", "57")
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if waiting.done.done():
             continue

@@ -28,6 +28,8 @@ def row_of(job: Job[Any]) -> NewJob:
 
 def mark_enqueued(job: Job[Any], *, made: bool) -> None:
     """Note in a job that its row exists; `made`: by this call."""
-    job._disposition = "enqueued" if made else "duplicate"
     if made:
+        job._disposition = "enqueued"
         job._state = "ready" if job._delay is None and job._run_at is None else "scheduled"
+    elif job._disposition is None:
+        job._disposition = "duplicate"
