@@ -57,6 +57,8 @@ def test_control_c_leaves_a_terminal_as_it_was_and_no_color_is_honoured(start):
     demo = start(make_texts(start.directory, 40), terminal=True, environment=environment)
     until(lambda: demo.output and demo.cards)
     footprint = demo.footprint()
+    # The terminal sends its SIGINT to the session's foreground: the worker is not to hear it before the demo does.
+    assert all(os.getsid(worker) == worker for worker in demo.workers())
     os.write(demo.keys, b"\x03")
     demo.end(130)
     assert "Interrupted at" in demo.output

@@ -9,10 +9,11 @@ from asyncjobs import Discard
 from asyncjobs.demo import journal
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import is_gallery, title_in, write_gallery
-from asyncjobs.demo.jobs import MOST_BYTES, ProcessCloud, read, write_card
+from asyncjobs.demo.jobs import MOST_BYTES, ProcessCloud, part_name, read, write_card
 from asyncjobs.demo.runner import without_settings
 from asyncjobs.demo.samples import sample_texts
 from asyncjobs.demo.screen import visible
+from asyncjobs.demo.show import _sweep
 from asyncjobs.demo.sources import Unusable, find
 from asyncjobs.demo.words import count_words
 
@@ -79,6 +80,16 @@ def test_a_card_is_written_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
     assert (tmp_path / "a.svg").stat().st_size == size
     assert title_in(tmp_path / "a.svg") == "A & <B>"
+
+
+def test_unfinished_cards_of_this_demo_are_swept_and_those_of_another_are_not(tmp_path):
+    board = Board([])
+    ours, theirs = uuid4(), uuid4()
+    board.by_job = {ours: None}
+    for name in (part_name(ours, 1), part_name(ours, 2), part_name(theirs, 1), ".part", "a.part"):
+        (tmp_path / name).touch()
+    _sweep(tmp_path, board)
+    assert {file.name for file in tmp_path.iterdir()} == {part_name(theirs, 1), ".part", "a.part"}
 
 
 def test_the_page_shows_the_cards_and_no_other_picture(tmp_path):
