@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     """Seconds that a cancelled job gets for its cleanup."""
 
     retention: Annotated[float, time()] = 7 * 86400.0
-    """Seconds that finished jobs are kept; 0 removes them as soon as they are done."""
+    """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
 
     lease: Annotated[float, time(1, 3600)] = 30.0
     """Seconds after its last sign of life until a worker's jobs go to others."""
