@@ -79,7 +79,9 @@ as $$
   from (select replace(gen_random_uuid()::text, '-', '') as r) as random
 $$;
 
--- Make partitions of finished for every day from today through `until`. Callable by workers, who own no table.
+-- Make partitions of finished for every day from today through `until`; beyond a month only for the last day of each month,
+-- to which such a job's day is rounded up: a retention of ten years would be 3,650 partitions, more than PostgreSQL can lock
+-- at once. Callable by workers, who own no table.
 create function asyncjobs.make_partitions(until date) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -87,6 +89,7 @@ set lock_timeout = '200ms'
 as $$
 declare
   today date := (clock_timestamp() at time zone 'UTC')::date;
+  last date := least(make_partitions.until, today + 4000);
   day date;
   made integer := 0;
   name text;
@@ -95,7 +98,14 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('asyncjobs.partitions')) then
     return 0;
   end if;
-  for day in select generate_series(today, least(make_partitions.until, today + 4000), interval '1 day')::date loop
+  for day in
+    select generate_series(today::timestamp, least(last, today + 34)::timestamp, '1 day')::date
+    union
+    select (month + interval '1 month - 1 day')::date
+    from generate_series(date_trunc('month', (today + 32)::timestamp), last::timestamp, '1 month') as month
+    where last > today + 31
+    order by 1
+  loop
     name := 'finished_' || to_char(day, 'YYYYMMDD');
     if to_regclass('asyncjobs.' || name) is null then
       -- CREATE LIKE, then ATTACH: `partition of` would take an exclusive lock on the parent for the whole of it.
@@ -124,19 +134,27 @@ declare
   today text := to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD');
   name text;
   dropped integer := 0;
+  droppable boolean := true;
 begin
   for name in
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'asyncjobs.finished'::regclass and c.relname < 'finished_' || today
     order by c.relname
   loop
+    -- A block of its own: what fails in a block takes back all that the block did.
     begin
       execute format('truncate asyncjobs.%I', name);
-      execute format('drop table asyncjobs.%I', name);
-      dropped := dropped + 1;
     exception when lock_not_available then
       return dropped;                       -- somebody reads it; the next round tries again
     end;
+    if droppable then
+      begin
+        execute format('drop table asyncjobs.%I', name);
+        dropped := dropped + 1;
+      exception when lock_not_available then
+        droppable := false;                 -- somebody reads the parent, and will as long for the next ones
+      end;
+    end if;
   end loop;
   return dropped;
 end

@@ -1,6 +1,7 @@
 -- Move running jobs that have ended to the history, and tell those who wait for them.
 -- $1 ids, ascending  $2 fences  $3 states (4 to 7)  $4 results  $5 errors, one JSON line each  $6 reasons
--- $7 days each is kept, counted from the UTC day on  $8 days, where $7 is empty
+-- $7 days each is kept, counted from the UTC day on; more than 31 are rounded up to the end of a month, as the partitions
+-- are  $8 days, where $7 is empty
 -- Of $3 to $7, an empty array stands for: all succeeded, no result, no error, no reason, $8 days.
 -- Rows: one; how many were moved, and how many notices went out. Fewer moved than given: look the rest up by
 -- finished_with_fence before saying that their lease is lost, since a lost answer looks the same.
@@ -18,7 +19,10 @@ with given as materialized (
 ), moved as (
   insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
                                   crashes, kind, queue, args, result, errors, reason)
-  select id, fence, (clock_timestamp() at time zone 'UTC')::date + days, enqueued_at, started_at, clock_timestamp(),
+  select id, fence,
+         case when days <= 31 then (clock_timestamp() at time zone 'UTC')::date + days
+              else (date_trunc('month', clock_timestamp() at time zone 'UTC' + make_interval(days => days))
+                    + interval '1 month - 1 day')::date end, enqueued_at, started_at, clock_timestamp(),
          attempt, priority, state, crashes, kind, queue, args, result,
          case when error is null then errors else concat_ws(E'\n', errors, error) end, reason
   from gone
