@@ -3,7 +3,10 @@
 -- Rows: no arguments and no results, which a viewer may not read.
 -- Index: job_pkey and finished_by_id of each partition, both backwards. A filter that matches few rows walks far: the
 -- caller's statement_timeout bounds it.
-(select id, state, kind, queue, priority, attempt, crashes, enqueued_at, run_at, started_at, null::timestamptz as finished_at,
+-- A time written by hand that Python cannot hold is shown as the nearest that it can.
+(select id, state, kind, queue, priority, attempt, crashes,
+        least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
+        least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at, started_at, null::timestamptz as finished_at,
         worker, null::text as reason
  from asyncjobs.job
  where ($1::smallint[] is null or state = any($1::smallint[])) and ($2::text is null or kind = $2::text)

@@ -15,4 +15,4 @@ with due as materialized (
 )
 select (select count(*) from promoted) as promoted, (select count(*) from told) as told,
        (select extract(epoch from run_at - clock_timestamp())::float8 from asyncjobs.job
-        where state = 0 and run_at > clock_timestamp() order by run_at limit 1) as next_due
+        where state = 0 and run_at > clock_timestamp() and run_at < 'infinity' order by run_at limit 1) as next_due

@@ -11,7 +11,7 @@ with recursive name as (
   select name.queue, counted.jobs, counted.oldest
   from name
   cross join lateral (
-    select count(*) as jobs, extract(epoch from clock_timestamp() - min(run_at))::float8 as oldest
+    select count(*) as jobs, extract(epoch from clock_timestamp() - min(run_at) filter (where isfinite(run_at)))::float8 as oldest
     from (select run_at from asyncjobs.job where state = 1 and queue = name.queue
           order by priority, seq limit $1::integer) as sample
   ) as counted

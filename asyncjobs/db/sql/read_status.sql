@@ -1,8 +1,11 @@
 -- Everything about one job.
 -- $1 id
 -- Rows: none or one.
+-- A time written by hand that Python cannot hold is shown as the nearest that it can.
 select id, state, kind, queue, priority, attempt, crashes, args, null::text as result, errors, null::text as reason,
-       enqueued_at, run_at, started_at, null::timestamptz as finished_at, worker
+       least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
+       least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at,
+       started_at, null::timestamptz as finished_at, worker
 from asyncjobs.job where id = $1::uuid
 union all
 select id, state, kind, queue, priority, attempt, crashes, args, result, errors, reason,

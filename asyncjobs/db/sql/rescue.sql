@@ -1,4 +1,4 @@
--- Make running jobs ready again whose worker is dead or has no row.
+-- Make running jobs ready again whose worker is dead, has no row, or is not named.
 -- $1 at most so many
 -- Rows: one; how many were rescued.
 -- Locks: the rescued rows, SKIP LOCKED. Index: job_for_rescue, a loose scan over the workers that hold jobs.
@@ -20,10 +20,12 @@ with recursive holder as (
     limit $1::integer for no key update skip locked
   ) as held
   limit $1::integer
+), nobodys as materialized (
+  select ctid from asyncjobs.job where state = 2 and worker is null limit $1::integer for no key update skip locked
 ), rescued as (
   update asyncjobs.job
   set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = 0, worker = null, started_at = null, crashes = crashes + 1
-  from lost where job.ctid = lost.ctid
+  from (select ctid from lost union all select ctid from nobodys) as given where job.ctid = given.ctid
   returning job.queue, job.seq
 ), told as (
   select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from rescued group by queue
