@@ -77,8 +77,12 @@ async def check(connection: asyncpg.Connection) -> None:
     missing = [m.number for m in known() if m.number not in there]
     if missing:
         raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {newest}: {MIGRATE}")
+    _check_unchanged(there)
+
+
+def _check_unchanged(there: dict[int, str]) -> None:
     for migration in known():
-        if there[migration.number] != migration.checksum:
+        if there.get(migration.number, migration.checksum) != migration.checksum:
             raise SchemaMismatch(
                 f"migration {migration.number} of this database is not the one this version ships: "
                 "the schema was made by another build of asyncjobs; restore it, or use that build"
@@ -112,6 +116,7 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         there = await applied(connection)
         if there and max(there) > known()[-1].number:
             await check(connection)
+        _check_unchanged(there)
         if not there:
             await connection.execute(_BOOTSTRAP)
         made = [migration for migration in known() if migration.number not in there]
@@ -119,9 +124,9 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
             async with connection.transaction():
                 await connection.execute("set local lock_timeout = '1s'")
                 await connection.execute(migration.text)
-                await connection.execute(  # noqa: S608 - our own files' names
-                    "insert into asyncjobs.migration (number, name, checksum) values "
-                    f"({migration.number}, '{migration.name}', '{migration.checksum}')"
+                await connection.execute(
+                    "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
+                    *(migration.number, migration.name, migration.checksum),
                 )
         if made:
             await connection.fetchval(
