@@ -177,7 +177,7 @@ class AsyncJobs:
 
     @property
     def listening(self) -> bool:
-        """Whether notices are heard. While they are not, jobs start and awaits end at the next poll, and nothing else changes.
+        """Whether notices are heard; while they are not, jobs start and awaits end at the next poll, and that is all.
 
         False, too, for a client that has awaited nothing yet: it does not listen before it needs to.
         """
