@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import anyio.to_thread
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from asyncjobs.defining.base import CancelReason, Job
 
 
-async def perform(job: Job[Any], *, limiter: anyio.CapacityLimiter | None = None) -> Any:
+async def perform(
+    job: Job[Any], *, limiter: anyio.CapacityLimiter | None = None, going_on: set[UUID] | None = None
+) -> Any:
     """Run a job's code and return what it returns; a `def` runs in a thread.
 
     The caller has set `context.running`, in a task of the job's own.
@@ -21,10 +25,55 @@ async def perform(job: Job[Any], *, limiter: anyio.CapacityLimiter | None = None
     Args:
         job: With references loaded.
         limiter: Bounds the threads; None is anyio's default of 40.
+        going_on: Holds the job's id for as long as its thread runs, whatever becomes of this task and its loop.
     """
     if job._definition.is_async:
         return await job.perform()
-    return await anyio.to_thread.run_sync(job.perform, limiter=limiter)
+    return await _perform_in_thread(job, limiter, set() if going_on is None else going_on)
+
+
+async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | None, going_on: set[UUID]) -> Any:
+    """Run a `def` job in a thread; cancelled, go on waiting for it, drop what it returns, and only then be cancelled.
+
+    A thread cannot be stopped. anyio's `run_sync` shields its wait from cancel scopes only: at `Task.cancel()` it returns
+    at once, and the job would be given back, and run elsewhere, while its first run goes on.
+    """
+    thread = asyncio.ensure_future(
+        _outcome_in_thread(job, limiter, going_on)
+    )  # in a task of its own, which nobody cancels
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):  # a scope cancels again and again: this wait would spin
+        while not thread.done():
+            try:
+                await asyncio.wait([thread])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    value, error = thread.result()
+    if error is not None:
+        raise error
+    return value
+
+
+async def _outcome_in_thread(
+    job: Job[Any], limiter: anyio.CapacityLimiter | None, going_on: set[UUID]
+) -> tuple[Any, BaseException | None]:
+    """Return what a thread returned and what it raised; SystemExit, let out of this task, would end the loop."""
+
+    def call() -> Any:
+        if job.cancel_reason is not None:
+            return None  # cancelled before it began: nobody takes the result
+        going_on.add(job.id)
+        try:
+            return job.perform()
+        finally:
+            going_on.discard(job.id)
+
+    try:
+        return await anyio.to_thread.run_sync(call, limiter=limiter), None
+    except BaseException as error:
+        return None, error
 
 
 async def load_references(job: Job[Any]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, State
 from asyncjobs.defining import context, registry
+from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.errors import describe_error, storable
 from asyncjobs.defining.performing import load_references, perform
@@ -47,6 +49,8 @@ class Executor:
         self._stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._in_threads: set[UUID] = set()
+        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         self._threads = anyio.CapacityLimiter(max(sum(pool.concurrency for pool in pools), 1))
 
     @property
@@ -125,9 +129,12 @@ class Executor:
         context.running.set(job)
         if definition.arguments.has_references:
             await load_references(job)
-        result = await (job.perform() if definition.is_async else perform(job, limiter=self._threads))
+        result = await (job.perform() if definition.is_async else self._in_thread(job))
         text = None if result is None else definition.result.dump(result)
         return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
+
+    def _in_thread(self, job: Job[Any]) -> Coroutine[Any, Any, Any]:
+        return perform(job, limiter=self._threads, going_on=self._in_threads)
 
     def _end(self, attempt: Attempt, finish: Finish) -> None:
         if attempt.cancel_reason != "lease_lost":
@@ -179,6 +186,10 @@ class Executor:
         """Forget what was claimed and has not started: its lease is lost."""
         for pool in self._pools:
             pool.queued.clear()
+
+    def outlasts(self) -> bool:
+        """Whether code of a job goes on here; from any thread. When the loop is closed, only threads do."""
+        return bool(self._in_threads or (self._attempts and not self._loop.is_closed()))
 
     async def idle(self) -> None:
         """Wait until no attempt is going on."""

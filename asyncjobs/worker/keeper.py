@@ -39,6 +39,8 @@ class Keeper:
         lease: Filled with the worker's id when it is registered, emptied when it is lost.
         about: JSON text shown by `status`.
         first_id: The id of the first registration, when a supervisor chose it; None: random.
+        needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
+            process. Asked from the thread.
         on_beat: Called on the worker's loop after each beat.
         on_lost: Called on the worker's loop when the lease is lost: every job that was running belongs to others.
     """
@@ -50,12 +52,14 @@ class Keeper:
         *,
         about: str,
         first_id: UUID | None = None,
+        needed: Callable[[], bool],
         on_beat: Callable[[Pulse], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._lease = lease
         self._about = about
         self._next_id = first_id
+        self._needed = needed
         self._on_beat = on_beat
         self._on_lost = on_lost
         self._url = url
@@ -67,7 +71,7 @@ class Keeper:
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
-        """Beat until cancelled; the thread has ended when this returns."""
+        """Beat until cancelled; the thread has ended when this returns, unless the lease is needed still."""
         thread = threading.Thread(target=self._thread, name="asyncjobs keeper", daemon=True)
         thread.start()
         try:
@@ -77,7 +81,8 @@ class Keeper:
         finally:
             if self._loop is not None and self._stop is not None and not self._ended.done():
                 self._loop.call_soon_threadsafe(self._stop.set)
-                await asyncio.wait([self._ended], timeout=2)
+                if not self._needed():
+                    await asyncio.wait([self._ended], timeout=2)
 
     async def registered(self) -> None:
         """Wait until the worker has a lease.
@@ -107,7 +112,7 @@ class Keeper:
         sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=max(self._lease.seconds / 6, 1.0))
         backoff = Backoff(logger, "renewing the lease")
         try:
-            while not self._stop.is_set():
+            while not self._stop.is_set() or self._needed():
                 try:
                     await self._beat(sessions)
                     backoff.succeeded()
@@ -116,13 +121,20 @@ class Keeper:
                         self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
                     await backoff.failed(error)
                     continue
-                try:
-                    async with asyncio.timeout(interval):
-                        await self._stop.wait()
-                except TimeoutError:
-                    pass
+                await self._pause(interval)
         finally:
             sessions.close()
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._stop is not None
+        if self._stop.is_set():
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
 
     async def _beat(self, sessions: Sessions) -> None:
         worker = self._lease.worker

@@ -97,6 +97,7 @@ class Worker:
             self.lease,
             about=self._about(),
             first_id=worker_id,
+            needed=self.executor.outlasts,
             on_beat=self._on_beat,
             on_lost=self._on_lost,
         )
@@ -249,9 +250,12 @@ class Worker:
             await self._give_up_lease(keeper)
 
     async def _outlast(self, keeper: asyncio.Task[None]) -> None:
-        await self.executor.idle()
-        await self.ledger.write_out(LAST_WORDS)
-        await self._give_up_lease(keeper)
+        try:
+            await self.executor.idle()
+            await self.ledger.write_out(LAST_WORDS)
+            await self._give_up_lease(keeper)
+        finally:
+            self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
         worker, self.lease.worker = self.lease.worker, None
@@ -262,6 +266,9 @@ class Worker:
                 await self._keeping_house.run(partial(workers.end, worker=worker), deadline=LAST_WORDS)
             except DatabaseError as error:
                 logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
+        self._close_sessions()
+
+    def _close_sessions(self) -> None:
         for sessions in (self._claiming, self._writing, self._keeping_house):
             sessions.close()
 

@@ -1,0 +1,111 @@
+"""The jobs of the fault tests' workers. Each tells the oracle when it begins and how it ends.
+
+A gate is a file: the job goes on once it is there, so that a test decides when a job ends.
+"""
+
+import asyncio
+import builtins
+import os
+import time
+from pathlib import Path
+
+from asyncjobs import current_job, job
+from tests.support import oracle
+from tests.support.oracle import WORKER_VARIABLE
+from tests.support.processes import POLL, until
+
+FOR_EVER = 600.0
+
+
+def where() -> str:
+    """The name of the worker that this runs on."""
+    return os.environ.get(WORKER_VARIABLE, "")
+
+
+async def opened(gate: str) -> None:
+    assert await until(Path(gate).exists, FOR_EVER)
+
+
+@job(kind="faults.tiny")
+async def tiny(n: int = 0) -> str:
+    with oracle.interval(current_job(), n=n):
+        return where()
+
+
+@job(kind="faults.nap")
+async def nap(seconds: float) -> str:
+    with oracle.interval(current_job()):
+        await asyncio.sleep(seconds)
+        return where()
+
+
+@job(kind="faults.hold")
+async def hold(gate: str) -> str:
+    with oracle.interval(current_job()):
+        await opened(gate)
+        return where()
+
+
+@job(kind="faults.ignore")
+async def ignore(gate: str) -> str:
+    """Takes no notice of being cancelled."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            try:
+                await opened(gate)
+            except asyncio.CancelledError:
+                oracle.note(current_job(), "ignored")
+        return where()
+
+
+@job(kind="faults.block")
+async def block(gate: str) -> str:
+    """Holds the event loop, as a call that should have been made in a thread does."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        return where()
+
+
+@job(kind="faults.block_for")
+async def block_for(seconds: float) -> str:
+    with oracle.interval(current_job()):
+        time.sleep(seconds)
+        return where()
+
+
+@job(kind="faults.thread")
+def thread(gate: str) -> str:
+    """Notes that it was told to stop, and goes on until the gate opens."""
+    me = current_job()
+    told = False
+    with oracle.interval(me):
+        while not Path(gate).exists():
+            if me.stopping and not told:
+                told = True
+                oracle.note(me, "told")
+            time.sleep(POLL)
+        return where()
+
+
+@job(kind="faults.throw")
+async def throw(error: str) -> None:
+    with oracle.interval(current_job()):
+        raise exception_named(error)
+
+
+@job(kind="faults.throw_in_thread")
+def throw_in_thread(error: str) -> None:
+    with oracle.interval(current_job()):
+        raise exception_named(error)
+
+
+@job(kind="faults.later")
+async def later(n: int, wait: float) -> None:
+    """Enqueues another job that is due in a while, from where this runs."""
+    with oracle.interval(current_job()):
+        await tiny(n).set(wait=wait).enqueue()
+
+
+def exception_named(name: str) -> BaseException:
+    return asyncio.CancelledError() if name == "CancelledError" else getattr(builtins, name)(7)

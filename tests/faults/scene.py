@@ -1,0 +1,213 @@
+"""A database, workers on it, and what is known about both: the oracle, the rows, the logs."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
+from asyncjobs.db.connecting import connect
+from tests.support.checker import Verdict, check, read_rows
+from tests.support.oracle import Event, Oracle
+from tests.support.proxy import Proxy
+from tests.support.workers import Worker, Workers
+
+J = TypeVar("J", bound=Job[Any])
+
+LEASE = 3.0
+SHUTDOWN_TIMEOUT = 2.0
+READY = "ready: worker"
+BURIED = "is dead: its jobs run elsewhere"
+LEASE_LOST = "this worker was declared dead"
+
+CONFIG = """\
+[default]
+database_url = "{url}"
+lease = {lease}
+shutdown_timeout = {shutdown_timeout}
+cleanup_timeout = 1
+log_format = "text"
+[default.dispatcher]
+polling_interval = {polling_interval}
+[[default.pools]]
+queues = {queues}
+concurrency = {concurrency}
+"""
+
+
+class Scene:
+    """One test's.
+
+    Args:
+        url: A migrated database.
+        directory: For logs, configurations, gates and the oracle.
+    """
+
+    def __init__(self, url: str, directory: Path, workers: Workers, oracle: Oracle) -> None:
+        self.url = url
+        self.directory = directory
+        self.workers = workers
+        self.oracle = oracle
+        self.jobs = AsyncJobs(database_url=url, lease=LEASE)
+
+    # Gates
+
+    def gate(self, name: str = "gate") -> str:
+        """A file that is not there; jobs that were given it wait for it."""
+        return str(self.directory / name)
+
+    def open(self, gate: str) -> None:
+        Path(gate).touch()
+
+    # Workers
+
+    async def start(
+        self,
+        *modules: str,
+        url: str | None = None,
+        name: str = "",
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
+        ready: str = READY,
+        **settings: Any,
+    ) -> Worker:
+        """Start a worker and wait until it claims jobs."""
+        worker = self.begin(*modules, url=url, name=name, environment=environment, command=command, **settings)
+        await worker.wait_for_log(ready, timeout=40)
+        return worker
+
+    def begin(self, *modules: str, name: str = "", environment=None, command=None, **settings: Any) -> Worker:
+        """Start a worker."""
+        name = name or f"worker{len(self.workers.started) + 1}"
+        return self.workers.start(
+            *(modules or ["tests.faults.jobs"]),
+            config=self.config(name, **settings),
+            name=name,
+            environment=environment,
+            command=command,
+        )
+
+    def config(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        lease: float = LEASE,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        polling_interval: float = 1,
+        queues: Sequence[str] = ("*",),
+        concurrency: int = 10,
+    ) -> Path:
+        path = self.directory / f"{name}.toml"
+        path.write_text(
+            CONFIG.format(
+                url=url or self.url,
+                lease=lease,
+                shutdown_timeout=shutdown_timeout,
+                polling_interval=polling_interval,
+                queues=json.dumps(list(queues)),
+                concurrency=concurrency,
+            )
+        )
+        return path
+
+    async def all_ready(self, *workers: Worker) -> None:
+        await asyncio.gather(*(worker.wait_for_log(READY, timeout=40) for worker in workers))
+
+    # Jobs
+
+    async def enqueue(self, *jobs: J) -> list[J]:
+        """Enqueue each and note it, again where the answer was lost."""
+        for job in jobs:
+            self.oracle.write("try", job_id=job.id)
+            while True:
+                try:
+                    await self.jobs.enqueue(job)
+                except EnqueueOutcomeUnknown:
+                    self.oracle.write("unknown", job_id=job.id)
+                else:
+                    break
+            self.oracle.write("ok", job_id=job.id)
+        return list(jobs)
+
+    async def running(self, *jobs: Job[Any], attempt: int = 1, timeout: float = 20) -> None:
+        """Wait until each has begun its `attempt`."""
+        for job in jobs:
+            await self.oracle.wait_for(event="start", job_id=job.id, attempt=attempt, timeout=timeout)
+
+    async def finished(self, *jobs: Job[Any], timeout: float = 20) -> list[dict[str, Any]]:
+        """Wait until each is in the history; their rows. Looks at the table: no LISTEN of ours is among the sessions."""
+        ids = [job.id for job in jobs]
+
+        async def rows() -> list[asyncpg.Record] | None:
+            found = await self.fetch("select * from asyncjobs.finished where id = any($1)", ids)
+            return found if len(found) >= len(ids) else None
+
+        found = await self.eventually(rows, f"{len(ids)} finished jobs", timeout)
+        by_id = {row["id"]: row for row in found}
+        return [dict(by_id[job.id]) for job in jobs]
+
+    def ends(self, job: Job[Any]) -> list[tuple[str, int | None, str]]:
+        """Worker, attempt and end of each run of a job."""
+        return [(run.worker, run.attempt, run.how) for run in self.oracle.runs(job.id)]
+
+    # Rows
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Ask the database, on a connection of its own."""
+        connection = await connect(self.url, name="asyncjobs tests")
+        try:
+            return await connection.fetch(sql, *arguments)
+        finally:
+            connection.terminate()
+
+    async def row(self, job: Job[Any]) -> dict[str, Any]:
+        """The live row of a job."""
+        (found,) = await self.fetch("select * from asyncjobs.job where id = $1", job.id)
+        return dict(found)
+
+    async def eventually(self, look: Callable[[], Awaitable[Any]], what: str, timeout: float = 20) -> Any:
+        """Look until the answer is true; it.
+
+        Raises:
+            TimeoutError: It never was; with the ends of the logs.
+        """
+        deadline = time.monotonic() + timeout
+        while not (found := await look()):
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"{worker.name}:\n{worker.log[-1500:]}" for worker in self.workers.started)
+                raise TimeoutError(f"no {what} within {timeout} s\n{logs}")
+            await asyncio.sleep(0.02)
+        return found
+
+    async def verdict(self, *, max_attempts: int | None = None, zombies: Iterable[int] = ()) -> Verdict:
+        """What the checker finds; everything is expected to be finished."""
+        connection = await connect(self.url, name="asyncjobs tests")
+        try:
+            rows = await read_rows(connection)
+        finally:
+            connection.terminate()
+        return check(self.oracle.events(), rows, max_attempts=max_attempts, zombies=list(zombies))
+
+    async def clean(self, *, max_attempts: int | None = None) -> Verdict:
+        """AssertionError unless the checker finds nothing."""
+        verdict = await self.verdict(max_attempts=max_attempts)
+        verdict.assert_clean()
+        return verdict
+
+    def buried(self) -> list[str]:
+        """The log lines that declare a worker dead."""
+        return [line for worker in self.workers.started for line in worker.log.splitlines() if BURIED in line]
+
+    def events(self, **wanted: Any) -> list[Event]:
+        return self.oracle.events(**wanted)
+
+
+def through(proxy: Proxy, url: str) -> str:
+    """The URL of the same database through a proxy."""
+    database = url.partition("?")[0].rpartition("/")[2]
+    return f"{proxy.url(database)}?sslmode=disable"
