@@ -107,9 +107,15 @@ class Job(Generic[R]):
         _refuse_hiding(cls, name)
         if abstract or cls.__dict__.get("_is_function_job"):
             return
-        if cls.perform is Job.perform:
+        perform = cls._perform_of_class()
+        if perform is Job._perform_of_class():
             raise InvalidDefinition(f"{name} has no perform(): write `async def perform(self)`, or say abstract=True")
-        check_code(cls.perform, f"{name}.perform", cls._options.executor)
+        check_code(perform, f"{name}.perform", cls._options.executor)
+        if len(inspect.signature(perform).parameters) != 1:
+            raise InvalidDefinition(
+                f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
+                "and write `perform(self)`"
+            )
         cls._definition = Definition(
             kind=checked_kind(kind, cls),
             aliases=checked_aliases(name, aliases),
@@ -118,15 +124,17 @@ class Job(Generic[R]):
             job_class=cls,
             function=None,
             parameters=lambda: _fields(cls),
-            returns=lambda: typing.get_type_hints(cls.perform, include_extras=True).get(
-                "return", inspect.Parameter.empty
-            ),
+            returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
         )
         registry.register(cls._definition)
 
     def __init__(self, *args: Any, **arguments: Any) -> None:
         definition = self._definition_of_class()
         self._begin(definition, *definition.arguments.make(args, arguments))
+
+    @classmethod
+    def _perform_of_class(cls) -> Callable[..., Any]:
+        return cls.perform  # type: ignore[attr-defined,no-any-return]
 
     @classmethod
     def _definition_of_class(cls) -> Definition:
@@ -172,13 +180,13 @@ class Job(Generic[R]):
 
     @property
     def queue(self) -> str:
-        """The queue it is, or will be, in."""
-        if self._queue is None:
-            queue = self._definition.options.queue
-            if queue is None:
-                queue = "default"
-            self._queue = queue if isinstance(queue, str) else options.queue_name(queue(self))
-        return self._queue
+        """The queue it is, or will be, in; a callable one is asked each time until the job is enqueued."""
+        if self._queue is not None:
+            return self._queue
+        queue = self._definition.options.queue
+        if queue is None:
+            return "default"
+        return queue if isinstance(queue, str) else options.queue_name(queue(self))
 
     @property
     def priority(self) -> int:
@@ -236,14 +244,14 @@ class Job(Generic[R]):
             raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
         if wait is not None and at is not None:
             raise InvalidOption("wait= and at= both say when: give one of them")
-        if queue is not None:
-            self._queue = options.queue_name(queue)
-        if priority is not None:
-            self._priority = options.priority(priority)
+        # All are checked before the first is kept: a refused set() leaves the job as it was.
+        checked_queue = self._queue if queue is None else options.queue_name(queue)
+        checked_priority = self._priority if priority is None else options.priority(priority)
         if wait is not None:
             self._delay, self._run_at = options.duration(wait, "wait"), None
         if at is not None:
             self._delay, self._run_at = None, options.moment(at, "at")
+        self._queue, self._priority = checked_queue, checked_priority
         return self
 
     async def enqueue(self, *, connection: Any = None) -> Self:
@@ -279,6 +287,8 @@ class Job(Generic[R]):
     async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
     @overload
     async def result(self: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
     async def result(self, *, timeout: float | timedelta | None = None) -> Any:
         """Wait until the job is final and return its return value, in the type `perform` is annotated with.
 
@@ -310,6 +320,8 @@ class Job(Generic[R]):
     def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...
     @overload
     def __await__(self: _Performs[T]) -> Generator[Any, Any, T]: ...
+    @overload
+    def __await__(self: Job[T]) -> Generator[Any, Any, T]: ...
     def __await__(self) -> Generator[Any, Any, Any]:
         return Job.result(self).__await__()
 
@@ -317,6 +329,8 @@ class Job(Generic[R]):
     async def perform_now(self: _PerformsAsync[T]) -> T: ...
     @overload
     async def perform_now(self: _Performs[T]) -> T: ...
+    @overload
+    async def perform_now(self: Job[T]) -> T: ...
     async def perform_now(self) -> Any:
         """Run the job here and now, without a database, and return what `perform` returns.
 
@@ -326,9 +340,13 @@ class Job(Generic[R]):
         """
         return await perform_now(self)
 
-    def perform(self) -> Coroutine[Any, Any, R]:
-        """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread."""
-        raise NotImplementedError
+    # Hidden from type checkers: an override may be `async def` or `def` and return anything; and a `Job[str]`, which has no
+    # `perform` to look at, is told from a class whose own says what awaiting it gives.
+    if not TYPE_CHECKING:
+
+        def perform(self) -> Any:
+            """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread."""
+            raise NotImplementedError
 
     def _require_row(self) -> None:
         if not self._sent:
@@ -367,13 +385,16 @@ def _refuse_hiding(cls: type, name: str) -> None:
     taken = (_OF_JOB | _LATER | {"__init__", "__await__"}) - _MAY_OVERRIDE - _BOOKKEEPING
     if cls.__dict__.get("_is_function_job"):
         return
-    for own in (*_annotation_names(cls), *cls.__dict__):
-        if own == "__init__":
-            raise InvalidDefinition(
-                f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
-            )
-        if own in taken:
-            raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
+    for base in cls.__mro__[: cls.__mro__.index(Job)]:
+        if base is not cls and issubclass(base, Job):
+            continue  # looked at when it was made
+        for own in (*_annotation_names(base), *base.__dict__):
+            if own == "__init__":
+                raise InvalidDefinition(
+                    f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
+                )
+            if own in taken:
+                raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
 
 
 def _annotation_names(cls: type) -> list[str]:
@@ -435,12 +456,14 @@ def checked_kind(kind: str | None, target: Any) -> str:
     """
     name = f"{target.__module__}.{target.__qualname__}"
     if kind is None:
+        if target.__name__ == "<lambda>":
+            raise InvalidDefinition(f"{name} is a lambda, which has no name to store: write a function")
         if "<" in target.__qualname__:
             raise InvalidDefinition(
                 f"{name} stands inside a function, where no worker can import it: move it to module level, "
                 "or give it a name of its own with kind=…"
             )
-        return f"{importable_module(target.__module__)}.{target.__qualname__}"
+        kind = f"{importable_module(target.__module__)}.{target.__qualname__}"
     try:
         return options.kind_name(kind)
     except InvalidOption as error:

@@ -111,15 +111,15 @@ class Definition:
     @cached_property
     def is_async(self) -> bool:
         """Whether its code is a coroutine function; a plain one runs in a thread."""
-        return inspect.iscoroutinefunction(self.function or self.job_class.perform)
+        return inspect.iscoroutinefunction(self.function or self.job_class._perform_of_class())
 
     @property
     def executor(self) -> Executor:
         """Where its code runs."""
         return self.options.executor or ("loop" if self.is_async else "thread")
 
-    def load(self, text: str) -> Job[Any]:
-        """Return a job of this kind from its stored arguments.
+    def load(self, text: str) -> Any:
+        """Return a job of this kind from its stored arguments, as Any: `Job` itself has no `perform` for type checkers.
 
         Raises:
             InvalidArguments: They do not fit the annotations any more.

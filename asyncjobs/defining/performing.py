@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import anyio.to_thread
@@ -28,7 +28,7 @@ async def perform(
         going_on: Holds the job's id for as long as its thread runs, whatever becomes of this task and its loop.
     """
     if job._definition.is_async:
-        return await job.perform()
+        return await cast("Any", job).perform()
     return await _perform_in_thread(job, limiter, set() if going_on is None else going_on)
 
 
@@ -46,8 +46,8 @@ async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | Non
         while not thread.done():
             try:
                 await asyncio.wait([thread])
-            except asyncio.CancelledError as error:
-                cancelled = error
+            except asyncio.CancelledError as cancellation:
+                cancelled = cancellation
     if cancelled is not None:
         raise cancelled
     value, error = thread.result()
@@ -66,7 +66,7 @@ async def _outcome_in_thread(
             return None  # cancelled before it began: nobody takes the result
         going_on.add(job.id)
         try:
-            return job.perform()
+            return cast("Any", job).perform()
         finally:
             going_on.discard(job.id)
 
