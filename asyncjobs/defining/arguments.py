@@ -26,6 +26,7 @@ __all__ = [
     "Parameter",
     "ResultCodec",
     "annotations_of",
+    "check_signature",
     "parameters_of_function",
 ]
 
@@ -35,11 +36,13 @@ MAX_RESULT_BYTES: Final = 1_048_576
 _RESULT_PREFIX: Final = '{"result":'
 
 
-def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
-    """Arguments of a function job; InvalidDefinition for a signature that JSON by name cannot carry."""
+def check_signature(function: Callable[..., Any]) -> None:
+    """Refuse a signature that JSON by name cannot carry; annotations are not looked at yet.
+
+    Raises:
+        InvalidDefinition: ``*args``, ``**kwargs``, or a name that begins with an underscore.
+    """
     kind = f"{function.__module__}.{function.__qualname__}"
-    hints = annotations_of(function)
-    found = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             stars, instead = ("*", "list") if parameter.kind is parameter.VAR_POSITIONAL else ("**", "dict")
@@ -48,16 +51,22 @@ def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
             )
         if parameter.name.startswith("_"):
             raise InvalidDefinition(f"{kind}: {parameter.name} begins with an underscore; rename it")
-        found.append(
-            Parameter(
-                parameter.name,
-                hints.get(parameter.name, MISSING),
-                parameter.default,
-                positional=parameter.kind is not parameter.KEYWORD_ONLY,
-                positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
-            )
+
+
+def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
+    """Arguments of a function job; InvalidDefinition for a signature that JSON by name cannot carry."""
+    check_signature(function)
+    hints = annotations_of(function)
+    return [
+        Parameter(
+            parameter.name,
+            hints.get(parameter.name, MISSING),
+            parameter.default,
+            positional=parameter.kind is not parameter.KEYWORD_ONLY,
+            positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
         )
-    return found
+        for parameter in inspect.signature(function).parameters.values()
+    ]
 
 
 def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:

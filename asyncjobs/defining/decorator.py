@@ -10,7 +10,7 @@ from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import registry
-from asyncjobs.defining.arguments import parameters_of_function
+from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.base import Job, checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.definition import Definition, Executor, Source, check_code
 from asyncjobs.exceptions import InvalidDefinition
@@ -116,6 +116,7 @@ def _define(
         raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
     options = checked_options(name, **given)
     check_code(function, name, options.executor)
+    check_signature(function)
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), {"_is_function_job": True})
     definition = Definition(
         kind=checked_kind(kind, function),

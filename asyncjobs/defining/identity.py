@@ -33,7 +33,7 @@ def importable_module(name: str) -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
+        return str(spec.name)  # of `python -m package`: package.__main__, which a worker can import under this name
     file = getattr(main, "__file__", None)
     if file is None:
         return name

@@ -61,7 +61,8 @@ def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        # Compared before float(): an int may be too large for one.
+        seconds = float(value) if isinstance(value, float) or abs(value) <= most else math.inf
     else:
         raise InvalidOption(f"{name}={_shown(value)} is no time span: use seconds or a timedelta")
     if math.isnan(seconds) or not least <= seconds <= most:

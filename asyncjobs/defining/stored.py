@@ -29,8 +29,17 @@ class StoredJob(Job[Any], abstract=True):
             parameters=_no_parameters,
             returns=lambda: Any,
         )
-        made._begin(made._definition, codec.loads(args), args)
+        made._begin(made._definition, _readable(args), args)
         return made
+
+
+def _readable(args: str) -> dict[str, Any]:
+    """Return stored arguments; none where somebody else stored what is no JSON object: `status` shows it as it is."""
+    try:
+        values = codec.loads(args)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _no_parameters() -> list[Parameter]:
