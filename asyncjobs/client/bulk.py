@@ -120,8 +120,8 @@ class Bulk:
             return self._unsent(fresh, error)
         except Exception as error:
             return self._unsent(fresh, error)
-        for job in fresh:
-            mark_enqueued(job, made=True)
+        for job, row in fresh.items():
+            mark_enqueued(job, row, made=True)
         return len(rows)
 
     async def _insert_singly(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:

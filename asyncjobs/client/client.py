@@ -79,7 +79,7 @@ class Client:
         except BaseException:
             job._sent = not first
             raise
-        mark_enqueued(job, made=made)
+        mark_enqueued(job, row, made=made)
         return made
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:

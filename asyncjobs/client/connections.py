@@ -34,13 +34,14 @@ async def enqueue_on(connection: Any, row: NewJob) -> bool:
             transaction; nothing was written.
         DatabaseError: The server refused; the caller's transaction has failed.
     """
-    package = type(connection).__module__.partition(".")[0]
+    # Of the base classes too: SQLModel's and an application's own sessions are SQLAlchemy's.
+    packages = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
     try:
         if isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
             return await _on_asyncpg(connection, row)
-        if package == "sqlalchemy":
+        if "sqlalchemy" in packages:
             return await _on_sqlalchemy(connection, row)
-        if package == "psycopg" and hasattr(connection, "cursor"):
+        if "psycopg" in packages:
             return await _on_psycopg(connection, row)
     except (InvalidConnection, asyncio.CancelledError):
         raise
@@ -68,13 +69,16 @@ async def _on_sqlalchemy(connection: Any, row: NewJob) -> bool:
 
 
 async def _on_psycopg(connection: Any, row: NewJob) -> bool:
-    if not asyncio.iscoroutinefunction(connection.execute):
-        raise InvalidConnection("connection= got psycopg's synchronous Connection: give an AsyncConnection")
-    cursor = await connection.execute(f"select asyncjobs.enqueue_once({_PERCENT})", _named(row))
-    made = await cursor.fetchone()
-    # The row factory is the caller's: a tuple, a dict, an object.
-    value = next(iter(made.values())) if isinstance(made, dict) else made[0]
-    return bool(value)
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg.rows import tuple_row
+
+    if not isinstance(connection, AsyncConnection):
+        raise InvalidConnection(f"connection= got psycopg's {type(connection).__qualname__}: give an AsyncConnection")
+    # A cursor of our own: the connection's makes rows, and takes parameters, as its owner chose.
+    async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
+        await cursor.execute(f"select asyncjobs.enqueue_once({_PERCENT})", _named(row))
+        made = await cursor.fetchone()
+    return bool(made and made[0])
 
 
 def _named(row: NewJob) -> dict[str, Any]:

@@ -26,9 +26,10 @@ def row_of(job: Job[Any]) -> NewJob:
     return NewJob(job.id, job.kind, job.queue, job.priority, job._stored_arguments(), job._run_at, job._delay)
 
 
-def mark_enqueued(job: Job[Any], *, made: bool) -> None:
+def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
     """Note in a job that its row exists; `made`: by this call."""
     if made:
+        job._queue = row.queue
         job._disposition = "enqueued"
         job._state = "ready" if job._delay is None and job._run_at is None else "scheduled"
     elif job._disposition is None:
