@@ -1,0 +1,210 @@
+"""Workers that die, freeze, or lose their row; and workers that only look dead."""
+
+import random
+
+import pytest
+
+from asyncjobs.db import workers as worker_rows
+from asyncjobs.db.connecting import connect
+from tests.faults import jobs as work
+from tests.faults.scene import BURIED, LEASE, LEASE_LOST
+
+
+async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones_do_not(scene):
+    first = await scene.start(name="first", concurrency=60)
+    done = await scene.enqueue(*(work.tiny(n) for n in range(20)))
+    await scene.finished(*done)
+    held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(50)))
+    await scene.running(*held)
+    second = await scene.start(name="second", concurrency=60)
+    first.kill()
+    await scene.running(*held, attempt=2, timeout=LEASE + 6)
+    await second.wait_for_log(BURIED)
+    scene.open(scene.gate())
+    rows = await scene.finished(*held)
+    assert {(row["attempt"], row["crashes"], row["result"]) for row in rows} == {(2, 1, '"second"')}
+    assert all(scene.ends(job) == [("first", 1, "killed"), ("second", 2, "ok")] for job in held)
+    assert all(scene.ends(job) == [("first", 1, "ok")] for job in done)
+    await scene.clean(max_attempts=2)
+
+
+async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worker(scene):
+    await scene.start(name="first", concurrency=5)
+    [long] = await scene.enqueue(work.nap(2.5 * LEASE))
+    await scene.running(long)
+    await scene.start(name="second")
+    short = await scene.enqueue(*(work.tiny(n) for n in range(300)))
+    [row] = await scene.finished(long, timeout=30)
+    assert (row["attempt"], row["crashes"]) == (1, 0)
+    await scene.finished(*short)
+    assert scene.buried() == []
+    await scene.clean(max_attempts=1)
+
+
+async def test_a_write_of_a_thawed_worker_is_refused_after_its_job_was_run_elsewhere(scene):
+    zombie = await scene.start(name="zombie")
+    [job] = await scene.enqueue(work.block(scene.gate()))  # ends the moment it thaws, before anybody can cancel it
+    await scene.running(job)
+    zombie.freeze()
+    await scene.start(name="other")
+    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    scene.open(scene.gate())
+    [row] = await scene.finished(job)
+    zombie.thaw()
+    await scene.oracle.wait_for(event="end", job_id=job.id, pid=zombie.pid, how="ok")
+    await zombie.wait_for_log(f"job {job.id}: its lease was lost before its end could be written")
+    assert await scene.finished(job) == [row]
+    assert (row["result"], row["attempt"]) == ('"other"', 2)
+    verdict = await scene.clean(max_attempts=2)
+    assert len(verdict.zombie_overlaps) == 1
+
+
+async def test_a_thawed_worker_cancels_the_job_that_another_runs_and_works_on_under_a_new_id(scene):
+    zombie = await scene.start(name="zombie")
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    zombie.freeze()
+    other = await scene.start(name="other")
+    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    lease = (await scene.row(job))["worker"]
+    zombie.thaw()
+    await zombie.wait_for_log(LEASE_LOST)
+    await scene.oracle.wait_for(event="end", job_id=job.id, pid=zombie.pid, how="CancelledError")
+    row = await scene.row(job)
+    assert (row["state"], row["worker"], row["attempt"]) == (2, lease, 2)
+    scene.open(scene.gate())
+    [row] = await scene.finished(job)
+    assert row["result"] == '"other"'
+    other.kill()
+    [next_one] = await scene.enqueue(work.tiny())
+    [row] = await scene.finished(next_one)
+    assert row["result"] == '"zombie"'
+    await scene.clean(max_attempts=2)
+
+
+async def test_a_worker_whose_row_is_deleted_loses_its_jobs_and_works_on_under_a_new_id(scene):
+    worker = await scene.start(name="only")
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    [before] = await scene.fetch("delete from asyncjobs.worker returning id")
+    await scene.running(job, attempt=2)
+    scene.open(scene.gate())
+    [row] = await scene.finished(job)
+    assert row["attempt"] == 2
+    assert [how for _, _, how in scene.ends(job)] == ["CancelledError", "ok"]
+    [after] = await scene.fetch("select id from asyncjobs.worker where dead_at is null")
+    assert before["id"] != after["id"]
+    assert worker.running
+    await scene.clean()
+
+
+async def test_a_worker_started_again_on_the_same_host_does_not_hide_the_jobs_of_its_first_life(scene):
+    first = await scene.start(name="first")
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    first.kill()
+    await scene.start(name="second")
+    await scene.running(job, attempt=2)
+    scene.open(scene.gate())
+    await scene.finished(job)
+    about = await scene.fetch("select distinct about::json ->> 'host' from asyncjobs.worker")
+    assert len(about) == 1
+    await scene.clean(max_attempts=2)
+
+
+@pytest.mark.parametrize("deaths", [6, pytest.param(30, marks=pytest.mark.slow)])
+async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_killed_at_random(scene, deaths):
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    jobs = 2_000 // deaths
+    await scene.start(name="survivor", concurrency=1)
+    victim, all_jobs = await scene.start(concurrency=20), []
+    for _ in range(deaths):
+        heir = scene.begin(concurrency=20)
+        batch = [work.nap(rng.random() / 50) for _ in range(jobs)]
+        await scene.enqueue(*batch)
+        all_jobs += batch
+        events = rng.choice(["start", "end"])
+        await scene.oracle.wait_for(event=events, pid=victim.pid, count=rng.randrange(1, jobs // 4))
+        victim.kill()
+        await scene.all_ready(heir)
+        victim = heir
+    await scene.finished(*all_jobs, timeout=90)
+    verdict = await scene.clean(max_attempts=3)
+    print(f"{len(verdict.repeated)} of {len(all_jobs)} ran to their end twice")
+
+
+class TestTheDeathRule:
+    """With the default lease of 30 s, where a sixth is 5 s and a fifth is 6."""
+
+    @pytest.fixture
+    async def judge(self, connection):
+        """A worker whose own link has been whole for long, and its session."""
+        await worker_rows.register(connection, JUDGE, lease=30, about="{}")
+        await connection.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
+        return connection
+
+    @pytest.fixture
+    async def other(self, database_url, judge):
+        """The session of a second worker."""
+        session = await connect(database_url)
+        await worker_rows.register(session, OTHER, lease=30, about="{}")
+        yield session
+        session.terminate()
+
+    async def silent(self, connection, seconds):
+        await connection.execute(
+            "update asyncjobs.worker set beat_at = clock_timestamp() - make_interval(secs => $2) where id = $1",
+            OTHER,
+            seconds,
+        )
+
+    async def gone(self, judge, session):
+        pid = session.get_server_pid()
+        await session.close()
+        while await judge.fetchval("select exists (select from pg_stat_activity where pid = $1)", pid):
+            pass
+
+    async def test_a_silent_worker_with_a_session_lives_for_its_whole_lease(self, judge, other):
+        await self.silent(judge, 29)
+        assert await worker_rows.bury(judge, JUDGE) == []
+        await self.silent(judge, 30.1)
+        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
+
+    async def test_a_worker_without_its_session_lives_for_a_sixth_of_its_lease(self, judge, other):
+        await self.gone(judge, other)
+        await self.silent(judge, 4)
+        assert await worker_rows.bury(judge, JUDGE) == []
+        await self.silent(judge, 5.1)
+        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
+        assert await worker_rows.bury(judge, JUDGE) == []  # once
+
+    @pytest.mark.parametrize("fault", ["linked_at = now()", "beat_at = now() - interval '7 s'", "dead_at = now()"])
+    async def test_nobody_judges_whose_own_link_has_not_been_whole_for_a_fifth_of_its_lease(self, judge, other, fault):
+        await self.silent(judge, 40)
+        await judge.execute(f"update asyncjobs.worker set {fault} where id = $1", JUDGE)
+        assert await worker_rows.bury(judge, JUDGE) == []
+
+    async def test_a_beat_after_a_silence_or_on_a_new_session_begins_a_new_link(self, judge, other, database_url):
+        async def linked_for(session):
+            await worker_rows.beat(session, OTHER)
+            sql = "select clock_timestamp() - linked_at < interval '1 s' from asyncjobs.worker where id = $1"
+            return "new" if await judge.fetchval(sql, OTHER) else "whole"
+
+        await judge.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
+        assert await linked_for(other) == "whole"
+        await self.silent(judge, 6.1)
+        assert await linked_for(other) == "new"
+        await judge.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
+        later = await connect(database_url)
+        assert await linked_for(later) == "new"
+        later.terminate()
+
+    async def test_the_dead_do_not_rise(self, judge, other):
+        await self.silent(judge, 31)
+        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
+        assert await worker_rows.beat(other, OTHER) is None
+
+
+JUDGE, OTHER = (worker_rows.UUID(int=n) for n in (1, 2))
