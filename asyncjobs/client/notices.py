@@ -15,10 +15,10 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, NotOpen
 from asyncjobs.services import Services
 
-PAUSE = 0.0025
+PAUSE = 0.005
 """Seconds between two notices of one process: the most that a job waits longer for its worker.
 
-Less than the 2.8 ms in which a caller enqueues a job and has its result, so that one who awaits each job never waits.
+A caller who awaits each job does not wait for it: awaiting tells the workers of a job that is still ready.
 """
 
 
