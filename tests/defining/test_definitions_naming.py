@@ -1,0 +1,156 @@
+"""What a kind is called when nobody says, and under which other names its stored jobs are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncjobs import InvalidDefinition, Job, job
+from asyncjobs.defining import registry
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROGRAM = """\
+from asyncjobs import Job, job
+
+@job
+async def send(n: int) -> int:
+    return n
+
+class Outer:
+    class Inner(Job):
+        async def perform(self) -> None: ...
+
+if __name__ == "__main__":
+    print(send(1).kind, Outer.Inner().kind)
+"""
+
+
+@job
+async def at_module_level() -> None: ...
+
+
+class AtModuleLevel(Job):
+    async def perform(self) -> None: ...
+
+
+class Outer:
+    class Nested(Job):
+        async def perform(self) -> None: ...
+
+
+def python(*words: str, directory: Path) -> str:
+    """What a program prints, run in `directory` with this project importable."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=directory, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_a_kind_is_module_and_qualified_name_unless_it_is_given() -> None:
+    assert at_module_level.kind == f"{__name__}.at_module_level"
+    assert at_module_level().kind == f"{__name__}.at_module_level"
+    assert AtModuleLevel().kind == f"{__name__}.AtModuleLevel"
+    assert Outer.Nested().kind == f"{__name__}.Outer.Nested"
+
+
+def test_a_kind_that_is_given_is_taken_as_it_is() -> None:
+    @job(kind="mails/welcome v2 ✓")
+    async def named() -> None: ...
+
+    assert named.kind == "mails/welcome v2 ✓"
+
+
+class TestTheProgramThatWasStarted:
+    """Its module is `__main__` here, and something else in the worker that imports it."""
+
+    def test_python_file_names_kinds_as_an_import_of_the_file_would(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM)
+        assert python("shop.py", directory=tmp_path) == "shop.send shop.Outer.Inner"
+        assert python("-c", "import shop; print(shop.send.kind)", directory=tmp_path) == "shop.send"
+
+    def test_a_path_to_the_file_makes_no_difference(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM)
+        assert python(str(tmp_path / "shop.py"), directory=Path("/")) == "shop.send shop.Outer.Inner"
+
+    def test_python_m_module_names_kinds_by_that_module(self, tmp_path: Path) -> None:
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "shop.py").write_text(PROGRAM)
+        assert python("-m", "app.shop", directory=tmp_path) == "app.shop.send app.shop.Outer.Inner"
+
+    def test_python_m_package_names_kinds_by_the_module_that_a_worker_can_import(self, tmp_path: Path) -> None:
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "__main__.py").write_text(PROGRAM)
+        assert python("-m", "app", directory=tmp_path) == "app.__main__.send app.__main__.Outer.Inner"
+        assert (
+            python("-c", "from app.__main__ import send; print(send.kind)", directory=tmp_path) == "app.__main__.send"
+        )
+
+    def test_the_file_may_import_itself_under_its_own_name(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM + "    import shop\n    print(shop.send(1).kind)\n")
+        assert python("shop.py", directory=tmp_path).splitlines()[1] == "shop.send"
+
+
+class TestAliases:
+    def test_an_alias_finds_the_definition_and_a_job_keeps_its_new_kind(self) -> None:
+        @job(kind="naming.renamed", aliases=("naming.old", "naming.older"))
+        async def renamed() -> None: ...
+
+        assert registry.find("naming.old") is registry.find("naming.older") is registry.find("naming.renamed")
+        assert renamed().kind == "naming.renamed"
+
+    def test_a_worker_claims_the_aliases_too(self) -> None:
+        @job(kind="naming.claimed", aliases=("naming.claimed.before",))
+        async def claimed() -> None: ...
+
+        assert {"naming.claimed", "naming.claimed.before"} <= set(registry.all_names())
+
+    def test_an_alias_that_another_kind_has_is_refused(self) -> None:
+        @job(kind="naming.taken")
+        async def taken() -> None: ...
+
+        with pytest.raises(InvalidDefinition, match="'naming.taken' is defined twice"):
+
+            @job(kind="naming.taker", aliases=("naming.taken",))
+            async def taker() -> None: ...
+
+        assert registry.find("naming.taker") is None
+
+    def test_a_string_is_no_tuple_of_aliases(self) -> None:
+        with pytest.raises(InvalidDefinition, match=r"give a tuple, such as \('naming.old',\)"):
+
+            @job(kind="naming.string", aliases="naming.old")
+            async def string() -> None: ...
+
+    def test_kind_and_aliases_are_not_inherited(self) -> None:
+        class Parent(Job, kind="naming.Parent", aliases=("naming.Former",)):
+            async def perform(self) -> None: ...
+
+        class Child(Parent, kind="naming.Child"): ...
+
+        assert Child().kind == "naming.Child"
+        assert Parent().kind == "naming.Parent"
+        assert registry.find("naming.Former") is registry.find("naming.Parent")
+        with pytest.raises(InvalidDefinition, match="stands inside a function"):
+
+            class Nameless(Parent): ...
+
+
+@pytest.mark.parametrize("kind", ["", " ", " a", "a ", "a\nb", "a\x00", "a\ud800", "x" * 201, 7, b"a"])
+def test_what_cannot_be_a_kind_is_refused(kind: object) -> None:
+    with pytest.raises(InvalidDefinition, match="is no kind"):
+
+        @job(kind=kind)
+        async def named() -> None: ...
+
+
+def test_a_default_kind_that_is_too_long_is_refused_where_it_is_made_and_not_by_the_database() -> None:
+    namespace = {"__name__": "naming_long", "Job": Job, "perform": lambda self: None}
+    with pytest.raises(InvalidDefinition, match="1 to 200"):
+        exec("class C%s(Job):\n    def perform(self): ..." % ("x" * 200), namespace)  # noqa: UP031
