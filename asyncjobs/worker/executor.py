@@ -191,6 +191,10 @@ class Executor:
         """Whether code of a job goes on here; from any thread. When the loop is closed, only threads do."""
         return bool(self._in_threads or (self._attempts and not self._loop.is_closed()))
 
+    def holds(self) -> set[UUID]:
+        """Return the jobs that are here, running or about to start."""
+        return {*self._attempts, *(claimed.id for pool in self._pools for claimed in pool.queued)}
+
     async def idle(self) -> None:
         """Wait until no attempt is going on."""
         await self._idle.wait()

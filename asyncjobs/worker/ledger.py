@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from asyncjobs.db import jobs
@@ -37,18 +37,23 @@ class Ledger:
 
     Args:
         sessions: One connection with pinned plans and a `lock_timeout`.
+        on_written: Called after each batch.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, on_written: Callable[[], None]) -> None:
         self._sessions = sessions
+        self._on_written = on_written
         self._finishes: list[Finish] = []
         self._releases: list[tuple[UUID, int]] = []
+        self._under_way: list[UUID] = []
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
         self._last_batch = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._backoff = Backoff(logger, "writing how jobs ended")
+        self.writing = False
+        """Whether a statement of its is under way."""
         self.written = 0
         self.lost = 0
 
@@ -71,6 +76,10 @@ class Ledger:
         """Whether so much is unwritten that no more should be claimed."""
         return len(self._finishes) >= FULL
 
+    def holds(self) -> set[UUID]:
+        """Return the jobs whose end or release is not known to be written."""
+        return {*self._under_way, *(f.id for f in self._finishes), *(job_id for job_id, _ in self._releases)}
+
     async def drained(self) -> None:
         """Wait until everything handed over is durable."""
         await self._empty.wait()
@@ -84,7 +93,10 @@ class Ledger:
                 if self._last_batch >= BUSY:
                     await self._gather()
                 self._last_batch = len(self._finishes)
+                self.writing = True
                 await self._write_some()
+                self.writing = False
+                self._on_written()
             self._empty.set()
 
     async def write_out(self, timeout: float) -> None:
@@ -113,6 +125,7 @@ class Ledger:
     async def _write_some(self) -> None:
         finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
         releases, self._releases = self._releases[:BATCH], self._releases[BATCH:]
+        self._under_way = [*(f.id for f in finishes), *(job_id for job_id, _ in releases)]
         finishes.sort()  # rows are locked in the order of their ids
         try:
             if releases:

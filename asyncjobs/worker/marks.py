@@ -34,7 +34,6 @@ class Marks:
     def __init__(self) -> None:
         self._queues: dict[str, dict[int, _Mark]] = {}
         self._rolled_at = float("-inf")
-        self._looked_at = float("-inf")
         self._horizon = _START
 
     def needs_roll(self, now: float) -> bool:
@@ -53,13 +52,6 @@ class Marks:
                 mark.seq, mark.settling = mark.settling, mark.fresh
         self._rolled_at = now
         self._horizon = horizon
-
-    def start_full_look(self, now: float) -> bool:
-        """Whether the next claim should look at everything; then the next full look is `FULL_LOOK` away."""
-        if now - self._looked_at < FULL_LOOK:
-            return False
-        self._looked_at = now
-        return True
 
     def ranges(self, pool: int, queue: str, *, full: bool) -> list[Range]:
         """Return what to look at in `queue`, in priority order.

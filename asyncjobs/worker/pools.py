@@ -41,6 +41,10 @@ class Pool:
         self.claiming = False
         self.rests_until = 0.0
         """The loop's time before which it is not claimed for; see `Dispatcher`."""
+        self.claimed_at = float("-inf")
+        """The loop's time of the last claim that brought jobs."""
+        self.looked_at = float("-inf")
+        """The loop's time of the last claim that looked at all of its queues, whatever the marks say."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0
@@ -73,14 +77,15 @@ class Pool:
         weights = self._weights or {}
         return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)  # noqa: S311
 
-    def wanted(self) -> int:
-        """How many jobs to claim now; 0 while enough are waiting here."""
+    def wanted(self, most: int | None = None) -> int:
+        """How many jobs to claim now, at most `most`; 0 while enough are waiting here."""
+        most = self.batch_size if most is None else min(most, self.batch_size)
         free = self.concurrency - self.running - len(self._resuming)
         ahead = min(int(self._rate * PREFETCH_TIME), self.batch_size)
         waiting = len(self.queued)
         if waiting and waiting > (free + ahead) // 2:
             return 0
-        return max(min(free + ahead - waiting, self.batch_size), 0)
+        return max(min(free + ahead - waiting, most), 0)
 
     def measure(self, now: float) -> None:
         """Note how fast jobs start here; called before each claim."""

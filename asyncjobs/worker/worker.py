@@ -77,7 +77,7 @@ class Worker:
         self._keeping_house = self._pinned(
             "asyncjobs housekeeping", 2
         )  # a long rescue must not make the timekeeper late
-        self.ledger = Ledger(self._writing)
+        self.ledger = Ledger(self._writing, self.wakeups.wake)
         self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
         self.dispatcher = Dispatcher(
             pools=self.pools,

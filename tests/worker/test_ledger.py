@@ -21,7 +21,7 @@ WORKER = uuid4()
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[Ledger]:
     sessions = Sessions(database_url, size=1, name="test ledger", settings=PINNED_PLANS)
-    ledger = Ledger(sessions)
+    ledger = Ledger(sessions, lambda: None)
     running = asyncio.ensure_future(ledger.run())
     yield ledger
     running.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.worker.marks import FULL_LOOK, LAG, MOST_PRIORITIES, Marks
+from asyncjobs.worker.marks import LAG, MOST_PRIORITIES, Marks
 
 START = -(2**63)
 
@@ -54,13 +54,10 @@ def test_a_queue_that_ran_dry_is_passed_up_to_the_horizon_even_without_a_claimed
     assert mark_of(marks, "q", 0) == 5_000
 
 
-def test_a_full_look_ignores_marks_and_comes_every_few_seconds() -> None:
+def test_a_full_look_ignores_marks() -> None:
     marks = Marks()
     marks.claimed("q", 0, 100)
     assert [(r.low, r.high, r.mark) for r in marks.ranges(1, "q", full=True)] == [(-32768, 32767, START)]
-    assert marks.start_full_look(10.0)
-    assert not marks.start_full_look(10.0 + FULL_LOOK - 0.1)
-    assert marks.start_full_look(10.0 + FULL_LOOK)
 
 
 def test_so_many_priorities_have_marks_and_no_more() -> None:
