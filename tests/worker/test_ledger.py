@@ -84,7 +84,7 @@ async def test_a_day_of_the_history_that_is_missing_is_made(ledger: Ledger, conn
     days = await connection.fetchval(
         "select expires_on - (clock_timestamp() at time zone 'UTC')::date from asyncjobs.finished"
     )
-    assert days == 40
+    assert 40 <= days <= 71  # beyond a month a day is rounded up to the end of its month
 
 
 async def test_a_released_job_is_ready_again_and_was_not_charged(
