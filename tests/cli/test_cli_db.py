@@ -4,7 +4,8 @@ import asyncio
 import subprocess
 
 import pytest
-from conftest import execute
+
+from tests.cli.conftest import execute
 
 
 def tables(url):

@@ -5,12 +5,12 @@ import asyncio
 import asyncpg
 import cli_jobs
 import pytest
-from conftest import execute
 
 from asyncjobs import AsyncJobs, JobFailed
 from asyncjobs.cli.db import ROLES
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import connect
+from tests.cli.conftest import execute
 
 LOGINS = {"web": "asyncjobs_enqueuer", "runner": "asyncjobs_worker", "looker": "asyncjobs_viewer", "nobody": None}
 
