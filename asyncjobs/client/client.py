@@ -16,13 +16,16 @@ from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import Listener
+from asyncjobs.db.rows import StatusRow
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options, registry
 from asyncjobs.defining.base import Job
+from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored import StoredJob
 from asyncjobs.exceptions import (
     EnqueueOutcomeUnknown,
+    InvalidArguments,
     InvalidOption,
     JobNotFound,
     KindMismatch,
@@ -100,7 +103,7 @@ class Client:
             if row.kind not in (wanted.kind, *wanted.aliases):
                 raise KindMismatch(f"job {row.id} is a {row.kind}, not a {wanted.kind}")
             definition = wanted
-        found = definition.load(row.args) if definition is not None else StoredJob.of(row.kind, row.args)
+        found = _loaded(row, definition, asked=kind is not None)
         found._id, found._queue, found._priority, found._sent = row.id, row.queue, row.priority, True
         found._state = read_status(row).state
         found._disposition = "enqueued"
@@ -120,6 +123,23 @@ class Client:
         async with asyncio.timeout(timeout):
             ended = await self._waiters.wait(job.id)
         return outcome(job, ended)
+
+
+def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Job[Any]:
+    """Return a stored job; of a kind that is not defined here, or with arguments that it does not take, as plain JSON.
+
+    Raises:
+        InvalidArguments: They do not fit the kind that was asked for.
+    """
+    if definition is None:
+        return StoredJob.of(row.kind, row.args)
+    try:
+        job: Job[Any] = definition.load(row.args)
+    except InvalidArguments:
+        if asked:
+            raise
+        return StoredJob.of(row.kind, row.args)
+    return job
 
 
 def definition_of(kind: Any) -> Any:
