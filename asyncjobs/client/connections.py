@@ -22,8 +22,9 @@ _ACCEPTED = (
 )
 _COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args")
 _TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text")
-_NAMED = ", ".join(f"cast(:{name} as {type_})" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
-_PERCENT = ", ".join(f"%({name})s::{type_}" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
+# Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
+_NAMED = ", ".join(f"cast(cast(:{name} as text) as {type_})" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
+_PERCENT = ", ".join(f"%({name})s::text::{type_}" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
 
 
 async def enqueue_on(connection: Any, row: NewJob) -> bool:
@@ -81,12 +82,11 @@ async def _on_psycopg(connection: Any, row: NewJob) -> bool:
     return bool(made and made[0])
 
 
-def _named(row: NewJob) -> dict[str, Any]:
+def _named(row: NewJob) -> dict[str, str | None]:
     """Return a row's values as every driver takes them: as text, cast by the statement."""
     values = {name: getattr(row, name) for name in _COLUMNS}
-    values["id"] = str(row.id)
     values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
-    return values
+    return {name: None if value is None else str(value) for name, value in values.items()}
 
 
 def _refusal(error: Exception) -> Exception:
