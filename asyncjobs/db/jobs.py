@@ -150,6 +150,11 @@ async def release(connection: Connection, held: Sequence[tuple[UUID, int]]) -> i
     return int(row["released"])
 
 
+async def read_held(connection: Connection, worker: UUID) -> list[tuple[UUID, int]]:
+    """Return what runs under a worker's lease: ids and fences."""
+    return [(row["id"], row["fence"]) for row in await connection.fetch(sql.read("read_held"), worker)]
+
+
 async def promote(connection: Connection, limit: int) -> tuple[int, float | None]:
     """Make due jobs ready; return how many, and the seconds until the next is due (None: none is scheduled)."""
     row = await connection.fetchrow(sql.read("promote"), limit)

@@ -142,6 +142,8 @@ class Ledger:
             if not isinstance(error, DatabaseError):
                 raise
             await self._backoff.failed(error)
+        finally:
+            self._under_way = []
 
     async def _write(self, finishes: Sequence[Finish]) -> None:
         """Write a batch; a data error halves it, so that one bad end harms only itself."""

@@ -1,0 +1,223 @@
+"""Sessions that are ended, links that freeze or go deaf, answers that get lost, notices that are junk."""
+
+import asyncio
+import time
+
+import pytest
+
+from asyncjobs.db.listening import DONE, DUE, READY
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseUnavailable
+from tests.faults import jobs as work
+from tests.faults.scene import LEASE, LEASE_LOST
+from tests.support.processes import until
+from tests.support.proxy import named
+
+SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
+DEAF = "the listener is deaf, polling meanwhile"
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+async def test_a_session_that_is_ended_again_and_again_costs_no_job_and_no_busy_loop(
+    scene, proxy, proxied_url, session
+):
+    await scene.start(name="tormented", url=proxied_url, concurrency=5)
+    other = await scene.start(name="other", queues=["nothing"])  # would bury it, were it silent
+    held, first = await scene.enqueue(work.hold(scene.gate()), work.tiny())
+    await scene.running(held)
+    await scene.finished(first)
+    await proxy.wait_until(lambda: f"asyncjobs {session}" in proxy.names())
+    began, jobs = proxy.counts["connections"], []
+    for _ in range(6):
+        jobs += await scene.enqueue(*(work.nap(0.01) for _ in range(20)))
+        [ended] = await scene.fetch(
+            "select count(pg_terminate_backend(pid)) as n from pg_stat_activity"
+            " where application_name = $1 and datname = current_database()",
+            f"asyncjobs {session}",
+        )
+        assert ended["n"] >= 1
+        jobs += await scene.enqueue(work.tiny())  # without work there is no reason for a new one
+        await scene.eventually(lambda: alive(scene, session), f"new {session}")
+    await scene.finished(*jobs)
+    scene.open(scene.gate())
+    await scene.finished(held)
+    # Each end costs a new connection for each session of that name, and perhaps one that is refused.
+    assert proxy.counts["connections"] - began <= 6 * 4
+    assert other.running and scene.buried() == []
+    verdict = await scene.clean(max_attempts=1)
+    assert not verdict.repeated
+
+
+async def alive(scene, session):
+    sql = "select 1 from pg_stat_activity where application_name = $1 and datname = current_database()"
+    return await scene.fetch(sql, f"asyncjobs {session}")
+
+
+async def test_jobs_whose_claim_was_committed_and_its_answer_lost_are_run_and_charged_once(scene, proxy, proxied_url):
+    worker = await scene.start(url=proxied_url)
+    lost = proxy.hold_replies_after("set state = 2", where=named("dispatcher"))
+    jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
+    async with asyncio.timeout(10):
+        await lost.fired.wait()
+    rows = await scene.finished(*jobs, timeout=LEASE + 8)
+    assert {(row["attempt"], row["crashes"]) for row in rows} == {(1, 0)}
+    assert worker.running and LEASE_LOST not in worker.log
+    verdict = await scene.clean(max_attempts=1)
+    assert not verdict.repeated
+
+
+@pytest.mark.parametrize("statement", ["delete from asyncjobs.job using given", "asyncjobs.worker"])
+async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy, proxied_url, statement):
+    worker = await scene.start(url=proxied_url)
+    lost = proxy.hold_replies_after(statement, times=3, where=named("ledger" if "given" in statement else "keeper"))
+    jobs = []
+    for n in range(6):
+        jobs += await scene.enqueue(work.tiny(n))
+        await scene.finished(*jobs)
+    async with asyncio.timeout(10):
+        await lost.fired.wait()
+    assert "lease was lost" not in worker.log and LEASE_LOST not in worker.log
+    verdict = await scene.clean(max_attempts=1)
+    assert not verdict.repeated
+
+
+async def test_every_use_of_a_session_ends_by_its_deadline_when_the_link_freezes(proxy, proxied_url):
+    sessions = Sessions(proxied_url, size=1, name="frozen", deadline=0.4)
+
+    async def transaction(connection):
+        async with connection.transaction():
+            await connection.fetch("select 1")
+            proxy.freeze()
+            await connection.fetch("select 2")
+
+    uses = [
+        lambda connection: connection.fetch("select 1"),
+        lambda connection: connection.execute("select 1; select 2"),
+        transaction,
+    ]
+    for use in uses:
+        await sessions.run(lambda connection: connection.fetch("select 1"), deadline=5)  # a link that works
+        if use is not transaction:
+            proxy.freeze()
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            with pytest.raises(DatabaseUnavailable):
+                await sessions.run(use)
+            with pytest.raises(DatabaseUnavailable):  # now one that has to connect first
+                await sessions.run(uses[0])
+        assert time.monotonic() - began < 4
+        proxy.thaw()
+    sessions.close()
+
+
+async def test_a_cancelled_use_of_a_frozen_link_ends_at_once(proxy, proxied_url):
+    sessions = Sessions(proxied_url, size=1, name="frozen")
+    await sessions.run(lambda connection: connection.fetch("select 1"))
+    proxy.freeze()
+    using = asyncio.ensure_future(sessions.run(lambda connection: connection.fetch("select 1")))
+    await asyncio.sleep(0)
+    using.cancel()
+    async with asyncio.timeout(2):
+        await asyncio.wait([using])
+    assert using.cancelled() and sessions.statistics == (0, 0)
+    sessions.close()
+
+
+async def test_a_worker_alone_behind_a_frozen_link_goes_on_with_its_jobs_when_it_thaws(scene, proxy, proxied_url):
+    worker = await scene.start(url=proxied_url)
+    held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(3)))
+    await scene.running(*held)
+    proxy.freeze()
+    scene.open(scene.gate())
+    for what in ("renewing the lease", "writing how jobs ended", "claiming", "making due jobs ready"):
+        await worker.wait_for_log(f"{what}: ", timeout=20)
+    proxy.thaw()
+    later = await scene.enqueue(*(work.tiny(n) for n in range(5)))
+    await scene.finished(*held, *later, timeout=10)
+    verdict = await scene.clean(max_attempts=1)
+    assert not verdict.repeated
+
+
+async def test_a_worker_cut_off_for_its_lease_loses_its_job_and_cancels_it_when_it_is_back(scene, proxy, proxied_url):
+    cut_off = await scene.start(name="cut_off", url=proxied_url)
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    await scene.start(name="other")
+    proxy.freeze()
+    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    proxy.thaw()
+    await cut_off.wait_for_log(LEASE_LOST)
+    await scene.oracle.wait_for(event="end", job_id=job.id, pid=cut_off.pid, how="CancelledError")
+    scene.open(scene.gate())
+    [row] = await scene.finished(job)
+    assert (row["result"], row["attempt"]) == ('"other"', 2)
+
+
+@pytest.mark.parametrize("fault", ["frozen", "swallowed notices"])
+async def test_a_deaf_listener_is_noticed_and_jobs_are_found_by_polling(scene, proxy, proxied_url, make_jobs, fault):
+    # Polling is twice a second here, so that a notice cannot be mistaken for it: those take milliseconds.
+    async with make_jobs(database_url=proxied_url, dispatcher={"polling_interval": 0.5}).running() as jobs:
+        assert await until(lambda: jobs.listening, 10)
+        if fault == "frozen":
+            proxy.freeze(named("listener"))
+        else:
+            proxy.drop_messages("A", where=named("listener"))
+        assert await until(lambda: not jobs.listening, 10)
+        for n in range(3):
+            await scene.finished(*await scene.enqueue(work.tiny(n)), timeout=5)
+        assert jobs.healthy and not jobs.listening
+        await proxy.heal()
+        assert await until(lambda: jobs.listening, 20)
+        await scene.finished(*await scene.enqueue(work.tiny(4)), timeout=5)
+
+
+async def test_a_worker_process_says_in_its_log_that_it_is_deaf(scene, proxy, proxied_url):
+    proxy.drop_messages("A", where=named("listener"))
+    worker = await scene.start(url=proxied_url)
+    await worker.wait_for_log(DEAF)
+    await scene.finished(*await scene.enqueue(work.tiny()), timeout=5)
+
+
+async def test_what_is_enqueued_while_the_listener_is_gone_is_found_as_soon_as_it_is_back(scene, proxy, proxied_url):
+    # The poll is a minute away: only the look after LISTEN can find these.
+    await scene.start(url=proxied_url, polling_interval=60)
+    for n in range(8):
+        await proxy.wait_until(lambda: "asyncjobs listener" in proxy.names())
+        assert proxy.cut(named("listener")) == 1
+        [job] = await scene.enqueue(work.tiny(n))
+        await scene.finished(job, timeout=5)
+
+
+JUNK = [
+    *(
+        "",
+        " ",
+        "x",
+        "-1 default",
+        "1.5 default",
+        "١٢ default",
+        "nan default",
+        "99999999999999999999 default",
+        "1",
+        "1 ",
+    ),
+    *("0 " + "q" * 7_990, "0 no such queue; drop table", "9" * 7_999, "😀" * 1_999, ",,,", '{"a": 1}'),
+    "00000000-0000-0000-0000-000000000000,not-an-id," * 100,
+]
+
+
+async def test_junk_on_our_channels_is_ignored_and_notices_are_heard_still(scene, make_jobs):
+    worker = await scene.start(polling_interval=60)
+    async with make_jobs() as client:
+        [held] = await scene.enqueue(work.hold(scene.gate()))
+        waiting = asyncio.ensure_future((await client.get(held.id)).result(timeout=30))
+        assert await until(lambda: client.listening, 10)
+        for channel in (READY, DUE, DONE, "asyncjobs_test_0"):
+            await scene.fetch("select pg_notify($1, junk) from unnest($2::text[]) as junk", channel, JUNK)
+        jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
+        await scene.finished(*jobs, timeout=10)
+        scene.open(scene.gate())
+        assert await waiting == worker.name
+        assert client.listening
+    assert DEAF not in worker.log and "Traceback" not in worker.log
+    await scene.clean(max_attempts=1)
