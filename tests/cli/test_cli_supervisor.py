@@ -62,6 +62,7 @@ async def test_a_killed_child_of_those_that_run_every_pool_is_declared_dead_at_o
 
 async def test_quit_and_the_second_signal_reach_the_children(start, enqueue, sql):
     worker = start("--processes", "2", "--shutdown-timeout", "10m")
+    await worker.wait_for_log("ready: worker", count=2)  # one that is still starting has nothing to tell of
     await enqueue(cli_jobs.forever())
     await worker.wait_for_log("begun forever")
     worker.stop(signal.SIGQUIT)
