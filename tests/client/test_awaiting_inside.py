@@ -1,0 +1,193 @@
+"""`await other` inside a job gives its slot back while it waits, and never more than `concurrency` jobs go on at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import anyio.from_thread
+import pytest
+from client_jobs import Gate, double, fail, wait_at
+
+from asyncjobs import AsyncJobs, InvalidOption, JobFailed, current_job, job
+
+
+class Going:
+    """How many stretches of job code go on at once; each is a stretch between two awaits of other jobs."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+
+    async def stretch(self) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        self.now -= 1
+
+
+going = Going()
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    going.__init__()
+
+
+@pytest.fixture
+async def single(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
+    """A worker with one slot."""
+    async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}]).running() as jobs:
+        yield jobs
+
+
+@job(kind="inside.tree")
+async def tree(depth: int, width: int = 1) -> int:
+    """Counts the jobs of a tree: each awaits its children, all at once."""
+    await going.stretch()
+    if depth == 0:
+        return 1
+    children = [await tree(depth - 1, width).enqueue() for _ in range(width)]
+    counts = await asyncio.gather(*(child.result() for child in children))
+    await going.stretch()
+    return 1 + sum(counts)
+
+
+@job(kind="inside.tree_in_thread")
+def tree_in_thread(depth: int) -> int:
+    if depth == 0:
+        return 1
+
+    async def child() -> int:
+        return await (await tree_in_thread(depth - 1).enqueue())
+
+    return 1 + anyio.from_thread.run(child)
+
+
+@job(kind="inside.itself")
+async def itself() -> str:
+    me = current_job()
+    try:
+        await me
+    except InvalidOption as error:
+        return str(error)
+    return "waited"
+
+
+@job(kind="inside.with_failing_child")
+async def with_failing_child() -> str:
+    child = await fail("in the child").enqueue()
+    try:
+        await child
+    except JobFailed as error:
+        return f"{error.error_type}: {error.error_message}"
+    return "no error"
+
+
+@job(kind="inside.lets_it_out")
+async def lets_it_out() -> None:
+    await (await fail("in the child").enqueue())
+
+
+@job(kind="inside.impatient")
+async def impatient(gate: str) -> str:
+    child = await wait_at(gate).enqueue()
+    try:
+        return await child.result(timeout=0.05)
+    except TimeoutError:
+        Gate.all[gate].open.set()
+        return "gave up"
+
+
+@job(kind="inside.leaves_a_task")
+async def leaves_a_task(gate: str) -> None:
+    async def after_the_job() -> None:
+        await Gate.all[gate].open.wait()
+        await (await double(1).enqueue())
+        Gate.all[gate].arrived.set()
+
+    tasks.append(asyncio.ensure_future(after_the_job()))
+
+
+tasks: list[asyncio.Task[None]] = []
+
+
+async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(single: AsyncJobs) -> None:
+    assert await (await tree(1).enqueue()).result(timeout=10) == 2
+    assert going.most == 1
+
+
+async def test_three_deep(single: AsyncJobs) -> None:
+    assert await (await tree(3).enqueue()).result(timeout=10) == 4
+    assert going.most == 1
+
+
+async def test_a_tree_of_children_that_are_awaited_together(single: AsyncJobs) -> None:
+    assert await (await tree(2, width=4).enqueue()).result(timeout=20) == 21
+    assert going.most == 1
+
+
+async def test_never_more_than_concurrency_go_on_at_once(make_jobs: Callable[..., AsyncJobs]) -> None:
+    async with make_jobs(pools=[{"queues": ["*"], "concurrency": 3}]).running():
+        made = [await tree(2, width=3).enqueue() for _ in range(4)]
+        assert await asyncio.gather(*(each.result(timeout=20) for each in made)) == [13] * 4
+    assert 1 < going.most <= 3
+
+
+@pytest.mark.xfail(
+    run=False, reason="worker/executor.py: as many threads as slots, and a def job that waits gives back its slot only"
+)
+async def test_def_jobs_wait_for_each_other_too(single: AsyncJobs) -> None:
+    assert await (await tree_in_thread(2).enqueue()).result(timeout=5) == 3
+
+
+async def test_a_job_that_awaits_itself_is_told_so(single: AsyncJobs) -> None:
+    assert "awaits itself" in await (await itself().enqueue()).result(timeout=10)
+
+
+async def test_a_failing_child_is_the_parents_error(single: AsyncJobs) -> None:
+    result = await (await with_failing_child().enqueue()).result(timeout=10)
+    assert result == "builtins.ValueError: in the child"
+    with pytest.raises(JobFailed, match="in the child") as raised:
+        await (await lets_it_out().enqueue()).result(timeout=10)
+    assert raised.value.error_type == "asyncjobs.exceptions.JobFailed"
+
+
+async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(single: AsyncJobs) -> None:
+    # The child holds the one slot; the parent's timeout ends its wait, and opens the gate only with a slot of its own.
+    gate = Gate("impatient")
+    made = await impatient("impatient").enqueue()
+    await gate.arrived.wait()
+    await asyncio.sleep(0.1)
+    assert (await made.status()).state == "running"
+    gate.open.set()
+    assert await made.result(timeout=10) == "gave up"
+
+
+async def test_the_slot_is_free_for_others_again_after_each_wait(single: AsyncJobs) -> None:
+    for _ in range(3):
+        assert await (await tree(1).enqueue()).result(timeout=10) == 2
+        assert await (await double(2).enqueue()).result(timeout=10) == 4
+
+
+@pytest.mark.xfail(
+    run=False, reason="worker/attempts.py: an attempt that has ended gives back a slot it does not hold, and takes one"
+)
+async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_none(single: AsyncJobs) -> None:
+    gate = Gate("task")
+    await (await leaves_a_task("task").enqueue()).result(timeout=10)
+    busy = Gate("busy")
+    occupying = await wait_at("busy").enqueue()
+    await busy.arrived.wait()  # the one slot is taken
+    gate.open.set()  # the task awaits a job of its own now
+    made = [await tree(0).enqueue() for _ in range(3)]
+    with pytest.raises(TimeoutError):
+        await made[0].result(timeout=0.3)  # no slot for it while the busy job holds the only one
+    busy.open.set()
+    assert await occupying.result(timeout=10) == "busy"
+    async with asyncio.timeout(10):
+        await gate.arrived.wait()
+    assert await asyncio.gather(*(each.result(timeout=10) for each in made)) == [1, 1, 1]
+    assert await (await tree(2, width=2).enqueue()).result(timeout=10) == 7
+    assert going.most == 1
