@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
@@ -13,9 +12,10 @@ from uuid import UUID
 from typing_extensions import TypeVar, dataclass_transform
 
 from asyncjobs.defining import context, open_clients, options, registry
-from asyncjobs.defining.arguments import Parameter
+from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.definition import Definition, Executor, Options, Source, check_code
-from asyncjobs.defining.identity import importable_module, new_id
+from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
@@ -104,7 +104,7 @@ class Job(Generic[R]):
         name = f"{cls.__module__}.{cls.__qualname__}"
         own = checked_options(name, queue=queue, priority=priority, retention=retention, executor=executor, **unknown)
         cls._options = own.over(cls._options)
-        _refuse_hiding(cls, name)
+        refuse_hiding(cls, name, Job)
         if abstract or cls.__dict__.get("_is_function_job"):
             return
         perform = cls._perform_of_class()
@@ -123,7 +123,7 @@ class Job(Generic[R]):
             source=Source.of(cls, 1),
             job_class=cls,
             function=None,
-            parameters=lambda: _fields(cls),
+            parameters=lambda: fields_of(cls, Job),
             returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
         )
         registry.register(cls._definition)
@@ -373,108 +373,3 @@ class Job(Generic[R]):
 
 
 _IMMUTABLE = frozenset({int, str, float, bool, bytes, type(None), UUID, datetime, timedelta})
-
-_OF_JOB = frozenset(name for name in (*vars(Job), *Job.__slots__) if not name.startswith("__"))
-_LATER = frozenset({"cancel", "then", "run_steps", "step", "sleep", "wait_for", "steps", "resumed"})
-"""Names that jobs will have: a field that took one today would break tomorrow."""
-_MAY_OVERRIDE = frozenset({"perform"})
-_BOOKKEEPING = frozenset({"_definition", "_options", "_is_function_job"})
-
-
-def _refuse_hiding(cls: type, name: str) -> None:
-    taken = (_OF_JOB | _LATER | {"__init__", "__await__"}) - _MAY_OVERRIDE - _BOOKKEEPING
-    if cls.__dict__.get("_is_function_job"):
-        return
-    for base in cls.__mro__[: cls.__mro__.index(Job)]:
-        if base is not cls and issubclass(base, Job):
-            continue  # looked at when it was made
-        for own in (*_annotation_names(base), *base.__dict__):
-            if own == "__init__":
-                raise InvalidDefinition(
-                    f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
-                )
-            if own in taken:
-                raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
-
-
-def _annotation_names(cls: type) -> list[str]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return list(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
-    return list(inspect.get_annotations(cls))
-
-
-def _fields(cls: type[Job[Any]]) -> list[Parameter]:
-    """Return a class's arguments, base classes first, as its annotations and defaults say."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    found: dict[str, Parameter] = {}
-    for base in reversed(cls.__mro__):
-        if not issubclass(base, Job) or base is Job:
-            continue
-        for name in _annotation_names(base):
-            if name.startswith("_") or typing.get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
-                continue
-            default = getattr(cls, name, inspect.Parameter.empty)
-            found[name] = Parameter(name=name, annotation=hints[name], default=default, positional=False)
-    return list(found.values())
-
-
-def checked_options(
-    name: str,
-    *,
-    queue: Any = None,
-    priority: Any = None,
-    retention: Any = None,
-    executor: Any = None,
-    **unknown: Any,
-) -> Options:
-    """Return a definition's options, checked.
-
-    Raises:
-        InvalidDefinition: Naming the definition, the option and its limit.
-    """
-    if unknown:
-        known = "kind, aliases, abstract, queue, priority, retention, executor"
-        raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
-    try:
-        return Options(
-            queue=queue if queue is None or callable(queue) else options.queue_name(queue),
-            priority=None if priority is None else options.priority(priority),
-            retention=None if retention is None else options.duration(retention, "retention"),
-            executor=executor,
-        )
-    except InvalidOption as error:
-        raise InvalidDefinition(f"{name}: {error}") from error
-
-
-def checked_kind(kind: str | None, target: Any) -> str:
-    """Return the kind of a function or class: `kind`, or its importable name.
-
-    Raises:
-        InvalidDefinition: It has no importable name and was given none, or `kind` cannot be one.
-    """
-    name = f"{target.__module__}.{target.__qualname__}"
-    if kind is None:
-        if target.__name__ == "<lambda>":
-            raise InvalidDefinition(f"{name} is a lambda, which has no name to store: write a function")
-        if "<" in target.__qualname__:
-            raise InvalidDefinition(
-                f"{name} stands inside a function, where no worker can import it: move it to module level, "
-                "or give it a name of its own with kind=…"
-            )
-        kind = f"{importable_module(target.__module__)}.{target.__qualname__}"
-    try:
-        return options.kind_name(kind)
-    except InvalidOption as error:
-        raise InvalidDefinition(f"{name}: {error}") from error
-
-
-def checked_aliases(name: str, aliases: Any) -> tuple[str, ...]:
-    """Return a definition's aliases as a tuple of kinds."""
-    if isinstance(aliases, str):
-        raise InvalidDefinition(f"{name}: aliases={aliases!r} is a string: give a tuple, such as ({aliases!r},)")
-    try:
-        return tuple(options.kind_name(alias) for alias in aliases)
-    except InvalidOption as error:
-        raise InvalidDefinition(f"{name}: aliases: {error}") from error

@@ -11,7 +11,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
-from asyncjobs.defining.base import Job, checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.definition import Definition, Executor, Source, check_code
 from asyncjobs.exceptions import InvalidDefinition
 

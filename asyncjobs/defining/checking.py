@@ -1,0 +1,70 @@
+"""What may be said of a definition, checked where it is made: its options, its kind, its aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncjobs.defining import options
+from asyncjobs.defining.definition import Options
+from asyncjobs.defining.identity import importable_module
+from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+
+
+def checked_options(
+    name: str,
+    *,
+    queue: Any = None,
+    priority: Any = None,
+    retention: Any = None,
+    executor: Any = None,
+    **unknown: Any,
+) -> Options:
+    """Return a definition's options, checked.
+
+    Raises:
+        InvalidDefinition: Naming the definition, the option and its limit.
+    """
+    if unknown:
+        known = "kind, aliases, abstract, queue, priority, retention, executor"
+        raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
+    try:
+        return Options(
+            queue=queue if queue is None or callable(queue) else options.queue_name(queue),
+            priority=None if priority is None else options.priority(priority),
+            retention=None if retention is None else options.duration(retention, "retention"),
+            executor=executor,
+        )
+    except InvalidOption as error:
+        raise InvalidDefinition(f"{name}: {error}") from error
+
+
+def checked_kind(kind: str | None, target: Any) -> str:
+    """Return the kind of a function or class: `kind`, or its importable name.
+
+    Raises:
+        InvalidDefinition: It has no importable name and was given none, or `kind` cannot be one.
+    """
+    name = f"{target.__module__}.{target.__qualname__}"
+    if kind is None:
+        if target.__name__ == "<lambda>":
+            raise InvalidDefinition(f"{name} is a lambda, which has no name to store: write a function")
+        if "<" in target.__qualname__:
+            raise InvalidDefinition(
+                f"{name} stands inside a function, where no worker can import it: move it to module level, "
+                "or give it a name of its own with kind=…"
+            )
+        kind = f"{importable_module(target.__module__)}.{target.__qualname__}"
+    try:
+        return options.kind_name(kind)
+    except InvalidOption as error:
+        raise InvalidDefinition(f"{name}: {error}") from error
+
+
+def checked_aliases(name: str, aliases: Any) -> tuple[str, ...]:
+    """Return a definition's aliases as a tuple of kinds."""
+    if isinstance(aliases, str):
+        raise InvalidDefinition(f"{name}: aliases={aliases!r} is a string: give a tuple, such as ({aliases!r},)")
+    try:
+        return tuple(options.kind_name(alias) for alias in aliases)
+    except InvalidOption as error:
+        raise InvalidDefinition(f"{name}: aliases: {error}") from error

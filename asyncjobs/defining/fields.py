@@ -1,0 +1,60 @@
+"""The fields of a job class: its arguments, and the names it must leave to `Job`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from typing import ClassVar
+
+from asyncjobs.defining.arguments import Parameter
+from asyncjobs.exceptions import InvalidDefinition
+
+_LATER = frozenset({"cancel", "then", "run_steps", "step", "sleep", "wait_for", "steps", "resumed"})
+"""Names that jobs will have: a field that took one today would break tomorrow."""
+_MAY_OVERRIDE = frozenset({"perform"})
+_BOOKKEEPING = frozenset({"_definition", "_options", "_is_function_job"})
+
+
+def refuse_hiding(cls: type, name: str, root: type) -> None:
+    """Refuse a class whose own names, or those of a mix-in, would hide something of `root`, which is `Job`."""
+    taken = ({*_own_names(root), "__init__", "__await__"} | _LATER) - _MAY_OVERRIDE - _BOOKKEEPING
+    if cls.__dict__.get("_is_function_job"):
+        return
+    for base in cls.__mro__[: cls.__mro__.index(root)]:
+        if base is not cls and issubclass(base, root):
+            continue  # looked at when it was made
+        for own in (*_annotation_names(base), *base.__dict__):
+            if own == "__init__":
+                raise InvalidDefinition(
+                    f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
+                )
+            if own in taken:
+                raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
+
+
+def _own_names(root: type) -> set[str]:
+    return {name for name in (*vars(root), *root.__slots__) if not name.startswith("__")}  # type: ignore[attr-defined]
+
+
+def _annotation_names(cls: type) -> list[str]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return list(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
+    return list(inspect.get_annotations(cls))
+
+
+def fields_of(cls: type, root: type) -> list[Parameter]:
+    """Return a class's arguments, base classes first, as its annotations and defaults say."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    found: dict[str, Parameter] = {}
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, root) or base is root:
+            continue
+        for name in _annotation_names(base):
+            if name.startswith("_") or typing.get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
+                continue
+            default = getattr(cls, name, inspect.Parameter.empty)
+            found[name] = Parameter(name=name, annotation=hints[name], default=default, positional=False)
+    return list(found.values())
