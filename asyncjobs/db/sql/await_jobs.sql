@@ -10,6 +10,6 @@ flagged as (
   update asyncjobs.job set awaited = true from given where job.id = given.id
   returning job.id, job.state, job.queue, job.seq
 ), told as (
-  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from flagged where state = 1 group by queue
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from flagged where state = 1 group by queue
 )
 select id, (select count(*) from told) as told from flagged

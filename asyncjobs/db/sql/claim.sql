@@ -8,6 +8,7 @@
 -- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
 -- worker row claims nothing: its jobs would be charged with a crash that is not theirs. `unnest` feeds the nested loops
 -- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
+-- `least`: one row with the greatest attempt, written by hand, must not fail every claim of its queue.
 with picked as materialized (
   select chosen.ctid, pool.n as pool, chosen.range
   from unnest($1::integer[]) with ordinality as pool(free, n)
@@ -31,7 +32,7 @@ with picked as materialized (
   where exists (select from asyncjobs.worker where id = $8::uuid and dead_at is null)
 )
 update asyncjobs.job
-set state = 2, attempt = attempt + 1, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid,
+set state = 2, attempt = least(attempt, 2147483646) + 1, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid,
     started_at = clock_timestamp()
 from picked
 where job.ctid = picked.ctid

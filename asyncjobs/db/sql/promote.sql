@@ -11,7 +11,7 @@ with due as materialized (
   from due where job.ctid = due.ctid
   returning job.queue, job.seq
 ), told as (
-  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from promoted group by queue
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from promoted group by queue
 )
 select (select count(*) from promoted) as promoted, (select count(*) from told) as told,
        (select extract(epoch from run_at - clock_timestamp())::float8 from asyncjobs.job

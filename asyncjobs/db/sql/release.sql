@@ -12,6 +12,6 @@ with given as materialized (
   where job.id = given.id and job.fence = given.fence
   returning job.queue, job.seq
 ), told as (
-  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from released group by queue
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from released group by queue
 )
 select (select count(*) from released) as released, (select count(*) from told) as told

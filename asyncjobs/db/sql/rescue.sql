@@ -24,10 +24,10 @@ with recursive holder as (
   select ctid from asyncjobs.job where state = 2 and worker is null limit $1::integer for no key update skip locked
 ), rescued as (
   update asyncjobs.job
-  set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = 0, worker = null, started_at = null, crashes = crashes + 1
+  set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = 0, worker = null, started_at = null, crashes = least(crashes, 32766) + 1
   from (select ctid from lost union all select ctid from nobodys) as given where job.ctid = given.ctid
   returning job.queue, job.seq
 ), told as (
-  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from rescued group by queue
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from rescued group by queue
 )
 select (select count(*) from rescued) as rescued, (select count(*) from told) as told
