@@ -7,13 +7,15 @@
 -- finished_with_fence before saying that their lease is lost, since a lost answer looks the same.
 -- Locks: the job rows, in the order of their ids. Only id and fence are matched: a state in the condition makes the
 -- planner walk the dead rows of the running index (5,500/s against 18,800).
+-- `>=` and `<=` for `=`: to join by equality the planner may walk the whole primary key, and does when the table was
+-- analysed while it was empty, as that of a quick queue mostly is: 8,000 ms a batch of 500 among 100,000 jobs, against 4.
 with given as materialized (
   select id, fence, coalesce(state, 4::smallint) as state, result, error, reason, coalesce(days, $8::integer) as days
   from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::integer[])
        as g(id, fence, state, result, error, reason, days)
 ), gone as (
   delete from asyncjobs.job using given
-  where job.id = given.id and job.fence = given.fence
+  where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
             job.queue, job.args, job.errors, job.awaited, given.state, given.result, given.error, given.reason, given.days
 ), moved as (
