@@ -1,0 +1,112 @@
+"""The hot statements take the index they were written for, whatever the planner believes about the tables.
+
+A plan is cached with the session: one made while the queue was empty meets the backlog that comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from db_rows import claim, make_worker, pinned, put, succeeded
+
+from asyncjobs.db import jobs, sql
+
+ID = "'018f0000-0000-7000-8000-000000000000'"
+IDS = f"array[{ID}]::uuid[]"
+
+# Statement: its arguments, and what its plan must have.
+HOT = {
+    "claim": (
+        f"array[10], array[1], array['q'], array[-32768], array[32767], array[0], array['k'], {ID}",
+        ["Index Scan using job_for_claim", "ROW(priority, seq)", "Tid Scan on job"],
+    ),
+    "finish": (
+        f"{IDS}, array[1], array[4], array['x'], array['x'], array['x'], array[7], 7",
+        ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "release": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "promote": ("500", ["Index Scan using job_for_promotion", "Index Cond: (run_at <= ", "Tid Scan on job"]),
+    "rescue": ("500", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
+}
+COLD = {
+    "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: (id = g"]),
+    "read_live": (IDS, ["using job_pkey on job", "Index Cond: (id = given.id)"]),
+    "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
+    "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
+    "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
+}
+FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"
+
+
+async def plan(connection: asyncpg.Connection, name: str, arguments: str) -> str:
+    await connection.execute(f"prepare {name} as {sql.read(name)}")
+    lines = await connection.fetch(f"explain (costs off) execute {name}{f'({arguments})' if arguments else ''}")
+    return "\n".join(line[0] for line in lines)
+
+
+def check(text: str, expected: list[str]) -> None:
+    for part in expected:
+        assert part in text, text
+    for table in ("job", "finished"):
+        assert f"Seq Scan on {table}" not in text, text
+    assert "Join Filter: (given" not in text, text
+
+
+@pytest.fixture
+async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await pinned(database_url)
+    yield connection
+    connection.terminate()
+
+
+@pytest.mark.parametrize("name", [*HOT, *COLD])
+async def test_on_empty_tables_that_were_never_analysed(worker_session: asyncpg.Connection, name: str) -> None:
+    arguments, expected = {**HOT, **COLD}[name]
+    check(await plan(worker_session, name, arguments), expected)
+
+
+@pytest.mark.parametrize("vacuumed", [False, True])
+@pytest.mark.parametrize("name", HOT)
+async def test_on_tables_that_were_analysed_while_they_were_empty(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection, name: str, vacuumed: bool
+) -> None:
+    """What autovacuum makes of a queue that keeps up: pages, and no rows in them."""
+    await connection.execute(FILL)
+    await connection.execute("delete from asyncjobs.job")
+    await connection.execute(f"{'vacuum ' if vacuumed else ''}analyze asyncjobs.job")
+    await connection.execute("analyze asyncjobs.finished, asyncjobs.worker")
+    arguments, expected = HOT[name]
+    check(await plan(worker_session, name, arguments), expected)
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_on_a_backlog_that_was_analysed(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection, name: str
+) -> None:
+    await connection.execute(FILL)
+    await connection.execute("analyze asyncjobs.job")
+    arguments, expected = HOT[name]
+    check(await plan(worker_session, name, arguments), expected)
+
+
+async def test_a_plan_that_was_made_while_the_queue_was_empty_drains_a_backlog(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection
+) -> None:
+    """The same by its work: a batch that touches few pages, of the many there are."""
+    await connection.execute("alter table asyncjobs.job set (autovacuum_enabled = false)")
+    worker = await make_worker(connection)
+    await connection.execute(FILL)
+    await connection.execute("delete from asyncjobs.job")
+    await connection.execute("analyze asyncjobs.job")
+    for _ in range(2):  # plans are made and cached
+        await put(connection, 1)
+        await jobs.finish(worker_session, [succeeded(job) for job in await claim(worker_session, worker)])
+    await put(connection, 20_000)
+    await worker_session.execute("set statement_timeout = '1s'")  # 20 ms as it is; 1.5 s by walking the primary key
+    for _ in range(3):
+        claimed = await claim(worker_session, worker, 500)
+        assert len(claimed) == 500
+        assert await jobs.finish(worker_session, sorted(succeeded(job) for job in claimed)) == 500
