@@ -1,0 +1,204 @@
+"""The claim: never more than asked for, in exact order, only for a worker that lives, and never one job twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, states
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db.connecting import PINNED_PLANS, connect
+from asyncjobs.db.rows import Range
+
+
+@pytest.fixture
+async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await pinned(database_url)
+    yield connection
+    connection.terminate()
+
+
+class TestLimits:
+    @pytest.mark.parametrize("off", ["enable_nestloop", "enable_indexscan", "enable_indexonlyscan", "enable_tidscan"])
+    @pytest.mark.parametrize("base", [{}, PINNED_PLANS])
+    async def test_no_planner_setting_makes_it_take_more(
+        self, database_url: str, connection: asyncpg.Connection, off: str, base: dict[str, str]
+    ) -> None:
+        """F31: a plan that evaluates the subquery again would claim again."""
+        session = await connect(database_url, settings={**base, off: "off"})
+        worker = await make_worker(connection)
+        await put(connection, 200)
+        assert len(await claim(session, worker, 7)) == 7
+        assert len(await claim(session, worker, 0)) == 0
+        assert len(await claim(session, worker, 200)) == 193
+        session.terminate()
+
+    @pytest.mark.parametrize("statistics", ["never", "empty", "full", "stale"])
+    async def test_nor_any_statistics(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, statistics: str
+    ) -> None:
+        worker = await make_worker(connection)
+        if statistics == "empty":
+            await connection.execute("analyze asyncjobs.job")
+        await put(connection, 3_000)
+        if statistics == "full":
+            await connection.execute("analyze asyncjobs.job")
+        if statistics == "stale":
+            await connection.execute("analyze asyncjobs.job")
+            await connection.execute("delete from asyncjobs.job where seq % 10 <> 0")
+        assert len(await claim(worker_session, worker, 25)) == 25
+
+    async def test_each_pool_has_its_own(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        for queue in ("a", "b", "c"):
+            await put(connection, 20, queue=queue)
+        claimed = await jobs.claim(
+            worker_session,
+            free=[2, 0, 5],
+            ranges=[*ranges("a"), *ranges("b", pool=2), *ranges("c", pool=3)],
+            kinds=["k"],
+            worker=worker,
+        )
+        assert [(job.pool, job.queue) for job in claimed] == [(1, "a")] * 2 + [(3, "c")] * 5
+
+    async def test_an_empty_queue_gives_nothing_and_asking_for_nothing_is_no_error(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        assert await claim(worker_session, worker, 5, "nobody", "home") == []
+        await put(connection, 1)
+        assert await claim(worker_session, worker, 5, kinds=()) == []
+
+
+class TestOrder:
+    async def test_by_priority_and_then_in_the_order_of_arrival(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        expected = []
+        for priority in random.Random(5).choices((-32_768, -3, 0, 2, 32_767), k=60):
+            [made] = await put(connection, 1, priority=priority)
+            expected.append((priority, len(expected), made))
+        claimed = [job for _ in range(12) for job in await claim(worker_session, worker, 5)]
+        assert [job.id for job in claimed] == [made for *_, made in sorted(expected)]
+
+    async def test_queues_in_the_order_they_are_named_the_first_one_dry_before_the_next(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        for queue in ("low", "high", "middle"):
+            await put(connection, 4, queue=queue, priority=0 if queue == "high" else -100)
+        claimed = await claim(worker_session, worker, 10, "high", "middle", "low")
+        assert [job.queue for job in claimed] == ["high"] * 4 + ["middle"] * 4 + ["low"] * 2
+
+    async def test_ranges_of_priority_and_seq_bound_what_is_looked_at(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        made = {priority: await put(connection, 3, priority=priority) for priority in (-1, 0, 1)}
+        seq = await connection.fetchval("select seq from asyncjobs.job where id = $1", made[0][1])
+
+        async def look(low: int, high: int, mark: int) -> list[object]:
+            found = await jobs.claim(
+                worker_session, free=[9], ranges=[Range(1, "q", low, high, mark)], kinds=["k"], worker=worker
+            )
+            return [job.id for job in found]
+
+        assert await look(0, 0, seq) == made[0][1:]
+        assert await look(LOW, -1, ALL) == made[-1]
+        assert await look(0, HIGH, seq) == made[1]
+        assert await look(LOW, HIGH, ALL) == made[0][:1]
+
+
+class TestWhatItWrites:
+    async def test_attempt_fence_worker_and_start_rise_in_the_claim_itself(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        [made] = await put(connection, 1, args='{"a": 1}')
+        [claimed] = await claim(worker_session, worker)
+        row = await connection.fetchrow("select * from asyncjobs.job where id = $1", made)
+        assert (row["state"], row["attempt"], row["worker"], row["fence"]) == (2, 1, worker, claimed.fence)
+        assert row["started_at"] >= row["enqueued_at"]
+        assert (claimed.id, claimed.attempt, claimed.kind, claimed.args) == (made, 1, "k", '{"a": 1}')
+
+    async def test_every_claim_has_a_fence_of_its_own_that_never_comes_again(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        await put(connection, 5)
+        fences: list[int] = []
+        for _ in range(3):
+            claimed = await claim(worker_session, worker, 5)
+            fences += [job.fence for job in claimed]
+            assert await jobs.release(worker_session, sorted((job.id, job.fence) for job in claimed)) == 5
+        assert len(set(fences)) == 15
+        assert fences[0] > 0
+
+    @pytest.mark.parametrize("dead", ["dead", "unknown"])
+    async def test_a_worker_that_is_dead_or_unknown_claims_nothing(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, dead: str
+    ) -> None:
+        worker = await make_worker(connection) if dead == "dead" else uuid4()
+        await workers.end(connection, worker)
+        made = await put(connection, 3)
+        assert await claim(worker_session, worker) == []
+        assert await states(connection) == dict.fromkeys(made, 1)
+
+    async def test_only_ready_jobs_of_known_kinds_and_named_queues(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        [good] = await put(connection, 1)
+        await put(connection, 1, kind="unknown")
+        await put(connection, 1, queue="other")
+        await put(connection, 1, delay=60.0)
+        for state in (0, 2, 3):
+            [other] = await put(connection, 1)
+            await connection.execute("update asyncjobs.job set state = $2 where id = $1", other, state)
+        assert [job.id for job in await claim(worker_session, worker)] == [good]
+
+    async def test_unknown_kinds_in_front_hide_nothing_behind_them(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        await put(connection, 2_000, kind="unknown")
+        [good] = await put(connection, 1)
+        assert [job.id for job in await claim(worker_session, worker, 1)] == [good]
+
+
+class TestManyAtOnce:
+    async def test_eight_claimers_take_every_job_once(self, database_url: str, connection: asyncpg.Connection) -> None:
+        made = await put(connection, 1_000)
+        taken: list[object] = []
+
+        async def claimer() -> None:
+            session = await pinned(database_url)
+            worker = await make_worker(session)
+            while claimed := await claim(session, worker, 13):
+                taken.extend(job.id for job in claimed)
+            session.terminate()
+
+        await asyncio.gather(*(claimer() for _ in range(8)))
+        assert len(taken) == 1_000
+        assert set(taken) == set(made)
+
+    async def test_rows_that_somebody_has_locked_are_passed_and_not_waited_for(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        worker = await make_worker(connection)
+        made = await put(connection, 3)
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("select from asyncjobs.job where id = $1 for update", made[0])
+        await worker_session.execute("set statement_timeout = '5s'")
+        assert [job.id for job in await claim(worker_session, worker, 2)] == made[1:]
+        await transaction.rollback()
+        assert [job.id for job in await claim(worker_session, worker, 2)] == made[:1]

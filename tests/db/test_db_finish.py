@@ -1,0 +1,233 @@
+"""How running jobs end: every write is checked against id and fence, and a lost answer is told from a lost lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+from db_rows import claim, make_worker, pinned, put, states, succeeded, until_blocked
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db.rows import Claimed, Finish, State
+
+
+@pytest.fixture
+async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await pinned(database_url)
+    yield connection
+    connection.terminate()
+
+
+@pytest.fixture
+async def worker(connection: asyncpg.Connection) -> UUID:
+    return await make_worker(connection)
+
+
+async def running(session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, n: int) -> list[Claimed]:
+    """So many running jobs, in the order of their ids."""
+    await put(connection, n)
+    return sorted(await claim(session, worker, n), key=lambda job: job.id)
+
+
+class TestFinish:
+    async def test_the_job_moves_to_the_history_with_all_that_is_known_of_it(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        before = dict(await connection.fetchrow("select * from asyncjobs.job"))
+        assert await jobs.finish(worker_session, [succeeded(job, result='{"a":1}')]) == 1
+        assert await connection.fetchval("select count(*) from asyncjobs.job") == 0
+        after = dict(await connection.fetchrow("select * from asyncjobs.finished"))
+        same = ("id", "fence", "enqueued_at", "started_at", "attempt", "priority", "crashes", "kind", "queue", "args")
+        assert [after[name] for name in same] == [before[name] for name in same]
+        assert (after["state"], after["result"], after["errors"], after["reason"]) == (4, '{"a":1}', None, None)
+        assert after["finished_at"] >= after["started_at"]
+
+    async def test_each_end_of_a_batch_keeps_what_is_its_own(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        batch = await running(worker_session, connection, worker, 4)
+        ends = [
+            succeeded(batch[0], result="1", days=1),
+            succeeded(batch[1], state=State.failed, error='{"attempt":1}', days=2),
+            succeeded(batch[2], state=State.discarded, reason="why", days=3),
+            succeeded(batch[3], state=State.cancelled, reason="who", days=4),
+        ]
+        assert await jobs.finish(worker_session, ends) == 4
+        today = await connection.fetchval("select (clock_timestamp() at time zone 'UTC')::date")
+        rows = {row["id"]: row for row in await connection.fetch("select * from asyncjobs.finished")}
+        found = [rows[job.id] for job in batch]
+        assert [row["state"] for row in found] == [4, 5, 6, 7]
+        assert [row["result"] for row in found] == ["1", None, None, None]
+        assert [row["errors"] for row in found] == [None, '{"attempt":1}', None, None]
+        assert [row["reason"] for row in found] == [None, None, "why", "who"]
+        assert [row["expires_on"] - today for row in found] == [timedelta(days=n) for n in (1, 2, 3, 4)]
+
+    async def test_errors_of_earlier_attempts_stay_in_front(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        await connection.execute("update asyncjobs.job set errors = 'first'")
+        await jobs.finish(worker_session, [succeeded(job, state=State.failed, error="second")])
+        assert await connection.fetchval("select errors from asyncjobs.finished") == "first\nsecond"
+
+    async def test_those_who_wait_are_told_of_every_job_in_notices_that_fit(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        batch = await running(worker_session, connection, worker, 500)
+        awaited = {job.id for job in batch[:450]}
+        assert await jobs.await_jobs(connection, list(awaited)) == awaited
+        payloads: list[str] = []
+        heard: set[str] = set()
+        everything = asyncio.Event()
+
+        def notified(*given: str) -> None:
+            payloads.append(given[3])
+            heard.update(given[3].split(","))
+            if len(heard) >= 450:
+                everything.set()
+
+        await connection.add_listener("asyncjobs_done", notified)
+        assert await jobs.finish(worker_session, [succeeded(job) for job in batch]) == 500
+        async with asyncio.timeout(5):
+            await everything.wait()
+        assert heard == {str(job_id) for job_id in awaited}
+        assert len(payloads) == 3
+        assert max(len(payload.encode()) for payload in payloads) < 8_000
+
+
+class TestTheFence:
+    async def test_a_stale_one_changes_nothing(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        for stale in (job.fence - 1, job.fence + 1, 0, -1):
+            assert await jobs.finish(worker_session, [succeeded(job, fence=stale)]) == 0
+            assert await jobs.release(worker_session, [(job.id, stale)]) == 0
+        assert await states(connection) == {job.id: 2}
+
+    async def test_a_zombie_cannot_end_what_another_worker_runs_now(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [zombies] = await running(worker_session, connection, worker, 1)
+        await workers.end(connection, worker)
+        assert await jobs.rescue(connection, 10) == 1
+        [ours] = await claim(worker_session, await make_worker(connection))
+        assert ours.id == zombies.id
+        assert await jobs.finish(worker_session, [succeeded(zombies)]) == 0
+        assert await jobs.release(worker_session, [(zombies.id, zombies.fence)]) == 0
+        assert await jobs.finished_with_fence(worker_session, [succeeded(zombies)]) == set()
+        assert await jobs.finish(worker_session, [succeeded(ours)]) == 1
+        assert await jobs.finished_with_fence(worker_session, [succeeded(zombies)]) == set()
+
+    async def test_nothing_but_id_and_fence_is_asked(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        await connection.execute("update asyncjobs.job set state = 1, worker = gen_random_uuid(), queue = 'other'")
+        assert await jobs.finish(worker_session, [succeeded(job)]) == 1
+
+    async def test_stale_ones_in_a_batch_take_nothing_from_the_others(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        batch = await running(worker_session, connection, worker, 10)
+        ends = [succeeded(job, fence=job.fence + (number % 2) * 1_000) for number, job in enumerate(batch)]
+        assert await jobs.finish(worker_session, ends) == 5
+        assert await jobs.finished_with_fence(worker_session, ends) == {job.id for job in batch[::2]}
+
+    async def test_a_lost_answer_is_found_again_by_id_and_fence(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        batch = await running(worker_session, connection, worker, 10)
+        ends = [succeeded(job) for job in batch]
+        assert await jobs.finish(worker_session, ends) == 10
+        assert await jobs.finish(worker_session, ends) == 0  # sent again
+        assert await jobs.finished_with_fence(worker_session, ends) == {job.id for job in batch}
+
+    async def test_a_row_that_an_await_is_just_marking_is_waited_for_and_moved(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, database_url: str
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        transaction = connection.transaction()
+        await transaction.start()
+        await jobs.await_jobs(connection, [job.id])
+        finishing = asyncio.ensure_future(jobs.finish(worker_session, [succeeded(job)]))
+        looking = await pinned(database_url)
+        await until_blocked(looking)
+        looking.terminate()
+        await transaction.commit()
+        assert await finishing == 1
+
+    async def test_two_that_finish_the_same_rows_at_once_never_deadlock(
+        self, database_url: str, connection: asyncpg.Connection, worker_session: asyncpg.Connection, worker: UUID
+    ) -> None:
+        sessions = [await pinned(database_url) for _ in range(6)]
+        for _ in range(5):
+            batch = await running(worker_session, connection, worker, 100)
+            ends = [succeeded(job) for job in batch]
+            held = [(job.id, job.fence) for job in batch]
+            moved = await asyncio.gather(
+                *(jobs.finish(session, ends) for session in sessions[:3]),
+                *(jobs.release(session, held) for session in sessions[3:5]),
+                jobs.await_jobs(sessions[5], [job.id for job in reversed(batch)]),
+            )
+            assert sum(count for count in moved[:5] if isinstance(count, int)) == 100
+        for session in sessions:
+            session.terminate()
+
+
+class TestRelease:
+    async def test_it_gives_back_unspent_at_the_end_of_the_priority(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        [first] = await running(worker_session, connection, worker, 1)
+        [second] = await put(connection, 1)
+        assert await jobs.release(worker_session, [(first.id, first.fence)]) == 1
+        row = await connection.fetchrow("select * from asyncjobs.job where id = $1", first.id)
+        assert (row["state"], row["attempt"], row["crashes"], row["fence"]) == (1, 0, 0, 0)
+        assert (row["worker"], row["started_at"]) == (None, None)
+        again = await claim(worker_session, worker)
+        assert [(job.id, job.attempt) for job in again] == [(second, 1), (first.id, 1)]
+
+
+class TestPromote:
+    async def test_due_jobs_become_ready_oldest_first_and_the_next_ones_time_is_told(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
+    ) -> None:
+        made = await put(connection, 3, delay=0.0)
+        for age, job_id in enumerate(made):
+            await connection.execute(
+                "update asyncjobs.job set state = 0, run_at = now() - make_interval(secs => $2) where id = $1",
+                *(job_id, float(age + 1)),
+            )
+        [later] = await put(connection, 1, delay=500.0)
+        promoted, next_due = await jobs.promote(worker_session, 2)
+        assert promoted == 2
+        assert 495 < next_due < 500
+        found = await connection.fetch("select id from asyncjobs.job where state = 1 order by seq")
+        assert [row["id"] for row in found] == [made[2], made[1]]
+        assert (await jobs.promote(worker_session, 10))[0] == 1
+        assert (await states(connection))[later] == 0
+
+    async def test_an_empty_table_has_no_next_time(self, worker_session: asyncpg.Connection) -> None:
+        assert await jobs.promote(worker_session, 10) == (0, None)
+
+    async def test_many_at_once_promote_each_job_once(self, database_url: str, connection: asyncpg.Connection) -> None:
+        await put(connection, 400, delay=0.0)
+        await connection.execute("update asyncjobs.job set state = 0, run_at = now() - interval '1 s'")
+        sessions = [await pinned(database_url) for _ in range(4)]
+        counts = await asyncio.gather(*(jobs.promote(session, 100) for session in sessions))
+        left = (await jobs.promote(sessions[0], 1_000))[0]
+        assert sum(count for count, _ in counts) + left == 400
+        assert await connection.fetchval("select count(distinct seq) from asyncjobs.job where state = 1") == 400
+        for session in sessions:
+            session.terminate()
+
+
+def test_the_ends_of_a_batch_sort_by_id() -> None:
+    ends = [Finish(UUID(int=n), 5, 4, None, None, None, 7) for n in (3, 1, 2)]
+    assert [end.id.int for end in sorted(ends)] == [1, 2, 3]
