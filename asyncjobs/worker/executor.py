@@ -28,6 +28,10 @@ STARTS_A_TURN = 64
 """Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch."""
 
 
+STALE = 0.25
+"""Seconds without a start in a pool after which what waits there is given back: other workers may have free slots."""
+
+
 class Executor:
     """Starts claimed jobs in pool order as slots allow, and says how each ended.
 
@@ -46,6 +50,7 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
+        self._watch: asyncio.TimerHandle | None = None
         self._stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,7 +74,23 @@ class Executor:
                 self._ledger.release(job.id, job.fence)
             return
         pool.queued.extend(claimed)
+        if self._watch is None:
+            self._watch = self._loop.call_later(STALE, self._give_back_stale)
         self.schedule()
+
+    def _give_back_stale(self) -> None:
+        """Release what was claimed ahead of jobs that turn out long: it could wait for hours while other workers idle."""
+        self._watch = None
+        for pool in self._pools:
+            if pool.queued and not pool.progressed():
+                self._release(pool)
+        if any(pool.queued for pool in self._pools):
+            self._watch = self._loop.call_later(STALE, self._give_back_stale)
+
+    def _release(self, pool: Pool) -> None:
+        while pool.queued:
+            claimed = pool.queued.popleft()
+            self._ledger.release(claimed.id, claimed.fence)
 
     def schedule(self) -> None:
         """Start what can be started, in the loop's next turn."""
@@ -171,9 +192,7 @@ class Executor:
         """Start no more: what was claimed is given back unspent, and running jobs are told to come to an end."""
         self._stopped = True
         for pool in self._pools:
-            while pool.queued:
-                claimed = pool.queued.popleft()
-                self._ledger.release(claimed.id, claimed.fence)
+            self._release(pool)
         for attempt in self._attempts.values():
             attempt.stopping = True
 

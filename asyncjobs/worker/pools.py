@@ -48,6 +48,7 @@ class Pool:
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0
+        self._progress = False
         self._rated_at = 0.0
 
     @property
@@ -96,6 +97,13 @@ class Pool:
             self._rate = rate if rate > self._rate or passed > 1 else (rate + self._rate) / 2
             self._started, self._rated_at = 0, now
 
+    def progressed(self) -> bool:
+        """Whether a job has started here since the last call; if none has, nothing is claimed ahead before some do."""
+        progress, self._progress = self._progress, False
+        if not progress:
+            self._rate, self._started, self.hungry = 0.0, 0, True
+        return progress
+
     @property
     def can_start(self) -> bool:
         """Whether a job is waiting and a slot is free for it."""
@@ -105,6 +113,7 @@ class Pool:
         """Take a slot and the next job."""
         self.running += 1
         self._started += 1
+        self._progress = True
         return self.queued.popleft()
 
     def give_back(self) -> None:
