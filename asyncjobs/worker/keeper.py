@@ -15,7 +15,7 @@ from asyncjobs.db import workers
 from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.retrying import LONGEST_PAUSE, Backoff
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -110,7 +110,9 @@ class Keeper:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         interval = self._lease.seconds / BEATS_A_LEASE
         sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=max(self._lease.seconds / 6, 1.0))
-        backoff = Backoff(logger, "renewing the lease")
+        # After a restart of the database the first worker back judges the others a fifth of a lease later: at most half of
+        # that passes here, between two attempts.
+        backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 15, LONGEST_PAUSE))
         try:
             while not self._stop.is_set() or self._needed():
                 try:

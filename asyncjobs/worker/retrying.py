@@ -16,9 +16,10 @@ LONGEST_PAUSE = 2.0
 class Backoff:
     """Pauses between failing attempts; one line is logged when failing begins and one when it is over."""
 
-    def __init__(self, logger: logging.Logger, what: str) -> None:
+    def __init__(self, logger: logging.Logger, what: str, *, longest: float = LONGEST_PAUSE) -> None:
         self._logger = logger
         self._what = what
+        self._longest = longest
         self._pause = 0.0
 
     @property
@@ -36,5 +37,5 @@ class Backoff:
         """Note an attempt that failed, and wait before the next."""
         if not self._pause:
             self._logger.warning("%s: %s; trying again until it works", self._what, error)
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._longest)
         await asyncio.sleep(self._pause * (0.5 + random.random()))  # noqa: S311

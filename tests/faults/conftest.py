@@ -1,5 +1,6 @@
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def plain_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
-async def _scene(url: str, directory: Path) -> AsyncIterator[Scene]:
+@asynccontextmanager
+async def scene_of(url: str, directory: Path) -> AsyncIterator[Scene]:
     oracle = Oracle(directory / "oracle")
     async with Workers(directory, oracle=oracle) as workers:
         scene = Scene(url, directory, workers, oracle)
@@ -31,7 +33,7 @@ async def _scene(url: str, directory: Path) -> AsyncIterator[Scene]:
 @pytest.fixture
 async def scene(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
     """Workers on a database of the shared server, which nobody may break."""
-    async for made in _scene(database_url, tmp_path):
+    async with scene_of(database_url, tmp_path) as made:
         yield made
 
 
@@ -42,14 +44,19 @@ async def postgres() -> AsyncIterator[ThrowAwayPostgres]:
         yield server
 
 
-@pytest.fixture
-async def own_scene(postgres: ThrowAwayPostgres, tmp_path: Path) -> AsyncIterator[Scene]:
-    """Workers on the test's own server."""
+async def migrated(postgres: ThrowAwayPostgres) -> str:
+    """The URL of a new database with our schema."""
     url = await postgres.create_database("faults")
     connection = await connect(url)
     await migrating.migrate(connection)
     await connection.close()
-    async for made in _scene(url, tmp_path):
+    return url
+
+
+@pytest.fixture
+async def own_scene(postgres: ThrowAwayPostgres, tmp_path: Path) -> AsyncIterator[Scene]:
+    """Workers on the test's own server."""
+    async with scene_of(await migrated(postgres), tmp_path) as made:
         yield made
 
 

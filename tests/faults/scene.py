@@ -129,6 +129,7 @@ class Scene:
                     await self.jobs.enqueue(job)
                 except EnqueueOutcomeUnknown:
                     self.oracle.write("unknown", job_id=job.id)
+                    await asyncio.sleep(0.05)
                 else:
                     break
             self.oracle.write("ok", job_id=job.id)
