@@ -1,0 +1,261 @@
+"""The death rule, row by row, by writing times that are past; and the rescue of what the dead held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from db_rows import claim, make_worker, pinned, put, states
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db.connecting import connect
+
+LEASE = 30.0
+"""Seconds; so a sixth is 5 s and a fifth 6 s, as in the rule."""
+
+
+@pytest.fixture
+async def judge(connection: asyncpg.Connection) -> UUID:
+    """A worker whose own link has been whole long enough to judge others."""
+    worker = await make_worker(connection, LEASE)
+    await age(connection, worker, linked=60)
+    return worker
+
+
+@pytest.fixture
+async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's session."""
+    opened = await connect(database_url)
+    yield opened
+    opened.terminate()
+
+
+async def age(
+    connection: asyncpg.Connection, worker: UUID, *, beat: float | None = None, linked: float | None = None
+) -> None:
+    """Move a worker's times into the past, in seconds."""
+    await connection.execute(
+        """update asyncjobs.worker set beat_at = coalesce(clock_timestamp() - make_interval(secs => $2), beat_at),
+                                       linked_at = coalesce(clock_timestamp() - make_interval(secs => $3), linked_at)
+           where id = $1""",
+        *(worker, beat, linked),
+    )
+
+
+async def gone(url: str) -> tuple[int, object]:
+    """Pid and start of a session that is over."""
+    session = await connect(url)
+    pid, start = await session.fetchrow("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
+    await session.close()
+    return pid, start
+
+
+async def with_dead_session(connection: asyncpg.Connection, url: str, beat: float) -> UUID:
+    worker = await make_worker(connection, LEASE)
+    pid, start = await gone(url)
+    await connection.execute(
+        "update asyncjobs.worker set backend_pid = $2, backend_start = $3 where id = $1", worker, pid, start
+    )
+    await age(connection, worker, beat=beat)
+    return worker
+
+
+class TestWhoIsDead:
+    @pytest.mark.parametrize(("beat", "dead"), [(0, False), (4, False), (6, True), (29, True), (31, True)])
+    async def test_silent_for_a_sixth_of_the_lease_and_the_session_gone(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID, beat: float, dead: bool
+    ) -> None:
+        worker = await with_dead_session(connection, database_url, beat)
+        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+
+    @pytest.mark.parametrize(("beat", "dead"), [(6, False), (29, False), (31, True)])
+    async def test_silent_for_the_whole_lease_though_the_session_lives(
+        self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID, beat: float, dead: bool
+    ) -> None:
+        worker = await make_worker(session, LEASE)
+        await age(connection, worker, beat=beat)
+        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+
+    async def test_a_session_whose_start_cannot_be_seen_counts_as_alive(
+        self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
+    ) -> None:
+        worker = await make_worker(session, LEASE)
+        await connection.execute("update asyncjobs.worker set backend_start = null where id = $1", worker)
+        await age(connection, worker, beat=10)
+        assert await workers.bury(connection, judge) == []
+
+    async def test_a_process_id_that_came_again_is_another_session(
+        self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
+    ) -> None:
+        worker = await make_worker(session, LEASE)
+        await connection.execute(
+            "update asyncjobs.worker set backend_start = backend_start - interval '1 h' where id = $1", worker
+        )
+        await age(connection, worker, beat=10)
+        assert await workers.bury(connection, judge) == [worker]
+
+    async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
+        await with_dead_session(connection, database_url, 60)
+        assert len(await workers.bury(connection, judge)) == 1
+        assert await workers.bury(connection, judge) == []
+
+    async def test_two_judges_at_once_bury_each_once(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID, session: asyncpg.Connection
+    ) -> None:
+        for _ in range(10):
+            await with_dead_session(connection, database_url, 60)
+        other = await make_worker(session, LEASE)
+        await age(connection, other, linked=60)
+        found = await asyncio.gather(workers.bury(connection, judge), workers.bury(session, other))
+        assert sorted(map(len, found))[1] + min(map(len, found)) == 10
+        assert not set(found[0]) & set(found[1])
+
+
+class TestWhoMayJudge:
+    @pytest.mark.parametrize(
+        ("linked", "beat", "may"),
+        [(60, 0, True), (7, 5, True), (5, 0, False), (0, 0, False), (60, 7, False), (60, 40, False)],
+    )
+    async def test_only_one_whose_own_link_has_been_whole_for_a_fifth_of_its_lease(
+        self, connection: asyncpg.Connection, database_url: str, linked: float, beat: float, may: bool
+    ) -> None:
+        """After a restart of the database everybody has been silent: the first one back would bury the living."""
+        await with_dead_session(connection, database_url, 60)
+        judge = await make_worker(connection, LEASE)
+        await age(connection, judge, linked=linked, beat=beat)
+        assert len(await workers.bury(connection, judge)) == int(may)
+
+    async def test_the_dead_the_unknown_and_oneself_judge_nobody(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        await with_dead_session(connection, database_url, 60)
+        assert await workers.bury(connection, uuid4()) == []
+        await workers.end(connection, judge)
+        assert await workers.bury(connection, judge) == []
+
+    async def test_nobody_buries_itself(self, connection: asyncpg.Connection) -> None:
+        worker = await make_worker(connection, LEASE)
+        await age(connection, worker, linked=600, beat=0)
+        await connection.execute("update asyncjobs.worker set lease = '1 ms'")
+        assert await workers.bury(connection, worker) == []
+
+
+class TestBeats:
+    async def test_a_beat_renews_the_lease_and_says_how_many_are_alive(
+        self, connection: asyncpg.Connection, judge: UUID
+    ) -> None:
+        others = [await make_worker(connection, LEASE) for _ in range(3)]
+        await workers.end(connection, others[0])
+        await age(connection, judge, beat=3)
+        pulse = await workers.beat(connection, judge)
+        assert pulse is not None
+        assert pulse.alive == 3
+        assert pulse.rank == sum(other.bytes < judge.bytes for other in others[1:])
+        assert await connection.fetchval(
+            "select beat_at > clock_timestamp() - interval '1 s' from asyncjobs.worker where id = $1", judge
+        )
+
+    async def test_the_dead_and_the_unknown_learn_that_every_lease_is_lost(
+        self, connection: asyncpg.Connection, judge: UUID
+    ) -> None:
+        await workers.end(connection, judge)
+        assert await workers.beat(connection, judge) is None
+        assert await workers.beat(connection, uuid4()) is None
+
+    @pytest.mark.parametrize(("beat", "whole"), [(1, True), (5, True), (7, False), (29, False)])
+    async def test_after_a_silence_of_a_fifth_of_the_lease_the_link_counts_from_now(
+        self, connection: asyncpg.Connection, judge: UUID, beat: float, whole: bool
+    ) -> None:
+        await age(connection, judge, beat=beat)
+        await workers.beat(connection, judge)
+        since = await connection.fetchval(
+            "select clock_timestamp() - linked_at from asyncjobs.worker where id = $1", judge
+        )
+        assert (since.total_seconds() > 50) is whole
+
+    async def test_on_a_new_session_too(
+        self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
+    ) -> None:
+        await workers.beat(session, judge)
+        row = await connection.fetchrow("select *, clock_timestamp() as now from asyncjobs.worker where id = $1", judge)
+        assert (row["now"] - row["linked_at"]).total_seconds() < 10
+        assert row["backend_pid"] == session.get_server_pid()
+
+
+class TestRescue:
+    async def test_only_jobs_of_workers_that_are_dead_or_have_no_row(
+        self, connection: asyncpg.Connection, database_url: str
+    ) -> None:
+        session = await pinned(database_url)
+        living, dead, forgotten = [await make_worker(connection) for _ in range(3)]
+        held = {}
+        for worker in (living, dead, forgotten):
+            await put(connection, 3)
+            held[worker] = {job.id for job in await claim(session, worker, 3)}
+        await put(connection, 2)
+        await workers.end(connection, dead)
+        await connection.execute("delete from asyncjobs.worker where id = $1", forgotten)
+        assert await jobs.rescue(session, 100) == 6
+        found = await states(connection)
+        assert {job_id for job_id, state in found.items() if state == 2} == held[living]
+        rows = await connection.fetch("select * from asyncjobs.job where crashes > 0")
+        assert {row["id"] for row in rows} == held[dead] | held[forgotten]
+        for row in rows:
+            assert (row["state"], row["crashes"], row["fence"], row["worker"], row["attempt"]) == (1, 1, 0, None, 1)
+        assert await jobs.rescue(session, 100) == 0
+        session.terminate()
+
+    async def test_in_bounded_batches(self, connection: asyncpg.Connection) -> None:
+        dead = [await make_worker(connection) for _ in range(3)]
+        for worker in dead:
+            await put(connection, 10)
+            await claim(connection, worker, 10)
+            await workers.end(connection, worker)
+        counts = []
+        while counts[-1:] != [0]:
+            counts.append(await jobs.rescue(connection, 7))
+        assert (sum(counts), max(counts)) == (30, 7)
+
+    async def test_many_rescuers_at_once_charge_each_job_once(
+        self, connection: asyncpg.Connection, database_url: str
+    ) -> None:
+        worker = await make_worker(connection)
+        await put(connection, 200)
+        await claim(connection, worker, 200)
+        await workers.end(connection, worker)
+        sessions = [await pinned(database_url) for _ in range(4)]
+        await asyncio.gather(*(jobs.rescue(session, 50) for session in sessions for _ in range(1)))
+        while await jobs.rescue(connection, 500):
+            pass
+        assert await connection.fetchval("select count(*) from asyncjobs.job where crashes = 1 and state = 1") == 200
+        for session in sessions:
+            session.terminate()
+
+    async def test_rescued_jobs_stay_at_their_priority_behind_those_that_wait(
+        self, connection: asyncpg.Connection
+    ) -> None:
+        worker, other = await make_worker(connection), await make_worker(connection)
+        [first] = await put(connection, 1)
+        await claim(connection, worker)
+        [second] = await put(connection, 1)
+        await workers.end(connection, worker)
+        await jobs.rescue(connection, 10)
+        assert [(job.id, job.attempt) for job in await claim(connection, other)] == [(second, 1), (first, 2)]
+
+    async def test_workers_dead_for_a_day_are_forgotten_once_they_hold_nothing(
+        self, connection: asyncpg.Connection
+    ) -> None:
+        holding, idle, fresh = [await make_worker(connection) for _ in range(3)]
+        await put(connection, 1)
+        await claim(connection, holding)
+        for worker in (holding, idle, fresh):
+            await workers.end(connection, worker)
+        await connection.execute(
+            "update asyncjobs.worker set dead_at = dead_at - interval '25 h' where id <> $1", fresh
+        )
+        assert await workers.forget(connection) == 1
+        left = {row["id"] for row in await connection.fetch("select id from asyncjobs.worker")}
+        assert left == {holding, fresh}
