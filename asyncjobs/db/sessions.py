@@ -80,12 +80,13 @@ class Sessions:
         try:
             result = await operation(connection)
             clean = True
-        except asyncpg.PostgresError as error:
-            clean = not connection.is_closed() and not connection.is_in_transaction()
-            raise _begun(translated(error)) from error
-        except LINK_ERRORS as error:
+        except (asyncpg.PostgresError, *LINK_ERRORS) as error:
+            answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
+            clean = answered and not connection.is_in_transaction()
             late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
-            raise _begun(DatabaseUnavailable(late) if loop.time() >= end else translated(error)) from error
+            # asyncpg calls the end of a connection that we ended a PostgresError too.
+            overdue = not answered and loop.time() >= end
+            raise _begun(DatabaseUnavailable(late) if overdue else translated(error)) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
