@@ -1,0 +1,347 @@
+"""Sessions: a hard deadline on every use, no connection lost, none held by one caller against the others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from asyncjobs import DatabaseError, DatabaseUnavailable, NotOpen, PermissionDenied, SchemaMismatch
+from asyncjobs.db import sessions as module
+from asyncjobs.db.sessions import Sessions
+from tests.support.proxy import Proxy
+
+Make = Callable[..., Sessions]
+
+
+@pytest.fixture
+async def make(database_url: str) -> AsyncIterator[Make]:
+    made: list[Sessions] = []
+
+    def make(size: int = 2, url: str = database_url, **options: Any) -> Sessions:
+        made.append(Sessions(url, size=size, name="sessions under test", **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy.in_front_of(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def proxied(proxy: Proxy, database_url: str) -> str:
+    return proxy.url(database_url.partition("?")[0].rpartition("/")[2])
+
+
+async def one(connection: asyncpg.Connection) -> int:
+    return await connection.fetchval("select 1")
+
+
+def sleeping(seconds: float) -> Callable[[asyncpg.Connection], Any]:
+    return lambda connection: connection.fetchval("select pg_sleep($1)", seconds)
+
+
+class TestConnections:
+    async def test_one_is_opened_when_it_is_needed_and_used_again(self, make: Make) -> None:
+        sessions = make()
+        assert sessions.statistics == (0, 0)
+        pids = {await sessions.run(lambda c: c.fetchval("select pg_backend_pid()")) for _ in range(5)}
+        assert len(pids) == 1
+        assert sessions.statistics == (1, 1)
+
+    async def test_never_more_than_its_size(self, make: Make, connection: asyncpg.Connection) -> None:
+        sessions = make(3)
+        await asyncio.gather(*(sessions.run(sleeping(0.005)) for _ in range(30)))
+        assert sessions.statistics == (3, 3)
+        count = "select count(*) from pg_stat_activity where application_name = 'sessions under test'"
+        assert await connection.fetchval(count) == 3
+
+    async def test_each_has_the_settings_and_the_name(self, make: Make) -> None:
+        sessions = make(settings={"enable_seqscan": "off", "lock_timeout": "200ms"})
+        read = "select current_setting('enable_seqscan'), current_setting('lock_timeout'), current_setting('application_name')"
+        assert tuple(await sessions.run(lambda c: c.fetchrow(read))) == ("off", "200ms", "sessions under test")
+
+    async def test_one_that_was_ended_while_it_was_idle_is_not_used(
+        self, make: Make, connection: asyncpg.Connection
+    ) -> None:
+        sessions = make()
+        pid = await sessions.run(lambda c: c.fetchval("select pg_backend_pid()"))
+        await connection.execute("select pg_terminate_backend($1)", pid)
+        async with asyncio.timeout(5):
+            while not sessions._idle[0].is_closed():
+                await asyncio.sleep(0.005)
+        assert await sessions.run(one) == 1
+        assert sessions.statistics == (1, 1)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("statement", "error", "message"),
+        [
+            ("select 1 / 0", DatabaseError, "division by zero .SQLSTATE 22012"),
+            ("select 'x'::int", DatabaseError, "SQLSTATE 22P02"),
+            ("select * from asyncjobs.nothing", SchemaMismatch, "asyncjobs db migrate"),
+            ("select asyncjobs.nothing()", SchemaMismatch, "asyncjobs db migrate"),
+            ("set statement_timeout = '10ms'; select pg_sleep(5)", DatabaseUnavailable, "statement timeout"),
+            ("do $$ begin raise sqlstate '40001'; end $$", DatabaseUnavailable, "40001|serialization|raise"),
+            ("do $$ begin raise sqlstate '42501'; end $$", PermissionDenied, "db sql --roles"),
+        ],
+    )
+    async def test_the_servers_are_translated_and_the_connection_is_kept(
+        self, make: Make, statement: str, error: type[Exception], message: str
+    ) -> None:
+        sessions = make()
+        with pytest.raises(error, match=message) as raised:
+            await sessions.run(lambda c: c.execute(statement))
+        assert isinstance(raised.value.__cause__, asyncpg.PostgresError)
+        assert sessions.statistics == (1, 1)
+
+    async def test_the_message_tells_nothing_of_the_row(self, make: Make) -> None:
+        statement = "insert into asyncjobs.worker (id, backend_pid, lease, about) values (gen_random_uuid(), null, '1 s', 'secret')"
+        with pytest.raises(DatabaseError) as raised:
+            await make().run(lambda c: c.execute(statement))
+        assert "backend_pid" in str(raised.value)
+        assert "secret" not in str(raised.value)
+
+    async def test_a_value_that_the_driver_cannot_encode_is_no_broken_link(self, make: Make) -> None:
+        sessions = make()
+        with pytest.raises(DatabaseError, match="invalid input") as raised:
+            await sessions.run(lambda c: c.fetchval("select $1::int", "many"))
+        assert not isinstance(raised.value, DatabaseUnavailable)
+        assert sessions.statistics == (1, 1)
+
+    async def test_a_transaction_that_was_left_open_ends_its_connection(self, make: Make) -> None:
+        sessions = make()
+        with pytest.raises(DatabaseError):
+            await sessions.run(lambda c: c.execute("begin; select 1 / 0"))
+        assert sessions.statistics == (0, 0)
+        assert await sessions.run(one) == 1
+
+    async def test_the_operations_own_error_is_raised_as_it_is(self, make: Make) -> None:
+        async def operation(connection: asyncpg.Connection) -> None:
+            raise KeyError("mine")
+
+        sessions = make()
+        with pytest.raises(KeyError, match="mine"):
+            await sessions.run(operation)
+        assert await sessions.run(one) == 1
+
+    @pytest.mark.parametrize("cut", ["cut", "terminate"])
+    async def test_a_link_that_breaks_in_the_middle_is_unavailable_and_said_to_have_begun(
+        self, make: Make, proxy: Proxy, proxied: str, connection: asyncpg.Connection, cut: str
+    ) -> None:
+        sessions = make(url=proxied)
+        running = asyncio.ensure_future(sessions.run(sleeping(60)))
+        kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
+        async with asyncio.timeout(5):
+            while not await connection.fetchval(kill if cut == "terminate" else kill.replace("_terminate", "_cancel")):
+                await asyncio.sleep(0.005)
+        proxy.cut()
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await running
+        assert raised.value.begun
+
+    async def test_one_that_cannot_be_opened_has_not_begun(self, make: Make, proxy: Proxy, proxied: str) -> None:
+        proxy.refuse()
+        sessions = make(url=proxied)
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await sessions.run(one)
+        assert not raised.value.begun
+        assert sessions.statistics == (0, 0)
+        await proxy.heal()
+        assert await sessions.run(one) == 1
+
+
+class TestDeadlines:
+    async def test_a_frozen_link_ends_with_it_and_the_connection_goes(
+        self, make: Make, proxy: Proxy, proxied: str
+    ) -> None:
+        sessions = make(url=proxied, deadline=0.3)
+        assert await sessions.run(one) == 1
+        proxy.freeze()
+        async with asyncio.timeout(3):
+            with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.3 s") as raised:
+                await sessions.run(one)
+        assert raised.value.begun
+        assert sessions.statistics == (0, 0)
+        proxy.thaw()
+        assert await sessions.run(one) == 1
+
+    async def test_connecting_counts(self, make: Make, proxy: Proxy, proxied: str) -> None:
+        proxy.freeze()
+        sessions = make(url=proxied, deadline=0.3)
+        async with asyncio.timeout(3):
+            with pytest.raises(DatabaseUnavailable):
+                await sessions.run(one)
+        assert sessions.statistics == (0, 0)
+
+    async def test_one_use_may_have_its_own(self, make: Make) -> None:
+        sessions = make(deadline=30)
+        await sessions.run(one)
+        async with asyncio.timeout(3):
+            with pytest.raises(DatabaseUnavailable, match=r"within 0\.2 s"):
+                await sessions.run(sleeping(60), deadline=0.2)
+
+    async def test_all_busy_is_said_so_and_what_to_raise(self, make: Make) -> None:
+        sessions = make(1, deadline=30)
+        busy = asyncio.ensure_future(sessions.run(sleeping(60)))
+        await asyncio.sleep(0)
+        with pytest.raises(DatabaseUnavailable, match=r"all 1 connections were busy.*database_connections") as raised:
+            await sessions.run(one, deadline=0.1)
+        assert not raised.value.begun
+        busy.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await busy
+        assert await sessions.run(one) == 1
+
+
+class TestCancellation:
+    async def test_in_the_middle_of_a_statement_it_ends_the_connection_at_once(
+        self, make: Make, proxy: Proxy, proxied: str
+    ) -> None:
+        sessions = make(url=proxied)
+        await sessions.run(one)
+        proxy.freeze()  # not even the end of it can be told to the server
+        running = asyncio.ensure_future(sessions.run(one))
+        await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(1):
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert sessions.statistics == (0, 0)
+
+    async def test_a_thousand_races_of_taking_giving_back_and_cancelling_lose_no_connection(self, make: Make) -> None:
+        """F41"""
+        sessions = make(3, deadline=10)
+        chance = random.Random(41)
+        cancelled = 0
+
+        async def use() -> None:
+            await sessions.run(one)
+
+        async def race() -> bool:
+            task = asyncio.ensure_future(use())
+            for _ in range(chance.randrange(12)):
+                await asyncio.sleep(0)
+            hit = task.cancel()
+            ended = (await asyncio.gather(task, return_exceptions=True))[0]
+            assert ended is None or isinstance(ended, asyncio.CancelledError)
+            assert hit or ended is None
+            return isinstance(ended, asyncio.CancelledError)
+
+        for _ in range(50):
+            cancelled += sum(await asyncio.gather(*(race() for _ in range(20))))
+        assert cancelled > 300
+        opened, idle = sessions.statistics
+        assert opened == idle <= 3
+        assert (sessions._opening, len(sessions._waiting), sessions._in_use) == (0, 0, {})
+        assert await asyncio.gather(*(sessions.run(one) for _ in range(10))) == [1] * 10
+
+    async def test_a_connection_that_was_given_to_a_waiter_that_gives_up_goes_to_the_next(self, make: Make) -> None:
+        sessions = make(1, deadline=10)
+        first = asyncio.ensure_future(sessions.run(sleeping(0.05)))
+        await asyncio.sleep(0)
+        second, third = (asyncio.ensure_future(sessions.run(one)) for _ in range(2))
+        await asyncio.sleep(0)
+        turn = sessions._waiting[0]
+        turn.add_done_callback(lambda _: second.cancel())  # in the very turn of the loop in which it is given
+        await first
+        async with asyncio.timeout(2):
+            assert await third == 1
+        with pytest.raises(asyncio.CancelledError):
+            await second
+
+
+class TestFairness:
+    async def test_a_caller_in_a_tight_loop_starves_nobody(self, make: Make) -> None:
+        sessions = make(1, deadline=10)
+        stop = False
+
+        async def hog() -> None:
+            while not stop:
+                await sessions.run(one)
+
+        hogging = asyncio.ensure_future(hog())
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            assert [await sessions.run(one) for _ in range(20)] == [1] * 20
+        stop = True
+        await hogging
+
+    async def test_those_who_wait_are_served_in_the_order_in_which_they_came(self, make: Make) -> None:
+        sessions = make(1)
+        served: list[int] = []
+
+        async def use(number: int) -> None:
+            async def operation(connection: asyncpg.Connection) -> None:
+                served.append(number)
+                await connection.fetchval("select 1")
+
+            await sessions.run(operation)
+
+        await asyncio.gather(*(use(number) for number in range(20)))
+        assert served == list(range(20))
+
+    async def test_when_connections_break_the_waiting_go_on_with_new_ones(
+        self, make: Make, proxy: Proxy, proxied: str
+    ) -> None:
+        sessions = make(2, url=proxied, deadline=10)
+        waiting = [asyncio.ensure_future(sessions.run(sleeping(0.05))) for _ in range(8)]
+        await proxy.wait_until(lambda: len(proxy.names()) == 2)
+        proxy.cut()
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert sum(isinstance(end, DatabaseUnavailable) for end in ends) <= 2
+        assert sessions.statistics == (2, 2)
+
+
+class TestClosing:
+    async def test_what_is_in_flight_fails_and_who_waits_is_told(self, make: Make) -> None:
+        sessions = make(1)
+        flying = asyncio.ensure_future(sessions.run(sleeping(60)))
+        waiting = [asyncio.ensure_future(sessions.run(one)) for _ in range(3)]
+        await sessions_busy(sessions)
+        sessions.close()
+        async with asyncio.timeout(2):
+            ends = await asyncio.gather(flying, *waiting, return_exceptions=True)
+        assert isinstance(ends[0], DatabaseUnavailable)
+        assert [type(end) for end in ends[1:]] == [NotOpen] * 3
+        with pytest.raises(NotOpen, match="open it again"):
+            await sessions.run(one)
+
+    async def test_a_connection_that_is_just_being_opened_is_not_kept(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[asyncpg.Connection] = []
+        reached, go = asyncio.Event(), asyncio.Event()
+        real = module.connect
+
+        async def slowly(*args: Any, **options: Any) -> asyncpg.Connection:
+            opened.append(await real(*args, **options))
+            reached.set()
+            await go.wait()
+            return opened[0]
+
+        monkeypatch.setattr(module, "connect", slowly)
+        sessions = make()
+        running = asyncio.ensure_future(sessions.run(one))
+        await reached.wait()
+        sessions.close()
+        go.set()
+        with pytest.raises(NotOpen):
+            await running
+        assert opened[0].is_closed()
+
+
+async def sessions_busy(sessions: Sessions) -> None:
+    async with asyncio.timeout(5):
+        while not sessions._in_use:
+            await asyncio.sleep(0.005)
