@@ -1,0 +1,178 @@
+"""What users write, and the type that each of it has. Checked by mypy and pyright, never run."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+from uuid import UUID
+
+from asyncjobs import AsyncJobs, Job, Status, current_job, enqueue_all, job, register_reference
+
+
+class Cloud:
+    id: int = 0
+
+
+async def load_cloud(key: int) -> Cloud | None:
+    return None
+
+
+register_reference(Cloud, dump=lambda cloud: cloud.id, load=load_cloud)
+
+
+@job
+async def plain(user_id: int, template: str = "hello") -> str:
+    return template
+
+
+@job(queue="mailers", priority=10, retention=timedelta(days=1), aliases=("old.name",))
+async def with_options(when: datetime, *, tags: list[str] | None = None) -> dict[str, int]:
+    return {}
+
+
+@job
+def blocking(number: int) -> int:
+    return number
+
+
+@job(queue=lambda job: f"shard_{job.arguments['number'] % 3}", executor="thread")
+def blocking_with_options(number: int) -> bytes:
+    return b""
+
+
+@job
+async def nothing() -> None: ...
+
+
+@job
+async def with_reference(cloud: Cloud) -> UUID:
+    return UUID(int=cloud.id)
+
+
+class ProcessCloud(Job, queue="critical"):
+    cloud_id: int
+    note: str = ""
+
+    async def perform(self) -> str:
+        return self.note
+
+
+class Blocking(Job, executor="thread"):
+    number: int
+
+    def perform(self) -> list[int]:
+        return [self.number]
+
+
+class ApplicationJob(Job, abstract=True, queue="low", priority=5):
+    tenant: str = ""
+
+    def helper(self) -> str:
+        return self.tenant
+
+
+class Derived(ApplicationJob, kind="derived", aliases=("former",), retention=60):
+    amount: float
+
+    async def perform(self) -> bytes:
+        return self.helper().encode()
+
+
+class DerivedAgain(Derived):
+    more: int = 0
+
+
+class Explicit(Job[int]):
+    async def perform(self) -> int:
+        return 1
+
+
+async def making() -> None:
+    assert_type(plain(42), Job[str])
+    assert_type(plain(user_id=42, template="x"), Job[str])
+    assert_type(with_options(datetime.now(), tags=["a"]), Job[dict[str, int]])
+    assert_type(blocking(1), Job[int])
+    assert_type(blocking_with_options(number=1), Job[bytes])
+    assert_type(nothing(), Job[None])
+    assert_type(with_reference(Cloud()), Job[UUID])
+    assert_type(ProcessCloud(cloud_id=1), ProcessCloud)
+    assert_type(Derived(amount=1.5, tenant="x"), Derived)
+    assert_type(DerivedAgain(amount=1.5, more=2).tenant, str)
+    assert_type(plain.kind, str)
+
+
+async def changing() -> None:
+    assert_type(plain(1).set(queue="low", priority=5, wait=60), Job[str])
+    assert_type(plain(1).set(wait=timedelta(hours=1)), Job[str])
+    assert_type(ProcessCloud(cloud_id=1).set(at=datetime.now()), ProcessCloud)
+    made = ProcessCloud(cloud_id=1)
+    made.note = "later"
+    assert_type(made.cloud_id, int)
+
+
+async def enqueueing(connection: Any) -> None:
+    assert_type(await plain(1).enqueue(), Job[str])
+    assert_type(await ProcessCloud(cloud_id=1).enqueue(connection=connection), ProcessCloud)
+    assert_type(await enqueue_all(plain(n) for n in range(3)), int)
+    assert_type(await enqueue_all([plain(1), ProcessCloud(cloud_id=1), blocking(2)]), int)
+
+    async def many() -> AsyncIterator[Job[str]]:
+        yield plain(1)
+
+    assert_type(await enqueue_all(many()), int)
+
+
+async def awaiting() -> None:
+    assert_type(await (await plain(1).enqueue()), str)
+    assert_type(await (await blocking(1).enqueue()), int)
+    await (await nothing().enqueue())
+    assert_type(await (await with_options(datetime.now()).enqueue()), dict[str, int])
+    assert_type(await (await ProcessCloud(cloud_id=1).enqueue()), str)
+    assert_type(await (await Blocking(number=1).enqueue()), list[int])
+    assert_type(await (await Derived(amount=1.5).enqueue()), bytes)
+    assert_type(await (await DerivedAgain(amount=1.5).enqueue()), bytes)
+    assert_type(await (await Explicit().enqueue()), int)
+    assert_type(await (await plain(1).set(wait=1).enqueue()).result(timeout=5), str)
+    assert_type(await ProcessCloud(cloud_id=1).result(timeout=timedelta(seconds=5)), str)
+    assert_type(await Blocking(number=1).result(), list[int])
+
+
+async def awaiting_what_was_passed_on(one: Job[str], anything: Job[Any]) -> None:
+    assert_type(await one, str)
+    assert_type(await one.result(), str)
+    assert_type(await anything, Any)
+
+
+async def performing() -> None:
+    assert_type(await plain(1).perform_now(), str)
+    assert_type(await blocking(1).perform_now(), int)
+    assert_type(await ProcessCloud(cloud_id=1).perform_now(), str)
+    assert_type(await Blocking(number=1).perform_now(), list[int])
+
+
+async def reading(jobs: AsyncJobs, job_id: UUID) -> None:
+    assert_type(await jobs.get(job_id, plain), Job[str])
+    assert_type(await jobs.get(str(job_id), blocking), Job[int])
+    assert_type(await jobs.get(job_id, ProcessCloud), ProcessCloud)
+    assert_type(await jobs.get(job_id), Job[Any])
+    assert_type(await (await jobs.get(job_id, plain)), str)
+    assert_type(await (await jobs.get(job_id, Blocking)), list[int])
+    assert_type(await plain(1).status(), Status)
+    assert_type(await jobs.status(job_id), Status)
+    assert_type(plain(1).id, UUID)
+    assert_type(current_job().attempt, int)
+
+
+async def through_a_client() -> None:
+    async with AsyncJobs(database_url="postgresql://…") as jobs:
+        assert_type(await jobs.enqueue(plain(1)), Job[str])
+        assert_type(await jobs.enqueue(ProcessCloud(cloud_id=1)), ProcessCloud)
+        assert_type(await jobs.enqueue_all([plain(1)]), int)
+    async with AsyncJobs().running() as running:
+        assert_type(running, AsyncJobs)
+
+
+def passed_to_functions_of_others(made: Job[Any]) -> None: ...
+
+
+passed_to_functions_of_others(plain(1))
+passed_to_functions_of_others(ProcessCloud(cloud_id=1))

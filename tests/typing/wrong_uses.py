@@ -1,0 +1,67 @@
+"""What a type checker must refuse: each line is marked, with what it is wrong in. Checked by mypy and pyright, never run."""
+
+from typing import assert_type
+
+from asyncjobs import AsyncJobs, Job, job
+
+
+@job
+async def send(user_id: int, template: str = "hello") -> str:
+    return template
+
+
+@job(queue="low")
+def blocking(*, number: int) -> int:
+    return number
+
+
+class Process(Job):
+    cloud_id: int
+    note: str = ""
+
+    async def perform(self) -> str:
+        return self.note
+
+
+send()  # wrong: an argument is missing
+send("x")  # wrong: an argument of another type
+send(1, 2)  # wrong: an argument of another type
+send(1, "a", 3)  # wrong: an argument too many
+send(user=1)  # wrong: an argument that there is not
+blocking(1)  # wrong: by position what goes by name only
+blocking(number="x")  # wrong: an argument of another type
+Process()  # wrong: a field is missing
+Process(cloud_id="x")  # wrong: a field of another type
+Process(cloud_id=1, more=2)  # wrong: a field that there is not
+Process(1)  # wrong: by position what goes by name only
+Process(cloud_id=1).note = 5  # wrong: a field of another type
+send(1).id = None  # wrong: an id cannot be assigned
+send(1).set(priority="high")  # wrong: an option of another type
+send(1).set(color="red")  # wrong: an option that there is not
+send(1).set(at="tomorrow")  # wrong: an option of another type
+
+
+@job(queue=5)  # wrong: an option of another type
+async def wrong_queue() -> None: ...
+
+
+@job(retries=5)  # wrong: an option that there is not
+async def wrong_option() -> None: ...
+
+
+@job(executor="gpu")  # wrong: an option of another value
+async def wrong_executor() -> None: ...
+
+
+class WrongOption(Job, priority="high"):  # wrong: an option of another type
+    async def perform(self) -> None: ...
+
+
+async def awaiting(jobs: AsyncJobs) -> None:
+    number: int = await send(1)  # wrong: a str
+    text: bytes = await Process(cloud_id=1)  # wrong: a str
+    other: Job[int] = await jobs.get("", send)  # wrong: a Job[str]
+    assert_type(await blocking(number=1), str)  # wrong: an int
+    await send(1).result(timeout="soon")  # wrong: an option of another type
+    send(1).undefined()  # wrong: a method that there is not
+    print(number, text, other)
