@@ -103,9 +103,11 @@ class Worker:
         )
 
     def _pinned(self, name: str, size: int, **more: str) -> Sessions:
-        return Sessions(
-            self._url, size=size, name=name, settings={**PINNED_PLANS, **more}, deadline=self._settings.lease
-        )
+        # The role's own statement_timeout may be less than making a month of partitions takes, which would then be tried for
+        # ever. What we gave up on at the deadline ends on the server, too.
+        seconds = self._settings.lease
+        pinned = {**PINNED_PLANS, "statement_timeout": f"{seconds * 1000:.0f}ms", **more}
+        return Sessions(self._url, size=size, name=name, settings=pinned, deadline=seconds)
 
     def _about(self) -> str:
         return codec.dumps(

@@ -7,6 +7,7 @@ import asyncio
 import builtins
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from asyncjobs import current_job, job
@@ -30,6 +31,25 @@ async def opened(gate: str) -> None:
 async def tiny(n: int = 0) -> str:
     with oracle.interval(current_job(), n=n):
         return where()
+
+
+@job(kind="faults.kept", retention=timedelta(days=90))
+async def kept() -> str:
+    with oracle.interval(current_job()):
+        return where()
+
+
+@job(kind="faults.loop")
+async def which_loop() -> str:
+    with oracle.interval(current_job()):
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+
+@job(kind="faults.clock")
+async def clock() -> float:
+    """What this worker takes for the time."""
+    with oracle.interval(current_job()):
+        return time.time()
 
 
 @job(kind="faults.nap")

@@ -1,0 +1,151 @@
+"""Signals, while jobs end in time, end late, take no notice, or block the loop; with and without a database."""
+
+import signal
+
+import pytest
+
+from tests.faults import jobs as work
+from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
+
+BOUND = SHUTDOWN_TIMEOUT + 2
+SLACK = 3.0
+"""Seconds that a busy machine may add to what is promised."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_at_a_signal_short_jobs_finish_long_ones_move_unspent_and_what_ignores_it_keeps_its_lease(scene, number):
+    gate = scene.gate()
+    first = await scene.start(name="first")
+    short, long, deaf = await scene.enqueue(work.nap(0.5), work.hold(gate), work.ignore(gate))
+    await scene.running(short, long, deaf)
+    await scene.start(name="second")
+    first.stop(number)
+    await scene.oracle.wait_for(event="ignored", job_id=deaf.id)
+    row = await scene.row(deaf)
+    assert (row["state"], row["attempt"]) == (2, 1)
+    assert await first.exit_code(BOUND + SLACK) == 0
+    await scene.running(deaf, attempt=2)
+    scene.open(gate)
+    rows = await scene.finished(short, long, deaf)
+    assert [(row["attempt"], row["crashes"]) for row in rows] == [(1, 0), (1, 0), (2, 1)]
+    assert scene.ends(short) == [("first", 1, "ok")]
+    assert scene.ends(long) == [("first", 1, "CancelledError"), ("second", 1, "ok")]
+    assert scene.ends(deaf) == [("first", 1, "exited"), ("second", 2, "ok")]
+    await scene.clean(max_attempts=2)
+
+
+async def test_what_is_waiting_in_a_stopping_worker_is_given_back_and_nothing_more_is_claimed(scene):
+    first = await scene.start(name="first", concurrency=1, shutdown_timeout=30)
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    waiting = await scene.enqueue(*(work.tiny(n) for n in range(20)))
+    first.stop()
+    await first.wait_for_log("stopping: 1 jobs may finish")
+    await scene.start(name="second")
+    rows = await scene.finished(*waiting)
+    assert {(row["attempt"], row["result"]) for row in rows} == {(1, '"second"')}
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["result"] == '"first"'
+    assert await first.exit_code() == 0
+    await scene.clean(max_attempts=1)
+
+
+async def test_five_signals_in_a_row_lose_nothing(scene):
+    first = await scene.start(name="first")
+    long, deaf = await scene.enqueue(work.hold(scene.gate()), work.ignore(scene.gate()))
+    await scene.running(long, deaf)
+    for _ in range(5):
+        first.stop()
+    assert await first.exit_code(BOUND + SLACK) in {0, 130}
+    await scene.start(name="second")
+    await scene.oracle.wait_for(event="start", worker="second", count=2)
+    scene.open(scene.gate())
+    await scene.finished(long, deaf)
+    await scene.clean(max_attempts=2)
+
+
+async def test_sigquit_ends_nothing(scene):
+    worker = await scene.start(name="only")
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    worker.stop(signal.SIGQUIT)
+    await worker.wait_for_log("SIGQUIT: 1 jobs run here")
+    scene.open(scene.gate())
+    later = await scene.enqueue(work.tiny())
+    await scene.finished(job, *later)
+    assert worker.running
+    await scene.clean(max_attempts=1)
+
+
+@pytest.mark.parametrize("kind", [work.hold, work.ignore, work.block, work.thread])
+async def test_a_worker_whose_database_is_frozen_ends_in_time_and_its_job_runs_elsewhere(
+    scene, proxy, proxied_url, kind
+):
+    first = await scene.start(name="first", url=proxied_url)
+    [job] = await scene.enqueue(kind(scene.gate()))
+    await scene.running(job)
+    proxy.freeze()
+    first.stop()
+    assert await first.exit_code(BOUND + SLACK) == 0
+    await scene.start(name="second")
+    scene.open(scene.gate())
+    [row] = await scene.finished(job, timeout=LEASE + 10)
+    assert row["result"] == '"second"'
+    assert scene.oracle.overlaps() == []
+    proxy.thaw()  # what was held on the way to the server arrives now, and must change nothing
+    [after] = await scene.finished(job)
+    assert after == row
+    await scene.clean(max_attempts=2)
+
+
+async def test_a_job_that_blocks_the_loop_three_times_its_lease_keeps_it_and_others_are_late_not_lost(scene):
+    first = await scene.start(name="first")
+    [job] = await scene.enqueue(work.block_for(3 * LEASE))
+    await scene.running(job)
+    neighbours = await scene.enqueue(*(work.tiny(n) for n in range(20)))
+    await scene.start(name="second", queues=["nothing"])  # would bury it
+    rows = await scene.finished(job, *neighbours, timeout=3 * LEASE + 10)
+    assert {(row["attempt"], row["crashes"]) for row in rows} == {(1, 0)}
+    assert scene.buried() == [] and LEASE_LOST not in first.log
+    await scene.clean(max_attempts=1)
+
+
+async def test_a_signal_is_noted_while_a_job_blocks_the_loop(scene):
+    worker = await scene.start(name="only", shutdown_timeout=30)
+    [job] = await scene.enqueue(work.block(scene.gate()))
+    await scene.running(job)
+    worker.stop()
+    await worker.wait_for_log("received SIGTERM")
+    scene.open(scene.gate())
+    assert await worker.exit_code() == 0
+    [row] = await scene.finished(job)
+    assert (row["attempt"], row["result"]) == (1, '"only"')
+
+
+NO_UVLOOP = "import sys\nsys.modules['uvloop'] = None\n"
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop):
+    if loop == "asyncio":
+        (scene.directory / "sitecustomize.py").write_text(NO_UVLOOP)
+    worker = await scene.start(name="only", environment={"PYTHONPATH": f"{scene.directory}:."}, concurrency=20)
+    neighbours = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(3)))
+    await scene.running(*neighbours)
+    errors = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "BaseException", "StopIteration")
+    raising = await scene.enqueue(*(kind(error) for error in errors for kind in (work.throw, work.throw_in_thread)))
+    rows = await scene.finished(*raising)
+    assert {(row["state"], row["attempt"]) for row in rows} == {(5, 1)}
+    for job, row in zip(raising, rows, strict=True):
+        asked = job.arguments["error"]
+        assert asked in row["errors"], job
+    scene.open(scene.gate())
+    rows = await scene.finished(*neighbours)
+    assert {(row["state"], row["attempt"]) for row in rows} == {(4, 1)}
+    assert worker.running
+    [row] = await scene.finished(*await scene.enqueue(work.which_loop()))
+    assert row["result"] == f'"{loop}"'
+    worker.stop()
+    assert await worker.exit_code() == 0
+    await scene.clean(max_attempts=1)

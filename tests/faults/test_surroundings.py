@@ -1,0 +1,134 @@
+"""Clocks that are wrong, roles with impatient settings, locks of an administrator."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import jobs as work
+from tests.faults.scene import LEASE, LEASE_LOST
+
+HOUR = 3600.0
+
+# Without libfaketime: the clock as Python code sees it.
+SHIFTED_CLOCK = """\
+import os, time
+_real, _shift = time.time, float(os.environ["CLOCK_SHIFT"])
+time.time = lambda: _real() + _shift
+"""
+
+
+def clock_shifted_by(seconds: float, directory: Path) -> dict[str, str]:
+    """What makes a process see another time, its monotonic clock left alone."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if libraries:
+        return {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME": f"{seconds:+.0f}s",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_NO_CACHE": "1",
+        }
+    (directory / "sitecustomize.py").write_text(SHIFTED_CLOCK)
+    return {"PYTHONPATH": f"{directory}:.", "CLOCK_SHIFT": str(seconds)}
+
+
+@pytest.mark.parametrize("shift", [HOUR, -HOUR])
+async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shift):
+    wrong = await scene.start(name="wrong", environment=clock_shifted_by(shift, scene.directory))
+    [asked] = await scene.finished(*await scene.enqueue(work.clock()))
+    assert float(asked["result"]) - time.time() == pytest.approx(shift, abs=60)
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    right = await scene.start(name="right", queues=["nothing", "default"])
+    # One made due here, one by the worker whose clock is wrong.
+    [ours] = await scene.enqueue(work.tiny(1).set(wait=1.5))
+    [parent] = await scene.enqueue(work.later(2, 1.5))
+    await scene.finished(ours, parent)
+    await scene.oracle.wait_for(event="end", n=2)
+    sql = """
+        select extract(epoch from started_at - enqueued_at)::float8 as waited from asyncjobs.finished
+        where kind = 'faults.tiny'"""
+
+    async def both():
+        rows = await scene.fetch(sql)
+        return rows if len(rows) == 2 else None
+
+    assert all(1.5 <= row["waited"] < 10 for row in await scene.eventually(both, "two delayed jobs"))
+
+    async def past_the_lease():
+        return await scene.fetch("select 1 from asyncjobs.job where started_at < clock_timestamp() - interval '5 s'")
+
+    await scene.eventually(past_the_lease, "job older than its lease")
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["attempt"] == 1
+    assert scene.buried() == [] and LEASE_LOST not in wrong.log + right.log
+
+
+async def test_a_worker_with_a_wrong_clock_is_rescued_by_the_databases(scene):
+    first = await scene.start(name="first", environment=clock_shifted_by(HOUR, scene.directory))
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    await scene.start(name="second", environment=clock_shifted_by(-HOUR, scene.directory))
+    first.kill()
+    await scene.running(held, attempt=2, timeout=LEASE + 6)
+    scene.open(scene.gate())
+    await scene.finished(held)
+    await scene.clean(max_attempts=2)
+
+
+@pytest.fixture
+async def impatient_url(scene, connection, database_url):
+    """The database as seen by a role whose statements, locks and transactions are cut short."""
+    role = f"impatient_{id(scene)}"
+    await connection.execute(f"create role {role} superuser login")
+    settings = {"statement_timeout": "50ms", "lock_timeout": "20ms", "idle_in_transaction_session_timeout": "100ms"}
+    for name, value in settings.items():
+        await connection.execute(f"alter role {role} set {name} = '{value}'")
+    yield database_url.replace("postgres@", f"{role}@", 1)
+    await connection.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{role}'")
+    await connection.execute(f"drop role {role}")
+
+
+async def test_timeouts_set_on_the_workers_role_are_waited_out_and_leave_nothing_half_owned(
+    scene, connection, impatient_url
+):
+    workers = [scene.begin(url=impatient_url, concurrency=5) for _ in range(2)]
+    await scene.all_ready(*workers)
+    held, *jobs = await scene.enqueue(work.hold(scene.gate()), *(work.nap(0.01) for _ in range(200)))
+    await scene.running(held)
+    jobs += await scene.enqueue(work.kept())  # its days of history do not exist yet, and are not made within 50 ms
+    for table in ("job", "finished", "worker", "job"):
+        async with connection.transaction():
+            await connection.execute(f"lock table asyncjobs.{table} in access exclusive mode")
+            await connection.execute("select pg_sleep(0.4)")  # many statements of theirs are cancelled meanwhile
+    scene.open(scene.gate())
+    rows = await scene.finished(held, *jobs, timeout=30)
+    assert {(row["state"], row["attempt"]) for row in rows} == {(4, 1)}
+    assert any("canceling statement due to" in worker.log for worker in workers)
+    assert scene.buried() == [] and all(worker.running for worker in workers)
+    [left] = await scene.fetch("select count(*) from asyncjobs.job")
+    assert left["count"] == 0
+    verdict = await scene.clean(max_attempts=1)
+    assert not verdict.repeated
+
+
+async def test_an_administrators_lock_on_the_workers_is_waited_for_and_nobody_is_buried_after_it(scene, connection):
+    workers = [scene.begin(concurrency=2) for _ in range(2)]
+    await scene.all_ready(*workers)
+    held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(4)))
+    await scene.running(*held)
+    async with connection.transaction():
+        await connection.execute("lock table asyncjobs.worker in access exclusive mode")
+        await connection.execute(f"select pg_sleep({1.5 * LEASE})")
+
+    async def judged():
+        sql = "select 1 from asyncjobs.worker where dead_at is null and linked_at < now() - lease / 3"
+        return len(await scene.fetch(sql)) >= 2
+
+    await scene.eventually(judged, "whole links of both workers")
+    scene.open(scene.gate())
+    rows = await scene.finished(*held)
+    assert {row["attempt"] for row in rows} == {1}
+    assert scene.buried() == []
+    await scene.clean(max_attempts=1)
