@@ -23,6 +23,7 @@ from asyncjobs.defining.references import register_reference
 from asyncjobs.defining.status import AttemptError, Status
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
+    AlreadyOpen,
     AsyncJobsError,
     Cancel,
     DatabaseError,
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyEnqueued",
+    "AlreadyOpen",
     "AsyncJobs",
     "AsyncJobsError",
     "AttemptError",

@@ -7,7 +7,6 @@ would cost a web application that only enqueues.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,8 +21,9 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.importing import import_modules
 from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, NotOpen
+from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
 from asyncjobs.services import Services
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 J = TypeVar("J", bound=Job[Any])
 
+PRIVATE_IN = ("development", "test")
+"""Environments in which an empty `database_url` stands for a private PostgreSQL."""
 FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
 """Seconds until an embedded worker that crashed is started again; doubled each time."""
 
@@ -79,10 +81,10 @@ class AsyncJobs:
             InvalidSettings: Every problem at once.
             SchemaMismatch: The database has no schema, or another version's; the message has the command.
             DatabaseUnavailable: It cannot be reached.
-            NotOpen: It is open already.
+            AlreadyOpen: It is open already.
         """
         if self._stack is not None:
-            raise NotOpen("this AsyncJobs is open already: open it once, or make another")
+            raise AlreadyOpen("this AsyncJobs is open already: open it once, or make another")
         from asyncjobs.settings import load
 
         async with AsyncExitStack() as stack:
@@ -103,7 +105,14 @@ class AsyncJobs:
     async def _start_embedded(self, stack: AsyncExitStack) -> str:
         from asyncjobs.embedded import EmbeddedPostgres, project_directory
 
-        project = self._settings.source.parent if self._settings and self._settings.source else Path.cwd()
+        settings = self.settings
+        if settings.environment not in PRIVATE_IN:
+            problem = (
+                f"database_url is not set for environment {settings.environment!r}: set it, for example by "
+                "ASYNCJOBS_DATABASE_URL; a private PostgreSQL is for development only"
+            )
+            raise InvalidSettings([problem])
+        project = settings.source.parent if settings.source else Path.cwd()
         directory = project_directory(project)
         server = await stack.enter_async_context(EmbeddedPostgres(directory))
         logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", directory)
@@ -137,6 +146,16 @@ class AsyncJobs:
         if self._settings is None:
             raise NotOpen("settings are read when AsyncJobs is opened: use it inside `async with jobs:`")
         return self._settings
+
+    @property
+    def database_url(self) -> str:
+        """The database in use, the private one included: a URL for asyncpg or psycopg; it may hold a password.
+
+        Raises:
+            NotOpen: Before it was opened.
+        """
+        self._opened()
+        return self._url
 
     # Working
 
@@ -253,21 +272,3 @@ class AsyncJobs:
     async def status(self, job_id: UUID | str) -> Status:
         """Read everything stored about a job; see `Job.status`."""
         return await self._opened().status(options.job_id(job_id))
-
-
-def import_modules(names: Iterable[str]) -> None:
-    """Import the modules that define jobs.
-
-    Raises:
-        InvalidSettings: Those that cannot be imported, each with the reason.
-    """
-    problems = []
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except AsyncJobsError as error:
-            problems.append(f"imports: {name}: {error}")
-        except Exception as error:
-            problems.append(f"imports: {name} cannot be imported: {type(error).__name__}: {error}")
-    if problems:
-        raise InvalidSettings(problems)

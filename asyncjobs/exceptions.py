@@ -11,6 +11,7 @@ Split by what the caller can do about it::
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
+    ├── AlreadyOpen (RuntimeError)          one AsyncJobs is opened once at a time
     ├── NotRunning (RuntimeError)           only inside a job
     ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
     ├── AlreadyEnqueued (RuntimeError)      a change after enqueue()
@@ -96,6 +97,10 @@ class RecordNotFound(DeserializationError, LookupError):
 
 class NotOpen(AsyncJobsError, RuntimeError):
     """No AsyncJobs is open in this process, or the one used is closed."""
+
+
+class AlreadyOpen(AsyncJobsError, RuntimeError):
+    """This AsyncJobs is open already."""
 
 
 class NotRunning(AsyncJobsError, RuntimeError):

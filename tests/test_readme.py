@@ -49,8 +49,8 @@ async def _run(code: str, name: str, project: Path) -> None:
 @pytest.mark.parametrize("number", range(1, len(PYTHON)))
 async def test_a_python_block_of_the_readme_runs(number: int, project: Path) -> None:
     code, name = PYTHON[number], f"readme_{number}"
-    if "running()" in code:
-        await _run(code, name, project)
+    if "asyncio.run(main())" in code:
+        await _run(code.replace("asyncio.run(main())", "await main()"), name, project)
         return
     async with AsyncJobs(pools=[{"queues": ["*"], "concurrency": 10}]).running():
         await _run(code, name, project)

@@ -10,11 +10,12 @@ import typer
 
 from asyncjobs.cli import options, printing
 from asyncjobs.cli.exits import OK, USAGE, complain
-from asyncjobs.cli.importing import import_problem, put_working_directory_first
 from asyncjobs.defining import registry
 from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.importing import import_problem, put_working_directory_first
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
 from asyncjobs.settings import Settings, config_file, load
+from asyncjobs.worker.pools import unserved
 
 
 def check(
@@ -32,12 +33,16 @@ def check(
     for position, name in enumerate(settings.imports if settings else ()):
         problems += _placed(import_problem(name), _place(config, env, position))
     problems += definition_problems(registry.all_definitions())
+    warnings = unserved(settings.pools, registry.all_definitions()) if settings else []
     if as_json:
-        printing.as_json({"problems": problems, **(_what_would_run(settings) if settings else {})})
+        printing.as_json(
+            {"problems": problems, "warnings": warnings, **(_what_would_run(settings) if settings else {})}
+        )
     elif problems or settings is None:
         complain(*problems)
     else:
         _print(settings)
+        complain(*warnings)
     raise typer.Exit(USAGE if problems else OK)
 
 

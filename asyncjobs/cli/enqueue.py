@@ -14,12 +14,12 @@ import typer
 from asyncjobs.app import AsyncJobs
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
-from asyncjobs.cli.importing import import_modules
 from asyncjobs.db import jobs
 from asyncjobs.defining import options as limits
 from asyncjobs.defining import registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobError
 from asyncjobs.settings import load
@@ -61,6 +61,7 @@ def enqueue(
     """Enqueue a job; print its id, or with --wait its result. A job that ends badly is exit code 1."""
     with exit_codes():
         settings = load(config, environment=env)
+        put_working_directory_first()
         import_modules([*(imports or ()), *settings.imports])
         when = When(queue, priority, _seconds(delay, "--in"), _moment(at))
         if when.delay is not None and when.at is not None:

@@ -10,9 +10,9 @@ import typer
 
 from asyncjobs.cli import options
 from asyncjobs.cli.exits import exit_codes
-from asyncjobs.cli.importing import import_modules
 from asyncjobs.cli.process import Plan, Process
 from asyncjobs.cli.supervising import Supervising, shares
+from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.settings import Settings, load
 from asyncjobs.worker.supervisor import Link
 
@@ -56,6 +56,7 @@ def run(
         if len(children) > 1 and not link.is_child:
             given = _arguments(modules or [], config, env, settings, burst=burst)
             raise typer.Exit(Supervising(plan, given, children).run())
+        put_working_directory_first()
         import_modules([*(modules or ()), *settings.imports])
     process = Process(plan)
     threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()

@@ -120,8 +120,16 @@ class Client:
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
         self._check_loop()
-        async with asyncio.timeout(timeout):
-            ended = await self._waiters.wait(job.id)
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                ended = await self._waiters.wait(job.id)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(
+                f"{job.kind} {job.id} is not final after {timeout:g} s, and goes on: `asyncjobs jobs show {job.id}` "
+                "tells its state, `asyncjobs doctor` whether a worker serves it"
+            ) from None
         return outcome(job, ended)
 
 

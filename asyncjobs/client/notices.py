@@ -15,10 +15,10 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, NotOpen
 from asyncjobs.services import Services
 
-PAUSE = 0.005
+PAUSE = 0.0025
 """Seconds between two notices of one process: the most that a job waits longer for its worker.
 
-A caller who awaits each job does not wait for it: awaiting tells the workers of a job that is still ready.
+About what it takes to enqueue a job and have its result, so that a caller who awaits each job hardly ever waits for it.
 """
 
 

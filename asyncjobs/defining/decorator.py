@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
@@ -61,6 +61,15 @@ class JobFunction(Generic[P, R]):
         made = self._job_class.__new__(self._job_class)
         made._begin(definition, values, text)
         return made
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("enqueue", "delay", "perform_now", "result", "set", "status", "apply_async", "perform_later"):
+            method = name if hasattr(Job, name) else "enqueue"
+            raise AttributeError(
+                f"{self.kind} is a definition: call it with the job's arguments first, as in "
+                f"`await {self.__name__}(…).{method}()`"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<job {self.kind}>"

@@ -66,7 +66,8 @@ def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST
     else:
         raise InvalidOption(f"{name}={_shown(value)} is no time span: use seconds or a timedelta")
     if math.isnan(seconds) or not least <= seconds <= most:
-        raise InvalidOption(f"{name}={_shown(value)} is out of range: use {least:g} to {most:g} seconds")
+        longest = "10 years" if most == LONGEST else f"{most:g} seconds"
+        raise InvalidOption(f"{name}={_shown(value)} is out of range: use {least:g} seconds to {longest}")
     return seconds
 
 
@@ -96,14 +97,15 @@ def job_id(value: Any) -> UUID:
     Raises:
         InvalidOption: Neither, or the nil UUID.
     """
+    found = value
     if isinstance(value, str):
         try:
-            value = UUID(value)
+            found = UUID(value)
         except ValueError:
-            value = None
-    if not isinstance(value, UUID) or value.int == 0:
+            found = None
+    if not isinstance(found, UUID) or found.int == 0:
         raise InvalidOption(f"a job's id is a UUID and not nil; got {_shown(value)}")
-    return value
+    return found
 
 
 def _shown(value: Any) -> str:

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     """Seconds that running jobs get to finish when the worker is asked to stop."""
 
     cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
-    """Seconds that a cancelled job gets for its cleanup."""
+    """Seconds that a cancelled job gets for its cleanup; at most 1.5 of them when it is its worker that stops."""
 
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""

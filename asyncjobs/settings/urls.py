@@ -20,6 +20,8 @@ def check_database_url(url: str) -> str:
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise ValueError(f"not a URL; give {_FORM}")
     if scheme not in {"postgres", "postgresql"}:
+        if scheme.startswith(("postgresql+", "postgres+")):
+            raise ValueError(f'"{scheme}" names a driver, as SQLAlchemy does; write "postgresql" alone: give {_FORM}')
         raise ValueError(f'"{scheme}" is not supported; asyncjobs needs PostgreSQL: give {_FORM}')
     if re.search(r"[\s\x00-\x1f]", url):
         raise ValueError(f"the URL holds white space; percent-encode it (a space is %20), in the form {_FORM}")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_on_slot", "begun", "cancel_reason", "claimed", "number", "pool", "slots", "stopping", "task")
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "begun", "cancel_reason", "claimed", "number", "pool",
+                 "stopping", "task")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Pool, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -26,9 +27,10 @@ class Attempt:
         self.begun = False
         self.stopping = False
         self.cancel_reason: CancelReason | None = None
-        self.slots = 1
-        """1 while it holds its slot. Several awaits of one job share one giving back."""
         self._on_slot = on_slot
+        self._holds = True
+        self._waits = 0
+        self._ended = False
 
     def cancel(self, reason: CancelReason) -> None:
         """Cancel its task, once; before its first step it is told by the reason alone, since no code would see it."""
@@ -39,14 +41,32 @@ class Attempt:
                 self.task.cancel()
 
     def give_slot_back(self) -> None:
-        """Let another job run while this one waits."""
-        self.slots -= 1
-        if self.slots == 0:
-            self.pool.give_back()
-            self._on_slot()
+        """Let another job run while this one waits; what waits beside it has given the slot back for all."""
+        self._waits += 1
+        if self._holds:
+            self._free()
 
     async def take_slot(self) -> None:
-        """Wait for a slot to go on in."""
-        self.slots += 1
-        if self.slots == 1:
+        """Wait for a slot to go on in, once nothing of this run waits any more."""
+        self._waits -= 1
+        if self._waits or self._ended or self._holds:
+            return
+        try:
             await self.pool.take_slot()
+        finally:
+            self._holds = True  # cancelled, too: the pool gave one all the same, for the cleanup
+            self._free_if_ended()
+
+    def end(self) -> None:
+        """Give back what it holds. A task that outlives its job takes no slot from others and adds none."""
+        self._ended = True
+        self._free_if_ended()
+
+    def _free_if_ended(self) -> None:
+        if self._ended and self._holds:
+            self._free()
+
+    def _free(self) -> None:
+        self._holds = False
+        self.pool.give_back()
+        self._on_slot()

@@ -56,7 +56,9 @@ class Executor:
         self._idle.set()
         self._in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
-        self._threads = anyio.CapacityLimiter(max(sum(pool.concurrency for pool in pools), 1))
+        # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
+        # threads as slots, parents would keep their children from starting.
+        self._threads = anyio.CapacityLimiter(math.inf)
 
     @property
     def running(self) -> int:
@@ -134,10 +136,7 @@ class Executor:
             self._attempts.pop(claimed.id, None)
             if not self._attempts:
                 self._idle.set()
-            if attempt.slots > 0:
-                attempt.pool.give_back()
-            if not self._scheduled:
-                self.schedule()
+            attempt.end()
 
     async def _perform(self, attempt: Attempt, definition: Definition | None) -> Finish:
         """Decode, run and encode: what is wrong with one row is met inside its own task."""

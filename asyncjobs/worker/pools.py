@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.definition import Definition
 from asyncjobs.settings import Pool as PoolSettings
 
 PREFETCH_TIME = 0.02
@@ -139,6 +140,19 @@ class Pool:
                 self._resuming.remove(turn)
                 self.running += 1
             raise
+
+
+def unserved(pools: Sequence[PoolSettings], definitions: Iterable[Definition]) -> list[str]:
+    """Return a sentence for each definition whose queue none of `pools` serves."""
+    serving = [Pool(0, pool, 1) for pool in pools]
+    found = []
+    for definition in definitions:
+        queue = definition.options.queue or "default"
+        if isinstance(queue, str) and not any(pool.serves(queue) for pool in serving):
+            found.append(
+                f"no pool serves queue {queue!r}, which {definition.kind} goes to: its jobs wait for a worker that does"
+            )
+    return found
 
 
 def _matches(entry: str, queue: str) -> bool:

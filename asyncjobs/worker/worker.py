@@ -25,7 +25,7 @@ from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.janitor import Janitor
 from asyncjobs.worker.keeper import Keeper, Lease
 from asyncjobs.worker.ledger import Ledger
-from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.pools import Pool, unserved
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
 
@@ -142,7 +142,8 @@ class Worker:
         keeper = self._services.start(self.keeper.run(), name="keeper")
         try:
             await self._registered(keeper)
-            self._warn_of_unserved_queues()
+            for sentence in unserved(self._settings.pools, registry.all_definitions()):
+                logger.warning("%s", sentence)
             with self._listening():
                 async with asyncio.TaskGroup() as group:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
@@ -160,18 +161,6 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
-
-    def _warn_of_unserved_queues(self) -> None:
-        """Say which jobs defined here would wait for another worker, perhaps for ever."""
-        pools = [Pool(0, pool, 1) for pool in self._settings.pools]
-        for definition in registry.all_definitions():
-            queue = definition.options.queue or "default"
-            if isinstance(queue, str) and not any(pool.serves(queue) for pool in pools):
-                logger.warning(
-                    "no pool serves queue %r, which %s goes to: its jobs wait until some worker does",
-                    queue,
-                    definition.kind,
-                )
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:

@@ -135,9 +135,6 @@ async def test_never_more_than_concurrency_go_on_at_once(make_jobs: Callable[...
     assert 1 < going.most <= 3
 
 
-@pytest.mark.xfail(
-    run=False, reason="worker/executor.py: as many threads as slots, and a def job that waits gives back its slot only"
-)
 async def test_def_jobs_wait_for_each_other_too(single: AsyncJobs) -> None:
     assert await (await tree_in_thread(2).enqueue()).result(timeout=5) == 3
 
@@ -171,9 +168,6 @@ async def test_the_slot_is_free_for_others_again_after_each_wait(single: AsyncJo
         assert await (await double(2).enqueue()).result(timeout=10) == 4
 
 
-@pytest.mark.xfail(
-    run=False, reason="worker/attempts.py: an attempt that has ended gives back a slot it does not hold, and takes one"
-)
 async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_none(single: AsyncJobs) -> None:
     gate = Gate("task")
     await (await leaves_a_task("task").enqueue()).result(timeout=10)

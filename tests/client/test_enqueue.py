@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from client_jobs import Note, double, live, row, rows
 
-from asyncjobs import AlreadyEnqueued, AsyncJobs, InvalidArguments, InvalidOption, Job, NotOpen, job
+from asyncjobs import AlreadyEnqueued, AlreadyOpen, AsyncJobs, InvalidArguments, InvalidOption, Job, NotOpen, job
 
 
 class TestWhatIsStored:
@@ -187,7 +187,7 @@ class TestWhichClient:
             await double(1).enqueue()
 
     async def test_opening_twice_is_refused_and_the_open_one_goes_on(self, client: AsyncJobs) -> None:
-        with pytest.raises(NotOpen, match="open already"):
+        with pytest.raises(AlreadyOpen, match="open already"):
             await client.open()
         await double(1).enqueue()
 

@@ -41,7 +41,7 @@ def test_a_postgresql_url_is_taken_as_it_is_and_shown_without_its_password(url, 
     ("url", "expected"),
     [
         ("mysql://u:s3cret@h/db", '"mysql" is not supported; asyncjobs needs PostgreSQL: give postgresql://'),
-        ("postgresql+asyncpg://u:s3cret@h/db", '"postgresql+asyncpg" is not supported;'),
+        ("postgresql+asyncpg://u:s3cret@h/db", '"postgresql+asyncpg" names a driver,'),
         ("s3cret", "not a URL; give postgresql://"),
         ("host=h password=s3cret", "not a URL;"),
         ("host=h password=s3cret://", "not a URL;"),

@@ -1,4 +1,4 @@
-"""The modules that define jobs, imported as `python -m` would: the working directory comes first."""
+"""The modules that define jobs, imported by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def import_modules(names: Iterable[str]) -> None:
     Raises:
         InvalidSettings: Those that cannot be imported, all at once, each with the reason and the line it comes from.
     """
-    put_working_directory_first()
     problems = [problem for name in dict.fromkeys(names) if (problem := import_problem(name))]
     if problems:
         raise InvalidSettings(problems)
@@ -25,6 +24,9 @@ def import_modules(names: Iterable[str]) -> None:
 
 def import_problem(name: str) -> str | None:
     """Import one module; return what is wrong with it, or None."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        likely = name.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
+        return f"imports: {name!r} is no module's name: write {likely!r}"
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
