@@ -228,7 +228,7 @@ class Worker:
             idle = asyncio.ensure_future(self.executor.idle())
             await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WORDS))
             idle.cancel()
-        await self.ledger.write_out(LAST_WORDS)
+        await self._write_out()
         for claimed in self.executor.left():
             logger.error(
                 "%s %s ignores its cancellation: it keeps its lease until it ends or this process does",
@@ -240,10 +240,17 @@ class Worker:
         else:
             await self._give_up_lease(keeper)
 
+    async def _write_out(self) -> None:
+        try:
+            await self.ledger.write_out(LAST_WORDS)
+        except Exception:
+            # What crashed the worker, perhaps. Its lease must end all the same: else nobody rescues what ran under it.
+            logger.exception("the last ends could not be written: these jobs run again elsewhere")
+
     async def _outlast(self, keeper: asyncio.Task[None]) -> None:
         try:
             await self.executor.idle()
-            await self.ledger.write_out(LAST_WORDS)
+            await self._write_out()
             await self._give_up_lease(keeper)
         finally:
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on

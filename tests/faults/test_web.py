@@ -1,0 +1,73 @@
+"""A worker inside a web application: when it crashes, the application goes on and the worker comes back."""
+
+import signal
+import socket
+import sys
+
+import httpx
+import pytest
+
+from tests.faults import jobs as work
+
+STARTED = "Application startup complete"
+
+
+@pytest.fixture
+async def web(scene):
+    """A client of the application."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    worker = await scene.start(
+        name="web",
+        ready="Uvicorn running",
+        command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", str(port)],
+        environment={"WEB_APP_CONFIG": str(scene.directory / "web.toml")},
+    )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+    worker.stop()
+
+
+async def healthy(web):
+    return (await web.get("/healthy")).raise_for_status().json()
+
+
+@pytest.mark.parametrize("part", ["dispatcher", "ledger", "keeper"])
+async def test_a_crashed_worker_turns_health_false_and_is_started_again_while_the_application_serves(scene, web, part):
+    await scene.eventually(lambda: healthy(web), "healthy worker")
+    held, other = await scene.enqueue(work.hold(scene.gate()), work.hold(scene.gate()))
+    await scene.running(held, other)
+    (await web.get(f"/crash/{part}")).raise_for_status()
+    if part == "ledger":  # it notices with the first end
+        await scene.enqueue(work.tiny(1))
+
+    async def unhealthy():
+        return not await healthy(web)
+
+    await scene.eventually(unhealthy, "ill health")
+    await scene.workers.started[0].wait_for_log("the embedded worker crashed; starting it again")
+    await scene.eventually(lambda: healthy(web), "healthy worker")
+    # What ran under the old lease is not stranded by it.
+    await scene.oracle.wait_for(event="start", job_id=held.id, count=2)
+    await scene.oracle.wait_for(event="start", job_id=other.id, count=2)
+    scene.open(scene.gate())
+    await scene.finished(held, other, *await scene.enqueue(work.tiny(2)))
+    assert scene.oracle.overlaps() == []
+    rows = await scene.fetch("select 1 from asyncjobs.worker where dead_at is null and beat_at > now() - lease / 5")
+    assert len(rows) == 1
+
+
+async def test_the_applications_signals_are_its_own_and_its_end_releases_its_jobs(scene, web):
+    await scene.eventually(lambda: healthy(web), "healthy worker")
+    assert (await web.get("/signals")).json() == ["Server.handle_exit", "Server.handle_exit"]
+    short, long = await scene.enqueue(work.nap(0.5), work.hold(scene.gate()))
+    await scene.running(short, long)
+    [worker] = scene.workers.started
+    await scene.start(name="second")
+    worker.stop()
+    assert await worker.exit_code(2 + 2 + 5) in {0, -signal.SIGTERM}  # uvicorn raises the signal again at its end
+    scene.open(scene.gate())
+    rows = await scene.finished(short, long)
+    assert [(row["attempt"], row["result"]) for row in rows] == [(1, '"web"'), (1, '"second"')]
+    assert "Task was destroyed" not in worker.log and "Traceback" not in worker.log
+    await scene.clean(max_attempts=1)

@@ -1,0 +1,41 @@
+"""A web application with a worker inside, and a way to crash it."""
+
+import os
+import signal
+
+from fastapi import FastAPI
+
+import tests.faults.jobs
+from asyncjobs import AsyncJobs
+
+assert tests.faults.jobs
+jobs = AsyncJobs(config=os.environ["WEB_APP_CONFIG"])
+app = FastAPI(lifespan=jobs.lifespan)
+
+
+@app.get("/healthy")
+async def healthy() -> bool:
+    return jobs.healthy
+
+
+@app.get("/signals")
+async def signals() -> list[str]:
+    return [getattr(signal.getsignal(number), "__qualname__", "") for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+@app.get("/crash/{what}")
+async def crash(what: str) -> None:
+    """Make a part of the worker raise what it never should."""
+    worker = jobs._worker
+    assert worker is not None
+
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"{what} is broken")
+
+    if what == "dispatcher":
+        worker.wakeups.take_news = broken  # type: ignore[method-assign]
+        worker.wakeups.wake()
+    elif what == "ledger":
+        worker.ledger._sessions.run = broken  # type: ignore[assignment,method-assign]
+    elif what == "keeper":
+        worker.keeper._beat = broken  # type: ignore[assignment,method-assign]
