@@ -35,19 +35,19 @@ def _noting(names: list[str], name: str, function: Any) -> Any:
 
 
 class Held:
-    """Shared statements stop before they are sent, until the test lets them go."""
+    """A statement stops before it is sent, until the test lets it go; by default the shared one."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "enqueue_many") -> None:
         self.reached = asyncio.Event()
         self.go = asyncio.Event()
-        real = statements.enqueue_many
+        real = getattr(statements, name)
 
         async def held(*args: Any, **kwargs: Any) -> Any:
             self.reached.set()
             await self.go.wait()
             return await real(*args, **kwargs)
 
-        monkeypatch.setattr(statements, "enqueue_many", held)
+        monkeypatch.setattr(statements, name, held)
 
 
 class Locked:
@@ -168,6 +168,19 @@ async def test_enqueueing_again_what_is_still_in_flight_makes_one_row_and_harms_
     await asyncio.gather(*callers)
     assert await live(connection) == 5
     assert {each.disposition for each in made} == {"enqueued"}
+
+
+async def test_a_lone_row_that_is_overtaken_by_itself_is_made_once(
+    client: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, "enqueue_one")
+    made = double(1)
+    first = asyncio.ensure_future(made.enqueue())
+    await held.reached.wait()
+    await made.enqueue()
+    held.go.set()
+    await first
+    assert (await live(connection), made.disposition) == (1, "enqueued")
 
 
 class TestTheClientIsClosedMeanwhile:
