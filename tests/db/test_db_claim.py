@@ -98,6 +98,22 @@ class TestOrder:
         claimed = await claim(worker_session, worker, 10, "high", "middle", "low")
         assert [job.queue for job in claimed] == ["high"] * 4 + ["middle"] * 4 + ["low"] * 2
 
+    async def test_whatever_order_the_server_answers_in(self) -> None:
+        """UPDATE … RETURNING promises none."""
+        right = [
+            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}"),
+            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}"),
+            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}"),
+            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}"),
+            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}"),
+        ]
+
+        class Server:
+            async def fetch(self, *_: object) -> list[tuple[object, ...]]:
+                return right[::-1]
+
+        assert await claim(Server(), uuid4()) == right
+
     async def test_ranges_of_priority_and_seq_bound_what_is_looked_at(
         self, worker_session: asyncpg.Connection, connection: asyncpg.Connection
     ) -> None:

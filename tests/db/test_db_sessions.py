@@ -246,19 +246,28 @@ class TestCancellation:
         assert (sessions._opening, len(sessions._waiting), sessions._in_use) == (0, 0, {})
         assert await asyncio.gather(*(sessions.run(one) for _ in range(10))) == [1] * 10
 
-    async def test_a_connection_that_was_given_to_a_waiter_that_gives_up_goes_to_the_next(self, make: Make) -> None:
+    @pytest.mark.parametrize("clean", [True, False])
+    async def test_what_was_given_to_a_waiter_that_gives_up_goes_to_the_next(self, make: Make, clean: bool) -> None:
         sessions = make(1, deadline=10)
-        first = asyncio.ensure_future(sessions.run(sleeping(0.05)))
+        waiting: list[asyncio.Future[int]] = []
+
+        async def operation(connection: asyncpg.Connection) -> None:
+            while len(sessions._waiting) < 2:
+                await asyncio.sleep(0)
+            # After the connection is given to the first in line, and before that one can take it.
+            asyncio.get_running_loop().call_soon(waiting[0].cancel)
+            if not clean:
+                raise KeyError
+
+        first = asyncio.ensure_future(sessions.run(operation))
         await asyncio.sleep(0)
-        second, third = (asyncio.ensure_future(sessions.run(one)) for _ in range(2))
-        await asyncio.sleep(0)
-        turn = sessions._waiting[0]
-        turn.add_done_callback(lambda _: second.cancel())  # in the very turn of the loop in which it is given
-        await first
+        waiting += [asyncio.ensure_future(sessions.run(one)) for _ in range(2)]
+        await asyncio.gather(first, return_exceptions=True)
         async with asyncio.timeout(2):
-            assert await third == 1
+            assert await waiting[1] == 1
         with pytest.raises(asyncio.CancelledError):
-            await second
+            await waiting[0]
+        assert sessions.statistics == (1, 1)
 
 
 class TestFairness:
