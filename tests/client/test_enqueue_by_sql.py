@@ -192,6 +192,9 @@ class TestAHostileSchema:
         await connection.execute("select pg_catalog.set_config('search_path', $1, false)", path)
         made = await connection.fetchval("select asyncjobs.enqueue('k', '{}', id => asyncjobs.new_id())")
         await connection.execute("select asyncjobs.enqueue('k', '{}', id => $1)", made)
+        # By the owner's rights, whoever calls it.
+        once = "select asyncjobs.enqueue_once($1::pg_catalog.uuid, 'k', 'q', 0, null, null, '{}')"
+        assert await connection.fetchval(once, made) is False
         await connection.execute("select asyncjobs.make_partitions(current_date + 2), asyncjobs.drop_expired()")
         await connection.execute("set search_path = pg_catalog")
         assert await live(connection) == 1
