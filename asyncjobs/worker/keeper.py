@@ -12,6 +12,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 from asyncjobs.db import workers
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError
@@ -109,10 +110,12 @@ class Keeper:
     async def _beat_for_ever(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         interval = self._lease.seconds / BEATS_A_LEASE
-        sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=max(self._lease.seconds / 6, 1.0))
-        # After a restart of the database the first worker back judges the others a fifth of a lease later: at most half of
-        # that passes here, between two attempts.
-        backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 15, LONGEST_PAUSE))
+        # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
+        # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
+        sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=self._lease.seconds * 0.6)
+        # After a restart of the database the first worker back judges the others a fifth of a lease later: less than that
+        # passes between an attempt to connect and the end of the next.
+        backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
         try:
             while not self._stop.is_set() or self._needed():
                 try:
@@ -139,6 +142,7 @@ class Keeper:
             pass
 
     async def _beat(self, sessions: Sessions) -> None:
+        await sessions.run(_nothing, deadline=max(self._lease.seconds / 10, 0.5))  # connects, when it has to
         worker = self._lease.worker
         if worker is None:
             worker, self._next_id = self._next_id or uuid4(), None
@@ -160,6 +164,9 @@ class Keeper:
     def _fail_registration(self, error: DatabaseError) -> None:
         if not self._registered.done():
             self._registered.set_exception(error)
+
+
+async def _nothing(_connection: Connection) -> None: ...
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -11,7 +11,7 @@ from asyncjobs.exceptions import DatabaseUnavailable
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support.processes import until
-from tests.support.proxy import named
+from tests.support.proxy import STARTING_UP, named
 
 SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
 DEAF = "the listener is deaf, polling meanwhile"
@@ -221,3 +221,31 @@ async def test_junk_on_our_channels_is_ignored_and_notices_are_heard_still(scene
         assert client.listening
     assert DEAF not in worker.log and "Traceback" not in worker.log
     await scene.clean(max_attempts=1)
+
+
+async def test_a_silence_shorter_than_the_lease_costs_a_worker_nothing(scene, proxy, proxied_url):
+    silent = await scene.start(name="silent", url=proxied_url)
+    [job] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(job)
+    await scene.start(name="other")
+    # Ending the session in the meantime would be fatal: the server would know of it first, and take no other.
+    proxy.freeze(named("keeper"))
+    proxy.refuse(named("keeper"), STARTING_UP)
+
+    async def for_half_the_lease():
+        sql = "select 1 from asyncjobs.worker where dead_at is null and beat_at < clock_timestamp() - lease / 2"
+        return await scene.fetch(sql)
+
+    await scene.eventually(for_half_the_lease, "silence")
+    proxy.thaw()
+    [now] = await scene.fetch("select clock_timestamp() as now")
+
+    async def both_beat():  # and the other has had its rounds
+        sql = "select 1 from asyncjobs.worker where dead_at is null and beat_at > $1::timestamptz + lease / 4"
+        return len(await scene.fetch(sql, now["now"])) == 2
+
+    await scene.eventually(both_beat, "beats of both workers")
+    assert scene.buried() == [] and LEASE_LOST not in silent.log
+    scene.open(scene.gate())
+    [row] = await scene.finished(job)
+    assert row["attempt"] == 1
