@@ -30,7 +30,7 @@ async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones
 
 async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worker(scene):
     await scene.start(name="first", concurrency=5)
-    [long] = await scene.enqueue(work.nap(2.5 * LEASE))
+    [long] = await scene.enqueue(work.nap(1.5 * LEASE))
     await scene.running(long)
     await scene.start(name="second")
     short = await scene.enqueue(*(work.tiny(n) for n in range(300)))

@@ -78,7 +78,10 @@ async def test_sigquit_ends_nothing(scene):
     await scene.clean(max_attempts=1)
 
 
-@pytest.mark.parametrize("kind", [work.hold, work.ignore, work.block, work.thread])
+@pytest.mark.parametrize(
+    "kind",
+    [work.hold, work.thread, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (work.ignore, work.block))],
+)
 async def test_a_worker_whose_database_is_frozen_ends_in_time_and_its_job_runs_elsewhere(
     scene, proxy, proxied_url, kind
 ):

@@ -6,6 +6,7 @@ import pytest
 
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
+from tests.faults.scene import LEASE
 from tests.support.oracle import PATH_VARIABLE
 from tests.support.processes import until
 
@@ -92,7 +93,7 @@ async def test_a_worker_that_is_closed_on_a_living_loop_keeps_the_lease_of_its_t
     # The block has ended, the thread has not. Another worker has the time to find it dead, if it is.
     second = await scene.start(name="second", queues=["*"])
     try:
-        [bystander] = await scene.enqueue(work.nap(2 * 3.0))
+        [bystander] = await scene.enqueue(work.nap(1.3 * LEASE))
         await scene.finished(bystander)
         assert scene.ends(job) == [("", 1, "")]
         assert scene.buried() == []
