@@ -133,12 +133,12 @@ class TestRefusals:
         ],
     )
     async def test_what_cannot_be_a_job_is_refused_and_nothing_stored(
-        self, connection: asyncpg.Connection, arguments: str, message: str
+        self, shared: asyncpg.Connection, arguments: str, message: str
     ) -> None:
         with pytest.raises(asyncpg.PostgresError, match=message) as raised:
-            await enqueue(connection, arguments)
+            await enqueue(shared, arguments)
         assert raised.value.sqlstate[:2] in ("22", "23")
-        assert await live(connection) == 0
+        assert await live(shared) == 0
 
 
 class TestTheWorker:

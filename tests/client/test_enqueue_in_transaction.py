@@ -23,9 +23,13 @@ def opens(request: pytest.FixtureRequest) -> Opens:
     return request.param
 
 
-@pytest.fixture
-async def caller(opens: Opens, database_url: str) -> AsyncIterator[Caller]:
-    async with opens(database_url) as opened:
+# One of each family: what the others of it add is how they begin, and how rows come back.
+FAMILIES = ["asyncpg", "session on asyncpg", "session on psycopg", "connection on asyncpg", "psycopg"]
+
+
+@pytest.fixture(params=FAMILIES)
+async def caller(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Caller]:
+    async with WAYS[request.param](database_url) as opened:
         yield opened
 
 
@@ -80,15 +84,16 @@ class TestEveryKindOfConnection:
         assert await live(connection) == 2
 
     async def test_everything_that_was_set_arrives(
-        self, client: AsyncJobs, connection: asyncpg.Connection, caller: Caller
+        self, client: AsyncJobs, connection: asyncpg.Connection, opens: Opens, database_url: str
     ) -> None:
         at = datetime.now(UTC).replace(microsecond=123_456) + timedelta(days=400)
         timed = double(1).set(queue="low", priority=-9, at=at.astimezone())
         delayed = double(2).set(wait=timedelta(hours=1))
-        for each in (timed, delayed):
-            await each.enqueue(connection=caller.connection)
-            assert each.state == "scheduled"
-        await caller.commit()
+        async with opens(database_url) as caller:
+            for each in (timed, delayed):
+                await each.enqueue(connection=caller.connection)
+                assert each.state == "scheduled"
+            await caller.commit()
         found = await row(connection, timed)
         assert (found["queue"], found["priority"], found["run_at"], found["args"]) == ("low", -9, at, '{"number":1}')
         found = await row(connection, delayed)

@@ -63,9 +63,11 @@ async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]
 
 
 @pytest.mark.parametrize("name", [*HOT, *COLD])
-async def test_on_empty_tables_that_were_never_analysed(worker_session: asyncpg.Connection, name: str) -> None:
+async def test_on_empty_tables_that_were_never_analysed(shared_url: str, name: str) -> None:
     arguments, expected = {**HOT, **COLD}[name]
-    check(await plan(worker_session, name, arguments), expected)
+    session = await pinned(shared_url)
+    check(await plan(session, name, arguments), expected)
+    session.terminate()
 
 
 @pytest.mark.parametrize("vacuumed", [False, True])
