@@ -80,7 +80,11 @@ class Sessions:
         try:
             result = await operation(connection)
             clean = True
-        except (asyncpg.PostgresError, *LINK_ERRORS) as error:
+        except (asyncpg.PostgresError, AttributeError, *LINK_ERRORS) as error:
+            if isinstance(error, AttributeError) and not connection.is_closed():
+                raise
+            # A connection that is ended between two messages of one statement has lost its protocol, and asyncpg trips
+            # over the None: an AttributeError, which as such would end the service that asked.
             answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
             clean = answered and not connection.is_in_transaction()
             late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
