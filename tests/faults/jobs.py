@@ -87,6 +87,15 @@ async def block(gate: str) -> str:
         return where()
 
 
+@job(kind="faults.block_apart")
+async def block_apart(gate: str) -> str:
+    """The same, with a gate for each worker, named after it."""
+    with oracle.interval(current_job()):
+        while not Path(f"{gate}-{where()}").exists():
+            time.sleep(POLL)
+        return where()
+
+
 @job(kind="faults.block_for")
 async def block_for(seconds: float) -> str:
     with oracle.interval(current_job()):

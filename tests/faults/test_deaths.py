@@ -41,19 +41,26 @@ async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worke
     await scene.clean(max_attempts=1)
 
 
-async def test_a_write_of_a_thawed_worker_is_refused_after_its_job_was_run_elsewhere(scene):
+@pytest.mark.parametrize("other_is", ["running", "done"])
+async def test_a_write_of_a_thawed_worker_is_refused_when_another_has_its_job(scene, other_is):
     zombie = await scene.start(name="zombie")
-    [job] = await scene.enqueue(work.block(scene.gate()))  # ends the moment it thaws, before anybody can cancel it
+    gate = scene.gate()
+    [job] = await scene.enqueue(work.block_apart(gate))  # ends the moment it thaws, before anybody can cancel it
     await scene.running(job)
     zombie.freeze()
     await scene.start(name="other")
     await scene.running(job, attempt=2, timeout=LEASE + 8)
-    scene.open(scene.gate())
-    [row] = await scene.finished(job)
+    if other_is == "done":
+        scene.open(f"{gate}-other")
+        await scene.finished(job)
+    scene.open(f"{gate}-zombie")
     zombie.thaw()
     await scene.oracle.wait_for(event="end", job_id=job.id, pid=zombie.pid, how="ok")
     await zombie.wait_for_log(f"job {job.id}: its lease was lost before its end could be written")
-    assert await scene.finished(job) == [row]
+    if other_is == "running":
+        assert (await scene.row(job))["attempt"] == 2
+        scene.open(f"{gate}-other")
+    [row] = await scene.finished(job)
     assert (row["result"], row["attempt"]) == ('"other"', 2)
     verdict = await scene.clean(max_attempts=2)
     assert len(verdict.zombie_overlaps) == 1
