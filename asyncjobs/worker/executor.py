@@ -13,7 +13,7 @@ import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, State
 from asyncjobs.defining import context, registry
-from asyncjobs.defining.base import Job
+from asyncjobs.defining.base import CancelReason, Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.errors import describe_error, storable
 from asyncjobs.defining.performing import load_references, perform
@@ -195,10 +195,10 @@ class Executor:
         for attempt in self._attempts.values():
             attempt.stopping = True
 
-    def cancel_all(self, reason: str) -> None:
+    def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""
         for attempt in list(self._attempts.values()):
-            attempt.cancel(reason)  # type: ignore[arg-type]
+            attempt.cancel(reason)
 
     def drop_waiting(self) -> None:
         """Forget what was claimed and has not started: its lease is lost."""
