@@ -13,6 +13,7 @@ from asyncjobs.client.endings import read_status
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import State, StatusRow
+from asyncjobs.defining.errors import read_errors
 from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.settings import load
@@ -34,7 +35,7 @@ def list_jobs(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first, each with its last error, or the reason why it was discarded or cancelled."""
     with exit_codes():
         settings = load(config, environment=env)
         states = [_state(name) for name in state] if state else None
@@ -47,10 +48,10 @@ def list_jobs(
 
     rows = database.finish(read)
     if as_json:
-        printing.as_json([{**row._asdict(), "state": State(row.state).name} for row in rows])
+        printing.as_json([{**row._asdict(), "state": State(row.state).name, "error": _error(row)} for row in rows])
         return
     printing.table(
-        ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished"],
+        ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished", "error or reason"],
         [
             (
                 row.id,
@@ -61,10 +62,12 @@ def list_jobs(
                 row.attempt,
                 row.enqueued_at,
                 row.finished_at,
+                _why(row),
             )
             for row in rows
         ],
         empty="no jobs",
+        cut_last=True,
     )
     if len(rows) == limit:
         print(f"more: --before {rows[-1].id}")
@@ -109,6 +112,18 @@ def show(
         print(printing.shown(error["message"]))
         for line in error["traceback"].splitlines():
             print(f"  {printing.harmless(line)}")
+
+
+def _error(row: reading.ListedJob) -> dict[str, str] | None:
+    errors = read_errors(row.error)
+    return {"type": errors[-1].type, "message": errors[-1].message} if errors else None
+
+
+def _why(row: reading.ListedJob) -> str:
+    """Return why a job is where it is, on one line; empty when nothing went wrong."""
+    error = _error(row)
+    said = [error["type"].removeprefix("builtins."), error["message"]] if error else []
+    return " ".join((row.reason or ": ".join(filter(None, said))).split())
 
 
 def _values(status: Status) -> dict[str, Any]:

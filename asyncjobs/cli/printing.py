@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from asyncjobs import logs
 
 LONGEST = 4_000
 """Characters of one value that a screen shows."""
+_LAST = 30, 200
+"""Characters of a last column that is cut: at least, and where there is no terminal to end it."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -22,35 +25,57 @@ def as_json(value: Any) -> None:
     print(json.dumps(value, default=_text, ensure_ascii=False, indent=2))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
-    """Print rows under their columns, or `empty` when there are none. Numbers stand to the right."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, cut_last: bool = False) -> None:
+    """Print rows under their columns, or `empty` when there are none. Numbers stand to the right.
+
+    Args:
+        columns: Their names.
+        rows: A value for each column.
+        empty: Said instead of a table without rows.
+        cut_last: The last column ends where the terminal does, which costs the others no room.
+    """
     given = list(rows)
     cells = [[shown(value) for value in row] for row in given]
     if not cells:
         print(empty)
         return
     right = [all(isinstance(row[n], int | float) for row in given) for n in range(len(columns))]
+    if cut_last:
+        room = _room(_widths(columns, cells)[:-1])
+        for row in cells:
+            row[-1] = row[-1] if len(row[-1]) <= room else f"{row[-1][: room - 1]}…"
     if sys.stdout.isatty():
         _rich_table(columns, cells, right)
         return
-    widths = [max(len(row[n]) for row in [columns, *cells]) for n in range(len(columns))]
-    for row in [columns, *cells]:
-        line = (
+    widths = _widths(columns, cells)
+    for line in [columns, *cells]:
+        aligned = (
             cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(row, widths, right, strict=True)
+            for cell, width, is_right in zip(line, widths, right, strict=True)
         )
-        print("  ".join(line).rstrip())
+        print("  ".join(aligned).rstrip())
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[n]) for row in [columns, *cells]) for n in range(len(columns))]
+
+
+def _room(others: Sequence[int]) -> int:
+    """Return how wide the last column may be beside others of these widths."""
+    if not sys.stdout.isatty():
+        return _LAST[1]
+    return max(shutil.get_terminal_size().columns - sum(others) - 2 * len(others), _LAST[0])
 
 
 def fields(values: dict[str, Any]) -> None:
     """Print names and values, one a line; a value of several lines is set in below its name."""
     width = max(map(len, values))
     for name, value in values.items():
-        lines = str(value).splitlines() if isinstance(value, str) and "\n" in value else [shown(value)]
+        lines = [harmless(line) for line in _text(value).removesuffix("\n").split("\n")]
         if len(lines) == 1:
             print(f"{name.ljust(width)}  {lines[0]}".rstrip())
         else:
-            print(name, *(f"  {harmless(line)}" for line in lines), sep="\n")
+            print(name, *(f"  {line}" for line in lines), sep="\n")
 
 
 def shown(value: Any) -> str:
@@ -66,7 +91,12 @@ def shortened(value: Any) -> Any:
 
 def harmless(text: str) -> str:
     """Return `text` with control characters spelled out: a job's name or error must not steer somebody's terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def age(seconds: float | None) -> str:

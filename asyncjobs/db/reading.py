@@ -83,6 +83,8 @@ class ListedJob(NamedTuple):
     finished_at: datetime | None
     worker: UUID | None
     reason: str | None
+    error: str | None
+    """Of its last attempt that went wrong, one JSON line."""
 
 
 class Rights(NamedTuple):

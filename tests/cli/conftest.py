@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,34 @@ class Cli:
 
     def json(self, *words, code=0):
         return json.loads(self(*words, "--json", code=code).stdout)
+
+
+def on_terminal(cli, *words, **environment):
+    """What the command prints when a terminal shows it."""
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "asyncjobs", *words],
+            cwd=cli.directory,
+            env={**os.environ, **cli.environment, "TERM": "xterm", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the last one has closed it
+                break
+            if not part:
+                break
+            shown += part
+        process.wait(10)
+        return shown.decode()
+    finally:
+        os.close(ours)
 
 
 @pytest.fixture

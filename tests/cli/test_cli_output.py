@@ -3,15 +3,12 @@
 import io
 import json
 import logging
-import os
-import pty
-import subprocess
-import sys
 
 import pytest
 
 from asyncjobs import logs
 from asyncjobs.cli import printing
+from tests.cli.conftest import on_terminal
 
 
 class Terminal(io.StringIO):
@@ -23,34 +20,6 @@ def record(level=logging.WARNING, **extra):
     made = logging.getLogger("some").makeRecord("some", level, "f", 1, "it is %s", ("so",), None, extra=extra)
     made.message = made.getMessage()
     return made
-
-
-def on_terminal(cli, *words, **environment):
-    """What the command prints when a terminal shows it."""
-    ours, theirs = pty.openpty()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "asyncjobs", *words],
-            cwd=cli.directory,
-            env={**os.environ, **cli.environment, "TERM": "xterm", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the last one has closed it
-                break
-            if not part:
-                break
-            shown += part
-        process.wait(10)
-        return shown.decode()
-    finally:
-        os.close(ours)
 
 
 def test_a_terminal_gets_colours_and_text_and_no_color_is_honoured(cli):
@@ -96,6 +65,11 @@ def test_columns_are_aligned_and_numbers_stand_to_the_right(capsys):
     assert capsys.readouterr().out == "name                n\na                   5\nlonger\\x0a\\x1b[1m  10\n"
     printing.table(["name"], [], empty="none")
     assert capsys.readouterr().out == "none\n"
+
+
+def test_no_value_steers_the_terminal(capsys):
+    printing.fields({"one": "\x1b[1m\n", "more": "a\n\x1b[1m\u202e", "empty": None})
+    assert capsys.readouterr().out == "one    \\x1b[1m\nmore\n  a\n  \\x1b[1m\\u202e\nempty\n"
 
 
 @pytest.mark.parametrize(

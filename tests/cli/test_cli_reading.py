@@ -1,6 +1,7 @@
 """`asyncjobs status`, `queues list`, `jobs list`, `jobs show`."""
 
 import asyncio
+import json
 from uuid import uuid4
 
 import cli_jobs
@@ -9,6 +10,7 @@ import pytest
 from asyncjobs.db import reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
+from tests.cli.conftest import on_terminal
 
 
 async def run(cli, *words, **options):
@@ -32,8 +34,6 @@ async def filled(start, enqueue, cli):
 
 async def test_status_shows_queues_workers_and_ends(filled, cli):
     shown = await run(cli, "status", "--json")
-    import json
-
     status = json.loads(shown.stdout)
     queues = {queue["queue"]: queue for queue in status["queues"]}
     assert queues["later"]["scheduled"] == 1
@@ -68,6 +68,69 @@ async def test_jobs_are_listed_newest_first_a_page_at_a_time(filled, cli):
         assert len(await asyncio.to_thread(cli.json, "jobs", "list", *words)) == count, words
     wrong = await run(cli, "jobs", "list", "--state", "broken", code=2)
     assert "give one of scheduled, ready" in wrong.stderr
+
+
+ENDED = {
+    5: (["first", "last " * 100], None),
+    6: (["as it was"], "not wanted any more"),
+    7: ([], "by\nhand"),
+}
+"""Messages of its errors and the reason of one job in each of these states."""
+
+
+@pytest.fixture
+async def ended(sql):
+    for state, (messages, reason) in ENDED.items():
+        lines = [
+            {
+                "attempt": 1,
+                "at": "2026-01-31T08:00:00Z",
+                "type": "builtins.OSError",
+                "message": message,
+                "traceback": "",
+            }
+            for message in messages
+        ]
+        errors = "'{}'".format("\n".join(map(json.dumps, lines))) if lines else "null"
+        why = f"'{reason}'" if reason else "null"
+        await sql(
+            "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, attempt, priority, state, crashes, "
+            "kind, queue, args, errors, reason) values "
+            f"(gen_random_uuid(), 1, current_date, now(), 1, 0, {state}, 0, 'k', 'q', '{{}}', {errors}, {why})"
+        )
+
+
+async def test_a_listing_says_of_each_job_its_last_error_or_why_it_was_given_up(ended, cli):
+    listed = {job["state"]: job for job in await asyncio.to_thread(cli.json, "jobs", "list")}
+    assert listed["failed"]["error"] == {"type": "builtins.OSError", "message": "last " * 100}
+    assert listed["discarded"]["error"]["message"] == "as it was"
+    assert listed["discarded"]["reason"] == "not wanted any more"
+    assert listed["cancelled"]["error"] is None
+    shown = (await run(cli, "jobs", "list")).stdout
+    assert "OSError: last last last" in shown
+    assert "last first" not in shown
+    assert "not wanted any more" in shown
+    assert "by hand" in shown
+    assert max(map(len, shown.splitlines())) < 400
+
+
+async def test_the_error_of_a_listed_job_ends_where_the_terminal_does(ended, cli):
+    shown = await asyncio.to_thread(on_terminal, cli, "jobs", "list", COLUMNS="200", NO_COLOR="1")
+    rows = [line.rstrip() for line in shown.splitlines()[1:]]
+    assert len(rows) == 3
+    assert max(map(len, rows)) == 200
+    assert any("OSError: last last" in row and row.endswith("…") for row in rows)
+
+
+async def test_only_the_last_error_of_a_listed_job_is_fetched(ended, database_url):
+    connection = await connect(database_url)
+    try:
+        [failed] = await reading.list_jobs(connection, states=[5])
+        [cancelled] = await reading.list_jobs(connection, states=[7])
+    finally:
+        connection.terminate()
+    assert json.loads(failed.error)["message"] == "last " * 100
+    assert cancelled.error is None
 
 
 async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_terminal(filled, cli):
