@@ -85,8 +85,18 @@ class Job(Generic[R]):
     _definition: ClassVar[Definition]
     _options: ClassVar[Options] = Options()
 
-    __slots__ = ("__dict__", "__weakref__", "_attempt", "_delay", "_disposition", "_id", "_priority", "_queue", "_run_at",
-                 "_sent", "_state", "_text", "_values")  # fmt: skip
+    # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
+    _values: dict[str, Any]
+    _text: str | None = None
+    _id: UUID | None = None
+    _queue: str | None = None
+    _priority: int | None = None
+    _run_at: datetime | None = None
+    _delay: float | None = None
+    _state: str | None = None
+    _sent: bool = False
+    _disposition: Disposition | None = None
+    _attempt: Attempt | None = None
 
     def __init_subclass__(
         cls,
@@ -147,15 +157,6 @@ class Job(Generic[R]):
         """Fill a new job. `text`: the arguments as they will be stored; None when it came from there."""
         self._values = values
         self._text = text
-        self._id: UUID | None = None
-        self._queue: str | None = None
-        self._priority: int | None = None
-        self._run_at: datetime | None = None
-        self._delay: float | None = None
-        self._state: str | None = None
-        self._sent = False
-        self._disposition: Disposition | None = None
-        self._attempt: Attempt | None = None
         if definition.function is None:
             self.__dict__.update(values)
 

@@ -34,7 +34,7 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 
 def _own_names(root: type) -> set[str]:
-    return {name for name in (*vars(root), *root.__slots__) if not name.startswith("__")}  # type: ignore[attr-defined]
+    return {name for name in (*vars(root), *_annotation_names(root)) if not name.startswith("__")}
 
 
 def _annotation_names(cls: type) -> list[str]:
