@@ -52,7 +52,7 @@ async def worker(bench: Bench, *, pools: Pools = ONE_POOL, expected: int = 0) ->
     with Ear(bench.directory) as ear:
         environment = {**ear.environment, EXPECTED_VARIABLE: str(expected)}
         async with Workers(bench.directory, environment=environment) as workers:
-            process = workers.start(command=[sys.executable, "-m", "benchmarks.worker", str(config)])
+            process = workers.start(command=[sys.executable, "-m", "asyncjobs", "run", "--config", str(config)])
             yield process, ear
             process.stop()
             if (code := await process.exit_code(60)) not in {0, -signal.SIGKILL}:
