@@ -115,12 +115,14 @@ class Dispatcher:
 
     def _lower_marks(self) -> None:
         for queue, seq in self._wakeups.take_news():
+            serving = [pool for pool in self._pools if pool.serves(queue)]
+            if not serving:
+                continue
             self._marks.lower(queue, seq)
             if queue not in self._known_queues:
                 self._known_queues.append(queue)
-            for pool in self._pools:
-                if pool.serves(queue):
-                    pool.hungry = True
+            for pool in serving:
+                pool.hungry = True
 
     async def _learn_queues(self) -> None:
         """Refresh the names that patterns stand for."""
@@ -128,6 +130,7 @@ class Dispatcher:
             return
         try:
             self._known_queues = await self._sessions.run(jobs.ready_queues, deadline=self._deadline)
+            self._marks.keep(self._known_queues)
         except DatabaseError as error:
             await self._backoff.failed(error)
 

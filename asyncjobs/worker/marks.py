@@ -9,6 +9,8 @@ which lowers the mark, and by a full look every 5 seconds.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from asyncjobs.db.rows import Range
 from asyncjobs.defining.options import GREATEST_PRIORITY, LEAST_PRIORITY
 
@@ -16,6 +18,8 @@ LAG = 0.5
 FULL_LOOK = 5.0
 MOST_PRIORITIES = 8
 """Marks kept a queue; each costs two descents of the index in every claim (about 10 µs)."""
+MOST_QUEUES = 1_000
+"""Queues kept beyond those that hold jobs: anybody may NOTIFY, of ever new names."""
 _START = -(2**63)
 
 
@@ -62,7 +66,7 @@ class Marks:
             return [Range(pool, queue, LEAST_PRIORITY, GREATEST_PRIORITY, _START)]
         found = []
         low = LEAST_PRIORITY
-        for priority, mark in sorted(self._of(queue).items()):
+        for priority, mark in sorted(self._queues.get(queue, {0: _Mark()}).items()):
             if low < priority:
                 found.append(Range(pool, queue, low, priority - 1, _START))
             found.append(Range(pool, queue, priority, priority, mark.seq))
@@ -88,8 +92,16 @@ class Marks:
 
     def lower(self, queue: str, seq: int) -> None:
         """Look from `seq` on again, at every priority of `queue`; 0 looks at everything."""
-        for mark in self._of(queue).values():
+        for mark in self._queues.get(queue, {}).values():
             mark.seq, mark.settling, mark.fresh = min(mark.seq, seq), min(mark.settling, seq), min(mark.fresh, seq)
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def keep(self, queues: Collection[str]) -> None:
+        """Forget queues that are not among `queues` when there are many; they are looked at from their start again."""
+        if len(self._queues) > MOST_QUEUES + len(queues):
+            self._queues = {name: self._queues[name] for name in queues if name in self._queues}
 
     def _of(self, queue: str) -> dict[int, _Mark]:
         # Priority 0 is known from the start: jobs of unknown kinds at the default priority are passed too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.worker.marks import LAG, MOST_PRIORITIES, Marks
+from asyncjobs.worker.marks import LAG, MOST_PRIORITIES, MOST_QUEUES, Marks
 
 START = -(2**63)
 
@@ -65,3 +65,17 @@ def test_so_many_priorities_have_marks_and_no_more() -> None:
     for priority in range(1, 100):
         marks.claimed("q", priority, priority)
     assert len([r for r in marks.ranges(1, "q", full=False) if r.low == r.high]) == MOST_PRIORITIES
+
+
+def test_notices_of_ever_new_queues_leave_nothing_behind() -> None:
+    marks = Marks()
+    marks.claimed("real", 0, 7)
+    for number in range(2 * MOST_QUEUES):
+        marks.lower(f"made-up-{number}", 0)
+        marks.ranges(1, f"made-up-{number}", full=False)
+        marks.exhausted(f"made-up-{number}")
+        marks.keep(["real"])
+    assert len(marks) <= MOST_QUEUES + 2
+    marks.roll(0.0, 0)
+    marks.roll(LAG, 0)
+    assert mark_of(marks, "real", 0) == 7
