@@ -16,6 +16,7 @@ from uuid import UUID
 
 from asyncjobs.client.client import Client
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
@@ -90,7 +91,9 @@ class AsyncJobs:
         async with AsyncExitStack() as stack:
             settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
             self._url = settings.database_url or await self._start_embedded(stack)
-            self._sessions = Sessions(self._url, size=settings.database_connections, name="asyncjobs client")
+            self._sessions = Sessions(
+                self._url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
+            )
             stack.callback(self._sessions.close)
             await self._sessions.run(migrating.check if settings.database_url else migrating.migrate)
             self._services = Services()

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 RESOLUTION = 0.1
 """Seconds between looks for uses past their deadline."""
+AFTER_REFUSAL = 0.05
+"""Seconds between a connection that was refused and the error that says so."""
 DEADLINE = 30.0
 """Seconds that one use of a connection may take unless it says otherwise."""
 
@@ -174,9 +176,12 @@ class Sessions:
             except NotOpen:
                 connection.terminate()
                 raise
-        except BaseException:
+        except BaseException as error:
             self._opening -= 1
             self._give_place()
+            if isinstance(error, DatabaseUnavailable):
+                # A socket that is gone refuses without a turn of the loop: who tries again at once would hold the loop.
+                await asyncio.sleep(AFTER_REFUSAL)
             raise
         self._opening -= 1
         self._all.add(connection)
