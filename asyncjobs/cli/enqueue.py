@@ -21,7 +21,7 @@ from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.durations import seconds
-from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobError
+from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
 from asyncjobs.settings import load
 
 
@@ -58,7 +58,11 @@ def enqueue(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Enqueue a job; print its id, or with --wait its result. A job that ends badly is exit code 1."""
+    """Enqueue a job; print its id, or with --wait its result.
+
+    A job that does not succeed is exit code 1; --json then prints its id, state, error and reason. The state is null
+    while it goes on, after --timeout.
+    """
     with exit_codes():
         settings = load(config, environment=env)
         put_working_directory_first()
@@ -67,6 +71,8 @@ def enqueue(
         if when.delay is not None and when.at is not None:
             raise InvalidOption("--in and --at both say when: give one of them")
         limit = _seconds(timeout, "--timeout")
+        if limit is not None and not wait:
+            raise InvalidOption("--timeout says how long to wait: give --wait, too")
         given = read_arguments(arguments or ())
         definition = registry.find(kind)
         if definition is None and not unknown_kind:
@@ -78,22 +84,39 @@ def enqueue(
             )
         made = None if definition is None else make(definition, given, when)
 
-    async def send() -> tuple[UUID, Any]:
+    async def send() -> tuple[UUID, Any, JobError | TimeoutError | None]:
         async with AsyncJobs(config=config, environment=env) as client:
             found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, when))
-            return found.id, await found.result(timeout=limit) if wait else None
+            try:
+                return found.id, await found.result(timeout=limit) if wait else None, None
+            except (JobError, TimeoutError) as error:
+                return found.id, None, error
 
-    try:
-        job_id, result = database.finish(send)
-    except JobError as error:
-        fail(FAILED, str(error))
-    except TimeoutError:
-        fail(FAILED, f"the job did not end within {timeout}; it goes on")
-    text = definition.result.dump(result) if definition is not None else json.dumps(result)
+    job_id, result, error = database.finish(send)
+    if error is not None:
+        if as_json:
+            printing.as_json({"id": job_id, **_ending(error)})
+        late = f"job {job_id} did not end within {timeout}; it goes on"
+        fail(FAILED, late if isinstance(error, TimeoutError) else str(error))
+    text = (definition.result.dump(result) if definition is not None else json.dumps(result)) or "null"
     if as_json:
-        printing.as_json({"id": job_id, **({"result": json.loads(text or "null")} if wait else {})})
+        printing.as_json({"id": job_id, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
     else:
-        print((text or "null") if wait else job_id)
+        print(text if wait else job_id)
+
+
+def _ending(error: JobError | TimeoutError) -> dict[str, Any]:
+    """Return how a job ended that did not succeed."""
+    ending: dict[str, Any] = {"state": None, "error": None, "reason": None}
+    match error:
+        case JobFailed():
+            stored = {"type": error.error_type, "message": error.error_message, "traceback": error.traceback}
+            return {**ending, "state": "failed", "error": stored}
+        case JobDiscarded():
+            return {**ending, "state": "discarded", "reason": error.reason}
+        case JobCancelled():
+            return {**ending, "state": "cancelled", "reason": error.reason}
+    return ending
 
 
 def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:

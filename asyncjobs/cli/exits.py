@@ -20,7 +20,6 @@ from asyncjobs.exceptions import (
     InvalidDefinition,
     InvalidOption,
     InvalidSettings,
-    JobError,
 )
 
 OK, FAILED, USAGE, UNHEALTHY = 0, 1, 2, 3
@@ -59,13 +58,8 @@ def describe(error: BaseException) -> list[str]:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End with the right exit code, and without a traceback, when an error of ours leaves the block.
-
-    How an awaited job ended is left to the caller.
-    """
+    """End with the right exit code, and without a traceback, when an error of ours leaves the block."""
     try:
         yield
-    except JobError:
-        raise
     except AsyncJobsError as error:
         fail(code_of(error), *describe(error))

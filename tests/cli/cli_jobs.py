@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from asyncjobs import Job, current_job, job
+from asyncjobs import Discard, Job, current_job, job
 
 logger = logging.getLogger("cli_jobs")
 
@@ -65,6 +65,12 @@ def thread() -> None:
 async def fail(word: str) -> None:
     begun()
     raise ValueError(f"this fails: {word}")
+
+
+@job
+async def unwanted(why: str) -> None:
+    begun()
+    raise Discard(why)
 
 
 class Greet(Job, queue="critical"):

@@ -60,6 +60,28 @@ async def test_wait_prints_the_result_and_a_failure_is_exit_code_1(cli, start):
     assert "did not end within 100ms" in late.stderr
 
 
+async def test_a_program_that_waits_is_told_how_the_job_ended(cli, start):
+    worker = start()
+    await worker.wait_for_log("ready: worker")
+
+    async def ending(*words, code=1):
+        return json.loads((await run(cli, "enqueue", *words, "--wait", "--json", code=code)).stdout)
+
+    failed = await ending("cli_jobs.fail", "word=x")
+    assert failed["state"] == "failed"
+    assert failed["error"]["type"] == "builtins.ValueError"
+    assert failed["error"]["message"] == "this fails: x"
+    assert "cli_jobs.py" in failed["error"]["traceback"]
+    shown = await asyncio.to_thread(cli.json, "jobs", "show", failed["id"])
+    assert shown["state"] == "failed"
+    discarded = await ending("cli_jobs.unwanted", "why=too late")
+    assert (discarded["state"], discarded["error"], discarded["reason"]) == ("discarded", None, "too late")
+    late = await ending("cli_jobs.forever", "--timeout", "100ms")
+    assert late["state"] is None
+    assert (await asyncio.to_thread(cli.json, "jobs", "show", late["id"]))["state"] in ("ready", "running")
+    assert (await ending("cli_jobs.add", "a=1", code=0))["state"] == "succeeded"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -71,6 +93,7 @@ async def test_wait_prints_the_result_and_a_failure_is_exit_code_1(cli, start):
         (["cli_jobs.add", "a=1", "--in", "5m", "--at", "2030-01-01T00:00:00Z"], "give one of them"),
         (["cli_jobs.add", "a=1", "--at", "2030-01-01T00:00:00"], "has no time zone"),
         (["cli_jobs.add", "a=1", "-q", "not a queue"], "is no queue name"),
+        (["cli_jobs.add", "a=1", "--timeout", "5s"], "give --wait, too"),
     ],
 )
 def test_what_cannot_be_enqueued_is_refused_in_one_line(cli, words, reason):

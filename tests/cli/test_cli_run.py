@@ -202,7 +202,7 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["level"] == "info"
     assert ready["logger"] == "asyncjobs.process"
     assert ready["timestamp"].endswith("Z")
-    assert ready["kinds"] == 9
+    assert ready["kinds"] == 10
     assert ready["pools"] == ["* x 10"]
 
 
