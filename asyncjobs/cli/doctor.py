@@ -11,7 +11,7 @@ import typer
 from asyncjobs import logs
 from asyncjobs.cli import database, options, printing, tls
 from asyncjobs.cli.exits import OK, UNHEALTHY
-from asyncjobs.cli.serving import unserved
+from asyncjobs.cli.serving import cut_short, unserved
 from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
@@ -21,8 +21,11 @@ from asyncjobs.settings import Settings, load
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
 CONNECT_LIMIT = 8.0
+"""Seconds for connecting."""
 CLOCK_LIMIT = 2.0
+"""Seconds that two clocks may differ."""
 LEAST_DAYS = 3
+"""Days ahead that the history's partitions must reach; a running worker keeps more."""
 _COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
@@ -107,7 +110,8 @@ async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
     for problem in problems:
         yield Finding("warn", "jobs", problem)
     if not problems:
-        yield Finding("ok", "jobs", f"{sum(jobs for *_, jobs in ready)} ready" + (", all served" if alive else ""))
+        count = f"{'at least ' if cut_short(ready) else ''}{sum(jobs for *_, jobs in ready)}"
+        yield Finding("ok", "jobs", f"{count} ready" + (", all served" if alive else ""))
 
 
 def server_findings(server: reading.Server, url: str, *, clock_here: float) -> list[Finding]:

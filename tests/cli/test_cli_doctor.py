@@ -7,6 +7,7 @@ import cli_jobs
 from asyncjobs.cli import tls
 from asyncjobs.cli.doctor import server_findings
 from asyncjobs.cli.serving import serves, unserved
+from asyncjobs.db import reading
 from asyncjobs.db.reading import Server
 from tests.support.proxy import Proxy
 
@@ -40,6 +41,17 @@ async def test_ready_jobs_that_nobody_will_take_are_named(cli, start, enqueue, s
     assert [finding["verdict"] for finding in jobs] == ["warn", "warn"]
     assert "1 x other.kind ready in queue critical, whose workers do not know this kind" in jobs[0]["text"]
     assert "1 x cli_jobs.add ready in queue default, which no worker's pools serve" in jobs[1]["text"]
+
+
+async def test_a_count_that_was_broken_off_is_said_to_be_the_least_there_is(cli, start, enqueue, monkeypatch):
+    monkeypatch.setattr(reading, "LOOKED_AT", 3)
+    await enqueue(*(cli_jobs.add(n) for n in range(2)))
+    assert (await diagnose(cli))["jobs"] == ("ok", "2 ready")
+    await enqueue(*(cli_jobs.add(n) for n in range(3)))
+    assert (await diagnose(cli))["jobs"] == ("ok", "at least 3 ready")
+    worker = start(ASYNCJOBS_POOLS='[{"queues": ["critical"], "concurrency": 1}]')
+    await worker.wait_for_log("ready: worker")
+    assert (await diagnose(cli))["jobs"][1].startswith("at least 3 x cli_jobs.add ready in queue default")
 
 
 async def test_without_workers_it_warns_and_without_a_schema_it_fails(cli, make_cli, empty_database_url):
