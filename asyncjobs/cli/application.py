@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import typer
 
+from asyncjobs import __version__
 from asyncjobs.cli import db, jobs, options, status
 from asyncjobs.cli.checking import check
 from asyncjobs.cli.doctor import doctor
@@ -22,8 +24,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"asyncjobs {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root(*, log_level: options.LogLevel = None) -> None:
+def root(
+    *,
+    log_level: options.LogLevel = None,
+    version: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Background jobs for asyncio Python on PostgreSQL."""
     if log_level is not None:
         # As a variable: it is then what the settings of whichever command follows read.

@@ -21,7 +21,8 @@ def init(
     # A template of Python is kept as .txt, so that no tool takes it for a module of ours.
     files = {directory / path.name.removesuffix(".txt"): path for path in sorted(TEMPLATES.glob("*.*"))}
     if not force and (there := [str(file) for file in files if file.exists()]):
-        fail(USAGE, f"{' and '.join(there)} exist already: nothing was written; --force overwrites")
+        exist = "exists" if len(there) == 1 else "exist"
+        fail(USAGE, f"{' and '.join(there)} {exist} already: nothing was written; --force overwrites")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, template in files.items():

@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+import asyncjobs
 from asyncjobs.settings import load
 
 
@@ -65,12 +66,16 @@ def test_init_writes_files_that_work_and_overwrites_nothing_unless_told_to(new, 
     (new.directory / "jobs.py").write_text("mine")
     (new.directory / "config.toml").unlink()
     refused = new("init", code=2)
-    assert "jobs.py exist already: nothing was written" in refused.stderr
+    assert "jobs.py exists already: nothing was written" in refused.stderr
     assert not (new.directory / "config.toml").exists()
     new("init", "--force")
     assert (new.directory / "jobs.py").read_text() != "mine"
     new("init", "deeper/still")
     assert (new.directory / "deeper/still/config.toml").exists()
+
+
+def test_the_version_is_printed(new):
+    assert new("--version").stdout == f"asyncjobs {asyncjobs.__version__}\n"
 
 
 def test_without_a_command_the_commands_are_shown(new):
