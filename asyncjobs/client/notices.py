@@ -57,6 +57,6 @@ class Notices:
 
     async def _send(self, late: set[str]) -> None:
         try:
-            await self._sessions.run(partial(jobs.notify_ready, queues=late, just_now=True))
+            await self._sessions.run(partial(jobs.notify_ready, queues=late))
         except (DatabaseError, NotOpen):
             return  # a notice is only a speed-up: the workers' poll finds the rows

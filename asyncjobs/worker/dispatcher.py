@@ -17,7 +17,7 @@ from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.keeper import Lease
 from asyncjobs.worker.ledger import Ledger
-from asyncjobs.worker.marks import FULL_LOOK, Marks
+from asyncjobs.worker.marks import FULL_LOOK, QUICK_FOR, Marks
 from asyncjobs.worker.pools import Pool
 from asyncjobs.worker.retrying import Backoff
 from asyncjobs.worker.wakeups import Wakeups
@@ -122,7 +122,7 @@ class Dispatcher:
             if queue not in self._known_queues:
                 self._known_queues.append(queue)
             for pool in serving:
-                pool.hungry = True
+                pool.hungry, pool.flowing = True, False
 
     async def _learn_queues(self) -> None:
         """Refresh the names that patterns stand for."""
@@ -236,8 +236,10 @@ class Dispatcher:
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
             full = now - pool.looked_at >= FULL_LOOK
             pool.looked_at = now if full else pool.looked_at
+            quick = pool.flowing and now - pool.settled_at < QUICK_FOR
+            pool.settled_at = pool.settled_at if quick else now
             for name in names:
-                ranges.extend(self._marks.ranges(number, name, full=full))
+                ranges.extend(self._marks.ranges(number, name, full=full, quick=quick))
         if worker is None or not ranges or not any(free):
             return 0
         claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
@@ -259,7 +261,8 @@ class Dispatcher:
             self._marks.claimed(queue, priority, seq)
         for number, pool in enumerate(group, 1):
             mine = by_pool.get(number, [])
-            if len(mine) < free[number - 1]:
+            pool.flowing = len(mine) >= free[number - 1]
+            if not pool.flowing:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and

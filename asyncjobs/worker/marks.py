@@ -4,7 +4,8 @@ A claimed job leaves a dead entry at the front of the claim index until vacuum m
 anywhere forbids: at 2,000 jobs/s for 60 s a claim grew from 1.0 ms to 21.6. So each claim starts at a mark, per queue and
 priority: the greatest seq that was claimed, or known to be used up, half a second ago. Half a second, because a row whose
 seq is lower may commit later: with no lag, a pickup took up to 915 ms. What comes later still is found by its notice,
-which lowers the mark, and by a full look every 5 seconds.
+which lowers the mark, and by a full look every 5 seconds. A drain at 40,000 jobs/s leaves 20,000 dead entries within the
+lag, so that while claims come back full, those within `QUICK_FOR` of a look at the lagging mark go on from the last claimed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from asyncjobs.db.rows import Range
 from asyncjobs.defining.options import GREATEST_PRIORITY, LEAST_PRIORITY
 
 LAG = 0.5
+QUICK_FOR = 0.05
 FULL_LOOK = 5.0
 MOST_PRIORITIES = 8
 """Marks kept a queue; each costs two descents of the index in every claim (about 10 µs)."""
@@ -57,10 +59,11 @@ class Marks:
         self._rolled_at = now
         self._horizon = horizon
 
-    def ranges(self, pool: int, queue: str, *, full: bool) -> list[Range]:
+    def ranges(self, pool: int, queue: str, *, full: bool, quick: bool = False) -> list[Range]:
         """Return what to look at in `queue`, in priority order.
 
-        At known priorities from the mark on; between them everything, which is nothing but a descent when it is empty.
+        At known priorities from the mark on (`quick`: from the last claimed on, without a lag; `full`: from the start);
+        between them everything, which is nothing but a descent when it is empty.
         """
         if full:
             return [Range(pool, queue, LEAST_PRIORITY, GREATEST_PRIORITY, _START)]
@@ -69,7 +72,7 @@ class Marks:
         for priority, mark in sorted(self._queues.get(queue, {0: _Mark()}).items()):
             if low < priority:
                 found.append(Range(pool, queue, low, priority - 1, _START))
-            found.append(Range(pool, queue, priority, priority, mark.seq))
+            found.append(Range(pool, queue, priority, priority, mark.fresh if quick else mark.seq))
             low = priority + 1
         if low <= GREATEST_PRIORITY:
             found.append(Range(pool, queue, low, GREATEST_PRIORITY, _START))

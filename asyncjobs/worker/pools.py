@@ -46,6 +46,10 @@ class Pool:
         """The loop's time of the last claim that brought jobs."""
         self.looked_at = float("-inf")
         """The loop's time of the last claim that looked at all of its queues, whatever the marks say."""
+        self.settled_at = float("-inf")
+        """The loop's time of the last claim that began at marks that lag."""
+        self.flowing = False
+        """Whether the last claim brought as many jobs as it asked for."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0

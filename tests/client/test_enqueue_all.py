@@ -205,3 +205,18 @@ async def test_a_hundred_thousand_are_never_all_in_memory(
     assert await enqueue_all(made()) == 100_000
     assert most <= 3 * real_chunks + 10
     assert await live(connection) == 100_000
+
+
+class TestItsNotice:
+    @pytest.mark.parametrize("count", [20, 150])
+    async def test_names_the_first_of_the_new_jobs_so_that_workers_pass_what_is_dead_before_them(
+        self, client: AsyncJobs, connection: asyncpg.Connection, count: int
+    ) -> None:
+        await enqueue_all(double(number) for number in range(300))
+        last = await connection.fetchval("select max(seq) from asyncjobs.job")
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        await connection.add_listener("asyncjobs_ready", lambda *notice: heard.put_nowait(notice[3]))
+        await enqueue_all(double(number) for number in range(count))
+        seq, queue = (await heard.get()).split(" ")
+        first = await connection.fetchval("select min(seq) from asyncjobs.job where seq > $1", last)
+        assert (last < int(seq) <= first, queue) == (True, "numbers")

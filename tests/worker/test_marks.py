@@ -79,3 +79,14 @@ def test_notices_of_ever_new_queues_leave_nothing_behind() -> None:
     marks.roll(0.0, 0)
     marks.roll(LAG, 0)
     assert mark_of(marks, "real", 0) == 7
+
+
+def test_a_claim_amid_full_ones_goes_on_from_the_last_claimed_job_without_a_lag() -> None:
+    marks = Marks()
+    marks.roll(0.0, 0)
+    marks.claimed("q", 0, 100)
+    quick = marks.ranges(1, "q", full=False, quick=True)
+    assert [r.mark for r in quick if r.low == r.high == 0] == [100]
+    marks.lower("q", 40)
+    quick = marks.ranges(1, "q", full=False, quick=True)
+    assert [r.mark for r in quick if r.low == r.high == 0] == [40]
