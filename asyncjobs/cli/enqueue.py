@@ -22,7 +22,7 @@ from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
-from asyncjobs.settings import load
+from asyncjobs.settings.loading import read
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def enqueue(
     while it goes on, after --timeout.
     """
     with exit_codes():
-        settings = load(config, environment=env)
+        settings, _ = read(config, environment=env)  # what it warns of is said when the client opens
         put_working_directory_first()
         import_modules([*(imports or ()), *settings.imports])
         when = When(queue, priority, _seconds(delay, "--in"), _moment(at))

@@ -13,7 +13,8 @@ from asyncjobs.cli.exits import exit_codes
 from asyncjobs.cli.process import Plan, Process
 from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
-from asyncjobs.settings import Settings, load
+from asyncjobs.settings import Settings
+from asyncjobs.settings.loading import read
 from asyncjobs.worker.supervisor import Link
 
 
@@ -37,7 +38,8 @@ def run(
     attempt spent. A second signal cancels at once, a third ends the process. SIGQUIT prints what every thread does.
     """
     with exit_codes():
-        settings = load(
+        # What it warns of is logged by each worker as it opens, in the format that is chosen here.
+        settings, _ = read(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)

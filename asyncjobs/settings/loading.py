@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,20 @@ if TYPE_CHECKING:
     from asyncjobs.settings.sources import Layer
 
 
+logger = logging.getLogger("asyncjobs.settings")
+
+
 def load(config: Path | str | None = None, *, environment: str | None = None, **arguments: Any) -> Settings:
+    """Read the settings, and log what `read` warns of."""
+    settings, warnings = read(config, environment=environment, **arguments)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return settings
+
+
+def read(
+    config: Path | str | None = None, *, environment: str | None = None, **arguments: Any
+) -> tuple[Settings, list[str]]:
     """Read the settings: defaults, under the config file, under `ASYNCJOBS_*`, under arguments.
 
     Args:
@@ -29,8 +43,11 @@ def load(config: Path | str | None = None, *, environment: str | None = None, **
         environment: The file's table to lay over `[default]`; else `ASYNCJOBS_ENV`, else `development`.
         arguments: Fields of `Settings`; None is taken for not given. Tables merge, lists replace.
 
+    Returns:
+        The settings, and warnings: one sentence for each variable that is unknown.
+
     Raises:
-        InvalidSettings: With all problems of all sources.
+        InvalidSettings: With all problems of all sources, and the warnings.
     """
     chosen = environment or os.environ.get("ASYNCJOBS_ENV") or "development"
     file = config_file.find(config)
@@ -45,8 +62,8 @@ def load(config: Path | str | None = None, *, environment: str | None = None, **
     problems += from_environment.problems
     settings, found = _validated(layers, environment=chosen, source=file and file.path.absolute())
     if settings is None or problems:
-        raise InvalidSettings(problems + found)
-    return settings
+        raise InvalidSettings(problems + found + from_environment.warnings)
+    return settings, from_environment.warnings
 
 
 def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, list[str]]:

@@ -40,6 +40,8 @@ class Layer:
     values: dict[str, Any]
     place: Callable[[KeyPath], str]
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What may be a slip and may be meant: no reason to refuse the settings."""
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +64,11 @@ def from_arguments(arguments: Mapping[str, Any]) -> Layer:
 
 
 def from_environment() -> Layer:
-    """`ASYNCJOBS_*`. A variable that is empty is taken for not set, as container tools leave them."""
+    """`ASYNCJOBS_*`. A variable that is empty is taken for not set, as container tools leave them.
+
+    An unknown one is only warned of: Kubernetes gives every container variables such as `ASYNCJOBS_WEB_PORT` when there
+    is a service named asyncjobs-web.
+    """
     given = {name: text for name, text in os.environ.items() if name.startswith(PREFIX) and text.strip()}
     given = {
         name: text
@@ -70,10 +76,10 @@ def from_environment() -> Layer:
         if name not in OTHER_VARIABLES and not name.startswith(INTERNAL_PREFIX)
     }
     variables = _variables()
-    problems = [_unknown(name, variables) for name in sorted(given) if name not in variables]
+    warnings = [_unknown(name, variables) for name in sorted(given) if name not in variables]
     source = _Environment({name.lower(): text for name, text in given.items() if name in variables})
     values = source()
-    return Layer(values, lambda path: _variable(path, given), [*source.problems, *problems])
+    return Layer(values, lambda path: _variable(path, given), source.problems, warnings)
 
 
 class _Environment(EnvSettingsSource):

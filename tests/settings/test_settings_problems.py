@@ -1,7 +1,8 @@
 import pytest
 
 from asyncjobs.exceptions import InvalidSettings
-from asyncjobs.settings import load
+from asyncjobs.settings import Settings, load
+from asyncjobs.settings.loading import read
 
 POOL = "queues = ['a']\nconcurrency = 1\n"
 
@@ -182,6 +183,18 @@ def test_a_key_missing_in_the_replacing_list_is_sought_there_and_not_in_the_repl
         ),
         ("IMPORTS", "[app", "ASYNCJOBS_IMPORTS: not JSON"),
         ("IMPORTS", "app.jobs,9", 'ASYNCJOBS_IMPORTS: imports[1]: "9" is no module'),
+    ],
+)
+def test_a_problem_in_the_environment_names_its_variable(problems, monkeypatch, name, text, expected):
+    monkeypatch.setenv(f"ASYNCJOBS_{name}", text)
+    found = problems()
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
         (
             "CONCURENCY",
             "5",
@@ -195,11 +208,22 @@ def test_a_key_missing_in_the_replacing_list_is_sought_there_and_not_in_the_repl
         ("ZZZ", "x", "ASYNCJOBS_ZZZ: unknown variable; unset it (known: "),
     ],
 )
-def test_a_problem_in_the_environment_names_its_variable(problems, monkeypatch, name, text, expected):
+def test_an_unknown_variable_is_warned_of_with_the_one_that_was_probably_meant(
+    caplog, monkeypatch, name, text, expected
+):
     monkeypatch.setenv(f"ASYNCJOBS_{name}", text)
-    found = problems()
-    assert len(found) == 1
-    assert found[0].startswith(expected)
+    assert load() == Settings()
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("asyncjobs.settings", "WARNING")
+    assert record.getMessage().startswith(expected)
+
+
+def test_the_variables_that_kubernetes_makes_for_a_service_do_not_keep_a_worker_from_starting(monkeypatch):
+    for name, text in (("SERVICE_HOST", "10.0.0.7"), ("PORT", "tcp://10.0.0.7:80"), ("PORT_80_TCP_PROTO", "tcp")):
+        monkeypatch.setenv(f"ASYNCJOBS_WEB_{name}", text)
+    settings, warnings = read()
+    assert settings == Settings()
+    assert len(warnings) == 3
 
 
 @pytest.mark.parametrize(
