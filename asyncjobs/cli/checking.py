@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from asyncjobs.cli import options, printing
+from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import OK, USAGE, complain
 from asyncjobs.defining import registry
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_problem, put_working_directory_first
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
-from asyncjobs.settings import Settings, config_file, load
+from asyncjobs.settings import Settings, config_file
+from asyncjobs.settings.loading import read
 from asyncjobs.worker.pools import unserved
 
 
@@ -26,23 +28,22 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Check settings, modules and job definitions; print what would run. Needs no database."""
-    settings, problems = _settings(config, env)
+    settings, problems, warnings = _settings(config, env)
     put_working_directory_first()
     for name in dict.fromkeys(modules or ()):
         problems += _placed(import_problem(name), "")
     for position, name in enumerate(settings.imports if settings else ()):
-        problems += _placed(import_problem(name), _place(config, env, position))
+        problems += _placed(import_problem(name), _place(config, settings, position))
     problems += definition_problems(registry.all_definitions())
-    warnings = unserved(settings.pools, registry.all_definitions()) if settings else []
+    warnings += unserved(settings.pools, registry.all_definitions()) if settings else []
     if as_json:
         printing.as_json(
             {"problems": problems, "warnings": warnings, **(_what_would_run(settings) if settings else {})}
         )
-    elif problems or settings is None:
-        complain(*problems)
     else:
-        _print(settings)
-        complain(*warnings)
+        if settings is not None and not problems:
+            _print(settings)
+        complain(*problems, *warnings)
     raise typer.Exit(USAGE if problems else OK)
 
 
@@ -66,23 +67,30 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
     return problems
 
 
-def _settings(config: Path | None, env: str | None) -> tuple[Settings | None, list[str]]:
+def _settings(config: Path | None, env: str | None) -> tuple[Settings | None, list[str], list[str]]:
+    """Return the settings unless there are problems, these, and warnings."""
     try:
-        return load(config, environment=env), []
+        settings, warnings = read(config, environment=env)
     except InvalidSettings as error:
-        return None, list(error.problems)
+        return None, list(error.problems), []
+    try:
+        database.private_directory(settings)
+    except InvalidSettings as error:
+        # Only a warning: where this runs, the deployment's URL may well be kept out of sight.
+        warnings += error.problems
+    return settings, [], warnings
 
 
 def _placed(problem: str | None, place: str) -> list[str]:
     return [] if problem is None else [f"{place}{problem}"]
 
 
-def _place(config: Path | None, env: str | None, position: int) -> str:
+def _place(config: Path | None, settings: Settings | None, position: int) -> str:
     """Return where in the config file a module is named, as a prefix; empty when it comes from elsewhere."""
     file = config_file.find(config)
-    if file is None:
+    if file is None or settings is None or os.environ.get("ASYNCJOBS_IMPORTS", "").strip():
         return ""
-    for table in (env or "", "default"):
+    for table in (settings.environment, "default"):
         if "imports" in file.tables.get(table, {}):
             return f"{file.path}:{file.lines.of((table, 'imports', position))}: "
     return ""
@@ -101,12 +109,17 @@ def _what_would_run(settings: Settings) -> dict[str, Any]:
             {
                 "kind": definition.kind,
                 "aliases": list(definition.aliases),
-                "queue": definition.options.queue if not callable(definition.options.queue) else "(computed)",
+                "queue": _queue(definition),
                 "source": str(definition.source),
             }
             for definition in registry.all_definitions()
         ],
     }
+
+
+def _queue(definition: Definition) -> str:
+    queue = definition.options.queue
+    return "(computed)" if callable(queue) else queue or "default"
 
 
 def _print(settings: Settings) -> None:
@@ -129,6 +142,9 @@ def _print(settings: Settings) -> None:
     print()
     printing.table(
         ["kind", "queue", "defined at"],
-        [(kind["kind"], kind["queue"] or "default", kind["source"].partition(" ")[2][1:-1]) for kind in what["kinds"]],
+        [
+            (definition.kind, _queue(definition), f"{definition.source.file}:{definition.source.line}")
+            for definition in registry.all_definitions()
+        ],
         empty="no kinds of job: name modules, as in `asyncjobs check app.jobs`, or set imports in config.toml",
     )

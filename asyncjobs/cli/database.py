@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from asyncjobs.app import PRIVATE_IN
 from asyncjobs.cli.exits import exit_codes
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.embedded import EmbeddedPostgres, project_directory
+from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.settings import Settings
 
 T = TypeVar("T")
@@ -23,18 +25,39 @@ READING_LIMITS = {"statement_timeout": "2s", "default_transaction_read_only": "o
 """Of everything that only looks: a listing must not be what the database is busy with, and changes nothing."""
 
 
-def embedded(settings: Settings) -> EmbeddedPostgres:
-    """Return the embedded server of the project, not started."""
-    return EmbeddedPostgres(project_directory(settings.source.parent if settings.source else Path.cwd()))
+def private_directory(settings: Settings) -> Path | None:
+    """Return where the project's embedded server is; None when the settings name a database.
+
+    Raises:
+        InvalidSettings: In an environment where it is a slip: what a deployment migrated would be nobody's database.
+    """
+    if settings.database_url:
+        return None
+    if settings.environment not in PRIVATE_IN:
+        problem = (
+            f"database_url is not set for environment {settings.environment!r}: set it, for example by "
+            "ASYNCJOBS_DATABASE_URL; a private PostgreSQL is for development only"
+        )
+        raise InvalidSettings([problem])
+    return project_directory(settings.source.parent if settings.source else Path.cwd())
+
+
+def private_hint(directory: Path) -> str:
+    """Return where a private database is kept, and how to be rid of it."""
+    return (
+        f"a private PostgreSQL, kept in {directory} beside those of other projects: to start empty, end what uses it "
+        "and remove that directory"
+    )
 
 
 @asynccontextmanager
 async def server_url(settings: Settings) -> AsyncIterator[str]:
     """The database's URL, whatever schema it has; an embedded server runs until the block ends."""
-    if settings.database_url:
+    directory = private_directory(settings)
+    if directory is None:
         yield settings.database_url
         return
-    async with embedded(settings) as server:
+    async with EmbeddedPostgres(directory) as server:
         yield server.url()
 
 

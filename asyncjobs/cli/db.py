@@ -18,6 +18,7 @@ from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, exit_codes, fail
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
+from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.exceptions import SchemaMismatch
 from asyncjobs.settings import load
 from asyncjobs.settings.urls import safe_database_url
@@ -54,7 +55,7 @@ def migrate(*, config: options.Config = None, env: options.Environment = None, a
 
 @app.command()
 def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
-    """Say which migrations are applied; exit 3 unless the schema is this version's."""
+    """Say which migrations are applied, and where a private database is kept; exit 3 unless the schema is this version's."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -73,12 +74,13 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
                 connection.terminate()
 
     applied, problem = database.finish(read)
+    directory = database.private_directory(settings)
     rows = [
         {"number": known.number, "name": known.name, "applied": applied.get(known.number) is not None}
         for known in migrating.known()
     ]
     if as_json:
-        printing.as_json({"current": problem is None, "problem": problem, "migrations": rows})
+        printing.as_json({"current": problem is None, "problem": problem, "private_in": directory, "migrations": rows})
     else:
         printing.table(
             ["number", "name", "applied"],
@@ -86,6 +88,8 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
             empty="",
         )
         print(problem or "the schema is current")
+        if directory is not None:
+            print(database.private_hint(directory))
     raise typer.Exit(UNHEALTHY if problem else OK)
 
 
@@ -124,9 +128,10 @@ def psql(context: typer.Context, *, config: options.Config = None, env: options.
         settings = load(config, environment=env)
 
     async def run() -> int:
-        if settings.database_url:
+        directory = database.private_directory(settings)
+        if directory is None:
             return open_psql(settings.database_url, None, context.args)
-        async with database.embedded(settings) as server:
+        async with EmbeddedPostgres(directory) as server:
             return open_psql(server.url(), server.bin_directory, context.args)
 
     raise typer.Exit(database.finish(run))

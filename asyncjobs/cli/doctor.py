@@ -16,7 +16,8 @@ from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
-from asyncjobs.settings import Settings, load
+from asyncjobs.settings import Settings
+from asyncjobs.settings.loading import read
 
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
@@ -45,13 +46,14 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
         return [finding async for finding in examine(settings)]
 
     try:
-        settings = load(config, environment=env)
+        settings, warnings = read(config, environment=env)
     except InvalidSettings as error:
         findings = [Finding("fail", "settings", problem) for problem in error.problems]
     else:
         findings = [
             Finding("ok", "settings", f"{settings.source or 'defaults and environment'}, {settings.environment}")
         ]
+        findings += [Finding("warn", "settings", warning) for warning in warnings]
         findings += database.finish(collect)
     if as_json:
         printing.as_json([finding._asdict() for finding in findings])
@@ -68,7 +70,10 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the database; what one check needs and does not find ends the list there."""
     try:
+        directory = database.private_directory(settings)
         async with database.database_url(settings) as url:
+            if directory is not None:
+                yield Finding("ok", "database", database.private_hint(directory))
             connection = await connect(
                 url, name="asyncjobs doctor", settings={"statement_timeout": "2s"}, timeout=CONNECT_LIMIT
             )

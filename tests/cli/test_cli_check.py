@@ -48,6 +48,49 @@ def test_check_lists_every_problem_at_once_with_its_line(make_cli):
     assert len(json.loads(cli("check", "absent", "--json", code=2).stdout)["problems"]) == 3
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_every_setting_that_cannot_work_is_named_at_once_with_the_remedy(make_cli, command):
+    cli = make_cli("mysql://u:canary7@h/d")
+    pools = [{"queues": ["a"], "concurrency": number} for number in (0, -1, 10_001)]
+    cli.environment |= {
+        "ASYNCJOBS_POOLS": json.dumps(pools),
+        "ASYNCJOBS_LEASE": "0",
+        "ASYNCJOBS_DISPATCHER__POLLING_INTERVAL": "0",
+        "ASYNCJOBS_CONCURENCY": "5",
+    }
+    done = cli(command, code=2)
+    assert "canary7" not in done.stderr
+    assert sorted(line.removeprefix("asyncjobs: ").partition("; ")[0] for line in done.stderr.splitlines()) == [
+        "ASYNCJOBS_CONCURENCY: unknown variable",
+        'ASYNCJOBS_DATABASE_URL: "mysql" is not supported',
+        'ASYNCJOBS_DISPATCHER__POLLING_INTERVAL: "0" is not allowed',
+        'ASYNCJOBS_LEASE: "0" is not allowed',
+        "ASYNCJOBS_POOLS: pools[0].concurrency: 0 is not allowed",
+        "ASYNCJOBS_POOLS: pools[1].concurrency: -1 is not allowed",
+        "ASYNCJOBS_POOLS: pools[2].concurrency: 10001 is not allowed",
+    ]
+
+
+def test_a_module_that_cannot_be_imported_is_named_with_the_place_that_names_it(make_cli):
+    cli = make_cli()
+    (cli.directory / "config.toml").write_text('[default]\nimports = ["cli_jobs"]\n[staging]\nimports = ["absent"]\n')
+    cli.environment["ASYNCJOBS_ENV"] = "staging"
+    assert "config.toml:4: imports: there is no module 'absent'" in cli("check", code=2).stderr
+    cli.environment["ASYNCJOBS_IMPORTS"] = "gone"
+    assert cli("check", code=2).stderr.startswith("asyncjobs: imports: there is no module 'gone'")
+
+
+def test_an_unknown_variable_is_warned_of_and_changes_nothing(make_cli, database_url):
+    cli = make_cli(database_url)
+    cli.environment["ASYNCJOBS_LEESE"] = "5"
+    said = "ASYNCJOBS_LEESE: unknown variable; did you mean ASYNCJOBS_LEASE?"
+    assert cli("check").stderr == f"asyncjobs: {said}\n"
+    assert cli.json("check")["warnings"] == [said]
+    assert {"verdict": "warn", "check": "settings", "text": said} in cli.json("doctor")
+    logged = [json.loads(line) for line in cli("run", "--burst").stderr.splitlines()]
+    assert [(line["level"], line["message"]) for line in logged if said in line["message"]] == [("warning", said)]
+
+
 @pytest.fixture
 def new(make_cli, tmp_path):
     cli = make_cli()

@@ -1,7 +1,9 @@
 """`asyncjobs db …`."""
 
 import asyncio
-import subprocess
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,7 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, em
     assert cli.json("db", "status") == {
         "current": True,
         "problem": None,
+        "private_in": None,
         "migrations": [{"number": 1, "name": "initial", "applied": True}],
     }
 
@@ -73,25 +76,50 @@ def test_psql_is_told_the_password_by_its_environment_only(url, place, password)
     assert without_password(url) == (place, password)
 
 
-def test_the_embedded_server_of_the_project_is_started_for_a_command(make_cli, tmp_path_factory):
-    import shutil
-    import tempfile
+@pytest.fixture
+def private(make_cli):
+    """Commands in a project without a database_url."""
+    data = Path(tempfile.mkdtemp(prefix="aj-cli-", dir="/tmp"))
+    data.chmod(0o711)
+    cli = make_cli()
+    cli.environment["XDG_DATA_HOME"] = str(data)
+    yield cli
+    shutil.rmtree(data)
 
-    data = tempfile.mkdtemp(prefix="aj-cli-", dir="/tmp")
-    subprocess.run(["chmod", "711", data], check=True)
-    try:
-        cli = make_cli()
-        cli.environment["XDG_DATA_HOME"] = data
-        url = cli("db", "url")
-        assert url.stdout.startswith("postgresql://postgres@/asyncjobs?host=")
-        assert "runs only while something uses it" in url.stderr
-        cli("enqueue", "cli_jobs.add", "a=1")
-        done = cli("run", "--processes", "2", "--burst", "--log-format", "text")
-        assert "applied" not in done.stderr
-        [job] = cli.json("jobs", "list")
-        assert job["state"] == "succeeded"
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+
+def test_the_embedded_server_of_the_project_is_started_for_a_command(private):
+    url = private("db", "url")
+    assert url.stdout.startswith("postgresql://postgres@/asyncjobs?host=")
+    assert "runs only while something uses it" in url.stderr
+    private("enqueue", "cli_jobs.add", "a=1")
+    done = private("run", "--processes", "2", "--burst", "--log-format", "text")
+    assert "applied" not in done.stderr
+    [job] = private.json("jobs", "list")
+    assert job["state"] == "succeeded"
+
+
+def test_where_a_private_database_is_kept_is_said_and_without_it_the_project_starts_empty(private):
+    private("enqueue", "cli_jobs.add", "a=1")
+    directory = Path(private.json("db", "status")["private_in"])
+    assert f"kept in {directory} beside those of other projects" in private("db", "status").stdout
+    assert any(str(directory) in finding["text"] for finding in private.json("doctor"))
+    shutil.rmtree(directory)
+    assert private.json("jobs", "list") == []
+
+
+@pytest.mark.parametrize(
+    "words", [["db", "migrate"], ["db", "url"], ["db", "psql"], ["status"], ["run"], ["run", "--processes", "2"]]
+)
+def test_a_private_database_is_refused_in_production(private, words):
+    done = private(*words, "--env", "production", code=2)
+    assert "database_url is not set for environment 'production'" in done.stderr
+    assert list(Path(private.environment["XDG_DATA_HOME"]).iterdir()) == []
+
+
+def test_check_warns_of_a_production_without_a_database(private):
+    done = private("check", "--env", "production")
+    assert "database_url is not set for environment 'production'" in done.stderr
+    assert len(private.json("check", "--env", "production")["warnings"]) == 1
 
 
 def test_an_error_of_the_database_is_one_line_and_a_traceback_only_on_demand(make_cli):
