@@ -7,29 +7,40 @@ The rooms, each importing only from those below it::
     embedded           a private PostgreSQL for development
     worker | client    what runs jobs | what enqueues and awaits them
     db                 the only room that speaks to PostgreSQL
-    defining           what a user writes: jobs, arguments, references
+    defining           what a user writes: jobs, arguments, references, policies, hooks
+    errors             the error reporter
     services settings  scopes for tasks; config.toml and ASYNCJOBS_*
     exceptions         every error
 """
 
 from __future__ import annotations
 
+from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.bulk import enqueue_all
 from asyncjobs.defining.context import current_job
+from asyncjobs.defining.declaring import discard_on, rescue_from, retry_on
 from asyncjobs.defining.decorator import job
+from asyncjobs.defining.hooks import (
+    after_discard,
+    after_enqueue,
+    after_perform,
+    around_enqueue,
+    around_perform,
+    before_enqueue,
+    before_perform,
+)
 from asyncjobs.defining.references import register_reference
+from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
 from asyncjobs.defining.status import AttemptError, Status
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     AlreadyOpen,
     AsyncJobsError,
-    Cancel,
     DatabaseError,
     DatabaseUnavailable,
     DeserializationError,
-    Discard,
     EnqueueOutcomeUnknown,
     InvalidArguments,
     InvalidConnection,
@@ -37,11 +48,12 @@ from asyncjobs.exceptions import (
     InvalidOption,
     InvalidSettings,
     JobCancelled,
+    JobCrashed,
     JobDiscarded,
     JobError,
+    JobExpired,
     JobFailed,
     JobNotFound,
-    JobSignal,
     KindMismatch,
     LeaseLost,
     NotEnqueued,
@@ -50,6 +62,7 @@ from asyncjobs.exceptions import (
     PermissionDenied,
     RecordNotFound,
     SchemaMismatch,
+    UnstorableResult,
 )
 
 __version__ = "0.1.0"
@@ -73,8 +86,10 @@ __all__ = [
     "InvalidSettings",
     "Job",
     "JobCancelled",
+    "JobCrashed",
     "JobDiscarded",
     "JobError",
+    "JobExpired",
     "JobFailed",
     "JobNotFound",
     "JobSignal",
@@ -85,10 +100,24 @@ __all__ = [
     "NotRunning",
     "PermissionDenied",
     "RecordNotFound",
+    "Retry",
     "SchemaMismatch",
+    "Snooze",
     "Status",
+    "UnstorableResult",
+    "after_discard",
+    "after_enqueue",
+    "after_perform",
+    "around_enqueue",
+    "around_perform",
+    "before_enqueue",
+    "before_perform",
     "current_job",
+    "discard_on",
     "enqueue_all",
+    "errors",
     "job",
     "register_reference",
+    "rescue_from",
+    "retry_on",
 ]

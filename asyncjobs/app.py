@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
@@ -56,10 +56,21 @@ class AsyncJobs:
     Args:
         config: Path of a config.toml; None: the one in the working directory, if there is one.
         environment: Table of it to lay over `[default]`; None: `ASYNCJOBS_ENV`, else ``"development"``.
+        middleware: Objects around every job that is enqueued or performed here, the outermost first. Each may have any of
+            the methods `before_enqueue(job)`, `after_enqueue(job)`, `around_enqueue(job, call)`, the same three with
+            `perform`, and `after_discard(job, error)`, `def` or `async def`; they do what the callbacks of these names do.
         **settings: Any setting by name, such as `database_url`; these win over environment and file.
     """
 
-    def __init__(self, *, config: Path | str | None = None, environment: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        config: Path | str | None = None,
+        environment: str | None = None,
+        middleware: Sequence[Any] = (),
+        **settings: Any,
+    ) -> None:
+        self._middleware = tuple(middleware)
         self._config = config
         self._environment = environment
         self._arguments = settings
@@ -99,7 +110,13 @@ class AsyncJobs:
             self._services = Services()
             stack.push_async_callback(self._services.close)
             self._listener = Listener(self._url, test_every=min(settings.lease / 6, 5.0))
-            self._client = Client(self._sessions, self._listener, self._services)
+            self._client = Client(
+                self._sessions,
+                self._listener,
+                self._services,
+                retention=settings.retention,
+                middleware=self._middleware,
+            )
             open_clients.push(self._client)
             stack.callback(open_clients.remove, self._client)
             self._stack = stack.pop_all()
@@ -209,7 +226,7 @@ class AsyncJobs:
         from asyncjobs.worker.worker import Worker
 
         assert self._listener is not None and self._services is not None  # noqa: PT018
-        return Worker(self._url, self.settings, self._listener, self._services, **given)
+        return Worker(self._url, self.settings, self._listener, self._services, middleware=self._middleware, **given)
 
     async def _keep_working(self, worker: Worker) -> None:
         pause = FIRST_RESTART
@@ -271,6 +288,10 @@ class AsyncJobs:
             InvalidOption: `job_id` is no UUID.
         """
         return await self._opened().get(job_id, kind)
+
+    async def cancel(self, job_id: UUID | str, reason: str = "") -> bool:
+        """Cancel a job by its id; see `Job.cancel`."""
+        return await self._opened().cancel(options.job_id(job_id), options.reason(reason))
 
     async def status(self, job_id: UUID | str) -> Status:
         """Read everything stored about a job; see `Job.status`."""

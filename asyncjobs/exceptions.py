@@ -7,7 +7,8 @@ Split by what the caller can do about it::
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
     │   └── InvalidConnection               ... the object given as connection=
-    ├── InvalidArguments (ValueError)       fix the job's arguments (or its result)
+    ├── InvalidArguments (ValueError)       fix the job's arguments
+    │   └── UnstorableResult                ... what it returns: the work is done, so it is not done again
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
@@ -23,14 +24,14 @@ Split by what the caller can do about it::
     │   └── JobCancelled
     ├── EnqueueOutcomeUnknown               the database's answer was lost; enqueueing again is safe
     ├── LeaseLost                           this worker's right to the job is gone; nothing more may be written
+    ├── JobExpired                          stored with a job that was not started within its expires_in
+    ├── JobCrashed                          stored with a job whose process died while it ran
     └── DatabaseError                       the driver's errors, translated once; the cause is attached
         ├── DatabaseUnavailable             unreachable, restarting, too slow: safe to repeat
         ├── PermissionDenied                the role lacks a right
         └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
 
-    JobSignal (BaseException)               raised by a job to say how its attempt ends
-    ├── Discard
-    └── Cancel
+What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `defining.signals`.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ class InvalidArguments(AsyncJobsError, ValueError):
     def __str__(self) -> str:
         kind, problems, what = self.args
         return f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems)
+
+
+class UnstorableResult(InvalidArguments):
+    """What a job returned does not fit its annotation or cannot be stored; the job has failed and is never retried."""
 
 
 class DeserializationError(AsyncJobsError):
@@ -209,6 +214,14 @@ class LeaseLost(AsyncJobsError):
     """This worker's lease on the job is gone: another worker may be running it, and nothing more may be written."""
 
 
+class JobExpired(AsyncJobsError):
+    """The job was not started within its `expires_in`, and was discarded."""
+
+
+class JobCrashed(AsyncJobsError):
+    """The process that ran the job died: killed, out of memory, a segmentation fault, `os._exit`."""
+
+
 class DatabaseError(AsyncJobsError):
     """The database refused; the driver's error is the cause."""
 
@@ -229,25 +242,3 @@ class PermissionDenied(DatabaseError):
 
 class SchemaMismatch(DatabaseError):
     """The schema `asyncjobs` is missing, older or newer than this version knows."""
-
-
-class JobSignal(BaseException):
-    """Base of what a job raises to say how its attempt ends.
-
-    Derives from `BaseException`, so that a job's own `except Exception` does not swallow it.
-
-    Attributes:
-        reason: Stored with the job and shown to whoever awaits it.
-    """
-
-    def __init__(self, reason: str = "") -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-class Discard(JobSignal):
-    """Raised by a job: give this job up for good, as `discarded`."""
-
-
-class Cancel(JobSignal):
-    """Raised by a job: end as `cancelled`."""

@@ -13,8 +13,8 @@ from asyncjobs.client.endings import read_status
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import State, StatusRow
-from asyncjobs.defining.errors import read_errors
 from asyncjobs.defining.status import Status
+from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.settings import load
 

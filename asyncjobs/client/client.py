@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+import math
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -41,9 +42,21 @@ class Client:
         sessions: Connections for its statements.
         listener: For the ends of awaited jobs; started when the first one is awaited.
         services: The scope of what it runs in the background.
+        retention: Seconds that a job is kept which was cancelled before it began.
+        middleware: Around everything that is enqueued through it, the outermost first.
     """
 
-    def __init__(self, sessions: Sessions, listener: Listener, services: Services) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        listener: Listener,
+        services: Services,
+        *,
+        retention: float = 7 * 86_400.0,
+        middleware: Sequence[Any] = (),
+    ) -> None:
+        self.middleware = middleware
+        self._retention = retention
         self._sessions = sessions
         self._services = services
         self._loop = asyncio.get_running_loop()
@@ -61,7 +74,23 @@ class Client:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop()
         check_job(job)
-        await self._enqueue(job, connection)
+        await self._enqueue_with_hooks(job, connection)
+
+    async def _enqueue_with_hooks(self, job: Job[Any], connection: Any = None) -> bool:
+        """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
+        hooks = job._definition.hooks
+        if self.middleware:
+            hooks = hooks.within(self.middleware)
+        if not hooks.on_enqueue or job._sent:
+            return await self._enqueue(job, connection)
+        made = False
+
+        async def insert() -> None:
+            nonlocal made
+            made = await self._enqueue(job, connection)
+
+        await hooks.enqueue(job, insert)
+        return made
 
     async def _enqueue(self, job: Job[Any], connection: Any = None) -> bool:
         """Insert a job's row; return whether this call made it."""
@@ -88,7 +117,11 @@ class Client:
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
         self._check_loop()
-        return await Bulk(self._sessions, self._services, self._enqueue).enqueue(all_jobs)
+        bulk = Bulk(self._sessions, self._services, self._enqueue_with_hooks, self._has_hooks)
+        return await bulk.enqueue(all_jobs)
+
+    def _has_hooks(self, job: Job[Any]) -> bool:
+        return bool(self.middleware) or job._definition.hooks.on_enqueue
 
     async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
         """Return a job by its id; see `AsyncJobs.get`."""
@@ -116,6 +149,15 @@ class Client:
         if row is None:
             raise JobNotFound(job_id)
         return read_status(row)
+
+    async def cancel(self, job_id: UUID, reason: str) -> bool:
+        """Cancel a job; see `Job.cancel`."""
+        self._check_loop()
+        days = math.ceil(self._retention / 86_400)
+        came_to = await self._sessions.run(lambda connection: jobs.cancel(connection, job_id, reason, days))
+        if came_to is None:
+            raise JobNotFound(job_id)
+        return came_to != "final"
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""

@@ -20,8 +20,8 @@ _ACCEPTED = (
     "an asyncpg connection, an SQLAlchemy AsyncSession or AsyncConnection (on asyncpg or psycopg), "
     "or a psycopg AsyncConnection"
 )
-_COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args")
-_TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text")
+_COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args", "expires_in")
+_TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text", "float8")
 # Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
 _NAMED = ", ".join(f"cast(cast(:{name} as text) as {type_})" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
 _PERCENT = ", ".join(f"%({name})s::text::{type_}" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))

@@ -7,8 +7,8 @@ from typing import Any, cast
 from asyncjobs.db.rows import Finished, State, StatusRow
 from asyncjobs.defining import codec
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.errors import read_errors
 from asyncjobs.defining.status import StateName, Status
+from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 
 

@@ -138,7 +138,7 @@ class Enqueuer:
     async def _insert(self, rows: Sequence[NewJob]) -> None:
         row = rows[0]
         try:
-            if len(rows) > 1 or row.delay is not None or row.run_at is not None:
+            if len(rows) > 1 or not row.is_plain:
                 await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
             elif self._notices.due(row.queue):
                 await self._sessions.run(partial(jobs.enqueue_one, job=row))

@@ -23,7 +23,10 @@ def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None
 
 def row_of(job: Job[Any]) -> NewJob:
     """Return the row that a job is stored as."""
-    return NewJob(job.id, job.kind, job.queue, job.priority, job._stored_arguments(), job._run_at, job._delay)
+    expires_in = job._definition.options.expires_in
+    return NewJob(
+        job.id, job.kind, job.queue, job.priority, job._stored_arguments(), job._run_at, job._delay, expires_in
+    )
 
 
 def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:

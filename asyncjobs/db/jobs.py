@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, State, StatusRow
+from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow
 
 _GREATEST_SEQ = 2**63 - 1
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
@@ -28,7 +28,7 @@ async def enqueue_one_quietly(connection: Connection, job: NewJob) -> None:
 
 async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
     """Insert jobs whose ids are new, due now or later, and notify; return how many were made."""
-    ids, kinds, queues, priorities, args, run_ats, delays = zip(*jobs, strict=True)
+    ids, kinds, queues, priorities, args, run_ats, delays, expiries = zip(*jobs, strict=True)
     row = await connection.fetchrow(
         sql.read("enqueue_many"),
         ids,
@@ -41,6 +41,7 @@ async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
         kinds[0],
         queues[0],
         priorities[0],
+        _unless_none(expiries),
     )
     return int(row["made"])
 
@@ -71,11 +72,8 @@ async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
 
 async def enqueue_once(connection: Connection, job: NewJob) -> bool:
     """Insert one job whose id may exist already; return whether a row was made."""
-    return bool(
-        await connection.fetchval(
-            sql.read("enqueue_once"), job.id, job.kind, job.queue, job.priority, job.run_at, job.delay, job.args
-        )
-    )
+    row = (job.id, job.kind, job.queue, job.priority, job.run_at, job.delay, job.args, job.expires_in)
+    return bool(await connection.fetchval(sql.read("enqueue_once"), *row))
 
 
 async def notify_ready(connection: Connection, queues: Iterable[str], least: int = _GREATEST_SEQ) -> None:
@@ -147,11 +145,65 @@ async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]
     return {row["id"] for row in await connection.fetch(sql.read("finished_with_fence"), ids, fences)}
 
 
-async def release(connection: Connection, held: Sequence[tuple[UUID, int]]) -> int:
-    """Give running jobs back unspent, by id and fence in the order of ids; return how many were."""
-    ids, fences = zip(*held, strict=True)
-    row = await connection.fetchrow(sql.read("release"), ids, fences)
-    return int(row["released"])
+async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
+    """Give running jobs back, to run again; return how many were. `jobs` are in the order of their ids."""
+    ids, fences, delays, errors, counts, spent, queues, priorities = zip(*jobs, strict=True)
+    row = await connection.fetchrow(
+        sql.read("reschedule"),
+        ids,
+        fences,
+        delays if any(delays) else (),
+        _unless_none(errors),
+        _unless_none(counts),
+        spent if any(spent) else (),
+        _unless_none(queues),
+        _unless_none(priorities),
+    )
+    return int(row["given_back"])
+
+
+async def rescheduled_with_fence(connection: Connection, jobs: Sequence[Reschedule]) -> set[UUID]:
+    """Return the ids of those that were given back from this very attempt and not claimed since."""
+    ids, fences = zip(*((job.id, job.fence) for job in jobs), strict=True)
+    return {row["id"] for row in await connection.fetch(sql.read("rescheduled_with_fence"), ids, fences)}
+
+
+async def claim_suspects(
+    connection: Connection,
+    *,
+    queues: Sequence[str],
+    limit: int,
+    crashes: tuple[int, int],
+    patience: float,
+    kinds: Mapping[str, int],
+    worker: UUID,
+) -> list[Claimed]:
+    """Claim jobs whose process died while they ran.
+
+    Args:
+        connection: With pinned plans.
+        queues: Where to look, in order.
+        limit: At most so many.
+        crashes: How often they have crashed, from and to.
+        patience: Those that crashed less often, too, when they have been ready for so many seconds.
+        kinds: What this worker knows, and each kind's `max_crashes`.
+        worker: Whose lease they run under.
+    """
+    rows = await connection.fetch(
+        sql.read("claim_suspects"), queues, limit, *crashes, patience, list(kinds), list(kinds.values()), worker
+    )
+    return sorted(Claimed(*row) for row in rows)
+
+
+async def read_cancels(connection: Connection, worker: UUID) -> list[UUID]:
+    """Return the running jobs of a worker that were asked to be cancelled."""
+    return [row["id"] for row in await connection.fetch(sql.read("read_cancels"), worker)]
+
+
+async def cancel(connection: Connection, job_id: UUID, reason: str, days: int) -> str | None:
+    """Cancel a job; return "cancelled", "cancelling" (it runs), "final", or None: there is no such job."""
+    found: str | None = await connection.fetchval(sql.read("cancel"), job_id, reason, days)
+    return found
 
 
 async def read_held(connection: Connection, worker: UUID) -> list[tuple[UUID, int]]:

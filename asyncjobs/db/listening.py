@@ -29,6 +29,9 @@ DUE = "asyncjobs_due"
 DONE = "asyncjobs_done"
 """Awaited jobs are final. Payload: their ids, separated by commas."""
 
+CANCEL = "asyncjobs_cancel"
+"""A running job was asked to be cancelled. Payload: its id."""
+
 TEST_EVERY = 5.0
 TEST_TIMEOUT = 5.0
 """Seconds between two proofs of hearing, and until one counts as failed."""
@@ -97,7 +100,7 @@ class Listener:
             self.deaf = True
             self._settled.set()
             # Jitter: after a restart of the database not all listeners come back at once.
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311
+            await asyncio.sleep(pause * (0.5 + random.random()))
 
     async def _listen(self) -> None:
         """Connect, listen, and stay until the link breaks or proves deaf; always ends with DatabaseUnavailable."""
@@ -117,7 +120,7 @@ class Listener:
                     else:
                         await self._prove(connection)
                     try:
-                        async with asyncio.timeout(self._test_every * (0.75 + random.random() / 2)):  # noqa: S311
+                        async with asyncio.timeout(self._test_every * (0.75 + random.random() / 2)):
                             await self._changed.wait()
                     except TimeoutError:
                         continue

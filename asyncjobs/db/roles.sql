@@ -6,7 +6,7 @@
 --   create role worker login password '…' in role asyncjobs_worker;
 --
 -- asyncjobs_owner     owns everything; migrations run as it (set role asyncjobs_owner)
--- asyncjobs_enqueuer  enqueues and awaits; can neither read arguments nor change or remove a job
+-- asyncjobs_enqueuer  enqueues, awaits and cancels; can neither read arguments nor otherwise change or remove a job
 -- asyncjobs_worker    runs jobs; no DDL, no TRUNCATE
 -- asyncjobs_viewer    looks, and sees no arguments
 
@@ -56,13 +56,14 @@ alter default privileges for role asyncjobs_owner revoke execute on functions fr
 grant usage on schema asyncjobs to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 
--- Enqueue and await. What enqueue_once removes is its own row; that right is the function's and not the caller's.
+-- Enqueue, await and cancel. What enqueue_once removes is its own row; that right is the function's and not the caller's.
 grant execute on function
-  asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text),
+  asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text, double precision),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
+  asyncjobs.cancel(uuid, text, integer),
   asyncjobs.new_id()
 to asyncjobs_enqueuer;
-grant insert (id, kind, queue, priority, run_at, state, args), select (id, queue, seq, state, run_at),
+grant insert (id, kind, queue, priority, run_at, state, args, expires_at), select (id, queue, seq, state, run_at),
       update (awaited) on asyncjobs.job to asyncjobs_enqueuer;
 grant select (id, state, kind, result, errors, reason) on asyncjobs.finished to asyncjobs_enqueuer;
 grant usage on sequence asyncjobs.ready_seq to asyncjobs_enqueuer;
@@ -74,8 +75,8 @@ grant usage, select on all sequences in schema asyncjobs to asyncjobs_worker;
 grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 
 -- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
-grant select (id, seq, fence, run_at, enqueued_at, started_at, worker, attempt, priority, state, crashes, awaited, kind,
-              queue, errors) on asyncjobs.job to asyncjobs_viewer;
+grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worker, attempt, priority, state, crashes,
+              awaited, kind, queue, errors, counts, cancel_reason) on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
               queue, result, errors, reason) on asyncjobs.finished to asyncjobs_viewer;
 grant select on asyncjobs.worker to asyncjobs_viewer;

@@ -39,6 +39,25 @@ class NewJob(NamedTuple):
     """When it is due; aware. None: see `delay`."""
     delay: float | None = None
     """Due in so many seconds by the database's clock. None: now."""
+    expires_in: float | None = None
+    """Seconds after it is due by which it is started or discarded. None: never."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is due at once and for ever, so that nothing need be computed by the database's clock."""
+        return self.delay is None and self.run_at is None and self.expires_in is None
+
+
+class Refused(IntEnum):
+    """Why a claimed job is not to be run."""
+
+    not_at_all = 0
+    cancelled = 1
+    """It was asked to be cancelled while it ran elsewhere."""
+    expired = 2
+    """It was not started in time."""
+    crashed = 3
+    """It has ended with its process as often as its kind allows."""
 
 
 class Claimed(NamedTuple):
@@ -54,6 +73,12 @@ class Claimed(NamedTuple):
     kind: str
     queue: str
     args: str
+    crashes: int = 0
+    """How often its process died while it ran."""
+    counts: str | None = None
+    """JSON: how often each declaration has taken an error of it."""
+    refused: int = 0
+    """A `Refused`."""
 
 
 class Finish(NamedTuple):
@@ -68,6 +93,25 @@ class Finish(NamedTuple):
     reason: str | None
     days: int
     """How many days it is kept."""
+
+
+class Reschedule(NamedTuple):
+    """An attempt after which the job is to run again."""
+
+    id: UUID
+    fence: int
+    delay: float = 0.0
+    """Seconds."""
+    error: str | None = None
+    """One JSON line; None adds none."""
+    counts: str | None = None
+    """JSON; None leaves them."""
+    spent: bool = False
+    """Whether the attempt counts."""
+    queue: str | None = None
+    """None leaves it."""
+    priority: int | None = None
+    """None leaves it."""
 
 
 class Finished(NamedTuple):

@@ -10,9 +10,9 @@ from asyncjobs.db import sql
 from asyncjobs.db.rows import Pulse
 
 
-async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str) -> None:
+async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str, host: str = "") -> None:
     """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text."""
-    await connection.fetchrow(sql.read("register_worker"), worker, lease, about)
+    await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host)
 
 
 async def beat(connection: asyncpg.Connection, worker: UUID) -> Pulse | None:
@@ -26,9 +26,15 @@ async def bury(connection: asyncpg.Connection, worker: UUID) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(sql.read("bury"), worker)]
 
 
-async def end(connection: asyncpg.Connection, worker: UUID) -> bool:
-    """Declare one worker dead that is known to be; return whether it was alive until now."""
-    return bool(await connection.fetch(sql.read("end_worker"), worker))
+async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> bool:
+    """Declare one worker dead that is known to be; return whether it was alive until now.
+
+    Args:
+        connection: Any.
+        worker: Its id.
+        how: How its process ended, such as ``"SIGKILL"`` or ``"code 1"``; None: not known.
+    """
+    return bool(await connection.fetch(sql.read("end_worker"), worker, how))
 
 
 async def forget(connection: asyncpg.Connection) -> int:

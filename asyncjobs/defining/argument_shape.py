@@ -17,7 +17,7 @@ from pydantic_core import ValidationError, core_schema
 from asyncjobs.defining import argument_errors, codec, plain_json
 from asyncjobs.defining.argument_annotations import Compiled, Unsupported, show
 from asyncjobs.defining.references import MISSING
-from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, UnstorableResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,8 @@ class Shape:
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
         """The error to raise."""
-        return InvalidArguments(self.kind, problems, what=f"stored {self.what}" if stored else self.what)
+        error = UnstorableResult if self.what == "result" and not stored else InvalidArguments
+        return error(self.kind, problems, what=f"stored {self.what}" if stored else self.what)
 
     def _check(self, tree: dict[str, Any]) -> None:
         found = plain_json.problems(tree, "")

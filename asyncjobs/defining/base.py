@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import typing
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
@@ -11,12 +10,13 @@ from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
 
-from asyncjobs.defining import context, open_clients, options, registry
-from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
-from asyncjobs.defining.definition import Definition, Executor, Options, Source, check_code
-from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.defining import context, open_clients, options
+from asyncjobs.defining.definition import Definition, Executor, Options
+from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
+from asyncjobs.defining.job_classes import make_definition
 from asyncjobs.defining.performing import perform_now
+from asyncjobs.defining.policies import Policy
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
@@ -73,8 +73,12 @@ class Job(Generic[R]):
         abstract: True for a base class that is no job itself. Not inherited.
         queue: The queue's name, or a callable of the job that returns it, asked at enqueue. Default ``"default"``.
         priority: From -32768 to 32767; **smaller runs first**. Default 0.
+        timeout: Seconds or a timedelta that one attempt may take, then it ends in a `TimeoutError`. Default: no limit.
+        expires_in: Seconds or a timedelta after the job is due; not started by then, it is discarded. Default: no limit.
         retention: Seconds or a timedelta that a finished job and its result are kept; None: the setting's (7 days).
-        executor: ``"loop"`` for `async def`, ``"thread"`` for `def`; follows from `perform`.
+        max_crashes: How often its process may die while it runs, until it has failed. Default 3.
+        executor: ``"loop"`` for `async def`, ``"thread"`` for `def`; follows from `perform`. ``"process"`` runs a `def` in a
+            process of its own, which is killed at a timeout or a cancellation.
 
     Raises:
         InvalidDefinition: When the class is made: a field, method or value that would hide something of `Job`, an
@@ -84,6 +88,8 @@ class Job(Generic[R]):
 
     _definition: ClassVar[Definition]
     _options: ClassVar[Options] = Options()
+    _declared: ClassVar[tuple[Policy, ...]] = ()
+    _function_hooks: ClassVar[dict[Point, list[Hook]]] = {}
 
     # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
     _values: dict[str, Any]
@@ -106,37 +112,25 @@ class Job(Generic[R]):
         aliases: tuple[str, ...] = (),
         queue: str | Callable[[Any], str] | None = None,
         priority: int | None = None,
+        timeout: float | timedelta | None = None,
+        expires_in: float | timedelta | None = None,
         retention: float | timedelta | None = None,
+        max_crashes: int | None = None,
         executor: Executor | None = None,
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
-        name = f"{cls.__module__}.{cls.__qualname__}"
-        own = checked_options(name, queue=queue, priority=priority, retention=retention, executor=executor, **unknown)
-        cls._options = own.over(cls._options)
-        refuse_hiding(cls, name, Job)
-        if abstract or cls.__dict__.get("_is_function_job"):
-            return
-        perform = cls._perform_of_class()
-        if perform is Job._perform_of_class():
-            raise InvalidDefinition(f"{name} has no perform(): write `async def perform(self)`, or say abstract=True")
-        check_code(perform, f"{name}.perform", cls._options.executor)
-        if len(inspect.signature(perform).parameters) != 1:
-            raise InvalidDefinition(
-                f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
-                "and write `perform(self)`"
-            )
-        cls._definition = Definition(
-            kind=checked_kind(kind, cls),
-            aliases=checked_aliases(name, aliases),
-            options=cls._options,
-            source=Source.of(cls, 1),
-            job_class=cls,
-            function=None,
-            parameters=lambda: fields_of(cls, Job),
-            returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
-        )
-        registry.register(cls._definition)
+        given = {"queue": queue, "priority": priority, "timeout": timeout, "expires_in": expires_in,
+                 "retention": retention, "max_crashes": max_crashes, "executor": executor, **unknown}  # fmt: skip
+        make_definition(cls, Job, abstract=abstract, kind=kind, aliases=aliases, given=given)
+
+    @classmethod
+    def _declare(cls, policy: Policy, *, first: bool = False) -> None:
+        """Add a declaration about errors, asked before (`first`) or after those that this class has of its own."""
+        own = cls.__dict__.get("_declared", ())
+        cls._declared = (policy, *own) if first else (*own, policy)
+        if (definition := cls.__dict__.get("_definition")) is not None:
+            definition.__dict__.pop("policies", None)
 
     def __init__(self, *args: Any, **arguments: Any) -> None:
         definition = self._definition_of_class()
@@ -284,6 +278,27 @@ class Job(Generic[R]):
         self._require_row()
         return await open_clients.current().status(self.id)
 
+    async def cancel(self, reason: str = "") -> bool:
+        """Cancel the job, wherever it is.
+
+        Ready or scheduled, it is `cancelled` at once. Running, its task gets a `CancelledError` in whichever process it
+        runs, within a second, and it is `cancelled` once it has ended; a `def` in a thread cannot be stopped, and what it
+        returns is dropped. A cancelled job is never retried.
+
+        Args:
+            reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
+
+        Returns:
+            False when the job was final already.
+
+        Raises:
+            NotEnqueued: It has no row yet.
+            JobNotFound: No row can be seen.
+            InvalidOption: `reason` cannot be stored.
+        """
+        self._require_row()
+        return await open_clients.current().cancel(self.id, options.reason(reason))
+
     @overload
     async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
     @overload
@@ -333,11 +348,16 @@ class Job(Generic[R]):
     @overload
     async def perform_now(self: Job[T]) -> T: ...
     async def perform_now(self) -> Any:
-        """Run the job here and now, without a database, and return what `perform` returns.
+        """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
+
+        Retries follow at once, without waiting. No database is needed, but for `Snooze`: the job is then enqueued and
+        awaited.
 
         Raises:
-            Exception: The error of `perform` itself.
+            Exception: The last error of `perform` itself, when no policy took it or retries were used up.
             RecordNotFound, DeserializationError: A reference could not be loaded.
+            JobDiscarded, JobCancelled: It ended so.
+            NotOpen: It was snoozed, and no AsyncJobs is open.
         """
         return await perform_now(self)
 

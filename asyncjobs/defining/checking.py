@@ -17,6 +17,9 @@ def checked_options(
     priority: Any = None,
     retention: Any = None,
     executor: Any = None,
+    timeout: Any = None,
+    expires_in: Any = None,
+    max_crashes: Any = None,
     **unknown: Any,
 ) -> Options:
     """Return a definition's options, checked.
@@ -25,7 +28,7 @@ def checked_options(
         InvalidDefinition: Naming the definition, the option and its limit.
     """
     if unknown:
-        known = "kind, aliases, abstract, queue, priority, retention, executor"
+        known = "kind, aliases, abstract, queue, priority, timeout, expires_in, retention, max_crashes, executor"
         raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
     try:
         return Options(
@@ -33,6 +36,15 @@ def checked_options(
             priority=None if priority is None else options.priority(priority),
             retention=None if retention is None else options.duration(retention, "retention"),
             executor=executor,
+            timeout=None if timeout is None else options.duration(timeout, "timeout", least=options.SHORTEST_TIMEOUT),
+            expires_in=None
+            if expires_in is None
+            else options.duration(expires_in, "expires_in", least=options.SHORTEST_TIMEOUT),
+            max_crashes=(
+                None
+                if max_crashes is None
+                else options.whole(max_crashes, "max_crashes", least=1, most=options.MOST_CRASHES)
+            ),
         )
     except InvalidOption as error:
         raise InvalidDefinition(f"{name}: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from asyncjobs import errors
 from asyncjobs.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -25,3 +26,13 @@ def current_job() -> Job[Any]:
     if job is None:
         raise NotRunning("no job is running here: current_job() works inside a job's own code")
     return job
+
+
+def _of_report() -> dict[str, Any]:
+    job = running.get()
+    if job is None:
+        return {}
+    return {"job_id": str(job.id), "kind": job.kind, "queue": job.queue, "attempt": job.attempt}
+
+
+errors.add_context(_of_report)

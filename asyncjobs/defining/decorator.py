@@ -13,11 +13,14 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.declaring import declared_on, rescuing
 from asyncjobs.defining.definition import Definition, Executor, Source, check_code
+from asyncjobs.defining.hooks import Point, add_hook
 from asyncjobs.exceptions import InvalidDefinition
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FunctionJob(Job[R], Generic[R], abstract=True):
@@ -62,6 +65,42 @@ class JobFunction(Generic[P, R]):
         made._begin(definition, values, text)
         return made
 
+    def before_enqueue(self, hook: F) -> F:
+        """Call `hook(job)` before a job's row is inserted; see `asyncjobs.before_enqueue`."""
+        return self._hooked("before_enqueue", hook)
+
+    def after_enqueue(self, hook: F) -> F:
+        """Call `hook(job)` once a job's row is inserted; see `asyncjobs.after_enqueue`."""
+        return self._hooked("after_enqueue", hook)
+
+    def around_enqueue(self, hook: F) -> F:
+        """Enqueue inside `hook(job, call)`; see `asyncjobs.around_enqueue`."""
+        return self._hooked("around_enqueue", hook)
+
+    def before_perform(self, hook: F) -> F:
+        """Call `hook(job)` before the function; see `asyncjobs.before_perform`."""
+        return self._hooked("before_perform", hook)
+
+    def after_perform(self, hook: F) -> F:
+        """Call `hook(job)` after the function has returned; see `asyncjobs.after_perform`."""
+        return self._hooked("after_perform", hook)
+
+    def around_perform(self, hook: F) -> F:
+        """Perform inside `hook(job, call)`; see `asyncjobs.around_perform`."""
+        return self._hooked("around_perform", hook)
+
+    def after_discard(self, hook: F) -> F:
+        """Call `hook(job, error)` when a job is given up; see `asyncjobs.after_discard`."""
+        return self._hooked("after_discard", hook)
+
+    def rescue_from(self, *errors: type[BaseException]) -> Callable[[F], F]:
+        """Call the decorated `handler(job, error)` after one of `errors`; see `asyncjobs.rescue_from`."""
+        return rescuing(self._job_class, errors)
+
+    def _hooked(self, point: Point, hook: F) -> F:
+        add_hook(self._job_class, point, hook)
+        return hook
+
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("enqueue", "delay", "perform_now", "result", "set", "status", "apply_async", "perform_later"):
             method = name if hasattr(Job, name) else "enqueue"
@@ -95,7 +134,10 @@ def job(
     aliases: tuple[str, ...] = (),
     queue: str | Callable[[Job[Any]], str] | None = None,
     priority: int | None = None,
+    timeout: float | timedelta | None = None,
+    expires_in: float | timedelta | None = None,
     retention: float | timedelta | None = None,
+    max_crashes: int | None = None,
     executor: Executor | None = None,
 ) -> _JobDecorator: ...
 def job(function: Any = None, /, *, kind: str | None = None, aliases: tuple[str, ...] = (), **given: Any) -> Any:
@@ -127,7 +169,9 @@ def _define(
     options = checked_options(name, **given)
     check_code(function, name, options.executor)
     check_signature(function)
-    job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), {"_is_function_job": True})
+    own = {"_is_function_job": True, "_function_hooks": {}}
+    job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
+    job_class._declared = declared_on(function)
     definition = Definition(
         kind=checked_kind(kind, function),
         aliases=checked_aliases(name, aliases),

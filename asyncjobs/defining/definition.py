@@ -5,17 +5,22 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.hooks import Hooks, hooks_of
+from asyncjobs.defining.policies import Policy
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
 
-Executor = Literal["loop", "thread"]
+Executor = Literal["loop", "thread", "process"]
+
+
+MAX_CRASHES = 3
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,17 @@ class Options:
     retention: float | None = None
     """Seconds that a finished job is kept."""
     executor: Executor | None = None
+    timeout: float | None = None
+    """Seconds that one attempt may take."""
+    expires_in: float | None = None
+    """Seconds after it is due within which a job must be started."""
+    max_crashes: int | None = None
+    """How often a job may end with its process before it has failed."""
 
     def over(self, parent: Options) -> Options:
         """Return these options, with the parent's where these say nothing."""
-        return Options(
-            queue=self.queue if self.queue is not None else parent.queue,
-            priority=self.priority if self.priority is not None else parent.priority,
-            retention=self.retention if self.retention is not None else parent.retention,
-            executor=self.executor if self.executor is not None else parent.executor,
-        )
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(parent, **own)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -109,6 +116,21 @@ class Definition:
             ) from error
 
     @cached_property
+    def policies(self) -> tuple[Policy, ...]:
+        """What was declared about errors, in the order in which it is asked."""
+        return tuple(policy for cls in self.job_class.__mro__ for policy in vars(cls).get("_declared", ()))
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The callbacks, in the order in which they are called."""
+        return hooks_of(self.job_class)
+
+    @property
+    def max_crashes(self) -> int:
+        """How often a job may end with its process before it has failed."""
+        return self.options.max_crashes or MAX_CRASHES
+
+    @cached_property
     def is_async(self) -> bool:
         """Whether its code is a coroutine function; a plain one runs in a thread."""
         return inspect.iscoroutinefunction(self.function or self.job_class._perform_of_class())
@@ -142,10 +164,12 @@ def check_code(target: Any, name: str, executor: str | None) -> None:
     if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
         raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
     is_async = inspect.iscoroutinefunction(target)
-    if executor not in (None, "loop", "thread"):
-        raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop' or 'thread'")
-    if is_async and executor == "thread":
-        raise InvalidDefinition(f"{name} is an `async def`: it runs on the loop; drop executor='thread' or write `def`")
+    if executor not in (None, "loop", "thread", "process"):
+        raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop', 'thread' or 'process'")
+    if is_async and executor in ("thread", "process"):
+        raise InvalidDefinition(
+            f"{name} is an `async def`: it runs on the loop; drop executor={executor!r} or write `def`"
+        )
     if not is_async and executor == "loop":
         raise InvalidDefinition(
             f"{name} is a `def`: it would block the loop; drop executor='loop' or write `async def`"

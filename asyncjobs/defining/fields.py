@@ -10,10 +10,10 @@ from typing import ClassVar
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.exceptions import InvalidDefinition
 
-_LATER = frozenset({"cancel", "then", "run_steps", "step", "sleep", "wait_for", "steps", "resumed"})
+_LATER = frozenset({"then", "run_steps", "step", "sleep", "wait_for", "steps", "resumed"})
 """Names that jobs will have: a field that took one today would break tomorrow."""
 _MAY_OVERRIDE = frozenset({"perform"})
-_BOOKKEEPING = frozenset({"_definition", "_options", "_is_function_job"})
+_BOOKKEEPING = frozenset({"_declared", "_definition", "_function_hooks", "_options", "_is_function_job"})
 
 
 def refuse_hiding(cls: type, name: str, root: type) -> None:

@@ -5,7 +5,7 @@ A process-wide stack, not a context variable: one set in a web server's lifespan
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 class OpenClient(Protocol):
     """What a job needs of an open client."""
 
+    middleware: Sequence[Any]
+    """Around everything that is enqueued or performed through it, the outermost first."""
+
     async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
         """Insert the job's row."""
 
     async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many rows."""
+
+    async def cancel(self, job_id: UUID, reason: str) -> bool:
+        """Cancel a job; False when it is final already."""
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for the job's end and return its result."""
@@ -44,6 +50,11 @@ def remove(client: OpenClient) -> None:
     """Take `client` out; the one opened before it is used again."""
     if client in _open:
         _open.remove(client)
+
+
+def middleware() -> Sequence[Any]:
+    """Return the middleware of the client opened last; none without one."""
+    return _open[-1].middleware if _open else ()
 
 
 def current() -> OpenClient:

@@ -16,6 +16,9 @@ _KIND = re.compile(
 )
 
 LEAST_PRIORITY, GREATEST_PRIORITY = -32768, 32767
+MOST_REASON = 1_000
+SHORTEST_TIMEOUT = 0.001
+MOST_CRASHES = 1_000
 LONGEST = timedelta(days=3650).total_seconds()
 """Seconds: the furthest a time may lie ahead, ten years."""
 
@@ -69,6 +72,43 @@ def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST
         longest = "10 years" if most == LONGEST else f"{most:g} seconds"
         raise InvalidOption(f"{name}={_shown(value)} is out of range: use {least:g} seconds to {longest}")
     return seconds
+
+
+def fraction(value: Any, name: str) -> float:
+    """Return `value` if it lies between 0 and 1.
+
+    Raises:
+        InvalidOption: It does not, or is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidOption(f"{name}={_shown(value)} is not allowed: use a number from 0 to 1")
+    return float(value)
+
+
+def whole(value: Any, name: str, *, least: int, most: int) -> int:
+    """Return `value` if it is a whole number within limits.
+
+    Raises:
+        InvalidOption: It is not.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidOption(f"{name}={_shown(value)} is not allowed: use a whole number from {least} to {most}")
+    return value
+
+
+def reason(value: Any) -> str:
+    """Return `value` if it can say why: text of at most `MOST_REASON` characters, which PostgreSQL can store.
+
+    Raises:
+        InvalidOption: It is no text, too long, or holds a NUL or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InvalidOption(f"reason={_shown(value)} is no text")
+    if len(value) > MOST_REASON:
+        raise InvalidOption(f"reason has {len(value)} characters: use at most {MOST_REASON}")
+    if re.search("[\x00\ud800-\udfff]", value):
+        raise InvalidOption(f"reason={_shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
+    return value
 
 
 def moment(value: Any, name: str) -> datetime:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import anyio.to_thread
 
-from asyncjobs.defining import context
-from asyncjobs.exceptions import Cancel, Discard, JobCancelled, JobDiscarded
+from asyncjobs.defining import context, open_clients
+from asyncjobs.defining.deciding import Verdict, What, decide
+from asyncjobs.defining.settling import Ending, settle
+from asyncjobs.defining.signals import JobSignal
+from asyncjobs.exceptions import JobCancelled, JobDiscarded
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import CancelReason, Job
+    from asyncjobs.defining.hooks import Hooks
 
 
 async def perform(
@@ -93,8 +98,8 @@ async def load_references(job: Job[Any]) -> None:
 class _HereAndNow:
     """The attempt of a job that `perform_now` runs: it holds no slot and nobody cancels it from outside."""
 
-    def __init__(self) -> None:
-        self.number = 1
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.stopping = False
         self.cancel_reason: CancelReason | None = None
 
@@ -104,20 +109,49 @@ class _HereAndNow:
 
 
 async def perform_now(job: Job[Any]) -> Any:
-    """Run a job here and now, through the same codecs a worker uses; see `Job.perform_now`."""
+    """Run a job here and now, through the same codecs, policies and hooks that a worker uses; see `Job.perform_now`."""
     definition = job._definition
-    copy = definition.load(job._stored_arguments())
-    copy._id, copy._queue, copy._priority = job.id, job.queue, job.priority
-    await load_references(copy)
-    copy._attempt = _HereAndNow()
-    token = context.running.set(copy)
+    hooks = definition.hooks.within(open_clients.middleware())
+    counts: dict[str, int] = {}
+    for number in itertools.count(1):
+        copy = definition.load(job._stored_arguments())
+        copy._id, copy._queue, copy._priority, copy._attempt = job.id, job.queue, job.priority, _HereAndNow(number)
+        token = context.running.set(copy)
+        try:
+            value, verdict = await _attempt_here(copy, hooks, counts)
+            ending = (
+                Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
+            )
+        finally:
+            context.running.reset(token)
+        match ending.what:
+            case What.retry:
+                counts = ending.counts or counts
+            case What.snooze:
+                await job.set(wait=ending.wait).enqueue()
+                return await job
+            case What.discard:
+                raise JobDiscarded(job_id=job.id, kind=job.kind, reason=ending.reason or "") from verdict.error
+            case What.cancel:
+                raise JobCancelled(job_id=job.id, kind=job.kind, reason=ending.reason or "") from verdict.error
+            case What.fail if ending.error is not None:
+                raise ending.error
+            case _:
+                return value
+    raise AssertionError
+
+
+async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) -> tuple[Any, Verdict]:
+    definition = copy._definition
+    value, error = None, None
+    limit = asyncio.timeout(definition.options.timeout)
     try:
-        result = await perform(copy)
-    except Discard as signal:
-        raise JobDiscarded(job_id=job.id, kind=job.kind, reason=signal.reason) from signal
-    except Cancel as signal:
-        raise JobCancelled(job_id=job.id, kind=job.kind, reason=signal.reason) from signal
-    finally:
-        context.running.reset(token)
-    definition.result.dump(result)
-    return result
+        async with limit:
+            await load_references(copy)
+            value = await hooks.perform(copy, lambda: perform(copy))
+        definition.result.dump(value)
+    except (Exception, JobSignal) as raised:
+        error = raised
+    reason = "timeout" if limit.expired() else None
+    policies, timeout = definition.policies, definition.options.timeout
+    return value, decide(error, cancel_reason=reason, timeout=timeout, policies=policies, counts=counts)

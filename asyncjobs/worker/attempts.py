@@ -17,7 +17,7 @@ class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "begun", "cancel_reason", "claimed", "number", "pool",
-                 "stopping", "task")  # fmt: skip
+                 "stopping", "stuck", "task", "timer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Pool, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -26,19 +26,31 @@ class Attempt:
         self.task: asyncio.Task[None] | None = None
         self.begun = False
         self.stopping = False
+        self.stuck = False
+        """Whether it goes on though its time for cleanup is over."""
         self.cancel_reason: CancelReason | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        """Of its timeout, later of its cleanup."""
         self._on_slot = on_slot
         self._holds = True
         self._waits = 0
         self._ended = False
 
-    def cancel(self, reason: CancelReason) -> None:
-        """Cancel its task, once; before its first step it is told by the reason alone, since no code would see it."""
-        if self.cancel_reason is None:
-            self.cancel_reason = reason
-            self.stopping = True
-            if self.begun and self.task is not None:
-                self.task.cancel()
+    def cancel(self, reason: CancelReason) -> bool:
+        """Cancel its task, once, and return whether it was now; before its first step the reason alone tells it."""
+        if self.cancel_reason is not None or self._ended:
+            return False
+        self.cancel_reason = reason
+        self.stopping = True
+        if self.begun and self.task is not None:
+            self.task.cancel()
+        return True
+
+    def stop_timer(self) -> None:
+        """Have nothing more happen after a time."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def give_slot_back(self) -> None:
         """Let another job run while this one waits; what waits beside it has given the slot back for all."""
@@ -60,6 +72,7 @@ class Attempt:
     def end(self) -> None:
         """Give back what it holds. A task that outlives its job takes no slot from others and adds none."""
         self._ended = True
+        self.stop_timer()
         self._free_if_ended()
 
     def _free_if_ended(self) -> None:

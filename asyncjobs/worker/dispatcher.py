@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import Claimed, Range
+from asyncjobs.db.rows import Claimed, Range, Reschedule
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import registry
 from asyncjobs.exceptions import DatabaseError
@@ -88,7 +88,7 @@ class Dispatcher:
                 await self._wakeups.wait(timeout)
                 if loop.time() >= next_poll:
                     # Jitter: workers that started together would poll together.
-                    next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)  # noqa: S311
+                    next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
@@ -221,7 +221,7 @@ class Dispatcher:
         here = self._executor.holds() | self._ledger.holds()
         strays = [(job_id, fence) for job_id, fence in held if job_id not in here]
         for job_id, fence in strays:
-            self._ledger.release(job_id, fence)
+            self._ledger.reschedule(Reschedule(job_id, fence))
         if strays:
             logger.warning("gave back %d jobs: they were claimed, and the answer was lost", len(strays))
 

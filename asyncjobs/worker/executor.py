@@ -1,25 +1,18 @@
-"""The executor runs attempts: one task each, and one end each, handed to the ledger."""
+"""The executor starts attempts as slots allow, one task each, and hands how they ended to the ledger."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-import anyio
-
-from asyncjobs.db.rows import Claimed, Finish, State
-from asyncjobs.defining import context, registry
-from asyncjobs.defining.base import CancelReason, Job
-from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.errors import describe_error, storable
-from asyncjobs.defining.performing import load_references, perform
-from asyncjobs.exceptions import Cancel, Discard
+from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule
+from asyncjobs.defining.base import CancelReason
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.ledger import Ledger
+from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -39,14 +32,26 @@ class Executor:
         pools: In priority order.
         ledger: Where ends go.
         retention: Seconds that a finished job is kept when its definition does not say.
+        middleware: Around every job, the outermost first.
+        cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
     """
 
-    def __init__(self, pools: Sequence[Pool], ledger: Ledger, retention: float, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        ledger: Ledger,
+        *,
+        retention: float,
+        middleware: Sequence[Any] = (),
+        cleanup_timeout: float = 5.0,
+        on_room: Callable[[], None],
+    ) -> None:
         self._pools = pools
         self._ledger = ledger
-        self._default_days = math.ceil(retention / 86_400)
         self._on_room = on_room
+        self._cleanup_timeout = cleanup_timeout
+        self._performer = Performer(retention=retention, middleware=middleware, cancel=self.cancel)
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
@@ -54,11 +59,6 @@ class Executor:
         self._stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._in_threads: set[UUID] = set()
-        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
-        # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
-        # threads as slots, parents would keep their children from starting.
-        self._threads = anyio.CapacityLimiter(math.inf)
 
     @property
     def running(self) -> int:
@@ -73,7 +73,7 @@ class Executor:
         """Take claimed jobs in, in the order they are to run."""
         if self._stopped:
             for job in claimed:
-                self._ledger.release(job.id, job.fence)
+                self._ledger.reschedule(Reschedule(job.id, job.fence))
             return
         pool.queued.extend(claimed)
         if self._watch is None:
@@ -92,7 +92,7 @@ class Executor:
     def _release(self, pool: Pool) -> None:
         while pool.queued:
             claimed = pool.queued.popleft()
-            self._ledger.release(claimed.id, claimed.fence)
+            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence))
 
     def schedule(self) -> None:
         """Start what can be started, in the loop's next turn."""
@@ -120,70 +120,48 @@ class Executor:
         attempt.task = self._loop.create_task(self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
-        """Run one attempt in its own task and hand its end over. Nothing a job raises leaves here."""
         attempt.begun = True
-        claimed = attempt.claimed
-        definition = registry.find(claimed.kind)
         try:
-            if attempt.cancel_reason is None:
-                self._end(attempt, await self._perform(attempt, definition))
-            else:
-                self._end_unspent(attempt)
-        except BaseException as error:
-            # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
-            self._end_by_error(attempt, definition, error)
+            end = await self._performer.run(attempt)
+            if isinstance(end, Finish):
+                self._ledger.finish(end)
+            elif end is not None:
+                self._ledger.reschedule(end)
         finally:
-            self._attempts.pop(claimed.id, None)
+            self._attempts.pop(attempt.claimed.id, None)
             if not self._attempts:
                 self._idle.set()
             attempt.end()
 
-    async def _perform(self, attempt: Attempt, definition: Definition | None) -> Finish:
-        """Decode, run and encode: what is wrong with one row is met inside its own task."""
-        claimed = attempt.claimed
-        if definition is None:
-            raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
-        job = definition.load(claimed.args)
-        job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
-        job._sent, job._state, job._attempt = True, "running", attempt
-        context.running.set(job)
-        if definition.arguments.has_references:
-            await load_references(job)
-        result = await (job.perform() if definition.is_async else self._in_thread(job))
-        text = None if result is None else definition.result.dump(result)
-        return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
+    # Cancelling
 
-    def _in_thread(self, job: Job[Any]) -> Coroutine[Any, Any, Any]:
-        return perform(job, limiter=self._threads, going_on=self._in_threads)
+    def cancel(self, attempt: Attempt, reason: CancelReason) -> None:
+        """Cancel an attempt, once; one that goes on for longer than its cleanup may take is reported."""
+        attempt.stop_timer()
+        if attempt.cancel(reason):
+            attempt.timer = self._loop.call_later(self._cleanup_timeout, self._report_stuck, attempt)
 
-    def _end(self, attempt: Attempt, finish: Finish) -> None:
-        if attempt.cancel_reason != "lease_lost":
-            self._ledger.finish(finish)
+    def cancel_asked(self, ids: Collection[UUID]) -> None:
+        """Cancel those of `ids` that are here, as a user asked for."""
+        for job_id in ids:
+            if (attempt := self._attempts.get(job_id)) is not None:
+                self.cancel(attempt, "user")
+        for pool in self._pools:
+            for place, claimed in enumerate(pool.queued):
+                if claimed.id in ids:
+                    pool.queued[place] = claimed._replace(refused=Refused.cancelled)
 
-    def _end_unspent(self, attempt: Attempt) -> None:
-        if attempt.cancel_reason != "lease_lost":
-            self._ledger.release(attempt.claimed.id, attempt.claimed.fence)
+    def _report_stuck(self, attempt: Attempt) -> None:
+        attempt.timer = None
+        attempt.stuck = True
+        logger.error(
+            "%s %s is stuck: it was cancelled (%s) %g s ago and goes on; it keeps its slot and its lease until it ends",
+            attempt.claimed.kind, attempt.claimed.id, attempt.cancel_reason, self._cleanup_timeout,
+        )  # fmt: skip
 
-    def _end_by_error(self, attempt: Attempt, definition: Definition | None, error: BaseException) -> None:
-        claimed = attempt.claimed
-        if attempt.cancel_reason is not None and isinstance(error, asyncio.CancelledError):
-            self._end_unspent(attempt)
-            return
-        days = self._days(definition)
-        if isinstance(error, Discard | Cancel):
-            state = State.discarded if isinstance(error, Discard) else State.cancelled
-            finish = Finish(claimed.id, claimed.fence, state, None, None, storable(str(error.reason)), days)
-            logger.info("%s %s %s: %s", claimed.kind, claimed.id, state.name, error.reason)
-        else:
-            text = describe_error(error, attempt=claimed.attempt)
-            finish = Finish(claimed.id, claimed.fence, State.failed, None, text, None, days)
-            logger.error("%s %s failed: %s: %.500s", claimed.kind, claimed.id, type(error).__name__, error_text(error))
-        self._end(attempt, finish)
-
-    def _days(self, definition: Definition | None) -> int:
-        if definition is None or definition.options.retention is None:
-            return self._default_days
-        return math.ceil(definition.options.retention / 86_400)
+    def stuck(self) -> list[Attempt]:
+        """Return the attempts that were cancelled and go on though their time for cleanup is over."""
+        return [attempt for attempt in self._attempts.values() if attempt.stuck]
 
     # Stopping
 
@@ -198,7 +176,7 @@ class Executor:
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""
         for attempt in list(self._attempts.values()):
-            attempt.cancel(reason)
+            self.cancel(attempt, reason)
 
     def drop_waiting(self) -> None:
         """Forget what was claimed and has not started: its lease is lost."""
@@ -207,7 +185,7 @@ class Executor:
 
     def outlasts(self) -> bool:
         """Whether code of a job goes on here; from any thread. When the loop is closed, only threads do."""
-        return bool(self._in_threads or (self._attempts and not self._loop.is_closed()))
+        return bool(self._performer.in_threads or (self._attempts and not self._loop.is_closed()))
 
     def holds(self) -> set[UUID]:
         """Return the jobs that are here, running or about to start."""
@@ -220,11 +198,3 @@ class Executor:
     def left(self) -> list[Claimed]:
         """Return the rows of attempts that are still going on."""
         return [attempt.claimed for attempt in self._attempts.values()]
-
-
-def error_text(error: BaseException) -> str:
-    """Return an exception's message, whatever its `__str__` does."""
-    try:
-        return str(error)
-    except Exception:
-        return "<unreadable>"

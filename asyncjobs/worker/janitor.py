@@ -46,15 +46,15 @@ class Janitor:
         """Make rounds, for ever."""
         loop = asyncio.get_running_loop()
         # Not at once: a worker that starts has jobs to claim first, and the days ahead were made days ago.
-        next_housekeeping = loop.time() + FIRST_HOUSEKEEPING * random.random()  # noqa: S311
+        next_housekeeping = loop.time() + FIRST_HOUSEKEEPING * random.random()
         while True:
             pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
-            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))
             try:
                 await self.rescue()
                 if loop.time() >= next_housekeeping:
                     await self.keep_house()
-                    next_housekeeping = loop.time() + HOUSEKEEPING * (0.5 + random.random())  # noqa: S311
+                    next_housekeeping = loop.time() + HOUSEKEEPING * (0.5 + random.random())
                 self._backoff.succeeded()
             except DatabaseError as error:
                 await self._backoff.failed(error)

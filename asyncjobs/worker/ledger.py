@@ -9,17 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from asyncjobs.db import jobs
-from asyncjobs.db.rows import Finish, State
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining.errors import describe_error
+from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.worker.retrying import Backoff
 
 logger = logging.getLogger("asyncjobs.worker")
+
+End = TypeVar("End", Finish, Reschedule)
+_ID = itemgetter(0)
+_Statement: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[int]]
+_Written: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[set[UUID]]]
+_Instead: TypeAlias = Callable[[End, DatabaseError], End]
 
 BATCH = 500
 FULL = 5_000
@@ -44,7 +53,7 @@ class Ledger:
         self._sessions = sessions
         self._on_written = on_written
         self._finishes: list[Finish] = []
-        self._releases: list[tuple[UUID, int]] = []
+        self._reschedules: list[Reschedule] = []
         self._under_way: list[UUID] = []
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
@@ -58,27 +67,29 @@ class Ledger:
         self.lost = 0
 
     def finish(self, finish: Finish) -> None:
-        """Have an attempt's end written."""
+        """Have it written that a job has ended."""
         self._finishes.append(finish)
-        self._kick.set()
-        self._empty.clear()
-        if len(self._finishes) == BATCH:
-            self._grown.set()
+        self._added()
 
-    def release(self, job_id: UUID, fence: int) -> None:
-        """Have a running job given back, unspent."""
-        self._releases.append((job_id, fence))
+    def reschedule(self, reschedule: Reschedule) -> None:
+        """Have it written that a job is to run again."""
+        self._reschedules.append(reschedule)
+        self._added()
+
+    def _added(self) -> None:
         self._kick.set()
         self._empty.clear()
+        if len(self._finishes) == BATCH or len(self._reschedules) == BATCH:
+            self._grown.set()
 
     @property
     def full(self) -> bool:
         """Whether so much is unwritten that no more should be claimed."""
-        return len(self._finishes) >= FULL
+        return len(self._finishes) + len(self._reschedules) >= FULL
 
     def holds(self) -> set[UUID]:
-        """Return the jobs whose end or release is not known to be written."""
-        return {*self._under_way, *(f.id for f in self._finishes), *(job_id for job_id, _ in self._releases)}
+        """Return the jobs whose end is not known to be written."""
+        return {*self._under_way, *(end.id for end in self._finishes), *(end.id for end in self._reschedules)}
 
     async def drained(self) -> None:
         """Wait until everything handed over is durable."""
@@ -89,10 +100,10 @@ class Ledger:
         while True:
             await self._kick.wait()
             self._kick.clear()
-            while self._finishes or self._releases:
+            while self._finishes or self._reschedules:
                 if self._last_batch >= BUSY:
                     await self._gather()
-                self._last_batch = len(self._finishes)
+                self._last_batch = len(self._finishes) + len(self._reschedules)
                 self.writing = True
                 await self._write_some()
                 self.writing = False
@@ -106,80 +117,84 @@ class Ledger:
         """
         try:
             async with asyncio.timeout(timeout):
-                while self._finishes or self._releases:
+                while self._finishes or self._reschedules:
                     await self._write_some()
         except TimeoutError:
             logger.error(  # noqa: TRY400 - the time-out says nothing more
-                "%d ends and %d releases could not be written: these jobs run again elsewhere",
-                len(self._finishes),
-                len(self._releases),
+                "the ends of %d attempts could not be written: these jobs run again elsewhere",
+                len(self._finishes) + len(self._reschedules),
             )
 
     async def _gather(self) -> None:
         self._grown.clear()
-        if len(self._finishes) < BATCH:
+        if len(self._finishes) < BATCH and len(self._reschedules) < BATCH:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GATHER):
                     await self._grown.wait()
 
     async def _write_some(self) -> None:
         finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
-        releases, self._releases = self._releases[:BATCH], self._releases[BATCH:]
-        self._under_way = [*(f.id for f in finishes), *(job_id for job_id, _ in releases)]
-        finishes.sort()  # rows are locked in the order of their ids
+        reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
+        self._under_way = [*(end.id for end in finishes), *(end.id for end in reschedules)]
+        # Rows are locked in the order of their ids, which come first.
+        finishes.sort(key=_ID)
+        reschedules.sort(key=_ID)
         try:
-            if releases:
-                releases.sort()
-                await self._sessions.run(lambda connection: jobs.release(connection, releases))
-                releases = []
+            if reschedules:
+                await self._write(reschedules, jobs.reschedule, jobs.rescheduled_with_fence, _unspent)
+                reschedules = []
             if finishes:
-                await self._write(finishes)
+                await self._write(finishes, jobs.finish, jobs.finished_with_fence, _failed)
             self._backoff.succeeded()
         except BaseException as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
             self._finishes = finishes + self._finishes
-            self._releases = releases + self._releases
+            self._reschedules = reschedules + self._reschedules
             if not isinstance(error, DatabaseError):
                 raise
             await self._backoff.failed(error)
         finally:
             self._under_way = []
 
-    async def _write(self, finishes: Sequence[Finish]) -> None:
-        """Write a batch; a data error halves it, so that one bad end harms only itself."""
+    async def _write(
+        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End]
+    ) -> None:
+        """Write a batch; a data error halves it, so that one bad end harms only itself.
+
+        Args:
+            ends: In the order of their ids.
+            statement: Writes them and returns how many.
+            written: Returns the ids of those that were written before, by a statement whose answer was lost.
+            instead: Makes of an end that the database refuses one that it takes.
+        """
         try:
-            moved = await self._sessions.run(lambda connection: jobs.finish(connection, finishes))
+            count = await self._sessions.run(lambda connection: statement(connection, ends))
         except DatabaseUnavailable:
             raise
         except DatabaseError as error:
             if _no_partition(error):
-                await self._sessions.run(
-                    lambda connection: jobs.make_partitions(connection, max(f.days for f in finishes) + 1)
-                )
-                moved = await self._sessions.run(lambda connection: jobs.finish(connection, finishes))
+                days = max(getattr(end, "days", 0) for end in ends) + 1
+                await self._sessions.run(lambda connection: jobs.make_partitions(connection, days))
+                count = await self._sessions.run(lambda connection: statement(connection, ends))
             elif not _is_data_error(error):
                 raise
-            elif len(finishes) > 1:
-                middle = len(finishes) // 2
-                await self._write(finishes[:middle])
-                await self._write(finishes[middle:])
+            elif len(ends) > 1:
+                middle = len(ends) // 2
+                await self._write(ends[:middle], statement, written, instead)
+                await self._write(ends[middle:], statement, written, instead)
                 return
             else:
-                await self._write([_unstorable(finishes[0], error)])
+                await self._write([instead(ends[0], error)], statement, written, instead)
                 return
-        self.written += moved
-        if moved < len(finishes):
-            await self._explain_missing(finishes)
+        self.written += count
+        if count < len(ends):
+            there = await self._sessions.run(lambda connection: written(connection, ends))
+            self._note_lost(end.id for end in ends if end.id not in there)
 
-    async def _explain_missing(self, finishes: Sequence[Finish]) -> None:
-        """A row that was not moved is in the history by an earlier statement whose answer was lost, or no longer ours."""
-        there = await self._sessions.run(lambda connection: jobs.finished_with_fence(connection, finishes))
-        for finish in finishes:
-            if finish.id not in there:
-                self.lost += 1
-                logger.warning(
-                    "job %s: its lease was lost before its end could be written; another worker has it", finish.id
-                )
+    def _note_lost(self, ids: Iterable[UUID]) -> None:
+        for job_id in ids:
+            self.lost += 1
+            logger.warning("job %s: its lease was lost before its end could be written; another worker has it", job_id)
 
 
 def _sqlstate(error: DatabaseError) -> str:
@@ -195,7 +210,15 @@ def _is_data_error(error: DatabaseError) -> bool:
     return _sqlstate(error)[:2] in ("22", "23", "54")
 
 
-def _unstorable(finish: Finish, error: DatabaseError) -> Finish:
+def _failed(finish: Finish, error: DatabaseError) -> Finish:
     """Return the end of a job whose end the database refused: failed, with the refusal as its error."""
-    described = describe_error(error, attempt=0).encode("ascii", "backslashreplace").decode()
-    return finish._replace(state=State.failed, result=None, error=described, reason=None)
+    return finish._replace(state=State.failed, result=None, error=_refusal(error), reason=None)
+
+
+def _unspent(reschedule: Reschedule, error: DatabaseError) -> Reschedule:
+    """Return the end of an attempt whose end the database refused: what it says of the attempt is left out."""
+    return Reschedule(reschedule.id, reschedule.fence, 3.0, _refusal(error), spent=True)
+
+
+def _refusal(error: DatabaseError) -> str:
+    return describe_error(error, attempt=0).encode("ascii", "backslashreplace").decode()

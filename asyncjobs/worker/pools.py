@@ -81,7 +81,7 @@ class Pool:
     def _shuffled(self) -> list[str]:
         # Efraimidis and Spirakis 2006: sorting by random^(1/weight) draws without replacement in proportion.
         weights = self._weights or {}
-        return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)  # noqa: S311
+        return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)
 
     def wanted(self, most: int | None = None) -> int:
         """How many jobs to claim now, at most `most`; 0 while enough are waiting here."""

@@ -38,4 +38,4 @@ class Backoff:
         if not self._pause:
             self._logger.warning("%s: %s; trying again until it works", self._what, error)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._longest)
-        await asyncio.sleep(self._pause * (0.5 + random.random()))  # noqa: S311
+        await asyncio.sleep(self._pause * (0.5 + random.random()))

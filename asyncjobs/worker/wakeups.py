@@ -42,7 +42,7 @@ class Wakeups:
         if self.alive <= CHOSEN or (seq + self.rank) % self.alive < CHOSEN:
             self._take(queue, seq)
         else:
-            delay = OTHERS_AFTER * (1 + random.random())  # noqa: S311
+            delay = OTHERS_AFTER * (1 + random.random())
             asyncio.get_running_loop().call_later(delay, self._take, queue, seq)
 
     def _take(self, queue: str, seq: int) -> None:

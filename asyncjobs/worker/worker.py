@@ -9,17 +9,19 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS
-from asyncjobs.db.listening import DUE, READY, Listener
+from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
 from asyncjobs.db.rows import Claimed, Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
+from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.janitor import Janitor
@@ -45,6 +47,7 @@ class Worker:
         services: The scope of the listener.
         worker_id: Chosen by a supervisor; None: random.
         share: Which of the pools' processes this is, from 1; None: all pools run here.
+        middleware: Around every job, the outermost first.
         on_claim: Called with each batch of claimed jobs.
     """
 
@@ -57,6 +60,7 @@ class Worker:
         *,
         worker_id: UUID | None = None,
         share: int | None = None,
+        middleware: Sequence[Any] = (),
         on_claim: Callable[[Sequence[Claimed]], None] | None = None,
     ) -> None:
         self._settings = settings
@@ -78,7 +82,14 @@ class Worker:
             "asyncjobs housekeeping", 2
         )  # a long rescue must not make the timekeeper late
         self.ledger = Ledger(self._writing, self.wakeups.wake)
-        self.executor = Executor(self.pools, self.ledger, settings.retention, self.wakeups.wake)
+        self.executor = Executor(
+            self.pools,
+            self.ledger,
+            retention=settings.retention,
+            middleware=middleware,
+            cleanup_timeout=settings.cleanup_timeout,
+            on_room=self.wakeups.wake,
+        )
         self.dispatcher = Dispatcher(
             pools=self.pools,
             sessions=self._claiming,
@@ -89,6 +100,7 @@ class Worker:
             polling_interval=settings.dispatcher.polling_interval,
             on_claim=on_claim,
         )
+        self.canceller = Canceller(self._keeping_house, self.lease, self.executor, settings.dispatcher.polling_interval)
         self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
         kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
         self.janitor = Janitor(self._keeping_house, self.lease, lambda: self.wakeups.alive, max(kept))
@@ -149,7 +161,7 @@ class Worker:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
                     others = [
                         group.create_task(service.run(), name=f"asyncjobs {type(service).__name__.lower()}")
-                        for service in (self.ledger, self.janitor, self.timekeeper)
+                        for service in (self.ledger, self.canceller, self.janitor, self.timekeeper)
                     ]
                     self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
@@ -166,6 +178,7 @@ class Worker:
     def _listening(self) -> Iterator[None]:
         self._listener.subscribe(READY, self.wakeups.notified)
         self._listener.subscribe(DUE, self.timekeeper.notified)
+        self._listener.subscribe(CANCEL, self.canceller.notified)
         self._listener.on_hearing(self._look_at_everything)
         self._listener.start(self._services)
         try:
@@ -173,6 +186,7 @@ class Worker:
         finally:
             self._listener.unsubscribe(READY, self.wakeups.notified)
             self._listener.unsubscribe(DUE, self.timekeeper.notified)
+            self._listener.unsubscribe(CANCEL, self.canceller.notified)
             self._listener.off_hearing(self._look_at_everything)
 
     async def _registered(self, keeper: asyncio.Task[None]) -> None:

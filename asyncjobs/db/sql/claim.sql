@@ -3,12 +3,14 @@
 -- $6 least seq at the least priority: the mark below which this worker has seen everything
 -- $7 kinds this worker knows  $8 this worker
 -- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
--- row that the driver cannot decode would strand the whole batch as running.
+-- row that the driver cannot decode would strand the whole batch as running. `refused` says that the job is not to be run:
+-- 1 it was cancelled while it ran elsewhere, 2 it has expired; no attempt is spent on that.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, one descent a range.
 -- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
 -- worker row claims nothing: its jobs would be charged with a crash that is not theirs. `unnest` feeds the nested loops
 -- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
 -- `least`: one row with the greatest attempt, written by hand, must not fail every claim of its queue.
+-- Suspects, jobs whose process died while they ran, are left to claim_suspects.sql.
 with picked as materialized (
   select chosen.ctid, pool.n as pool, chosen.range
   from unnest($1::integer[]) with ordinality as pool(free, n)
@@ -21,7 +23,7 @@ with picked as materialized (
       from asyncjobs.job
       where job.state = 1 and job.queue = range.queue
         and (job.priority, job.seq) >= (range.low, range.mark) and job.priority <= range.high
-        and job.kind = any($7::text[])
+        and job.crashes = 0 and job.kind = any($7::text[])
       order by job.priority, job.seq
       limit pool.free
       for no key update skip locked
@@ -32,8 +34,11 @@ with picked as materialized (
   where exists (select from asyncjobs.worker where id = $8::uuid and dead_at is null)
 )
 update asyncjobs.job
-set state = 2, attempt = least(attempt, 2147483646) + 1, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid,
-    started_at = clock_timestamp()
+set state = 2, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid, started_at = clock_timestamp(),
+    attempt = case when cancel_reason is null and (expires_at is null or attempt > 0 or expires_at > clock_timestamp())
+                   then least(attempt, 2147483646) + 1 else attempt end
 from picked
 where job.ctid = picked.ctid
-returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args
+returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
+          job.crashes, job.counts,
+          case when job.cancel_reason is not null then 1 when job.attempt = 0 then 2 else 0 end as refused

@@ -17,7 +17,8 @@ with given as materialized (
   delete from asyncjobs.job using given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
-            job.queue, job.args, job.errors, job.awaited, given.state, given.result, given.error, given.reason, given.days
+            job.queue, job.args, job.errors, job.awaited, given.state, given.result, given.error, given.days,
+            coalesce(given.reason, case when given.state = 7 then job.cancel_reason end) as reason
 ), moved as (
   insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
                                   crashes, kind, queue, args, result, errors, reason)

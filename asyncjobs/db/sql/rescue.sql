@@ -1,4 +1,5 @@
--- Make running jobs ready again whose worker is dead, has no row, or is not named.
+-- Make running jobs ready again whose worker is dead, has no row, or is not named; what is known of the death is kept with
+-- each as an error. They are suspects from now on.
 -- $1 at most so many
 -- Rows: one; how many were rescued.
 -- Locks: the rescued rows, SKIP LOCKED. Index: job_for_rescue, a loose scan over the workers that hold jobs.
@@ -24,7 +25,15 @@ with recursive holder as (
   select ctid from asyncjobs.job where state = 2 and worker is null limit $1::integer for no key update skip locked
 ), rescued as (
   update asyncjobs.job
-  set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = 0, worker = null, started_at = null, crashes = least(crashes, 32766) + 1
+  set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = 0, worker = null, started_at = null, run_at = clock_timestamp(),
+      crashes = least(crashes, 32766) + 1,
+      errors = concat_ws(E'\n', errors, json_build_object(
+        'attempt', attempt, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        'type', 'asyncjobs.exceptions.JobCrashed',
+        'message', concat('its worker ', job.worker, (select concat(' on ' || nullif(host, ''), ' ended' || coalesce(' by ' || ended, ''))
+                                                     from asyncjobs.worker where worker.id = job.worker),
+                          ' while it ran'),
+        'traceback', '')::text)
   from (select ctid from lost union all select ctid from nobodys) as given where job.ctid = given.ctid
   returning job.queue, job.seq
 ), told as (

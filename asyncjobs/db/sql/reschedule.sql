@@ -1,0 +1,37 @@
+-- Give running jobs back: to be retried, snoozed, or unspent because the worker stops.
+-- $1 ids, ascending  $2 fences  $3 seconds until they are due  $4 errors, one JSON line each  $5 counts (JSON text)
+-- $6 whether the attempt is spent  $7 queues  $8 priorities
+-- Of $3 to $8 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
+-- Rows: one; how many were given back, and how many notices went out.
+-- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
+-- One that was asked to be cancelled meanwhile is ready at once: whoever claims it ends it.
+-- Of more than a megabyte of errors the oldest go: attempts = "unlimited" would fill the disk.
+-- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
+with given as materialized (
+  select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority
+  from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::smallint[])
+       as g(id, fence, delay, error, counts, spent, queue, priority)
+), again as (
+  update asyncjobs.job
+  set state = case when given.delay > 0 and job.cancel_reason is null then 0 else 1 end,
+      seq = nextval('asyncjobs.ready_seq'), fence = -job.fence, worker = null,
+      started_at = case when given.spent then job.started_at end,
+      run_at = case when given.spent or given.delay > 0
+                    then clock_timestamp() + make_interval(secs => given.delay) else job.run_at end,
+      attempt = case when given.spent then job.attempt else greatest(job.attempt - 1, 0) end,
+      errors = case when given.error is null then job.errors
+                    when octet_length(job.errors) > 1048576
+                      then substring(right(job.errors, 524288) from E'\n(.*)$') || E'\n' || given.error
+                    else concat_ws(E'\n', job.errors, given.error) end,
+      counts = coalesce(given.counts, job.counts),
+      queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
+  from given
+  where job.id >= given.id and job.id <= given.id and job.fence = given.fence
+  returning job.queue, job.seq, job.state, job.run_at
+), ready as (
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from again where state = 1 group by queue
+), due as (
+  select pg_notify('asyncjobs_due', '') from again
+  where state = 0 and run_at < clock_timestamp() + interval '2 seconds' limit 1
+)
+select (select count(*) from again) as given_back, (select count(*) from ready) + (select count(*) from due) as told

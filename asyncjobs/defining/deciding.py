@@ -1,0 +1,112 @@
+"""What an attempt's end means: one pure function, from values to a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
+from asyncjobs.defining.signals import Cancel, Discard, Retry, Snooze
+from asyncjobs.exceptions import UnstorableResult
+
+
+class What(Enum):
+    """What becomes of the job."""
+
+    succeed = auto()
+    fail = auto()
+    discard = auto()
+    cancel = auto()
+    retry = auto()
+    """By a declaration: after its wait."""
+    retry_as_asked = auto()
+    """By `raise Retry`: after the wait it names."""
+    snooze = auto()
+    rescue = auto()
+    """Its handler decides: returning is success."""
+    exhaust = auto()
+    """Retries are used up: `on_exhausted` decides, without one it fails."""
+    release = auto()
+    """Ready again, unspent: the worker stops."""
+    drop = auto()
+    """Nothing may be written: another worker has the job."""
+
+
+class Verdict(NamedTuple):
+    """What becomes of a job after an attempt.
+
+    Attributes:
+        error: The error that counts: raised, or made of a timeout; None when there is none.
+        policy: The declaration that took it.
+        taken: What the declaration took: the error, or one of its causes.
+        executions: How often that declaration has taken one for this job, this time included.
+    """
+
+    what: What
+    error: BaseException | None = None
+    policy: Policy | None = None
+    taken: BaseException | None = None
+    executions: int = 0
+
+
+_OF_SIGNALS = {Retry: What.retry_as_asked, Snooze: What.snooze, Discard: What.discard, Cancel: What.cancel}
+
+
+def decide(
+    error: BaseException | None,
+    *,
+    cancel_reason: str | None = None,
+    timeout: float | None = None,
+    policies: Sequence[Policy] = (),
+    counts: Mapping[str, int] | None = None,
+) -> Verdict:
+    """Return what becomes of a job.
+
+    Args:
+        error: What the attempt raised; None: it returned.
+        cancel_reason: Why the attempt was cancelled, if it was.
+        timeout: The time limit of the attempt, in seconds, for the message.
+        policies: In the order in which they are asked.
+        counts: How often each declaration has taken an error of this job so far, by `RetryOn.key`.
+    """
+    if cancel_reason == "lease_lost":
+        return Verdict(What.drop)
+    if cancel_reason == "user":
+        return Verdict(What.cancel)  # however it took the cancellation, and whatever it returned after that
+    for signal, what in _OF_SIGNALS.items():
+        if isinstance(error, signal):
+            return Verdict(what, error)
+    if cancel_reason == "shutdown" and error is not None:
+        return Verdict(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
+    if cancel_reason == "timeout":
+        error = _timed_out(error, timeout)
+    if error is None:
+        return Verdict(What.succeed)
+    if isinstance(error, UnstorableResult):
+        return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
+    return by_policy(error, policies, counts or {})
+
+
+def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Verdict:
+    """Return what the declarations say about an error."""
+    found = find(policies, error)
+    match found:
+        case (RetryOn() as policy, taken):
+            executions = counts.get(policy.key, 0) + 1
+            left = policy.attempts is None or executions < policy.attempts
+            return Verdict(What.retry if left else What.exhaust, error, policy, taken, executions)
+        case (DiscardOn() as discarding, taken):
+            return Verdict(What.discard, error, discarding, taken)
+        case (RescueFrom() as rescuing, taken):
+            return Verdict(What.rescue, error, rescuing, taken)
+    return Verdict(What.fail, error)
+
+
+def _timed_out(error: BaseException | None, timeout: float | None) -> TimeoutError:
+    if isinstance(error, TimeoutError) and not isinstance(error, asyncio.CancelledError):
+        return error
+    late = TimeoutError(f"the attempt took longer than its timeout of {timeout:g} s" if timeout else "timed out")
+    late.__context__ = error
+    return late

@@ -1,0 +1,61 @@
+"""Making a class derived from `Job` a definition: its options and fields checked, its name registered."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any
+
+from asyncjobs.defining import registry
+from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.declaring import rescues_in
+from asyncjobs.defining.definition import Definition, Source, check_code
+from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.exceptions import InvalidDefinition
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
+
+
+def make_definition(
+    cls: type[Job[Any]], root: type[Job[Any]], *, abstract: bool, kind: str | None, aliases: Any, given: dict[str, Any]
+) -> None:
+    """Check a class that has just been made, and register it unless it is abstract or stands for a function.
+
+    Args:
+        cls: Derived from `root`.
+        root: `Job` itself.
+        abstract: It is a base class and no job.
+        kind: Its stored name; None: its importable name.
+        aliases: Former kinds.
+        given: Its other options.
+
+    Raises:
+        InvalidDefinition: It cannot be a job's class.
+    """
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    cls._options = checked_options(name, **given).over(cls._options)
+    cls._declared = tuple(rescues_in(cls))
+    refuse_hiding(cls, name, root)
+    if abstract or cls.__dict__.get("_is_function_job"):
+        return
+    perform = cls._perform_of_class()
+    if perform is root._perform_of_class():
+        raise InvalidDefinition(f"{name} has no perform(): write `async def perform(self)`, or say abstract=True")
+    check_code(perform, f"{name}.perform", cls._options.executor)
+    if len(inspect.signature(perform).parameters) != 1:
+        raise InvalidDefinition(
+            f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
+            "and write `perform(self)`"
+        )
+    cls._definition = Definition(
+        kind=checked_kind(kind, cls),
+        aliases=checked_aliases(name, aliases),
+        options=cls._options,
+        source=Source.of(cls, 2),
+        job_class=cls,
+        function=None,
+        parameters=lambda: fields_of(cls, root),
+        returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
+    )
+    registry.register(cls._definition)

@@ -1,0 +1,186 @@
+"""The performer runs one attempt, from its row to the row that says how it ended. It writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import anyio
+
+from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
+from asyncjobs.defining import codec, context, registry
+from asyncjobs.defining.base import CancelReason, Job
+from asyncjobs.defining.deciding import Verdict, What, decide
+from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.hooks import Hooks
+from asyncjobs.defining.performing import load_references, perform
+from asyncjobs.defining.settling import Ending, plain, settle
+from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.outcomes import counts_of, outcome
+from asyncjobs.worker.telling import Teller
+
+End = Finish | Reschedule | None
+"""What is to be written about an attempt; None: nothing may be."""
+
+
+class Performer:
+    """Runs attempts, each in the task that calls it.
+
+    Args:
+        retention: Seconds that a finished job is kept when its definition does not say.
+        middleware: Around every job, the outermost first.
+        cancel: Cancels an attempt whose time is over.
+    """
+
+    def __init__(
+        self, *, retention: float, middleware: Sequence[Any], cancel: Callable[[Attempt, CancelReason], object]
+    ) -> None:
+        self._default_days = math.ceil(retention / 86_400)
+        self._middleware = middleware
+        self._cancel = cancel
+        self._teller = Teller()
+        self._hooks: dict[str, tuple[Hooks, Hooks]] = {}
+        self.in_threads: set[UUID] = set()
+        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
+        # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
+        # threads as slots, parents would keep their children from starting.
+        self._threads = anyio.CapacityLimiter(math.inf)
+
+    async def run(self, attempt: Attempt) -> End:
+        """Run an attempt and return what is to be written about it. Nothing a job raises gets out."""
+        claimed = attempt.claimed
+        definition = registry.find(claimed.kind)
+        job: Job[Any] | None = None
+        text: str | None = None
+        error: BaseException | None = asyncio.CancelledError()  # until it has begun
+        try:
+            if definition is None:
+                raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
+            if attempt.cancel_reason is None and not claimed.refused:
+                job = _load(definition, claimed)
+                job._attempt = attempt
+                context.running.set(job)
+                text = await self._perform(attempt, job, definition)
+                error = None
+        except BaseException as raised:
+            # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
+            error = raised
+        if error is None and attempt.cancel_reason is None:
+            return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
+        return await self._conclude(attempt, definition, job, text, error)
+
+    async def _perform(self, attempt: Attempt, job: Job[Any], definition: Definition) -> str | None:
+        """Run a job's code; return its result as it is to be stored."""
+        limit = definition.options.timeout
+        if limit is not None:
+            attempt.timer = asyncio.get_running_loop().call_later(limit, self._cancel, attempt, "timeout")
+        try:
+            if definition.arguments.has_references:
+                await load_references(job)
+            hooks = self._hooks_of(definition)
+            if hooks.on_perform:
+                result = await hooks.perform(job, lambda: self._perform_plainly(job, definition))
+            else:
+                result = await self._perform_plainly(job, definition)
+        finally:
+            attempt.stop_timer()
+        return None if result is None else definition.result.dump(result)
+
+    def _perform_plainly(self, job: Any, definition: Definition) -> Any:
+        if definition.is_async:
+            return job.perform()
+        return perform(job, limiter=self._threads, going_on=self.in_threads)
+
+    async def _conclude(
+        self,
+        attempt: Attempt,
+        definition: Definition | None,
+        job: Job[Any] | None,
+        text: str | None,
+        error: BaseException | None,
+    ) -> End:
+        """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
+        claimed = attempt.claimed
+        if definition is None:
+            ending = Ending(What.fail, error)
+        else:
+            counts = counts_of(claimed)
+            verdict = _refusal(claimed, definition) or decide(
+                error,
+                cancel_reason=attempt.cancel_reason,
+                timeout=definition.options.timeout,
+                policies=definition.policies,
+                counts=counts,
+            )
+            if job is None:
+                job = _unread(definition, claimed)
+                job._attempt = attempt
+                context.running.set(job)
+            try:
+                ending = await settle(job, verdict, self._hooks_of(definition), counts)
+            except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
+                ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
+        self._teller.tell(claimed, ending)
+        if claimed.refused == Refused.crashed:
+            ending = ending._replace(error=None)  # each crash is with the job already
+        return outcome(claimed, ending, days=self._days(definition), result=text if ending.error is None else None)
+
+    def _hooks_of(self, definition: Definition) -> Hooks:
+        if not self._middleware:
+            return definition.hooks
+        own = definition.hooks
+        known = self._hooks.get(definition.kind)
+        if known is None or known[0] is not own:
+            known = self._hooks[definition.kind] = (own, own.within(self._middleware))
+        return known[1]
+
+    def _days(self, definition: Definition | None) -> int:
+        if definition is None or definition.options.retention is None:
+            return self._default_days
+        return math.ceil(definition.options.retention / 86_400)
+
+
+def _load(definition: Definition, claimed: Claimed) -> Job[Any]:
+    """Decode a row: what is wrong with it is met inside its own task."""
+    job: Job[Any] = definition.load(claimed.args)
+    job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
+    job._sent, job._state = True, "running"
+    return job
+
+
+def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:
+    """Return a job that is not run, or cannot be read, for its handlers: its arguments are what is stored, or nothing."""
+    try:
+        return _load(definition, claimed)
+    except Exception:
+        values: Any = None
+    try:
+        values = codec.loads(claimed.args)
+    except ValueError:
+        values = None
+    job = definition.restore(values if isinstance(values, dict) else {})
+    job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
+    job._sent, job._state = True, "running"
+    return job
+
+
+def _refusal(claimed: Claimed, definition: Definition) -> Verdict | None:
+    """Return what becomes of a claimed job that is not to be run; None: it was."""
+    match claimed.refused:
+        case Refused.cancelled:
+            return Verdict(What.cancel)
+        case Refused.expired:
+            late = JobExpired(f"it was not started within {definition.options.expires_in or 0:g} s of being due")
+            return Verdict(What.discard, late, None, late)
+        case Refused.crashed:
+            return Verdict(
+                What.fail,
+                JobCrashed(
+                    f"its process died {claimed.crashes} times while it ran; max_crashes is {definition.max_crashes}"
+                ),
+            )
+    return None
