@@ -119,7 +119,7 @@ class Cluster:
         if status != 0:
             ended = "was too slow" if status is None else f"ended with status {status}"
             raise self.failure(f"could not be initialised: initdb {ended}")
-        self._accept(fresh)
+        fresh.rename(self.data)
 
     def clear_leftovers(self) -> None:
         """Remove what processes left that are gone: unfinished data directories, and the server's pid file.
@@ -135,9 +135,6 @@ class Cluster:
         if self.account is not None:
             os.chown(fresh, self.account.uid, self.account.gid)
         return fresh
-
-    def _accept(self, fresh: Path) -> None:
-        fresh.rename(self.data)
 
     def pid_file(self) -> list[str]:
         """Return the lines of postmaster.pid, which come while the server starts: pid, data, time, port, sockets, ….
