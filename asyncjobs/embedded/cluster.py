@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from asyncjobs.embedded.locks import FileLock
 
 INITDB_TIMEOUT = 120.0  # seconds
-# Left unsynced: what a crash of the machine in the next seconds could cost is an empty database.
-INITDB_OPTIONS = ("--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "trust", "-U", "postgres")
+# Left unsynced: what a crash of the machine in the next seconds could cost is an empty database. Only options that
+# the oldest version we run on knows: --no-instructions is from 14.
+INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8", "-A", "trust", "-U", "postgres")
 LOG_LIMIT = 10_000_000  # bytes, looked at on start
 
 
