@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Literal, NamedTuple
@@ -60,10 +61,9 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
     else:
         for verdict, check, text in findings:
             mark = verdict.ljust(4)
-            coloured = (
-                typer.style(mark, fg=_COLOURS[verdict]) if logs.wants_colours(typer.get_text_stream("stdout")) else mark
-            )
-            print(f"{coloured}  {check}: {printing.harmless(text)}")
+            if logs.wants_colours(sys.stdout):
+                mark = typer.style(mark, fg=_COLOURS[verdict])
+            print(f"{mark}  {check}: {printing.harmless(text)}")
     raise typer.Exit(UNHEALTHY if any(finding.verdict == "fail" for finding in findings) else OK)
 
 

@@ -64,10 +64,10 @@ def demo(
 
 
 def _run(board: Board, directory: Path, view: View) -> None:
-    from asyncjobs.demo import runner, scopes, show
+    from asyncjobs.demo import scopes, show, worker_process
 
     # Of this process too: whatever is set for a project of the user's, the demo is none of it.
-    kept = runner.without_settings(os.environ)
+    kept = worker_process.without_settings(os.environ)
     os.environ.clear()
     os.environ.update(kept)
     logging.getLogger("asyncjobs").addHandler(logging.NullHandler())  # a line of it would tear the picture
@@ -78,7 +78,7 @@ def _run(board: Board, directory: Path, view: View) -> None:
         with contextlib.suppress(OSError):  # at SIGHUP the terminal is gone
             view.say_interruption(board, directory)
         raise typer.Exit(BY_SIGNAL + interrupted.number) from None
-    except runner.WorkerGone as error:
+    except worker_process.WorkerGone as error:
         fail(FAILED, f"{error}; its log ends:", *error.tail.splitlines())
     except BrokenPipeError:
         # Nobody reads any more; what Python flushes at its end must not fail as well.

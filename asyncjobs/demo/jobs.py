@@ -1,4 +1,4 @@
-"""The demo's jobs: the example of the source document as real work. A worker process runs them."""
+"""The demo's jobs, which a worker process runs: a text is moderated, analyzed and drawn, and then somebody is told."""
 
 from __future__ import annotations
 

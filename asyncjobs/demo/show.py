@@ -19,8 +19,8 @@ from asyncjobs.demo.gallery import write_gallery
 from asyncjobs.demo.jobs import ProcessCloud, cloud_ready, part_name
 from asyncjobs.demo.journal import Journal
 from asyncjobs.demo.place import POSTGRES, clear_abandoned, temporary_place
-from asyncjobs.demo.runner import Runner
 from asyncjobs.demo.scopes import beside, whole
+from asyncjobs.demo.worker_process import WorkerProcess
 from asyncjobs.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
@@ -111,10 +111,10 @@ async def _draw(board: Board, directory: Path) -> None:
         url = await stack.enter_async_context(_database(board, place))
         config, journal = place / "config.toml", Journal(place / "journal")
         config.write_text(CONFIG, encoding="utf-8")
-        runner = _runner(board, place, config, url)
+        worker = _worker(board, place, config, url)
         jobs = await stack.enter_async_context(AsyncJobs(config=config, database_url=url))
         await beside(
-            _use(jobs, board, directory, journal, runner), runner.run(), _read_along(journal, board), _take_pulse(url)
+            _use(jobs, board, directory, journal, worker), worker.run(), _read_along(journal, board), _take_pulse(url)
         )
 
 
@@ -136,7 +136,7 @@ async def _database(board: Board, place: Path) -> AsyncIterator[str]:
         await server.stop()
 
 
-def _runner(board: Board, place: Path, config: Path, url: str) -> Runner:
+def _worker(board: Board, place: Path, config: Path, url: str) -> WorkerProcess:
     board.phase = "starting a worker process"
     began = time.monotonic()
 
@@ -152,7 +152,7 @@ def _runner(board: Board, place: Path, config: Path, url: str) -> Runner:
             board.phase = ""
             board.started.append((f"a worker process, pid {pid}", time.monotonic() - began))
 
-    return Runner(
+    return WorkerProcess(
         "asyncjobs.demo.jobs",
         environment={"ASYNCJOBS_CONFIG": str(config), "ASYNCJOBS_DATABASE_URL": url},
         log=place / "worker.log",
@@ -162,9 +162,9 @@ def _runner(board: Board, place: Path, config: Path, url: str) -> Runner:
     )
 
 
-async def _use(jobs: AsyncJobs, board: Board, directory: Path, journal: Journal, runner: Runner) -> None:
+async def _use(jobs: AsyncJobs, board: Board, directory: Path, journal: Journal, worker: WorkerProcess) -> None:
     """What an application does: enqueue, and await."""
-    await runner.ready.wait()
+    await worker.ready.wait()
     made = [
         ProcessCloud(text=each.text, title=each.title, card=each.card, journal=journal.file)
         for each in (line.source for line in board.lines)

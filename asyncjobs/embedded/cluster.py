@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from asyncjobs.embedded.locks import FileLock
 
 INITDB_TIMEOUT = 120.0  # seconds
-# Left unsynced: what a crash of the machine in the next seconds could cost is an empty database.
-INITDB_OPTIONS = ("--no-sync", "--no-locale", "--no-instructions", "-E", "UTF8", "-A", "trust", "-U", "postgres")
+# Left unsynced: what a crash of the machine in the next seconds could cost is an empty database. Only options that
+# the oldest version we run on knows: --no-instructions is from 14.
+INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8", "-A", "trust", "-U", "postgres")
 LOG_LIMIT = 10_000_000  # bytes, looked at on start
 
 
@@ -119,7 +120,7 @@ class Cluster:
         if status != 0:
             ended = "was too slow" if status is None else f"ended with status {status}"
             raise self.failure(f"could not be initialised: initdb {ended}")
-        self._accept(fresh)
+        fresh.rename(self.data)
 
     def clear_leftovers(self) -> None:
         """Remove what processes left that are gone: unfinished data directories, and the server's pid file.
@@ -135,9 +136,6 @@ class Cluster:
         if self.account is not None:
             os.chown(fresh, self.account.uid, self.account.gid)
         return fresh
-
-    def _accept(self, fresh: Path) -> None:
-        fresh.rename(self.data)
 
     def pid_file(self) -> list[str]:
         """Return the lines of postmaster.pid, which come while the server starts: pid, data, time, port, sockets, ….

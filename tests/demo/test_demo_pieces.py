@@ -10,12 +10,12 @@ from asyncjobs.demo import journal
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import is_gallery, title_in, write_gallery
 from asyncjobs.demo.jobs import MOST_BYTES, ProcessCloud, part_name, read, write_card
-from asyncjobs.demo.runner import without_settings
 from asyncjobs.demo.samples import sample_texts
 from asyncjobs.demo.screen import visible
 from asyncjobs.demo.show import _sweep
 from asyncjobs.demo.sources import Unusable, find
 from asyncjobs.demo.words import count_words
+from asyncjobs.demo.worker_process import without_settings
 
 WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
 

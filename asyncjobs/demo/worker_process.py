@@ -32,8 +32,8 @@ class WorkerGone(Exception):
         super().__init__(why)
 
 
-class Runner:
-    """Keeps one worker process at work.
+class WorkerProcess:
+    """Keeps a worker process at work: when one dies, another follows.
 
     Args:
         modules: What defines its jobs.
