@@ -102,25 +102,28 @@ class AsyncJobs:
         async with AsyncExitStack() as stack:
             settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
             self._url = settings.database_url or await self._start_embedded(stack)
-            self._sessions = Sessions(
-                self._url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
-            )
-            stack.callback(self._sessions.close)
-            await self._sessions.run(migrating.check if settings.database_url else migrating.migrate)
-            self._services = Services()
-            stack.push_async_callback(self._services.close)
-            self._listener = Listener(self._url, test_every=min(settings.lease / 6, 5.0))
-            self._client = Client(
-                self._sessions,
-                self._listener,
-                self._services,
-                retention=settings.retention,
-                middleware=self._middleware,
-            )
-            open_clients.push(self._client)
-            stack.callback(open_clients.remove, self._client)
+            sessions = self._assemble(self._url, settings, stack)
+            await sessions.run(migrating.check if settings.database_url else migrating.migrate)
             self._stack = stack.pop_all()
         return self
+
+    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
+        """Put the client together and make it the one that jobs use; nothing is connected before it is needed."""
+        self._url, self._settings = url, settings
+        sessions = self._sessions = Sessions(
+            url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
+        )
+        stack.callback(sessions.close)
+        self._services = Services()
+        stack.push_async_callback(self._services.close)
+        self._listener = Listener(url, test_every=min(settings.lease / 6, 5.0))
+        self._client = Client(
+            sessions, self._listener, self._services, retention=settings.retention, middleware=self._middleware
+        )
+        stack.callback(setattr, self, "_client", None)
+        open_clients.push(self._client)
+        stack.callback(open_clients.remove, self._client)
+        return sessions
 
     async def _start_embedded(self, stack: AsyncExitStack) -> str:
         from asyncjobs.embedded import EmbeddedPostgres, project_directory

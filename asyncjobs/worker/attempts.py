@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncjobs.db.rows import Claimed
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import CancelReason
-    from asyncjobs.worker.pools import Pool
+
+
+class Slots(Protocol):
+    """Where an attempt has its slot."""
+
+    def give_back(self) -> None:
+        """Free a slot."""
+
+    async def take_slot(self) -> None:
+        """Wait for a slot to go on in."""
 
 
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "begun", "cancel_reason", "claimed", "number", "pool",
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "claimed", "number", "pool",
                  "stopping", "stuck", "task", "timer")  # fmt: skip
 
-    def __init__(self, claimed: Claimed, pool: Pool, on_slot: Callable[[], None]) -> None:
+    def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
         self.pool = pool
         self.number = claimed.attempt
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.begun = False
+        self.apart = False
+        """Whether it runs in a process of its own."""
         self.stopping = False
         self.stuck = False
         """Whether it goes on though its time for cleanup is over."""

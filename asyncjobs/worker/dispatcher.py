@@ -7,6 +7,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
@@ -34,6 +35,10 @@ URGENT_BATCH = 250
 written. On two cores, beside a pool that drains no-ops, a critical job's pickup falls from 17 / 60 ms (p50 / p99) to 3 / 18;
 the other pool's rate from 40,000/s to 25,000.
 """
+
+
+PATIENCE = 2.0
+MOST_CRASHES = 32_767
 
 
 class Dispatcher:
@@ -72,6 +77,8 @@ class Dispatcher:
         self._known_queues: list[str] = []
         self._claims = 0
         self._doubtful = False
+        self._suspects_due = False
+        self._claiming_suspects = False
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
@@ -95,14 +102,62 @@ class Dispatcher:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
                     next_doubt = loop.time() + self._lease.seconds
                     self._doubtful = True
+                    self._suspects_due = True
+                self._lower_marks()
                 if self._doubtful and self._claims == 0:
                     await self._release_strays()
-                self._lower_marks()
+                if (self._suspects_due or self._executor.suspects_ended) and not self._claiming_suspects:
+                    self._suspects_due = self._executor.suspects_ended = False
+                    claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
                     for pool in group:
                         pool.claiming = True
                     self._claims += 1
                     claims.create_task(self._claim(group))
+
+    async def claim_suspects(self) -> int:
+        """Claim jobs whose process died while they ran, as far as they may run here; return how many.
+
+        After its first crash a job runs among the ordinary ones, one such at a time; after the second in a process of its
+        own, and so does one that has waited `PATIENCE` seconds for its turn among the ordinary.
+        """
+        worker = self._lease.worker
+        if self._stopping or worker is None or self._claiming_suspects:
+            return 0
+        kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
+        claimed = 0
+        self._claiming_suspects = True
+        try:
+            for pool in self._pools:
+                for crashes, room in (
+                    ((1, 1), int(self._executor.has_room_for_suspect)),
+                    ((2, MOST_CRASHES), self._executor.room_apart),
+                ):
+                    limit = min(pool.free, room)
+                    if limit <= 0:
+                        continue
+                    found = await self._sessions.run(
+                        partial(
+                            jobs.claim_suspects,
+                            queues=pool.queues(self._known_queues),
+                            limit=limit,
+                            crashes=crashes,
+                            patience=PATIENCE,
+                            kinds=kinds,
+                            worker=worker,
+                        ),
+                        deadline=self._deadline,
+                    )
+                    if self._lease.worker == worker:
+                        self._executor.accept_suspects(pool, found)
+                        claimed += len(found)
+            self._backoff.succeeded()
+        except DatabaseError as error:
+            self._doubtful = self._suspects_due = True
+            await self._backoff.failed(error)
+        finally:
+            self._claiming_suspects = False
+        return claimed
 
     def stop(self) -> None:
         """Claim no more; `run` returns when the claims under way have ended."""
@@ -114,7 +169,9 @@ class Dispatcher:
         await self._dry.wait()
 
     def _lower_marks(self) -> None:
-        for queue, seq in self._wakeups.take_news():
+        news = self._wakeups.take_news()
+        self._suspects_due |= bool(news) and self._wakeups.suspects_expected
+        for queue, seq in news:
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving:
                 continue

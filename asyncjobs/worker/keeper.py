@@ -39,6 +39,7 @@ class Keeper:
         url: The database.
         lease: Filled with the worker's id when it is registered, emptied when it is lost.
         about: JSON text shown by `status`.
+        host: This machine's name, kept with the jobs that die with this process.
         first_id: The id of the first registration, when a supervisor chose it; None: random.
         needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
             process. Asked from the thread.
@@ -52,6 +53,7 @@ class Keeper:
         lease: Lease,
         *,
         about: str,
+        host: str,
         first_id: UUID | None = None,
         needed: Callable[[], bool],
         on_beat: Callable[[Pulse], None],
@@ -59,6 +61,7 @@ class Keeper:
     ) -> None:
         self._lease = lease
         self._about = about
+        self._host = host
         self._next_id = first_id
         self._needed = needed
         self._on_beat = on_beat
@@ -147,7 +150,9 @@ class Keeper:
         if worker is None:
             worker, self._next_id = self._next_id or uuid4(), None
             await sessions.run(
-                lambda connection: workers.register(connection, worker, lease=self._lease.seconds, about=self._about)
+                lambda connection: workers.register(
+                    connection, worker, lease=self._lease.seconds, about=self._about, host=self._host
+                )
             )
             self._lease.worker = worker
             self._tell(lambda: _settle(self._registered))

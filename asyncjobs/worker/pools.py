@@ -83,6 +83,11 @@ class Pool:
         weights = self._weights or {}
         return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)
 
+    @property
+    def free(self) -> int:
+        """Slots that are free and that nothing claimed waits for."""
+        return self.concurrency - self.running - len(self._resuming) - len(self.queued)
+
     def wanted(self, most: int | None = None) -> int:
         """How many jobs to claim now, at most `most`; 0 while enough are waiting here."""
         most = self.batch_size if most is None else min(most, self.batch_size)

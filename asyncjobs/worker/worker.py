@@ -21,6 +21,7 @@ from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
+from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
@@ -82,13 +83,16 @@ class Worker:
             "asyncjobs housekeeping", 2
         )  # a long rescue must not make the timekeeper late
         self.ledger = Ledger(self._writing, self.wakeups.wake)
+        self.apart = Apart(url, settings, services)
         self.executor = Executor(
             self.pools,
             self.ledger,
             retention=settings.retention,
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
+            apart=self.apart,
             on_room=self.wakeups.wake,
+            on_crash=self.wakeups.expect_suspects,
         )
         self.dispatcher = Dispatcher(
             pools=self.pools,
@@ -103,11 +107,18 @@ class Worker:
         self.canceller = Canceller(self._keeping_house, self.lease, self.executor, settings.dispatcher.polling_interval)
         self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
         kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
-        self.janitor = Janitor(self._keeping_house, self.lease, lambda: self.wakeups.alive, max(kept))
+        self.janitor = Janitor(
+            self._keeping_house,
+            self.lease,
+            lambda: self.wakeups.alive,
+            retention=max(kept),
+            on_rescue=self.wakeups.expect_suspects,
+        )
         self.keeper = Keeper(
             url,
             self.lease,
             about=self._about(),
+            host=socket.gethostname(),
             first_id=worker_id,
             needed=self.executor.outlasts,
             on_beat=self._on_beat,
@@ -217,7 +228,11 @@ class Worker:
             self._look_at_everything()
             await asyncio.sleep(0)
             await self.dispatcher.found_nothing()
-            if self.executor.running == 0 and self.executor.imminent() == 0:
+            if (
+                self.executor.running == 0
+                and self.executor.imminent() == 0
+                and not await self.dispatcher.claim_suspects()
+            ):
                 return
 
     async def _let_finish(self) -> None:
@@ -270,6 +285,8 @@ class Worker:
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
+        self.apart.close()
+        await self.apart.ended()
         worker, self.lease.worker = self.lease.worker, None
         keeper.cancel()
         await asyncio.wait([keeper], timeout=LAST_WORDS)
