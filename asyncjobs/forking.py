@@ -146,7 +146,7 @@ class _Child:
             attempt = Attempt(claimed, slots, lambda: None)
             performer = Performer(
                 retention=settings.retention,
-                middleware=jobs._middleware,
+                middleware=jobs._opened().middleware,
                 cancel=lambda attempt, reason: attempt.cancel(reason),
             )
             attempt.begun = True

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     imports: tuple[Module, ...] = ()
     """Modules that define jobs, imported when a worker starts."""
 
+    middleware: tuple[Module, ...] = ()
+    """Objects around every job, the outermost first, by name, such as `app.middleware.Timing`; a class is called."""
+
     database_url: DatabaseURL = Field(default="", repr=False)
     """Empty: an embedded PostgreSQL of this project. Holds the password: show `safe_database_url` instead."""
 
