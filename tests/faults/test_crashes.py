@@ -24,7 +24,17 @@ def alive(pid: int) -> bool:
 async def supervised(scene, *, concurrency=120):
     """Two processes under a supervisor, which starts them again and sees how they end."""
     config = scene.config("supervised", concurrency=concurrency)
-    command = [sys.executable, "-m", "asyncjobs", "run", "tests.faults.jobs", "--config", str(config), "--processes", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "asyncjobs",
+        "run",
+        "tests.faults.jobs",
+        "--config",
+        str(config),
+        "--processes",
+        "2",
+    ]
     supervisor = scene.workers.start(command=command, name="supervised")
     await supervisor.wait_for_log("ready: worker", count=2, timeout=40)
     return supervisor
