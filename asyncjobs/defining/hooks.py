@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import anyio.to_thread
@@ -117,12 +118,12 @@ class Hooks:
     around_perform: tuple[Hook, ...] = ()
     after_discard: tuple[Hook, ...] = ()
 
-    @property
+    @cached_property
     def on_enqueue(self) -> bool:
         """Whether there is anything to do beside inserting the row."""
         return bool(self.before_enqueue or self.after_enqueue or self.around_enqueue)
 
-    @property
+    @cached_property
     def on_perform(self) -> bool:
         """Whether there is anything to do beside performing."""
         return bool(self.before_perform or self.after_perform or self.around_perform)
