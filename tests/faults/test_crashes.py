@@ -81,6 +81,21 @@ async def test_one_suspect_at_a_time_runs_among_the_ordinary_jobs_and_the_others
     assert {row["state"] for row in rows} == {4}
 
 
+async def test_a_crash_frees_the_only_slot_for_what_waits_behind_it(scene):
+    first = await scene.start(name="first", concurrency=1)
+    held, behind = work.hold(scene.gate()), work.tiny(1)
+    await scene.enqueue(held)
+    await scene.running(held)
+    await scene.enqueue(behind)
+    await scene.start(name="second", concurrency=1)
+    await scene.finished(behind)
+    first.kill()
+    await scene.running(held, attempt=2)
+    scene.open(scene.gate())
+    await scene.finished(held)
+    await scene.clean(max_attempts=2)
+
+
 async def test_a_job_that_may_crash_once_fails_at_its_first_crash_and_its_callback_is_called_once(scene):
     await scene.start(name="first")
     await scene.start(name="second")

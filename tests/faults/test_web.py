@@ -57,6 +57,22 @@ async def test_a_crashed_worker_turns_health_false_and_is_started_again_while_th
     assert len(rows) == 1
 
 
+async def test_an_application_that_is_interrupted_twice_ends_at_once_and_its_jobs_run_elsewhere(scene, web):
+    await scene.eventually(lambda: healthy(web), "healthy worker")
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    await scene.start(name="second")
+    [worker] = [each for each in scene.workers.started if each.name == "web"]
+    for _ in range(2):
+        worker.stop(signal.SIGINT)
+    await worker.exit_code(15)
+    await scene.oracle.wait_for(event="start", job_id=held.id, worker="second", timeout=20)
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["result"] == '"second"'
+    assert "Task was destroyed" not in worker.log
+
+
 async def test_the_applications_signals_are_its_own_and_its_end_releases_its_jobs(scene, web):
     await scene.eventually(lambda: healthy(web), "healthy worker")
     assert (await web.get("/signals")).json() == ["Server.handle_exit", "Server.handle_exit"]
