@@ -92,6 +92,8 @@ class Apart:
         self._control: Channel | None = None
         self._requests: socket.socket | None = None
         self._exits: dict[int, asyncio.Future[int]] = {}
+        self.available = True
+        """False once the forking process could not be started: the modules that define jobs cannot be imported there."""
 
     async def run(self, attempt: Attempt, *, grace: float) -> Any:
         """Run an attempt in a process of its own and return what is to be written about it.
@@ -203,6 +205,7 @@ class Apart:
                 control.close()
                 self.close()
                 why = answer[1] if answer else "the forking process ended at once"
+                self.available = False
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
             self._control = control
             logger.debug("the forking process is ready: pid %d", self._process.pid)

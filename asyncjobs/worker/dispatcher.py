@@ -7,7 +7,6 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
@@ -21,6 +20,7 @@ from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.marks import FULL_LOOK, QUICK_FOR, Marks
 from asyncjobs.worker.pools import Pool
 from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.suspects import Suspects
 from asyncjobs.worker.wakeups import Wakeups
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -35,10 +35,6 @@ URGENT_BATCH = 250
 written. On two cores, beside a pool that drains no-ops, a critical job's pickup falls from 17 / 60 ms (p50 / p99) to 3 / 18;
 the other pool's rate from 40,000/s to 25,000.
 """
-
-
-PATIENCE = 2.0
-MOST_CRASHES = 32_767
 
 
 class Dispatcher:
@@ -77,8 +73,7 @@ class Dispatcher:
         self._known_queues: list[str] = []
         self._claims = 0
         self._doubtful = False
-        self._suspects_due = False
-        self._claiming_suspects = False
+        self.suspects = Suspects(pools, executor, lease, lambda: self._known_queues)
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
@@ -97,17 +92,16 @@ class Dispatcher:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
+                    self.suspects.due = True
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
                     next_doubt = loop.time() + self._lease.seconds
                     self._doubtful = True
-                    self._suspects_due = True
                 self._lower_marks()
                 if self._doubtful and self._claims == 0:
                     await self._release_strays()
-                if (self._suspects_due or self._executor.suspects_ended) and not self._claiming_suspects:
-                    self._suspects_due = self._executor.suspects_ended = False
+                if self.suspects.are_due():
                     claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
                     for pool in group:
@@ -116,47 +110,16 @@ class Dispatcher:
                     claims.create_task(self._claim(group))
 
     async def claim_suspects(self) -> int:
-        """Claim jobs whose process died while they ran, as far as they may run here; return how many.
-
-        After its first crash a job runs among the ordinary ones, one such at a time; after the second in a process of its
-        own, and so does one that has waited `PATIENCE` seconds for its turn among the ordinary.
-        """
-        worker = self._lease.worker
-        if self._stopping or worker is None or self._claiming_suspects:
+        """Claim the suspects that may run here; return how many."""
+        if self._stopping:
             return 0
-        kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
-        claimed = 0
-        self._claiming_suspects = True
         try:
-            for pool in self._pools:
-                for crashes, room in (
-                    ((1, 1), int(self._executor.has_room_for_suspect)),
-                    ((2, MOST_CRASHES), self._executor.room_apart),
-                ):
-                    limit = min(pool.free, room)
-                    if limit <= 0:
-                        continue
-                    found = await self._sessions.run(
-                        partial(
-                            jobs.claim_suspects,
-                            queues=pool.queues(self._known_queues),
-                            limit=limit,
-                            crashes=crashes,
-                            patience=PATIENCE,
-                            kinds=kinds,
-                            worker=worker,
-                        ),
-                        deadline=self._deadline,
-                    )
-                    if self._lease.worker == worker:
-                        self._executor.accept_suspects(pool, found)
-                        claimed += len(found)
+            claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
-            self._doubtful = self._suspects_due = True
+            self._doubtful = self.suspects.due = True
             await self._backoff.failed(error)
-        finally:
-            self._claiming_suspects = False
+            return 0
         return claimed
 
     def stop(self) -> None:
@@ -170,7 +133,7 @@ class Dispatcher:
 
     def _lower_marks(self) -> None:
         news = self._wakeups.take_news()
-        self._suspects_due |= bool(news) and self._wakeups.suspects_expected
+        self.suspects.due |= bool(news) and self._wakeups.suspects_expected
         for queue, seq in news:
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving:

@@ -22,6 +22,7 @@ STARTS_A_TURN = 64
 """Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch."""
 
 
+MOST_CRASHES = 32_767
 MOST_APART = 64
 """Processes with a suspect each, at once: memory that each writes to is its own."""
 STALE = 0.25
@@ -66,6 +67,7 @@ class Executor:
             cleanup_timeout=cleanup_timeout,
             apart=apart,
         )
+        self._apart = apart
         self._suspect: UUID | None = None
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[UUID, Attempt] = {}
@@ -146,8 +148,15 @@ class Executor:
         return self._suspect is None
 
     @property
+    def most_crashes_here(self) -> int:
+        """How often a suspect may have crashed that runs in this process."""
+        return 1 if self._apart.available else MOST_CRASHES
+
+    @property
     def room_apart(self) -> int:
-        """How many more suspects may run in processes of their own."""
+        """How many more suspects may run in processes of their own; 0, too, where none can be had."""
+        if not self._apart.available:
+            return 0
         return MOST_APART - sum(attempt.apart for attempt in self._attempts.values())
 
     def accept_suspects(self, pool: Pool, claimed: Iterable[Claimed]) -> None:
@@ -160,7 +169,7 @@ class Executor:
                 self._start_one(pool, job)
 
     def _place_suspect(self, attempt: Attempt) -> None:
-        if attempt.claimed.crashes == 1 and self._suspect is None:
+        if self._suspect is None and attempt.claimed.crashes <= self.most_crashes_here:
             self._suspect = attempt.claimed.id
         else:
             attempt.apart = True

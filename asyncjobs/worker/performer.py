@@ -21,7 +21,7 @@ from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import JobCrashed, JobExpired
-from asyncjobs.worker.apart import Apart, ChildDied
+from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.telling import Teller
@@ -87,6 +87,12 @@ class Performer:
             crash = describe_error(JobCrashed(str(died)), attempt=claimed.attempt)
             logger.error("%s %s: %s", claimed.kind, claimed.id, died)  # noqa: TRY400 - not of this process
             return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
+        except CannotFork as raised:
+            if attempt.apart:
+                # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
+                logger.warning("%s; suspects run one at a time among the ordinary jobs", raised)
+                return Reschedule(claimed.id, claimed.fence)
+            error = raised
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised

@@ -9,6 +9,7 @@ import pytest
 
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
+from tests.faults import only_here
 from tests.support.processes import until
 
 ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
@@ -103,6 +104,21 @@ async def test_a_job_that_may_crash_once_fails_at_its_first_crash_and_its_callba
     [row] = await scene.finished(bomb, timeout=40)
     assert (row["state"], row["attempt"], row["crashes"]) == (5, 1, 1)
     assert len(scene.events(job_id=str(bomb.id), event="discarded JobCrashed")) == 1
+
+
+async def test_where_no_process_of_its_own_can_be_had_suspects_run_one_after_the_other_and_none_fails(scene):
+    first = await scene.start("tests.faults.only_here", name="first")
+    held = await scene.enqueue(*(only_here.only_here(scene.gate()) for _ in range(3)))
+    await scene.running(*held)
+    second = await scene.start("tests.faults.only_here", name="second")
+    first.kill()
+    await second.wait_for_log("this module is for workers only")
+    scene.open(scene.gate())
+    rows = await scene.finished(*held)
+    assert {(row["state"], row["attempt"], row["crashes"]) for row in rows} == {(4, 2, 1)}
+    [asking] = await scene.enqueue(only_here.apart_from_here())
+    [row] = await scene.finished(asking)
+    assert row["state"] == 5 and "CannotFork" in row["errors"]
 
 
 class TestAProcessJob:
