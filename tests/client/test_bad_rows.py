@@ -9,9 +9,10 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from client_jobs import double, live, until
+from client_jobs import double, live
 
 from asyncjobs import AsyncJobs, enqueue_all, job
+from tests.support.asking import until
 
 GOOD = 20
 
