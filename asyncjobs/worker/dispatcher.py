@@ -256,10 +256,10 @@ class Dispatcher:
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
             full = now - pool.looked_at >= FULL_LOOK
             pool.looked_at = now if full else pool.looked_at
-            quick = pool.flowing and now - pool.settled_at < QUICK_FOR
-            pool.settled_at = pool.settled_at if quick else now
+            pool.quick = pool.flowing and not full and now - pool.settled_at < QUICK_FOR
+            pool.settled_at = pool.settled_at if pool.quick else now
             for name in names:
-                ranges.extend(self._marks.ranges(number, name, full=full, quick=quick))
+                ranges.extend(self._marks.ranges(number, name, full=full, quick=pool.quick))
         if worker is None or not ranges or not any(free):
             return 0
         claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
@@ -282,14 +282,14 @@ class Dispatcher:
         for number, pool in enumerate(group, 1):
             mine = by_pool.get(number, [])
             pool.flowing = len(mine) >= free[number - 1]
-            if not pool.flowing:
+            if pool.flowing or pool.quick:
+                pool.hungry = True
+            else:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
                 # one a millisecond later brings all that came meanwhile.
                 pool.rests_until = now + (now - began)
-            else:
-                pool.hungry = True
             if mine:
                 pool.claimed_at = now
                 self._executor.accept(pool, mine)

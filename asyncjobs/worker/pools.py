@@ -50,6 +50,8 @@ class Pool:
         """The loop's time of the last claim that began at marks that lag."""
         self.flowing = False
         """Whether the last claim brought as many jobs as it asked for."""
+        self.quick = False
+        """Whether the last claim began where the one before ended, and so says nothing of what lies before."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0

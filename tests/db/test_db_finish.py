@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
-from db_rows import claim, make_worker, pinned, put, states, succeeded, until_blocked
+from db_rows import claim, make_worker, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.rows import Claimed, Finish, State
-
-
-@pytest.fixture
-async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await pinned(database_url)
-    yield connection
-    connection.terminate()
+from tests.support.asking import until_blocked
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ A plan is cached with the session: one made while the queue was empty meets the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 from db_rows import claim, make_worker, pinned, put, succeeded
@@ -53,13 +51,6 @@ def check(text: str, expected: list[str]) -> None:
     for table in ("job", "finished"):
         assert f"Seq Scan on {table}" not in text, text
     assert "Join Filter: (given" not in text, text
-
-
-@pytest.fixture
-async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await pinned(database_url)
-    yield connection
-    connection.terminate()
 
 
 @pytest.mark.parametrize("name", [*HOT, *COLD])

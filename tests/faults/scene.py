@@ -13,7 +13,6 @@ from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
 from asyncjobs.db.connecting import connect
 from tests.support.checker import Verdict, check, read_rows
 from tests.support.oracle import Event, Oracle
-from tests.support.proxy import Proxy
 from tests.support.workers import Worker, Workers
 
 J = TypeVar("J", bound=Job[Any])
@@ -65,22 +64,20 @@ class Scene:
 
     # Workers
 
-    async def start(
+    async def start(self, *modules: str, **options: Any) -> Worker:
+        """Start a worker as `begin` does, and wait until it claims jobs."""
+        worker = self.begin(*modules, **options)
+        await self.all_ready(worker)
+        return worker
+
+    def begin(
         self,
         *modules: str,
-        url: str | None = None,
         name: str = "",
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
-        ready: str = READY,
         **settings: Any,
     ) -> Worker:
-        """Start a worker and wait until it claims jobs."""
-        worker = self.begin(*modules, url=url, name=name, environment=environment, command=command, **settings)
-        await worker.wait_for_log(ready, timeout=40)
-        return worker
-
-    def begin(self, *modules: str, name: str = "", environment=None, command=None, **settings: Any) -> Worker:
         """Start a worker."""
         name = name or f"worker{len(self.workers.started) + 1}"
         return self.workers.start(
@@ -206,9 +203,3 @@ class Scene:
 
     def events(self, **wanted: Any) -> list[Event]:
         return self.oracle.events(**wanted)
-
-
-def through(proxy: Proxy, url: str) -> str:
-    """The URL of the same database through a proxy."""
-    database = url.partition("?")[0].rpartition("/")[2]
-    return f"{proxy.url(database)}?sslmode=disable"

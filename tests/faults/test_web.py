@@ -1,7 +1,7 @@
 """A worker inside a web application: when it crashes, the application goes on and the worker comes back."""
 
+import re
 import signal
-import socket
 import sys
 
 import httpx
@@ -9,23 +9,18 @@ import pytest
 
 from tests.faults import jobs as work
 
-STARTED = "Application startup complete"
-
 
 @pytest.fixture
 async def web(scene):
     """A client of the application."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    worker = await scene.start(
+    worker = scene.begin(
         name="web",
-        ready="Uvicorn running",
-        command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", str(port)],
+        command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", "0"],
         environment={"WEB_APP_CONFIG": str(scene.directory / "web.toml")},
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    running = await worker.wait_for_log("Uvicorn running on ", timeout=40)
+    async with httpx.AsyncClient(base_url=re.search(r"http://\S+", running)[0]) as client:
         yield client
-    worker.stop()
 
 
 async def healthy(web):
