@@ -160,8 +160,12 @@ class Executor:
         )  # fmt: skip
 
     def stuck(self) -> list[Attempt]:
-        """Return the attempts that were cancelled and go on though their time for cleanup is over."""
-        return [attempt for attempt in self._attempts.values() if attempt.stuck]
+        """Return the attempts that were cancelled and go on though their time for cleanup is over; from any thread."""
+        return [attempt for attempt in list(self._attempts.values()) if attempt.stuck]
+
+    def attempt_of(self, task: asyncio.Task[Any]) -> Attempt | None:
+        """Return the attempt that `task` runs, a task of the job's own aside; from any thread."""
+        return next((attempt for attempt in list(self._attempts.values()) if attempt.task is task), None)
 
     # Stopping
 

@@ -21,6 +21,7 @@ from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
+from asyncjobs.worker import reports
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
@@ -30,6 +31,7 @@ from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
+from asyncjobs.worker.watchdog import Watchdog
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -104,11 +106,13 @@ class Worker:
         self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
         kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
         self.janitor = Janitor(self._keeping_house, self.lease, lambda: self.wakeups.alive, max(kept))
+        self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of)
         self.keeper = Keeper(
             url,
             self.lease,
             about=self._about(),
             first_id=worker_id,
+            report=self._report,
             needed=self.executor.outlasts,
             on_beat=self._on_beat,
             on_lost=self._on_lost,
@@ -131,6 +135,9 @@ class Worker:
             }
         )
 
+    def _report(self) -> str:
+        return reports.write(draining=self._stop.is_set(), stuck=self.executor.stuck(), blocked=self.watchdog.blocks())
+
     @property
     def running(self) -> int:
         """Jobs that run here now."""
@@ -139,10 +146,12 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
+        if self.running:
+            self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 
     def stop_now(self) -> None:
         """Stop, and cancel running jobs at once."""
-        self._stop.set()
+        self.stop()
         self._stop_now.set()
 
     async def run(self, *, burst: bool = False) -> None:
@@ -152,6 +161,7 @@ class Worker:
             DatabaseError: The worker could not register.
         """
         keeper = self._services.start(self.keeper.run(), name="keeper")
+        watchdog = self._services.start(self.watchdog.run(), name="watchdog")
         try:
             await self._registered(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
@@ -173,6 +183,7 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
+            watchdog.cancel()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
