@@ -137,8 +137,8 @@ class Executor:
 
     def cancel(self, attempt: Attempt, reason: CancelReason) -> None:
         """Cancel an attempt, once; one that goes on for longer than its cleanup may take is reported."""
-        attempt.stop_timer()
         if attempt.cancel(reason):
+            attempt.stop_timer()  # only now: asked again, as the safety poll does, the time for cleanup must go on
             attempt.timer = self._loop.call_later(self._cleanup_timeout, self._report_stuck, attempt)
 
     def cancel_asked(self, ids: Collection[UUID]) -> None:

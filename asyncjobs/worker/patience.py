@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 
 class Patience:
     """Tells a loop that is blocked from a machine that slept, a process that was stopped, an interpreter that is busy.
@@ -19,8 +23,8 @@ class Patience:
         self._looked = self._used = self._pulse = 0.0
         self.excused = 0.0
         """Seconds since the last pulse that do not count."""
-        self.kept_out = False
-        """Whether the loop's thread itself kept the last look from being in time, for another interval at least."""
+        self.busy = 0.0
+        """Seconds for which the last look was late because the loop's thread ran."""
 
     def begin(self, now: float, used: float) -> None:
         """Note the time before the first look."""
@@ -36,11 +40,25 @@ class Patience:
         """
         late = max(now - self._looked - self._interval, 0.0)
         # What it used is taken to have been used in the time that was asked for, as far as that goes.
-        busy = min(max(used - self._used - self._interval, 0.0), late)
+        self.busy = min(max(used - self._used - self._interval, 0.0), late)
         self._looked, self._used = now, used
         if pulse != self._pulse:
             self._pulse, self.excused = pulse, 0.0
         since = max(now - pulse, 0.0)
-        self.excused = min(self.excused + late - busy, since)
-        self.kept_out = busy >= self._interval
+        self.excused = min(self.excused + late - self.busy, since)
         return since - self.excused
+
+
+def clock_of_this_thread() -> Callable[[], float]:
+    """Return a function that any thread may call, for the seconds of CPU that this one has used; where none, 0."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return lambda: 0.0
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+
+    def used() -> float:
+        try:
+            return time.clock_gettime(clock)
+        except OSError:
+            return 0.0  # the thread is gone
+
+    return used

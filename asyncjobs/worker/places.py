@@ -33,8 +33,12 @@ class Place(NamedTuple):
         return f"{self.path}:{self.line} in {self.function}"
 
 
-def place_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None) -> Place | None:
-    """Return where the user's code stands in an event loop, in whichever file that is no library's.
+Frames = Sequence[tuple[FrameType, int]]
+"""The outermost first, each with its line at the moment of the look: the code goes on under our eyes."""
+
+
+def frames_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None) -> Frames:
+    """Return the frames of what an event loop runs; quick, and without I/O, which would let the loop go on.
 
     Args:
         thread: The loop's.
@@ -42,9 +46,9 @@ def place_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None)
         base: The code that callbacks are called from.
 
     Returns:
-        None when nothing of the loop's runs: it waits for events.
+        Nothing when nothing of the loop's runs: it waits for events.
     """
-    frames: list[tuple[FrameType, int]] = []  # with its line at this moment: the code may go on under our eyes
+    frames: list[tuple[FrameType, int]] = []
     frame = sys._current_frames().get(thread)
     while frame is not None:
         frames.append((frame, frame.f_lineno or 0))
@@ -54,15 +58,12 @@ def place_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None)
     begin = next((n for n, (frame, _) in enumerate(frames) if frame is outermost), None)
     if begin is None:
         begin = max((n + 1 for n, (frame, _) in enumerate(frames) if frame.f_code is base), default=len(frames))
-    frames = frames[begin:]
-    if not frames:
-        return None
-    users = next((n for n, (frame, _) in enumerate(frames) if not _is_ours(frame)), 0)
-    return _place(frames[users:])
+    return frames[begin:]
 
 
-def _place(frames: Sequence[tuple[FrameType, int]]) -> Place:
-    """Describe frames, the outermost first; where all are a library's, the outermost is the job's own function."""
+def place_of(frames: Frames) -> Place:
+    """Return where the user's code stands: in the innermost frame that is no library's, else in the job's own function."""
+    frames = frames[next((n for n, (frame, _) in enumerate(frames) if not _is_ours(frame)), 0) :]
     frame, line = next((found for found in reversed(frames) if not _is_library(found[0])), frames[0])
     stack = traceback.StackSummary.extract(iter(frames[-DEEPEST:]))
     return Place(frame.f_code.co_filename, line, frame.f_code.co_name, "".join(stack.format()).rstrip())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from asyncjobs.worker.attempts import Attempt
-from asyncjobs.worker.watchdog import Blocks
+from asyncjobs.worker.blocks import Blocks
 
 MOST = 50
 """Stuck jobs, and kinds, that one worker names: the row is written again with each change."""

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 from asyncjobs.defining import context
 from asyncjobs.worker.attempts import Attempt
-from asyncjobs.worker.patience import Patience
-from asyncjobs.worker.places import Place, place_of
+from asyncjobs.worker.blocks import Block, Blocks, Culprit, Turn
+from asyncjobs.worker.patience import Patience, clock_of_this_thread
+from asyncjobs.worker.places import Place, frames_of, place_of
 from asyncjobs.worker.telling import Ration
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -28,38 +29,6 @@ LOOKS = 4
 """Looks, and pulses, in the time after which a block is told of: that much more it may have lasted by then."""
 SHORTEST = 0.01
 """Seconds between two looks, at least: each takes the interpreter from the loop for some 50 µs."""
-
-
-class Blocks(NamedTuple):
-    """How often a kind has blocked the loop, and for how many seconds the longest time."""
-
-    times: int
-    longest: float
-
-
-class Culprit(NamedTuple):
-    """What runs in the loop."""
-
-    name: str
-    """As log lines begin."""
-    kind: str | None
-    """None: it is no job, or nobody can tell which."""
-    job_id: str | None
-
-
-class Block:
-    """A turn of the loop that takes too long."""
-
-    def __init__(self, begun: float, warning: float) -> None:
-        self.begun = begun
-        """The last pulse before it."""
-        self.tell_at = warning
-        """How long it may last until the next line."""
-        self.culprit: Culprit | None = None
-        """None: nothing took so long by itself yet."""
-        self.told: bool | None = None
-        """Whether it is told of; None: not decided yet."""
-        self.excused = 0.0
 
 
 class Watchdog:
@@ -72,7 +41,7 @@ class Watchdog:
 
     def __init__(self, warning: float, attempt_of: Callable[[asyncio.Task[Any]], Attempt | None]) -> None:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        self._clock = _clock_of_this_thread()
+        self._clock = clock_of_this_thread()
         self._warning = warning
         self._interval = max(warning / LOOKS, SHORTEST)
         self._attempt_of = attempt_of
@@ -80,12 +49,13 @@ class Watchdog:
         self._ration = Ration("blocks")
         self._counts: dict[str, Blocks] = {}
         # Set in the loop:
-        self._pulse = self._resumed = 0.0
+        self._pulse = self._resumed = self._gap = 0.0
         self._timer: asyncio.Handle | None = None
         self._base: CodeType | None = None
         # Used by the thread alone:
-        self._block: Block | None = None
-        self._seen: tuple[asyncio.Task[Any] | None, float] | None = None
+        self._turn: Turn | None = None
+        self._known = 0.0
+        """The end of the last block that was seen, by this thread."""
 
     def blocks(self) -> dict[str, Blocks]:
         """Return how each kind has blocked the loop, those that never did left out; from any thread."""
@@ -109,7 +79,7 @@ class Watchdog:
         """Set the pulse; note the first one after a block, whose end it is."""
         now = time.monotonic()
         if now - self._pulse >= self._warning:
-            self._resumed = now
+            self._gap, self._resumed = now - self._pulse, now
         self._pulse = now
         self._timer = self._loop.call_later(self._interval, self._beat)
         if self._base is None and (caller := sys._getframe().f_back) is not None:
@@ -128,56 +98,76 @@ class Watchdog:
     def _look(self) -> None:
         pulse = self._pulse
         owed = self._patience.owed(time.monotonic(), pulse, self._clock())
-        block = self._block
-        if block is not None and block.begun != pulse:
-            self._end(block)
-            block = self._block = None
-        seen, self._seen = self._seen, None
+        if self._turn is not None and self._turn.pulse != pulse:
+            self._end_turn(self._turn)
+            self._turn = None
+        elif self._resumed != self._known and self._patience.busy >= self._warning:
+            self._tell_of_gap(min(self._gap, self._patience.busy))
+        self._known = self._resumed
         if owed <= self._interval:
             return
         task = asyncio.current_task(self._loop)
-        self._seen = (task, pulse)
-        if owed < (block.tell_at if block else self._warning):
+        turn = self._turn = self._turn or Turn(pulse, self._warning)
+        block = turn.block
+        if block is None or block.task is not task:
+            if block is not None:
+                self._end_block(block, turn.owed)
+            # It began after the last look. To take that look's time makes up for at most one interval, and does right to a
+            # single call that kept this thread from looking.
+            block = turn.block = Block(task, turn.owed, self._warning)
+        turn.owed, turn.excused = owed, self._patience.excused
+        lasts = owed - block.begun
+        if lasts < block.tell_at and (turn.has_blocks or owed < turn.tell_at):
             return
-        place = place_of(self._thread, task, self._base)
+        frames = frames_of(self._thread, task, self._base)
         culprit = self._culprit(task)
-        if place is None or self._pulse != pulse or asyncio.current_task(self._loop) is not task:
+        if not frames or self._pulse != pulse or asyncio.current_task(self._loop) is not task:
             return  # it waits for events and cannot get on, or it has gone on while we looked
-        if block is None:
-            block = self._block = Block(pulse, self._warning)
-        while block.tell_at <= owed:
-            block.tell_at *= 2
-        block.excused = self._patience.excused
-        # Seen once in this turn, it may be one of many that took a little each. Not if the thread could not look because
-        # the loop's kept the interpreter: that was one call.
-        alone = seen == self._seen or self._patience.kept_out
-        self._go_on(block, culprit if alone else None, owed, place)
-
-    def _go_on(self, block: Block, culprit: Culprit | None, owed: float, place: Place) -> None:
-        """Count and tell of a block that is under way."""
-        before = block.culprit
-        block.culprit = culprit or before
-        if block.culprit is not None:
-            self._count(block.culprit.kind, owed, is_new=before is None)
-        if block.told is None:
-            block.told = self._ration.may((culprit and culprit.kind) or "")
-        if not block.told:
-            return
-        if culprit is None:
-            _log(None, owed, place, "the event loop has had no turn for %.2f s, many took a little of it; now it is at %s",
-                 owed, place)  # fmt: skip
+        if lasts >= block.tell_at:
+            self._tell_of_block(turn, culprit, lasts, place_of(frames))
         else:
-            _log(culprit, owed, place, "%s has blocked the event loop for %.2f s and goes on, at %s",
-                 culprit.name, owed, place)  # fmt: skip
+            self._tell_of_turn(turn, place_of(frames))
 
-    def _end(self, block: Block) -> None:
-        lasted = max(self._resumed - block.begun - block.excused, 0)
-        culprit = block.culprit
+    def _tell_of_block(self, turn: Turn, culprit: Culprit, lasts: float, place: Place) -> None:
+        block = turn.block
+        assert block is not None
+        while block.tell_at <= lasts:
+            block.tell_at *= 2
+        self._count(culprit.kind, lasts, is_new=block.culprit is None)
+        if block.culprit is None:
+            block.culprit, block.told = culprit, self._ration.may(culprit.kind or "")
+            turn.has_blocks = True
+        if block.told:
+            _log(culprit, lasts, place, "%s has blocked the event loop for %.2f s and goes on, at %s",
+                 culprit.name, lasts, place)  # fmt: skip
+
+    def _tell_of_turn(self, turn: Turn, place: Place) -> None:
+        while turn.tell_at <= turn.owed:
+            turn.tell_at *= 2
+        turn.told = turn.told or self._ration.may("")
+        if turn.told:
+            text = "the event loop has had no turn for %.2f s, many took a little of it; now it is at %s"
+            _log(None, turn.owed, place, text, turn.owed, place)
+
+    def _tell_of_gap(self, lasted: float) -> None:
+        """Tell of what is over already: when it ended another thread was faster than this one, and nobody saw it."""
+        if self._ration.may(""):
+            text = "the event loop had no turn for %.2f s: one call, of nobody knows whom, let no other thread run"
+            _log(None, lasted, None, text, lasted)
+
+    def _end_block(self, block: Block, owed: float) -> None:
+        culprit, lasted = block.culprit, max(owed - block.begun, 0.0)
         if culprit is not None:
             self._count(culprit.kind, lasted, is_new=False)
-        if block.told:
-            name = "the event loop had no turn" if culprit is None else f"{culprit.name} blocked the event loop"
-            _log(culprit, lasted, None, "%s for %.2f s", name, lasted)
+            if block.told:
+                _log(culprit, lasted, None, "%s blocked the event loop for %.2f s", culprit.name, lasted)
+
+    def _end_turn(self, turn: Turn) -> None:
+        lasted = max(self._resumed - turn.pulse - turn.excused, 0.0)
+        if turn.block is not None:
+            self._end_block(turn.block, lasted)
+        if turn.told:
+            _log(None, lasted, None, "the event loop had no turn for %.2f s", lasted)
 
     def _count(self, kind: str | None, lasted: float, *, is_new: bool) -> None:
         if kind is not None:
@@ -214,18 +204,3 @@ def _log(culprit: Culprit | None, lasted: float, place: Place | None, text: str,
     stack = None if place is None else "What it is doing (most recent call last):\n" + place.stack
     level = logging.WARNING
     logger.handle(logger.makeRecord(logger.name, level, __file__, 0, text, values, None, None, extra, stack))
-
-
-def _clock_of_this_thread() -> Callable[[], float]:
-    """Return a function that any thread may call, for the seconds of CPU that this one has used; where none, 0."""
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return lambda: 0.0
-    clock = time.pthread_getcpuclockid(threading.get_ident())
-
-    def used() -> float:
-        try:
-            return time.clock_gettime(clock)
-        except OSError:
-            return 0.0  # the thread is gone
-
-    return used
