@@ -124,6 +124,17 @@ async def compute(numbers: int) -> int:
         return sum(range(numbers))
 
 
+@job(kind="faults.turn")
+async def turn(gate: str) -> None:
+    """Keeps the loop busy, in turns of 0.1 s."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            end = time.thread_time() + 0.1
+            while time.thread_time() < end:
+                pass
+            await asyncio.sleep(0)
+
+
 @job(kind="faults.block_in_log")
 async def block_in_log(gate: str) -> None:
     """Holds the loop in a log handler, with that handler's lock."""

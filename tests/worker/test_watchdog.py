@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -55,3 +56,18 @@ async def test_a_report_that_cannot_be_made_costs_no_lease(jobs, database_url, c
     assert (now["linked_at"], now["dead_at"]) == (first["linked_at"], None)
     assert caplog.text.count("cannot tell of itself") == 1
     assert jobs.healthy
+
+
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "asyncjobs watchdog"]
+
+
+async def test_a_thread_looks_while_the_worker_works_and_none_where_the_limit_is_nought(make_jobs) -> None:
+    async with make_jobs().running() as jobs:
+        assert await until(lambda: jobs.healthy, 10)
+        [thread] = watching()
+        assert thread.daemon
+    assert await until(lambda: not watching(), 10)
+    async with make_jobs(loop_warning=0).running() as jobs:
+        assert await until(lambda: jobs.healthy, 10)
+        assert watching() == []
