@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
     """Seconds that a cancelled job gets for its cleanup; at most 1.5 of them when it is its worker that stops."""
 
+    loop_warning: Annotated[float, time(0, 60)] = 0.2
+    """Seconds for which something may block the event loop until it is named in the log. 0: nobody looks."""
+
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
 

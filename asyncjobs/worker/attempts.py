@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,8 +26,8 @@ class Slots(Protocol):
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "claimed", "number", "pool",
-                 "stopping", "stuck", "task", "timer")  # fmt: skip
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
+                 "number", "pool", "stopping", "stuck", "task", "timer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -40,6 +41,8 @@ class Attempt:
         self.stuck = False
         """Whether it goes on though its time for cleanup is over."""
         self.cancel_reason: CancelReason | None = None
+        self.cancelled_at = 0.0
+        """Seconds since 1970, by this machine's clock; 0: it was not."""
         self.timer: asyncio.TimerHandle | None = None
         """Of its timeout, later of its cleanup."""
         self._on_slot = on_slot
@@ -52,6 +55,7 @@ class Attempt:
         if self.cancel_reason is not None or self._ended:
             return False
         self.cancel_reason = reason
+        self.cancelled_at = time.time()
         self.stopping = True
         if self.begun and self.task is not None:
             self.task.cancel()

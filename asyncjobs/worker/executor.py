@@ -198,8 +198,8 @@ class Executor:
 
     def cancel(self, attempt: Attempt, reason: CancelReason) -> None:
         """Cancel an attempt, once; one that goes on for longer than its cleanup may take is reported."""
-        attempt.stop_timer()
         if attempt.cancel(reason):
+            attempt.stop_timer()  # only now: asked again, as the safety poll does, the time for cleanup must go on
             attempt.timer = self._loop.call_later(self._cleanup_timeout, self._report_stuck, attempt)
 
     def cancel_asked(self, ids: Collection[UUID]) -> None:
@@ -221,8 +221,12 @@ class Executor:
         )  # fmt: skip
 
     def stuck(self) -> list[Attempt]:
-        """Return the attempts that were cancelled and go on though their time for cleanup is over."""
-        return [attempt for attempt in self._attempts.values() if attempt.stuck]
+        """Return the attempts that were cancelled and go on though their time for cleanup is over; from any thread."""
+        return [attempt for attempt in list(self._attempts.values()) if attempt.stuck]
+
+    def attempt_of(self, task: asyncio.Task[Any]) -> Attempt | None:
+        """Return the attempt that `task` runs, a task of the job's own aside; from any thread."""
+        return next((attempt for attempt in list(self._attempts.values()) if attempt.task is task), None)
 
     # Stopping
 

@@ -21,6 +21,7 @@ from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
+from asyncjobs.worker import reports
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
@@ -31,6 +32,7 @@ from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
+from asyncjobs.worker.watchdog import Watchdog
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -114,12 +116,14 @@ class Worker:
             retention=max(kept),
             on_rescue=self.wakeups.expect_suspects,
         )
+        self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of)
         self.keeper = Keeper(
             url,
             self.lease,
             about=self._about(),
             host=socket.gethostname(),
             first_id=worker_id,
+            report=self._report,
             needed=self.executor.outlasts,
             on_beat=self._on_beat,
             on_lost=self._on_lost,
@@ -142,6 +146,9 @@ class Worker:
             }
         )
 
+    def _report(self) -> str:
+        return reports.write(draining=self._stop.is_set(), stuck=self.executor.stuck(), blocked=self.watchdog.blocks())
+
     @property
     def running(self) -> int:
         """Jobs that run here now."""
@@ -150,10 +157,12 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
+        if self.running:
+            self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 
     def stop_now(self) -> None:
         """Stop, and cancel running jobs at once."""
-        self._stop.set()
+        self.stop()
         self._stop_now.set()
 
     async def run(self, *, burst: bool = False) -> None:
@@ -163,6 +172,7 @@ class Worker:
             DatabaseError: The worker could not register.
         """
         keeper = self._services.start(self.keeper.run(), name="keeper")
+        watchdog = self._services.start(self.watchdog.run(), name="watchdog")
         try:
             await self._registered(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
@@ -184,6 +194,7 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
+            watchdog.cancel()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:

@@ -258,3 +258,13 @@ class TestRescue:
         assert await workers.forget(connection) == 1
         left = {row["id"] for row in await connection.fetch("select id from asyncjobs.worker")}
         assert left == {holding, fresh}
+
+
+async def test_a_beat_writes_what_the_worker_tells_and_leaves_it_when_there_is_nothing_new(connection, judge):
+    async def told():
+        return await connection.fetchval("select report from asyncjobs.worker where id = $1", judge)
+
+    assert await told() == "{}"
+    await workers.beat(connection, judge, report='{"draining": true}')
+    await workers.beat(connection, judge)
+    assert await told() == '{"draining": true}'

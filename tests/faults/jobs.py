@@ -6,6 +6,7 @@ A gate is a file: the job goes on once it is there, so that a test decides when 
 import asyncio
 import builtins
 import ctypes
+import logging
 import os
 import signal
 import time
@@ -103,6 +104,53 @@ async def block_for(seconds: float) -> str:
     with oracle.interval(current_job()):
         time.sleep(seconds)
         return where()
+
+
+@job(kind="faults.block_in_child")
+async def block_in_child(gate: str) -> None:
+    """The same, in a task that it starts."""
+
+    async def child() -> None:
+        while not Path(gate).exists():
+            time.sleep(POLL)
+
+    with oracle.interval(current_job()):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child(), name="a child")
+
+
+@job(kind="faults.compute")
+async def compute(numbers: int) -> int:
+    """Holds the interpreter, too: one call into C code that lets no other thread run."""
+    with oracle.interval(current_job()):
+        return sum(range(numbers))
+
+
+@job(kind="faults.turn")
+async def turn(gate: str) -> None:
+    """Keeps the loop busy, in turns of 0.1 s."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            end = time.thread_time() + 0.1
+            while time.thread_time() < end:
+                pass
+            await asyncio.sleep(0)
+
+
+@job(kind="faults.block_in_log")
+async def block_in_log(gate: str) -> None:
+    """Holds the loop in a log handler, with that handler's lock."""
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            while not Path(gate).exists():
+                time.sleep(POLL)
+
+    slow = Slow()
+    logging.getLogger().addHandler(slow)
+    with oracle.interval(current_job()):
+        logging.getLogger("faults").warning("this takes long")
+        logging.getLogger().removeHandler(slow)
 
 
 @job(kind="faults.thread")

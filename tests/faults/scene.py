@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,22 @@ class Scene:
             )
         )
         return path
+
+    async def asked(self, *words: str) -> Any:
+        """What a command prints as JSON."""
+        command = [sys.executable, "-m", "asyncjobs", *words, "--json", "--config", str(self.config("asking"))]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        return json.loads((await process.communicate())[0])
+
+    async def reported(self, worker: Worker, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Wait until what `asyncjobs status` shows of a worker is so; it."""
+
+        async def shown() -> dict[str, Any] | None:
+            status = await self.asked("status")
+            found = [shown for shown in status["workers"] if shown["pid"] == worker.pid]
+            return found[0] if found and condition(found[0]) else None
+
+        return await self.eventually(shown, f"such report of {worker.name}")
 
     async def all_ready(self, *workers: Worker) -> None:
         await asyncio.gather(*(worker.wait_for_log(READY, timeout=40) for worker in workers))

@@ -1,5 +1,6 @@
 """A worker inside a web application: when it crashes, the application goes on and the worker comes back."""
 
+import asyncio
 import re
 import signal
 import sys
@@ -82,3 +83,12 @@ async def test_the_applications_signals_are_its_own_and_its_end_releases_its_job
     assert [(row["attempt"], row["result"]) for row in rows] == [(1, '"web"'), (1, '"second"')]
     assert "Task was destroyed" not in worker.log and "Traceback" not in worker.log
     await scene.clean(max_attempts=1)
+
+
+async def test_a_handler_that_blocks_the_loop_is_named_as_what_is_no_job(scene, web):
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(web.get("/block", params={"gate": scene.gate()}))
+        line = await scene.workers.started[0].wait_for_log("has blocked the event loop for")
+        assert re.search(r"Task-\d+ \(no job's own task\) has blocked .*/web_app\.py:\d+ in block$", line), line
+        scene.open(scene.gate())
+        (await asked).raise_for_status()
