@@ -13,7 +13,7 @@ from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, sta
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
-from asyncjobs.db.rows import Range
+from asyncjobs.db.rows import Range, Reschedule
 
 SWITCHES = (
     "enable_hashjoin",
@@ -102,11 +102,11 @@ class TestOrder:
     async def test_whatever_order_the_server_answers_in(self) -> None:
         """UPDATE … RETURNING promises none."""
         right = [
-            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}"),
-            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}"),
-            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}"),
-            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}"),
-            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}"),
+            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0),
+            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0),
+            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0),
+            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0),
+            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0),
         ]
 
         class Server:
@@ -155,7 +155,7 @@ class TestWhatItWrites:
         for _ in range(3):
             claimed = await claim(worker_session, worker, 5)
             fences += [job.fence for job in claimed]
-            assert await jobs.release(worker_session, sorted((job.id, job.fence) for job in claimed)) == 5
+            assert await jobs.reschedule(worker_session, sorted(Reschedule(job.id, job.fence) for job in claimed)) == 5
         assert len(set(fences)) == 15
         assert fences[0] > 0
 

@@ -12,12 +12,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
-from test_db_plans import check, plan
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.rows import Claimed, Refused, Reschedule
-
-ID = "'018f0000-0000-7000-8000-000000000000'"
 
 
 @pytest.fixture
@@ -319,30 +316,3 @@ class TestRescueAmongMany:
         await asyncio.gather(*map(do, sessions))
         for session in sessions:
             session.terminate()
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "expected"),
-    [
-        (
-            "reschedule",
-            f"array[{ID}]::uuid[], array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true]",
-            ["Index Scan using job_pkey", "Index Cond: ((id >= "],
-        ),
-        (
-            "rescheduled_with_fence",
-            f"array[{ID}]::uuid[], array[1]",
-            ["Index Scan using job_pkey", "Index Cond: ((id >= "],
-        ),
-        (
-            "claim_suspects",
-            f"array['q'], 10, 1, 9, 0.0, array['k'], array[3], {ID}",
-            ["Index Scan using job_for_suspects", "Tid Scan on job"],
-        ),
-        ("read_cancels", ID, ["using job_for_cancel on job"]),
-    ],
-)
-async def test_the_statements_take_their_index_on_tables_that_were_never_analysed(
-    session, name, arguments, expected
-) -> None:
-    check(await plan(session, name, arguments), expected)

@@ -24,7 +24,14 @@ HOT = {
         f"{IDS}, array[1], array[4], array['x'], array['x'], array['x'], array[7], 7",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
-    "release": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "reschedule": (
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true]",
+        ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "claim_suspects": (
+        f"array['q'], 10, 1, 9, 0.0, array['k'], array[3], {ID}",
+        ["Index Scan using job_for_suspects", "Tid Scan on job"],
+    ),
     "promote": ("500", ["Index Scan using job_for_promotion", "Index Cond: (run_at <= ", "Tid Scan on job"]),
     "rescue": ("500", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
 }
@@ -32,6 +39,8 @@ COLD = {
     "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: (id = g"]),
     "read_live": (IDS, ["using job_pkey on job", "Index Cond: (id = given.id)"]),
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
+    "rescheduled_with_fence": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
