@@ -382,3 +382,13 @@ class AsyncJobs:
 
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
         return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
+
+    async def why(self, job_id: UUID | str) -> str:
+        """Return one sentence, its subject left out, that says what a job waits for, where it runs, or how it ended.
+
+        Raises:
+            JobNotFound: No row can be seen.
+            InvalidOption: `job_id` is no UUID.
+            PermissionDenied: The role only enqueues.
+        """
+        return (await self._opened().why(options.job_id(job_id))).sentence

@@ -16,6 +16,7 @@ from asyncjobs.client.endings import outcome, read_status
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
+from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import StatusRow
@@ -182,6 +183,11 @@ class Client:
         """Do with each of these jobs what is asked by hand; see `ByHand.named`."""
         self._check_loop()
         return await self._by_hand.named(asked, ids, dry_run=dry_run)
+
+    async def why(self, job_id: UUID) -> Why:
+        """Say what a job waits for; see `AsyncJobs.why`."""
+        self._check_loop()
+        return await self._sessions.run(lambda connection: ask(connection, job_id))
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
