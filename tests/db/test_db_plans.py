@@ -26,7 +26,10 @@ HOT = {
         f"{IDS}, array[1], array[4], array['x'], array['x'], array['x'], array[7], 7",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
-    "release": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "reschedule": (
+        f"{IDS}, array[1], array[0.5], array['x'], array['x'], array[true], array['q'], array[0]",
+        ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
     "promote": ("500", ["Index Scan using job_for_promotion", "Index Cond: (run_at <= ", "Tid Scan on job"]),
     "rescue": ("500", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
 }
@@ -36,6 +39,17 @@ COLD = {
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "pick_live": (
+        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, null, 500",
+        ["Index Scan using job_pkey on job"],
+    ),
+    "pick_ended": (
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, null, 500",
+        ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
+    ),
+    "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
+    "read_serving": ("", ["job_for_rescue"]),
     "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"
