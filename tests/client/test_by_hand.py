@@ -200,18 +200,21 @@ class TestRetry:
         assert await rows(connection) == 50
         assert await connection.fetchval("select count(*) from asyncjobs.job where state = 1") == 50
 
+    @pytest.mark.parametrize("state", [State.scheduled, State.failed])
     async def test_who_waited_for_another_retry_finds_it_done(
-        self, client: AsyncJobs, connection: asyncpg.Connection
+        self, connection: asyncpg.Connection, database_url: str, state: State
     ) -> None:
-        [job_id] = await end(connection, State.failed)
+        job_id = (await end(connection, state))[0] if state.final else await put(connection, state, attempt=1)
+        other = await connect(database_url)
         async with asyncio.TaskGroup() as group:
             transaction = connection.transaction()
             await transaction.start()
-            assert [one.done for one in await statements.retry(connection, [job_id])] == [True]
-            other = group.create_task(client.retry(job_id))
+            assert await statements.retry(connection, [job_id]) == [(job_id, True, State.ready)]
+            late = group.create_task(statements.retry(other, [job_id]))
             await until(connection, BLOCKED)
             await transaction.commit()
-        assert other.result() is False
+        other.terminate()
+        assert late.result() == [(job_id, False, State.ready)]
         assert await rows(connection) == 1
 
     async def test_a_resend_meets_a_retry_and_there_is_one_row(
@@ -260,6 +263,24 @@ class TestRetry:
         assert await jobs.retry_all(kind=fragile) == 9
         assert all(seen == [1, 2] for seen in attempts.values())
 
+    async def test_jobs_that_come_while_it_goes_on_are_left_alone(
+        self, client: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(statements, "BATCH", 2)
+        discard, batches = statements.discard, 0
+
+        async def beside_a_producer(*args: Any, **given: Any) -> Any:
+            nonlocal batches
+            batches += 1
+            assert batches <= 10
+            await client.enqueue_all([double(1), double(2)])
+            return await discard(*args, **given)
+
+        monkeypatch.setattr(statements, "discard", beside_a_producer)
+        await client.enqueue_all([double(number) for number in range(6)])
+        assert await client.discard_all() == 6
+        assert await connection.fetchval("select count(*) from asyncjobs.job where state = 1") == 6
+
     async def test_what_is_not_there_is_not_found(self, client: AsyncJobs) -> None:
         unknown = uuid4()
         for ask in (client.retry(unknown), client.discard(unknown), client.cancel(unknown)):
@@ -304,6 +325,23 @@ class TestDiscard:
         assert await client.discard(made.id, reason="enough")
         with pytest.raises(JobDiscarded, match="enough"):
             await asyncio.wait_for(waiting, 4)  # the slow poll comes after 5 s
+
+    @pytest.mark.parametrize("state", [State.ready, State.failed])
+    async def test_who_waited_for_another_discard_finds_it_done(
+        self, connection: asyncpg.Connection, database_url: str, state: State
+    ) -> None:
+        job_id = (await end(connection, state))[0] if state.final else await put(connection, state)
+        other = await connect(database_url)
+        async with asyncio.TaskGroup() as group:
+            transaction = connection.transaction()
+            await transaction.start()
+            assert await statements.discard(connection, [job_id], None, "", 7) == [(job_id, True, State.discarded)]
+            late = group.create_task(statements.discard(other, [job_id], None, "", 7))
+            await until(connection, BLOCKED)
+            await transaction.commit()
+        other.terminate()
+        assert late.result() == [(job_id, False, State.discarded)]
+        assert await rows(connection) == 1
 
     async def test_its_partition_is_made_when_it_is_missing(
         self, make_jobs: Any, connection: asyncpg.Connection
@@ -392,7 +430,8 @@ class TestFilters:
         for batch, looked_at in ((1, 2), (3, 7), (4, 4), (7, 3), (23, 23), (50, 50)):
             monkeypatch.setattr(statements, "BATCH", batch)
             monkeypatch.setattr(statements, "LOOKED_AT", looked_at)
-            assert await client.retry_all(kind="k", dry_run=True) == 23, (batch, looked_at)
+            async with asyncio.timeout(30):  # it would look at the same jobs for ever
+                assert await client.retry_all(kind="k", dry_run=True) == 23, (batch, looked_at)
             assert await client.retry_all(kind="k", limit=10, dry_run=True) == 10, (batch, looked_at)
         monkeypatch.setattr(statements, "BATCH", 4)
         monkeypatch.setattr(statements, "LOOKED_AT", 7)
