@@ -11,9 +11,10 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import PINNED_PLANS
@@ -302,3 +303,98 @@ class AsyncJobs:
     async def status(self, job_id: UUID | str) -> Status:
         """Read everything stored about a job; see `Job.status`."""
         return await self._opened().status(options.job_id(job_id))
+
+    # By hand
+
+    async def retry(self, job_id: UUID | str, *, force: bool = False) -> bool:
+        """Make a job ready again that failed, was discarded or cancelled, or waits for its retry.
+
+        It keeps its id, its errors and its attempt: its next run is the attempt after the last. What its declarations have
+        counted, its crashes and its expiry are forgotten. Retried twice at once, it runs once.
+
+        Args:
+            job_id: A UUID or its text.
+            force: One that succeeded, too, and one that is scheduled for its first run.
+
+        Returns:
+            False when there is nothing to retry: it is ready, running or waiting, or it succeeded.
+
+        Raises:
+            JobNotFound: No row can be seen.
+            InvalidOption: `job_id` is no UUID.
+            PermissionDenied: The role only enqueues, or only looks.
+        """
+        return await self._opened().do(Asked(Action.retry, forced=force), options.job_id(job_id))
+
+    async def discard(self, job_id: UUID | str, *, reason: str = "") -> bool:
+        """Discard a job that is scheduled, ready or waiting, or has failed. No `after_discard` runs: no worker takes part.
+
+        Args:
+            job_id: A UUID or its text.
+            reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
+
+        Returns:
+            False when it cannot be: it runs (cancel it), or it ended otherwise.
+
+        Raises:
+            JobNotFound: No row can be seen.
+            InvalidOption: `job_id` is no UUID, or `reason` cannot be stored.
+            PermissionDenied: The role only enqueues, or only looks.
+        """
+        return await self._opened().do(Asked(Action.discard, options.reason(reason)), options.job_id(job_id))
+
+    async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
+        """Retry all failed jobs that match, the oldest first; see `retry`.
+
+        Done in batches, each committed: when the database fails in between, call it again, and it goes on from there. What
+        ends after the call has begun is left alone.
+
+        Args:
+            dry_run: Change nothing, and return how many would be retried.
+            **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, as in `Which`; without any, every failed job.
+                `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for those that wait for their retry,
+                ``"scheduled"``.
+
+        Returns:
+            How many were retried.
+
+        Raises:
+            InvalidOption: One of these cannot be.
+            PermissionDenied: The role only enqueues, or only looks.
+        """
+        return await self._do_all(Asked(Action.retry), which, dry_run=dry_run)
+
+    async def discard_all(self, *, reason: str = "", dry_run: bool = False, **which: Unpack[Which]) -> int:
+        """Discard all jobs that match; return how many. See `discard` and `retry_all`.
+
+        Args:
+            reason: Stored with each.
+            dry_run: Change nothing, and return how many would be discarded.
+            **which: As in `Which`; without any, every job that can be. `state` may be ``"scheduled"``, ``"ready"``,
+                ``"waiting"`` and ``"failed"``.
+        """
+        return await self._do_all(Asked(Action.discard, options.reason(reason)), which, dry_run=dry_run)
+
+    async def cancel_all(self, *, reason: str = "", dry_run: bool = False, **which: Unpack[Which]) -> int:
+        """Cancel all jobs that match; return how many. See `Job.cancel` and `retry_all`.
+
+        Args:
+            reason: Stored with each.
+            dry_run: Change nothing, and return how many would be cancelled.
+            **which: As in `Which`; without any, every job that is not final. `state` may be ``"scheduled"``, ``"ready"``,
+                ``"running"`` and ``"waiting"``.
+        """
+        return await self._do_all(Asked(Action.cancel, options.reason(reason)), which, dry_run=dry_run)
+
+    async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
+        return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
+
+    async def why(self, job_id: UUID | str) -> str:
+        """Return one sentence, its subject left out, that says what a job waits for, where it runs, or how it ended.
+
+        Raises:
+            JobNotFound: No row can be seen.
+            InvalidOption: `job_id` is no UUID.
+            PermissionDenied: The role only enqueues.
+        """
+        return (await self._opened().why(options.job_id(job_id))).sentence

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asyncjobs import __version__
-from asyncjobs.cli import db, jobs, options, status
+from asyncjobs.cli import by_hand, db, jobs, options, status
 from asyncjobs.cli.checking import check
 from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
@@ -46,6 +46,8 @@ def root(
 
 for command in (demo, init, run, check, enqueue, status.status, doctor):
     app.command()(command)
+for command in (by_hand.retry, by_hand.discard, by_hand.cancel):
+    jobs.app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(status.queues, name="queues")
 app.add_typer(db.app, name="db")

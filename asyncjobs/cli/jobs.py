@@ -10,6 +10,7 @@ import typer
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
 from asyncjobs.client.endings import read_status
+from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import State, StatusRow
@@ -21,6 +22,8 @@ from asyncjobs.settings import load
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
 MOST = 1_000
+_ALWAYS = ("arguments", "result")
+"""What is shown of a job even where there is none."""
 
 
 @app.command("list")
@@ -81,7 +84,7 @@ def show(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show everything about one job: arguments, result, and the traceback of every failed attempt."""
+    """Show everything about one job: arguments, result, and the traceback of every attempt that went wrong, newest last."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -105,13 +108,42 @@ def show(
     errors = values.pop("errors")
     if not may_see_arguments:
         values["arguments"] = "(this role may not read them)"
-    printing.fields({name: printing.shortened(value) for name, value in values.items()})
+    known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
+    printing.fields({name: printing.shortened(value) for name, value in known.items()})
     for error in errors:
         print()
-        print(f"attempt {error['attempt']} at {printing.shown(error['at'])}: {printing.shown(error['type'])}: ", end="")
-        print(printing.shown(error["message"]))
+        said = ": ".join(filter(None, (error["type"], error["message"])))
+        print(f"attempt {error['attempt']} at {printing.shown(error['at'])}: {printing.shown(said)}")
         for line in error["traceback"].splitlines():
-            print(f"  {printing.harmless(line)}")
+            print(f"  {printing.harmless(line)}".rstrip())
+
+
+@app.command()
+def why(
+    *,
+    job_id: Annotated[UUID, typer.Argument(metavar="ID")],
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say in one sentence what a job waits for, where it runs, or how it ended."""
+    with exit_codes():
+        settings = load(config, environment=env)
+
+    async def read() -> Why:
+        async with database.reader(settings) as connection:
+            return await ask(connection, job_id)
+
+    found = database.finish(read)
+    if as_json:
+        errors = read_errors(found.job.error)
+        last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
+        job = {**found.job._asdict(), "error": last}
+        facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
+        state = State(found.job.state).name
+        printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
+    else:
+        print(printing.shown(f"it {found.sentence}"))
 
 
 def _error(row: reading.ListedJob) -> dict[str, str] | None:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from asyncjobs.db import reading
-from asyncjobs.settings import Pool as PoolSettings
-from asyncjobs.worker.pools import Pool
+from asyncjobs.defining import queue_patterns
 
 
 def cut_short(ready: Sequence[tuple[str, str, int]]) -> set[str]:
@@ -40,9 +39,8 @@ def serves(worker: dict[str, Any], queue: str) -> bool:
     """Whether a worker has a pool for `queue`; what it says about itself may be of another version."""
     for pool in worker.get("pools", ()):
         try:
-            settings = PoolSettings(queues=pool["queues"], concurrency=pool["concurrency"])
-        except (ValueError, KeyError, TypeError):
+            if queue_patterns.serves(pool["queues"], queue):
+                return True
+        except (KeyError, TypeError, AttributeError):
             continue
-        if Pool(1, settings, 1).serves(queue):
-            return True
     return False

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.bulk import Bulk
+from asyncjobs.client.by_hand import Answer, Asked, ByHand, Filter, Matched
 from asyncjobs.client.connections import enqueue_on
 from asyncjobs.client.endings import outcome, read_status
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
+from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import StatusRow
@@ -62,6 +64,7 @@ class Client:
         self.loop = asyncio.get_running_loop()
         self._enqueuer = Enqueuer(sessions, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, listener, services)
+        self._by_hand = ByHand(sessions, retention)
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self.loop:
@@ -158,6 +161,33 @@ class Client:
         if came_to is None:
             raise JobNotFound(job_id)
         return came_to != "final"
+
+    async def do(self, asked: Asked, job_id: UUID) -> bool:
+        """Do with a job what is asked by hand; return whether that could be done.
+
+        Raises:
+            JobNotFound: No row can be seen.
+        """
+        self._check_loop()
+        [answer] = await self._by_hand.named(asked, [job_id])
+        if answer.state is None:
+            raise JobNotFound(job_id)
+        return answer.done
+
+    async def do_all(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
+        """Do with all jobs that match what is asked by hand; see `ByHand.matching`."""
+        self._check_loop()
+        return await self._by_hand.matching(asked, wanted, dry_run=dry_run)
+
+    async def do_named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
+        """Do with each of these jobs what is asked by hand; see `ByHand.named`."""
+        self._check_loop()
+        return await self._by_hand.named(asked, ids, dry_run=dry_run)
+
+    async def why(self, job_id: UUID) -> Why:
+        """Say what a job waits for; see `AsyncJobs.why`."""
+        self._check_loop()
+        return await self._sessions.run(lambda connection: ask(connection, job_id))
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""

@@ -50,12 +50,20 @@ def read_status(row: StatusRow) -> Status:
         errors=read_errors(row.errors),
         result=None if row.result is None else _plain(row.result),
         reason=row.reason,
+        cancel_reason=row.cancel_reason,
+        counts=_counts(row.counts),
+        expires_at=row.expires_at,
         enqueued_at=row.enqueued_at,
         run_at=row.run_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
         worker=row.worker,
     )
+
+
+def _counts(text: str | None) -> dict[str, int]:
+    stored = None if text is None else _plain(text)
+    return {key: count for key, count in stored.items() if type(count) is int} if isinstance(stored, dict) else {}
 
 
 def _plain(text: str) -> Any:

@@ -7,7 +7,7 @@
 --
 -- asyncjobs_owner     owns everything; migrations run as it (set role asyncjobs_owner)
 -- asyncjobs_enqueuer  enqueues, awaits and cancels; can neither read arguments nor otherwise change or remove a job
--- asyncjobs_worker    runs jobs; no DDL, no TRUNCATE
+-- asyncjobs_worker    runs jobs, retries and discards them by hand; no DDL, no TRUNCATE
 -- asyncjobs_viewer    looks, and sees no arguments
 
 begin;

@@ -146,6 +146,10 @@ class StatusRow(NamedTuple):
     started_at: datetime | None
     finished_at: datetime | None
     worker: UUID | None
+    cancel_reason: str | None
+    counts: str | None
+    """JSON."""
+    expires_at: datetime | None
 
 
 class Range(NamedTuple):

@@ -45,6 +45,12 @@ class Status:
     """As stored: plain JSON. None until it succeeded."""
     reason: str | None
     """Why it was discarded or cancelled."""
+    cancel_reason: str | None
+    """Why it was asked to be cancelled while it runs; None unless it was."""
+    counts: dict[str, int]
+    """How many errors each `retry_on` has taken, by what it is declared for; empty once the job is final."""
+    expires_at: datetime | None
+    """Not started by then, it is discarded; None once it is final."""
     enqueued_at: datetime
     run_at: datetime | None
     """When it is or was due; None once it is final."""

@@ -6,9 +6,13 @@ or raise when asked for. Whatever it is, the failure must be storable, or the jo
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.status import AttemptError
@@ -16,6 +20,11 @@ from asyncjobs.defining.status import AttemptError
 MOST_TEXT = 32_768
 """Characters of a message or traceback that are kept: the first and the last half."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+_ROOMS = Path(__file__).parents[1]
+_CALLING = (f"{_ROOMS}{os.sep}", f"{Path(anyio.__file__).parent}{os.sep}")
+"""Where the code is that calls a job's: this package, and anyio's threads."""
+_A_USERS = f"{_ROOMS / 'demo'}{os.sep}"
 
 
 def describe_error(error: BaseException, *, attempt: int) -> str:
@@ -61,6 +70,10 @@ def storable(text: str) -> str:
     )
 
 
+def _calls_jobs(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(_CALLING) and not frame.filename.startswith(_A_USERS)
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
@@ -69,7 +82,16 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    """Return the traceback from the user's code on: what called it is the same for every job."""
     try:
-        return "".join(traceback.format_exception(error, limit=-50))
+        found = traceback.TracebackException(type(error), error, error.__traceback__, limit=-50, compact=True)
+        left = [found]
+        while left:
+            one = left.pop()
+            # Not where there is nothing else: what asyncjobs itself raised is nowhere else to be seen.
+            if begin := next((n for n, frame in enumerate(one.stack) if not _calls_jobs(frame)), 0):
+                del one.stack[:begin]
+            left += [other for other in (one.__cause__, one.__context__, *(one.exceptions or ())) if other is not None]
+        return "".join(found.format())
     except Exception as broken:
         return f"<its traceback cannot be read: {type(broken).__name__}>"

@@ -107,6 +107,8 @@ async def test_an_enqueuer_can_neither_read_arguments_nor_touch_what_others_enqu
         "select nextval('asyncjobs.fence_seq')",
         "select asyncjobs.make_partitions(current_date)",
         "select asyncjobs.drop_expired()",
+        "select asyncjobs.retry(array[gen_random_uuid()])",
+        "select asyncjobs.discard(array[gen_random_uuid()])",
         "create table asyncjobs.mine (id int)",
         "drop table asyncjobs.job",
         "update asyncjobs.migration set checksum = ''",
@@ -179,9 +181,38 @@ async def test_a_viewer_sees_everything_but_arguments(as_role, make_cli, enqueue
         "delete from asyncjobs.job",
         "update asyncjobs.worker set dead_at = now()",
         "select asyncjobs.enqueue('x')",
+        "select asyncjobs.retry(array[gen_random_uuid()])",
+        "select asyncjobs.discard(array[gen_random_uuid()])",
+        "select asyncjobs.cancel(gen_random_uuid())",
         "select nextval('asyncjobs.ready_seq')",
     )
     assert all_refused(found), found
+
+
+async def test_who_works_retries_and_discards_and_an_enqueuer_only_cancels(as_role, make_cli, start, enqueue, sql):
+    failed, live = await enqueue(cli_jobs.fail("x")), await enqueue(cli_jobs.add(1).set(wait=600))
+    worker = start("--burst", url=as_role["runner"])
+    assert await worker.exit_code() == 0
+    looker, web, runner = (make_cli(as_role[login]) for login in ("looker", "web", "runner"))
+    for words in (
+        ["retry", failed],
+        ["retry", "--all", "--yes"],
+        ["discard", live, "--yes"],
+        ["discard", "--all", "--yes"],
+    ):
+        for cli in (web, looker):
+            refused = await asyncio.to_thread(cli, "jobs", *words, code=3)
+            assert "asyncjobs db sql --roles" in refused.stderr
+    for words in (["retry", failed], ["cancel", "--all"], ["why", failed]):
+        dry = [] if words[0] == "why" else ["--dry-run"]
+        await asyncio.to_thread(looker, "jobs", *words, *dry)
+        await asyncio.to_thread(web, "jobs", *words, *dry, code=3)
+    for words in (["retry", failed], ["discard", failed, "--yes"], ["why", failed], ["retry", "--all", "--yes"]):
+        await asyncio.to_thread(runner, "jobs", *words)
+    async with AsyncJobs(database_url=as_role["web"]) as client:
+        assert await client.cancel(live)
+    rows = await sql("select state from asyncjobs.finished order by state")
+    assert [row["state"] for row in rows] == [6, 7]
 
 
 def test_the_roles_are_printed_for_psql(cli):

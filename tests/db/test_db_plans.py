@@ -43,6 +43,17 @@ COLD = {
     "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "pick_live": (
+        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, null, 500",
+        ["Index Scan using job_pkey on job"],
+    ),
+    "pick_ended": (
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, null, 500",
+        ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
+    ),
+    "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
+    "read_serving": ("", ["job_for_rescue"]),
     "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"

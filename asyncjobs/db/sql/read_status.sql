@@ -5,10 +5,11 @@
 select id, state, kind, queue, priority, attempt, crashes, args, null::text as result, errors, null::text as reason,
        least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
        least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at,
-       started_at, null::timestamptz as finished_at, worker
+       started_at, null::timestamptz as finished_at, worker, cancel_reason, counts,
+       least(greatest(expires_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as expires_at
 from asyncjobs.job where id = $1::uuid
 union all
 select id, state, kind, queue, priority, attempt, crashes, args, result, errors, reason,
-       enqueued_at, null, started_at, finished_at, null
+       enqueued_at, null, started_at, finished_at, null, null, null, null
 from asyncjobs.finished where id = $1::uuid
 limit 1

@@ -1,0 +1,266 @@
+"""What people do to jobs by hand: retry, discard and cancel them, by id or by what they have in common.
+
+Everything is done in batches, each a statement and a transaction of its own: what was done before an error stays done, and
+doing it again goes on from there. Jobs are taken in the order of their ids, each once, and none that came later than the
+call: one that fails again at once is not retried for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple, TypedDict, Unpack
+from uuid import UUID
+
+from asyncjobs.db import by_hand
+from asyncjobs.db.by_hand import BATCH, Done, Picked
+from asyncjobs.db.rows import State
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import codec, options
+from asyncjobs.exceptions import InvalidOption
+
+FIRST = 10
+"""Jobs of those that a filter matches which are told one by one."""
+MOST_ERROR = 1_000
+_NIL = UUID(int=0)
+
+
+class Action(Enum):
+    """What is to be done with jobs."""
+
+    retry = "retry"
+    discard = "discard"
+    cancel = "cancel"
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states in which a filter may look for jobs to do this with."""
+        return _STATES[self]
+
+    @property
+    def usual_states(self) -> tuple[State, ...]:
+        """Those in which it looks unless it is told."""
+        return (State.failed,) if self is Action.retry else _STATES[self]
+
+
+_STATES = {
+    Action.retry: (State.failed, State.discarded, State.cancelled, State.scheduled),
+    Action.discard: (State.scheduled, State.ready, State.waiting, State.failed),
+    Action.cancel: (State.scheduled, State.ready, State.running, State.waiting),
+}
+
+
+class Asked(NamedTuple):
+    """What is to be done with jobs, and how."""
+
+    action: Action
+    reason: str = ""
+    """Of a discard or a cancel; stored with each job."""
+    forced: bool = False
+    """Retry those that succeeded, too, and those scheduled for their first run."""
+
+
+class Which(TypedDict, total=False):
+    """What jobs have in common, as it is given."""
+
+    kind: Any
+    """A `@job` function or a Job class, under its aliases too, or a kind's name."""
+    queue: str | None
+    state: str | Iterable[str] | None
+    """One or several; None: see `Action`."""
+    error: str | None
+    """The name of the last error's type (``"ConnectionError"``), or a piece of its message, spelled as it is there."""
+    older_than: float | timedelta | None
+    """Seconds or a timedelta since it ended; since it was enqueued when it is live."""
+    limit: int | None
+    """At most so many, the oldest; None: all."""
+
+
+class Filter(NamedTuple):
+    """What jobs have in common. Made by `filter_of`."""
+
+    states: tuple[State, ...]
+    kinds: tuple[str, ...] | None
+    queue: str | None
+    error: tuple[str, str] | None
+    """Type of the last error, or text in its message as JSON has it; either is enough."""
+    older_than: float
+    """Seconds."""
+    limit: int | None
+
+
+class Answer(NamedTuple):
+    """What became, or would become, of one job that was named."""
+
+    id: UUID
+    done: bool
+    state: State | None
+    """By now; None: there is no such job."""
+
+
+class Matched(NamedTuple):
+    """What became, or would become, of the jobs that a filter matches."""
+
+    total: int
+    first: list[Picked]
+    """At most `FIRST` of them, as they were."""
+
+
+def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
+    """Return a filter, checked; None of everything matches all that `action` may be done with.
+
+    Raises:
+        InvalidOption: One that cannot be; the message names it, its limit and the remedy.
+    """
+    unknown = which.keys() - Which.__annotations__.keys()
+    if unknown:
+        names = ", ".join(Which.__annotations__)
+        raise InvalidOption(f"{', '.join(sorted(unknown))}: no filter has that name: use {names}")
+    kind, queue, error = which.get("kind"), which.get("queue"), which.get("error")
+    older_than, limit = which.get("older_than"), which.get("limit")
+    return Filter(
+        states=_states(action, which.get("state")),
+        kinds=None if kind is None else _kinds(kind),
+        queue=None if queue is None else options.queue_name(queue),
+        error=None if error is None else _error(error),
+        older_than=0.0 if older_than is None else options.duration(older_than, "older_than"),
+        limit=None if limit is None else options.whole(limit, "limit", least=1, most=2**31 - 1),
+    )
+
+
+def _states(action: Action, given: Any) -> tuple[State, ...]:
+    if given is None:
+        return action.usual_states
+    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    allowed = {state.name: state for state in action.states}
+    for name in names:
+        if name not in allowed:
+            raise InvalidOption(f"state={name!r} is nothing to {action.value}: use {', '.join(allowed)}")
+    if not names:
+        raise InvalidOption(f"state names no state: use {', '.join(allowed)}, or leave it out")
+    return tuple(allowed[name] for name in names)
+
+
+def _kinds(kind: Any) -> tuple[str, ...]:
+    if isinstance(kind, str):
+        return (options.kind_name(kind),)
+    definition = getattr(kind, "_definition", None)
+    if definition is None:
+        raise InvalidOption(f"kind={kind!r} is no job definition: give a @job function, a Job class or a kind's name")
+    return (definition.kind, *definition.aliases)
+
+
+def _error(text: Any) -> tuple[str, str]:
+    if not isinstance(text, str) or not 0 < len(text) <= MOST_ERROR:
+        raise InvalidOption(
+            f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
+            "or a piece of its message"
+        )
+    text = options.reason(text)  # of the same characters: those that PostgreSQL can store
+    return text, codec.dumps(text)[1:-1]
+
+
+def may(asked: Asked, state: int, attempt: int) -> bool:
+    """Return whether that can be done with a job as it is."""
+    match asked.action:
+        case Action.retry if state == State.scheduled:
+            return attempt > 0 or asked.forced
+        case Action.retry:
+            return state > State.succeeded or (state == State.succeeded and asked.forced)
+        case _:
+            return state in asked.action.states
+
+
+def _answer(job_id: UUID, found: Done | None) -> Answer:
+    return Answer(job_id, False, None) if found is None else Answer(job_id, found.done, State(found.state))
+
+
+class ByHand:
+    """Does it.
+
+    Args:
+        sessions: Connections of a role that may.
+        retention: Seconds that a live job is kept that is discarded or cancelled.
+    """
+
+    def __init__(self, sessions: Sessions, retention: float) -> None:
+        self._sessions = sessions
+        self._days = math.ceil(retention / 86_400)
+
+    async def named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
+        """Do it with jobs by their ids; return what became of each, in the order given.
+
+        Args:
+            asked: What to do.
+            ids: Whose; one named twice counts once.
+            dry_run: Change nothing, and return what would become of them.
+        """
+        wanted = sorted(set(ids))
+        found: dict[UUID, Done] = {}
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            done = await (self._would(asked, batch) if dry_run else self._do(asked, batch))
+            found.update((one.id, one) for one in done)
+        return [_answer(job_id, found.get(job_id)) for job_id in dict.fromkeys(ids)]
+
+    async def matching(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
+        """Do it with all jobs that a filter matches, oldest first; return how many it was done with.
+
+        Args:
+            asked: What to do.
+            wanted: Made for the same action.
+            dry_run: Change nothing, and return how many it would be done with.
+        """
+        before = await self._sessions.run(partial(by_hand.read_before, seconds=wanted.older_than))
+        count, first = 0, list[Picked]()
+        for final in (False, True):
+            states = [state for state in wanted.states if state.final is final]
+            after: UUID | None = _NIL if states else None
+            while after is not None and (wanted.limit is None or count < wanted.limit):
+                stretch = await self._sessions.run(
+                    partial(
+                        by_hand.pick,
+                        final=final,
+                        after=after,
+                        states=states,
+                        kinds=wanted.kinds,
+                        queue=wanted.queue,
+                        before=before,
+                        error=wanted.error,
+                        limit=BATCH if wanted.limit is None else wanted.limit - count,
+                    )
+                )
+                after = stretch.last
+                picked = [job for job in stretch.picked if may(asked, job.state, job.attempt)]
+                if picked and not dry_run:
+                    done = await self._do(asked, [job.id for job in picked], [job.fence for job in picked])
+                    changed = {one.id for one in done if one.done}
+                    picked = [job for job in picked if job.id in changed]
+                count += len(picked)
+                first += picked[: FIRST - len(first)]
+        return Matched(count, first)
+
+    async def _would(self, asked: Asked, ids: Sequence[UUID]) -> list[Done]:
+        picked = await self._sessions.run(partial(by_hand.pick_ids, ids=ids))
+        return [Done(job.id, may(asked, job.state, job.attempt), job.state) for job in picked]
+
+    async def _do(self, asked: Asked, ids: Sequence[UUID], fences: Sequence[int] | None = None) -> list[Done]:
+        match asked.action:
+            case Action.retry:
+                return await self._sessions.run(partial(by_hand.retry, ids=ids, fences=fences, forced=asked.forced))
+            case Action.discard:
+                return await self._sessions.run(
+                    partial(by_hand.discard, ids=ids, fences=fences, reason=asked.reason, days=self._days)
+                )
+        # Whatever became of it since it was found: a job that is asked to be cancelled is not to begin.
+        came_to = await self._sessions.run(partial(by_hand.cancel, ids=ids, reason=asked.reason, days=self._days))
+        states = {"cancelled": State.cancelled, "cancelling": State.running}
+        done = [Done(job_id, True, states[what]) for job_id, what in came_to.items() if what in states]
+        final = [job_id for job_id, what in came_to.items() if what == "final"]
+        if not final:
+            return done
+        picked = await self._sessions.run(partial(by_hand.pick_ids, ids=final))
+        return [*done, *(Done(job.id, False, job.state) for job in picked)]

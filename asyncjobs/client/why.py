@@ -1,0 +1,218 @@
+"""What a job waits for, in one sentence: decided by one pure function, from what two bounded statements read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from asyncjobs import durations
+from asyncjobs.db import why as reading
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.rows import State
+from asyncjobs.db.why import Serving, Waiting
+from asyncjobs.defining.queue_patterns import serves
+from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.exceptions import JobNotFound
+
+_LONGEST = 300
+"""Characters of an error's message or a reason that stand in a sentence."""
+
+
+class Facts(NamedTuple):
+    """What the sentence is made of, beside the job itself."""
+
+    workers: int
+    """Alive."""
+    serving: int
+    """Of these, workers with a pool for its queue."""
+    knowing: int
+    """Of these, workers that know its kind."""
+    slots: int
+    """Of the pools there that serve its queue."""
+    taken: int
+    """Of these slots; more than there are while jobs are claimed ahead."""
+    ahead: int
+    """Ready jobs that come before it; at most 1,000 are counted."""
+
+
+class Why(NamedTuple):
+    """Why a job is where it is."""
+
+    job: Waiting
+    facts: Facts
+    sentence: str
+
+
+async def ask(connection: Connection, job_id: UUID) -> Why:
+    """Read what a job waits for, and say it.
+
+    Raises:
+        JobNotFound: No row can be seen.
+    """
+    workers = await reading.read_serving(connection)
+    job = await reading.read_why(
+        connection, job_id, {kind for worker in workers if not worker.late for kind in worker.kinds}
+    )
+    if job is None:
+        raise JobNotFound(job_id)
+    facts = look(job, workers)
+    return Why(job, facts, say(job, facts, workers))
+
+
+def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
+    """Return the facts about a job among these workers."""
+    alive = [worker for worker in workers if not worker.late]
+    serving = [worker for worker in alive if any(serves(queues, job.queue) for queues, _ in worker.pools)]
+    knowing = [worker for worker in serving if job.kind in worker.kinds]
+    slots = taken = 0
+    for worker in knowing:
+        for queues, concurrency in worker.pools:
+            if serves(queues, job.queue):
+                slots += concurrency
+                taken += sum(count for queue, count in worker.held.items() if serves(queues, queue))
+    return Facts(len(alive), len(serving), len(knowing), slots, taken, job.ahead)
+
+
+def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
+    """Return one sentence about a job, its subject left out: what it waits for, where it runs, or how it ended."""
+    match State(job.state):
+        case State.scheduled:
+            return _scheduled(job, facts)
+        case State.ready:
+            # What keeps a job from starting, the farthest from its start first; a pause or a limit has its place here.
+            obstacles = (_end_asked, _nobody, _unserved, _unknown, _expired, _suspect, _no_slot, _others)
+            return next(filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next")
+        case State.running:
+            return _running(job, {worker.id: worker for worker in workers})
+        case State.waiting:
+            return "is parked: it waits for an event or for other jobs, and holds no slot"
+        case State.succeeded:
+            return f"succeeded {_ended(job)}, in attempt {job.attempt}"
+        case State.failed:
+            return f"failed {_ended(job)}, in attempt {job.attempt}, with {_error(job)}"
+        case State.discarded:
+            return f"was discarded {_ended(job)}: {_short(job.reason)}"
+        case State.cancelled:
+            return f"was cancelled {_ended(job)}: {_short(job.reason)}"
+
+
+_Obstacle = Callable[[Waiting, Facts], str | None]
+
+
+def _end_asked(job: Waiting, _: Facts) -> str | None:
+    if job.cancel_reason is None:
+        return None
+    return f"was asked to be cancelled ({_short(job.cancel_reason)}): the next worker that claims it ends it"
+
+
+def _nobody(_: Waiting, facts: Facts) -> str | None:
+    return None if facts.workers else "waits for a worker: none is alive; start one with `asyncjobs run`"
+
+
+def _unserved(job: Waiting, facts: Facts) -> str | None:
+    if facts.serving:
+        return None
+    return (
+        f"waits for a worker that serves queue {job.queue} (alive: {facts.workers}, serving it: none): "
+        "add it to a pool's queues"
+    )
+
+
+def _unknown(job: Waiting, facts: Facts) -> str | None:
+    if facts.knowing:
+        return None
+    return (
+        f"waits for a worker that knows kind {job.kind} (serving queue {job.queue}: {facts.serving}, knowing it: none): "
+        "import its module there"
+    )
+
+
+def _expired(job: Waiting, _: Facts) -> str | None:
+    return "was not started in time: the next worker that claims it discards it" if job.expired else None
+
+
+def _suspect(job: Waiting, _: Facts) -> str | None:
+    if not job.crashes:
+        return None
+    died = "once" if job.crashes == 1 else f"{job.crashes} times"
+    how = "among others, one suspect at a time" if job.crashes == 1 else "alone, in a process of its own"
+    return f"is a suspect, because its process died {died} while it ran: it runs {how}, and waits for its turn"
+
+
+def _no_slot(job: Waiting, facts: Facts) -> str | None:
+    if facts.taken < facts.slots:
+        return None
+    ahead = f", and {_ahead(facts.ahead)} ahead of it" if facts.ahead else ""
+    return f"waits for a free slot: all {facts.slots} of the pools that serve queue {job.queue} are taken{ahead}"
+
+
+def _others(job: Waiting, facts: Facts) -> str | None:
+    return f"waits for its turn: {_ahead(facts.ahead)} ahead of it in queue {job.queue}" if facts.ahead else None
+
+
+def _scheduled(job: Waiting, facts: Facts) -> str:
+    due_in = job.due_in or 0.0
+    errors = read_errors(job.error)
+    failed = errors and errors[-1].attempt == job.attempt > 0
+    what = "its retry" if failed else "its time"
+    because = f": attempt {job.attempt} failed with {_error(job)}" if failed else ""
+    if due_in > 0:
+        return f"waits for {what}, at {_time(job.run_at)}, in {_span(due_in)}{because}"
+    nobody = "no worker is alive to make it ready" if not facts.workers else "a worker makes it ready next"
+    return f"waits for {what}, which came {_span(-due_in)} ago, and {nobody}{because}"
+
+
+def _running(job: Waiting, workers: dict[UUID, Serving]) -> str:
+    worker = None if job.worker is None else workers.get(job.worker)
+    asked = ""
+    if job.cancel_reason is not None:
+        asked = f"was asked to be cancelled ({_short(job.cancel_reason)}) and has not ended yet: it "
+    if worker is None:
+        return (
+            f"{asked}ran in attempt {job.attempt} on worker {job.worker}, which is dead: any other makes it ready again"
+        )
+    place = ", ".join(filter(None, (worker.host, f"pid {worker.pid}" if worker.pid else "")))
+    where = f"worker {worker.id} ({place})" if place else f"worker {worker.id}"
+    runs = f"{asked}runs since {_time(job.started_at)}, for {_span(job.since)}, in attempt {job.attempt} on {where}"
+    if worker.late:
+        return (
+            f"{runs}, which is silent for {_span(worker.silent)} and has lost its lease: any other makes it ready again"
+        )
+    return runs
+
+
+def _ended(job: Waiting) -> str:
+    return f"at {_time(job.finished_at)}, {_span(job.since)} ago"
+
+
+def _error(job: Waiting) -> str:
+    errors = read_errors(job.error)
+    if not errors:
+        return f"no error kept ({_short(job.reason)})"
+    last = errors[-1]
+    return _short(": ".join(filter(None, (last.type.removeprefix("builtins."), last.message))))
+
+
+def _short(text: str | None) -> str:
+    """Return text on one line, its end left out when it is long."""
+    line = " ".join((text or "").split()) or "no reason given"
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _time(moment: datetime | None) -> str:
+    return "a time unknown" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(seconds: float | None) -> str:
+    """Return a time span with as much of it as matters."""
+    given = max(seconds or 0.0, 0.0)
+    unit = 0.1 if given < 10 else 1 if given < 3600 else 60 if given < 172_800 else 3600
+    return durations.spell(round(given / unit) * unit)
+
+
+def _ahead(number: int) -> str:
+    if number >= reading.COUNTED:
+        return f"at least {number} jobs are"
+    return "1 job is" if number == 1 else f"{number} jobs are"

@@ -1,0 +1,140 @@
+"""The statements of what people do to jobs by hand: find them a stretch at a time, retry, discard and cancel them.
+
+Which role may: one that works (`asyncjobs_worker`) and the owner. An enqueuer may cancel, by id and nothing else, and a
+viewer may find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from asyncjobs.db import sql
+
+BATCH = 500
+"""Jobs that one statement changes at most."""
+LOOKED_AT = 5_000
+"""Jobs that one statement looks at to find those that a filter matches."""
+
+
+class Picked(NamedTuple):
+    """A job that something may be done with."""
+
+    id: UUID
+    fence: int
+    """Of its last claim: tells whether it was claimed since."""
+    state: int
+    kind: str
+    queue: str
+    attempt: int
+    at: datetime
+    """When it ended; of a live one, when it was enqueued."""
+    type: str | None
+    """Of its last error; as JSON has it."""
+    message: str | None
+    """The beginning of its last error's; as JSON has it."""
+
+
+class Stretch(NamedTuple):
+    """What was found among the next jobs."""
+
+    picked: list[Picked]
+    """Those that match, in the order of their ids."""
+    last: UUID | None
+    """Look on after this one; None: all were looked at."""
+
+
+class Done(NamedTuple):
+    """What became of one job."""
+
+    id: UUID
+    done: bool
+    """Whether this call did it."""
+    state: int
+    """By now."""
+
+
+async def read_before(connection: Connection, seconds: float) -> datetime:
+    """Return the time so many seconds ago, by the database's clock."""
+    found: datetime = await connection.fetchval(sql.read("read_before"), seconds)
+    return found
+
+
+async def pick(
+    connection: Connection,
+    *,
+    final: bool,
+    after: UUID,
+    states: Sequence[int],
+    kinds: Sequence[str] | None,
+    queue: str | None,
+    before: datetime,
+    error: tuple[str, str] | None,
+    limit: int,
+) -> Stretch:
+    """Find jobs that match, among the next `LOOKED_AT` by id.
+
+    Args:
+        connection: Any.
+        final: Among those that have ended other than well, not among the live.
+        after: Look on after this id.
+        states: In one of these.
+        kinds: Of one of these; None: of any.
+        queue: None: in any.
+        before: Ended, or if they are live enqueued, by then.
+        error: Type of the last error, or text in its message as JSON has it; either is enough. None: whichever.
+        limit: At most so many, and not more than `BATCH`.
+    """
+    most = min(limit, BATCH)
+    rows = await connection.fetch(
+        sql.read("pick_ended" if final else "pick_live"),
+        after, LOOKED_AT, states, kinds, queue, before, *(error or (None, None)), most,
+    )  # fmt: skip
+    picked = [Picked(*row[2:]) for row in rows if row["id"] is not None]
+    if len(picked) == most:
+        return Stretch(picked, picked[-1].id)
+    return Stretch(picked, rows[0]["last"] if rows[0]["looked_at"] == LOOKED_AT else None)
+
+
+async def pick_ids(connection: Connection, ids: Sequence[UUID]) -> list[Picked]:
+    """Return those of `ids` that are there, in no order."""
+    return [Picked(*row) for row in await connection.fetch(sql.read("pick_ids"), ids)]
+
+
+async def retry(
+    connection: Connection, ids: Sequence[UUID], fences: Sequence[int] | None = None, *, forced: bool = False
+) -> list[Done]:
+    """Make jobs ready again that ended other than well or wait for their retry; those not there are left out.
+
+    Args:
+        connection: Any.
+        ids: Ascending.
+        fences: Of each: leave it alone when it was claimed since it had this one. None: whichever.
+        forced: Those that succeeded, too, and those scheduled for their first run.
+    """
+    return [Done(*row) for row in await connection.fetch(sql.read("retry"), ids, fences, forced)]
+
+
+async def discard(
+    connection: Connection, ids: Sequence[UUID], fences: Sequence[int] | None, reason: str, days: int
+) -> list[Done]:
+    """Discard jobs that are live and do not run, or have failed; those not there are left out.
+
+    Args:
+        connection: Any.
+        ids: Ascending.
+        fences: As in `retry`.
+        reason: Stored with each.
+        days: How long live ones are kept from now on.
+    """
+    return [Done(*row) for row in await connection.fetch(sql.read("discard"), ids, fences, reason, days)]
+
+
+async def cancel(connection: Connection, ids: Sequence[UUID], reason: str, days: int) -> dict[UUID, str | None]:
+    """Cancel jobs; `ids` ascending. Return of each what `asyncjobs.db.jobs.cancel` returns."""
+    rows = await connection.fetch(sql.read("cancel_many"), ids, reason, days)
+    return {row["id"]: row["came_to"] for row in rows}

@@ -1,0 +1,107 @@
+"""What is read to say what a job waits for: two bounded statements, to be run under a short statement timeout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from asyncjobs.db import sql
+
+COUNTED = 1_000
+"""Jobs ahead of another that are counted; it shows this many when there are more."""
+LOOKED_AT = 10_000
+"""Jobs ahead of another that are looked at: those of kinds that nobody knows are not in its way."""
+
+
+class Waiting(NamedTuple):
+    """What one job's own row says, and its queue."""
+
+    id: UUID
+    state: int
+    kind: str
+    queue: str
+    attempt: int
+    crashes: int
+    error: str | None
+    """Of its last attempt that went wrong, one JSON line."""
+    reason: str | None
+    cancel_reason: str | None
+    run_at: datetime | None
+    due_in: float | None
+    """Seconds; negative when it is past. None once it is final."""
+    expired: bool
+    """Whether it was not started in time."""
+    started_at: datetime | None
+    finished_at: datetime | None
+    since: float | None
+    """Seconds since its attempt began; once it is final, since it ended."""
+    worker: UUID | None
+    ahead: int
+    """Ready jobs of its queue that come before it, and are of a kind that its workers know; at most `COUNTED`."""
+
+
+class Serving(NamedTuple):
+    """One worker whose end nobody has declared, as it described itself."""
+
+    id: UUID
+    host: str
+    pid: int | None
+    silent: float
+    """Seconds since its last sign of life."""
+    late: bool
+    """Whether its lease is over."""
+    pools: list[tuple[list[str], int]]
+    """Entries of the queues, and concurrency, of each."""
+    kinds: frozenset[str]
+    held: dict[str, int]
+    """Running jobs by queue."""
+
+
+async def read_serving(connection: Connection) -> list[Serving]:
+    """Read who is at work, the longest first."""
+    return [_serving(row) for row in await connection.fetch(sql.read("read_serving"))]
+
+
+async def read_why(connection: Connection, job_id: UUID, kinds: Iterable[str]) -> Waiting | None:
+    """Read what one job waits for; `kinds`: those that anybody knows."""
+    row = await connection.fetchrow(sql.read("read_why"), job_id, list(kinds), LOOKED_AT, COUNTED)
+    return None if row is None else Waiting(*row)
+
+
+def _serving(row: Record) -> Serving:
+    said = _object(row["about"])
+    pid = said.get("pid")
+    kinds = said.get("kinds")
+    return Serving(
+        id=row["id"],
+        host=row["host"] or str(said.get("host") or ""),
+        pid=pid if isinstance(pid, int) else None,
+        silent=row["silent"],
+        late=row["late"],
+        pools=_pools(said.get("pools")),
+        kinds=frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset(),
+        held={str(queue): int(count) for queue, count in _object(row["held"] or "{}").items()},
+    )
+
+
+def _pools(said: Any) -> list[tuple[list[str], int]]:
+    """Read pools; what a worker says about itself may be of another version."""
+    found = []
+    for pool in said if isinstance(said, list) else ():
+        queues, concurrency = (pool.get("queues"), pool.get("concurrency")) if isinstance(pool, dict) else (None, None)
+        if isinstance(queues, list) and queues and isinstance(concurrency, int):
+            found.append(([str(queue) for queue in queues], concurrency))
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
