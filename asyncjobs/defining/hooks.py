@@ -193,7 +193,7 @@ def _by_name(name: str) -> Hook:
     return call
 
 
-async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | None = HOOK_TIMEOUT) -> Any:
+async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | Literal["usual"] | None = "usual") -> Any:
     """Call a hook, `def` or `async def`, and return what it returns.
 
     A `def` hook of a job that runs in a thread runs in one too: it may block like the job itself.
@@ -203,7 +203,10 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | None =
         job: The job.
         more: Further arguments.
         limit: Seconds after which it is cut off with a `TimeoutError`; a thread then goes on, and is waited for no more.
+            ``"usual"``: `HOOK_TIMEOUT`; None: never.
     """
+    if limit == "usual":
+        limit = HOOK_TIMEOUT
     async with asyncio.timeout(limit) as timeout:
         try:
             if job._definition.is_async:

@@ -113,13 +113,13 @@ async def _wait(job: Job[Any], policy: RetryOn, executions: int, error: BaseExce
     try:
         given = (executions, error) if sees_error else (executions,)
         fixed = backoff.computed(await call_hook(lambda _job: wait(*given), job))
-    except Exception as failed:
+    except (JobSignal, Exception) as failed:
         logger.warning(
             "%s %s: its wait function failed, %g s stand for it: %s: %s",
             job.kind, job.id, backoff.DEFAULT_WAIT, type(failed).__name__, failed,
         )  # fmt: skip
         fixed = backoff.DEFAULT_WAIT
-    return backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter)
+    return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
 
 
 async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: BaseException) -> Ending:
