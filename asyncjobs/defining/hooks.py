@@ -92,10 +92,22 @@ def after_discard(method: F) -> F:
 
 
 def _marked(method: F, point: Point) -> F:
-    if not callable(method) or isinstance(method, type):
+    if not _is_method(method):
         raise InvalidDefinition(f"@{point} decorates a method or a function, not {type(method).__name__}")
     setattr(method, _MARK, (*getattr(method, _MARK, ()), point))
     return method
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, classmethod) or (callable(value) and not isinstance(value, type))
+
+
+def marks_on(value: Any, mark: str) -> tuple[Any, ...]:
+    """Return what decorators noted under `mark` on something in a class, above `@classmethod` or below it."""
+    if not _is_method(value):
+        return ()
+    found: tuple[Any, ...] = getattr(value, mark, ()) or getattr(getattr(value, "__func__", None), mark, ())
+    return found
 
 
 def add_hook(job_class: type[Job[Any]], point: Point, hook: Hook) -> None:
@@ -173,7 +185,7 @@ def hooks_of(job_class: type[Job[Any]]) -> Hooks:
     found: dict[Point, dict[Any, Hook]] = {point: {} for point in POINTS}
     for cls in reversed(job_class.__mro__):
         for name, value in vars(cls).items():
-            for point in getattr(value, _MARK, ()) if callable(value) else ():
+            for point in marks_on(value, _MARK):
                 found[point][name] = _by_name(name)  # an override is called in its place, and once
         for point, functions in vars(cls).get("_function_hooks", {}).items():
             found[point].update((id(function), function) for function in functions)
