@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import anyio.to_thread
 
 from asyncjobs import errors
+from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def after_perform(method: F) -> F:
 def around_perform(method: F) -> F:
     """Perform inside this method `(self, call)`, at its ``await call()``, which returns the result.
 
-    Without the call, the job succeeds with None. What the method raises after it is logged and changes nothing.
+    Without the call, the job succeeds with None; when the call has failed, it may be made again. What the method raises
+    after the job has run is logged and changes nothing.
     """
     return _marked(method, "around_perform")
 
@@ -176,7 +178,7 @@ class Hooks:
         for hook in hooks:
             try:
                 await call_hook(hook, job, *more)
-            except Exception as error:
+            except (JobSignal, Exception) as error:
                 logged(error, job, "a hook failed; the job's outcome is what it was")
 
 
@@ -235,13 +237,18 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | Litera
 async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[], Awaitable[T]]) -> tuple[T] | None:
     """Run `innermost` inside all of `arounds`; return its result in a tuple, None when one of them did not call on."""
     done: tuple[T] | None = None
+    begun = False
 
     async def run(depth: int) -> T:
-        nonlocal done
+        nonlocal done, begun
         if depth == len(arounds):
-            if done is not None:
+            if begun:
                 raise InvalidDefinition("a hook around a job called call() twice: the job is run once")
-            done = (await innermost(),)
+            begun = True
+            try:
+                done = (await innermost(),)
+            finally:
+                begun = done is not None  # what has failed may be called again
             return done[0]
 
         result: T | None = None
@@ -258,14 +265,14 @@ async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[
 
     try:
         await run(0)
-    except Exception as error:
+    except (JobSignal, Exception) as error:
         if done is None:
             raise
         logged(error, job, "a hook failed after the job had run; its outcome is what it was")
     return done
 
 
-def logged(error: Exception, job: Job[Any], what: str) -> None:
+def logged(error: BaseException, job: Job[Any], what: str) -> None:
     """Log and report an error that changes nothing."""
     logger.error("%s %s: %s: %s: %s", job.kind, job.id, what, type(error).__name__, error, exc_info=error)
     errors.report(error, source="asyncjobs")

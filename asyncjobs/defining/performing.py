@@ -127,6 +127,7 @@ async def perform_now(job: Job[Any]) -> Any:
         match ending.what:
             case What.retry:
                 counts = ending.counts or counts
+                await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:
                 await job.set(wait=ending.wait).enqueue()
                 return await job
@@ -137,7 +138,7 @@ async def perform_now(job: Job[Any]) -> Any:
             case What.fail if ending.error is not None:
                 raise ending.error
             case _:
-                return value
+                return value if verdict.what is What.succeed else None
     raise AssertionError
 
 
