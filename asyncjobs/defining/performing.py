@@ -9,6 +9,7 @@ from uuid import UUID
 
 import anyio.to_thread
 
+from asyncjobs import errors
 from asyncjobs.defining import context, open_clients
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.settling import Ending, settle
@@ -124,10 +125,11 @@ async def perform_now(job: Job[Any]) -> Any:
         copy._id, copy._queue, copy._priority, copy._attempt = job.id, job.queue, job.priority, _HereAndNow(number)
         token = context.running.set(copy)
         try:
-            value, verdict = await _attempt_here(copy, hooks, counts)
-            ending = (
-                Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
-            )
+            with errors.own_context():
+                value, verdict = await _attempt_here(copy, hooks, counts)
+                ending = (
+                    Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
+                )
         finally:
             context.running.reset(token)
         match ending.what:
