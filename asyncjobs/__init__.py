@@ -2,7 +2,7 @@
 
 The rooms, each importing only from those below it::
 
-    cli  demo          the edges: commands, the demonstration
+    cli  demo  integrations    the edges: commands, the demonstration, other libraries
     forking            the process that forks for jobs that run apart
     app                AsyncJobs: assembles the rest
     embedded           a private PostgreSQL for development

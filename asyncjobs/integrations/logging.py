@@ -1,0 +1,28 @@
+"""The error reporter to `logging`: ``errors.subscribe(log_report)``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from asyncjobs.errors import Severity
+
+logger = logging.getLogger("asyncjobs.errors")
+
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+
+
+def log_report(
+    error: BaseException, *, handled: bool, severity: Severity, context: dict[str, Any], source: str
+) -> None:
+    """Log a report with its traceback at the level of its severity; the context is the record's `context`."""
+    logger.log(
+        _LEVELS[severity],
+        "%s %s error: %s: %s",
+        source,
+        "handled" if handled else "unhandled",
+        type(error).__name__,
+        error,
+        exc_info=(type(error), error, error.__traceback__),
+        extra={"handled": handled, "source": source, "context": context},
+    )

@@ -1,0 +1,149 @@
+"""Every public coroutine is cancelled at every place where it waits: the cancellation comes out, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+import asyncpg
+import pytest
+from client_jobs import double
+
+from asyncjobs import AsyncJobs, Job
+from tests.support.processes import POLL
+
+Call = Callable[[Job[int]], Coroutine[Any, Any, Any]]
+
+
+class CancelledAt:
+    """Awaits a coroutine and cancels the task that does at its n-th suspension."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], n: int) -> None:
+        self._coroutine = coroutine
+        self._left = n
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._coroutine.__await__()
+        step: Callable[[], Any] = lambda: next(inner)  # noqa: E731
+        while True:
+            try:
+                waits_for = step()
+            except StopIteration as ended:
+                return ended.value
+            self._left -= 1
+            if self._left == 0:
+                self.reached = True
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                step = lambda error=error: inner.throw(error)  # type: ignore[misc]  # noqa: E731
+            else:
+                step = lambda value=value: inner.send(value)  # type: ignore[misc]  # noqa: E731
+
+
+async def sweep(call: Callable[[], Coroutine[Any, Any, Any]], after: Callable[[bool], Awaitable[None]]) -> int:
+    """Run `call` again and again, cancelled at its suspension 1, 2, 3 … until it ends before; how many there were."""
+    for n in range(1, 200):
+        probe = CancelledAt(call(), n)
+
+        async def run(probe: CancelledAt = probe) -> Any:
+            return await probe
+
+        task = asyncio.ensure_future(run())
+        [ended] = await asyncio.gather(task, return_exceptions=True)
+        if not probe.reached:
+            if isinstance(ended, BaseException):
+                raise ended
+            await after(False)
+            return n - 1
+        assert isinstance(ended, asyncio.CancelledError), f"suspension {n}: {ended!r}"
+        await after(True)
+    raise AssertionError("no end")
+
+
+PASSING = {"asyncjobs enqueue", "asyncjobs enqueue_all", "asyncjobs notice"}
+"""The tasks that a client starts for a moment."""
+
+
+@pytest.fixture
+def tidy(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
+    """A check that no connection stays busy and no task is left."""
+
+    async def check() -> None:
+        sessions = client._sessions
+        assert sessions is not None
+        async with asyncio.timeout(10):
+            while sessions.statistics[0] != sessions.statistics[1] or any(
+                task.get_name() in PASSING for task in asyncio.all_tasks()
+            ):
+                await asyncio.sleep(POLL)
+
+    return check
+
+
+async def test_an_enqueue(client: AsyncJobs, connection: asyncpg.Connection, tidy: Any) -> None:
+    made: list[Job[int]] = []
+
+    def call() -> Coroutine[Any, Any, Any]:
+        made.append(double(len(made)))
+        return made[-1].enqueue()
+
+    async def after(cancelled: bool) -> None:
+        await made[-1].enqueue()
+        await tidy()
+
+    assert await sweep(call, after) > 0
+    ids = [row["id"] for row in await connection.fetch("select id from asyncjobs.job")]
+    assert sorted(ids) == sorted(each.id for each in made)
+
+
+async def test_an_enqueue_of_many(client: AsyncJobs, connection: asyncpg.Connection, tidy: Any) -> None:
+    made: list[list[Job[int]]] = []
+
+    def call() -> Coroutine[Any, Any, Any]:
+        made.append([double(number) for number in range(300)])
+        return client.enqueue_all(made[-1])
+
+    async def after(cancelled: bool) -> None:
+        await tidy()
+        await client.enqueue_all(made[-1])
+
+    assert await sweep(call, after) > 0
+    assert await connection.fetchval("select count(*) from asyncjobs.job") == 300 * len(made)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda each: each.result(),
+        lambda each: each.status(),
+        lambda each: each.cancel(),
+        lambda each: each.perform_now(),
+    ],
+    ids=["result", "status", "cancel", "perform_now"],
+)
+async def test_what_is_asked_of_a_job(client: AsyncJobs, jobs: AsyncJobs, tidy: Any, call: Call) -> None:
+    made = [await double(2).set(wait=0.2).enqueue()]
+
+    async def after(cancelled: bool) -> None:
+        await tidy()
+        made.append(await double(2).set(wait=0.2).enqueue())
+
+    await sweep(lambda: call(made[-1]), after)
+    fresh = await double(4).enqueue()
+    assert await fresh.result(timeout=20) == 8
+
+
+async def test_a_look_for_a_job(client: AsyncJobs, tidy: Any) -> None:
+    made = await double(1).enqueue()
+
+    async def after(cancelled: bool) -> None:
+        await tidy()
+
+    assert await sweep(lambda: client.get(made.id, double), after) > 0
+    assert (await client.get(made.id, double)).id == made.id

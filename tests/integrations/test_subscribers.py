@@ -1,0 +1,94 @@
+"""The ready-made subscribers of the error reporter."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+
+from asyncjobs import errors, job
+from asyncjobs.integrations.logging import log_report
+from asyncjobs.integrations.sentry import report_to_sentry
+
+
+@job(kind="integrations.tidy", queue="low")
+async def tidy() -> None:
+    with errors.handle(TimeoutError, context={"cloud_id": 7}):
+        raise TimeoutError("the mirror is slow")
+
+
+@pytest.fixture
+def subscribed(request: pytest.FixtureRequest) -> Iterator[None]:
+    errors.subscribe(request.param)
+    yield
+    errors.unsubscribe(request.param)
+
+
+@pytest.fixture
+def events() -> Iterator[list[dict[str, Any]]]:
+    """What Sentry would have been sent."""
+    sent: list[dict[str, Any]] = []
+
+    class InMemory(Transport):
+        def capture_envelope(self, envelope: Envelope) -> None:
+            sent.extend(event for item in envelope.items if (event := item.get_event()) is not None)
+
+    sentry_sdk.init(dsn="http://key@127.0.0.1/1", transport=InMemory(), default_integrations=False)
+    yield sent
+    sentry_sdk.get_client().close()
+    sentry_sdk.init()
+
+
+@pytest.mark.parametrize("subscribed", [log_report], indirect=True)
+async def test_logging_gets_the_level_the_traceback_and_the_context(
+    subscribed: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await tidy().perform_now()
+    [record] = [record for record in caplog.records if record.name == "asyncjobs.errors"]
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "application handled error: TimeoutError: the mirror is slow"
+    assert record.exc_info and record.exc_info[1].args == ("the mirror is slow",)
+    context = record.__dict__["context"]
+    assert (context["kind"], context["queue"], context["attempt"], context["cloud_id"]) == (
+        "integrations.tidy",
+        "low",
+        1,
+        7,
+    )
+
+
+@pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
+async def test_sentry_gets_an_event_with_the_jobs_tags_and_whether_it_was_handled(
+    subscribed: None, events: list[dict[str, Any]]
+) -> None:
+    await tidy().perform_now()
+    sentry_sdk.flush()
+    [event] = events
+    assert event["level"] == "warning"
+    assert (event["tags"]["job.kind"], event["tags"]["job.queue"], event["tags"]["job.attempt"]) == (
+        "integrations.tidy",
+        "low",
+        "1",
+    )
+    assert event["contexts"]["asyncjobs"]["cloud_id"] == 7
+    [raised] = event["exception"]["values"]
+    assert (raised["type"], raised["mechanism"]["handled"]) == ("TimeoutError", True)
+
+
+@pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
+async def test_without_sentry_set_up_nothing_is_sent_and_nothing_fails(subscribed: None) -> None:
+    await tidy().perform_now()
+
+
+def test_importing_asyncjobs_imports_none_of_them() -> None:
+    program = "import sys, asyncjobs; print([n for n in sys.modules if 'integrations' in n or 'sentry' in n])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
