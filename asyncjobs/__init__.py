@@ -3,6 +3,7 @@
 The rooms, each importing only from those below it::
 
     cli  demo          the edges: commands, the demonstration
+    forking            the process that forks for jobs that run apart
     app                AsyncJobs: assembles the rest
     embedded           a private PostgreSQL for development
     worker | client    what runs jobs | what enqueues and awaits them

@@ -23,7 +23,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.defining.importing import import_modules
+from asyncjobs.defining.importing import import_modules, import_object
 from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
 from asyncjobs.services import Services
@@ -103,25 +103,29 @@ class AsyncJobs:
         async with AsyncExitStack() as stack:
             settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
             self._url = settings.database_url or await self._start_embedded(stack)
-            self._sessions = Sessions(
-                self._url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
-            )
-            stack.callback(self._sessions.close)
-            await self._sessions.run(migrating.check if settings.database_url else migrating.migrate)
-            self._services = Services()
-            stack.push_async_callback(self._services.close)
-            self._listener = Listener(self._url, test_every=min(settings.lease / 6, 5.0))
-            self._client = Client(
-                self._sessions,
-                self._listener,
-                self._services,
-                retention=settings.retention,
-                middleware=self._middleware,
-            )
-            open_clients.push(self._client)
-            stack.callback(open_clients.remove, self._client)
+            sessions = self._assemble(self._url, settings, stack)
+            await sessions.run(migrating.check if settings.database_url else migrating.migrate)
             self._stack = stack.pop_all()
         return self
+
+    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
+        """Put the client together and make it the one that jobs use; nothing is connected before it is needed."""
+        self._url, self._settings = url, settings
+        middleware = (*map(import_object, settings.middleware), *self._middleware)
+        sessions = self._sessions = Sessions(
+            url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
+        )
+        stack.callback(sessions.close)
+        self._services = Services()
+        stack.push_async_callback(self._services.close)
+        self._listener = Listener(url, test_every=min(settings.lease / 6, 5.0))
+        self._client = Client(
+            sessions, self._listener, self._services, retention=settings.retention, middleware=middleware
+        )
+        stack.callback(setattr, self, "_client", None)
+        open_clients.push(self._client)
+        stack.callback(open_clients.remove, self._client)
+        return sessions
 
     async def _start_embedded(self, stack: AsyncExitStack) -> str:
         from asyncjobs.embedded import EmbeddedPostgres, project_directory
@@ -227,7 +231,9 @@ class AsyncJobs:
         from asyncjobs.worker.worker import Worker
 
         assert self._listener is not None and self._services is not None  # noqa: PT018
-        return Worker(self._url, self.settings, self._listener, self._services, middleware=self._middleware, **given)
+        return Worker(
+            self._url, self.settings, self._listener, self._services, middleware=self._opened().middleware, **given
+        )
 
     async def _keep_working(self, worker: Worker) -> None:
         pause = FIRST_RESTART

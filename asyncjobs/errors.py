@@ -21,7 +21,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
@@ -60,7 +61,8 @@ def subscribe(subscriber: F) -> F:
     Raises:
         InvalidOption: It cannot be called, or is an `async def`: reports come from anywhere, threads included.
     """
-    if not callable(subscriber) or inspect.iscoroutinefunction(subscriber):
+    called = getattr(subscriber, "__call__", None)  # noqa: B004 - an object's may be async
+    if not callable(subscriber) or any(map(inspect.iscoroutinefunction, (subscriber, called))):
         raise InvalidOption(f"{subscriber!r} cannot subscribe: give a plain function of (error, **report)")
     if subscriber not in _subscribers:
         _subscribers.append(subscriber)
@@ -76,6 +78,16 @@ def unsubscribe(subscriber: Callable[..., Any]) -> None:
 def set_context(**values: Any) -> None:
     """Add to the context of every later report of this task (and of what it starts): inside a job, of this run."""
     _context.set({**_context.get(), **values})
+
+
+@contextmanager
+def own_context() -> Iterator[None]:
+    """Let what `set_context` adds inside the block be gone after it."""
+    token = _context.set(_context.get())
+    try:
+        yield
+    finally:
+        _context.reset(token)
 
 
 def add_context(provider: Callable[[], Mapping[str, Any]]) -> None:
@@ -105,10 +117,8 @@ def report(
     """
     if not isinstance(error, BaseException):
         raise InvalidOption(f"errors.report takes an exception, not {type(error).__name__}")
-    severity = severity or ("warning" if handled else "error")
-    if severity not in _SEVERITIES:
-        raise InvalidOption(f"severity={severity!r} is unknown: use one of {', '.join(_SEVERITIES)}")
-    if getattr(error, _REPORTED, False):
+    severity = _checked_severity(severity or ("warning" if handled else "error"))
+    if _is_marked(error):
         return
     _mark(error)
     if not _subscribers:
@@ -118,7 +128,7 @@ def report(
         whole.update(provider())
     whole.update(_context.get())
     whole.update(context or {})
-    for subscriber in _subscribers:
+    for subscriber in tuple(_subscribers):  # one may leave while it is called
         try:
             subscriber(error, handled=handled, severity=severity, context=dict(whole), source=source)
         except Exception:
@@ -126,14 +136,27 @@ def report(
 
 
 def _mark(error: BaseException) -> None:
-    """Note that an error and its causes are told of: who wraps an error that was reported reports nothing new."""
+    """Note that an error and its causes are told of: who reports one of the causes later reports nothing new."""
     current: BaseException | None = error
-    while current is not None and not getattr(current, _REPORTED, False):
-        try:
-            setattr(current, _REPORTED, True)
-        except Exception:
-            return  # an exception class that takes no attributes is told of as often as it is reported
+    while current is not None and not _is_marked(current):
+        _attributes(current)[_REPORTED] = True
         current = current.__cause__
+
+
+def _is_marked(error: BaseException) -> bool:
+    return _REPORTED in _attributes(error)
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """Return an error's own attributes, past what its class makes of getting and setting them."""
+    found: dict[str, Any] = object.__getattribute__(error, "__dict__")
+    return found
+
+
+def _checked_severity(severity: Severity) -> Severity:
+    if severity not in _SEVERITIES:
+        raise InvalidOption(f"severity={severity!r} is unknown: use one of {', '.join(_SEVERITIES)}")
+    return severity
 
 
 class _Guard:
@@ -154,7 +177,7 @@ class _Guard:
                 raise InvalidOption(f"{cls!r} is no exception class: name the errors to report")
         self._classes = classes or (Exception,)
         self._swallow = swallow
-        self._severity: Severity = severity
+        self._severity: Severity = _checked_severity(severity)
         self._context = context
         self._fallback = fallback
         self._source = source
@@ -179,7 +202,13 @@ class _Guard:
         return self.__exit__(_type, error, _traceback)
 
     def __call__(self, function: F) -> F:
-        """Guard every call of a function, `def` or `async def`; swallowed, the call returns the fallback."""
+        """Guard every call of a function, `def` or `async def`; swallowed, the call returns the fallback.
+
+        Raises:
+            InvalidOption: A generator, whose body runs after the call.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidOption(f"{function.__qualname__} is a generator: guard its body with a `with` block")
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -15,7 +15,7 @@ from benchmarks import report
 from benchmarks.question import Answer, Question, ask
 from benchmarks.server import bench_server
 
-FILES = ("drain", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports")
+FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports")
 
 
 def main() -> int:

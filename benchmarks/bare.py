@@ -47,6 +47,14 @@ moved as (
 MOVE = _MOVED + "select count(*) from moved"
 MOVE_AND_NOTIFY = _MOVED + f"select pg_notify('{DONE}', id::text) from moved"
 
+GIVE_BACK = """
+with given as materialized (select * from unnest($1::uuid[], $2::bigint[], $3::text[]) as given(id, fence, error))
+update floor.job
+set state = 1, seq = nextval('floor.ready_seq'), fence = -job.fence, worker = null,
+    progress = concat_ws(E'\\n', progress, given.error)
+from given where job.id = given.id and job.fence = given.fence"""
+ERROR = '{"attempt":1,"type":"builtins.ConnectionError","message":"1","traceback":"' + "x" * 250 + '"}'
+
 READ = "select state, result from floor.finished where id = $1"
 FROM_FIRST_CLAIM_TO_LAST_FINISH = """
 select count(*), extract(epoch from max(finished_at) - min(started_at))::float8 from {schema}.finished"""
@@ -67,6 +75,29 @@ async def copy(connection: asyncpg.Connection, rows: list[tuple[uuid.UUID, str, 
     await connection.copy_records_to_table(
         "job", schema_name="floor", columns=("id", "kind", "queue", "args"), records=rows
     )
+
+
+async def drain_failing(claimer: asyncpg.Connection, mover: asyncpg.Connection, size: int) -> int:
+    """The same for jobs that are given back, with an error, after their first two attempts; return how many attempts."""
+    attempts = 0
+    writing: list[asyncio.Task[object]] = []
+    while True:
+        batch = await claimer.fetch(CLAIM, QUEUE, size, WORKER)
+        for task in writing:
+            await task
+        if not batch and not writing:
+            return attempts
+        writing = [asyncio.create_task(_write(mover, batch))] if batch else []
+        attempts += len(batch)
+
+
+async def _write(mover: asyncpg.Connection, batch: list[asyncpg.Record]) -> None:
+    again = [row for row in batch if row["attempt"] < 3]
+    done = [row for row in batch if row["attempt"] >= 3]
+    for statement, rows, value in ((GIVE_BACK, again, ERROR), (MOVE, done, "null")):
+        if rows:
+            ids, fences = [row["id"] for row in rows], [row["fence"] for row in rows]
+            await mover.fetchval(statement, ids, fences, [value] * len(rows))
 
 
 async def drain(claimer: asyncpg.Connection, mover: asyncpg.Connection, size: int) -> int:

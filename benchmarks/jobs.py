@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from asyncjobs import job
+from asyncjobs import current_job, job, retry_on
 from benchmarks.clock import shout
 
 EXPECTED_VARIABLE = "BENCH_EXPECTED"
@@ -24,6 +24,15 @@ def _count() -> None:
 @job
 async def noop(n: int) -> None:
     """Do nothing."""
+    _count()
+
+
+@job
+@retry_on(ConnectionError, wait=0, jitter=0, attempts=3)
+async def fails_twice(n: int) -> None:
+    """Fail in the first two attempts."""
+    if current_job().attempt < 3:
+        raise ConnectionError(n)
     _count()
 
 

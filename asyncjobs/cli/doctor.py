@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import typer
@@ -19,6 +19,7 @@ from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
+from asyncjobs.worker import reports
 
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
@@ -41,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def doctor(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
-    """Check settings, database, schema, rights, notices, clocks, workers; exit 3 if anything fails."""
+    """Check settings, database, schema, rights, notices, clocks, workers, stuck jobs; exit 3 if anything fails."""
 
     async def collect() -> list[Finding]:
         return [finding async for finding in examine(settings)]
@@ -103,20 +104,49 @@ async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
     yield _rights(await database.bounded(reading.rights(connection)), server.role)
     yield _days(await database.bounded(reading.days_ahead(connection)))
     workers = await database.bounded(reading.workers(connection))
-    alive = [worker for worker in workers if not worker.late]
-    if alive:
-        yield Finding(
-            "ok", "workers", f"{len(alive)} alive, the slowest beat {printing.age(max(w.beat for w in alive))} ago"
-        )
-    else:
-        yield Finding("warn", "workers", "none is alive, so nothing runs: start `asyncjobs run`")
+    for finding in worker_findings(workers):
+        yield finding
     ready = await database.bounded(reading.ready_kinds(connection))
-    problems = list(unserved(ready, [worker.about for worker in alive])) if alive else []
+    serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
+    problems = list(unserved(ready, serving)) if serving else []
     for problem in problems:
         yield Finding("warn", "jobs", problem)
     if not problems:
         count = f"{'at least ' if cut_short(ready) else ''}{sum(jobs for *_, jobs in ready)}"
-        yield Finding("ok", "jobs", f"{count} ready" + (", all served" if alive else ""))
+        yield Finding("ok", "jobs", f"{count} ready" + (", all served" if serving else ""))
+
+
+def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
+    """Judge the workers, by their beats and by what they tell of themselves."""
+    alive = [worker for worker in workers if not worker.late]
+    told = [reports.read(worker.report) for worker in alive]
+    draining = sum(report.draining for report in told)
+    if not alive:
+        yield Finding("warn", "workers", "none is alive, so nothing runs: start `asyncjobs run`")
+    elif draining == len(alive):
+        text = "all that are alive are draining, so nothing new is begun: start `asyncjobs run`"
+        yield Finding("warn", "workers", text)
+    else:
+        slowest = printing.age(max(worker.beat for worker in alive))
+        also = f", {draining} of them draining" if draining else ""
+        yield Finding("ok", "workers", f"{len(alive)} alive{also}, the slowest beat {slowest} ago")
+    for worker, report in zip(alive, told, strict=True):
+        where = f"{worker.about.get('host')}, pid {worker.about.get('pid')}"
+        for job in report.stuck:
+            yield Finding(
+                "warn",
+                "stuck",
+                f"{job.kind} {job.id} goes on at {where}, cancelled since {job.since} ({job.reason}): it keeps its slot "
+                "until it ends; let its CancelledError pass (in a `def`: look at `stopping`), or end that process",
+            )
+    for kind, (times, longest) in reports.blocks_of_all(told).items():
+        yield Finding(
+            "warn",
+            "event loop",
+            f"{kind} blocked it {times} times, for up to {longest:.2g} s, and every other job of its process with it: "
+            'move the work into a `def`, into executor="process", or through anyio.to_thread.run_sync; '
+            "the worker's log has the line",
+        )
 
 
 def server_findings(server: reading.Server, url: str, *, clock_here: float) -> list[Finding]:

@@ -12,6 +12,7 @@ from asyncjobs.db import reading
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import DatabaseUnavailable
 from asyncjobs.settings import load
+from asyncjobs.worker import reports
 
 queues = typer.Typer(no_args_is_help=True, help="Queues.")
 
@@ -26,7 +27,7 @@ class Overview(NamedTuple):
 
 
 def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
-    """Show queues, workers, and how jobs ended in the last 24 hours."""
+    """Show queues, workers and what troubles them, and how jobs ended in the last 24 hours."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -50,6 +51,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     print()
     _print_workers(overview.workers)
     print()
+    _print_troubles(overview.workers)
     if overview.finished is None:
         print("finished in 24 h: too many to count within 2 s")
     else:
@@ -101,7 +103,7 @@ def _print_workers(rows: list[reading.WorkerRow]) -> None:
                 row.about.get("host"),
                 row.about.get("pid"),
                 ", ".join(_pools(row.about)),
-                f"{printing.age(row.beat)} ago" + (" (lease over)" if row.late else ""),
+                f"{printing.age(row.beat)} ago" + _remark(row),
                 row.running,
                 printing.age(row.age),
             )
@@ -109,6 +111,32 @@ def _print_workers(rows: list[reading.WorkerRow]) -> None:
         ],
         empty="no workers",
     )
+
+
+def _remark(row: reading.WorkerRow) -> str:
+    if row.late:
+        return " (lease over)"
+    return " (draining)" if reports.read(row.report).draining else ""
+
+
+def _print_troubles(rows: list[reading.WorkerRow]) -> None:
+    """Print what a worker needs help with; nothing when there is nothing."""
+    stuck = [(job, row.id) for row in rows for job in reports.read(row.report).stuck]
+    if stuck:
+        printing.table(
+            ["stuck job", "kind", "cancelled by", "since", "worker"],
+            [(job.id, job.kind, job.reason, job.since, worker) for job, worker in stuck],
+            empty="",
+        )
+        print()
+    blocked = reports.blocks_of_all(reports.read(row.report) for row in rows)
+    if blocked:
+        printing.table(
+            ["blocks the event loop", "times", "longest"],
+            [(kind, times, printing.age(longest)) for kind, (times, longest) in blocked.items()],
+            empty="",
+        )
+        print()
 
 
 def _pools(about: dict[str, Any]) -> list[str]:
@@ -121,13 +149,22 @@ def _queue(row: reading.QueueRow) -> dict[str, Any]:
     return {**row._asdict(), "exact": counts_are_exact}
 
 
+def _worker(row: reading.WorkerRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        **row.about,
+        "up": row.age,
+        "beat": row.beat,
+        "late": row.late,
+        "running": row.running,
+        **reports.as_values(reports.read(row.report)),
+    }
+
+
 def _as_values(overview: Overview) -> dict[str, Any]:
     finished = overview.finished
     return {
         "queues": [_queue(row) for row in overview.queues],
-        "workers": [
-            {"id": row.id, **row.about, "up": row.age, "beat": row.beat, "late": row.late, "running": row.running}
-            for row in overview.workers
-        ],
+        "workers": [_worker(row) for row in overview.workers],
         "finished_24h": None if finished is None else {State(state).name: n for state, n in finished.items()},
     }

@@ -92,8 +92,8 @@ class Supervising:
     async def _supervise(self, url: str) -> int:
         sessions = Sessions(url, size=1, name="asyncjobs supervisor", deadline=BURY_LIMIT)
 
-        async def bury(worker: UUID) -> None:
-            await sessions.run(lambda connection: workers.end(connection, worker))
+        async def bury(worker: UUID, how: str) -> None:
+            await sessions.run(lambda connection: workers.end(connection, worker, how))
 
         supervisor = self._supervisor = Supervisor(
             self._command,

@@ -71,11 +71,10 @@ class Bulk:
         return self._made
 
     async def _send(self, chunk: list[Job[Any]]) -> None:
-        rows = self._rows_of(chunk)
+        rows, hooked = self._rows_of(chunk)
         await self._settle()
-        if hooked := list(dict.fromkeys(job for job in chunk if self._has_hooks(job))):
-            for start in range(0, len(hooked), TOGETHER):  # beside each other, so that they share statements
-                self._made += sum(await asyncio.gather(*map(self._enqueue_one, hooked[start : start + TOGETHER])))
+        for start in range(0, len(hooked), TOGETHER):  # beside each other, so that they share statements
+            self._made += sum(await asyncio.gather(*map(self._enqueue_one, hooked[start : start + TOGETHER])))
         fresh = {job: row for job, row in rows.items() if not job._sent}
         known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
@@ -85,12 +84,14 @@ class Bulk:
         for job in known:
             self._made += await self._enqueue_one(job)
 
-    def _rows_of(self, chunk: list[Job[Any]]) -> dict[Job[Any], NewJob]:
-        """Return what is to be stored, each job object once."""
+    def _rows_of(self, chunk: list[Job[Any]]) -> tuple[dict[Job[Any], NewJob], list[Job[Any]]]:
+        """Return what is to be stored, each job object once, and the jobs that have hooks and are stored one by one."""
         rows: dict[Job[Any], NewJob] = {}
+        hooked: dict[Job[Any], None] = {}
         for index, job in enumerate(chunk, self._sent):
             check_job(job, "enqueue_all", index)
             if self._has_hooks(job):
+                hooked[job] = None
                 continue
             try:
                 rows[job] = row_of(job)
@@ -98,7 +99,7 @@ class Bulk:
                 error.add_note(f"item {index} of enqueue_all")
                 raise
         self._sent += len(chunk)
-        return rows
+        return rows, list(hooked)
 
     async def _settle(self) -> None:
         """Wait for the chunk that is under way. Cancelling the caller withdraws nothing that was sent."""

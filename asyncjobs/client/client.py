@@ -61,13 +61,13 @@ class Client:
         self._retention = retention
         self._sessions = sessions
         self._services = services
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._enqueuer = Enqueuer(sessions, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, listener, services)
         self._by_hand = ByHand(sessions, retention)
 
     def _check_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._loop:
+        if asyncio.get_running_loop() is not self.loop:
             raise NotOpen(
                 "this AsyncJobs was opened on another event loop: open one here, "
                 "or from a thread call anyio.from_thread.run(job.enqueue)"

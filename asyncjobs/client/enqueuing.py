@@ -107,6 +107,10 @@ class Enqueuer:
                     for waiting in batch:
                         if not waiting.done.done():
                             waiting.done.set_result(None)
+                # Whoever has its row now may enqueue the next in this turn of the loop: else the first of them would find
+                # nothing in flight and get a statement for itself, every time (28,000 rows/s from 50 tasks; 35,000 with it).
+                # Two statements in flight are slower, 20,000: NOTIFY makes their commits wait for each other.
+                await asyncio.sleep(0)
         except asyncio.CancelledError:
             # The client was closed: what was in flight may exist, what still waited was never sent.
             _fail(batch, EnqueueOutcomeUnknown(batch[0].row.id))

@@ -23,9 +23,16 @@ def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None
 
 def row_of(job: Job[Any]) -> NewJob:
     """Return the row that a job is stored as."""
-    expires_in = job._definition.options.expires_in
+    definition = job._definition
     return NewJob(
-        job.id, job.kind, job.queue, job.priority, job._stored_arguments(), job._run_at, job._delay, expires_in
+        job.id,
+        definition.kind,
+        job.queue,
+        job.priority,
+        job._stored_arguments(),
+        job._run_at,
+        job._delay,
+        definition.options.expires_in,
     )
 
 

@@ -59,6 +59,8 @@ class WorkerRow(NamedTuple):
     id: UUID
     about: dict[str, Any]
     """Host, pid, pools, kinds, as it said itself."""
+    report: dict[str, Any]
+    """What goes on there, as of its last beat."""
     age: float
     beat: float
     """Seconds since its last sign of life."""
@@ -108,7 +110,7 @@ async def queues(connection: Connection) -> list[QueueRow]:
 async def workers(connection: Connection) -> list[WorkerRow]:
     """Read the workers that nobody has declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
-    return [WorkerRow(row["id"], _about(row["about"]), *row[2:]) for row in rows]
+    return [WorkerRow(row["id"], _object(row["about"]), _object(row["report"]), *row[3:]) for row in rows]
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:
@@ -173,9 +175,10 @@ async def hears(url: str, *, timeout: float) -> bool:
     return True
 
 
-def _about(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object; what is none is an empty one."""
     try:
-        about = json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
-    return about if isinstance(about, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -112,6 +112,8 @@ class Reschedule(NamedTuple):
     """None leaves it."""
     priority: int | None = None
     """None leaves it."""
+    crashed: bool = False
+    """Whether it ended with its process."""
 
 
 class Finished(NamedTuple):

@@ -15,9 +15,15 @@ async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float
     await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host)
 
 
-async def beat(connection: asyncpg.Connection, worker: UUID) -> Pulse | None:
-    """Renew a lease; None when the worker was declared dead and has lost every job."""
-    row = await connection.fetchrow(sql.read("beat"), worker)
+async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | None = None) -> Pulse | None:
+    """Renew a lease; None when the worker was declared dead and has lost every job.
+
+    Args:
+        connection: The one that renews it each time.
+        worker: Whose.
+        report: What it tells of itself, JSON text; None: nothing new.
+    """
+    row = await connection.fetchrow(sql.read("beat"), worker, report)
     return None if row is None else Pulse(*row)
 
 

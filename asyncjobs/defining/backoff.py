@@ -76,7 +76,7 @@ def asked_by(error: BaseException) -> float | None:
     """Return the seconds that an error asks for by its attribute `retry_after`, cut to a week; None: it asks for none."""
     try:
         return computed(getattr(error, "retry_after", None))
-    except ValueError:
+    except Exception:  # ValueError, or whatever a property of theirs raises
         return None
 
 
@@ -88,6 +88,8 @@ def computed(value: Any) -> float:
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+    # isnan comes last and sees floats only: an int may be too large for one.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or value < 0 or (isinstance(value, float) and math.isnan(value)):
         raise ValueError(f"{value!r:.60} is no time to wait: return seconds or a timedelta, not negative")
     return float(min(value, LONGEST_COMPUTED))

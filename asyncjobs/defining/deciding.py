@@ -78,14 +78,14 @@ def decide(
     for signal, what in _OF_SIGNALS.items():
         if isinstance(error, signal):
             return Verdict(what, error)
+    if isinstance(error, UnstorableResult) and cancel_reason != "timeout":
+        return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:
         return Verdict(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
     if cancel_reason == "timeout":
         error = _timed_out(error, timeout)
     if error is None:
         return Verdict(What.succeed)
-    if isinstance(error, UnstorableResult):
-        return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
     return by_policy(error, policies, counts or {})
 
 

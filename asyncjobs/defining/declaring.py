@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncjobs.defining import options
 from asyncjobs.defining.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Wait, checked_wait
+from asyncjobs.defining.hooks import marks_on
 from asyncjobs.defining.policies import DiscardOn, Handler, Policy, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
@@ -26,21 +27,23 @@ _ON_METHOD = "__asyncjobs_rescues__"
 class _Declaration:
     """A decorator that keeps the type of what it decorates."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, name: str, policy: Policy) -> None:
+        self._name = name
         self._policy = policy
 
     def __call__(self, target: T) -> T:
-        name = type(self._policy).__name__
         job_class = getattr(target, "_job_class", target)
         if isinstance(job_class, type):
             declare = getattr(job_class, "_declare", None)
             if declare is None:
-                raise InvalidDefinition(f"{name} on {job_class.__qualname__}, which is no job: derive it from Job")
+                raise InvalidDefinition(
+                    f"{self._name} on {job_class.__qualname__}, which is no job: derive it from Job"
+                )
             declare(self._policy)
         elif inspect.isfunction(target):
             setattr(target, _ON_FUNCTION, (*declared_on(target), self._policy))
         else:
-            raise InvalidDefinition(f"{name} decorates a job's function or class, not {type(target).__name__}")
+            raise InvalidDefinition(f"{self._name} decorates a job's function or class, not {type(target).__name__}")
         return target
 
 
@@ -97,7 +100,7 @@ def retry_on(
         )
     except InvalidOption as error:
         raise InvalidDefinition(f"retry_on: {error}") from error
-    return _Declaration(policy)
+    return _Declaration("retry_on", policy)
 
 
 def discard_on(*errors: type[BaseException], report: bool = False) -> _Declaration:
@@ -110,7 +113,7 @@ def discard_on(*errors: type[BaseException], report: bool = False) -> _Declarati
     Raises:
         InvalidDefinition: No error is named, or one is no exception class.
     """
-    return _Declaration(DiscardOn(errors=_checked_errors("discard_on", errors), report=report))
+    return _Declaration("discard_on", DiscardOn(errors=_checked_errors("discard_on", errors), report=report))
 
 
 def rescue_from(*errors: type[BaseException]) -> Callable[[F], F]:
@@ -139,6 +142,8 @@ def rescuing(job_class: type[Job[Any]], errors: tuple[type[BaseException], ...])
     checked = _checked_errors("rescue_from", errors)
 
     def decorate(handler: F) -> F:
+        if not callable(handler) or isinstance(handler, type):
+            raise InvalidDefinition(f"rescue_from decorates a function, not {type(handler).__name__}")
         job_class._declare(RescueFrom(errors=checked, handler=handler), first=True)
         return handler
 
@@ -149,9 +154,22 @@ def rescues_in(cls: type) -> list[Policy]:
     """Return what `rescue_from` declared in the body of a class, the lowest in the source first."""
     found: list[Policy] = []
     for name, value in vars(cls).items():
-        for errors in getattr(value, _ON_METHOD, ()) if callable(value) else ():
+        for errors in marks_on(value, _ON_METHOD):
             found.insert(0, RescueFrom(errors=errors, handler=_by_name(name)))
     return found
+
+
+def refuse_on_methods(cls: type, name: str) -> None:
+    """Refuse `retry_on` and `discard_on` inside a class, where nobody would look for them.
+
+    Raises:
+        InvalidDefinition: A method has one.
+    """
+    for attribute, value in vars(cls).items():
+        if inspect.isfunction(value) and declared_on(value):
+            raise InvalidDefinition(
+                f"{name}.{attribute} is a method: write retry_on and discard_on above the class, for all of its jobs"
+            )
 
 
 def _by_name(name: str) -> Handler:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.declaring import rescues_in
 from asyncjobs.defining.hooks import Hooks, hooks_of
 from asyncjobs.defining.policies import Policy
 from asyncjobs.exceptions import InvalidDefinition
@@ -118,7 +119,11 @@ class Definition:
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
         """What was declared about errors, in the order in which it is asked."""
-        return tuple(policy for cls in self.job_class.__mro__ for policy in vars(cls).get("_declared", ()))
+        found: list[Policy] = []
+        for cls in self.job_class.__mro__:
+            own = vars(cls).get("_declared")
+            found += rescues_in(cls) if own is None else own  # None: a class that is no job, and has methods to bring
+        return tuple(found)
 
     @cached_property
     def hooks(self) -> Hooks:

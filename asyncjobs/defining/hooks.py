@@ -11,11 +11,13 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import anyio.to_thread
 
 from asyncjobs import errors
+from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -77,7 +79,8 @@ def after_perform(method: F) -> F:
 def around_perform(method: F) -> F:
     """Perform inside this method `(self, call)`, at its ``await call()``, which returns the result.
 
-    Without the call, the job succeeds with None. What the method raises after it is logged and changes nothing.
+    Without the call, the job succeeds with None; when the call has failed, it may be made again. What the method raises
+    after the job has run is logged and changes nothing.
     """
     return _marked(method, "around_perform")
 
@@ -91,10 +94,22 @@ def after_discard(method: F) -> F:
 
 
 def _marked(method: F, point: Point) -> F:
-    if not callable(method) or isinstance(method, type):
+    if not _is_method(method):
         raise InvalidDefinition(f"@{point} decorates a method or a function, not {type(method).__name__}")
     setattr(method, _MARK, (*getattr(method, _MARK, ()), point))
     return method
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, classmethod) or (callable(value) and not isinstance(value, type))
+
+
+def marks_on(value: Any, mark: str) -> tuple[Any, ...]:
+    """Return what decorators noted under `mark` on something in a class, above `@classmethod` or below it."""
+    if not _is_method(value):
+        return ()
+    found: tuple[Any, ...] = getattr(value, mark, ()) or getattr(getattr(value, "__func__", None), mark, ())
+    return found
 
 
 def add_hook(job_class: type[Job[Any]], point: Point, hook: Hook) -> None:
@@ -117,12 +132,12 @@ class Hooks:
     around_perform: tuple[Hook, ...] = ()
     after_discard: tuple[Hook, ...] = ()
 
-    @property
+    @cached_property
     def on_enqueue(self) -> bool:
         """Whether there is anything to do beside inserting the row."""
         return bool(self.before_enqueue or self.after_enqueue or self.around_enqueue)
 
-    @property
+    @cached_property
     def on_perform(self) -> bool:
         """Whether there is anything to do beside performing."""
         return bool(self.before_perform or self.after_perform or self.around_perform)
@@ -163,7 +178,7 @@ class Hooks:
         for hook in hooks:
             try:
                 await call_hook(hook, job, *more)
-            except Exception as error:
+            except (JobSignal, Exception) as error:
                 logged(error, job, "a hook failed; the job's outcome is what it was")
 
 
@@ -172,7 +187,7 @@ def hooks_of(job_class: type[Job[Any]]) -> Hooks:
     found: dict[Point, dict[Any, Hook]] = {point: {} for point in POINTS}
     for cls in reversed(job_class.__mro__):
         for name, value in vars(cls).items():
-            for point in getattr(value, _MARK, ()) if callable(value) else ():
+            for point in marks_on(value, _MARK):
                 found[point][name] = _by_name(name)  # an override is called in its place, and once
         for point, functions in vars(cls).get("_function_hooks", {}).items():
             found[point].update((id(function), function) for function in functions)
@@ -192,7 +207,7 @@ def _by_name(name: str) -> Hook:
     return call
 
 
-async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | None = HOOK_TIMEOUT) -> Any:
+async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | Literal["usual"] | None = "usual") -> Any:
     """Call a hook, `def` or `async def`, and return what it returns.
 
     A `def` hook of a job that runs in a thread runs in one too: it may block like the job itself.
@@ -202,7 +217,10 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | None =
         job: The job.
         more: Further arguments.
         limit: Seconds after which it is cut off with a `TimeoutError`; a thread then goes on, and is waited for no more.
+            ``"usual"``: `HOOK_TIMEOUT`; None: never.
     """
+    if limit == "usual":
+        limit = HOOK_TIMEOUT
     async with asyncio.timeout(limit) as timeout:
         try:
             if job._definition.is_async:
@@ -219,13 +237,18 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | None =
 async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[], Awaitable[T]]) -> tuple[T] | None:
     """Run `innermost` inside all of `arounds`; return its result in a tuple, None when one of them did not call on."""
     done: tuple[T] | None = None
+    begun = False
 
     async def run(depth: int) -> T:
-        nonlocal done
+        nonlocal done, begun
         if depth == len(arounds):
-            if done is not None:
+            if begun:
                 raise InvalidDefinition("a hook around a job called call() twice: the job is run once")
-            done = (await innermost(),)
+            begun = True
+            try:
+                done = (await innermost(),)
+            finally:
+                begun = done is not None  # what has failed may be called again
             return done[0]
 
         result: T | None = None
@@ -242,14 +265,14 @@ async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[
 
     try:
         await run(0)
-    except Exception as error:
+    except (JobSignal, Exception) as error:
         if done is None:
             raise
         logged(error, job, "a hook failed after the job had run; its outcome is what it was")
     return done
 
 
-def logged(error: Exception, job: Job[Any], what: str) -> None:
+def logged(error: BaseException, job: Job[Any], what: str) -> None:
     """Log and report an error that changes nothing."""
     logger.error("%s %s: %s: %s: %s", job.kind, job.id, what, type(error).__name__, error, exc_info=error)
     errors.report(error, source="asyncjobs")

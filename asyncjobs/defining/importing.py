@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
 
@@ -41,6 +42,22 @@ def import_problem(name: str) -> str | None:
     except (Exception, SystemExit) as error:
         return _broken(name, error)
     return None
+
+
+def import_object(name: str) -> Any:
+    """Import what a dotted name stands for; a class is called without arguments.
+
+    Raises:
+        InvalidSettings: There is no such thing, or its module or its class failed.
+    """
+    module, _, attribute = name.rpartition(".")
+    if problem := import_problem(module or name):
+        raise InvalidSettings([problem])
+    try:
+        found = getattr(sys.modules[module], attribute)
+        return found() if isinstance(found, type) else found
+    except Exception as error:
+        raise InvalidSettings([f"{name} cannot be used: {type(error).__name__}: {error}"]) from error
 
 
 def put_working_directory_first() -> None:

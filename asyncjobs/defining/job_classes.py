@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
-from asyncjobs.defining.declaring import rescues_in
+from asyncjobs.defining.declaring import refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code
 from asyncjobs.defining.fields import fields_of, refuse_hiding
 from asyncjobs.exceptions import InvalidDefinition
@@ -35,6 +35,7 @@ def make_definition(
     """
     name = f"{cls.__module__}.{cls.__qualname__}"
     cls._options = checked_options(name, **given).over(cls._options)
+    refuse_on_methods(cls, name)
     cls._declared = tuple(rescues_in(cls))
     refuse_hiding(cls, name, root)
     if abstract or cls.__dict__.get("_is_function_job"):

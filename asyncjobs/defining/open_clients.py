@@ -5,6 +5,7 @@ A process-wide stack, not a context variable: one set in a web server's lifespan
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -21,6 +22,8 @@ class OpenClient(Protocol):
 
     middleware: Sequence[Any]
     """Around everything that is enqueued or performed through it, the outermost first."""
+    loop: asyncio.AbstractEventLoop
+    """The event loop it was opened on."""
 
     async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
         """Insert the job's row."""
@@ -58,14 +61,17 @@ def middleware() -> Sequence[Any]:
 
 
 def current() -> OpenClient:
-    """Return the client opened last.
+    """Return the client opened last on this event loop; without one, the client opened last, which says that it is not ours.
 
     Raises:
-        NotOpen: None is.
+        NotOpen: None is open.
     """
     if not _open:
         raise NotOpen(
             "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
             "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await"
         )
+    if len(_open) > 1:
+        loop = asyncio.get_running_loop()
+        return next((client for client in reversed(_open) if client.loop is loop), _open[-1])
     return _open[-1]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import anyio.to_thread
 
+from asyncjobs import errors
 from asyncjobs.defining import context, open_clients
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.settling import Ending, settle
@@ -53,6 +54,8 @@ async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | Non
                 await asyncio.wait([thread])
             except asyncio.CancelledError as cancellation:
                 cancelled = cancellation
+                if job._attempt is not None:
+                    job._attempt.stopping = True  # all that a thread can see of it
     if cancelled is not None:
         raise cancelled
     value, error = thread.result()
@@ -103,6 +106,10 @@ class _HereAndNow:
         self.stopping = False
         self.cancel_reason: CancelReason | None = None
 
+    def stop(self, reason: CancelReason) -> None:
+        """Let the job's code see that it should come to an end: a thread cannot be told otherwise."""
+        self.stopping, self.cancel_reason = True, reason
+
     def give_slot_back(self) -> None: ...
 
     async def take_slot(self) -> None: ...
@@ -118,15 +125,17 @@ async def perform_now(job: Job[Any]) -> Any:
         copy._id, copy._queue, copy._priority, copy._attempt = job.id, job.queue, job.priority, _HereAndNow(number)
         token = context.running.set(copy)
         try:
-            value, verdict = await _attempt_here(copy, hooks, counts)
-            ending = (
-                Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
-            )
+            with errors.own_context():
+                value, verdict = await _attempt_here(copy, hooks, counts)
+                ending = (
+                    Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
+                )
         finally:
             context.running.reset(token)
         match ending.what:
             case What.retry:
                 counts = ending.counts or counts
+                await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:
                 await job.set(wait=ending.wait).enqueue()
                 return await job
@@ -137,21 +146,27 @@ async def perform_now(job: Job[Any]) -> Any:
             case What.fail if ending.error is not None:
                 raise ending.error
             case _:
-                return value
+                return value if verdict.what is What.succeed else None
     raise AssertionError
 
 
 async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) -> tuple[Any, Verdict]:
-    definition = copy._definition
+    definition, attempt = copy._definition, cast("_HereAndNow", copy._attempt)
+    policies, timeout = definition.policies, definition.options.timeout
     value, error = None, None
-    limit = asyncio.timeout(definition.options.timeout)
+    limit = asyncio.timeout(timeout)
+    timer = None if timeout is None else asyncio.get_running_loop().call_later(timeout, attempt.stop, "timeout")
     try:
         async with limit:
             await load_references(copy)
             value = await hooks.perform(copy, lambda: perform(copy))
         definition.result.dump(value)
     except (Exception, JobSignal) as raised:
-        error = raised
+        # The limit's own error says nothing: the cancellation that it was made of becomes one that names the limit.
+        is_limit = isinstance(raised, TimeoutError) and isinstance(raised.__cause__, asyncio.CancelledError)
+        error = raised.__cause__ if limit.expired() and is_limit else raised
+    finally:
+        if timer is not None:
+            timer.cancel()
     reason = "timeout" if limit.expired() else None
-    policies, timeout = definition.policies, definition.options.timeout
     return value, decide(error, cancel_reason=reason, timeout=timeout, policies=policies, counts=counts)

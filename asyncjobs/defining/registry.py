@@ -41,6 +41,11 @@ def all_names() -> list[str]:
     return sorted(_definitions)
 
 
+def by_name() -> dict[str, Definition]:
+    """Return every definition by each of its names, aliases included."""
+    return dict(_definitions)
+
+
 def all_definitions() -> list[Definition]:
     """Return every definition once, by kind."""
     return sorted({id(d): d for d in _definitions.values()}.values(), key=lambda d: d.kind)

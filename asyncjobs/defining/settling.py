@@ -55,7 +55,7 @@ async def settle(job: Job[Any], verdict: Verdict, hooks: Hooks, counts: Mapping[
         case Verdict(what=What.rescue, policy=RescueFrom() as policy, taken=BaseException() as taken):
             return await _rescue(job, verdict, policy, taken, hooks)
         case Verdict(what=What.discard, error=JobSignal() as signal):
-            ending = Ending(What.discard, signal.__cause__, str(signal.reason))
+            ending = Ending(What.discard, signal.__cause__, _reason(signal))
         case Verdict(what=What.discard, policy=policy, taken=taken):
             if isinstance(policy, DiscardOn) and policy.report and taken is not None:
                 errors.report(taken, source="asyncjobs")
@@ -80,7 +80,7 @@ def plain(verdict: Verdict) -> Ending:
         case Verdict(what=What.snooze, error=Snooze() as signal):
             return Ending(What.snooze, wait=signal.wait)
         case Verdict(what=What.cancel, error=error):
-            return Ending(What.cancel, reason=str(error.reason) if isinstance(error, JobSignal) else None)
+            return Ending(What.cancel, reason=_reason(error) if isinstance(error, JobSignal) else None)
         case Verdict(what=What.succeed | What.release | What.drop as what):
             return Ending(what)
     return Ending(What.fail, verdict.error)
@@ -113,13 +113,13 @@ async def _wait(job: Job[Any], policy: RetryOn, executions: int, error: BaseExce
     try:
         given = (executions, error) if sees_error else (executions,)
         fixed = backoff.computed(await call_hook(lambda _job: wait(*given), job))
-    except Exception as failed:
+    except (JobSignal, Exception) as failed:
         logger.warning(
             "%s %s: its wait function failed, %g s stand for it: %s: %s",
             job.kind, job.id, backoff.DEFAULT_WAIT, type(failed).__name__, failed,
         )  # fmt: skip
         fixed = backoff.DEFAULT_WAIT
-    return backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter)
+    return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
 
 
 async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: BaseException) -> Ending:
@@ -145,6 +145,13 @@ async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: Ba
 async def _instead(job: Job[Any], error: BaseException) -> Ending:
     """Return the ending that a handler asked for by raising."""
     return await settle(job, decide(error), Hooks(), {})
+
+
+def _reason(signal: JobSignal) -> str:
+    try:
+        return str(signal.reason)  # text, or what somebody gave in place of it
+    except Exception:
+        return type(signal.reason).__name__
 
 
 def _named(error: BaseException | None) -> str:

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     imports: tuple[Module, ...] = ()
     """Modules that define jobs, imported when a worker starts."""
 
+    middleware: tuple[Module, ...] = ()
+    """Objects around every job, the outermost first, by name, such as `app.middleware.Timing`; a class is called."""
+
     database_url: DatabaseURL = Field(default="", repr=False)
     """Empty: an embedded PostgreSQL of this project. Holds the password: show `safe_database_url` instead."""
 
@@ -101,6 +104,9 @@ class Settings(BaseSettings):
 
     cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
     """Seconds that a cancelled job gets for its cleanup; at most 1.5 of them when it is its worker that stops."""
+
+    loop_warning: Annotated[float, time(0, 60)] = 0.2
+    """Seconds for which something may block the event loop until it is named in the log. 0: nobody looks."""
 
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncjobs.db.rows import Claimed
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import CancelReason
-    from asyncjobs.worker.pools import Pool
+
+
+class Slots(Protocol):
+    """Where an attempt has its slot."""
+
+    def give_back(self) -> None:
+        """Free a slot."""
+
+    async def take_slot(self) -> None:
+        """Wait for a slot to go on in."""
 
 
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "begun", "cancel_reason", "claimed", "number", "pool",
-                 "stopping", "stuck", "task", "timer")  # fmt: skip
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
+                 "number", "pool", "stopping", "stuck", "task", "timer")  # fmt: skip
 
-    def __init__(self, claimed: Claimed, pool: Pool, on_slot: Callable[[], None]) -> None:
+    def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
         self.pool = pool
         self.number = claimed.attempt
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.begun = False
+        self.apart = False
+        """Whether it runs in a process of its own."""
         self.stopping = False
         self.stuck = False
         """Whether it goes on though its time for cleanup is over."""
         self.cancel_reason: CancelReason | None = None
+        self.cancelled_at = 0.0
+        """Seconds since 1970, by this machine's clock; 0: it was not."""
         self.timer: asyncio.TimerHandle | None = None
         """Of its timeout, later of its cleanup."""
         self._on_slot = on_slot
@@ -41,6 +55,7 @@ class Attempt:
         if self.cancel_reason is not None or self._ended:
             return False
         self.cancel_reason = reason
+        self.cancelled_at = time.time()
         self.stopping = True
         if self.begun and self.task is not None:
             self.task.cancel()

@@ -20,6 +20,7 @@ from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.marks import FULL_LOOK, QUICK_FOR, Marks
 from asyncjobs.worker.pools import Pool
 from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.suspects import Suspects
 from asyncjobs.worker.wakeups import Wakeups
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -72,6 +73,7 @@ class Dispatcher:
         self._known_queues: list[str] = []
         self._claims = 0
         self._doubtful = False
+        self.suspects = Suspects(pools, executor, lease, lambda: self._known_queues)
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
@@ -90,19 +92,35 @@ class Dispatcher:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
+                    self.suspects.due = True
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
                     next_doubt = loop.time() + self._lease.seconds
                     self._doubtful = True
+                self._lower_marks()
                 if self._doubtful and self._claims == 0:
                     await self._release_strays()
-                self._lower_marks()
+                if self.suspects.are_due():
+                    claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
                     for pool in group:
                         pool.claiming = True
                     self._claims += 1
                     claims.create_task(self._claim(group))
+
+    async def claim_suspects(self) -> int:
+        """Claim the suspects that may run here; return how many."""
+        if self._stopping:
+            return 0
+        try:
+            claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
+            self._backoff.succeeded()
+        except DatabaseError as error:
+            self._doubtful = self.suspects.due = True
+            await self._backoff.failed(error)
+            return 0
+        return claimed
 
     def stop(self) -> None:
         """Claim no more; `run` returns when the claims under way have ended."""
@@ -114,7 +132,9 @@ class Dispatcher:
         await self._dry.wait()
 
     def _lower_marks(self) -> None:
-        for queue, seq in self._wakeups.take_news():
+        news = self._wakeups.take_news()
+        self.suspects.due |= bool(news) and self._wakeups.suspects_expected
+        for queue, seq in news:
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving:
                 continue
@@ -236,10 +256,10 @@ class Dispatcher:
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
             full = now - pool.looked_at >= FULL_LOOK
             pool.looked_at = now if full else pool.looked_at
-            quick = pool.flowing and now - pool.settled_at < QUICK_FOR
-            pool.settled_at = pool.settled_at if quick else now
+            pool.quick = pool.flowing and not full and now - pool.settled_at < QUICK_FOR
+            pool.settled_at = pool.settled_at if pool.quick else now
             for name in names:
-                ranges.extend(self._marks.ranges(number, name, full=full, quick=quick))
+                ranges.extend(self._marks.ranges(number, name, full=full, quick=pool.quick))
         if worker is None or not ranges or not any(free):
             return 0
         claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
@@ -262,14 +282,14 @@ class Dispatcher:
         for number, pool in enumerate(group, 1):
             mine = by_pool.get(number, [])
             pool.flowing = len(mine) >= free[number - 1]
-            if not pool.flowing:
+            if pool.flowing or pool.quick:
+                pool.hungry = True
+            else:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
                 # one a millisecond later brings all that came meanwhile.
                 pool.rests_until = now + (now - began)
-            else:
-                pool.hungry = True
             if mine:
                 pool.claimed_at = now
                 self._executor.accept(pool, mine)

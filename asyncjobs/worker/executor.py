@@ -10,6 +10,7 @@ from uuid import UUID
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule
 from asyncjobs.defining.base import CancelReason
+from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
@@ -21,6 +22,9 @@ STARTS_A_TURN = 64
 """Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch."""
 
 
+MOST_CRASHES = 32_767
+MOST_APART = 64
+"""Processes with a suspect each, at once: memory that each writes to is its own."""
 STALE = 0.25
 """Seconds without a start in a pool after which what waits there is given back: other workers may have free slots."""
 
@@ -34,7 +38,9 @@ class Executor:
         retention: Seconds that a finished job is kept when its definition does not say.
         middleware: Around every job, the outermost first.
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
+        apart: Where attempts run that need a process of their own.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
+        on_crash: Called when an attempt ended with its process.
     """
 
     def __init__(
@@ -45,18 +51,31 @@ class Executor:
         retention: float,
         middleware: Sequence[Any] = (),
         cleanup_timeout: float = 5.0,
+        apart: Apart,
         on_room: Callable[[], None],
+        on_crash: Callable[[], None],
     ) -> None:
         self._pools = pools
         self._ledger = ledger
         self._on_room = on_room
+        self._on_crash = on_crash
         self._cleanup_timeout = cleanup_timeout
-        self._performer = Performer(retention=retention, middleware=middleware, cancel=self.cancel)
+        self._performer = Performer(
+            retention=retention,
+            middleware=middleware,
+            cancel=self.cancel,
+            cleanup_timeout=cleanup_timeout,
+            apart=apart,
+        )
+        self._apart = apart
+        self._suspect: UUID | None = None
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
         self._stopped = False
+        self.suspects_ended = False
+        """Whether a suspect has ended since this was last set back: there is room for the next."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -115,9 +134,45 @@ class Executor:
 
     def _start_one(self, pool: Pool, claimed: Claimed) -> None:
         attempt = Attempt(claimed, pool, self.schedule)
+        if claimed.crashes:
+            self._place_suspect(attempt)
         self._attempts[claimed.id] = attempt
         self._idle.clear()
         attempt.task = self._loop.create_task(self._run(attempt))
+
+    # Suspects
+
+    @property
+    def has_room_for_suspect(self) -> bool:
+        """Whether no suspect runs in this process: one at a time does, after its first crash."""
+        return self._suspect is None
+
+    @property
+    def most_crashes_here(self) -> int:
+        """How often a suspect may have crashed that runs in this process."""
+        return 1 if self._apart.available else MOST_CRASHES
+
+    @property
+    def room_apart(self) -> int:
+        """How many more suspects may run in processes of their own; 0, too, where none can be had."""
+        if not self._apart.available:
+            return 0
+        return MOST_APART - sum(attempt.apart for attempt in self._attempts.values())
+
+    def accept_suspects(self, pool: Pool, claimed: Iterable[Claimed]) -> None:
+        """Start suspects; there is a slot for each."""
+        for job in claimed:
+            if self._stopped:
+                self._ledger.reschedule(Reschedule(job.id, job.fence))
+            else:
+                pool.running += 1
+                self._start_one(pool, job)
+
+    def _place_suspect(self, attempt: Attempt) -> None:
+        if self._suspect is None and attempt.claimed.crashes <= self.most_crashes_here:
+            self._suspect = attempt.claimed.id
+        else:
+            attempt.apart = True
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.begun = True
@@ -126,9 +181,15 @@ class Executor:
             if isinstance(end, Finish):
                 self._ledger.finish(end)
             elif end is not None:
+                if end.crashed:
+                    self._on_crash()
                 self._ledger.reschedule(end)
         finally:
             self._attempts.pop(attempt.claimed.id, None)
+            if attempt.claimed.crashes:
+                self._suspect = None if self._suspect == attempt.claimed.id else self._suspect
+                self.suspects_ended = True
+                self._on_room()
             if not self._attempts:
                 self._idle.set()
             attempt.end()
@@ -137,8 +198,8 @@ class Executor:
 
     def cancel(self, attempt: Attempt, reason: CancelReason) -> None:
         """Cancel an attempt, once; one that goes on for longer than its cleanup may take is reported."""
-        attempt.stop_timer()
         if attempt.cancel(reason):
+            attempt.stop_timer()  # only now: asked again, as the safety poll does, the time for cleanup must go on
             attempt.timer = self._loop.call_later(self._cleanup_timeout, self._report_stuck, attempt)
 
     def cancel_asked(self, ids: Collection[UUID]) -> None:
@@ -160,8 +221,12 @@ class Executor:
         )  # fmt: skip
 
     def stuck(self) -> list[Attempt]:
-        """Return the attempts that were cancelled and go on though their time for cleanup is over."""
-        return [attempt for attempt in self._attempts.values() if attempt.stuck]
+        """Return the attempts that were cancelled and go on though their time for cleanup is over; from any thread."""
+        return [attempt for attempt in list(self._attempts.values()) if attempt.stuck]
+
+    def attempt_of(self, task: asyncio.Task[Any]) -> Attempt | None:
+        """Return the attempt that `task` runs, a task of the job's own aside; from any thread."""
+        return next((attempt for attempt in list(self._attempts.values()) if attempt.task is task), None)
 
     # Stopping
 

@@ -33,12 +33,22 @@ class Janitor:
         lease: This worker's; without one it judges nobody.
         alive: How many workers are alive: the more, the rarer each one's rounds.
         retention: Seconds that the longest kept kind of job is kept.
+        on_rescue: Called before jobs of dead workers are made ready.
     """
 
-    def __init__(self, sessions: Sessions, lease: Lease, alive: Callable[[], int], retention: float) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        lease: Lease,
+        alive: Callable[[], int],
+        *,
+        retention: float,
+        on_rescue: Callable[[], None],
+    ) -> None:
         self._sessions = sessions
         self._lease = lease
         self._alive = alive
+        self._on_rescue = on_rescue
         self._days = math.ceil(retention / 86_400) + DAYS_AHEAD
         self._backoff = Backoff(logger, "looking after dead workers")
 
@@ -65,11 +75,14 @@ class Janitor:
         if worker is None:
             return 0
         for dead in await self._sessions.run(lambda connection: workers.bury(connection, worker)):
+            self._on_rescue()
             logger.warning("worker %s is dead: its jobs run elsewhere", dead)
         total = 0
         while True:
             rescued = await self._sessions.run(lambda connection: jobs.rescue(connection, BATCH))
             total += rescued
+            if rescued:
+                self._on_rescue()
             if rescued < BATCH:
                 break
         if total:

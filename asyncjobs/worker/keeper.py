@@ -6,6 +6,7 @@ A job that blocks the event loop therefore does not lose its jobs: nothing on th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -39,7 +40,10 @@ class Keeper:
         url: The database.
         lease: Filled with the worker's id when it is registered, emptied when it is lost.
         about: JSON text shown by `status`.
+        host: This machine's name, kept with the jobs that die with this process.
         first_id: The id of the first registration, when a supervisor chose it; None: random.
+        report: Returns what the worker tells of itself, JSON text of plain ASCII; written with a beat when it has changed.
+            Asked from the thread.
         needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
             process. Asked from the thread.
         on_beat: Called on the worker's loop after each beat.
@@ -52,14 +56,21 @@ class Keeper:
         lease: Lease,
         *,
         about: str,
+        host: str,
         first_id: UUID | None = None,
+        report: Callable[[], str],
         needed: Callable[[], bool],
         on_beat: Callable[[Pulse], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._lease = lease
         self._about = about
+        self._host = host
         self._next_id = first_id
+        self._report = report
+        self._reported: str | None = None
+        self._mute = False
+        """Whether a report has failed before."""
         self._needed = needed
         self._on_beat = on_beat
         self._on_lost = on_lost
@@ -68,7 +79,8 @@ class Keeper:
         self._registered: asyncio.Future[None] = self._owner.create_future()
         self._ended: asyncio.Future[None] = self._owner.create_future()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._stopping = False
+        self._wake: asyncio.Event | None = None
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -80,10 +92,17 @@ class Keeper:
             if self._failure is not None:
                 raise self._failure
         finally:
-            if self._loop is not None and self._stop is not None and not self._ended.done():
-                self._loop.call_soon_threadsafe(self._stop.set)
+            self._stopping = True
+            if self._loop is not None and not self._ended.done():
+                self.beat_now()
                 if not self._needed():
                     await asyncio.wait([self._ended], timeout=2)
+
+    def beat_now(self) -> None:
+        """Beat without waiting for the time: the worker has something to tell that cannot wait."""
+        if self._loop is not None and self._wake is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     async def registered(self) -> None:
         """Wait until the worker has a lease.
@@ -108,7 +127,7 @@ class Keeper:
             return  # the worker's loop is closed: there is nobody left to tell
 
     async def _beat_for_ever(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
         interval = self._lease.seconds / BEATS_A_LEASE
         # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
         # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
@@ -117,7 +136,7 @@ class Keeper:
         # passes between an attempt to connect and the end of the next.
         backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
         try:
-            while not self._stop.is_set() or self._needed():
+            while not self._stopping or self._needed():
                 try:
                     await self._beat(sessions)
                     backoff.succeeded()
@@ -131,15 +150,11 @@ class Keeper:
             sessions.close()
 
     async def _pause(self, seconds: float) -> None:
-        assert self._stop is not None
-        if self._stop.is_set():
-            await asyncio.sleep(seconds)
-            return
-        try:
+        assert self._wake is not None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _beat(self, sessions: Sessions) -> None:
         await sessions.run(_nothing, deadline=max(self._lease.seconds / 10, 0.5))  # connects, when it has to
@@ -147,12 +162,16 @@ class Keeper:
         if worker is None:
             worker, self._next_id = self._next_id or uuid4(), None
             await sessions.run(
-                lambda connection: workers.register(connection, worker, lease=self._lease.seconds, about=self._about)
+                lambda connection: workers.register(
+                    connection, worker, lease=self._lease.seconds, about=self._about, host=self._host
+                )
             )
-            self._lease.worker = worker
+            self._lease.worker, self._reported = worker, None
             self._tell(lambda: _settle(self._registered))
-        pulse = await sessions.run(lambda connection: workers.beat(connection, worker))
+        news = self._news()
+        pulse = await sessions.run(lambda connection: workers.beat(connection, worker, report=news))
         if pulse is not None:
+            self._reported = news or self._reported
             self._tell(lambda: self._on_beat(pulse))
             return
         # Emptied here, in the thread: from this moment on nothing is claimed under a dead worker's id.
@@ -160,6 +179,17 @@ class Keeper:
         logger.error("this worker was declared dead: its lease is lost, its jobs are cancelled and run elsewhere")
         self._tell(self._on_lost)
         await self._beat(sessions)
+
+    def _news(self) -> str | None:
+        """Return the report if it has changed. Whatever is wrong with it, the lease does not hang on it."""
+        try:
+            report = self._report()
+        except Exception:
+            if not self._mute:
+                logger.exception("this worker cannot tell of itself: `asyncjobs status` shows what it told last")
+            self._mute = True
+            return None
+        return None if report == self._reported else report
 
     def _fail_registration(self, error: DatabaseError) -> None:
         if not self._registered.done():

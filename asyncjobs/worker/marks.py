@@ -5,7 +5,8 @@ anywhere forbids: at 2,000 jobs/s for 60 s a claim grew from 1.0 ms to 21.6. So 
 priority: the greatest seq that was claimed, or known to be used up, half a second ago. Half a second, because a row whose
 seq is lower may commit later: with no lag, a pickup took up to 915 ms. What comes later still is found by its notice,
 which lowers the mark, and by a full look every 5 seconds. A drain at 40,000 jobs/s leaves 20,000 dead entries within the
-lag, so that while claims come back full, those within `QUICK_FOR` of a look at the lagging mark go on from the last claimed.
+lag, so that a claim that follows a full one goes on where that one ended; when it comes back short, and every `QUICK_FOR`
+seconds, the next begins at the lagging mark again: rows that were locked, or not committed yet, were passed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ _START = -(2**63)
 
 
 class _Mark:
-    """Positions at one priority: `seq` is in force, `settling` will be after the lag, `fresh` is being gathered."""
+    """Positions at one priority: `seq` is in force, `settling` will be after the lag, `fresh` is being gathered.
 
-    __slots__ = ("fresh", "seq", "settling")
+    `end` is where the last claim ended.
+    """
+
+    __slots__ = ("end", "fresh", "seq", "settling")
 
     def __init__(self) -> None:
-        self.seq = self.settling = self.fresh = _START
+        self.seq = self.settling = self.fresh = self.end = _START
 
 
 class Marks:
@@ -62,8 +66,8 @@ class Marks:
     def ranges(self, pool: int, queue: str, *, full: bool, quick: bool = False) -> list[Range]:
         """Return what to look at in `queue`, in priority order.
 
-        At known priorities from the mark on (`quick`: from the last claimed on, without a lag; `full`: from the start);
-        between them everything, which is nothing but a descent when it is empty.
+        At known priorities from the mark on (`quick`: from where the last claim ended; `full`: from the start); between them
+        everything, which is nothing but a descent when it is empty.
         """
         if full:
             return [Range(pool, queue, LEAST_PRIORITY, GREATEST_PRIORITY, _START)]
@@ -72,7 +76,7 @@ class Marks:
         for priority, mark in sorted(self._queues.get(queue, {0: _Mark()}).items()):
             if low < priority:
                 found.append(Range(pool, queue, low, priority - 1, _START))
-            found.append(Range(pool, queue, priority, priority, mark.fresh if quick else mark.seq))
+            found.append(Range(pool, queue, priority, priority, mark.end if quick else mark.seq))
             low = priority + 1
         if low <= GREATEST_PRIORITY:
             found.append(Range(pool, queue, low, GREATEST_PRIORITY, _START))
@@ -87,6 +91,7 @@ class Marks:
                 return
             mark = marks[priority] = _Mark()
         mark.fresh = max(mark.fresh, seq)
+        mark.end = seq
 
     def exhausted(self, queue: str) -> None:
         """Note that a claim found nothing more in `queue`, at any priority."""
@@ -96,7 +101,8 @@ class Marks:
     def lower(self, queue: str, seq: int) -> None:
         """Look from `seq` on again, at every priority of `queue`; 0 looks at everything."""
         for mark in self._queues.get(queue, {}).values():
-            mark.seq, mark.settling, mark.fresh = min(mark.seq, seq), min(mark.settling, seq), min(mark.fresh, seq)
+            mark.seq, mark.settling = min(mark.seq, seq), min(mark.settling, seq)
+            mark.fresh, mark.end = min(mark.fresh, seq), min(mark.end, seq)
 
     def __len__(self) -> int:
         return len(self._queues)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,10 +19,14 @@ from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hooks
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.settling import Ending, plain, settle
+from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.telling import Teller
+
+logger = logging.getLogger("asyncjobs.worker")
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -34,11 +39,21 @@ class Performer:
         retention: Seconds that a finished job is kept when its definition does not say.
         middleware: Around every job, the outermost first.
         cancel: Cancels an attempt whose time is over.
+        cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
+        apart: Where attempts run that need a process of their own; None: this is one.
     """
 
     def __init__(
-        self, *, retention: float, middleware: Sequence[Any], cancel: Callable[[Attempt, CancelReason], object]
+        self,
+        *,
+        retention: float,
+        middleware: Sequence[Any],
+        cancel: Callable[[Attempt, CancelReason], object],
+        cleanup_timeout: float = 5.0,
+        apart: Apart | None = None,
     ) -> None:
+        self._cleanup_timeout = cleanup_timeout
+        self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
         self._middleware = middleware
         self._cancel = cancel
@@ -61,11 +76,23 @@ class Performer:
             if definition is None:
                 raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
             if attempt.cancel_reason is None and not claimed.refused:
+                if self._apart is not None and (attempt.apart or definition.options.executor == "process"):
+                    return await self._run_apart(self._apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
                 context.running.set(job)
                 text = await self._perform(attempt, job, definition)
                 error = None
+        except ChildDied as died:
+            crash = describe_error(JobCrashed(str(died)), attempt=claimed.attempt)
+            logger.error("%s %s: %s", claimed.kind, claimed.id, died)  # noqa: TRY400 - not of this process
+            return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
+        except CannotFork as raised:
+            if attempt.apart:
+                # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
+                logger.warning("%s; suspects run one at a time among the ordinary jobs", raised)
+                return Reschedule(claimed.id, claimed.fence)
+            error = raised
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
@@ -73,11 +100,23 @@ class Performer:
             return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
         return await self._conclude(attempt, definition, job, text, error)
 
-    async def _perform(self, attempt: Attempt, job: Job[Any], definition: Definition) -> str | None:
-        """Run a job's code; return its result as it is to be stored."""
+    async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
+        """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
+        self._start_timer(attempt, definition)
+        grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
+        try:
+            return await apart.run(attempt, grace=grace)  # type: ignore[no-any-return]
+        finally:
+            attempt.stop_timer()
+
+    def _start_timer(self, attempt: Attempt, definition: Definition) -> None:
         limit = definition.options.timeout
         if limit is not None:
             attempt.timer = asyncio.get_running_loop().call_later(limit, self._cancel, attempt, "timeout")
+
+    async def _perform(self, attempt: Attempt, job: Job[Any], definition: Definition) -> str | None:
+        """Run a job's code; return its result as it is to be stored."""
+        self._start_timer(attempt, definition)
         try:
             if definition.arguments.has_references:
                 await load_references(job)

@@ -50,6 +50,8 @@ class Pool:
         """The loop's time of the last claim that began at marks that lag."""
         self.flowing = False
         """Whether the last claim brought as many jobs as it asked for."""
+        self.quick = False
+        """Whether the last claim began where the one before ended, and so says nothing of what lies before."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0
@@ -82,6 +84,11 @@ class Pool:
         # Efraimidis and Spirakis 2006: sorting by random^(1/weight) draws without replacement in proportion.
         weights = self._weights or {}
         return sorted(self._entries, key=lambda entry: random.random() ** (1 / weights.get(entry, 1)), reverse=True)
+
+    @property
+    def free(self) -> int:
+        """Slots that are free and that nothing claimed waits for."""
+        return self.concurrency - self.running - len(self._resuming) - len(self.queued)
 
     def wanted(self, most: int | None = None) -> int:
         """How many jobs to claim now, at most `most`; 0 while enough are waiting here."""

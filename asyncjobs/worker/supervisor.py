@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID, uuid4
+
+from asyncjobs.worker.exits import spell
 
 logger = logging.getLogger("asyncjobs.supervisor")
 
@@ -58,7 +59,7 @@ class Supervisor:
         shutdown_timeout: What the children give their jobs.
         ends_alone: A child that ends with code 0 has nothing left to do; otherwise somebody stopped it by hand, and it is
             started again.
-        bury: Declares the worker of a reaped child dead, so that its jobs are rescued at once.
+        bury: Declares the worker of a reaped child dead and says how it ended, so that its jobs are rescued at once.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Supervisor:
         shares: Sequence[int | None],
         shutdown_timeout: float,
         ends_alone: bool,
-        bury: Callable[[UUID], Awaitable[object]],
+        bury: Callable[[UUID, str], Awaitable[object]],
     ) -> None:
         self._command = command
         self._environment = environment
@@ -138,13 +139,13 @@ class Supervisor:
             except OSError as error:
                 logger.warning("child %d cannot be started: %s", child.number, error)
                 code = 1
-            await self._bury_worker(child, worker)
+            await self._bury_worker(child, worker, spell(code))
             if self._is_over(child, code):
                 return
             if loop.time() - begun > STEADY:
                 pause = FIRST_PAUSE
             child.deaths += 1
-            logger.warning("child %d ended %s; starting it again in %g s", child.number, _spell(code), pause)
+            logger.warning("child %d ended (%s); starting it again in %g s", child.number, spell(code), pause)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
@@ -155,7 +156,7 @@ class Supervisor:
         if self._stopping.is_set():
             return True
         if code in START_FAILURES and not child.was_ready:
-            logger.critical("child %d cannot start: it ended %s; stopping all", child.number, _spell(code))
+            logger.critical("child %d cannot start: it ended (%s); stopping all", child.number, spell(code))
             self._code = code
             self.stop(1)
             return True
@@ -208,14 +209,14 @@ class Supervisor:
             with contextlib.suppress(OSError):  # it has just ended
                 child.link.send(bytes([self._level]))
 
-    async def _bury_worker(self, child: Child, worker: UUID) -> None:
+    async def _bury_worker(self, child: Child, worker: UUID, how: str) -> None:
         limit = BURY_LIMIT
         if self._deadline is not None:
             # Stopping: the end must not wait for a database that does not answer.
             limit = min(max(self._deadline.when() - asyncio.get_running_loop().time(), 0.1), 1.0)
         try:
             async with asyncio.timeout(limit):
-                await self._bury(worker)
+                await self._bury(worker, how)
         except Exception as error:
             logger.warning("the death of child %d could not be written, its lease runs out by itself: %s",
                            child.number, error or "no answer in time")  # fmt: skip
@@ -257,12 +258,3 @@ class Link:
                 stop(1, "the supervisor is gone")
                 return
             stop(said[0], "the supervisor stops")
-
-
-def _spell(code: int) -> str:
-    if code >= 0:
-        return f"with code {code}"
-    try:
-        return f"by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"by signal {-code}"

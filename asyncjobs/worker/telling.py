@@ -1,4 +1,4 @@
-"""The log lines about attempts: one each, but not thousands a second when everything fails."""
+"""The log lines about jobs: one each, but not thousands a second when everything fails."""
 
 from __future__ import annotations
 
@@ -15,27 +15,40 @@ LINES, PERIOD = 10, 10.0
 """Lines about one kind's ends in so many seconds; then they are counted, and the count is told."""
 
 
+class Ration:
+    """Bounds the lines about each kind. Used by one thread.
+
+    Args:
+        what: What a line is about, in the plural.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._begun: dict[str, float] = {}
+        self._told: dict[str, int] = {}
+
+    def may(self, kind: str) -> bool:
+        """Whether one more may be told of now; what was left out is told in one line when the next period begins."""
+        now = time.monotonic()
+        if now - self._begun.get(kind, float("-inf")) >= PERIOD:
+            if (left := self._told.get(kind, 0) - LINES) > 0:
+                logger.warning("%s: %d more such %s within %g s", kind, left, self._what, PERIOD)
+            self._begun[kind], self._told[kind] = now, 0
+        self._told[kind] += 1
+        return self._told[kind] <= LINES
+
+
 class Teller:
     """Logs how attempts ended that did not simply succeed."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
-        self._told: dict[str, int] = {}
+        self._ration = Ration("ends")
 
     def tell(self, claimed: Claimed, ending: Ending) -> None:
         """Log one attempt's end."""
         level, text = _line(claimed, ending)
-        if text and self._may(claimed.kind):
+        if text and self._ration.may(claimed.kind):
             logger.log(level, "%s %s %s", claimed.kind, claimed.id, text)
-
-    def _may(self, kind: str) -> bool:
-        now = time.monotonic()
-        if now - self._begun.get(kind, float("-inf")) >= PERIOD:
-            if (left := self._told.get(kind, 0) - LINES) > 0:
-                logger.warning("%s: %d more such ends within %g s", kind, left, PERIOD)
-            self._begun[kind], self._told[kind] = now, 0
-        self._told[kind] += 1
-        return self._told[kind] <= LINES
 
 
 def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:

@@ -14,6 +14,8 @@ from asyncjobs.worker.pools import Pool
 
 CHOSEN = 2
 """Workers that act on a notice at once."""
+SUSPECTS_FOR = 60.0
+"""Seconds after a crash in which every notice has suspects looked for, too; otherwise the poll does."""
 OTHERS_AFTER = 0.1
 """Seconds, up to twice as many, after which the others act."""
 
@@ -28,10 +30,20 @@ class Wakeups:
         """Workers alive, this one included."""
         self.rank = 0
         """How many of them come before this one."""
+        self._suspects_until = float("-inf")
 
     def wake(self) -> None:
         """Have the dispatcher look at its pools."""
         self._event.set()
+
+    def expect_suspects(self) -> None:
+        """Look for suspects with every notice for a while: a process has died."""
+        self._suspects_until = asyncio.get_running_loop().time() + SUSPECTS_FOR
+
+    @property
+    def suspects_expected(self) -> bool:
+        """Whether a process has died a short while ago."""
+        return asyncio.get_running_loop().time() < self._suspects_until
 
     def notified(self, payload: str) -> None:
         """Take a notice in: the least seq to look from, a space, the queue. Whatever else it holds is ignored."""

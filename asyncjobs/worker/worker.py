@@ -21,6 +21,8 @@ from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
+from asyncjobs.worker import reports
+from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
@@ -30,6 +32,7 @@ from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
+from asyncjobs.worker.watchdog import Watchdog
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -82,13 +85,16 @@ class Worker:
             "asyncjobs housekeeping", 2
         )  # a long rescue must not make the timekeeper late
         self.ledger = Ledger(self._writing, self.wakeups.wake)
+        self.apart = Apart(url, settings, services)
         self.executor = Executor(
             self.pools,
             self.ledger,
             retention=settings.retention,
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
+            apart=self.apart,
             on_room=self.wakeups.wake,
+            on_crash=self.wakeups.expect_suspects,
         )
         self.dispatcher = Dispatcher(
             pools=self.pools,
@@ -103,12 +109,21 @@ class Worker:
         self.canceller = Canceller(self._keeping_house, self.lease, self.executor, settings.dispatcher.polling_interval)
         self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
         kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
-        self.janitor = Janitor(self._keeping_house, self.lease, lambda: self.wakeups.alive, max(kept))
+        self.janitor = Janitor(
+            self._keeping_house,
+            self.lease,
+            lambda: self.wakeups.alive,
+            retention=max(kept),
+            on_rescue=self.wakeups.expect_suspects,
+        )
+        self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of)
         self.keeper = Keeper(
             url,
             self.lease,
             about=self._about(),
+            host=socket.gethostname(),
             first_id=worker_id,
+            report=self._report,
             needed=self.executor.outlasts,
             on_beat=self._on_beat,
             on_lost=self._on_lost,
@@ -131,6 +146,9 @@ class Worker:
             }
         )
 
+    def _report(self) -> str:
+        return reports.write(draining=self._stop.is_set(), stuck=self.executor.stuck(), blocked=self.watchdog.blocks())
+
     @property
     def running(self) -> int:
         """Jobs that run here now."""
@@ -139,10 +157,12 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
+        if self.running:
+            self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 
     def stop_now(self) -> None:
         """Stop, and cancel running jobs at once."""
-        self._stop.set()
+        self.stop()
         self._stop_now.set()
 
     async def run(self, *, burst: bool = False) -> None:
@@ -152,6 +172,7 @@ class Worker:
             DatabaseError: The worker could not register.
         """
         keeper = self._services.start(self.keeper.run(), name="keeper")
+        watchdog = self._services.start(self.watchdog.run(), name="watchdog")
         try:
             await self._registered(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
@@ -173,6 +194,7 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
+            watchdog.cancel()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
@@ -217,7 +239,11 @@ class Worker:
             self._look_at_everything()
             await asyncio.sleep(0)
             await self.dispatcher.found_nothing()
-            if self.executor.running == 0 and self.executor.imminent() == 0:
+            if (
+                self.executor.running == 0
+                and self.executor.imminent() == 0
+                and not await self.dispatcher.claim_suspects()
+            ):
                 return
 
     async def _let_finish(self) -> None:
@@ -270,6 +296,8 @@ class Worker:
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
+        self.apart.close()
+        await self.apart.ended()
         worker, self.lease.worker = self.lease.worker, None
         keeper.cancel()
         await asyncio.wait([keeper], timeout=LAST_WORDS)

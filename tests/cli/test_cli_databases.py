@@ -33,13 +33,14 @@ def test_a_migration_that_broke_off_before_its_first_step_is_taken_up_again(make
     asyncio.run(execute(empty_database_url, *filter(str.strip, migrating._BOOTSTRAP.split(";"))))
     cli = make_cli(empty_database_url)
     refused(cli, "run `asyncjobs db migrate`")
-    assert cli("db", "migrate").stdout == "applied 0001 initial\n"
+    assert cli("db", "migrate").stdout.startswith("applied 0001 initial\n")
     cli("status")
 
 
 def test_a_schema_of_a_newer_version(cli, sql):
     asyncio.run(sql("insert into asyncjobs.migration (number, name, checksum) values (9999, 'later', '')"))
-    reason = "the schema is at migration 9999 and this version of asyncjobs knows 1: upgrade asyncjobs-pg here"
+    newest = migrating.known()[-1].number
+    reason = f"the schema is at migration 9999 and this version of asyncjobs knows {newest}: upgrade asyncjobs-pg here"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
     assert reason in cli("db", "status", code=3).stdout
     assert failures(cli) == {"schema": reason}

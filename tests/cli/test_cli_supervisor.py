@@ -49,7 +49,7 @@ async def test_a_killed_child_of_those_that_run_every_pool_is_declared_dead_at_o
     [row] = await sql("select worker from asyncjobs.job")
     victim = pids(worker)[ids(worker).index(str(row["worker"]))]
     os.kill(victim, signal.SIGKILL)
-    await worker.wait_for_log("ended by SIGKILL; starting it again in 0.5 s")
+    await worker.wait_for_log("ended (SIGKILL); starting it again in 0.5 s")
     [gone] = await sql(f"select dead_at from asyncjobs.worker where id = '{row['worker']}'")
     assert gone["dead_at"] is not None
     await worker.wait_for_log("ready: worker", count=3)
@@ -121,7 +121,7 @@ async def test_a_child_stopped_by_hand_is_replaced(start):
     worker = start("--processes", "2")
     await worker.wait_for_log("ready: worker", count=2)
     os.kill(pids(worker)[0], signal.SIGTERM)
-    await worker.wait_for_log("ended with code 0; starting it again")
+    await worker.wait_for_log("ended (exit code 0); starting it again")
     await worker.wait_for_log("ready: worker", count=3)
     worker.stop()
     assert await ended(worker, limit=3) == 0

@@ -60,9 +60,9 @@ async def row(connection: asyncpg.Connection, job: Job[Any]) -> asyncpg.Record |
     return await connection.fetchrow("select * from asyncjobs.job where id = $1", job.id)
 
 
-async def until(connection: asyncpg.Connection, condition: str, *args: Any) -> Any:
-    """Ask the database until a query gives something that is true."""
-    async with asyncio.timeout(10):
-        while not (found := await connection.fetchval(condition, *args)):
-            await asyncio.sleep(0.005)
-        return found
+async def enqueued_and_rolled_back(connection: asyncpg.Connection, job: Job[Any]) -> None:
+    """Enqueue in a transaction that is then undone."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await job.enqueue(connection=connection)
+    await transaction.rollback()

@@ -10,6 +10,7 @@ import pytest
 from client_jobs import Gate, double, fail, wait_at
 
 from asyncjobs import AsyncJobs, InvalidOption, JobFailed, current_job, job
+from tests.support.processes import until
 
 
 class Going:
@@ -118,12 +119,12 @@ async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(single: Asyn
     assert going.most == 1
 
 
-async def test_three_deep(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_a_chain_of_four(single: AsyncJobs) -> None:
     assert await (await tree(3).enqueue()).result(timeout=10) == 4
     assert going.most == 1
 
 
-async def test_a_tree_of_children_that_are_awaited_together(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_a_tree_whose_children_are_awaited_together(single: AsyncJobs) -> None:
     assert await (await tree(2, width=4).enqueue()).result(timeout=20) == 21
     assert going.most == 1
 
@@ -156,8 +157,8 @@ async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(single
     gate = Gate("impatient")
     made = await impatient("impatient").enqueue()
     await gate.arrived.wait()
-    await asyncio.sleep(0.1)
-    assert (await made.status()).state == "running"
+    assert await until(lambda: bool(single._worker.pools[0]._resuming), 10)
+    assert not gate.open.is_set()
     gate.open.set()
     assert await made.result(timeout=10) == "gave up"
 

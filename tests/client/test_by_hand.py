@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from client_jobs import Gate, Note, double, rows, until, wait_at
+from client_jobs import Gate, Note, double, rows, wait_at
 
 from asyncjobs import AsyncJobs, InvalidOption, JobDiscarded, JobNotFound, job, retry_on
 from asyncjobs.client import by_hand
@@ -19,6 +19,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.jobs import enqueue_once
 from asyncjobs.db.rows import NewJob, State
 from asyncjobs.defining import codec
+from tests.support.asking import until
 
 broken: set[str] = set()
 """The names that `fragile` fails for."""

@@ -13,7 +13,7 @@ import anyio.from_thread
 import anyio.to_thread
 import asyncpg
 import pytest
-from client_jobs import Note, double, live, row, rows
+from client_jobs import Note, double, enqueued_and_rolled_back, live, row, rows
 
 from asyncjobs import AlreadyEnqueued, AlreadyOpen, AsyncJobs, InvalidArguments, InvalidOption, Job, NotOpen, job
 
@@ -118,10 +118,7 @@ class TestAgain:
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
         made = double(1)
-        transaction = connection.transaction()
-        await transaction.start()
-        await made.enqueue(connection=connection)
-        await transaction.rollback()
+        await enqueued_and_rolled_back(connection, made)
         assert await live(connection) == 0
         await made.enqueue()
         assert await live(connection) == 1

@@ -10,10 +10,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from client_jobs import Note, double, live, row
+from client_jobs import Note, double, enqueued_and_rolled_back, live, row
 
 from asyncjobs import AsyncJobs, InvalidArguments, InvalidOption, Job, NotEnqueued, NotOpen, enqueue_all
 from asyncjobs.client import bulk
+from tests.support.asking import until
 
 
 @pytest.fixture(autouse=True)
@@ -106,10 +107,7 @@ class TestTheSameJobAgain:
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
         made = double(1)
-        transaction = connection.transaction()
-        await transaction.start()
-        await made.enqueue(connection=connection)
-        await transaction.rollback()
+        await enqueued_and_rolled_back(connection, made)
         assert await enqueue_all([made, double(2)]) == await live(connection) == 2
 
     async def test_one_that_another_call_is_sending_harms_nobody(
@@ -178,9 +176,7 @@ class TestErrors:
         with pytest.raises(asyncio.CancelledError):
             await caller
         await client.enqueue(double(1))
-        async with asyncio.timeout(10):
-            while await live(connection) != 201:
-                await asyncio.sleep(0.005)
+        await until(connection, "select count(*) = 201 from asyncjobs.job")
 
 
 async def test_a_hundred_thousand_are_never_all_in_memory(

@@ -13,6 +13,7 @@ import pytest
 from client_jobs import double, live, rows
 
 from asyncjobs import AsyncJobs, JobFailed, job
+from asyncjobs.worker import timekeeper
 
 
 @dataclasses.dataclass
@@ -152,11 +153,16 @@ class TestTheWorker:
         result = await (await jobs.get(made, typed)).result(timeout=10)
         assert result == ["Place", "datetime", "timedelta", "set", "UUID"]
 
-    async def test_a_delayed_one_is_woken_for_in_time(self, jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
-        made = await connection.fetchval(
-            """select asyncjobs.enqueue('client.double', '{"number": 1}', run_at => clock_timestamp() + '200 ms')"""
-        )
-        assert await (await jobs.get(made, double)).result(timeout=1.5) == 2
+    async def test_a_delayed_one_is_woken_for_in_time(
+        self, make_jobs: Any, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(timekeeper, "LOOK_AHEAD", 60.0)
+        async with make_jobs().running() as jobs:
+            assert await (await double(1).enqueue()).result(timeout=10) == 2  # the first look is over
+            made = await connection.fetchval(
+                """select asyncjobs.enqueue('client.double', '{"number": 1}', run_at => clock_timestamp() + '200 ms')"""
+            )
+            assert await (await jobs.get(made, double)).result(timeout=10) == 2
 
     async def test_arguments_that_do_not_fit_fail_that_job_alone(
         self, jobs: AsyncJobs, connection: asyncpg.Connection

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 import asyncpg
 import pytest
-from client_jobs import Note, double, live, row, until
+from client_jobs import Note, double, live, row
 
 from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.client import enqueuing
 from asyncjobs.db import jobs as statements
+from tests.support.asking import until_blocked
 
 ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once")
 
@@ -67,10 +68,9 @@ class Locked:
         await self._transaction.rollback()
         await self._connection.close()
 
-    async def blocks(self, number: int = 1) -> None:
-        """Wait until so many sessions wait for it."""
-        query = "select count(*) >= $1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        await until(self._connection, query, number)
+    async def blocks(self) -> None:
+        """Wait until somebody waits for it."""
+        await until_blocked(self._connection)
 
 
 async def test_fifty_callers_at_once_need_a_statement_or_two(

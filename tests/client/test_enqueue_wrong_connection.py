@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from asyncjobs import AsyncJobs, InvalidConnection, NotEnqueued, SchemaMismatch
+from tests.support.asking import until_blocked
 
 TRANSACTIONS = ["asyncpg", "asyncpg from a pool", "session on asyncpg", "session on psycopg", "psycopg"]
 
@@ -190,9 +191,11 @@ class TestElsewhere:
         self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
     ) -> None:
         other = await asyncpg.connect(database_url)
-        busy = asyncio.ensure_future(other.execute("select pg_sleep(0.3)"))
-        await asyncio.sleep(0)
+        await connection.execute("select pg_advisory_lock(1)")
+        busy = asyncio.ensure_future(other.execute("select pg_advisory_lock(1)"))
+        await until_blocked(connection)
         async with refused(client, connection, other, "another operation"):
+            await connection.execute("select pg_advisory_unlock(1)")
             await busy
         await other.close()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Job, JobFailed, JobNotFound, NotEnqueued, NotOpen, job
@@ -63,3 +66,24 @@ async def test_enqueueing_with_no_open_client_says_what_to_open() -> None:
 async def test_getting_an_unknown_id_is_job_not_found(jobs: AsyncJobs) -> None:
     with pytest.raises(JobNotFound):
         await jobs.get(add(1).id)
+
+
+async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full_look(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    late = [add(number, number) for number in range(60)]
+    async with connection.transaction():
+        for each in late:
+            await connection.execute(
+                "insert into asyncjobs.job (id, kind, queue, args) values ($1, $2, $3, $4)",
+                *(each.id, each.kind, each.queue, each._stored_arguments()),
+            )
+        newest = await connection.fetchval("select max(seq) from asyncjobs.job")
+        marks = jobs._worker.dispatcher._marks  # type: ignore[union-attr]
+        while not any(each.mark > newest for each in marks.ranges(1, "mailers", full=False)):
+            await (await add(1).enqueue())
+    # Not awaited: that alone would tell the worker of them.
+    ended = "select count(*) from asyncjobs.finished where id = any($1)"
+    async with asyncio.timeout(12):
+        while await connection.fetchval(ended, [each.id for each in late]) < len(late):
+            await asyncio.sleep(0.02)

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from client_jobs import Gate, double, fail, until, wait_at
+from client_jobs import Gate, double, fail, wait_at
 
 from asyncjobs import AsyncJobs, JobFailed, JobNotFound, job, retry_on
 from asyncjobs.client.why import Facts, look, say
 from asyncjobs.db import why as reading
 from asyncjobs.db.rows import State
 from asyncjobs.db.why import Serving, Waiting
+from tests.support.asking import until
 
 ID, WORKER = UUID(int=1), UUID(int=2)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -60,15 +59,3 @@ async def states(connection: asyncpg.Connection) -> dict[UUID, int]:
         "select id, state from asyncjobs.job union all select id, state from asyncjobs.finished"
     )
     return {row["id"]: row["state"] for row in rows}
-
-
-async def until_blocked(connection: asyncpg.Connection, count: int = 1) -> None:
-    """Wait until so many sessions of this database wait for a lock."""
-    async with asyncio.timeout(10):
-        while (
-            await connection.fetchval(
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            )
-            < count
-        ):
-            await asyncio.sleep(0.005)

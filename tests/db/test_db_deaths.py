@@ -13,15 +13,15 @@ from db_rows import claim, make_worker, pinned, put, states
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import connect
 
-LEASE = 30.0
-"""Seconds; so a sixth is 5 s and a fifth 6 s, as in the rule."""
+LEASE = 300.0
+"""Seconds; a sixth is 50 and a fifth 60, and no machine is so slow that the ten seconds beside them matter."""
 
 
 @pytest.fixture
 async def judge(connection: asyncpg.Connection) -> UUID:
     """A worker whose own link has been whole long enough to judge others."""
     worker = await make_worker(connection, LEASE)
-    await age(connection, worker, linked=60)
+    await age(connection, worker, linked=600)
     return worker
 
 
@@ -64,14 +64,14 @@ async def with_dead_session(connection: asyncpg.Connection, url: str, beat: floa
 
 
 class TestWhoIsDead:
-    @pytest.mark.parametrize(("beat", "dead"), [(0, False), (4, False), (6, True), (29, True), (31, True)])
+    @pytest.mark.parametrize(("beat", "dead"), [(0, False), (40, False), (60, True), (290, True), (310, True)])
     async def test_silent_for_a_sixth_of_the_lease_and_the_session_gone(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID, beat: float, dead: bool
     ) -> None:
         worker = await with_dead_session(connection, database_url, beat)
         assert await workers.bury(connection, judge) == ([worker] if dead else [])
 
-    @pytest.mark.parametrize(("beat", "dead"), [(6, False), (29, False), (31, True)])
+    @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
     async def test_silent_for_the_whole_lease_though_the_session_lives(
         self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID, beat: float, dead: bool
     ) -> None:
@@ -84,7 +84,7 @@ class TestWhoIsDead:
     ) -> None:
         worker = await make_worker(session, LEASE)
         await connection.execute("update asyncjobs.worker set backend_start = null where id = $1", worker)
-        await age(connection, worker, beat=10)
+        await age(connection, worker, beat=100)
         assert await workers.bury(connection, judge) == []
 
     async def test_a_process_id_that_came_again_is_another_session(
@@ -94,11 +94,11 @@ class TestWhoIsDead:
         await connection.execute(
             "update asyncjobs.worker set backend_start = backend_start - interval '1 h' where id = $1", worker
         )
-        await age(connection, worker, beat=10)
+        await age(connection, worker, beat=100)
         assert await workers.bury(connection, judge) == [worker]
 
     async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
-        await with_dead_session(connection, database_url, 60)
+        await with_dead_session(connection, database_url, 600)
         assert len(await workers.bury(connection, judge)) == 1
         assert await workers.bury(connection, judge) == []
 
@@ -106,39 +106,38 @@ class TestWhoIsDead:
         self, connection: asyncpg.Connection, database_url: str, judge: UUID, session: asyncpg.Connection
     ) -> None:
         for _ in range(10):
-            await with_dead_session(connection, database_url, 60)
+            await with_dead_session(connection, database_url, 600)
         other = await make_worker(session, LEASE)
-        await age(connection, other, linked=60)
+        await age(connection, other, linked=600)
         found = await asyncio.gather(workers.bury(connection, judge), workers.bury(session, other))
-        assert sorted(map(len, found))[1] + min(map(len, found)) == 10
-        assert not set(found[0]) & set(found[1])
+        assert len(found[0]) + len(found[1]) == len({*found[0], *found[1]}) == 10
 
 
 class TestWhoMayJudge:
     @pytest.mark.parametrize(
         ("linked", "beat", "may"),
-        [(60, 0, True), (7, 5, True), (5, 0, False), (0, 0, False), (60, 7, False), (60, 40, False)],
+        [(600, 0, True), (70, 50, True), (50, 0, False), (0, 0, False), (600, 70, False), (600, 400, False)],
     )
     async def test_only_one_whose_own_link_has_been_whole_for_a_fifth_of_its_lease(
         self, connection: asyncpg.Connection, database_url: str, linked: float, beat: float, may: bool
     ) -> None:
         """After a restart of the database everybody has been silent: the first one back would bury the living."""
-        await with_dead_session(connection, database_url, 60)
+        await with_dead_session(connection, database_url, 600)
         judge = await make_worker(connection, LEASE)
         await age(connection, judge, linked=linked, beat=beat)
         assert len(await workers.bury(connection, judge)) == int(may)
 
-    async def test_the_dead_the_unknown_and_oneself_judge_nobody(
+    async def test_the_dead_and_the_unknown_judge_nobody(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
     ) -> None:
-        await with_dead_session(connection, database_url, 60)
+        await with_dead_session(connection, database_url, 600)
         assert await workers.bury(connection, uuid4()) == []
         await workers.end(connection, judge)
         assert await workers.bury(connection, judge) == []
 
     async def test_nobody_buries_itself(self, connection: asyncpg.Connection) -> None:
         worker = await make_worker(connection, LEASE)
-        await age(connection, worker, linked=600, beat=0)
+        await age(connection, worker, linked=6000, beat=0)
         await connection.execute("update asyncjobs.worker set lease = '1 ms'")
         assert await workers.bury(connection, worker) == []
 
@@ -149,13 +148,13 @@ class TestBeats:
     ) -> None:
         others = [await make_worker(connection, LEASE) for _ in range(3)]
         await workers.end(connection, others[0])
-        await age(connection, judge, beat=3)
+        await age(connection, judge, beat=30)
         pulse = await workers.beat(connection, judge)
         assert pulse is not None
         assert pulse.alive == 3
         assert pulse.rank == sum(other.bytes < judge.bytes for other in others[1:])
         assert await connection.fetchval(
-            "select beat_at > clock_timestamp() - interval '1 s' from asyncjobs.worker where id = $1", judge
+            "select beat_at > clock_timestamp() - interval '10 s' from asyncjobs.worker where id = $1", judge
         )
 
     async def test_the_dead_and_the_unknown_learn_that_every_lease_is_lost(
@@ -165,7 +164,7 @@ class TestBeats:
         assert await workers.beat(connection, judge) is None
         assert await workers.beat(connection, uuid4()) is None
 
-    @pytest.mark.parametrize(("beat", "whole"), [(1, True), (5, True), (7, False), (29, False)])
+    @pytest.mark.parametrize(("beat", "whole"), [(10, True), (50, True), (70, False), (290, False)])
     async def test_after_a_silence_of_a_fifth_of_the_lease_the_link_counts_from_now(
         self, connection: asyncpg.Connection, judge: UUID, beat: float, whole: bool
     ) -> None:
@@ -174,14 +173,14 @@ class TestBeats:
         since = await connection.fetchval(
             "select clock_timestamp() - linked_at from asyncjobs.worker where id = $1", judge
         )
-        assert (since.total_seconds() > 50) is whole
+        assert (since.total_seconds() > 500) is whole
 
     async def test_on_a_new_session_too(
         self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
     ) -> None:
         await workers.beat(session, judge)
         row = await connection.fetchrow("select *, clock_timestamp() as now from asyncjobs.worker where id = $1", judge)
-        assert (row["now"] - row["linked_at"]).total_seconds() < 10
+        assert (row["now"] - row["linked_at"]).total_seconds() < 100
         assert row["backend_pid"] == session.get_server_pid()
 
 
@@ -227,7 +226,7 @@ class TestRescue:
         await claim(connection, worker, 200)
         await workers.end(connection, worker)
         sessions = [await pinned(database_url) for _ in range(4)]
-        await asyncio.gather(*(jobs.rescue(session, 50) for session in sessions for _ in range(1)))
+        await asyncio.gather(*(jobs.rescue(session, 50) for session in sessions))
         while await jobs.rescue(connection, 500):
             pass
         assert await connection.fetchval("select count(*) from asyncjobs.job where crashes = 1 and state = 1") == 200
@@ -237,13 +236,14 @@ class TestRescue:
     async def test_rescued_jobs_stay_at_their_priority_behind_those_that_wait(
         self, connection: asyncpg.Connection
     ) -> None:
-        worker, other = await make_worker(connection), await make_worker(connection)
+        worker = await make_worker(connection)
         [first] = await put(connection, 1)
         await claim(connection, worker)
         [second] = await put(connection, 1)
         await workers.end(connection, worker)
         await jobs.rescue(connection, 10)
-        assert [(job.id, job.attempt) for job in await claim(connection, other)] == [(second, 1), (first, 2)]
+        rows = await connection.fetch("select id, state from asyncjobs.job order by queue, priority, seq")
+        assert [tuple(row) for row in rows] == [(second, 1), (first, 1)]
 
     async def test_workers_dead_for_a_day_are_forgotten_once_they_hold_nothing(
         self, connection: asyncpg.Connection
@@ -259,3 +259,13 @@ class TestRescue:
         assert await workers.forget(connection) == 1
         left = {row["id"] for row in await connection.fetch("select id from asyncjobs.worker")}
         assert left == {holding, fresh}
+
+
+async def test_a_beat_writes_what_the_worker_tells_and_leaves_it_when_there_is_nothing_new(connection, judge):
+    async def told():
+        return await connection.fetchval("select report from asyncjobs.worker where id = $1", judge)
+
+    assert await told() == "{}"
+    await workers.beat(connection, judge, report='{"draining": true}')
+    await workers.beat(connection, judge)
+    assert await told() == '{"draining": true}'

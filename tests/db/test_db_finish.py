@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
-from db_rows import claim, make_worker, pinned, put, states, succeeded, until_blocked
+from db_rows import claim, make_worker, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, workers
-from asyncjobs.db.rows import Claimed, Finish, State
-
-
-@pytest.fixture
-async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await pinned(database_url)
-    yield connection
-    connection.terminate()
+from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
+from tests.support.asking import until_blocked
 
 
 @pytest.fixture
@@ -107,7 +100,7 @@ class TestTheFence:
         [job] = await running(worker_session, connection, worker, 1)
         for stale in (job.fence - 1, job.fence + 1, 0, -1):
             assert await jobs.finish(worker_session, [succeeded(job, fence=stale)]) == 0
-            assert await jobs.release(worker_session, [(job.id, stale)]) == 0
+            assert await jobs.reschedule(worker_session, [Reschedule(job.id, stale)]) == 0
         assert await states(connection) == {job.id: 2}
 
     async def test_a_zombie_cannot_end_what_another_worker_runs_now(
@@ -116,10 +109,12 @@ class TestTheFence:
         [zombies] = await running(worker_session, connection, worker, 1)
         await workers.end(connection, worker)
         assert await jobs.rescue(connection, 10) == 1
-        [ours] = await claim(worker_session, await make_worker(connection))
+        heir = await make_worker(connection)
+        given = {"queues": ["q"], "limit": 1, "crashes": (1, 1), "patience": 0.0, "kinds": {"k": 3}}
+        [ours] = await jobs.claim_suspects(worker_session, worker=heir, **given)
         assert ours.id == zombies.id
         assert await jobs.finish(worker_session, [succeeded(zombies)]) == 0
-        assert await jobs.release(worker_session, [(zombies.id, zombies.fence)]) == 0
+        assert await jobs.reschedule(worker_session, [Reschedule(zombies.id, zombies.fence)]) == 0
         assert await jobs.finished_with_fence(worker_session, [succeeded(zombies)]) == set()
         assert await jobs.finish(worker_session, [succeeded(ours)]) == 1
         assert await jobs.finished_with_fence(worker_session, [succeeded(zombies)]) == set()
@@ -169,10 +164,10 @@ class TestTheFence:
         for _ in range(5):
             batch = await running(worker_session, connection, worker, 100)
             ends = [succeeded(job) for job in batch]
-            held = [(job.id, job.fence) for job in batch]
+            held = [Reschedule(job.id, job.fence) for job in batch]
             moved = await asyncio.gather(
                 *(jobs.finish(session, ends) for session in sessions[:3]),
-                *(jobs.release(session, held) for session in sessions[3:5]),
+                *(jobs.reschedule(session, held) for session in sessions[3:5]),
                 jobs.await_jobs(sessions[5], [job.id for job in reversed(batch)]),
             )
             assert sum(count for count in moved[:5] if isinstance(count, int)) == 100
@@ -186,9 +181,9 @@ class TestRelease:
     ) -> None:
         [first] = await running(worker_session, connection, worker, 1)
         [second] = await put(connection, 1)
-        assert await jobs.release(worker_session, [(first.id, first.fence)]) == 1
+        assert await jobs.reschedule(worker_session, [Reschedule(first.id, first.fence)]) == 1
         row = await connection.fetchrow("select * from asyncjobs.job where id = $1", first.id)
-        assert (row["state"], row["attempt"], row["crashes"], row["fence"]) == (1, 0, 0, 0)
+        assert (row["state"], row["attempt"], row["crashes"], row["fence"]) == (1, 0, 0, -first.fence)
         assert (row["worker"], row["started_at"]) == (None, None)
         again = await claim(worker_session, worker)
         assert [(job.id, job.attempt) for job in again] == [(second, 1), (first.id, 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import asyncpg
@@ -19,13 +19,6 @@ PAST = date(2020, 1, 1)
 @job(kind="history.kept_long", retention=timedelta(days=3650))
 async def kept_long() -> int:
     return 1
-
-
-@pytest.fixture
-async def other(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await pinned(database_url)
-    yield connection
-    connection.terminate()
 
 
 async def partitions(connection: asyncpg.Connection) -> list[str]:
@@ -89,23 +82,23 @@ class TestMaking:
             session.terminate()
 
     async def test_a_reader_of_the_history_is_not_in_the_way(
-        self, connection: asyncpg.Connection, other: asyncpg.Connection
+        self, connection: asyncpg.Connection, worker_session: asyncpg.Connection
     ) -> None:
-        async with other.transaction():
-            await other.fetch("select count(*) from asyncjobs.finished")
+        async with worker_session.transaction():
+            await worker_session.fetch("select count(*) from asyncjobs.finished")
             assert await jobs.make_partitions(connection, 20) > 0
 
 
 class TestRetention:
     @pytest.mark.parametrize("days", [0, 1, 7, 31, 32, 33, 60, 365, 3_650])
     async def test_there_is_a_partition_for_every_end_a_job_may_have(
-        self, connection: asyncpg.Connection, other: asyncpg.Connection, days: int
+        self, connection: asyncpg.Connection, worker_session: asyncpg.Connection, days: int
     ) -> None:
         await jobs.make_partitions(connection, days + 3)
         worker = await make_worker(connection)
         await put(connection, 1)
-        [claimed] = await claim(other, worker)
-        assert await jobs.finish(other, [succeeded(claimed, days=days)]) == 1
+        [claimed] = await claim(worker_session, worker)
+        assert await jobs.finish(worker_session, [succeeded(claimed, days=days)]) == 1
         expires = await connection.fetchval("select expires_on from asyncjobs.finished")
         asked = await today(connection) + timedelta(days=days)
         if days <= 31:
@@ -139,26 +132,32 @@ class TestDropping:
         assert await jobs.drop_expired(connection) == 0
 
     async def test_a_reader_of_that_day_is_left_in_peace_and_the_day_goes_later(
-        self, connection: asyncpg.Connection, other: asyncpg.Connection
+        self, connection: asyncpg.Connection, worker_session: asyncpg.Connection
     ) -> None:
         await make_past(connection, PAST)
-        transaction = other.transaction(isolation="repeatable_read")
+        transaction = worker_session.transaction(isolation="repeatable_read")
         await transaction.start()
-        assert await other.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
+        assert (
+            await worker_session.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
+        )
         async with asyncio.timeout(2):
             assert await jobs.drop_expired(connection) == 0
-        assert await other.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
+        assert (
+            await worker_session.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
+        )
         await transaction.rollback()
         assert await jobs.drop_expired(connection) == 1
 
     async def test_a_reader_of_the_history_keeps_the_tables_and_not_the_space(
-        self, connection: asyncpg.Connection, other: asyncpg.Connection
+        self, connection: asyncpg.Connection, worker_session: asyncpg.Connection
     ) -> None:
         days = [PAST + timedelta(days=n) for n in range(3)]
         await make_past(connection, *days)
-        transaction = other.transaction()
+        transaction = worker_session.transaction()
         await transaction.start()
-        await other.fetch("lock table only asyncjobs.finished in access share mode")  # as a query on another day does
+        await worker_session.fetch(
+            "lock table only asyncjobs.finished in access share mode"
+        )  # as a query on another day does
         async with asyncio.timeout(2):
             assert await jobs.drop_expired(connection) == 0
         for day in days:
@@ -167,7 +166,7 @@ class TestDropping:
         assert await jobs.drop_expired(connection) == 3
 
     async def test_finishing_is_not_held_up_by_a_drop_that_waits_for_a_reader(
-        self, connection: asyncpg.Connection, other: asyncpg.Connection, database_url: str
+        self, connection: asyncpg.Connection, worker_session: asyncpg.Connection, database_url: str
     ) -> None:
         await make_past(connection, *(PAST + timedelta(days=n) for n in range(5)))
         reader = await pinned(database_url)
@@ -177,9 +176,9 @@ class TestDropping:
         worker = await make_worker(connection)
         await put(connection, 50)
         dropping = asyncio.ensure_future(jobs.drop_expired(connection))
-        await other.execute("set statement_timeout = '1s'")
-        for claimed in await claim(other, worker, 50):
-            assert await jobs.finish(other, [succeeded(claimed)]) == 1
+        await worker_session.execute("set statement_timeout = '1s'")
+        for claimed in await claim(worker_session, worker, 50):
+            assert await jobs.finish(worker_session, [succeeded(claimed)]) == 1
         assert await dropping == 0
         await transaction.rollback()
         reader.terminate()

@@ -15,6 +15,7 @@ from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.migrating import Migration
 from asyncjobs.embedded import EmbeddedPostgres
+from tests.support.asking import until
 
 _numbers = itertools.count(1)
 
@@ -113,11 +114,9 @@ class TestMigrating:
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "select pg_sleep(60)")
         migrating_task = asyncio.ensure_future(migrate(url))
         watching = await connect(url)
-        async with asyncio.timeout(10):
-            while not await watching.fetchval(
-                "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'"
-            ):
-                await asyncio.sleep(0.01)
+        await until(
+            watching, "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'"
+        )
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
             await migrating_task
         watching.terminate()
@@ -179,10 +178,7 @@ class TestOthersSchemas:
         url = await empty()
         await migrate(url)
         async with make_jobs(database_url=url) as jobs:
-            await on(url, "with gone as (select 1) select 1")
-            connection = await connect(url)
-            await connection.execute("drop table asyncjobs.finished cascade")
-            connection.terminate()
+            await on(url, "drop table asyncjobs.finished cascade")
             with pytest.raises(SchemaMismatch, match="asyncjobs db migrate"):
                 await jobs.status("018f0000-0000-7000-8000-000000000000")
 

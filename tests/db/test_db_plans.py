@@ -5,8 +5,6 @@ A plan is cached with the session: one made while the queue was empty meets the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 import pytest
 from db_rows import claim, make_worker, pinned, put, succeeded
@@ -27,8 +25,12 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.5], array['x'], array['x'], array[true], array['q'], array[0]",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "claim_suspects": (
+        f"array['q'], 10, 1, 9, 0.0, array['k'], array[3], {ID}",
+        ["Index Scan using job_for_suspects", "Tid Scan on job"],
     ),
     "promote": ("500", ["Index Scan using job_for_promotion", "Index Cond: (run_at <= ", "Tid Scan on job"]),
     "rescue": ("500", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
@@ -37,6 +39,8 @@ COLD = {
     "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: (id = g"]),
     "read_live": (IDS, ["using job_pkey on job", "Index Cond: (id = given.id)"]),
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
+    "rescheduled_with_fence": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "pick_live": (
@@ -67,13 +71,6 @@ def check(text: str, expected: list[str]) -> None:
     for table in ("job", "finished"):
         assert f"Seq Scan on {table}" not in text, text
     assert "Join Filter: (given" not in text, text
-
-
-@pytest.fixture
-async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await pinned(database_url)
-    yield connection
-    connection.terminate()
 
 
 @pytest.mark.parametrize("name", [*HOT, *COLD])

@@ -13,6 +13,7 @@ import pytest
 from asyncjobs import DatabaseError, DatabaseUnavailable, NotOpen, PermissionDenied, SchemaMismatch
 from asyncjobs.db import sessions as module
 from asyncjobs.db.sessions import Sessions
+from tests.support.asking import until
 from tests.support.proxy import Proxy
 
 Make = Callable[..., Sessions]
@@ -29,17 +30,6 @@ async def make(database_url: str) -> AsyncIterator[Make]:
     yield make
     for each in made:
         each.close()
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.in_front_of(database_url) as made:
-        yield made
-
-
-@pytest.fixture
-def proxied(proxy: Proxy, database_url: str) -> str:
-    return proxy.url(database_url.partition("?")[0].rpartition("/")[2])
 
 
 async def one(connection: asyncpg.Connection) -> int:
@@ -135,24 +125,25 @@ class TestErrors:
             await sessions.run(operation)
         assert await sessions.run(one) == 1
 
-    @pytest.mark.parametrize("cut", ["cut", "terminate"])
+    @pytest.mark.parametrize("broken", ["cut", "terminated"])
     async def test_a_link_that_breaks_in_the_middle_is_unavailable_and_said_to_have_begun(
-        self, make: Make, proxy: Proxy, proxied: str, connection: asyncpg.Connection, cut: str
+        self, make: Make, proxy: Proxy, proxied_url: str, connection: asyncpg.Connection, broken: str
     ) -> None:
-        sessions = make(url=proxied)
+        sessions = make(url=proxied_url)
         running = asyncio.ensure_future(sessions.run(sleeping(60)))
-        kill = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
-        async with asyncio.timeout(5):
-            while not await connection.fetchval(kill if cut == "terminate" else kill.replace("_terminate", "_cancel")):
-                await asyncio.sleep(0.005)
-        proxy.cut()
+        how = "pg_terminate_backend(pid)" if broken == "terminated" else "true"
+        await until(
+            connection, f"select {how} from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
+        )
+        if broken == "cut":
+            proxy.cut()
         with pytest.raises(DatabaseUnavailable) as raised:
             await running
         assert raised.value.begun
 
-    async def test_one_that_cannot_be_opened_has_not_begun(self, make: Make, proxy: Proxy, proxied: str) -> None:
+    async def test_one_that_cannot_be_opened_has_not_begun(self, make: Make, proxy: Proxy, proxied_url: str) -> None:
         proxy.refuse()
-        sessions = make(url=proxied)
+        sessions = make(url=proxied_url)
         with pytest.raises(DatabaseUnavailable) as raised:
             await sessions.run(one)
         assert not raised.value.begun
@@ -163,10 +154,10 @@ class TestErrors:
 
 class TestDeadlines:
     async def test_a_frozen_link_ends_with_it_and_the_connection_goes(
-        self, make: Make, proxy: Proxy, proxied: str
+        self, make: Make, proxy: Proxy, proxied_url: str
     ) -> None:
-        sessions = make(url=proxied, deadline=0.3)
-        assert await sessions.run(one) == 1
+        sessions = make(url=proxied_url, deadline=0.3)
+        assert await sessions.run(one, deadline=10) == 1
         proxy.freeze()
         async with asyncio.timeout(3):
             with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.3 s") as raised:
@@ -174,11 +165,11 @@ class TestDeadlines:
         assert raised.value.begun
         assert sessions.statistics == (0, 0)
         proxy.thaw()
-        assert await sessions.run(one) == 1
+        assert await sessions.run(one, deadline=10) == 1
 
-    async def test_connecting_counts(self, make: Make, proxy: Proxy, proxied: str) -> None:
+    async def test_connecting_counts(self, make: Make, proxy: Proxy, proxied_url: str) -> None:
         proxy.freeze()
-        sessions = make(url=proxied, deadline=0.3)
+        sessions = make(url=proxied_url, deadline=0.3)
         async with asyncio.timeout(3):
             with pytest.raises(DatabaseUnavailable):
                 await sessions.run(one)
@@ -206,9 +197,9 @@ class TestDeadlines:
 
 class TestCancellation:
     async def test_in_the_middle_of_a_statement_it_ends_the_connection_at_once(
-        self, make: Make, proxy: Proxy, proxied: str
+        self, make: Make, proxy: Proxy, proxied_url: str
     ) -> None:
-        sessions = make(url=proxied)
+        sessions = make(url=proxied_url)
         await sessions.run(one)
         proxy.freeze()  # not even the end of it can be told to the server
         running = asyncio.ensure_future(sessions.run(one))
@@ -280,7 +271,7 @@ class TestFairness:
                 await sessions.run(one)
 
         hogging = asyncio.ensure_future(hog())
-        await asyncio.sleep(0.05)
+        await sessions_busy(sessions)
         async with asyncio.timeout(2):
             assert [await sessions.run(one) for _ in range(20)] == [1] * 20
         stop = True
@@ -301,9 +292,9 @@ class TestFairness:
         assert served == list(range(20))
 
     async def test_when_connections_break_the_waiting_go_on_with_new_ones(
-        self, make: Make, proxy: Proxy, proxied: str
+        self, make: Make, proxy: Proxy, proxied_url: str
     ) -> None:
-        sessions = make(2, url=proxied, deadline=10)
+        sessions = make(2, url=proxied_url, deadline=10)
         waiting = [asyncio.ensure_future(sessions.run(sleeping(0.05))) for _ in range(8)]
         await proxy.wait_until(lambda: len(proxy.names()) == 2)
         proxy.cut()

@@ -1,4 +1,3 @@
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,18 +6,10 @@ import pytest
 
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
-from tests.faults.scene import Scene, through
+from tests.faults.scene import Scene
 from tests.support.oracle import Oracle
 from tests.support.postgres import ThrowAwayPostgres
-from tests.support.proxy import Proxy
 from tests.support.workers import Workers
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith(("ASYNCJOBS_", "PG")):
-            monkeypatch.delenv(name)
 
 
 @asynccontextmanager
@@ -58,16 +49,3 @@ async def own_scene(postgres: ThrowAwayPostgres, tmp_path: Path) -> AsyncIterato
     """Workers on the test's own server."""
     async with scene_of(await migrated(postgres), tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    """In front of the shared server."""
-    async with Proxy.in_front_of(database_url) as made:
-        yield made
-
-
-@pytest.fixture
-def proxied_url(proxy: Proxy, database_url: str) -> str:
-    """The test's database through the proxy."""
-    return through(proxy, database_url)

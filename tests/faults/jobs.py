@@ -5,12 +5,15 @@ A gate is a file: the job goes on once it is there, so that a test decides when 
 
 import asyncio
 import builtins
+import ctypes
+import logging
 import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
 
-from asyncjobs import current_job, job
+from asyncjobs import Job, current_job, job
 from tests.support import oracle
 from tests.support.oracle import WORKER_VARIABLE
 from tests.support.processes import POLL, until
@@ -103,6 +106,53 @@ async def block_for(seconds: float) -> str:
         return where()
 
 
+@job(kind="faults.block_in_child")
+async def block_in_child(gate: str) -> None:
+    """The same, in a task that it starts."""
+
+    async def child() -> None:
+        while not Path(gate).exists():
+            time.sleep(POLL)
+
+    with oracle.interval(current_job()):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child(), name="a child")
+
+
+@job(kind="faults.compute")
+async def compute(numbers: int) -> int:
+    """Holds the interpreter, too: one call into C code that lets no other thread run."""
+    with oracle.interval(current_job()):
+        return sum(range(numbers))
+
+
+@job(kind="faults.turn")
+async def turn(gate: str) -> None:
+    """Keeps the loop busy, in turns of 0.1 s."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            end = time.thread_time() + 0.1
+            while time.thread_time() < end:
+                pass
+            await asyncio.sleep(0)
+
+
+@job(kind="faults.block_in_log")
+async def block_in_log(gate: str) -> None:
+    """Holds the loop in a log handler, with that handler's lock."""
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            while not Path(gate).exists():
+                time.sleep(POLL)
+
+    slow = Slow()
+    logging.getLogger().addHandler(slow)
+    with oracle.interval(current_job()):
+        logging.getLogger("faults").warning("this takes long")
+        logging.getLogger().removeHandler(slow)
+
+
 @job(kind="faults.thread")
 def thread(gate: str) -> str:
     """Notes that it was told to stop, and goes on until the gate opens."""
@@ -134,6 +184,53 @@ async def later(n: int, wait: float) -> None:
     """Enqueues another job that is due in a while, from where this runs."""
     with oracle.interval(current_job()):
         await tiny(n).set(wait=wait).enqueue()
+
+
+def die(how: str) -> None:
+    """End this process as a crash does."""
+    match how:
+        case "SIGKILL":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "SIGSEGV":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+
+
+@job(kind="faults.bomb")
+async def bomb(how: str, delay: float = 0.05) -> None:
+    """Ends its process, and everybody's in it."""
+    with oracle.interval(current_job()):
+        await asyncio.sleep(delay)
+        die(how)
+
+
+@job(kind="faults.bomb_once", max_crashes=1)
+async def bomb_once(how: str) -> None:
+    with oracle.interval(current_job()):
+        die(how)
+
+
+@bomb_once.after_discard
+def told(lost: Job[None], error: BaseException) -> None:
+    oracle.note(lost, f"discarded {type(error).__name__}")
+
+
+@job(kind="faults.apart", executor="process")
+def apart(gate: str) -> int:
+    """Runs in a process of its own until the gate opens; returns that process's id."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        return os.getpid()
+
+
+@job(kind="faults.spin", executor="process", timeout=0.5)
+def spin(gate: str) -> None:
+    """Computes for ever, in a process of its own."""
+    with oracle.interval(current_job()):
+        while not Path(gate).exists():
+            pass
 
 
 def exception_named(name: str) -> BaseException:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
 from asyncjobs.db.connecting import connect
 from tests.support.checker import Verdict, check, read_rows
 from tests.support.oracle import Event, Oracle
-from tests.support.proxy import Proxy
 from tests.support.workers import Worker, Workers
 
 J = TypeVar("J", bound=Job[Any])
@@ -65,22 +65,20 @@ class Scene:
 
     # Workers
 
-    async def start(
+    async def start(self, *modules: str, **options: Any) -> Worker:
+        """Start a worker as `begin` does, and wait until it claims jobs."""
+        worker = self.begin(*modules, **options)
+        await self.all_ready(worker)
+        return worker
+
+    def begin(
         self,
         *modules: str,
-        url: str | None = None,
         name: str = "",
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
-        ready: str = READY,
         **settings: Any,
     ) -> Worker:
-        """Start a worker and wait until it claims jobs."""
-        worker = self.begin(*modules, url=url, name=name, environment=environment, command=command, **settings)
-        await worker.wait_for_log(ready, timeout=40)
-        return worker
-
-    def begin(self, *modules: str, name: str = "", environment=None, command=None, **settings: Any) -> Worker:
         """Start a worker."""
         name = name or f"worker{len(self.workers.started) + 1}"
         return self.workers.start(
@@ -114,6 +112,22 @@ class Scene:
             )
         )
         return path
+
+    async def asked(self, *words: str) -> Any:
+        """What a command prints as JSON."""
+        command = [sys.executable, "-m", "asyncjobs", *words, "--json", "--config", str(self.config("asking"))]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        return json.loads((await process.communicate())[0])
+
+    async def reported(self, worker: Worker, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Wait until what `asyncjobs status` shows of a worker is so; it."""
+
+        async def shown() -> dict[str, Any] | None:
+            status = await self.asked("status")
+            found = [shown for shown in status["workers"] if shown["pid"] == worker.pid]
+            return found[0] if found and condition(found[0]) else None
+
+        return await self.eventually(shown, f"such report of {worker.name}")
 
     async def all_ready(self, *workers: Worker) -> None:
         await asyncio.gather(*(worker.wait_for_log(READY, timeout=40) for worker in workers))
@@ -206,9 +220,3 @@ class Scene:
 
     def events(self, **wanted: Any) -> list[Event]:
         return self.oracle.events(**wanted)
-
-
-def through(proxy: Proxy, url: str) -> str:
-    """The URL of the same database through a proxy."""
-    database = url.partition("?")[0].rpartition("/")[2]
-    return f"{proxy.url(database)}?sslmode=disable"

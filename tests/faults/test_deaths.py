@@ -4,8 +4,6 @@ import random
 
 import pytest
 
-from asyncjobs.db import workers as worker_rows
-from asyncjobs.db.connecting import connect
 from tests.faults import jobs as work
 from tests.faults.scene import BURIED, LEASE, LEASE_LOST
 
@@ -142,78 +140,3 @@ async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_ki
     assert all(row["attempt"] == row["crashes"] + 1 <= deaths + 1 for row in rows)
     verdict = await scene.clean()
     print(f"{len(verdict.repeated)} of {len(all_jobs)} ran to their end twice")
-
-
-class TestTheDeathRule:
-    """With the default lease of 30 s, where a sixth is 5 s and a fifth is 6."""
-
-    @pytest.fixture
-    async def judge(self, connection):
-        """A worker whose own link has been whole for long, and its session."""
-        await worker_rows.register(connection, JUDGE, lease=30, about="{}")
-        await connection.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
-        return connection
-
-    @pytest.fixture
-    async def other(self, database_url, judge):
-        """The session of a second worker."""
-        session = await connect(database_url)
-        await worker_rows.register(session, OTHER, lease=30, about="{}")
-        yield session
-        session.terminate()
-
-    async def silent(self, connection, seconds):
-        await connection.execute(
-            "update asyncjobs.worker set beat_at = clock_timestamp() - make_interval(secs => $2) where id = $1",
-            OTHER,
-            seconds,
-        )
-
-    async def gone(self, judge, session):
-        pid = session.get_server_pid()
-        await session.close()
-        while await judge.fetchval("select exists (select from pg_stat_activity where pid = $1)", pid):
-            pass
-
-    async def test_a_silent_worker_with_a_session_lives_for_its_whole_lease(self, judge, other):
-        await self.silent(judge, 29)
-        assert await worker_rows.bury(judge, JUDGE) == []
-        await self.silent(judge, 30.1)
-        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
-
-    async def test_a_worker_without_its_session_lives_for_a_sixth_of_its_lease(self, judge, other):
-        await self.gone(judge, other)
-        await self.silent(judge, 4)
-        assert await worker_rows.bury(judge, JUDGE) == []
-        await self.silent(judge, 5.1)
-        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
-        assert await worker_rows.bury(judge, JUDGE) == []  # once
-
-    @pytest.mark.parametrize("fault", ["linked_at = now()", "beat_at = now() - interval '7 s'", "dead_at = now()"])
-    async def test_nobody_judges_whose_own_link_has_not_been_whole_for_a_fifth_of_its_lease(self, judge, other, fault):
-        await self.silent(judge, 40)
-        await judge.execute(f"update asyncjobs.worker set {fault} where id = $1", JUDGE)
-        assert await worker_rows.bury(judge, JUDGE) == []
-
-    async def test_a_beat_after_a_silence_or_on_a_new_session_begins_a_new_link(self, judge, other, database_url):
-        async def linked_for(session):
-            await worker_rows.beat(session, OTHER)
-            sql = "select clock_timestamp() - linked_at < interval '1 s' from asyncjobs.worker where id = $1"
-            return "new" if await judge.fetchval(sql, OTHER) else "whole"
-
-        await judge.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
-        assert await linked_for(other) == "whole"
-        await self.silent(judge, 6.1)
-        assert await linked_for(other) == "new"
-        await judge.execute("update asyncjobs.worker set linked_at = now() - interval '1 hour'")
-        later = await connect(database_url)
-        assert await linked_for(later) == "new"
-        later.terminate()
-
-    async def test_the_dead_do_not_rise(self, judge, other):
-        await self.silent(judge, 31)
-        assert await worker_rows.bury(judge, JUDGE) == [OTHER]
-        assert await worker_rows.beat(other, OTHER) is None
-
-
-JUDGE, OTHER = (worker_rows.UUID(int=n) for n in (1, 2))

@@ -1,7 +1,8 @@
 """A worker inside a web application: when it crashes, the application goes on and the worker comes back."""
 
+import asyncio
+import re
 import signal
-import socket
 import sys
 
 import httpx
@@ -9,23 +10,18 @@ import pytest
 
 from tests.faults import jobs as work
 
-STARTED = "Application startup complete"
-
 
 @pytest.fixture
 async def web(scene):
     """A client of the application."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    worker = await scene.start(
+    worker = scene.begin(
         name="web",
-        ready="Uvicorn running",
-        command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", str(port)],
+        command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", "0"],
         environment={"WEB_APP_CONFIG": str(scene.directory / "web.toml")},
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    running = await worker.wait_for_log("Uvicorn running on ", timeout=40)
+    async with httpx.AsyncClient(base_url=re.search(r"http://\S+", running)[0]) as client:
         yield client
-    worker.stop()
 
 
 async def healthy(web):
@@ -57,6 +53,22 @@ async def test_a_crashed_worker_turns_health_false_and_is_started_again_while_th
     assert len(rows) == 1
 
 
+async def test_an_application_that_is_interrupted_twice_ends_at_once_and_its_jobs_run_elsewhere(scene, web):
+    await scene.eventually(lambda: healthy(web), "healthy worker")
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    await scene.start(name="second")
+    [worker] = [each for each in scene.workers.started if each.name == "web"]
+    for _ in range(2):
+        worker.stop(signal.SIGINT)
+    await worker.exit_code(15)
+    await scene.oracle.wait_for(event="start", job_id=held.id, worker="second", timeout=20)
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["result"] == '"second"'
+    assert "Task was destroyed" not in worker.log
+
+
 async def test_the_applications_signals_are_its_own_and_its_end_releases_its_jobs(scene, web):
     await scene.eventually(lambda: healthy(web), "healthy worker")
     assert (await web.get("/signals")).json() == ["Server.handle_exit", "Server.handle_exit"]
@@ -71,3 +83,12 @@ async def test_the_applications_signals_are_its_own_and_its_end_releases_its_job
     assert [(row["attempt"], row["result"]) for row in rows] == [(1, '"web"'), (1, '"second"')]
     assert "Task was destroyed" not in worker.log and "Traceback" not in worker.log
     await scene.clean(max_attempts=1)
+
+
+async def test_a_handler_that_blocks_the_loop_is_named_as_what_is_no_job(scene, web):
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(web.get("/block", params={"gate": scene.gate()}))
+        line = await scene.workers.started[0].wait_for_log("has blocked the event loop for")
+        assert re.search(r"Task-\d+ \(no job's own task\) has blocked .*/web_app\.py:\d+ in block$", line), line
+        scene.open(scene.gate())
+        (await asked).raise_for_status()

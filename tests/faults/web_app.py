@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -16,6 +18,13 @@ app = FastAPI(lifespan=jobs.lifespan)
 @app.get("/healthy")
 async def healthy() -> bool:
     return jobs.healthy
+
+
+@app.get("/block")
+async def block(gate: str) -> None:
+    """Hold the loop."""
+    while not Path(gate).exists():
+        time.sleep(0.01)
 
 
 @app.get("/signals")

@@ -44,6 +44,7 @@ def test_without_any_source_the_documented_defaults_hold():
         database_connections=10,
         shutdown_timeout=25,
         cleanup_timeout=5,
+        loop_warning=0.2,
         retention=604800,
         lease=30,
         dispatcher=Dispatcher(polling_interval=1, batch_size=500),

@@ -111,6 +111,7 @@ def test_limits_of_a_pool_are_themselves_allowed(keys, lowest, highest):
         (("lease",), 1, 3600),
         (("shutdown_timeout",), 0, 3600),
         (("cleanup_timeout",), 0, 3600),
+        (("loop_warning",), 0, 60),
         (("retention",), 0, 3650 * 86400),
         (("database_connections",), 1, 1000),
     ],

@@ -1,13 +1,13 @@
 """A PostgreSQL of a test's own, which may be stopped, crashed, frozen and started again."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import asyncpg
 
+from tests.support.directories import held_directory
 from tests.support.processes import end_with_parent, group_lives, run, until
 
 START_TIMEOUT = 60.0
@@ -64,9 +65,10 @@ class ThrowAwayPostgres:
         self.binaries = find_binaries()
         self._user = unprivileged_user()
         self._process: subprocess.Popen[bytes] | None = None
+        self._held = contextlib.ExitStack()
 
     async def __aenter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="asyncjobs-pg-", dir="/tmp"))
+        self.directory = self._held.enter_context(held_directory("asyncjobs-throwaway-"))
         try:
             await self._make()
             await self.start()
@@ -81,7 +83,7 @@ class ThrowAwayPostgres:
                 os.kill(self._process.pid, signal.SIGCONT)
                 await self.stop("immediate")
         finally:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self._held.close()
 
     @property
     def socket_directory(self) -> str:

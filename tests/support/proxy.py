@@ -33,6 +33,7 @@ class Proxy:
         upstream_port: The server's port; a part of the name of its unix socket, too.
         user: Goes into `url()`.
         password: Goes into `url()` as well, when it is given.
+        database: What `url()` names unless it is asked for another.
 
     Attributes:
         counts: How many of `connections`, `refused`, `cut`, `dropped`, `lost_replies`; messages handed on as `to_server`,
@@ -41,13 +42,20 @@ class Proxy:
     """
 
     def __init__(
-        self, upstream: str, upstream_port: int = 5432, *, user: str = "postgres", password: str | None = None
+        self,
+        upstream: str,
+        upstream_port: int = 5432,
+        *,
+        user: str = "postgres",
+        password: str | None = None,
+        database: str = "postgres",
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.faults: list[Fault] = []
         self.port = 0
         self._upstream = (upstream, upstream_port)
         self._login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        self._database = database
         self._links: dict[Link, asyncio.Task[None]] = {}
         self._frozen: list[Where] = []
         self._refusals: list[tuple[Where, tuple[str, str] | None]] = []
@@ -62,7 +70,8 @@ class Proxy:
         host = parts.hostname or query.get("host", "127.0.0.1")
         port = parts.port or int(query.get("port", 5432))
         user = parts.username or query.get("user", "postgres")
-        return cls(host, port, user=user, password=parts.password or query.get("password"))
+        password = parts.password or query.get("password")
+        return cls(host, port, user=user, password=password, database=parts.path.strip("/") or user)
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -78,8 +87,8 @@ class Proxy:
             for task in pending:
                 task.cancel()
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://{self._login}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "") -> str:
+        return f"postgresql://{self._login}@127.0.0.1:{self.port}/{database or self._database}"
 
     def names(self) -> list[str]:
         """The application_name of every live connection that has said it."""

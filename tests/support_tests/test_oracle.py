@@ -6,6 +6,7 @@ import pytest
 
 from tests.support import oracle as writer
 from tests.support.oracle import Oracle
+from tests.support.processes import until
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def job(n=1, attempt=1):
 
 async def test_what_is_awaited_is_found_when_it_is_written(oracle):
     waiting = asyncio.create_task(oracle.wait_for(event="start", count=2, colour="red"))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     writer.note(job(1), "start", colour="red")
     writer.note(job(2), "start", colour="blue")
-    await asyncio.sleep(0.02)
+    assert await until(lambda: len(oracle._events) == 2, 10)  # read by the one who waits, which is nobody else
     assert not waiting.done()
     writer.note(job(3), "start", colour="red")
     assert [event.job_id for event in await waiting] == ["job-1", "job-3"]

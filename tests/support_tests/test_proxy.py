@@ -7,8 +7,11 @@ import asyncpg
 import psycopg
 import pytest
 
+from tests.support import asking
+from tests.support.processes import until
 from tests.support.proxy import STARTING_UP, Proxy, named
 
+SESSION = "select from pg_stat_activity where application_name = $1"
 LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -97,19 +100,21 @@ async def test_only_the_chosen_connections_freeze_those_to_come_included(proxied
             assert await claimer.fetchval("select 1") == 1
 
 
-async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(proxied, postgres):
+@pytest.mark.parametrize("farewell", [True, False])
+async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(proxied, postgres, farewell):
     own = await postgres.connect()
-    count = "select count(*) from pg_stat_activity where application_name = 'gone'"
     try:
         async with proxied() as proxy:
-            async with connected(proxy, "gone"):
+            async with connected(proxy, "gone") as connection:
+                [link] = proxy._links
                 proxy.freeze()
-            await asyncio.sleep(0.2)
-            assert await own.fetchval(count) == 1
+                if not farewell:
+                    connection._transport.abort()
+            assert await until(lambda: link._reader.at_eof() or link._reader.exception() is not None, 10)
+            assert await own.fetch(SESSION, "gone")
+            assert not link._upstream.is_closing()
             proxy.thaw()
-            async with asyncio.timeout(5):
-                while await own.fetchval(count):
-                    await asyncio.sleep(0.01)
+            await asking.until(own, f"select not exists ({SESSION})", "gone")
     finally:
         await own.close()
 
@@ -231,8 +236,6 @@ async def test_the_end_of_the_proxy_ends_every_connection_even_frozen_ones(proxi
         left_over = await asyncpg.connect(proxy.url(), server_settings={"application_name": "left over"})
         proxy.freeze()
     own = await postgres.connect()
-    async with asyncio.timeout(5):
-        while await own.fetchval("select count(*) from pg_stat_activity where application_name = 'left over'"):
-            await asyncio.sleep(0.01)
+    await asking.until(own, f"select not exists ({SESSION})", "left over")
     await own.close()
     left_over.terminate()

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from asyncjobs.db.connecting import PINNED_PLANS
-from asyncjobs.db.rows import Finish, State
+from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
 from asyncjobs.worker.ledger import Ledger
@@ -91,8 +91,8 @@ async def test_a_released_job_is_ready_again_and_was_not_charged(
     ledger: Ledger, connection: asyncpg.Connection
 ) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
-    ledger.release(job_id, fence)
+    ledger.reschedule(Reschedule(job_id, fence))
     async with asyncio.timeout(20):
         await ledger.drained()
     row = await connection.fetchrow("select state, attempt, fence, worker from asyncjobs.job")
-    assert tuple(row) == (State.ready, 0, 0, None)
+    assert tuple(row) == (State.ready, 0, -fence, None)

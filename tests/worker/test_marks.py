@@ -81,12 +81,19 @@ def test_notices_of_ever_new_queues_leave_nothing_behind() -> None:
     assert mark_of(marks, "real", 0) == 7
 
 
-def test_a_claim_amid_full_ones_goes_on_from_the_last_claimed_job_without_a_lag() -> None:
+def test_a_claim_after_a_full_one_begins_where_that_one_ended_without_a_lag() -> None:
     marks = Marks()
     marks.roll(0.0, 0)
+
+    def quick() -> list[int]:
+        return [r.mark for r in marks.ranges(1, "q", full=False, quick=True) if r.low == r.high == 0]
+
     marks.claimed("q", 0, 100)
-    quick = marks.ranges(1, "q", full=False, quick=True)
-    assert [r.mark for r in quick if r.low == r.high == 0] == [100]
+    assert quick() == [100]
+    marks.claimed("q", 0, 64)  # of a look from further back
+    assert quick() == [64]
     marks.lower("q", 40)
-    quick = marks.ranges(1, "q", full=False, quick=True)
-    assert [r.mark for r in quick if r.low == r.high == 0] == [40]
+    assert quick() == [40]
+    marks.roll(LAG, 0)
+    marks.roll(2 * LAG, 0)
+    assert mark_of(marks, "q", 0) == 40

@@ -1,5 +1,5 @@
 -- Renew a worker's lease.
--- $1 worker
+-- $1 worker  $2 what it tells of itself (JSON text), or null: as before
 -- Rows: one; how many workers are alive, and how many of them come before this one. None: it was declared dead, and every
 -- lease it held is lost.
 -- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others.
@@ -10,6 +10,7 @@ with session as materialized (
   set linked_at = case when beat_at < clock_timestamp() - lease / 5
                          or (worker.backend_pid, worker.backend_start) is distinct from (session.pid, session.backend_start)
                        then clock_timestamp() else linked_at end,
+      report = coalesce($2::text, report),
       beat_at = clock_timestamp(), backend_pid = session.pid, backend_start = session.backend_start
   from session
   where worker.id = $1::uuid and worker.dead_at is null

@@ -23,7 +23,7 @@ with picked as materialized (
       from asyncjobs.job
       where job.state = 1 and job.queue = range.queue
         and (job.priority, job.seq) >= (range.low, range.mark) and job.priority <= range.high
-        and job.crashes = 0 and job.kind = any($7::text[])
+        and job.crashes < 1 and job.kind = any($7::text[])
       order by job.priority, job.seq
       limit pool.free
       for no key update skip locked

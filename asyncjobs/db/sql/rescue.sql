@@ -30,9 +30,8 @@ with recursive holder as (
       errors = concat_ws(E'\n', errors, json_build_object(
         'attempt', attempt, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
         'type', 'asyncjobs.exceptions.JobCrashed',
-        'message', concat('its worker ', job.worker, (select concat(' on ' || nullif(host, ''), ' ended' || coalesce(' by ' || ended, ''))
-                                                     from asyncjobs.worker where worker.id = job.worker),
-                          ' while it ran'),
+        'message', concat('its worker ', worker, (select concat(' on ' || nullif(dead.host, ''), ' died', ' (' || dead.ended || ')')
+                                                 from asyncjobs.worker as dead where dead.id = job.worker), ' while it ran'),
         'traceback', '')::text)
   from (select ctid from lost union all select ctid from nobodys) as given where job.ctid = given.ctid
   returning job.queue, job.seq

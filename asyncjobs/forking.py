@@ -1,0 +1,212 @@
+"""The forking process of a worker, and the child that it forks for an attempt: `python -m asyncjobs.forking FD FD`.
+
+It has one thread and no event loop, so that a fork copies no locked lock. See `asyncjobs.worker.apart`, the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import logging.handlers
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+from contextlib import AsyncExitStack
+from typing import Any
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.importing import import_problem
+from asyncjobs.worker.apart import Recipe
+from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.channel import BlockingChannel
+from asyncjobs.worker.performer import Performer
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Import, then fork for each request until the worker is gone."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Whoever signals the whole group, a terminal or a service manager, means the worker, which tells us.
+        signal.signal(number, lambda *_: None)
+    control = BlockingChannel(socket.socket(fileno=int(sys.argv[1])))
+    requests = socket.socket(fileno=int(sys.argv[2]))
+    message = control.receive()
+    if message is None:
+        return 0
+    recipe: Recipe = message[1]
+    sys.path[:] = recipe.path
+    if problems := [problem for name in recipe.modules if (problem := import_problem(name))]:
+        control.send("failed", "; ".join(problems))
+        return 1
+    control.send("ready")
+    _Forker(control, requests, recipe).run()
+    return 0
+
+
+class _Forker:
+    def __init__(self, control: BlockingChannel, requests: socket.socket, recipe: Recipe) -> None:
+        self._control = control
+        self._requests = requests
+        self._recipe = recipe
+        self._children: set[int] = set()
+        self._over = False
+
+    def run(self) -> None:
+        ended, ending = socket.socketpair()
+        ended.setblocking(False)
+        ending.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(ending.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_READ, self._fork)
+            selector.register(self._control, selectors.EVENT_READ, self._obey)
+            selector.register(ended, selectors.EVENT_READ, lambda: ended.recv(4096))
+            while not self._over:
+                for key, _ in selector.select():
+                    key.data()
+                self._reap()
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+
+    def _fork(self) -> None:
+        data, descriptors, *_ = socket.recv_fds(self._requests, 1, 1)
+        if not data:
+            self._over = True
+            return
+        [descriptor] = descriptors
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                self._control.close()
+                self._requests.close()
+                code = _Child(BlockingChannel(socket.socket(fileno=descriptor)), self._recipe).run()
+            finally:
+                os._exit(code)  # no clean-up of what the forking process has
+        os.close(descriptor)
+        self._children.add(pid)
+
+    def _obey(self) -> None:
+        match self._control.receive():
+            case ("kill", int() as pid) if pid in self._children:
+                os.kill(pid, signal.SIGKILL)
+            case None:
+                self._over = True
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._children:
+                self._children.discard(pid)
+                with contextlib.suppress(OSError):
+                    self._control.send("exit", pid, os.waitstatus_to_exitcode(status))
+
+
+class _Child:
+    """One attempt, from the row to what is to be written about it."""
+
+    def __init__(self, channel: BlockingChannel, recipe: Recipe) -> None:
+        self._channel = channel
+        self._recipe = recipe
+
+    def run(self) -> int:
+        _die_with_parent()
+        self._channel.send("pid", os.getpid())
+        message = self._channel.receive()
+        if message is None:
+            return 1
+        root = logging.getLogger()
+        root.handlers[:] = [_ToWorker(self._channel)]
+        root.setLevel(self._recipe.log_level)
+        end = asyncio.run(self._perform(message[1]))
+        self._channel.send("end", end)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return 0
+
+    async def _perform(self, claimed: Claimed) -> Any:
+        settings = self._recipe.settings
+        async with AsyncExitStack() as stack:
+            jobs = AsyncJobs()
+            jobs._assemble(self._recipe.url, settings, stack)
+            slots = _Slots(self._channel)
+            attempt = Attempt(claimed, slots, lambda: None)
+            performer = Performer(
+                retention=settings.retention,
+                middleware=jobs._opened().middleware,
+                cancel=lambda attempt, reason: attempt.cancel(reason),
+            )
+            attempt.begun = True
+            task = asyncio.get_running_loop().create_task(performer.run(attempt))
+            attempt.task = task
+            listening = [asyncio.get_running_loop(), attempt, slots]
+            threading.Thread(target=self._listen, args=listening, name="asyncjobs worker's word", daemon=True).start()
+            return await task
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: _Slots) -> None:
+        while True:
+            match self._channel.receive():
+                case ("cancel", reason):
+                    loop.call_soon_threadsafe(attempt.cancel, reason)
+                case ("slot",):
+                    loop.call_soon_threadsafe(slots.given)
+                case _:
+                    os._exit(1)  # the worker is gone, and its lease with it: nothing of this may be written
+
+
+class _Slots:
+    """The slot of the attempt, which the worker keeps."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._waiting: asyncio.Future[None] | None = None
+
+    def give_back(self) -> None:
+        self._channel.send("give_slot_back")
+
+    async def take_slot(self) -> None:
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._channel.send("take_slot")
+        await self._waiting
+
+    def given(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class _ToWorker(logging.handlers.SocketHandler):
+    """Sends log records to the worker, which logs them as its own."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        super().__init__("", None)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
+        if record.exc_info and not record.exc_text:
+            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+        with contextlib.suppress(OSError, TypeError, AttributeError):
+            self._channel.send("log", values)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the forking process is gone, where it can (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

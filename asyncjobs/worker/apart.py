@@ -1,0 +1,244 @@
+"""Attempts in processes of their own: jobs that have killed processes before, and those that ask for it.
+
+A forking process is started when the first one is needed. It imports the modules that define jobs, once, and forks for each
+attempt (10 ms; a fresh interpreter takes 300 and more). The child runs the attempt whole, policies and hooks included, and
+sends back what is to be written; lease, slot and ledger stay here. So a child that dies harms its own job alone, it is seen
+what it died of, and it can be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asyncjobs.defining import registry
+from asyncjobs.defining.identity import importable_module
+from asyncjobs.services import Services
+from asyncjobs.settings import Settings
+from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.channel import Channel
+from asyncjobs.worker.exits import spell
+
+logger = logging.getLogger("asyncjobs.worker")
+
+FORKING = "asyncjobs.forking"
+"""The module that the forking process runs."""
+START_TIMEOUT = 60.0
+"""Seconds that importing the modules may take."""
+REAP_TIMEOUT = 5.0
+"""Seconds between the end of a child's channel and the word of how it ended."""
+SHUTDOWN_GRACE = 1.0
+"""Seconds that a cancelled attempt gets at most when its worker stops, which must give its job back in time."""
+STOP_TIMEOUT = 2.0
+
+
+class ChildDied(Exception):
+    """The process of an attempt ended without saying how the attempt did; the message says how the process did."""
+
+
+class CannotFork(Exception):
+    """The forking process cannot be started; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the forking process must know to run jobs as this one would.
+
+    Attributes:
+        path: Where modules are found.
+        modules: Those that define the kinds known here.
+        url: The database, for jobs that enqueue or await.
+        settings: In force here.
+        log_level: Least level of log records that are sent back.
+    """
+
+    path: Sequence[str]
+    modules: Sequence[str]
+    url: str
+    settings: Settings
+    log_level: int
+
+
+def recipe(url: str, settings: Settings) -> Recipe:
+    """Return what the forking process must know, as of now."""
+    modules = dict.fromkeys(
+        [*settings.imports, *(importable_module(d.source.module) for d in registry.all_definitions())]
+    )
+    level = logging.getLogger().getEffectiveLevel()
+    return Recipe(path=list(sys.path), modules=list(modules), url=url, settings=settings, log_level=level)
+
+
+class Apart:
+    """Runs attempts in processes of their own.
+
+    Args:
+        url: The database.
+        settings: In force here.
+        services: The scope of what listens to the processes.
+    """
+
+    def __init__(self, url: str, settings: Settings, services: Services) -> None:
+        self._url = url
+        self._settings = settings
+        self._services = services
+        self._starting = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._control: Channel | None = None
+        self._requests: socket.socket | None = None
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self.available = True
+        """False once the forking process could not be started: the modules that define jobs cannot be imported there."""
+
+    async def run(self, attempt: Attempt, *, grace: float) -> Any:
+        """Run an attempt in a process of its own and return what is to be written about it.
+
+        A cancellation is passed on, and after `grace` seconds the process is killed.
+
+        Raises:
+            ChildDied: It ended by itself, and not by ending the attempt.
+            CannotFork: It could not be started.
+            asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
+        """
+        await self._start()
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours)
+        try:
+            with theirs:
+                assert self._requests is not None
+                socket.send_fds(self._requests, [b"f"], [theirs.fileno()])
+            await channel.send("run", attempt.claimed)
+            return await self._follow(channel, attempt, grace)
+        except OSError as error:
+            raise CannotFork(f"the forking process is gone: {error}") from error
+        finally:
+            channel.close()
+
+    async def _follow(self, channel: Channel, attempt: Attempt, grace: float) -> Any:
+        """Take a child's messages in until it has answered or is gone."""
+        pid: int | None = None
+        killing: asyncio.TimerHandle | None = None
+        message: tuple[Any, ...] | None
+        try:
+            while True:
+                try:
+                    message = await channel.receive()
+                except asyncio.CancelledError:
+                    if attempt.cancel_reason is None:
+                        raise
+                    if attempt.cancel_reason == "shutdown":
+                        grace = min(grace, SHUTDOWN_GRACE)
+                    killing = asyncio.get_running_loop().call_later(grace, self._kill, pid)
+                    await channel.send("cancel", attempt.cancel_reason)
+                    continue
+                match message:
+                    case ("pid", int() as pid):
+                        self._exits[pid] = asyncio.get_running_loop().create_future()
+                        if attempt.cancel_reason is not None:
+                            self._kill(pid)  # cancelled before it had a name
+                    case ("log", dict() as record):
+                        logging.getLogger(record["name"]).handle(logging.makeLogRecord(record))
+                    case ("give_slot_back",):
+                        attempt.give_slot_back()
+                    case ("take_slot",):
+                        await attempt.take_slot()
+                        await channel.send("slot")
+                    case ("end", end):
+                        return end
+                    case _:
+                        break
+        except BaseException:
+            self._kill(pid)
+            raise
+        finally:
+            if killing is not None:
+                killing.cancel()
+        if attempt.cancel_reason is not None:
+            raise asyncio.CancelledError
+        raise ChildDied(await self._how(pid))
+
+    async def _how(self, pid: int | None) -> str:
+        exit_code = None if pid is None else self._exits.get(pid)
+        if exit_code is None:
+            return "its process died before it began"
+        try:
+            async with asyncio.timeout(REAP_TIMEOUT):
+                code = await exit_code
+        except TimeoutError:
+            return f"its process {pid} died"
+        return f"its process {pid} on {socket.gethostname()} died ({spell(code)}) while it ran"
+
+    def _kill(self, pid: int | None) -> None:
+        """Have a child killed by its parent, who alone knows that the number is still the child's."""
+        if pid is not None and self._control is not None:
+            self._services.start(self._control.send("kill", pid), name="kill")
+
+    # The forking process
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None and self._control is not None:
+                return
+            self.close()
+            ours, theirs = socket.socketpair()
+            requests, taken = socket.socketpair()
+            with theirs, taken:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", FORKING, str(theirs.fileno()), str(taken.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno(), taken.fileno()],
+                )  # fmt: skip
+            self._requests = requests
+            control = Channel(ours)
+            await control.send("recipe", recipe(self._url, self._settings))
+            try:
+                async with asyncio.timeout(START_TIMEOUT):
+                    answer = await control.receive()
+            except TimeoutError:
+                answer = ("failed", f"its modules were not imported within {START_TIMEOUT:g} s")
+            if answer != ("ready",):
+                control.close()
+                self.close()
+                why = answer[1] if answer else "the forking process ended at once"
+                self.available = False
+                raise CannotFork(f"this job cannot be run in a process of its own: {why}")
+            self._control = control
+            logger.debug("the forking process is ready: pid %d", self._process.pid)
+            self._services.start(self._listen(control), name="forking process")
+
+    async def _listen(self, control: Channel) -> None:
+        """Take in how children ended."""
+        try:
+            while (message := await control.receive()) is not None:
+                match message:
+                    case ("exit", int() as pid, int() as code):
+                        if (waiting := self._exits.pop(pid, None)) is not None and not waiting.done():
+                            waiting.set_result(code)
+        finally:
+            control.close()
+            if self._control is control:
+                self._control = None
+
+    def close(self) -> None:
+        """End the forking process; its children are killed by it, or by their own watch when it cannot any more."""
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+        self._control = None
+
+    async def ended(self) -> None:
+        """Wait until the forking process has ended after `close`, or make it end."""
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None

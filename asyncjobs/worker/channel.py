@@ -1,0 +1,102 @@
+"""Messages between a worker and the processes that run jobs apart: pickled tuples over a socket pair, each with its length.
+
+Both ends are the same program of the same user, started by each other: what pickle may do, they may do anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+import struct
+import threading
+from typing import Any
+
+_LENGTH = struct.Struct("!Q")
+
+
+class Channel:
+    """The worker's end, on its event loop."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, *message: Any) -> None:
+        """Send a message; one that nobody takes any more is lost without an error."""
+        try:
+            await self._loop.sock_sendall(self._end, _packed(message))
+        except OSError:
+            return  # the process has just ended, which `receive` tells
+
+    async def receive(self) -> tuple[Any, ...] | None:
+        """Return the next message; None when the other end is gone."""
+        head = await self._read(_LENGTH.size)
+        body = None if head is None else await self._read(_LENGTH.unpack(head)[0])
+        return None if body is None else pickle.loads(body)
+
+    async def _read(self, size: int) -> bytes | None:
+        found = bytearray()
+        while len(found) < size:
+            try:
+                piece = await self._loop.sock_recv(self._end, min(size - len(found), 1 << 20))
+            except OSError:
+                piece = b""
+            if not piece:
+                return None
+            found += piece
+        return bytes(found)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+
+
+class BlockingChannel:
+    """The other end, for any thread of a process without a loop, or beside one."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(True)
+        self._end = end
+        self._sending = threading.Lock()
+
+    def fileno(self) -> int:
+        """Return its descriptor, to be selected on."""
+        return self._end.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+
+    def send(self, *message: Any) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        with self._sending:
+            self._end.sendall(_packed(message))
+
+    def receive(self) -> tuple[Any, ...] | None:
+        """Return the next message; None when the other end is gone."""
+        head = self._read(_LENGTH.size)
+        body = None if head is None else self._read(_LENGTH.unpack(head)[0])
+        return None if body is None else pickle.loads(body)
+
+    def _read(self, size: int) -> bytes | None:
+        found = bytearray()
+        while len(found) < size:
+            try:
+                piece = self._end.recv(min(size - len(found), 1 << 20))
+            except OSError:
+                piece = b""
+            if not piece:
+                return None
+            found += piece
+        return bytes(found)
+
+
+def _packed(message: tuple[Any, ...]) -> bytes:
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(body)) + body

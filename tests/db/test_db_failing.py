@@ -1,0 +1,318 @@
+"""Attempts that are given back, jobs that are cancelled, and suspects: what the statements do to the rows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db.rows import Claimed, Refused, Reschedule
+
+
+@pytest.fixture
+async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await pinned(database_url)
+    yield opened
+    opened.terminate()
+
+
+@pytest.fixture
+async def worker(connection: asyncpg.Connection) -> UUID:
+    return await make_worker(connection)
+
+
+async def running(
+    session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, n: int = 1
+) -> list[Claimed]:
+    await put(connection, n)
+    return sorted(await claim(session, worker, n), key=lambda job: job.id)
+
+
+async def suspects(session: asyncpg.Connection, worker: UUID, **given: Any) -> list[Claimed]:
+    wanted = {"queues": ["q"], "limit": 10, "crashes": (1, 32_767), "patience": 0.0, "kinds": {"k": 3}, **given}
+    return await jobs.claim_suspects(session, worker=worker, **wanted)
+
+
+async def row_of(connection: asyncpg.Connection, job_id: UUID) -> dict[str, Any]:
+    return dict(await connection.fetchrow("select * from asyncjobs.job where id = $1", job_id))
+
+
+class TestReschedule:
+    async def test_each_of_a_batch_keeps_what_is_its_own(self, session, connection, worker) -> None:
+        retried, snoozed, released, moved = await running(session, connection, worker, 4)
+        batch = [
+            Reschedule(retried.id, retried.fence, 60.0, "error 1", '{"E":1}', spent=True),
+            Reschedule(snoozed.id, snoozed.fence, 60.0),
+            Reschedule(released.id, released.fence),
+            Reschedule(moved.id, moved.fence, 0.0, "error 2", spent=True, queue="low", priority=9),
+        ]
+        assert await jobs.reschedule(session, batch) == 4
+        rows = [await row_of(connection, job.id) for job in batch]
+        assert [row["state"] for row in rows] == [0, 0, 1, 1]
+        assert [row["attempt"] for row in rows] == [1, 0, 0, 1]
+        assert [row["errors"] for row in rows] == ["error 1", None, None, "error 2"]
+        assert [row["counts"] for row in rows] == ['{"E":1}', None, None, None]
+        assert [(row["queue"], row["priority"]) for row in rows] == [("q", 0), ("q", 0), ("q", 0), ("low", 9)]
+        assert {(row["worker"], row["crashes"]) for row in rows} == {(None, 0)}
+        later = await connection.fetchval(
+            "select min(run_at) > clock_timestamp() + interval '50 s' from asyncjobs.job where state = 0"
+        )
+        assert later
+
+    async def test_a_lost_answer_is_told_from_a_lost_lease(self, session, connection, worker) -> None:
+        [job] = await running(session, connection, worker)
+        batch = [Reschedule(job.id, job.fence, 60.0, "error", spent=True)]
+        assert await jobs.reschedule(session, batch) == 1
+        assert await jobs.reschedule(session, batch) == 0
+        assert (await row_of(connection, job.id))["errors"] == "error"
+        assert await jobs.rescheduled_with_fence(session, batch) == {job.id}
+        other = [Reschedule(job.id, job.fence + 1)]
+        assert await jobs.rescheduled_with_fence(session, other) == set()
+
+    async def test_one_that_was_asked_to_be_cancelled_is_ready_at_once_and_refused_by_the_next_claim(
+        self, session, connection, worker
+    ) -> None:
+        [job] = await running(session, connection, worker)
+        assert await jobs.cancel(connection, job.id, "enough", 7) == "cancelling"
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, 3600.0, "error", spent=True)])
+        [again] = await claim(session, worker)
+        assert (again.id, again.refused, again.attempt) == (job.id, Refused.cancelled, 1)
+
+    async def test_the_oldest_of_a_megabyte_of_errors_go(self, session, connection, worker) -> None:
+        [job] = await running(session, connection, worker)
+        lines = "\n".join(f"{n:06} {'x' * 1000}" for n in range(1200))
+        await connection.execute("update asyncjobs.job set errors = $1", lines)
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, error="the newest", spent=True)])
+        kept = (await row_of(connection, job.id))["errors"].split("\n")
+        assert kept[-1] == "the newest" and kept[-2].startswith("001199 ")
+        assert 500 < len(kept) < 530 and len(kept[0]) == 1007
+
+    async def test_news_of_it_names_the_queue_or_that_something_is_due_soon(self, session, connection, worker) -> None:
+        now, soon = await running(session, connection, worker, 2)
+        heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        for channel in ("asyncjobs_ready", "asyncjobs_due"):
+            await connection.add_listener(channel, lambda *notice: heard.put_nowait((notice[2], notice[3])))
+        await jobs.reschedule(session, [Reschedule(now.id, now.fence), Reschedule(soon.id, soon.fence, 1.0)])
+        told = dict([await heard.get(), await heard.get()])
+        assert told == {"asyncjobs_ready": f"{(await row_of(connection, now.id))['seq']} q", "asyncjobs_due": ""}
+
+
+class TestExpiry:
+    async def test_a_job_that_was_not_started_in_time_is_claimed_only_to_be_refused(
+        self, session, connection, worker
+    ) -> None:
+        await jobs.enqueue_many(connection, [new_job(expires_in=0.001), new_job(expires_in=60.0), new_job()])
+        await connection.execute("select pg_sleep(0.01)")
+        claimed = await claim(session, worker)
+        assert sorted((job.refused, job.attempt) for job in claimed) == [(0, 1), (0, 1), (Refused.expired, 0)]
+
+    async def test_one_that_has_been_started_never_expires(self, session, connection, worker) -> None:
+        await jobs.enqueue_many(connection, [new_job(expires_in=60.0)])
+        [job] = await claim(session, worker)
+        await connection.execute("update asyncjobs.job set expires_at = '2000-01-01'")
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, spent=True)])
+        [again] = await claim(session, worker)
+        assert (again.refused, again.attempt) == (0, 2)
+
+    async def test_it_counts_from_when_the_job_is_due(self, connection) -> None:
+        await jobs.enqueue_once(connection, new_job(delay=100.0, expires_in=10.0))
+        await jobs.enqueue_many(connection, [new_job(delay=100.0, expires_in=10.0)])
+        rows = await connection.fetch(
+            "select extract(epoch from expires_at - run_at)::int as seconds from asyncjobs.job"
+        )
+        assert [row["seconds"] for row in rows] == [10, 10]
+
+
+class TestCancel:
+    @pytest.mark.parametrize("delay", [None, 60.0])
+    async def test_what_has_not_begun_is_cancelled_at_once(self, connection, delay) -> None:
+        [job_id] = await put(connection, delay=delay)
+        assert await jobs.cancel(connection, job_id, "why", 7) == "cancelled"
+        row = await connection.fetchrow("select state, reason, attempt, kind from asyncjobs.finished")
+        assert tuple(row) == (7, "why", 0, "k")
+        assert await jobs.cancel(connection, job_id, "again", 7) == "final"
+
+    async def test_what_runs_is_marked_and_its_worker_told(self, session, connection, worker) -> None:
+        [job] = await running(session, connection, worker)
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        await session.add_listener("asyncjobs_cancel", lambda *notice: heard.put_nowait(notice[3]))
+        assert await jobs.cancel(connection, job.id, "why", 7) == "cancelling"
+        assert await heard.get() == str(job.id)
+        assert await jobs.read_cancels(session, worker) == [job.id]
+        assert await jobs.cancel(connection, job.id, "another reason", 7) == "cancelling"
+        await jobs.finish(session, [succeeded(job, state=7)])
+        assert await connection.fetchval("select reason from asyncjobs.finished") == "why"
+
+    async def test_what_ended_stays_as_it_is_and_what_is_nowhere_is_nothing(self, session, connection, worker) -> None:
+        [job] = await running(session, connection, worker)
+        await jobs.finish(session, [succeeded(job)])
+        assert await jobs.cancel(connection, job.id, "too late", 7) == "final"
+        assert await jobs.cancel(connection, uuid4(), "", 7) is None
+        assert await states(connection) == {job.id: 4}
+
+    async def test_who_waits_for_it_is_told(self, session, connection) -> None:
+        [job_id] = await put(connection)
+        await jobs.await_jobs(connection, [job_id])
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        await session.add_listener("asyncjobs_done", lambda *notice: heard.put_nowait(notice[3]))
+        await jobs.cancel(connection, job_id, "", 7)
+        assert await heard.get() == str(job_id)
+
+    async def test_a_day_without_a_partition_gets_one(self, connection) -> None:
+        [job_id] = await put(connection)
+        assert await jobs.cancel(connection, job_id, "", 400) == "cancelled"
+
+    async def test_against_a_claim_that_comes_at_the_same_time_one_of_the_two_has_the_job(
+        self, session, connection, worker, database_url
+    ) -> None:
+        ids = await put(connection, 200)
+        others = [await pinned(database_url) for _ in range(3)]
+        order = random.sample(ids, len(ids))
+        cancelled, claimed = await asyncio.gather(
+            asyncio.gather(*(cancel_each(other, order[n::3]) for n, other in enumerate(others))),
+            claim_all(session, worker, len(ids)),
+        )
+        came_to = {job_id: how for each in cancelled for job_id, how in each.items()}
+        for job in claimed:
+            assert came_to[job.id] == "cancelling"
+        assert sum(how == "cancelled" for how in came_to.values()) == len(ids) - len(claimed)
+        for other in others:
+            other.terminate()
+
+
+async def cancel_each(connection: asyncpg.Connection, ids: list[UUID]) -> dict[UUID, str | None]:
+    return {job_id: await jobs.cancel(connection, job_id, "", 7) for job_id in ids}
+
+
+async def claim_all(session: asyncpg.Connection, worker: UUID, most: int) -> list[Claimed]:
+    found: list[Claimed] = []
+    while batch := await claim(session, worker, 5):
+        found += batch
+    return found
+
+
+class TestSuspects:
+    @pytest.fixture
+    async def lost(self, session, connection, worker) -> Claimed:
+        """A job of a worker that has died."""
+        [job] = await running(session, connection, worker)
+        await workers.end(connection, worker, "SIGKILL")
+        return job
+
+    async def test_a_rescue_charges_the_crash_and_keeps_what_is_known_of_it(self, session, connection, lost) -> None:
+        await connection.execute("update asyncjobs.worker set host = 'web-1'")
+        assert await jobs.rescue(session, 10) == 1
+        row = await row_of(connection, lost.id)
+        error = json.loads(row["errors"])
+        assert (row["state"], row["crashes"], row["attempt"]) == (1, 1, 1)
+        assert error["type"] == "asyncjobs.exceptions.JobCrashed" and error["attempt"] == 1
+        assert error["message"].endswith(" on web-1 died (SIGKILL) while it ran")
+
+    async def test_they_are_no_part_of_an_ordinary_claim(self, session, connection, lost) -> None:
+        await jobs.rescue(session, 10)
+        heir = await make_worker(connection)
+        assert await claim(session, heir) == []
+        [job] = await suspects(session, heir)
+        assert (job.id, job.attempt, job.crashes, job.refused) == (lost.id, 2, 1, 0)
+
+    async def test_one_that_crashed_as_often_as_its_kind_allows_is_refused_and_no_attempt_spent(
+        self, session, connection, lost
+    ) -> None:
+        await jobs.rescue(session, 10)
+        heir = await make_worker(connection)
+        [job] = await suspects(session, heir, kinds={"k": 1})
+        assert (job.refused, job.attempt) == (Refused.crashed, 1)
+
+    async def test_those_with_few_crashes_wait_for_a_while(self, session, connection, lost) -> None:
+        await jobs.rescue(session, 10)
+        heir = await make_worker(connection)
+        assert await suspects(session, heir, crashes=(2, 9), patience=3600.0) == []
+        [job] = await suspects(session, heir, crashes=(2, 9), patience=0.0)
+        assert job.id == lost.id
+
+    async def test_a_dead_worker_claims_none(self, session, lost) -> None:
+        await jobs.rescue(session, 10)
+        assert await suspects(session, lost.id) == []
+
+    async def test_one_that_was_asked_to_be_cancelled_is_refused(self, session, connection, lost) -> None:
+        await jobs.cancel(connection, lost.id, "enough", 7)
+        await jobs.rescue(session, 10)
+        [job] = await suspects(session, await make_worker(connection))
+        assert job.refused == Refused.cancelled
+
+    async def test_a_crash_that_was_seen_is_charged_with_the_reschedule(self, session, connection, worker) -> None:
+        [job] = await running(session, connection, worker)
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, error="seen", spent=True, crashed=True)])
+        row = await row_of(connection, job.id)
+        assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 1, 1, "seen")
+
+
+class TestRescueAmongMany:
+    async def test_ten_jobs_of_a_dead_worker_are_found_behind_five_thousand_of_a_live_one(
+        self, session, connection, worker
+    ) -> None:
+        await put(connection, 5_000)
+        await claim(session, worker, 5_000)
+        dying = await make_worker(connection)
+        await put(connection, 10)
+        await claim(session, dying, 10)
+        await workers.end(connection, dying)
+        assert await jobs.rescue(session, 500) == 10
+
+    async def test_a_rescue_and_a_finish_at_the_same_time_never_both_have_a_job(
+        self, session, connection, worker, database_url
+    ) -> None:
+        rescuer = await pinned(database_url)
+        await workers.end(connection, worker)
+        for _ in range(30):
+            await connection.execute("update asyncjobs.worker set dead_at = null")
+            batch = await running(session, connection, worker, 20)
+            await workers.end(connection, worker)
+            moved, rescued = await asyncio.gather(
+                jobs.finish(session, [succeeded(job) for job in batch]), jobs.rescue(rescuer, 500)
+            )
+            assert moved + rescued == len(batch)
+            await connection.execute("truncate asyncjobs.job")
+        rescuer.terminate()
+
+    async def test_nothing_deadlocks_while_everything_happens_to_the_same_rows(self, connection, database_url) -> None:
+        sessions = [await pinned(database_url) for _ in range(8)]
+        seed = random.randrange(2**32)
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        me = await make_worker(connection)
+
+        async def do(session: asyncpg.Connection) -> None:
+            for _ in range(40):
+                rows = await session.fetch("select id, fence from asyncjobs.job order by random() limit 20")
+                ids = sorted((row["id"], row["fence"]) for row in rows)
+                match chance.randrange(7):
+                    case 0:
+                        await jobs.enqueue_many(session, [new_job() for _ in range(30)])
+                    case 1:
+                        await claim(session, me, 20)
+                    case 2 if ids:
+                        ends = [Reschedule(*held, spent=True) for held in ids]
+                        await jobs.reschedule(session, ends)
+                    case 3 if ids:
+                        ends = [succeeded(Claimed(0, 0, 0, 0, held[0], held[1], 1, "k", "q", "{}")) for held in ids]
+                        await jobs.finish(session, ends)
+                    case 4 if ids:
+                        await jobs.cancel(session, ids[0][0], "", 7)
+                    case 5:
+                        await jobs.rescue(session, 50)
+                        await suspects(session, me)
+                    case 6 if ids:
+                        await jobs.await_jobs(session, [held[0] for held in ids])
+
+        await asyncio.gather(*map(do, sessions))
+        for session in sessions:
+            session.terminate()

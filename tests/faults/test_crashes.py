@@ -1,0 +1,190 @@
+"""Jobs that end their process: charged, kept apart, and given up with what is known of it."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from asyncjobs import JobFailed
+from tests.faults import jobs as work
+from tests.faults import only_here
+from tests.support.processes import until
+
+ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def supervised(scene, *, concurrency=120):
+    """Two processes under a supervisor, which starts them again and sees how they end."""
+    config = scene.config("supervised", concurrency=concurrency)
+    command = [
+        sys.executable,
+        "-m",
+        "asyncjobs",
+        "run",
+        "tests.faults.jobs",
+        "--config",
+        str(config),
+        "--processes",
+        "2",
+    ]
+    supervisor = scene.workers.start(command=command, name="supervised")
+    await supervisor.wait_for_log("ready: worker", count=2, timeout=40)
+    return supervisor
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", pytest.param("SIGSEGV", marks=pytest.mark.slow), "exit"])
+async def test_a_bomb_fails_after_three_runs_and_all_its_neighbours_succeed(scene, how):
+    await supervised(scene)
+    neighbours = [work.nap(0.2) for _ in range(50)]
+    bomb = work.bomb(how)
+    more = [work.nap(0.2) for _ in range(50)]
+    await scene.enqueue(*neighbours, bomb, *more)
+    rows = await scene.finished(*neighbours, *more, timeout=60)
+    [row] = await scene.finished(bomb, timeout=60)
+    assert len(scene.oracle.runs(bomb.id)) == 3
+    assert (row["state"], row["attempt"], row["crashes"]) == (5, 3, 3)
+    assert {(row["state"], row["result"]) for row in rows} == {(4, '"supervised"')}
+    status = await scene.jobs.status(bomb.id)
+    assert [error.type for error in status.errors] == ["asyncjobs.exceptions.JobCrashed"] * 3
+    assert all(f"({ENDED[how]}) while it ran" in error.message for error in status.errors)
+    with pytest.raises(JobFailed, match="JobCrashed"):
+        await (await scene.jobs.get(bomb.id, work.bomb))
+
+
+async def test_after_its_second_crash_a_job_ends_no_worker_any_more(scene):
+    workers = [await scene.start(concurrency=5, name=name) for name in ("first", "second", "third")]
+    [bomb] = await scene.enqueue(work.bomb("SIGKILL"))
+    [row] = await scene.finished(bomb, timeout=40)
+    assert (row["state"], row["crashes"]) == (5, 3)
+    assert sum(worker.running for worker in workers) == 1
+
+
+async def test_one_suspect_at_a_time_runs_among_the_ordinary_jobs_and_the_others_do_not_wait_for_it(scene):
+    first = await scene.start(name="first")
+    held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(4)))
+    await scene.running(*held)
+    second = await scene.start(name="second")
+    first.kill()
+    await scene.running(*held, attempt=2)
+    pids = {event.pid for job in held for event in scene.events(job_id=str(job.id), event="start", attempt=2)}
+    assert second.pid in pids and len(pids) == 4
+    scene.open(scene.gate())
+    rows = await scene.finished(*held)
+    assert {row["state"] for row in rows} == {4}
+
+
+async def test_a_crash_frees_the_only_slot_for_what_waits_behind_it(scene):
+    first = await scene.start(name="first", concurrency=1)
+    held, behind = work.hold(scene.gate()), work.tiny(1)
+    await scene.enqueue(held)
+    await scene.running(held)
+    await scene.enqueue(behind)
+    await scene.start(name="second", concurrency=1)
+    await scene.finished(behind)
+    first.kill()
+    await scene.running(held, attempt=2)
+    scene.open(scene.gate())
+    await scene.finished(held)
+    await scene.clean(max_attempts=2)
+
+
+async def test_a_job_that_may_crash_once_fails_at_its_first_crash_and_its_callback_is_called_once(scene):
+    await scene.start(name="first")
+    await scene.start(name="second")
+    [bomb] = await scene.enqueue(work.bomb_once("SIGKILL"))
+    [row] = await scene.finished(bomb, timeout=40)
+    assert (row["state"], row["attempt"], row["crashes"]) == (5, 1, 1)
+    assert len(scene.events(job_id=str(bomb.id), event="discarded JobCrashed")) == 1
+
+
+async def test_where_no_process_of_its_own_can_be_had_suspects_run_one_after_the_other_and_none_fails(scene):
+    first = await scene.start("tests.faults.only_here", name="first")
+    held = await scene.enqueue(*(only_here.only_here(scene.gate()) for _ in range(3)))
+    await scene.running(*held)
+    second = await scene.start("tests.faults.only_here", name="second")
+    first.kill()
+    await second.wait_for_log("this module is for workers only")
+    scene.open(scene.gate())
+    rows = await scene.finished(*held)
+    assert {(row["state"], row["attempt"], row["crashes"]) for row in rows} == {(4, 2, 1)}
+    [asking] = await scene.enqueue(only_here.apart_from_here())
+    [row] = await scene.finished(asking)
+    assert row["state"] == 5 and "CannotFork" in row["errors"]
+
+
+class TestAProcessJob:
+    async def test_runs_in_a_process_of_its_own(self, scene):
+        worker = await scene.start()
+        gate = scene.gate()
+        jobs = await scene.enqueue(work.apart(gate), work.apart(gate))
+        await scene.running(*jobs)
+        scene.open(gate)
+        rows = await scene.finished(*jobs)
+        pids = {int(row["result"]) for row in rows}
+        assert len(pids) == 2 and worker.pid not in pids
+        await scene.clean(max_attempts=1)
+
+    async def test_that_exceeds_its_timeout_is_killed(self, scene):
+        await scene.start()
+        [job] = await scene.enqueue(work.spin(scene.gate()))
+        [row] = await scene.finished(job)
+        [start] = scene.events(job_id=str(job.id), event="start")
+        assert row["state"] == 5 and "TimeoutError" in row["errors"]
+        assert await until(lambda: not alive(start.pid), 5)
+
+    async def test_that_is_cancelled_is_killed(self, scene):
+        await scene.start()
+        [job] = await scene.enqueue(work.apart(scene.gate()))
+        await scene.running(job)
+        assert await scene.jobs.cancel(job.id, "enough")
+        [row] = await scene.finished(job)
+        [start] = scene.events(job_id=str(job.id), event="start")
+        assert (row["state"], row["reason"]) == (7, "enough")
+        assert await until(lambda: not alive(start.pid), 5)
+
+    async def test_that_dies_is_run_again_and_its_worker_takes_no_notice(self, scene):
+        worker = await scene.start()
+        gate = scene.gate()
+        [job] = await scene.enqueue(work.apart(gate))
+        await scene.running(job)
+        [start] = scene.events(job_id=str(job.id), event="start")
+        os.kill(start.pid, signal.SIGKILL)
+        await scene.running(job, attempt=2)
+        scene.open(gate)
+        [row] = await scene.finished(job)
+        assert (row["state"], row["attempt"], row["crashes"]) == (4, 2, 1)
+        assert "died (SIGKILL)" in row["errors"]
+        assert worker.running
+
+    async def test_dies_with_its_worker(self, scene):
+        first = await scene.start(name="first")
+        gate = scene.gate()
+        [job] = await scene.enqueue(work.apart(gate))
+        await scene.running(job)
+        [start] = scene.events(job_id=str(job.id), event="start")
+        first.kill()
+        assert await until(lambda: not alive(start.pid), 5)
+        await scene.start(name="second")
+        await scene.running(job, attempt=2)
+        scene.open(gate)
+        [row] = await scene.finished(job)
+        assert (row["state"], row["attempt"]) == (4, 2)
+
+    async def test_is_given_back_unspent_by_a_worker_that_stops(self, scene):
+        first = await scene.start(name="first")
+        gate = scene.gate()
+        [job] = await scene.enqueue(work.apart(gate))
+        await scene.running(job)
+        first.stop()
+        assert await first.exit_code(15) == 0
+        row = await scene.row(job)
+        assert (row["state"], row["attempt"], row["crashes"]) == (1, 0, 0)

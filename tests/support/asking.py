@@ -1,0 +1,22 @@
+"""Ask a database again and again, until it says what a test waits for."""
+
+import asyncio
+from typing import Any
+
+from tests.support.processes import POLL
+
+BLOCKED = """select count(*) >= $1 from pg_stat_activity
+             where wait_event_type = 'Lock' and datname = current_database()"""
+
+
+async def until(connection: Any, query: str, *arguments: Any) -> Any:
+    """Ask until a query gives something that is true; that. TimeoutError after a while."""
+    async with asyncio.timeout(10):
+        while not (found := await connection.fetchval(query, *arguments)):
+            await asyncio.sleep(POLL)
+    return found
+
+
+async def until_blocked(connection: Any, count: int = 1) -> None:
+    """Wait until so many sessions of the database wait for a lock."""
+    await until(connection, BLOCKED, count)

@@ -1,0 +1,56 @@
+"""Directories of a test run; those of a run that was killed are removed by the next."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PLACE = Path("/tmp")  # not TMPDIR: the path of a socket has to be short
+
+
+@contextlib.contextmanager
+def held_directory(prefix: str, end: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
+    """A new directory `/tmp/<prefix>…`, gone at the end; before that, those whose runs were killed are removed.
+
+    Which these are is told by a lock on the directory: the kernel drops it with its process, and no program that the
+    process started inherits it.
+
+    Args:
+        prefix: The beginning of the names.
+        end: Ends what may still run in an abandoned one.
+    """
+    for abandoned in PLACE.glob(f"{prefix}*"):
+        if (lock := _locked(abandoned)) is not None:
+            try:
+                end(abandoned)
+                shutil.rmtree(abandoned, ignore_errors=True)
+            finally:
+                os.close(lock)
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=PLACE))
+        if (lock := _locked(directory)) is not None:  # otherwise another run came first, and took it for abandoned
+            break
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(directory: Path) -> int | None:
+    """Lock a directory: the descriptor that holds it. None: its run lives, or it is not ours, or gone by now."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), directory.stat()):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None

@@ -1,0 +1,63 @@
+"""What a worker tells of itself: bounded, storable, and read whoever wrote it."""
+
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from asyncjobs.worker import reports
+from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.blocks import Blocks
+from asyncjobs.worker.reports import MOST, Report
+
+
+def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
+    row = SimpleNamespace(id=uuid4(), kind=kind)
+    return cast("Attempt", SimpleNamespace(claimed=row, cancel_reason="timeout", cancelled_at=at))
+
+
+def test_what_is_written_is_read() -> None:
+    stuck = [attempt(at=86400.0), attempt("other", at=0.0)]
+    read = reports.read(json.loads(reports.write(draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)})))
+    assert read.draining
+    assert [(job.kind, job.since) for job in read.stuck] == [
+        ("other", "1970-01-01T00:00:00Z"),
+        ("k", "1970-01-02T00:00:00Z"),
+    ]
+    assert read.stuck[0].id == str(stuck[1].claimed.id)
+    assert read.blocked == {"k": Blocks(2, 1.5)}
+
+
+def test_a_report_is_plain_ascii_whatever_a_kind_is_called() -> None:
+    kinds = ("käse", "\x00", "\ud800", '"]}')
+    text = reports.write(draining=False, stuck=map(attempt, kinds), blocked=dict.fromkeys(kinds, Blocks(1, 1.0)))
+    assert text.isascii() and "\x00" not in text
+    assert set(reports.read(json.loads(text)).blocked) == set(kinds)
+
+
+def test_a_report_names_so_many_and_the_worst() -> None:
+    blocked = {f"k{n}": Blocks(1, float(n)) for n in range(3 * MOST)}
+    stuck = [attempt(at=float(n)) for n in range(3 * MOST)]
+    read = reports.read(json.loads(reports.write(draining=False, stuck=stuck, blocked=blocked)))
+    assert (len(read.stuck), len(read.blocked)) == (MOST, MOST)
+    assert next(iter(read.blocked)) == f"k{3 * MOST - 1}"
+    assert read.stuck[0].id == str(stuck[0].claimed.id)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"draining": "yes", "stuck": 3, "blocked": []},
+        {"stuck": [1, None], "blocked": {"k": 1, "l": {"count": "x"}, "m": {"count": True, "longest": 1}}},
+    ],
+)
+def test_what_another_version_writes_in_another_form_is_left_out(values: dict[str, Any]) -> None:
+    assert reports.read(values) == Report()
+
+
+def test_what_several_workers_saw_is_put_together() -> None:
+    several = [Report(blocked={"a": Blocks(1, 0.5), "b": Blocks(1, 2.0)}), Report(blocked={"a": Blocks(2, 0.7)})]
+    assert list(reports.blocks_of_all(several).items()) == [("b", Blocks(1, 2.0)), ("a", Blocks(3, 0.7))]
