@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -17,6 +16,7 @@ from asyncjobs.client.by_hand import Action, Answer, Asked, Filter, Matched, fil
 from asyncjobs.db.by_hand import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.defining import options as limits
+from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidOption
 
@@ -297,7 +297,8 @@ def _table(matched: Matched) -> None:
 
 
 def _values(job: Picked) -> dict[str, Any]:
-    error = None if job.type is None else {"type": _text(job.type), "message": _text(job.message or "")}
+    errors = read_errors(job.error)
+    error = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
     return {
         "id": job.id,
         "state": State(job.state).name,
@@ -306,16 +307,6 @@ def _values(job: Picked) -> dict[str, Any]:
         "at": job.at,
         "error": error,
     }
-
-
-def _text(stored: str) -> str:
-    """Return text that was cut out of JSON, perhaps in the middle of an escape."""
-    for end in range(len(stored), len(stored) - 6, -1):
-        try:
-            return str(json.loads(f'"{stored[:end]}"'))
-        except ValueError:
-            continue
-    return stored
 
 
 def _jobs(count: int) -> str:

@@ -20,6 +20,7 @@ from asyncjobs.db.by_hand import BATCH, Done, Picked
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import codec, options
+from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import InvalidOption
 
 FIRST = 10
@@ -85,8 +86,8 @@ class Filter(NamedTuple):
     states: tuple[State, ...]
     kinds: tuple[str, ...] | None
     queue: str | None
-    error: tuple[str, str] | None
-    """Type of the last error, or text in its message as JSON has it; either is enough."""
+    error: str | None
+    """The name of the last error's type, or text in its message."""
     older_than: float
     """Seconds."""
     limit: int | None
@@ -106,7 +107,7 @@ class Matched(NamedTuple):
 
     total: int
     first: list[Picked]
-    """At most `FIRST` of them, as they were."""
+    """At most `FIRST` of them, as they were; with their last errors after a dry run."""
 
 
 def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
@@ -153,14 +154,21 @@ def _kinds(kind: Any) -> tuple[str, ...]:
     return (definition.kind, *definition.aliases)
 
 
-def _error(text: Any) -> tuple[str, str]:
+def _error(text: Any) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= MOST_ERROR:
         raise InvalidOption(
             f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
             "or a piece of its message"
         )
-    text = options.reason(text)  # of the same characters: those that PostgreSQL can store
-    return text, codec.dumps(text)[1:-1]
+    return options.reason(text)  # of the same characters: those that PostgreSQL can store
+
+
+def fails_so(job: Picked, wanted: str | None) -> bool:
+    """Return whether a job's last error is of a type with this name, or has this text in its message; None: whatever."""
+    if wanted is None:
+        return True
+    errors = read_errors(job.error)
+    return bool(errors) and (f".{errors[-1].type}".endswith(f".{wanted}") or wanted in errors[-1].message)
 
 
 def may(asked: Asked, state: int, attempt: int) -> bool:
@@ -219,6 +227,7 @@ class ByHand:
         for final in (False, True):
             states = [state for state in wanted.states if state.final is final]
             after: UUID | None = _NIL if states else None
+            look_at = BATCH
             while after is not None and (wanted.limit is None or count < wanted.limit):
                 stretch = await self._sessions.run(
                     partial(
@@ -229,19 +238,31 @@ class ByHand:
                         kinds=wanted.kinds,
                         queue=wanted.queue,
                         before=before,
-                        error=wanted.error,
+                        error=None if wanted.error is None else codec.dumps(wanted.error)[1:-1],
+                        look_at=look_at,
                         limit=BATCH if wanted.limit is None else wanted.limit - count,
                     )
                 )
                 after = stretch.last
-                picked = [job for job in stretch.picked if may(asked, job.state, job.attempt)]
+                # As few as bring a batch, where most match; where few do, not a round trip for every few hundred.
+                look_at = BATCH if len(stretch.picked) > BATCH / 4 else min(2 * look_at, by_hand.LOOKED_AT)
+                picked = [
+                    job for job in stretch.picked if may(asked, job.state, job.attempt) and fails_so(job, wanted.error)
+                ]
                 if picked and not dry_run:
                     done = await self._do(asked, [job.id for job in picked], [job.fence for job in picked])
                     changed = {one.id for one in done if one.done}
                     picked = [job for job in picked if job.id in changed]
                 count += len(picked)
                 first += picked[: FIRST - len(first)]
+        if dry_run and wanted.error is None:
+            first = await self._with_errors(first)
         return Matched(count, first)
+
+    async def _with_errors(self, jobs: list[Picked]) -> list[Picked]:
+        found = await self._sessions.run(partial(by_hand.pick_ids, ids=[job.id for job in jobs]))
+        errors = {job.id: job.error for job in found}
+        return [job._replace(error=errors.get(job.id)) for job in jobs]
 
     async def _would(self, asked: Asked, ids: Sequence[UUID]) -> list[Done]:
         picked = await self._sessions.run(partial(by_hand.pick_ids, ids=ids))

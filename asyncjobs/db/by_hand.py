@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import Connection
@@ -17,8 +17,8 @@ from asyncjobs.db import sql
 
 BATCH = 500
 """Jobs that one statement changes at most."""
-LOOKED_AT = 5_000
-"""Jobs that one statement looks at to find those that a filter matches."""
+LOOKED_AT = 8_000
+"""Jobs that one statement looks at, at most, to find those that a filter matches."""
 
 
 class Picked(NamedTuple):
@@ -33,17 +33,15 @@ class Picked(NamedTuple):
     attempt: int
     at: datetime
     """When it ended; of a live one, when it was enqueued."""
-    type: str | None
-    """Of its last error; as JSON has it."""
-    message: str | None
-    """The beginning of its last error's; as JSON has it."""
+    error: str | None
+    """Its last one, one JSON line; None: there is none, or it was not asked for."""
 
 
 class Stretch(NamedTuple):
     """What was found among the next jobs."""
 
     picked: list[Picked]
-    """Those that match, in the order of their ids."""
+    """Those that may match, in the order of their ids."""
     last: UUID | None
     """Look on after this one; None: all were looked at."""
 
@@ -73,10 +71,11 @@ async def pick(
     kinds: Sequence[str] | None,
     queue: str | None,
     before: datetime,
-    error: tuple[str, str] | None,
+    error: str | None,
+    look_at: int,
     limit: int,
 ) -> Stretch:
-    """Find jobs that match, among the next `LOOKED_AT` by id.
+    """Find jobs that may match, among the next `look_at` by id.
 
     Args:
         connection: Any.
@@ -86,23 +85,29 @@ async def pick(
         kinds: Of one of these; None: of any.
         queue: None: in any.
         before: Ended, or if they are live enqueued, by then.
-        error: Type of the last error, or text in its message as JSON has it; either is enough. None: whichever.
+        error: What is somewhere in its errors, as JSON has it; None: whatever, and no error is returned.
+        look_at: Not more than `LOOKED_AT`.
         limit: At most so many, and not more than `BATCH`.
     """
     most = min(limit, BATCH)
     rows = await connection.fetch(
         sql.read("pick_ended" if final else "pick_live"),
-        after, LOOKED_AT, states, kinds, queue, before, *(error or (None, None)), most,
+        after, look_at, states, kinds, queue, before, error, most,
     )  # fmt: skip
-    picked = [Picked(*row[2:]) for row in rows if row["id"] is not None]
+    picked = [_picked(*row[2:]) for row in rows if row["id"] is not None]
     if len(picked) == most:
         return Stretch(picked, picked[-1].id)
-    return Stretch(picked, rows[0]["last"] if rows[0]["looked_at"] == LOOKED_AT else None)
+    return Stretch(picked, rows[0]["last"] if rows[0]["looked_at"] == look_at else None)
 
 
 async def pick_ids(connection: Connection, ids: Sequence[UUID]) -> list[Picked]:
     """Return those of `ids` that are there, in no order."""
-    return [Picked(*row) for row in await connection.fetch(sql.read("pick_ids"), ids)]
+    return [_picked(*row) for row in await connection.fetch(sql.read("pick_ids"), ids)]
+
+
+def _picked(*row: Any) -> Picked:
+    job = Picked(*row)
+    return job._replace(error=job.error.rpartition("\n")[2]) if job.error else job
 
 
 async def retry(

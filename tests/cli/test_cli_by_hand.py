@@ -11,8 +11,6 @@ from uuid import UUID, uuid4
 import cli_jobs
 import pytest
 
-from asyncjobs.cli.by_hand import _text
-
 
 async def run(cli, *words, **options):
     return await asyncio.to_thread(cli, *words, **options)
@@ -287,10 +285,3 @@ async def test_counts_written_by_hand_are_no_obstacle(sql, cli):
             f"insert into asyncjobs.job (id, kind, counts) values (gen_random_uuid(), 'k', '{counts}') returning id"
         )
         assert (await read(cli, "jobs", "show", row["id"]))["counts"] == {}
-
-
-def test_a_message_that_was_cut_is_shown_as_far_as_it_goes():
-    whole = json.dumps('a"\u0001\n')[1:-1]
-    assert [_text(whole[:end]) for end in range(len(whole) + 1)] == [
-        "", "a", "a", 'a"', 'a"', 'a"', 'a"', 'a"', 'a"', 'a"\u0001', 'a"\u0001', 'a"\u0001\n',
-    ]  # fmt: skip

@@ -430,11 +430,13 @@ class TestFilters:
         await end(connection, State.failed, 9, kind="other")
         for batch, looked_at in ((1, 2), (3, 7), (4, 4), (7, 3), (23, 23), (50, 50)):
             monkeypatch.setattr(statements, "BATCH", batch)
+            monkeypatch.setattr(by_hand, "BATCH", batch)
             monkeypatch.setattr(statements, "LOOKED_AT", looked_at)
             async with asyncio.timeout(30):  # it would look at the same jobs for ever
                 assert await client.retry_all(kind="k", dry_run=True) == 23, (batch, looked_at)
             assert await client.retry_all(kind="k", limit=10, dry_run=True) == 10, (batch, looked_at)
         monkeypatch.setattr(statements, "BATCH", 4)
+        monkeypatch.setattr(by_hand, "BATCH", 4)
         monkeypatch.setattr(statements, "LOOKED_AT", 7)
         assert await client.retry_all(kind="k") == 23
         assert await client.discard_all(kind="k") == 23

@@ -44,11 +44,11 @@ COLD = {
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "pick_live": (
-        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, null, 500",
+        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, 500",
         ["Index Scan using job_pkey on job"],
     ),
     "pick_ended": (
-        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, null, 500",
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500",
         ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
     ),
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
