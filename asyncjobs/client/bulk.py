@@ -66,7 +66,7 @@ class Bulk:
             if not isinstance(error, asyncio.CancelledError):
                 await self._settle_beside(error)
             if self._made:
-                error.add_note(f"enqueue_all: {self._made} jobs of earlier chunks were enqueued")
+                error.add_note(f"enqueue_all: {self._made} jobs were enqueued all the same")
             raise
         return self._made
 
@@ -74,7 +74,14 @@ class Bulk:
         rows, hooked = self._rows_of(chunk)
         await self._settle()
         for start in range(0, len(hooked), TOGETHER):  # beside each other, so that they share statements
-            self._made += sum(await asyncio.gather(*map(self._enqueue_one, hooked[start : start + TOGETHER])))
+            ended = await asyncio.gather(
+                *map(self._enqueue_one, hooked[start : start + TOGETHER]), return_exceptions=True
+            )
+            self._made += sum(made for made in ended if not isinstance(made, BaseException))
+            if failed := [error for error in ended if isinstance(error, BaseException)]:
+                if len(failed) > 1:
+                    failed[0].add_note(f"enqueue_all: {len(failed) - 1} jobs beside it could not be enqueued either")
+                raise failed[0]
         fresh = {job: row for job, row in rows.items() if not job._sent}
         known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
@@ -111,7 +118,7 @@ class Bulk:
             self._made += made
 
     async def _settle_beside(self, error: BaseException) -> None:
-        """Let the chunk under way end before `error` is raised, so that what it says of earlier chunks is true."""
+        """Let the chunk under way end before `error` is raised, so that what it says of the others is true."""
         try:
             await self._settle()
         except Exception as second:

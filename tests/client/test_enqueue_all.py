@@ -128,7 +128,7 @@ class TestErrors:
         made[203] = wrong
         with pytest.raises(InvalidOption, match="item 203 of enqueue_all") as raised:
             await enqueue_all(made)
-        assert raised.value.__notes__ == ["enqueue_all: 200 jobs of earlier chunks were enqueued"]
+        assert raised.value.__notes__ == ["enqueue_all: 200 jobs were enqueued all the same"]
         assert await live(connection) == 200
 
     async def test_an_item_that_cannot_be_stored_is_named_and_its_chunk_is_as_new(
@@ -156,7 +156,7 @@ class TestErrors:
 
         with pytest.raises(LookupError, match="no more") as raised:
             await enqueue_all(made())
-        assert raised.value.__notes__ == ["enqueue_all: 100 jobs of earlier chunks were enqueued"]
+        assert raised.value.__notes__ == ["enqueue_all: 100 jobs were enqueued all the same"]
         assert await live(connection) == 100
 
     async def test_a_cancelled_caller_withdraws_nothing_that_was_sent_and_sends_no_more(

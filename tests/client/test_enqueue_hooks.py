@@ -180,6 +180,17 @@ class TestMany:
             await enqueue_all([checked(-1)])
         assert await rows(connection) == 0
 
+    async def test_one_that_raises_lets_those_beside_it_come_to_their_end(
+        self, client: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        with pytest.raises(Refused, match="-1") as raised:
+            await enqueue_all(checked(number) for number in (-1, 1, -2, 3))
+        assert raised.value.__notes__ == [
+            "enqueue_all: 1 jobs beside it could not be enqueued either",
+            "enqueue_all: 2 jobs were enqueued all the same",
+        ]
+        assert await rows(connection) == 2  # and no task is left to add to them
+
     async def test_a_job_whose_hook_does_not_call_on_is_not_counted(
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
