@@ -4,6 +4,7 @@
 -- Of $3 to $9 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
 -- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
+-- One that was snoozed has been started in time, and expires no more, though its attempt is not spent.
 -- One that was asked to be cancelled meanwhile is ready at once: whoever claims it ends it.
 -- Of more than a megabyte of errors the oldest go: attempts = "unlimited" would fill the disk.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
@@ -25,6 +26,7 @@ with given as materialized (
                     when octet_length(job.errors) > 1048576
                       then substring(right(job.errors, 524288) from E'\n(.*)$') || E'\n' || given.error
                     else concat_ws(E'\n', job.errors, given.error) end,
+      expires_at = case when given.spent or given.delay <= 0 then job.expires_at end,
       counts = coalesce(given.counts, job.counts), crashes = least(job.crashes, 32766) + given.crashed::integer,
       queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
   from given
