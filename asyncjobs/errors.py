@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.harmless import log
 
 __all__ = ["Severity", "Subscriber", "handle", "record", "report", "set_context", "subscribe", "unsubscribe"]
 
@@ -131,8 +132,8 @@ def report(
     for subscriber in tuple(_subscribers):  # one may leave while it is called
         try:
             subscriber(error, handled=handled, severity=severity, context=dict(whole), source=source)
-        except Exception:
-            logger.exception("a subscriber of errors failed: %r", subscriber)
+        except Exception as failed:
+            log(logger, logging.ERROR, "a subscriber of errors failed: %r", subscriber, error=failed)
 
 
 def _mark(error: BaseException) -> None:

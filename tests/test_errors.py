@@ -322,6 +322,34 @@ class TestInsideAJob:
             await used_up().perform_now()
         assert [(report.handled, report.context["attempt"]) for report in reports] == [(False, 2)]
 
+    async def test_used_up_retries_are_unhandled_though_each_of_them_was_reported(self, reports: list[Report]) -> None:
+        @job(kind="errors.used_up_reporting")
+        @retry_on(KeyError, attempts=2, report=True)
+        async def used_up() -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            await used_up().perform_now()
+        told = [(report.handled, report.severity, report.context["attempt"]) for report in reports]
+        assert told == [(True, "warning", 1), (False, "error", 2)]
+
+    @pytest.mark.parametrize("again", [False, True])
+    async def test_used_up_retries_are_handled_if_on_exhausted_says_so(
+        self, reports: list[Report], again: bool
+    ) -> None:
+        async def last_word(lost: Job[Any], error: BaseException) -> None:
+            if again:
+                raise error
+
+        @job(kind=f"errors.exhausted_{again}")
+        @retry_on(KeyError, attempts=1, report=True, on_exhausted=last_word)
+        async def exhausted() -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError if again else JobDiscarded):
+            await exhausted().perform_now()
+        assert [report.handled for report in reports] == [not again]
+
     async def test_a_hook_that_fails_is_reported_as_handled(self, reports: list[Report]) -> None:
         @job(kind="errors.hooked")
         async def hooked() -> None: ...

@@ -43,7 +43,10 @@ class Attempt(Protocol):
 
     number: int
     stopping: bool
-    cancel_reason: CancelReason | None
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why it was cancelled; None: it was not."""
 
     def give_slot_back(self) -> None:
         """Let another job run while this one waits."""

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
-from asyncjobs.defining.signals import Cancel, Discard, Retry, Snooze
+from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
 from asyncjobs.exceptions import UnstorableResult
 
 
@@ -75,9 +75,10 @@ def decide(
         return Verdict(What.drop)
     if cancel_reason == "user":
         return Verdict(What.cancel)  # however it took the cancellation, and whatever it returned after that
-    for signal, what in _OF_SIGNALS.items():
-        if isinstance(error, signal):
-            return Verdict(what, error)
+    if (signal := said_by(error)) is not None:
+        return Verdict(
+            next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail), signal
+        )
     if isinstance(error, UnstorableResult) and cancel_reason != "timeout":
         return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:
@@ -87,6 +88,16 @@ def decide(
     if error is None:
         return Verdict(What.succeed)
     return by_policy(error, policies, counts or {})
+
+
+def said_by(error: BaseException | None) -> JobSignal | None:
+    """Return what a job said on purpose: raised, or gathered by a task group whose tasks raised nothing else."""
+    if isinstance(error, JobSignal):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    said = [said_by(leaf) for leaf in error.exceptions]
+    return None if None in said else said[0]
 
 
 def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Verdict:

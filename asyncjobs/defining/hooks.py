@@ -7,6 +7,7 @@ back the other way, like the ends of nested blocks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +20,7 @@ import anyio.to_thread
 from asyncjobs import errors
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition
+from asyncjobs.harmless import log, shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -36,7 +38,7 @@ Point = Literal[
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
 HOOK_TIMEOUT = 5.0
-"""Seconds after which a hook that hangs is cut off. Those around something last as long as what they are around."""
+"""Seconds after which a hook that hangs is cut off; one around something has them once its call has returned."""
 
 Hook = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,7 +64,10 @@ def after_enqueue(method: F) -> F:
 
 
 def around_enqueue(method: F) -> F:
-    """Enqueue inside this method `(self, call)`, at its ``await call()``; without that, the job is not enqueued."""
+    """Enqueue inside this method `(self, call)`, at its ``await call()``; without that, the job is not enqueued.
+
+    What the method raises after the call is logged and changes nothing, and after 5 seconds of that it is cut off.
+    """
     return _marked(method, "around_enqueue")
 
 
@@ -72,7 +77,10 @@ def before_perform(method: F) -> F:
 
 
 def after_perform(method: F) -> F:
-    """Call this method `(self)` after `perform` has returned; what it raises is logged, and the job has succeeded."""
+    """Call this method `(self)` after `perform` has returned; what it raises is logged, and the job has succeeded.
+
+    After 5 seconds it is cut off; the job's `timeout` ends with `perform`.
+    """
     return _marked(method, "after_perform")
 
 
@@ -80,7 +88,7 @@ def around_perform(method: F) -> F:
     """Perform inside this method `(self, call)`, at its ``await call()``, which returns the result.
 
     Without the call, the job succeeds with None; when the call has failed, it may be made again. What the method raises
-    after the job has run is logged and changes nothing.
+    after the job has run is logged and changes nothing, and after 5 seconds of that it is cut off.
     """
     return _marked(method, "around_perform")
 
@@ -230,7 +238,7 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | Litera
             return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError:
             if timeout.expired():
-                logger.warning("%s %s: a hook was cut off after %g s", job.kind, job.id, limit)
+                log(logger, logging.WARNING, "%s %s: a hook was cut off after %g s", job.kind, job.id, limit)
             raise
 
 
@@ -256,11 +264,14 @@ async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[
         async def call() -> T:
             nonlocal result
             result = await run(depth + 1)
+            with contextlib.suppress(RuntimeError):  # called by a task that the hook has left behind
+                rest.reschedule(asyncio.get_running_loop().time() + HOOK_TIMEOUT)
             return result
 
-        returned = arounds[depth](job, call)
-        if inspect.isawaitable(returned):
-            await returned
+        async with asyncio.timeout(None) as rest:
+            returned = arounds[depth](job, call)
+            if inspect.isawaitable(returned):
+                await returned
         return result  # type: ignore[return-value]
 
     try:
@@ -268,11 +279,11 @@ async def _through(arounds: Sequence[Hook], job: Job[Any], innermost: Callable[[
     except (JobSignal, Exception) as error:
         if done is None:
             raise
-        logged(error, job, "a hook failed after the job had run; its outcome is what it was")
+        logged(error, job, "a hook failed after its call had returned; the job's outcome is what it was")
     return done
 
 
 def logged(error: BaseException, job: Job[Any], what: str) -> None:
     """Log and report an error that changes nothing."""
-    logger.error("%s %s: %s: %s: %s", job.kind, job.id, what, type(error).__name__, error, exc_info=error)
+    log(logger, logging.ERROR, "%s %s: %s: %s", job.kind, job.id, what, shown(error), error=error)
     errors.report(error, source="asyncjobs")

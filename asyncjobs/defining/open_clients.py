@@ -56,8 +56,8 @@ def remove(client: OpenClient) -> None:
 
 
 def middleware() -> Sequence[Any]:
-    """Return the middleware of the client opened last; none without one."""
-    return _open[-1].middleware if _open else ()
+    """Return the middleware of the client that `current` returns; none without one."""
+    return current().middleware if _open else ()
 
 
 def current() -> OpenClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -11,13 +12,12 @@ import anyio.to_thread
 
 from asyncjobs import errors
 from asyncjobs.defining import context, open_clients
-from asyncjobs.defining.deciding import Verdict, What, decide
+from asyncjobs.defining.deciding import Verdict, What, decide, said_by
 from asyncjobs.defining.settling import Ending, settle
-from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import JobCancelled, JobDiscarded
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import CancelReason, Job
+    from asyncjobs.defining.base import Attempt, CancelReason, Job
     from asyncjobs.defining.hooks import Hooks
 
 
@@ -99,20 +99,42 @@ async def load_references(job: Job[Any]) -> None:
 
 
 class _HereAndNow:
-    """The attempt of a job that `perform_now` runs: it holds no slot and nobody cancels it from outside."""
+    """The attempt of a job that `perform_now` runs.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        number: From 1.
+        outer: The run inside which it is called, whose slot it uses and with which it comes to an end; None: no job's.
+    """
+
+    def __init__(self, number: int, outer: Attempt | None) -> None:
         self.number = number
-        self.stopping = False
-        self.cancel_reason: CancelReason | None = None
+        self._outer = outer
+        self._stopping = False
+        self._cancel_reason: CancelReason | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping or (self._outer is not None and self._outer.stopping)
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self._stopping = stopping
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        return self._cancel_reason or (None if self._outer is None else self._outer.cancel_reason)
 
     def stop(self, reason: CancelReason) -> None:
         """Let the job's code see that it should come to an end: a thread cannot be told otherwise."""
-        self.stopping, self.cancel_reason = True, reason
+        self._stopping, self._cancel_reason = True, reason
 
-    def give_slot_back(self) -> None: ...
+    def give_slot_back(self) -> None:
+        if self._outer is not None:
+            self._outer.give_slot_back()
 
-    async def take_slot(self) -> None: ...
+    async def take_slot(self) -> None:
+        if self._outer is not None:
+            await self._outer.take_slot()
 
 
 async def perform_now(job: Job[Any]) -> Any:
@@ -120,9 +142,11 @@ async def perform_now(job: Job[Any]) -> Any:
     definition = job._definition
     hooks = definition.hooks.within(open_clients.middleware())
     counts: dict[str, int] = {}
+    outer = context.running.get()
     for number in itertools.count(1):
         copy = definition.load(job._stored_arguments())
-        copy._id, copy._queue, copy._priority, copy._attempt = job.id, job.queue, job.priority, _HereAndNow(number)
+        copy._id, copy._queue, copy._priority = job.id, job.queue, job.priority
+        copy._attempt = _HereAndNow(number, None if outer is None else outer._attempt)
         token = context.running.set(copy)
         try:
             with errors.own_context():
@@ -156,12 +180,21 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
     value, error = None, None
     limit = asyncio.timeout(timeout)
     timer = None if timeout is None else asyncio.get_running_loop().call_later(timeout, attempt.stop, "timeout")
+
+    async def run() -> Any:
+        result = await perform(copy)
+        with contextlib.suppress(RuntimeError):  # it has run out, or a task that a hook has left behind got here
+            limit.reschedule(None)  # the hooks that follow have a limit of their own
+        return result
+
     try:
         async with limit:
             await load_references(copy)
-            value = await hooks.perform(copy, lambda: perform(copy))
+            value = await hooks.perform(copy, run)
         definition.result.dump(value)
-    except (Exception, JobSignal) as raised:
+    except BaseException as raised:
+        if not isinstance(raised, Exception) and said_by(raised) is None:
+            raise  # a cancellation or an exit: the caller's
         # The limit's own error says nothing: the cancellation that it was made of becomes one that names the limit.
         is_limit = isinstance(raised, TimeoutError) and isinstance(raised.__cause__, asyncio.CancelledError)
         error = raised.__cause__ if limit.expired() and is_limit else raised

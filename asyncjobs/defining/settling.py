@@ -13,6 +13,7 @@ from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.hooks import Hooks, call_hook
 from asyncjobs.defining.policies import DiscardOn, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal, Retry, Snooze
+from asyncjobs.harmless import log, shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -59,7 +60,7 @@ async def settle(job: Job[Any], verdict: Verdict, hooks: Hooks, counts: Mapping[
         case Verdict(what=What.discard, policy=policy, taken=taken):
             if isinstance(policy, DiscardOn) and policy.report and taken is not None:
                 errors.report(taken, source="asyncjobs")
-            ending = Ending(What.discard, verdict.error, _named(taken))
+            ending = Ending(What.discard, verdict.error, "" if taken is None else shown(taken))
         case _:
             ending = plain(verdict)
     if ending.what in (What.discard, What.fail):
@@ -114,24 +115,24 @@ async def _wait(job: Job[Any], policy: RetryOn, executions: int, error: BaseExce
         given = (executions, error) if sees_error else (executions,)
         fixed = backoff.computed(await call_hook(lambda _job: wait(*given), job))
     except (JobSignal, Exception) as failed:
-        logger.warning(
-            "%s %s: its wait function failed, %g s stand for it: %s: %s",
-            job.kind, job.id, backoff.DEFAULT_WAIT, type(failed).__name__, failed,
+        log(
+            logger, logging.WARNING, "%s %s: its wait function failed, %g s stand for it: %s",
+            job.kind, job.id, backoff.DEFAULT_WAIT, shown(failed),
         )  # fmt: skip
         fixed = backoff.DEFAULT_WAIT
     return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
 
 
 async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: BaseException) -> Ending:
-    if policy.report:
-        errors.report(taken, source="asyncjobs")
     if policy.on_exhausted is None:
         return Ending(What.fail, verdict.error)
     try:
         await call_hook(policy.on_exhausted, job, taken)
     except (JobSignal, Exception) as error:
         return await _instead(job, error)
-    return Ending(What.discard, verdict.error, f"{verdict.executions} attempts used up: {_named(taken)}")
+    if policy.report:  # only now is it known to be handled: an error that fails the job after all is reported as such
+        errors.report(taken, source="asyncjobs")
+    return Ending(What.discard, verdict.error, f"{verdict.executions} attempts used up: {shown(taken)}")
 
 
 async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: BaseException, hooks: Hooks) -> Ending:
@@ -152,10 +153,3 @@ def _reason(signal: JobSignal) -> str:
         return str(signal.reason)  # text, or what somebody gave in place of it
     except Exception:
         return type(signal.reason).__name__
-
-
-def _named(error: BaseException | None) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

@@ -16,6 +16,7 @@ import anyio
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.status import AttemptError
+from asyncjobs.harmless import message_of
 
 MOST_TEXT = 32_768
 """Characters of a message or traceback that are kept: the first and the last half."""
@@ -35,7 +36,7 @@ def describe_error(error: BaseException, *, attempt: int) -> str:
             "attempt": attempt,
             "at": datetime.now(UTC).isoformat(),
             "type": storable(f"{kind.__module__}.{kind.__qualname__}"),
-            "message": storable(_message(error)),
+            "message": storable(message_of(error)),
             "traceback": storable(_traceback(error)),
         }
     )
@@ -74,13 +75,6 @@ def _calls_jobs(frame: traceback.FrameSummary) -> bool:
     return frame.filename.startswith(_CALLING) and not frame.filename.startswith(_A_USERS)
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"<its message cannot be read: {type(broken).__name__}>"
-
-
 def _traceback(error: BaseException) -> str:
     """Return the traceback from the user's code on: what called it is the same for every job."""
     try:
@@ -93,5 +87,5 @@ def _traceback(error: BaseException) -> str:
                 del one.stack[:begin]
             left += [other for other in (one.__cause__, one.__context__, *(one.exceptions or ())) if other is not None]
         return "".join(found.format())
-    except Exception as broken:
+    except BaseException as broken:  # it asks the exception and its causes for their texts
         return f"<its traceback cannot be read: {type(broken).__name__}>"

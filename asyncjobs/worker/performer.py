@@ -16,11 +16,12 @@ from asyncjobs.defining import codec, context, registry
 from asyncjobs.defining.base import CancelReason, Job
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.hooks import Hooks
+from asyncjobs.defining.hooks import Hooks, logged
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.outcomes import counts_of, outcome
@@ -85,12 +86,12 @@ class Performer:
                 error = None
         except ChildDied as died:
             crash = describe_error(JobCrashed(str(died)), attempt=claimed.attempt)
-            logger.error("%s %s: %s", claimed.kind, claimed.id, died)  # noqa: TRY400 - not of this process
+            log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
             return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
         except CannotFork as raised:
             if attempt.apart:
                 # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
-                logger.warning("%s; suspects run one at a time among the ordinary jobs", raised)
+                log(logger, logging.WARNING, "%s; suspects run one at a time among the ordinary jobs", raised)
                 return Reschedule(claimed.id, claimed.fence)
             error = raised
         except BaseException as raised:
@@ -98,7 +99,12 @@ class Performer:
             error = raised
         if error is None and attempt.cancel_reason is None:
             return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
-        return await self._conclude(attempt, definition, job, text, error)
+        try:
+            return await self._conclude(attempt, definition, job, text, error)
+        except BaseException as broken:
+            # An exception class that lies about itself: without an end, its row would be running while this worker lives.
+            described = describe_error(broken, attempt=claimed.attempt)
+            return Finish(claimed.id, claimed.fence, State.failed, None, described, None, self._days(definition))
 
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
@@ -122,12 +128,33 @@ class Performer:
                 await load_references(job)
             hooks = self._hooks_of(definition)
             if hooks.on_perform:
-                result = await hooks.perform(job, lambda: self._perform_plainly(job, definition))
+                result = await self._perform_inside(hooks, attempt, job, definition)
             else:
                 result = await self._perform_plainly(job, definition)
         finally:
             attempt.stop_timer()
         return None if result is None else definition.result.dump(result)
+
+    async def _perform_inside(self, hooks: Hooks, attempt: Attempt, job: Job[Any], definition: Definition) -> Any:
+        """Run a job's code inside hooks, none of which undoes what it has done."""
+        done: list[Any] = []
+
+        async def run() -> Any:
+            result = await self._perform_plainly(job, definition)
+            if attempt.cancel_reason is None:
+                attempt.stop_timer()  # the hooks that follow have a limit of their own
+                done.append(result)
+            return result
+
+        try:
+            return await hooks.perform(job, run)
+        except BaseException as raised:
+            if not done or attempt.cancel_reason in ("user", "lease_lost"):
+                raise
+            # A hook exits, or the worker stops during one: the work is done, and given back it would be done twice.
+            if not isinstance(raised, asyncio.CancelledError):
+                logged(raised, job, "a hook failed; the job's outcome is what it was")
+            return done[0]
 
     def _perform_plainly(self, job: Any, definition: Definition) -> Any:
         if definition.is_async:

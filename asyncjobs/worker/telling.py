@@ -8,6 +8,7 @@ import time
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.deciding import What
 from asyncjobs.defining.settling import Ending
+from asyncjobs.harmless import MOST_SHOWN, log, shown
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -32,7 +33,7 @@ class Ration:
         now = time.monotonic()
         if now - self._begun.get(kind, float("-inf")) >= PERIOD:
             if (left := self._told.get(kind, 0) - LINES) > 0:
-                logger.warning("%s: %d more such %s within %g s", kind, left, self._what, PERIOD)
+                log(logger, logging.WARNING, "%s: %d more such %s within %g s", kind, left, self._what, PERIOD)
             self._begun[kind], self._told[kind] = now, 0
         self._told[kind] += 1
         return self._told[kind] <= LINES
@@ -48,11 +49,12 @@ class Teller:
         """Log one attempt's end."""
         level, text = _line(claimed, ending)
         if text and self._ration.may(claimed.kind):
-            logger.log(level, "%s %s %s", claimed.kind, claimed.id, text)
+            log(logger, level, "%s %s %s", claimed.kind, claimed.id, text)
 
 
 def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:
-    error = "" if ending.error is None else f"{type(ending.error).__name__}: {_text(ending.error)}"
+    error = "" if ending.error is None else shown(ending.error)
+    reason = (ending.reason or "")[:MOST_SHOWN]
     match ending.what:
         case What.fail:
             return logging.ERROR, f"failed: {error}"
@@ -61,16 +63,9 @@ def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:
         case What.snooze:
             return logging.INFO, f"snoozed for {ending.wait:.3g} s"
         case What.discard:
-            return logging.INFO, f"discarded: {ending.reason}"
+            return logging.INFO, f"discarded: {reason}"
         case What.cancel:
-            return logging.INFO, f"cancelled: {ending.reason or 'by request'}"
+            return logging.INFO, f"cancelled: {reason or 'by request'}"
         case What.succeed if error:
             return logging.WARNING, f"rescued: {error}"
     return logging.DEBUG, ""
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:500]
-    except Exception:
-        return "<unreadable>"

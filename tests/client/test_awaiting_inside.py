@@ -55,6 +55,11 @@ async def tree(depth: int, width: int = 1) -> int:
     return 1 + sum(counts)
 
 
+@job(kind="inside.performed_now")
+async def performed_now() -> int:
+    return await tree(2).perform_now()
+
+
 @job(kind="inside.tree_in_thread")
 def tree_in_thread(depth: int) -> int:
     if depth == 0:
@@ -126,6 +131,11 @@ async def test_one_slot_is_enough_for_a_chain_of_four(single: AsyncJobs) -> None
 
 async def test_one_slot_is_enough_for_a_tree_whose_children_are_awaited_together(single: AsyncJobs) -> None:
     assert await (await tree(2, width=4).enqueue()).result(timeout=20) == 21
+    assert going.most == 1
+
+
+async def test_a_job_performed_inside_another_gives_back_the_slot_of_that(single: AsyncJobs) -> None:
+    assert await (await performed_now().enqueue()).result(timeout=10) == 3
     assert going.most == 1
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from typing import Any
 
 import asyncpg
 import pytest
+from pydantic import BaseModel, field_serializer
 
 from asyncjobs import (
     AsyncJobs,
@@ -25,6 +28,7 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
+from tests.support.asking import until
 
 SEEN: list[Any] = []
 
@@ -122,6 +126,8 @@ class Rescued(Job, kind="failing.Rescued"):
     how: str
 
     async def perform(self) -> str:
+        if self.how == "long":
+            raise Broken("x" * 5_000_000)
         raise {"broken": Broken, "lookup": LookupError, "value": ValueError, "type": TypeError}[self.how](self.how)
 
     @rescue_from(LookupError, ValueError)
@@ -204,6 +210,22 @@ async def expires() -> None:
     SEEN.append("ran")
 
 
+@job(kind="failing.in_time", timeout=0.05)
+@retry_on(Exception, wait=0, attempts=3)
+async def in_time() -> str:
+    SEEN.append("ran")
+    return "done"
+
+
+@in_time.after_perform
+async def outlast_the_timeout(made: Job[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    later = loop.create_future()
+    loop.call_later(0.05, later.set_result, None)  # the timeout's own timer would be served before it
+    await later
+    SEEN.append(made.cancel_reason)
+
+
 class TestTime:
     async def test_a_timeout_is_an_error_that_policies_see(self, jobs: AsyncJobs) -> None:
         assert await (await late().enqueue()).result(timeout=20) == "in time"
@@ -212,6 +234,10 @@ class TestTime:
         with pytest.raises(JobFailed, match="TimeoutError: the attempt took longer than its timeout of 0.05 s"):
             await (await late_for_good().enqueue()).result(timeout=20)
         assert SEEN == ["timeout"]
+
+    async def test_a_timeout_ends_with_the_jobs_own_code(self, jobs: AsyncJobs) -> None:
+        assert await (await in_time().enqueue()).result(timeout=20) == "done"
+        assert SEEN == ["ran", None]
 
     async def test_what_is_not_started_in_time_is_discarded_and_never_runs(self, make_jobs: Any) -> None:
         async with make_jobs():
@@ -235,6 +261,21 @@ class Unreadable(Exception):
         raise RuntimeError("no text")
 
 
+class Exiting(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Lying(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise KeyboardInterrupt
+
+
+class Unpicklable(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
 def circle() -> Exception:
     first, second = Broken("first"), Broken("second")
     first.__cause__, second.__cause__ = second, first
@@ -250,25 +291,86 @@ def deep(levels: int) -> None:
 ODD = {
     "NUL and surrogates": lambda: Broken("a\x00b\ud800"),
     "unreadable": lambda: Unreadable(),
+    "exiting": lambda: Exiting(),
+    "lying": lambda: Lying(),
+    "unpicklable": lambda: Unpicklable("x"),
     "huge": lambda: Broken("x" * 10_000_000),
     "circle": circle,
     "group": lambda: ExceptionGroup("two", [ValueError("one"), ExceptionGroup("more", [TypeError("other")])]),
+    "cancelled group": lambda: BaseExceptionGroup("two", [ValueError("one"), asyncio.CancelledError()]),
 }
 
 
 @job(kind="failing.odd")
 async def odd(which: str) -> None:
     if which == "deep":
-        deep(900)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(6_000)
+        try:
+            deep(5_000)
+        finally:
+            sys.setrecursionlimit(limit)
     error = ODD[which]()
     raise error
 
 
+class Unserializable(BaseModel):
+    field: int = 0
+
+    @field_serializer("field")
+    def refuse(self, field: int) -> int:
+        raise RuntimeError("this one never")
+
+
+def nested(levels: int) -> list[Any]:
+    made: list[Any] = []
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+def endless() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+UNSTORABLE = {
+    "object": object,
+    "generator": lambda: (number for number in range(3)),
+    "NaN": lambda: float("nan"),
+    "NUL": lambda: "\x00",
+    "circle": endless,
+    "deep": lambda: nested(100_000),
+    "big": lambda: "x" * 20_000_000,
+}
+
+
 @job(kind="failing.unstorable")
 @retry_on(Exception, wait=0, attempts=3)
-async def unstorable() -> Any:
+async def unstorable(which: str) -> Any:
     SEEN.append("ran")
-    return object()
+    return UNSTORABLE[which]()
+
+
+@job(kind="failing.unserializable")
+@retry_on(Exception, wait=0, attempts=3)
+async def unserializable() -> Unserializable:
+    SEEN.append("ran")
+    return Unserializable()
+
+
+@job(kind="failing.annotated")
+@retry_on(Exception, wait=0, attempts=3)
+async def annotated(which: str) -> list[list[int]]:
+    SEEN.append("ran")
+    return {"deep": nested(100_000), "circle": endless(), "other": ["text"]}[which]
+
+
+class Unhandled(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if "failing." in record.getMessage():
+            raise OSError("no space left on device")
 
 
 @job(kind="failing.throws")
@@ -286,10 +388,66 @@ class TestWhateverIsRaised:
         [error] = (await made.status()).errors
         assert len(error.message) < 40_000 and len(error.traceback) < 40_000
 
-    async def test_a_result_that_cannot_be_stored_fails_and_is_never_retried(self, jobs: AsyncJobs) -> None:
+    @pytest.mark.parametrize(
+        "made",
+        [
+            *(pytest.param(lambda which=which: unstorable(which), id=which) for which in UNSTORABLE),
+            *(
+                pytest.param(lambda which=which: annotated(which), id=f"annotated {which}")
+                for which in ("deep", "circle", "other")
+            ),
+            pytest.param(lambda: unserializable(), id="unserializable"),
+        ],
+    )
+    async def test_a_result_that_cannot_be_stored_fails_and_is_never_retried(self, jobs: AsyncJobs, made: Any) -> None:
         with pytest.raises(JobFailed, match="UnstorableResult"):
-            await (await unstorable().enqueue()).result(timeout=20)
+            await (await made().enqueue()).result(timeout=20)
         assert SEEN == ["ran"]
+
+    @pytest.mark.parametrize("name", ["failing", "succeeding"])
+    async def test_a_log_handler_that_raises_changes_nothing(self, jobs: AsyncJobs, name: str) -> None:
+        handler = Unhandled()
+        loggers = [logging.getLogger(name) for name in ("asyncjobs.worker", "asyncjobs.hooks", "asyncjobs.errors")]
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            if name == "failing":
+                with pytest.raises(JobFailed, match="Broken: number 4"):
+                    await (await flaky(9).enqueue()).result(timeout=20)
+            else:
+                assert await (await hooked("KeyError").enqueue()).result(timeout=20) == "done"
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+
+    @pytest.mark.parametrize("raised", ["KeyError", "Unreadable", "SystemExit", "CancelledError"])
+    async def test_what_a_hook_raises_after_the_work_is_done_changes_nothing(
+        self, jobs: AsyncJobs, raised: str
+    ) -> None:
+        assert await (await hooked(raised).enqueue()).result(timeout=20) == "done"
+        assert SEEN == ["ran"]
+
+    async def test_a_reason_is_short_however_long_the_error(
+        self, jobs: AsyncJobs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        with pytest.raises(JobDiscarded):
+            await (await Rescued(how="long").enqueue()).result(timeout=20)
+        assert max(len(record.getMessage()) for record in caplog.records) < 1_000
+
+    async def test_a_wait_function_that_fails_without_a_text_stands_for_the_default(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        await oddly_patient().enqueue()
+        seconds = await until(
+            connection,
+            "select extract(epoch from run_at - enqueued_at)::float8 from asyncjobs.job where attempt = 1 and state = 0",
+        )
+        assert 3 <= seconds < 30
+
+    async def test_a_signal_out_of_a_task_group_is_the_jobs(self, jobs: AsyncJobs) -> None:
+        with pytest.raises(JobDiscarded, match="out of a task"):
+            await (await grouped().enqueue()).result(timeout=20)
 
     @pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError"])
     async def test_what_would_end_a_loop_ends_the_job_alone(self, jobs: AsyncJobs, name: str) -> None:
@@ -305,6 +463,39 @@ class TestWhateverIsRaised:
         )
         with pytest.raises(JobFailed, match="InvalidArguments"):
             await (await jobs.get(made)).result(timeout=20)
+
+
+@job(kind="failing.hooked")
+@retry_on(Exception, wait=0, attempts=3)
+async def hooked(raised: str) -> str:
+    SEEN.append("ran")
+    return "done"
+
+
+@hooked.after_perform
+async def spoil(made: Job[Any]) -> None:
+    raise {"KeyError": KeyError, "Unreadable": Unreadable, "SystemExit": SystemExit,
+           "CancelledError": asyncio.CancelledError}[made.arguments["raised"]]  # fmt: skip
+
+
+@job(kind="failing.oddly_patient")
+@retry_on(Broken, wait=lambda _executions: odd_wait())
+async def oddly_patient() -> None:
+    raise Broken
+
+
+def odd_wait() -> float:
+    raise Unreadable
+
+
+async def give_up() -> None:
+    raise Discard("out of a task")
+
+
+@job(kind="failing.grouped")
+async def grouped() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(give_up())
 
 
 async def hold(cleanup: float = 0.0) -> None:
@@ -338,6 +529,16 @@ async def raises_when_cancelled() -> None:
         await asyncio.sleep(600)
     finally:
         raise Broken
+
+
+@job(kind="failing.finishing")
+async def finishing() -> str:
+    return "done"
+
+
+@finishing.after_perform
+async def linger(made: Job[Any]) -> None:
+    await hold()
 
 
 async def begun(count: int = 1) -> None:
@@ -396,6 +597,41 @@ class TestCancelling:
                 await watching.cancel(made.id, "while it drains")
             with pytest.raises(JobCancelled, match="while it drains"):
                 await (await watching.get(made.id)).result(timeout=20)
+
+    async def test_by_notice_in_another_process_long_before_its_poll(
+        self, make_jobs: Any, connection: asyncpg.Connection
+    ) -> None:
+        async with make_jobs(dispatcher={"polling_interval": 60}).running() as working:
+            made = await working.enqueue(holding())
+            await begun()
+            # As another process would: over a connection of its own.
+            assert await connection.fetchval("select asyncjobs.cancel($1, 'told', 7)", made.id) == "cancelling"
+            with pytest.raises(JobCancelled, match="told"):
+                await made.result(timeout=20)
+        assert SEEN == ["begun", "user"]
+
+    async def test_it_is_not_run_again_when_its_worker_dies_after_the_request(
+        self, make_jobs: Any, connection: asyncpg.Connection
+    ) -> None:
+        async with make_jobs() as watching:
+            made = await watching.enqueue(holding())
+            # Claimed by a worker that has died since, with the request on its row.
+            await connection.execute(
+                "update asyncjobs.job set state = 2, attempt = 1, fence = 1, worker = gen_random_uuid(), started_at = now()"
+            )
+            assert await watching.cancel(made.id, "no more")
+            async with make_jobs().running():
+                with pytest.raises(JobCancelled, match="no more"):
+                    await made.result(timeout=20)
+        assert SEEN == []
+
+    async def test_the_work_is_not_done_twice_when_the_worker_stops_during_a_hook(self, make_jobs: Any) -> None:
+        async with make_jobs() as watching:
+            async with make_jobs(shutdown_timeout=0).running():
+                made = await watching.enqueue(finishing())
+                await begun()
+            status = await watching.status(made.id)
+        assert (status.state, SEEN) == ("succeeded", ["begun", "shutdown"])
 
     async def test_a_stopping_worker_gives_it_back_unspent(self, make_jobs: Any) -> None:
         async with make_jobs() as watching:

@@ -66,6 +66,15 @@ TABLE: dict[str, tuple[BaseException | None, dict[str | None, What]]] = {
     "Snooze": (Snooze(1), dict.fromkeys((None, "timeout", "shutdown"), What.snooze)),
     "Discard": (Discard(), dict.fromkeys((None, "timeout", "shutdown"), What.discard)),
     "Cancel": (Cancel(), dict.fromkeys((None, "timeout", "shutdown"), What.cancel)),
+    "a task group's Snooze": (
+        BaseExceptionGroup("one", [BaseExceptionGroup("inner", [Snooze(1)])]),
+        dict.fromkeys((None, "timeout", "shutdown"), What.snooze),
+    ),
+    "a signal beside an error": (
+        BaseExceptionGroup("both", [Discard(), ERROR]),
+        {None: What.fail, "timeout": What.retry, "shutdown": What.release},
+    ),
+    "a signal of no kind": (JobSignal(), dict.fromkeys((None, "timeout", "shutdown"), What.fail)),
 }
 
 
@@ -102,6 +111,17 @@ class TestTheKindOfEnd:
     def test_a_discarding_and_a_rescuing_declaration_say_what_they_took(self) -> None:
         for policy, what in ((discards(Base), What.discard), (RescueFrom(errors=(Base,), handler=print), What.rescue)):
             assert decide(ERROR, policies=[policy]) == Verdict(what, ERROR, policy, ERROR)
+
+
+class TestWhatATaskGroupGathered:
+    def test_of_several_signals_the_first_counts(self) -> None:
+        first = Cancel("first")
+        verdict = decide(BaseExceptionGroup("two", [BaseExceptionGroup("inner", [first]), Discard("second")]))
+        assert (verdict.what, verdict.error) == (What.cancel, first)
+
+    def test_an_error_beside_a_signal_is_not_hidden_by_it(self) -> None:
+        group = BaseExceptionGroup("both", [Discard(), ERROR])
+        assert decide(group, policies=[retries(Base)]) == Verdict(What.fail, group)
 
 
 class TestATimeout:

@@ -330,7 +330,52 @@ class TestAround:
 
         assert await function().perform_now() == "done"
         assert said == ["perform"]
-        assert "a hook failed after the job had run" in caplog.text
+        assert "a hook failed after its call had returned" in caplog.text
+
+    async def test_one_that_hangs_after_the_call_is_cut_off_and_changes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        function = made("hanging_after")
+
+        @function.around_perform
+        async def around(job: Job, call: Call) -> None:
+            await call()
+            await asyncio.Event().wait()
+
+        async with asyncio.timeout(5):
+            assert await function().perform_now() == "done"
+        assert "a hook failed after its call had returned" in caplog.text
+
+    async def test_its_time_begins_when_the_call_returns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.0)
+
+        @job(kind="hooks.longer_than_a_hook")
+        async def longer() -> str:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return "done"
+
+        @longer.around_perform
+        async def around(job: Job, call: Call) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await call()
+            said.append("returned")
+
+        assert await longer().perform_now() == "done"
+        assert said == ["returned"]
+
+    async def test_a_task_it_has_left_behind_may_still_call(self) -> None:
+        function = made("left_behind")
+        tasks: list[asyncio.Task[Any]] = []
+
+        @function.around_perform
+        async def around(job: Job, call: Call) -> None:
+            tasks.append(asyncio.ensure_future(call()))
+
+        assert await function().perform_now() is None
+        assert await tasks[0] == "done"
 
 
 class TestBefore:
@@ -438,6 +483,37 @@ class TestAfter:
         async with asyncio.timeout(5):
             assert await function().perform_now() == "done"
         assert "a hook was cut off after 0.001 s" in caplog.text
+
+    async def test_the_job_s_timeout_ended_with_the_job(self) -> None:
+        @job(kind="hooks.timeout_over", timeout=0.001)
+        async def quick() -> str:
+            return "done"
+
+        loop = asyncio.get_running_loop()
+        later = loop.create_future()
+
+        @quick.after_perform
+        async def after(job: Job) -> None:
+            loop.call_later(0.002, later.set_result, None)  # the timeout's own timer would be served before it
+            await later
+            said.append("after")
+
+        assert await quick().perform_now() == "done"
+        assert said == ["after"]
+
+    async def test_an_error_without_a_text_changes_nothing_either(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Unreadable(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no text")
+
+        function = made("unreadable_after")
+
+        @function.after_perform
+        async def after(job: Job) -> None:
+            raise Unreadable
+
+        assert await function().perform_now() == "done"
+        assert "Unreadable: <its message cannot be read: RuntimeError>" in caplog.text
 
     async def test_is_not_called_when_the_job_failed(self) -> None:
         function = made("after_failing", lambda: 1 / 0)

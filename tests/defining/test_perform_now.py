@@ -270,6 +270,39 @@ class TestOtherEnds:
             await snoozing().perform_now()
         assert runs == [1]
 
+    async def test_a_signal_out_of_a_task_group_is_the_job_s(self) -> None:
+        async def give_up() -> None:
+            raise Discard("out of a task")
+
+        @job(kind="now.grouped")
+        async def grouped() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(give_up())
+
+        with pytest.raises(JobDiscarded, match="out of a task"):
+            await grouped().perform_now()
+
+
+class TestInsideAnotherJob:
+    async def test_it_comes_to_an_end_with_that(self) -> None:
+        seen: list[Any] = []
+
+        @job(kind="now.inside")
+        async def inside() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                me = current_job()
+                seen.append((me.kind, me.stopping, me.cancel_reason))
+
+        @job(kind="now.around", timeout=0.001)
+        async def around() -> None:
+            await inside().perform_now()
+
+        with pytest.raises(TimeoutError):
+            await around().perform_now()
+        assert seen == [("now.inside", True, "timeout")]
+
 
 class TestTime:
     async def test_that_runs_out_is_a_timeout_error_which_declarations_take(self) -> None:

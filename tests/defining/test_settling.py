@@ -86,8 +86,12 @@ class TestAReason:
 
     async def test_of_an_error_that_has_no_text_is_its_class(self) -> None:
         error = Unreadable()
-        assert (await settled(error, discard_on(Exception)._policy)).reason == "Unreadable"
-        assert (await settled(error, exhausted(lambda job, error: None))).reason == "1 attempts used up: Unreadable"
+        assert (await settled(error, discard_on(Exception)._policy)).reason == (
+            "Unreadable: <its message cannot be read: RuntimeError>"
+        )
+        assert (await settled(error, exhausted(lambda job, error: None))).reason == (
+            "1 attempts used up: Unreadable: <its message cannot be read: RuntimeError>"
+        )
 
     async def test_that_the_job_gives_is_kept_with_the_cause_as_the_error(self) -> None:
         discard = Discard("too late")
