@@ -8,6 +8,7 @@ import time
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.deciding import What
 from asyncjobs.defining.settling import Ending
+from asyncjobs.defining.stored_errors import storable
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -70,7 +71,8 @@ def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:
 
 
 def _text(error: BaseException) -> str:
+    """Return an error's message as a log can take it: NUL and lone surrogates, which no stream encodes, are written out."""
     try:
-        return str(error)[:500]
+        return storable(str(error)[:500])
     except Exception:
         return "<unreadable>"
