@@ -11,7 +11,7 @@ The rooms, each importing only from those below it::
     defining           what a user writes: jobs, arguments, references, policies, hooks
     errors             the error reporter
     services settings  scopes for tasks; config.toml and ASYNCJOBS_*
-    exceptions         every error
+    exceptions harmless    every error; texts and log lines that must not raise
 """
 
 from __future__ import annotations

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 
 MOST_SHOWN = 500
 """Characters of an exception's text in a log line or a reason."""
+_ODD = re.compile("[\x00\ud800-\udfff]")
 
 
 def message_of(error: BaseException) -> str:
@@ -17,12 +19,19 @@ def message_of(error: BaseException) -> str:
         return f"<its message cannot be read: {type(broken).__name__}>"
 
 
+def written_out(text: str) -> str:
+    """Return `text` with NUL, which PostgreSQL refuses, and lone surrogates, which no stream encodes, written out."""
+    return _ODD.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] == "\x00" else f"\\u{ord(found[0]):04x}", text)
+
+
+def brief(text: str) -> str:
+    """Return the first `MOST_SHOWN` characters of `text` as any log can take them."""
+    return written_out(text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…")
+
+
 def shown(error: BaseException) -> str:
-    """Return an exception's class and text in at most `MOST_SHOWN` characters and a bit."""
-    text = message_of(error)
-    if len(text) > MOST_SHOWN:
-        text = text[:MOST_SHOWN] + "…"
-    return f"{type(error).__name__}: {text}"
+    """Return an exception's class and the beginning of its text."""
+    return f"{type(error).__name__}: {brief(message_of(error))}"
 
 
 def log(logger: logging.Logger, level: int, text: str, *arguments: object, error: BaseException | None = None) -> None:

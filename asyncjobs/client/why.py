@@ -134,7 +134,7 @@ def _expired(job: Waiting, _: Facts) -> str | None:
 
 
 def _suspect(job: Waiting, _: Facts) -> str | None:
-    if not job.crashes:
+    if job.crashes <= 0:
         return None
     died = "once" if job.crashes == 1 else f"{job.crashes} times"
     how = "among others, one suspect at a time" if job.crashes == 1 else "alone, in a process of its own"

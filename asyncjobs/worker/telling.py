@@ -8,7 +8,7 @@ import time
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.deciding import What
 from asyncjobs.defining.settling import Ending
-from asyncjobs.harmless import MOST_SHOWN, log, shown
+from asyncjobs.harmless import brief, log, shown
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -54,7 +54,7 @@ class Teller:
 
 def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:
     error = "" if ending.error is None else shown(ending.error)
-    reason = (ending.reason or "")[:MOST_SHOWN]
+    reason = brief(ending.reason or "")
     match ending.what:
         case What.fail:
             return logging.ERROR, f"failed: {error}"

@@ -381,12 +381,15 @@ async def throws(name: str) -> None:
 
 class TestWhateverIsRaised:
     @pytest.mark.parametrize("which", [*ODD, "deep"])
-    async def test_it_is_stored_bounded_and_the_job_has_failed(self, jobs: AsyncJobs, which: str) -> None:
+    async def test_it_is_stored_bounded_and_the_job_has_failed(
+        self, jobs: AsyncJobs, which: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         made = await odd(which).enqueue()
         with pytest.raises(JobFailed):
             await made.result(timeout=20)
         [error] = (await made.status()).errors
         assert len(error.message) < 40_000 and len(error.traceback) < 40_000
+        assert all(record.getMessage().encode() for record in caplog.records)
 
     @pytest.mark.parametrize(
         "made",

@@ -137,7 +137,9 @@ class Plain: ...
 
 class TestWhatIsDecorated:
     @pytest.mark.parametrize("declare", [retry_on, discard_on])
-    @pytest.mark.parametrize("target", [5, "perform", None, print, staticmethod(performs)], ids=repr)
+    @pytest.mark.parametrize(
+        "target", [5, "perform", None, print, staticmethod(performs)], ids=lambda target: type(target).__name__
+    )
     def test_what_is_neither_function_nor_class_is_refused(self, declare: Any, target: Any) -> None:
         with pytest.raises(InvalidDefinition, match=f"{declare.__name__} decorates a job's function or class"):
             declare(ValueError)(target)
