@@ -37,4 +37,4 @@ def shown(error: BaseException) -> str:
 def log(logger: logging.Logger, level: int, text: str, *arguments: object, error: BaseException | None = None) -> None:
     """Log a line, with the traceback of `error`; a handler that raises (a full disk, somebody's own) harms nobody."""
     with contextlib.suppress(Exception):
-        logger.log(level, text, *arguments, exc_info=error)
+        logger.log(level, text, *arguments, exc_info=error, stacklevel=2)

@@ -6,8 +6,9 @@ import logging
 from typing import Any
 
 from asyncjobs.errors import Severity
+from asyncjobs.harmless import shown
 
-logger = logging.getLogger("asyncjobs.errors")
+logger = logging.getLogger("asyncjobs.errors.reports")
 
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
@@ -18,11 +19,10 @@ def log_report(
     """Log a report with its traceback at the level of its severity; the context is the record's `context`."""
     logger.log(
         _LEVELS[severity],
-        "%s %s error: %s: %s",
+        "%s %s error: %s",
         source,
         "handled" if handled else "unhandled",
-        type(error).__name__,
-        error,
+        shown(error),
         exc_info=(type(error), error, error.__traceback__),
         extra={"handled": handled, "source": source, "context": context},
     )

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import event_from_exception
 
 from asyncjobs.errors import Severity
+
+# Sentry makes an event of each log line of level error; these lines say again what is reported.
+for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.reports"):
+    ignore_logger(_name)
 
 _TAGS = ("kind", "queue", "attempt", "job_id")
 

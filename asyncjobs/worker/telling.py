@@ -11,6 +11,8 @@ from asyncjobs.defining.settling import Ending
 from asyncjobs.harmless import brief, log, shown
 
 logger = logging.getLogger("asyncjobs.worker")
+ends = logging.getLogger("asyncjobs.worker.ends")
+"""Apart from the other lines, since the error reporter tells of the same errors."""
 
 LINES, PERIOD = 10, 10.0
 """Lines about one kind's ends in so many seconds; then they are counted, and the count is told."""
@@ -49,7 +51,7 @@ class Teller:
         """Log one attempt's end."""
         level, text = _line(claimed, ending)
         if text and self._ration.may(claimed.kind):
-            log(logger, level, "%s %s %s", claimed.kind, claimed.id, text)
+            log(ends, level, "%s %s %s", claimed.kind, claimed.id, text)
 
 
 def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import sentry_sdk
 from sentry_sdk.envelope import Envelope
+from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.transport import Transport
 
-from asyncjobs import errors, job
+from asyncjobs import AsyncJobs, Job, JobFailed, errors, job
 from asyncjobs.integrations.logging import log_report
 from asyncjobs.integrations.sentry import report_to_sentry
 
@@ -40,7 +41,12 @@ def events() -> Iterator[list[dict[str, Any]]]:
         def capture_envelope(self, envelope: Envelope) -> None:
             sent.extend(event for item in envelope.items if (event := item.get_event()) is not None)
 
-    sentry_sdk.init(dsn="http://key@127.0.0.1/1", transport=InMemory(), default_integrations=False)
+    sentry_sdk.init(
+        dsn="http://key@127.0.0.1/1",
+        transport=InMemory(),
+        default_integrations=False,
+        integrations=[LoggingIntegration()],
+    )
     yield sent
     sentry_sdk.get_client().close()
     sentry_sdk.init()
@@ -52,7 +58,7 @@ async def test_logging_gets_the_level_the_traceback_and_the_context(
 ) -> None:
     with caplog.at_level(logging.INFO):
         await tidy().perform_now()
-    [record] = [record for record in caplog.records if record.name == "asyncjobs.errors"]
+    [record] = [record for record in caplog.records if record.name == "asyncjobs.errors.reports"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "application handled error: TimeoutError: the mirror is slow"
     assert record.exc_info and record.exc_info[1].args == ("the mirror is slow",)
@@ -81,6 +87,48 @@ async def test_sentry_gets_an_event_with_the_jobs_tags_and_whether_it_was_handle
     assert event["contexts"]["asyncjobs"]["cloud_id"] == 7
     [raised] = event["exception"]["values"]
     assert (raised["type"], raised["mechanism"]["handled"]) == ("TimeoutError", True)
+
+
+@job(kind="integrations.spoilt")
+async def spoilt() -> None:
+    raise ValueError("on purpose")
+
+
+@spoilt.after_discard
+def spoil_more(lost: Job[Any], error: BaseException) -> None:
+    raise LookupError("in a hook")
+
+
+@pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
+async def test_sentry_gets_an_error_once_though_it_is_logged_as_well(
+    subscribed: None, events: list[dict[str, Any]], jobs: AsyncJobs
+) -> None:
+    errors.subscribe(log_report)
+    try:
+        with pytest.raises(JobFailed):
+            await (await spoilt().enqueue()).result(timeout=20)
+    finally:
+        errors.unsubscribe(log_report)
+    logging.getLogger("theirs").error("a line of somebody else's")
+    sentry_sdk.flush()
+    raised = [value["type"] for event in events for value in event.get("exception", {}).get("values", ())]
+    assert sorted(raised) == ["LookupError", "ValueError"]
+    assert [event["logger"] for event in events if "exception" not in event] == ["theirs"]
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("subscriber", [log_report, report_to_sentry])
+def test_an_error_without_a_text_is_told_of_too(
+    subscriber: Any, events: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    subscriber(Unreadable(), handled=True, severity="warning", context={"odd": object()}, source="application")
+    sentry_sdk.flush()
+    told = caplog.text if subscriber is log_report else str(events)
+    assert "Unreadable" in told
 
 
 @pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
