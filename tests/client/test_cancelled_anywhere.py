@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 from client_jobs import double
 
-from asyncjobs import AsyncJobs, Job
+from asyncjobs import AsyncJobs, Job, current_job, job
+from tests.support.asking import until
 from tests.support.processes import POLL
 
 Call = Callable[[Job[int]], Coroutine[Any, Any, Any]]
@@ -73,7 +74,10 @@ PASSING = {"asyncjobs enqueue", "asyncjobs enqueue_all", "asyncjobs notice"}
 @pytest.fixture
 def tidy(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
     """A check that no connection stays busy and no task is left."""
+    return checking(client)
 
+
+def checking(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
         sessions = client._sessions
         assert sessions is not None
@@ -115,6 +119,90 @@ async def test_an_enqueue_of_many(client: AsyncJobs, connection: asyncpg.Connect
 
     assert await sweep(call, after) > 0
     assert await connection.fetchval("select count(*) from asyncjobs.job") == 300 * len(made)
+
+
+RUNS: list[str] = []
+
+
+@job(kind="anywhere.counted")
+async def counted() -> None:
+    RUNS.append(str(current_job().id))
+
+
+@pytest.mark.parametrize("count", [1, 3, 120], ids=["enqueue", "enqueue_all", "enqueue_all by COPY"])
+async def test_one_whose_job_may_have_run_meanwhile(
+    jobs: AsyncJobs, connection: asyncpg.Connection, count: int
+) -> None:
+    RUNS.clear()
+    made: list[list[Job[None]]] = []
+    tidy = checking(jobs)
+
+    def call() -> Coroutine[Any, Any, Any]:
+        made.append([counted() for _ in range(count)])
+        return made[-1][0].enqueue() if count == 1 else jobs.enqueue_all(made[-1])
+
+    async def after(cancelled: bool) -> None:
+        await tidy()
+        await until(connection, "select not exists (select from asyncjobs.job)")
+        await jobs.enqueue_all(made[-1])
+        await asyncio.gather(*(each.result(timeout=20) for each in made[-1]))
+
+    assert await sweep(call, after) > 0
+    assert sorted(RUNS) == sorted(str(each.id) for chunk in made for each in chunk)
+
+
+class Layer:
+    """Middleware that gives way to other tasks wherever it is called."""
+
+    async def before_enqueue(self, _job: Job[Any]) -> None:
+        await asyncio.sleep(0)
+
+    async def around_enqueue(self, _job: Job[Any], call: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.sleep(0)
+        await call()
+        await asyncio.sleep(0)
+
+    async def after_enqueue(self, _job: Job[Any]) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("count", [1, 60], ids=["enqueue", "enqueue_all"])
+async def test_one_inside_middleware(
+    database_url: str,
+    connection: asyncpg.Connection,
+    count: int,
+) -> None:
+    async with AsyncJobs(database_url=database_url, middleware=[Layer()]) as layered:
+        tidy = checking(layered)
+        made: list[list[Job[int]]] = []
+        before = asyncio.all_tasks()
+
+        def call() -> Coroutine[Any, Any, Any]:
+            made.append([double(number) for number in range(count)])
+            return made[-1][0].enqueue() if count == 1 else layered.enqueue_all(made[-1])
+
+        async def after(cancelled: bool) -> None:
+            assert not [task for task in asyncio.all_tasks() - before if "_enqueue_with_hooks" in repr(task)]
+            await tidy()
+            await layered.enqueue_all(made[-1])
+
+        assert await sweep(call, after) > (3 if count == 1 else 0)
+        assert await connection.fetchval("select count(*) from asyncjobs.job") == count * len(made)
+
+
+async def test_one_in_the_callers_transaction(client: AsyncJobs, connection: asyncpg.Connection) -> None:
+    made: list[Job[int]] = []
+
+    def call() -> Coroutine[Any, Any, Any]:
+        made.append(double(len(made)))
+        return made[-1].enqueue(connection=connection)
+
+    async def after(cancelled: bool) -> None:
+        await made[-1].enqueue(connection=connection)
+
+    assert await sweep(call, after) > 0
+    ids = [row["id"] for row in await connection.fetch("select id from asyncjobs.job")]
+    assert sorted(ids) == sorted(each.id for each in made)
 
 
 @pytest.mark.parametrize(

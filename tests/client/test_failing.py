@@ -301,6 +301,10 @@ ODD = {
 }
 
 
+TYPES = {"unreadable": "Unreadable", "exiting": "Exiting", "lying": "KeyboardInterrupt", "unpicklable": "Unpicklable",
+         "group": "ExceptionGroup", "cancelled group": "BaseExceptionGroup"}  # fmt: skip
+
+
 @job(kind="failing.odd")
 async def odd(which: str) -> None:
     if which == "deep":
@@ -388,6 +392,7 @@ class TestWhateverIsRaised:
         with pytest.raises(JobFailed):
             await made.result(timeout=20)
         [error] = (await made.status()).errors
+        assert error.type.rpartition(".")[2] == TYPES.get(which, "Broken")
         assert len(error.message) < 40_000 and len(error.traceback) < 40_000
         assert all(record.getMessage().encode() for record in caplog.records)
 
