@@ -148,18 +148,22 @@ class TestTheOrderOfTheSearch:
     def test_the_lowest_in_the_source_is_asked_first(self) -> None:
         @job(kind="deciding.function")
         @retry_on(Base)
-        @discard_on(Base)
+        @discard_on(Derived)
+        @discard_on(Other)
         async def declared() -> None: ...
 
-        assert [type(policy) for policy in declared._definition.policies] == [DiscardOn, RetryOn]
+        assert [policy.errors for policy in declared._definition.policies] == [(Other,), (Derived,), (Base,)]
 
     def test_above_job_and_below_it_are_one_order(self) -> None:
+        @retry_on(KeyError)
         @retry_on(Base)
         @job(kind="deciding.mixed")
-        @discard_on(Base)
+        @discard_on(Derived)
+        @discard_on(Other)
         async def declared() -> None: ...
 
-        assert [type(policy) for policy in declared._definition.policies] == [DiscardOn, RetryOn]
+        asked = [policy.errors for policy in declared._definition.policies]
+        assert asked == [(Other,), (Derived,), (Base,), (KeyError,)]
 
     def test_a_rescue_given_to_a_function_s_job_later_is_asked_first(self) -> None:
         @job(kind="deciding.rescued")
