@@ -20,6 +20,7 @@ _ACCEPTED = (
     "an asyncpg connection, an SQLAlchemy AsyncSession or AsyncConnection (on asyncpg or psycopg), "
     "or a psycopg AsyncConnection"
 )
+_ELSEWHERE = "connection= belongs to another event loop: give a connection opened on this one"
 _COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args", "expires_in")
 _TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text", "float8")
 # Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
@@ -55,7 +56,7 @@ async def _on_asyncpg(connection: Any, row: NewJob) -> bool:
     if connection.is_closed():
         raise InvalidConnection("connection= is closed: give an open connection")
     if (loop := getattr(connection, "_loop", None)) is not None and loop is not asyncio.get_running_loop():
-        raise InvalidConnection("connection= belongs to another event loop: give a connection opened on this one")
+        raise InvalidConnection(_ELSEWHERE)
     return await jobs.enqueue_once(connection, row)
 
 
@@ -65,8 +66,30 @@ async def _on_sqlalchemy(connection: Any, row: NewJob) -> bool:
 
     if not isinstance(connection, AsyncConnection | AsyncSession | async_scoped_session):
         raise InvalidConnection(f"connection= got SQLAlchemy's {type(connection).__qualname__}: give {_ACCEPTED}")
+    if _is_of_another_loop(connection):
+        raise InvalidConnection(_ELSEWHERE)
     result = await connection.execute(text(f"select asyncjobs.enqueue_once({_NAMED})"), _named(row))
     return bool(result.scalar_one())
+
+
+def _is_of_another_loop(connection: Any) -> bool:
+    """Whether the connection at work in an SQLAlchemy session or connection is another event loop's.
+
+    Asked before it is used: two threads in one asyncpg connection end the process by a segmentation fault.
+    """
+    session = getattr(connection, "sync_session", None)
+    if session is not None:
+        # Not session.connection(): that would open one for a session, or a savepoint, that has executed nothing yet.
+        held = getattr(session.get_transaction(), "_connections", None) or {}
+        working = [entry[0] for entry in held.values()]
+    else:
+        working = [getattr(connection, "sync_connection", None)]
+    loops = {
+        getattr(each.connection.driver_connection, "_loop", None)
+        for each in working
+        if each is not None and not each.closed
+    }
+    return bool(loops - {None, asyncio.get_running_loop()})
 
 
 async def _on_psycopg(connection: Any, row: NewJob) -> bool:
