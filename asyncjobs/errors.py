@@ -132,7 +132,9 @@ def report(
     for subscriber in tuple(_subscribers):  # one may leave while it is called
         try:
             subscriber(error, handled=handled, severity=severity, context=dict(whole), source=source)
-        except Exception as failed:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failed:  # an exit or a signal, too: it would be taken for the job's own
             log(logger, logging.ERROR, "a subscriber of errors failed: %r", subscriber, error=failed)
 
 

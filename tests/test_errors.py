@@ -199,11 +199,16 @@ class TestSubscribers:
         errors.report(ValueError())
         assert said == ["first", "second"]
 
+    @pytest.mark.parametrize("raised", [RuntimeError, SystemExit, Discard, asyncio.CancelledError])
     def test_that_fail_are_logged_and_harm_nobody(
-        self, subscribed: Callable[[Any], Any], reports: list[Report], caplog: pytest.LogCaptureFixture
+        self,
+        raised: type[BaseException],
+        subscribed: Callable[[Any], Any],
+        reports: list[Report],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         def failing(error: BaseException, **report: Any) -> None:
-            raise RuntimeError("broken tracker")
+            raise raised("broken tracker")
 
         subscribed(failing)
         later: list[BaseException] = []
