@@ -102,6 +102,7 @@ class Performer:
 
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
+        await apart.ready()  # what importing the modules takes is not the job's
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:
