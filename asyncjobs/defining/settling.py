@@ -150,12 +150,12 @@ async def _instead(job: Job[Any], error: BaseException) -> Ending:
 def _reason(signal: JobSignal) -> str:
     try:
         return str(signal.reason)  # text, or what somebody gave in place of it
-    except Exception:
+    except BaseException:
         return type(signal.reason).__name__
 
 
 def _named(error: BaseException | None) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__name__

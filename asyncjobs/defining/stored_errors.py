@@ -85,7 +85,7 @@ def _calls_jobs(path: str) -> bool:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:
+    except BaseException as broken:  # whatever it raises when asked: a SystemExit would end the loop
         return f"<its message cannot be read: {type(broken).__name__}>"
 
 
@@ -93,7 +93,7 @@ def _traceback(error: BaseException) -> str:
     """Return the traceback from the user's code on: what called it is the same for every job."""
     try:
         return _quickly(error) or _with_all_its_parts(error)
-    except Exception as broken:
+    except BaseException as broken:  # whatever it raises when asked: a SystemExit would end the loop
         return f"<its traceback cannot be read: {type(broken).__name__}>"
 
 

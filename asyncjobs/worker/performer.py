@@ -167,7 +167,12 @@ class Performer:
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             ending = ending._replace(error=None)  # each crash is with the job already
-        return outcome(claimed, ending, days=self._days(definition), result=text if ending.error is None else None)
+        return outcome(
+            claimed,
+            ending,
+            days=self._days(definition),
+            result=text if ending.what is What.succeed and ending.error is None else None,
+        )
 
     def _hooks_of(self, definition: Definition) -> Hooks:
         if not self._middleware:

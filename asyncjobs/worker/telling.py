@@ -74,5 +74,5 @@ def _text(error: BaseException) -> str:
     """Return an error's message as a log can take it: NUL and lone surrogates, which no stream encodes, are written out."""
     try:
         return storable(str(error)[:500])
-    except Exception:
+    except BaseException:  # its __str__ may raise SystemExit, which would end the loop
         return "<unreadable>"

@@ -235,6 +235,11 @@ class Unreadable(Exception):
         raise RuntimeError("no text")
 
 
+class Deadly(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
 def circle() -> Exception:
     first, second = Broken("first"), Broken("second")
     first.__cause__, second.__cause__ = second, first
@@ -250,6 +255,7 @@ def deep(levels: int) -> None:
 ODD = {
     "NUL and surrogates": lambda: Broken("a\x00b\ud800"),
     "unreadable": lambda: Unreadable(),
+    "deadly": lambda: Deadly(),
     "huge": lambda: Broken("x" * 10_000_000),
     "circle": circle,
     "group": lambda: ExceptionGroup("two", [ValueError("one"), ExceptionGroup("more", [TypeError("other")])]),
@@ -386,6 +392,7 @@ class TestCancelling:
         with pytest.raises(JobCancelled, match="enough"):
             await made.result(timeout=20)
         assert SEEN.count("begun") == 1
+        assert (await made.status()).result is None
 
     async def test_a_draining_worker_cancels_too(self, make_jobs: Any) -> None:
         async with make_jobs() as watching:
