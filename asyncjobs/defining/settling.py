@@ -130,6 +130,7 @@ async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: Base
     try:
         await call_hook(policy.on_exhausted, job, taken)
     except (JobSignal, Exception) as error:
+        _chain(error, verdict.error, taken)
         return await _instead(job, error)
     return Ending(What.discard, verdict.error, f"{verdict.executions} attempts used up: {_named(taken)}")
 
@@ -138,6 +139,7 @@ async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: Ba
     try:
         await call_hook(policy.handler, job, taken, limit=job._definition.options.timeout)
     except (JobSignal, Exception) as error:
+        _chain(error, verdict.error, taken)
         return await settle(job, decide(error), hooks, {})
     return Ending(What.succeed, verdict.error)
 
@@ -145,6 +147,16 @@ async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: Ba
 async def _instead(job: Job[Any], error: BaseException) -> Ending:
     """Return the ending that a handler asked for by raising."""
     return await settle(job, decide(error), Hooks(), {})
+
+
+def _chain(raised: BaseException, error: BaseException | None, taken: BaseException) -> None:
+    """Have what a handler raised bring along the error that it was called for, so that the attempt's error is kept."""
+    if raised is error or raised is taken:
+        return
+    if isinstance(raised, JobSignal):
+        raised.__cause__ = raised.__cause__ or error
+    elif raised.__context__ is None:
+        raised.__context__ = error
 
 
 def _reason(signal: JobSignal) -> str:
