@@ -129,6 +129,7 @@ async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: Base
     try:
         await call_hook(policy.on_exhausted, job, taken)
     except (JobSignal, Exception) as error:
+        _chain(error, verdict.error, taken)
         return await _instead(job, error)
     if policy.report:  # only now is it known to be handled: an error that fails the job after all is reported as such
         errors.report(taken, source="asyncjobs")
@@ -139,6 +140,7 @@ async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: Ba
     try:
         await call_hook(policy.handler, job, taken, limit=job._definition.options.timeout)
     except (JobSignal, Exception) as error:
+        _chain(error, verdict.error, taken)
         return await settle(job, decide(error), hooks, {})
     return Ending(What.succeed, verdict.error)
 
@@ -148,8 +150,18 @@ async def _instead(job: Job[Any], error: BaseException) -> Ending:
     return await settle(job, decide(error), Hooks(), {})
 
 
+def _chain(raised: BaseException, error: BaseException | None, taken: BaseException) -> None:
+    """Have what a handler raised bring along the error that it was called for, so that the attempt's error is kept."""
+    if raised is error or raised is taken:
+        return
+    if isinstance(raised, JobSignal):
+        raised.__cause__ = raised.__cause__ or error
+    elif raised.__context__ is None:
+        raised.__context__ = error
+
+
 def _reason(signal: JobSignal) -> str:
     try:
         return str(signal.reason)  # text, or what somebody gave in place of it
-    except Exception:
+    except BaseException:
         return type(signal.reason).__name__

@@ -105,7 +105,7 @@ class Apart:
             CannotFork: It could not be started.
             asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
         """
-        await self._start()
+        await self.ready()
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
         try:
@@ -180,7 +180,12 @@ class Apart:
 
     # The forking process
 
-    async def _start(self) -> None:
+    async def ready(self) -> None:
+        """Have the forking process running.
+
+        Raises:
+            CannotFork: It could not be started.
+        """
         async with self._starting:
             if self._process is not None and self._process.returncode is None and self._control is not None:
                 return

@@ -108,6 +108,7 @@ class Performer:
 
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
+        await apart.ready()  # what importing the modules takes is not the job's
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:
@@ -193,7 +194,12 @@ class Performer:
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             ending = ending._replace(error=None)  # each crash is with the job already
-        return outcome(claimed, ending, days=self._days(definition), result=text if ending.error is None else None)
+        return outcome(
+            claimed,
+            ending,
+            days=self._days(definition),
+            result=text if ending.what is What.succeed and ending.error is None else None,
+        )
 
     def _hooks_of(self, definition: Definition) -> Hooks:
         if not self._middleware:

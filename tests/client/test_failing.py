@@ -592,6 +592,7 @@ class TestCancelling:
         with pytest.raises(JobCancelled, match="enough"):
             await made.result(timeout=20)
         assert SEEN.count("begun") == 1
+        assert (await made.status()).result is None
 
     async def test_a_draining_worker_cancels_too(self, make_jobs: Any) -> None:
         async with make_jobs() as watching:

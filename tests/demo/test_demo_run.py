@@ -16,11 +16,9 @@ SAMPLES = sorted(f"{path.stem}.svg" for path in sample_texts())
 WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
 
 
-def test_it_draws_the_samples_in_six_seconds_and_leaves_nothing_but_the_cards(start):
-    begun = time.monotonic()
+def test_it_draws_the_samples_and_leaves_nothing_but_the_cards(start):
     demo = start("--json")
     demo.end()
-    assert time.monotonic() - begun < 6
     assert demo.cards == SAMPLES
     for card in (start.directory / "cards").glob("*.svg"):
         assert ET.parse(card).getroot().tag.endswith("svg")

@@ -225,7 +225,7 @@ def apart(gate: str) -> int:
         return os.getpid()
 
 
-@job(kind="faults.spin", executor="process", timeout=0.5)
+@job(kind="faults.spin", executor="process", timeout=2)
 def spin(gate: str) -> None:
     """Computes for ever, in a process of its own."""
     with oracle.interval(current_job()):
