@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from asyncjobs import AsyncJobs, DatabaseError, DatabaseUnavailable, JobDiscarded, JobError, JobFailed, enqueue_all
+from asyncjobs import AsyncJobs, DatabaseError, DatabaseUnavailable, Job, JobDiscarded, JobError, JobFailed, enqueue_all
 from asyncjobs.db import migrating, workers
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
@@ -193,10 +193,19 @@ async def _follow(jobs: AsyncJobs, board: Board, journal: Journal, job: ProcessC
         line.words, line.size, line.attempt = drawn.words, drawn.size, drawn.attempt
         line.end(State.drawn)
         try:
-            await (await jobs.get(drawn.notice, cloud_ready))
+            await (await _found(jobs, drawn.notice))
         except JobError as error:
             board.incidents.append(f"{line.source.card.name}: {error}")
         board.told += 1
+
+
+async def _found(jobs: AsyncJobs, notice: UUID) -> Job[None]:
+    """Look up the job that tells of a card; whether the database is gone for good is for the pulse to say."""
+    while True:
+        try:
+            return await jobs.get(notice, cloud_ready)
+        except DatabaseUnavailable:
+            await asyncio.sleep(PULSE)
 
 
 async def _read_along(journal: Journal, board: Board) -> None:
