@@ -199,7 +199,7 @@ async def _follow(jobs: AsyncJobs, board: Board, journal: Journal, job: ProcessC
         board.told += 1
 
 
-async def _found(jobs: AsyncJobs, notice: UUID) -> Job[None]:
+async def _found(jobs: AsyncJobs, notice: UUID) -> Job[int]:
     """Look up the job that tells of a card; whether the database is gone for good is for the pulse to say."""
     while True:
         try:
