@@ -195,6 +195,10 @@ def die(how: str) -> None:
             ctypes.string_at(0)
         case "exit":
             os._exit(7)
+        case "OOM":
+            held = []
+            while True:
+                held.append(b"x" * 2**24)
 
 
 @job(kind="faults.bomb")

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,22 +11,35 @@ import pytest
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
 from tests.faults import only_here
-from tests.support.processes import until
+from tests.support.processes import alive, until
 
 ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
 
 
-def alive(pid: int) -> bool:
+@pytest.fixture
+def little_memory():
+    """Words that start a command where it and its children have 1 GiB, and the kernel kills who takes more."""
+    limit = str(2**30)
+    group = Path("/sys/fs/cgroup/memory") / f"asyncjobs-tests-{os.getpid()}"
+    bounds = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+    if not group.parent.is_dir():
+        group, bounds = Path("/sys/fs/cgroup") / group.name, ["memory.max", "memory.swap.max"]
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        group.mkdir()
+        for bound in bounds:
+            with suppress(FileNotFoundError):
+                (group / bound).write_text("0" if "swap.max" in bound else limit)
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "limited"]
+    group.rmdir()
 
 
-async def supervised(scene, *, concurrency=120):
+async def supervised(scene, *, concurrency=120, before=()):
     """Two processes under a supervisor, which starts them again and sees how they end."""
     config = scene.config("supervised", concurrency=concurrency)
     command = [
+        *before,
         sys.executable,
         "-m",
         "asyncjobs",
@@ -58,6 +72,19 @@ async def test_a_bomb_fails_after_three_runs_and_all_its_neighbours_succeed(scen
     assert all(f"({ENDED[how]}) while it ran" in error.message for error in status.errors)
     with pytest.raises(JobFailed, match="JobCrashed"):
         await (await scene.jobs.get(bomb.id, work.bomb))
+
+
+async def test_a_job_that_takes_all_memory_fails_after_three_runs_and_all_its_neighbours_succeed(little_memory, scene):
+    await supervised(scene, before=little_memory)
+    neighbours = [work.nap(0.2) for _ in range(20)]
+    bomb = work.bomb("OOM")
+    await scene.enqueue(*neighbours, bomb)
+    rows = await scene.finished(*neighbours, timeout=60)
+    [row] = await scene.finished(bomb, timeout=60)
+    assert (row["state"], row["attempt"], row["crashes"]) == (5, 3, 3)
+    assert {row["state"] for row in rows} == {4}
+    status = await scene.jobs.status(bomb.id)
+    assert all("(SIGKILL) while it ran" in error.message for error in status.errors)
 
 
 async def test_after_its_second_crash_a_job_ends_no_worker_any_more(scene):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import asyncpg
 
 from tests.support.directories import held_directory
-from tests.support.processes import end_with_parent, group_lives, run, until
+from tests.support.processes import alive, children, end_with_parent, run, until
 
 START_TIMEOUT = 60.0
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
@@ -138,13 +138,17 @@ class ThrowAwayPostgres:
         """Stop it: `smart`, `fast`, `immediate` (a crash: recovery at the next start) or `kill` (SIGKILL)."""
         process = self._process
         assert process is not None, "the server is stopped already"
+        backends: set[int] = set()
+        if how == "kill":
+            process.send_signal(signal.SIGSTOP)  # so that it has no more children than these
+            backends = children(process.pid)
         process.send_signal(STOP_SIGNALS[how])
         if not await until(lambda: process.poll() is not None, 30):
             process.kill()
             process.wait(10)
         self._process = None
-        if how == "kill":  # its children notice within moments, and hold shared memory until then
-            await until(lambda: not group_lives(process.pid), 15)
+        # They notice within moments, and until then no server starts on this directory.
+        await until(lambda: not alive(*backends), 15)
 
     async def restart(self, how: str = "fast", down: float = 0) -> None:
         """Stop it, leave it down for *down* seconds, and start it."""

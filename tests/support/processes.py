@@ -7,7 +7,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 POLL = 0.005
@@ -46,14 +46,27 @@ async def until(condition: Callable[[], bool], timeout: float) -> bool:
 
 def group_lives(group: int) -> bool:
     """Whether a process of the group still runs. Zombies do not: an orphan's wait for an init that may never look."""
+    return any(its_group == group for _pid, _parent, its_group in _running())
+
+
+def children(parent: int) -> set[int]:
+    """The processes that *parent* has started and that run still."""
+    return {pid for pid, its_parent, _group in _running() if its_parent == parent}
+
+
+def alive(*pids: int) -> bool:
+    """Whether any of them runs still."""
+    return any(pid in pids for pid, _parent, _group in _running())
+
+
+def _running() -> Iterator[tuple[int, int, int]]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            state, parent, group = stat.read_text().rpartition(")")[2].split()[:3]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(its_group) == group and state not in "ZX":
-            return True
-    return False
+        if state not in "ZX":
+            yield int(stat.parent.name), int(parent), int(group)
 
 
 async def run(command: Sequence[str], *, user: pwd.struct_passwd | None = None, timeout: float = 60) -> str:
