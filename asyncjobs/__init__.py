@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
+from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.bulk import enqueue_all
 from asyncjobs.defining.context import current_job
+from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.declaring import discard_on, rescue_from, retry_on
 from asyncjobs.defining.decorator import job
+from asyncjobs.defining.events import emit
 from asyncjobs.defining.hooks import (
     after_discard,
     after_enqueue,
@@ -35,6 +38,7 @@ from asyncjobs.defining.hooks import (
 from asyncjobs.defining.references import register_reference
 from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
 from asyncjobs.defining.status import AttemptError, Status
+from asyncjobs.defining.steps import step
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     AlreadyOpen,
@@ -48,6 +52,7 @@ from asyncjobs.exceptions import (
     InvalidDefinition,
     InvalidOption,
     InvalidSettings,
+    InvalidStep,
     JobCancelled,
     JobCrashed,
     JobDiscarded,
@@ -75,6 +80,7 @@ __all__ = [
     "AsyncJobsError",
     "AttemptError",
     "Cancel",
+    "Cursor",
     "DatabaseError",
     "DatabaseUnavailable",
     "DeserializationError",
@@ -85,6 +91,7 @@ __all__ = [
     "InvalidDefinition",
     "InvalidOption",
     "InvalidSettings",
+    "InvalidStep",
     "Job",
     "JobCancelled",
     "JobCrashed",
@@ -111,14 +118,17 @@ __all__ = [
     "after_perform",
     "around_enqueue",
     "around_perform",
+    "attribute",
     "before_enqueue",
     "before_perform",
     "current_job",
     "discard_on",
+    "emit",
     "enqueue_all",
     "errors",
     "job",
     "register_reference",
     "rescue_from",
     "retry_on",
+    "step",
 ]

@@ -4,6 +4,7 @@ Split by what the caller can do about it::
 
     AsyncJobsError
     ├── InvalidDefinition (TypeError)       fix the job's definition
+    ├── InvalidStep (RuntimeError)          fix the order, the names or the nesting of the job's steps; never retried
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
     │   └── InvalidConnection               ... the object given as connection=
@@ -48,6 +49,13 @@ class AsyncJobsError(Exception):
 
 class InvalidDefinition(AsyncJobsError, TypeError):
     """A job definition that cannot work; raised where it is made."""
+
+
+class InvalidStep(AsyncJobsError, RuntimeError):
+    """A job's steps are run twice, inside each other, at once or in another order than recorded, or its cursor goes back.
+
+    The job fails, and no policy is asked: to run the same code again would come to the same.
+    """
 
 
 class InvalidSettings(AsyncJobsError, ValueError):

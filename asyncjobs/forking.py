@@ -20,12 +20,15 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from asyncjobs.app import AsyncJobs
+from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.rows import Claimed
+from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.importing import import_problem
 from asyncjobs.worker.apart import Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.performer import Performer
+from asyncjobs.worker.recorder import StepWriter, isolated_sessions
 
 PR_SET_PDEATHSIG = 1
 
@@ -144,11 +147,21 @@ class _Child:
             jobs._assemble(self._recipe.url, settings, stack)
             slots = _Slots(self._channel)
             attempt = Attempt(claimed, slots, lambda: None)
+            isolated = isolated_sessions(self._recipe.url, settings)
+            recording = Sessions(
+                self._recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease
+            )
+            writer = StepWriter(recording, isolated, lambda attempt: attempt.cancel("lease_lost"))
+            stack.callback(recording.close)
+            stack.callback(isolated.close)
             performer = Performer(
                 retention=settings.retention,
                 middleware=jobs._opened().middleware,
                 cancel=lambda attempt, reason: attempt.cancel(reason),
+                writer=writer,
             )
+            writing = asyncio.get_running_loop().create_task(writer.run())
+            stack.callback(writing.cancel)
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task

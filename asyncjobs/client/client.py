@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.bulk import Bulk
 from asyncjobs.client.by_hand import Answer, Asked, ByHand, Filter, Matched
-from asyncjobs.client.connections import enqueue_on
+from asyncjobs.client.connections import emit_on, enqueue_on
 from asyncjobs.client.endings import outcome, read_status
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
+from asyncjobs.client.steps import in_transaction, stored_steps
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import jobs
+from asyncjobs.db import jobs, steps
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import StatusRow
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options, registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored import StoredJob
 from asyncjobs.exceptions import (
@@ -35,6 +37,8 @@ from asyncjobs.exceptions import (
     NotOpen,
 )
 from asyncjobs.services import Services
+
+T = TypeVar("T")
 
 
 class Client:
@@ -161,6 +165,26 @@ class Client:
         if came_to is None:
             raise JobNotFound(job_id)
         return came_to != "final"
+
+    async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
+        """Emit an event; see `asyncjobs.emit`."""
+        self._check_loop()
+        if connection is not None:
+            return await emit_on(connection, name, key, payload)
+        return await self._sessions.run(lambda connection: steps.emit(connection, name, key, payload))
+
+    async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
+        """Enqueue a job that has begun here, with what it has recorded, to go on in a worker."""
+        self._check_loop()
+        row, text = row_of(job), stored_steps(records)
+        job._sent = True
+        await self._sessions.run(lambda connection: steps.adopt(connection, row, attributes, text))
+        mark_enqueued(job, row, made=True)
+
+    async def transact(self, body: Callable[[Any], Awaitable[T]]) -> T:
+        """Run `body` in a transaction of its own on one of the client's connections; return what it returns."""
+        self._check_loop()
+        return await in_transaction(self._sessions, body)
 
     async def do(self, asked: Asked, job_id: UUID) -> bool:
         """Do with a job what is asked by hand; return whether that could be done.

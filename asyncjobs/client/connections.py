@@ -1,4 +1,4 @@
-"""Enqueueing on the caller's own connection, inside the caller's own transaction.
+"""Enqueueing and emitting on the caller's own connection, inside the caller's own transaction.
 
 Never on SQLAlchemy's `driver_connection`: its asyncpg dialect begins lazily, so before the session's first statement a raw
 one runs outside the transaction, and the job survives the rollback. Through SQLAlchemy's own `execute` it begins first.
@@ -7,11 +7,11 @@ one runs outside the transaction, and the job survives the rollback. Through SQL
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 
-from asyncjobs.db import jobs
 from asyncjobs.db.errors import translated
 from asyncjobs.db.rows import NewJob
 from asyncjobs.exceptions import InvalidConnection
@@ -21,30 +21,74 @@ _ACCEPTED = (
     "or a psycopg AsyncConnection"
 )
 _ELSEWHERE = "connection= belongs to another event loop: give a connection opened on this one"
-_COLUMNS = ("id", "kind", "queue", "priority", "run_at", "delay", "args", "expires_in")
-_TYPES = ("uuid", "text", "text", "integer", "timestamptz", "float8", "text", "float8")
-# Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
-_NAMED = ", ".join(f"cast(cast(:{name} as text) as {type_})" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
-_PERCENT = ", ".join(f"%({name})s::text::{type_}" for name, type_ in zip(_COLUMNS, _TYPES, strict=True))
+
+
+class _Call:
+    """A call of one of our functions in SQL, for every driver.
+
+    Args:
+        function: Its name.
+        types: Of its parameters, by name, in their order.
+    """
+
+    def __init__(self, function: str, types: Mapping[str, str]) -> None:
+        self.names = list(types)
+        # Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
+        self.numbered = self._sql(function, [f"${n}::text::{type_}" for n, type_ in enumerate(types.values(), 1)])
+        self.named = self._sql(function, [f"cast(cast(:{name} as text) as {type_})" for name, type_ in types.items()])
+        self.percent = self._sql(function, [f"%({name})s::text::{type_}" for name, type_ in types.items()])
+
+    @staticmethod
+    def _sql(function: str, arguments: list[str]) -> str:
+        return f"select asyncjobs.{function}({', '.join(arguments)})"
+
+
+_ENQUEUE = _Call(
+    "enqueue_once",
+    {"id": "uuid", "kind": "text", "queue": "text", "priority": "integer", "run_at": "timestamptz", "delay": "float8",
+     "args": "text", "expires_in": "float8"},
+)  # fmt: skip
+_EMIT = _Call("emit", {"name": "text", "key": "text", "payload": "json"})
 
 
 async def enqueue_on(connection: Any, row: NewJob) -> bool:
     """Insert a row in the transaction that `connection` is in; return whether one was made.
 
     Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    values = {name: getattr(row, name) for name in _ENQUEUE.names}
+    values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
+    return bool(await _call(connection, _ENQUEUE, values))
+
+
+async def emit_on(connection: Any, name: str, key: str, payload: str | None) -> int:
+    """Emit an event in the transaction that `connection` is in; return how many jobs wait no more.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    return int(await _call(connection, _EMIT, {"name": name, "key": key, "payload": payload}))
+
+
+async def _call(connection: Any, call: _Call, given: Mapping[str, Any]) -> Any:
+    """Call a function in the transaction that `connection` is in; return what it returns.
+
+    Raises:
         InvalidConnection: Not one of the accepted kinds, closed, of another loop, or in a failed or read-only
             transaction; nothing was written.
         DatabaseError: The server refused; the caller's transaction has failed.
     """
+    values = {name: None if value is None else str(value) for name, value in given.items()}
     # Of the base classes too: SQLModel's and an application's own sessions are SQLAlchemy's.
     packages = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
     try:
         if isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
-            return await _on_asyncpg(connection, row)
+            return await _on_asyncpg(connection, call, values)
         if "sqlalchemy" in packages:
-            return await _on_sqlalchemy(connection, row)
+            return await _on_sqlalchemy(connection, call, values)
         if "psycopg" in packages:
-            return await _on_psycopg(connection, row)
+            return await _on_psycopg(connection, call, values)
     except (InvalidConnection, asyncio.CancelledError):
         raise
     except Exception as error:
@@ -52,15 +96,15 @@ async def enqueue_on(connection: Any, row: NewJob) -> bool:
     raise InvalidConnection(f"connection= got {type(connection).__qualname__}: give {_ACCEPTED}")
 
 
-async def _on_asyncpg(connection: Any, row: NewJob) -> bool:
+async def _on_asyncpg(connection: Any, call: _Call, values: dict[str, str | None]) -> Any:
     if connection.is_closed():
         raise InvalidConnection("connection= is closed: give an open connection")
     if (loop := getattr(connection, "_loop", None)) is not None and loop is not asyncio.get_running_loop():
         raise InvalidConnection(_ELSEWHERE)
-    return await jobs.enqueue_once(connection, row)
+    return await connection.fetchval(call.numbered, *values.values())
 
 
-async def _on_sqlalchemy(connection: Any, row: NewJob) -> bool:
+async def _on_sqlalchemy(connection: Any, call: _Call, values: dict[str, str | None]) -> Any:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
@@ -68,8 +112,8 @@ async def _on_sqlalchemy(connection: Any, row: NewJob) -> bool:
         raise InvalidConnection(f"connection= got SQLAlchemy's {type(connection).__qualname__}: give {_ACCEPTED}")
     if _is_of_another_loop(connection):
         raise InvalidConnection(_ELSEWHERE)
-    result = await connection.execute(text(f"select asyncjobs.enqueue_once({_NAMED})"), _named(row))
-    return bool(result.scalar_one())
+    result = await connection.execute(text(call.named), values)
+    return result.scalar_one()
 
 
 def _is_of_another_loop(connection: Any) -> bool:
@@ -92,7 +136,7 @@ def _is_of_another_loop(connection: Any) -> bool:
     return bool(loops - {None, asyncio.get_running_loop()})
 
 
-async def _on_psycopg(connection: Any, row: NewJob) -> bool:
+async def _on_psycopg(connection: Any, call: _Call, values: dict[str, str | None]) -> Any:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import tuple_row
 
@@ -100,16 +144,9 @@ async def _on_psycopg(connection: Any, row: NewJob) -> bool:
         raise InvalidConnection(f"connection= got psycopg's {type(connection).__qualname__}: give an AsyncConnection")
     # A cursor of our own: the connection's makes rows, and takes parameters, as its owner chose.
     async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
-        await cursor.execute(f"select asyncjobs.enqueue_once({_PERCENT})", _named(row))
-        made = await cursor.fetchone()
-    return bool(made and made[0])
-
-
-def _named(row: NewJob) -> dict[str, str | None]:
-    """Return a row's values as every driver takes them: as text, cast by the statement."""
-    values = {name: getattr(row, name) for name in _COLUMNS}
-    values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
-    return {name: None if value is None else str(value) for name, value in values.items()}
+        await cursor.execute(call.percent, values)
+        row = await cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def _refusal(error: Exception) -> Exception:

@@ -79,6 +79,8 @@ class Claimed(NamedTuple):
     """JSON: how often each declaration has taken an error of it."""
     refused: int = 0
     """A `Refused`."""
+    progress: str | None = None
+    """JSON of its attributes; None: nothing was recorded of it, no step either."""
 
 
 class Finish(NamedTuple):
@@ -114,6 +116,29 @@ class Reschedule(NamedTuple):
     """None leaves it."""
     crashed: bool = False
     """Whether it ended with its process."""
+    waits: bool = False
+    """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
+
+
+class StepWrite(NamedTuple):
+    """What is to be recorded of one step, or of a job's attributes alone."""
+
+    id: UUID
+    """Of the job."""
+    fence: int
+    progress: str | None
+    """JSON of the attributes; None leaves them."""
+    n: int
+    name: str | None
+    """None: the attributes alone."""
+    state: str
+    result: str | None
+    cursor: str | None
+    error: str | None
+    """JSON object."""
+    age: float
+    """Seconds since it began."""
+    ended: bool
 
 
 class Finished(NamedTuple):

@@ -8,6 +8,7 @@ is cancelled, times out or breaks ends its connection with `terminate()`, and th
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -61,8 +62,19 @@ class Sessions:
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closed = False
 
-    async def run(self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
+    async def run(
+        self,
+        operation: Callable[[asyncpg.Connection], Awaitable[T]],
+        *,
+        deadline: float | None = None,
+        endless: bool = False,
+    ) -> T:
         """Run `operation` on a connection and return what it returns.
+
+        Args:
+            operation: Given the connection.
+            deadline: Seconds that it may take, waiting for the connection included; None: the sessions' own.
+            endless: It runs a user's code, and may take as long as that does: the deadline is for the connection alone.
 
         Raises:
             DatabaseUnavailable: No connection, a broken link, or no end within the deadline. Whether the statement took
@@ -78,7 +90,8 @@ class Sessions:
             connection = await self._acquire(seconds)
             seconds = max(seconds - (loop.time() - started), 0.001)
         clean = False
-        self._watch(connection, end := loop.time() + seconds)
+        end = math.inf if endless else loop.time() + seconds
+        self._watch(connection, end)
         try:
             result = await operation(connection)
             clean = True

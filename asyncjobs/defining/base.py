@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
 from uuid import UUID
@@ -11,15 +11,18 @@ from uuid import UUID
 from typing_extensions import TypeVar, dataclass_transform
 
 from asyncjobs.defining import context, open_clients, options
+from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.definition import Definition, Executor, Options
 from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.job_classes import make_definition
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
+from asyncjobs.defining.step_methods import StepMethods
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
+    from asyncjobs.defining.recorded import Recorder
     from asyncjobs.defining.status import Status
 
 R = TypeVar("R", default=Any)
@@ -45,6 +48,14 @@ class Attempt(Protocol):
     stopping: bool
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """How often each declaration has taken an error of this job."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Where its steps are recorded."""
+
+    @property
     def cancel_reason(self) -> CancelReason | None:
         """Why it was cancelled; None: it was not."""
 
@@ -55,8 +66,8 @@ class Attempt(Protocol):
         """Wait for a slot to go on in."""
 
 
-@dataclass_transform(kw_only_default=True)
-class Job(Generic[R]):
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
+class Job(StepMethods, Generic[R]):
     """A unit of work, as a value: its fields are its arguments.
 
     Derive from it, annotate the arguments, write `perform`::
@@ -368,9 +379,9 @@ class Job(Generic[R]):
     # `perform` to look at, is told from a class whose own says what awaiting it gives.
     if not TYPE_CHECKING:
 
-        def perform(self) -> Any:
-            """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread."""
-            raise NotImplementedError
+        async def perform(self) -> Any:
+            """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
+            await self.run_steps()
 
     def _require_row(self) -> None:
         if not self._sent:

@@ -8,8 +8,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
-from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
-from asyncjobs.exceptions import UnstorableResult
+from asyncjobs.defining.signals import Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze
+from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 
 class What(Enum):
@@ -29,7 +29,9 @@ class What(Enum):
     exhaust = auto()
     """Retries are used up: `on_exhausted` decides, without one it fails."""
     release = auto()
-    """Ready again, unspent: the worker stops."""
+    """Ready again, unspent: the worker stops, or a checkpoint ended the run."""
+    park = auto()
+    """Waiting, unspent, for a time or an event."""
     drop = auto()
     """Nothing may be written: another worker has the job."""
 
@@ -51,7 +53,14 @@ class Verdict(NamedTuple):
     executions: int = 0
 
 
-_OF_SIGNALS = {Retry: What.retry_as_asked, Snooze: What.snooze, Discard: What.discard, Cancel: What.cancel}
+_OF_SIGNALS = {
+    Retry: What.retry_as_asked,
+    Snooze: What.snooze,
+    Discard: What.discard,
+    Cancel: What.cancel,
+    Interrupted: What.release,
+    Parked: What.park,
+}
 
 
 def decide(
@@ -79,6 +88,8 @@ def decide(
         return Verdict(
             next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail), signal
         )
+    if isinstance(error, InvalidStep):
+        return Verdict(What.fail, error)  # to run the same code again would come to the same
     if isinstance(error, UnstorableResult) and cancel_reason != "timeout":
         return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:

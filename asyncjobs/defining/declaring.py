@@ -24,12 +24,12 @@ _ON_FUNCTION = "__asyncjobs_policies__"
 _ON_METHOD = "__asyncjobs_rescues__"
 
 
-class _Declaration:
+class Declaration:
     """A decorator that keeps the type of what it decorates."""
 
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = name
-        self._policy = policy
+        self.policy = policy
 
     def __call__(self, target: T) -> T:
         job_class = getattr(target, "_job_class", target)
@@ -39,9 +39,9 @@ class _Declaration:
                 raise InvalidDefinition(
                     f"{self._name} on {job_class.__qualname__}, which is no job: derive it from Job"
                 )
-            declare(self._policy)
+            declare(self.policy)
         elif inspect.isfunction(target):
-            setattr(target, _ON_FUNCTION, (*declared_on(target), self._policy))
+            setattr(target, _ON_FUNCTION, (*declared_on(target), self.policy))
         else:
             raise InvalidDefinition(f"{self._name} decorates a job's function or class, not {type(target).__name__}")
         return target
@@ -61,7 +61,7 @@ def retry_on(
     priority: int | None = None,
     report: bool = False,
     on_exhausted: Handler | None = None,
-) -> _Declaration:
+) -> Declaration:
     """Run the job again after one of `errors`: ``@retry_on(ConnectionError, wait="polynomially_longer")``.
 
     Decorates a function, above or below `@job`, or a class derived from `Job`. Declarations are inherited; the last one
@@ -100,10 +100,10 @@ def retry_on(
         )
     except InvalidOption as error:
         raise InvalidDefinition(f"retry_on: {error}") from error
-    return _Declaration("retry_on", policy)
+    return Declaration("retry_on", policy)
 
 
-def discard_on(*errors: type[BaseException], report: bool = False) -> _Declaration:
+def discard_on(*errors: type[BaseException], report: bool = False) -> Declaration:
     """Give the job up after one of `errors`, as `discarded`. Decorates and is found like `retry_on`.
 
     Args:
@@ -113,7 +113,7 @@ def discard_on(*errors: type[BaseException], report: bool = False) -> _Declarati
     Raises:
         InvalidDefinition: No error is named, or one is no exception class.
     """
-    return _Declaration("discard_on", DiscardOn(errors=_checked_errors("discard_on", errors), report=report))
+    return Declaration("discard_on", DiscardOn(errors=_checked_errors("discard_on", errors), report=report))
 
 
 def rescue_from(*errors: type[BaseException]) -> Callable[[F], F]:

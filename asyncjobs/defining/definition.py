@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.attributes import attributes_of
 from asyncjobs.defining.declaring import rescues_in
 from asyncjobs.defining.hooks import Hooks, hooks_of
 from asyncjobs.defining.policies import Policy
+from asyncjobs.defining.steps import Step, steps_of
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -129,6 +131,16 @@ class Definition:
     def hooks(self) -> Hooks:
         """The callbacks, in the order in which they are called."""
         return hooks_of(self.job_class)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The declared steps, in the order in which they run."""
+        return steps_of(self.job_class)
+
+    @cached_property
+    def attributes(self) -> Mapping[str, ResultCodec]:
+        """The codecs of the attributes, by name."""
+        return self._resolved(lambda: attributes_of(self.job_class, self.kind))  # type: ignore[no-any-return]
 
     @property
     def max_crashes(self) -> int:

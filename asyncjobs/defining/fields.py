@@ -8,9 +8,10 @@ import typing
 from typing import ClassVar
 
 from asyncjobs.defining.arguments import Parameter
+from asyncjobs.defining.attributes import Attribute
 from asyncjobs.exceptions import InvalidDefinition
 
-_LATER = frozenset({"then", "run_steps", "step", "sleep", "wait_for", "steps", "resumed"})
+_LATER = frozenset({"then", "steps", "run"})
 """Names that jobs will have: a field that took one today would break tomorrow."""
 _MAY_OVERRIDE = frozenset({"perform"})
 _BOOKKEEPING = frozenset({"_declared", "_definition", "_function_hooks", "_options", "_is_function_job"})
@@ -34,7 +35,8 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 
 def _own_names(root: type) -> set[str]:
-    return {name for name in (*vars(root), *_annotation_names(root)) if not name.startswith("__")}
+    names = [name for base in root.__mro__[:-1] for name in (*vars(base), *_annotation_names(base))]
+    return {name for name in names if not name.startswith("__")}
 
 
 def _annotation_names(cls: type) -> list[str]:
@@ -56,5 +58,7 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
             if name.startswith("_") or typing.get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
                 continue
             default = getattr(cls, name, inspect.Parameter.empty)
+            if isinstance(default, Attribute):
+                continue
             found[name] = Parameter(name=name, annotation=hints[name], default=default, positional=False)
     return list(found.values())

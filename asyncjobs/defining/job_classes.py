@@ -11,6 +11,7 @@ from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_o
 from asyncjobs.defining.declaring import refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code
 from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.defining.steps import check_steps, steps_of
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ def make_definition(
     if abstract or cls.__dict__.get("_is_function_job"):
         return
     perform = cls._perform_of_class()
-    if perform is root._perform_of_class():
-        raise InvalidDefinition(f"{name} has no perform(): write `async def perform(self)`, or say abstract=True")
+    if perform is root._perform_of_class() and not steps_of(cls):
+        raise InvalidDefinition(
+            f"{name} has no perform() and no steps: write `async def perform(self)` or methods with @step, or say abstract=True"
+        )
+    check_steps(cls, name)
     check_code(perform, f"{name}.perform", cls._options.executor)
     if len(inspect.signature(perform).parameters) != 1:
         raise InvalidDefinition(

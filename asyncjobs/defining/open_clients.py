@@ -6,15 +6,18 @@ A process-wide stack, not a context variable: one set in a web server's lifespan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 from asyncjobs.exceptions import NotOpen
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
+    from asyncjobs.defining.recorded import Record
     from asyncjobs.defining.status import Status
+
+T = TypeVar("T")
 
 
 class OpenClient(Protocol):
@@ -33,6 +36,15 @@ class OpenClient(Protocol):
 
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; False when it is final already."""
+
+    async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
+        """Emit an event."""
+
+    async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
+        """Enqueue a job that has begun here, with what it has recorded."""
+
+    async def transact(self, body: Callable[[Any], Awaitable[T]]) -> T:
+        """Run `body` in a transaction of its own."""
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for the job's end and return its result."""

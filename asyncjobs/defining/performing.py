@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import anyio.to_thread
 
 from asyncjobs import errors
-from asyncjobs.defining import context, open_clients
+from asyncjobs.defining import attributes, context, open_clients
 from asyncjobs.defining.deciding import Verdict, What, decide, said_by
+from asyncjobs.defining.recording_here import RecorderHere
 from asyncjobs.defining.settling import Ending, settle
+from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import JobCancelled, JobDiscarded
 
 if TYPE_CHECKING:
@@ -44,21 +47,12 @@ async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | Non
     A thread cannot be stopped. anyio's `run_sync` shields its wait from cancel scopes only: at `Task.cancel()` it returns
     at once, and the job would be given back, and run elsewhere, while its first run goes on.
     """
-    thread = asyncio.ensure_future(
-        _outcome_in_thread(job, limiter, going_on)
-    )  # in a task of its own, which nobody cancels
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):  # a scope cancels again and again: this wait would spin
-        while not thread.done():
-            try:
-                await asyncio.wait([thread])
-            except asyncio.CancelledError as cancellation:
-                cancelled = cancellation
-                if job._attempt is not None:
-                    job._attempt.stopping = True  # all that a thread can see of it
-    if cancelled is not None:
-        raise cancelled
-    value, error = thread.result()
+
+    def told() -> None:
+        if job._attempt is not None:
+            job._attempt.stopping = True  # all that a thread can see of it
+
+    value, error = await uncut(_outcome_in_thread(job, limiter, going_on), told)
     if error is not None:
         raise error
     return value
@@ -104,10 +98,14 @@ class _HereAndNow:
     Args:
         number: From 1.
         outer: The run inside which it is called, whose slot it uses and with which it comes to an end; None: no job's.
+        counts: How often each declaration has taken an error of this job.
+        recorder: Where its steps are recorded.
     """
 
-    def __init__(self, number: int, outer: Attempt | None) -> None:
+    def __init__(self, number: int, outer: Attempt | None, counts: Mapping[str, int], recorder: RecorderHere) -> None:
         self.number = number
+        self.counts = counts
+        self.recorder = recorder
         self._outer = outer
         self._stopping = False
         self._cancel_reason: CancelReason | None = None
@@ -143,10 +141,14 @@ async def perform_now(job: Job[Any]) -> Any:
     hooks = definition.hooks.within(open_clients.middleware())
     counts: dict[str, int] = {}
     outer = context.running.get()
+    recorder = RecorderHere()
     for number in itertools.count(1):
         copy = definition.load(job._stored_arguments())
         copy._id, copy._queue, copy._priority = job.id, job.queue, job.priority
-        copy._attempt = _HereAndNow(number, None if outer is None else outer._attempt)
+        copy._attempt = _HereAndNow(number, None if outer is None else outer._attempt, counts, recorder)
+        if recorder.records:
+            attributes.restore(copy, recorder.attributes)
+            copy._resume(recorder.records)
         token = context.running.set(copy)
         try:
             with errors.own_context():
@@ -163,6 +165,11 @@ async def perform_now(job: Job[Any]) -> Any:
             case What.snooze:
                 await job.set(wait=ending.wait).enqueue()
                 return await job
+            case What.park:
+                await open_clients.current().adopt(job, recorder.attributes, recorder.records)
+                return await job
+            case What.release if verdict.error is not None:
+                raise verdict.error  # the run around it is to end, and so is this one
             case What.discard:
                 raise JobDiscarded(job_id=job.id, kind=job.kind, reason=ending.reason or "") from verdict.error
             case What.cancel:
@@ -202,4 +209,6 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
         if timer is not None:
             timer.cancel()
     reason = "timeout" if limit.expired() else None
+    if copy._stepper is not None:
+        policies = (*copy._stepper.policies(error), *policies)
     return value, decide(error, cancel_reason=reason, timeout=timeout, policies=policies, counts=counts)

@@ -12,7 +12,7 @@ from asyncjobs.defining import backoff
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.hooks import Hooks, call_hook
 from asyncjobs.defining.policies import DiscardOn, RescueFrom, RetryOn
-from asyncjobs.defining.signals import JobSignal, Retry, Snooze
+from asyncjobs.defining.signals import JobSignal, Parked, Retry, Snooze
 from asyncjobs.harmless import log, shown
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ class Ending(NamedTuple):
     """How an attempt ended, once everybody has been heard.
 
     Attributes:
-        what: One of succeed, fail, discard, cancel, retry, snooze, release, drop.
+        what: One of succeed, fail, discard, cancel, retry, snooze, release, park, drop.
         error: To be kept with the job, and told to whoever awaits it.
         reason: Of a discarded or cancelled job.
         wait: Seconds until the next attempt.
         counts: How often each declaration has taken an error of this job by now; None: as before.
         queue: Of the next attempt; None: as before.
         priority: Of the next attempt; None: as before.
+        on_event: Whether an event ends the wait before its time; without a time, `wait` is 0.
     """
 
     what: What
@@ -41,6 +42,7 @@ class Ending(NamedTuple):
     counts: dict[str, int] | None = None
     queue: str | None = None
     priority: int | None = None
+    on_event: bool = False
 
 
 async def settle(job: Job[Any], verdict: Verdict, hooks: Hooks, counts: Mapping[str, int]) -> Ending:
@@ -82,6 +84,8 @@ def plain(verdict: Verdict) -> Ending:
             return Ending(What.snooze, wait=signal.wait)
         case Verdict(what=What.cancel, error=error):
             return Ending(What.cancel, reason=_reason(error) if isinstance(error, JobSignal) else None)
+        case Verdict(what=What.park, error=Parked() as signal):
+            return Ending(What.park, wait=signal.wait or 0.0, on_event=signal.on_event)
         case Verdict(what=What.succeed | What.release | What.drop as what):
             return Ending(what)
     return Ending(What.fail, verdict.error)

@@ -6,7 +6,9 @@ JobSignal (BaseException)
 ├── Retry                           again later; spends an attempt
 ├── Snooze                          again later; spends none
 ├── Discard                         never again, as `discarded`
-└── Cancel                          never again, as `cancelled`
+├── Cancel                          never again, as `cancelled`
+├── Interrupted                     again, unspent, from the last checkpoint; raised by checkpoints
+└── Parked                          again, unspent, after a time or an event; raised by durable waits
 """
 
 from __future__ import annotations
@@ -70,3 +72,21 @@ class Discard(JobSignal):
 
 class Cancel(JobSignal):
     """Raised by a job: end as `cancelled`."""
+
+
+class Interrupted(JobSignal):
+    """Raised by a checkpoint: the run is to end here, and go on from here elsewhere; no attempt is spent."""
+
+
+class Parked(JobSignal):
+    """Raised by a durable sleep or wait: the run ends here, and goes on when it is over; no attempt is spent.
+
+    Args:
+        wait: Seconds that are left; None: as long as it takes.
+        on_event: Whether an event ends it before that.
+    """
+
+    def __init__(self, wait: float | None, *, on_event: bool) -> None:
+        self.wait = wait
+        self.on_event = on_event
+        super().__init__()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncjobs.db.rows import Claimed
+from asyncjobs.worker.outcomes import counts_of
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import CancelReason
+    from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 
 
 class Slots(Protocol):
@@ -27,13 +29,16 @@ class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
-                 "number", "pool", "stopping", "stuck", "task", "timer")  # fmt: skip
+                 "number", "pool", "recorded", "stopping", "stuck", "task", "timer", "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
         self.pool = pool
         self.number = claimed.attempt
         self.task: asyncio.Task[Any] | None = None
+        self.writer: StepWriter | None = None
+        self.recorded: AttemptRecorder | None = None
+        """Where its steps are recorded; None until it has some."""
         self.begun = False
         self.apart = False
         """Whether it runs in a process of its own."""
@@ -49,6 +54,19 @@ class Attempt:
         self._holds = True
         self._waits = 0
         self._ended = False
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often each declaration has taken an error of this job."""
+        return counts_of(self.claimed)
+
+    @property
+    def recorder(self) -> AttemptRecorder:
+        """Where its steps are recorded."""
+        if self.recorded is None:
+            assert self.writer is not None, "set by the performer, in front of all code of the job"
+            self.recorded = self.writer.of(self)
+        return self.recorded
 
     def cancel(self, reason: CancelReason) -> bool:
         """Cancel its task, once, and return whether it was now; before its first step the reason alone tells it."""

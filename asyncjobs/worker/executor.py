@@ -15,6 +15,7 @@ from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.recorder import StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -39,6 +40,7 @@ class Executor:
         middleware: Around every job, the outermost first.
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
         apart: Where attempts run that need a process of their own.
+        writer: Of what is recorded of steps.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
         on_crash: Called when an attempt ended with its process.
     """
@@ -52,6 +54,7 @@ class Executor:
         middleware: Sequence[Any] = (),
         cleanup_timeout: float = 5.0,
         apart: Apart,
+        writer: StepWriter,
         on_room: Callable[[], None],
         on_crash: Callable[[], None],
     ) -> None:
@@ -65,6 +68,7 @@ class Executor:
             middleware=middleware,
             cancel=self.cancel,
             cleanup_timeout=cleanup_timeout,
+            writer=writer,
             apart=apart,
         )
         self._apart = apart

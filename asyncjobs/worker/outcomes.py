@@ -43,7 +43,9 @@ def outcome(claimed: Claimed, ending: Ending, *, days: int, result: str | None =
         )
     if ending.what is What.drop:
         return None
-    return Reschedule(claimed.id, claimed.fence, ending.wait)  # snoozed or released
+    # Snoozed, released or parked. One without a time that waits for an event has 0, and no time is ever less than a moment.
+    counts = None if ending.counts is None else codec.dumps(ending.counts)
+    return Reschedule(claimed.id, claimed.fence, ending.wait, counts=counts, waits=ending.on_event)
 
 
 def counts_of(claimed: Claimed) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -12,22 +13,30 @@ from uuid import UUID
 import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
-from asyncjobs.defining import codec, context, registry
+from asyncjobs.defining import attributes, codec, context, registry
 from asyncjobs.defining.base import CancelReason, Job
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hooks, logged
 from asyncjobs.defining.performing import load_references, perform
+from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
+from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import JobCrashed, JobExpired
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.outcomes import counts_of, outcome
+from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 from asyncjobs.worker.telling import Teller
 
 logger = logging.getLogger("asyncjobs.worker")
+
+INTERRUPTIONS = "interrupted without progress"
+"""Counts how often in a row, among the counts of a job's declarations, which are called by their errors' names."""
+LONGEST_BACKOFF = 60.0
+"""Seconds."""
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -41,6 +50,7 @@ class Performer:
         middleware: Around every job, the outermost first.
         cancel: Cancels an attempt whose time is over.
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
+        writer: Of what is recorded of steps.
         apart: Where attempts run that need a process of their own; None: this is one.
     """
 
@@ -50,6 +60,7 @@ class Performer:
         retention: float,
         middleware: Sequence[Any],
         cancel: Callable[[Attempt, CancelReason], object],
+        writer: StepWriter,
         cleanup_timeout: float = 5.0,
         apart: Apart | None = None,
     ) -> None:
@@ -58,6 +69,7 @@ class Performer:
         self._default_days = math.ceil(retention / 86_400)
         self._middleware = middleware
         self._cancel = cancel
+        self._writer = writer
         self._teller = Teller()
         self._hooks: dict[str, tuple[Hooks, Hooks]] = {}
         self.in_threads: set[UUID] = set()
@@ -81,7 +93,10 @@ class Performer:
                     return await self._run_apart(self._apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
+                attempt.writer = self._writer
                 context.running.set(job)
+                if claimed.progress is not None:
+                    await _resume(job, attempt, claimed.progress)
                 text = await self._perform(attempt, job, definition)
                 error = None
         except ChildDied as died:
@@ -97,6 +112,8 @@ class Performer:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
+        if attempt.recorded is not None:
+            await self._settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
             return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))
         try:
@@ -105,6 +122,11 @@ class Performer:
             # An exception class that lies about itself: without an end, its row would be running while this worker lives.
             described = describe_error(broken, attempt=claimed.attempt)
             return Finish(claimed.id, claimed.fence, State.failed, None, described, None, self._days(definition))
+
+    async def _settled(self, recorded: AttemptRecorder) -> None:
+        """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
+        with contextlib.suppress(asyncio.CancelledError):  # which `cancel_reason` tells of
+            await uncut(recorded.settled())
 
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
@@ -180,7 +202,7 @@ class Performer:
                 error,
                 cancel_reason=attempt.cancel_reason,
                 timeout=definition.options.timeout,
-                policies=definition.policies,
+                policies=_policies(job, error, definition),
                 counts=counts,
             )
             if job is None:
@@ -191,6 +213,8 @@ class Performer:
                 ending = await settle(job, verdict, self._hooks_of(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
+        if ending.what is What.release and job is not None and job._stepper is not None:
+            ending = _backed_off(ending, job._stepper.progressed, counts_of(claimed))
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             ending = ending._replace(error=None)  # each crash is with the job already
@@ -222,6 +246,30 @@ def _load(definition: Definition, claimed: Claimed) -> Job[Any]:
     job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
     job._sent, job._state = True, "running"
     return job
+
+
+async def _resume(job: Job[Any], attempt: Attempt, progress: str) -> None:
+    """Give a job what earlier attempts have recorded of it."""
+    records = await attempt.recorder.load()
+    attributes.restore(job, progress)
+    job._resume(records)
+
+
+def _policies(job: Job[Any] | None, error: BaseException | None, definition: Definition) -> Sequence[Policy]:
+    if job is None or job._stepper is None:
+        return definition.policies
+    return (*job._stepper.policies(error), *definition.policies)
+
+
+def _backed_off(ending: Ending, progressed: bool, counts: dict[str, int]) -> Ending:
+    """Have a job wait that is interrupted again and again without progress: the first time it goes on at once."""
+    before = counts.get(INTERRUPTIONS, 0)
+    now = 0 if progressed else before + 1
+    if now == before:
+        return ending
+    return ending._replace(
+        wait=min(2.0 ** (now - 1), LONGEST_BACKOFF) if now > 1 else 0.0, counts={**counts, INTERRUPTIONS: now}
+    )
 
 
 def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:

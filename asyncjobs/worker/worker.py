@@ -30,6 +30,7 @@ from asyncjobs.worker.janitor import Janitor
 from asyncjobs.worker.keeper import Keeper, Lease
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
+from asyncjobs.worker.recorder import StepWriter, isolated_sessions
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
 from asyncjobs.worker.watchdog import Watchdog
@@ -86,6 +87,11 @@ class Worker:
         )  # a long rescue must not make the timekeeper late
         self.ledger = Ledger(self._writing, self.wakeups.wake)
         self.apart = Apart(url, settings, services)
+        self._recording = self._pinned("asyncjobs steps", 1, lock_timeout="200ms")
+        self._isolated = isolated_sessions(url, settings)
+        self.recorder = StepWriter(
+            self._recording, self._isolated, lambda attempt: self.executor.cancel(attempt, "lease_lost")
+        )
         self.executor = Executor(
             self.pools,
             self.ledger,
@@ -93,6 +99,7 @@ class Worker:
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
             apart=self.apart,
+            writer=self.recorder,
             on_room=self.wakeups.wake,
             on_crash=self.wakeups.expect_suspects,
         )
@@ -182,7 +189,7 @@ class Worker:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
                     others = [
                         group.create_task(service.run(), name=f"asyncjobs {type(service).__name__.lower()}")
-                        for service in (self.ledger, self.canceller, self.janitor, self.timekeeper)
+                        for service in (self.ledger, self.recorder, self.canceller, self.janitor, self.timekeeper)
                     ]
                     self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
@@ -309,7 +316,7 @@ class Worker:
         self._close_sessions()
 
     def _close_sessions(self) -> None:
-        for sessions in (self._claiming, self._writing, self._keeping_house):
+        for sessions in (self._claiming, self._writing, self._keeping_house, self._recording, self._isolated):
             sessions.close()
 
     def _on_beat(self, pulse: Pulse) -> None:

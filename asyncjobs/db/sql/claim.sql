@@ -41,4 +41,4 @@ from picked
 where job.ctid = picked.ctid
 returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
           job.crashes, job.counts,
-          case when job.cancel_reason is not null then 1 when job.attempt = 0 then 2 else 0 end as refused
+          case when job.cancel_reason is not null then 1 when job.attempt = 0 then 2 else 0 end as refused, job.progress

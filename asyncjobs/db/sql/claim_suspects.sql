@@ -27,4 +27,4 @@ from picked
 where job.ctid = picked.ctid
 returning 0 as pool, 0 as range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
           job.crashes, job.counts,
-          case when job.cancel_reason is not null then 1 when picked.over then 3 else 0 end as refused
+          case when job.cancel_reason is not null then 1 when picked.over then 3 else 0 end as refused, job.progress

@@ -17,17 +17,18 @@ with given as materialized (
   delete from asyncjobs.job using given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
-            job.queue, job.args, job.errors, job.awaited, given.state, given.result, given.error, given.days,
+            job.queue, job.args, job.errors, job.awaited, job.progress, given.state, given.result, given.error, given.days,
             coalesce(given.reason, case when given.state = 7 then job.cancel_reason end) as reason
 ), moved as (
   insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
-                                  crashes, kind, queue, args, result, errors, reason)
+                                  crashes, kind, queue, args, result, errors, reason, progress, steps)
   select id, fence,
          case when days <= 31 then (clock_timestamp() at time zone 'UTC')::date + days
               else (date_trunc('month', clock_timestamp() at time zone 'UTC' + make_interval(days => days))
                     + interval '1 month - 1 day')::date end, enqueued_at, started_at, clock_timestamp(),
          attempt, priority, state, crashes, kind, queue, args, result,
-         case when error is null then errors else concat_ws(E'\n', errors, error) end, reason
+         case when error is null then errors else concat_ws(E'\n', errors, error) end, reason, progress,
+         case when progress is not null then asyncjobs.fold_steps(id) end
   from gone
 ), told as (
   select pg_notify('asyncjobs_done', string_agg(id::text, ','))

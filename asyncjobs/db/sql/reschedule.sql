@@ -1,32 +1,37 @@
 -- Give running jobs back: to be retried, snoozed, or unspent because the worker stops.
 -- $1 ids, ascending  $2 fences  $3 seconds until they are due  $4 errors, one JSON line each  $5 counts (JSON text)
 -- $6 whether the attempt is spent  $7 queues  $8 priorities  $9 whether it ended with its process
--- Of $3 to $9 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
+-- $10 whether it waits for an event, at most the seconds of $3, or for ever where these are 0
+-- Of $3 to $10 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
 -- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
 -- One that was snoozed has been started in time, and expires no more, though its attempt is not spent.
+-- One whose event came before this is ready at once: see asyncjobs.emit.
 -- One that was asked to be cancelled meanwhile is ready at once: whoever claims it ends it.
 -- Of more than a megabyte of errors the oldest go: attempts = "unlimited" would fill the disk.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,
-         coalesce(g.crashed, false) as crashed
+         coalesce(g.crashed, false) as crashed, coalesce(g.waits, false) as waits
   from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::smallint[],
-              $9::boolean[])
-       as g(id, fence, delay, error, counts, spent, queue, priority, crashed)
+              $9::boolean[], $10::boolean[])
+       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, waits)
 ), again as (
   update asyncjobs.job
-  set state = case when given.delay > 0 and job.cancel_reason is null then 0 else 1 end,
+  set state = case when job.cancel_reason is not null or (given.waits and job.woken) then 1
+                   when given.waits then 3 when given.delay > 0 then 0 else 1 end,
+      woken = false,
       seq = nextval('asyncjobs.ready_seq'), fence = -job.fence, worker = null,
       started_at = case when given.spent then job.started_at end,
-      run_at = case when given.spent or given.delay > 0
+      run_at = case when given.waits and given.delay <= 0 and not job.woken then 'infinity'
+                    when given.spent or given.delay > 0
                     then clock_timestamp() + make_interval(secs => given.delay) else job.run_at end,
       attempt = case when given.spent then job.attempt else greatest(job.attempt - 1, 0) end,
       errors = case when given.error is null then job.errors
                     when octet_length(job.errors) > 1048576
                       then substring(right(job.errors, 524288) from E'\n(.*)$') || E'\n' || given.error
                     else concat_ws(E'\n', job.errors, given.error) end,
-      expires_at = case when given.spent or given.delay <= 0 then job.expires_at end,
+      expires_at = case when given.spent or (given.delay <= 0 and not given.waits) then job.expires_at end,
       counts = coalesce(given.counts, job.counts), crashes = least(job.crashes, 32766) + given.crashed::integer,
       queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
   from given
@@ -36,6 +41,6 @@ with given as materialized (
   select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from again where state = 1 group by queue
 ), due as (
   select pg_notify('asyncjobs_due', '') from again
-  where state = 0 and run_at < clock_timestamp() + interval '2 seconds' limit 1
+  where state in (0, 3) and run_at < clock_timestamp() + interval '2 seconds' limit 1
 )
 select (select count(*) from again) as given_back, (select count(*) from ready) + (select count(*) from due) as told

@@ -1,0 +1,51 @@
+"""Steps without a worker: what `perform_now` needs of an open client."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import codec
+from asyncjobs.defining.recorded import ENDED, Record
+
+T = TypeVar("T")
+
+
+def stored_steps(records: Sequence[Record]) -> str:
+    """Return records as the database stores the steps of a job, as a JSON array."""
+    now = datetime.now(UTC)
+    return codec.dumps(
+        [
+            {
+                "n": record.n, "name": record.name, "state": record.state, "attempt": 1, "started_at": now,
+                "finished_at": now if record.state in ENDED else None, "result": record.result, "cursor": record.cursor,
+            }
+            for record in records
+        ]
+    )  # fmt: skip
+
+
+async def in_transaction(sessions: Sessions, body: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated."""
+    raised: list[Exception] = []
+
+    async def operation(connection: Any) -> T:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            value = await body(connection)
+        except Exception as error:
+            raised.append(error)
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+        return value
+
+    try:
+        return await sessions.run(operation, endless=True)
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise

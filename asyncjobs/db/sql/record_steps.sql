@@ -1,0 +1,26 @@
+-- Record steps of running jobs, at most one a job: where they stand, and the jobs' attributes.
+-- $1 ids of jobs, ascending  $2 fences  $3 attributes (JSON text; null: as they are)  $4 number, $5 name (null: attributes only)
+-- and $6 state of each step  $7 results  $8 cursors  $9 errors (JSON text)  $10 seconds since it began  $11 whether it has ended
+-- Rows: the ids of those whose fence is still the job's; the others' leases are lost, and nothing is recorded of them.
+-- Locks: the job rows, in the order of their ids; so a step is recorded before the job is given back, or not at all.
+-- `>=` and `<=` for `=`: see finish.sql. Written again after a lost answer, it is what it was.
+with given as materialized (
+  select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
+                       $9::text[], $10::float8[], $11::boolean[])
+       as g(id, fence, progress, n, name, state, result, cursor, error, age, ended)
+), held as (
+  update asyncjobs.job set progress = coalesce(given.progress, job.progress, '{}')
+  from given
+  where job.id >= given.id and job.id <= given.id and job.fence = given.fence
+  returning job.id, job.attempt, given.n, given.name, given.state, given.result, given.cursor, given.error, given.age,
+            given.ended
+), recorded as (
+  insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
+  select id, n, name, state, attempt, clock_timestamp() - make_interval(secs => age),
+         case when ended then clock_timestamp() end, result, cursor, error
+  from held where name is not null
+  on conflict (job, name) do update
+  set state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result,
+      cursor = excluded.cursor, error = excluded.error
+)
+select id from held

@@ -1,0 +1,55 @@
+"""The statements on steps and events: plain values in, plain values out. Each is one statement and one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncpg import Connection
+
+from asyncjobs.db import sql
+from asyncjobs.db.rows import NewJob, StepWrite
+from asyncjobs.defining.recorded import Record
+
+
+async def record(connection: Connection, writes: Sequence[StepWrite]) -> set[UUID]:
+    """Record where steps of running jobs stand; return the ids of the jobs whose lease is still held.
+
+    Args:
+        connection: With pinned plans, or one whose transaction the records are to be part of.
+        writes: At most one a job, in the order of their ids.
+    """
+    columns = zip(*writes, strict=True)
+    return {row["id"] for row in await connection.fetch(sql.read("record_steps"), *columns)}
+
+
+async def read(connection: Connection, job_id: UUID) -> list[Record]:
+    """Return what is recorded of a job's steps, in their order."""
+    return [Record(*row) for row in await connection.fetch(sql.read("read_steps"), job_id)]
+
+
+async def begin_wait(
+    connection: Connection,
+    job_id: UUID,
+    fence: int,
+    *,
+    n: int,
+    name: str,
+    event: str | None,
+    key: str,
+    seconds: float | None,
+    progress: str | None,
+) -> Record | None:
+    """Begin a wait, or find it begun; return what is recorded of it by now, or None when the lease is lost."""
+    row = await connection.fetchrow(sql.read("begin_wait"), job_id, fence, n, name, event, key, seconds, progress)
+    return None if row is None else Record(n, name, row["state"], row["result"], remaining=row["remaining"])
+
+
+async def emit(connection: Connection, name: str, key: str, payload: str | None) -> int:
+    """Emit an event; return how many jobs wait no more."""
+    return int(await connection.fetchval(sql.read("emit"), name, key, payload))
+
+
+async def adopt(connection: Connection, job: NewJob, progress: str | None, steps: str) -> None:
+    """Insert a job that has begun elsewhere, with its attributes and its steps."""
+    await connection.fetch(sql.read("adopt"), job.id, job.kind, job.queue, job.priority, job.args, progress, steps)

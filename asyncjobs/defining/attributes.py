@@ -1,0 +1,125 @@
+"""`attribute()`: fields of a job that are no arguments, saved at every checkpoint and restored when it is resumed."""
+
+from __future__ import annotations
+
+import copy
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from asyncjobs.defining import codec
+from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.exceptions import InvalidDefinition
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+class Attribute:
+    """The descriptor behind an `attribute()`."""
+
+    def __init__(self, default: Any, default_factory: Callable[[], Any] | None) -> None:
+        self._default = default
+        self._factory = default_factory
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, job: None, owner: type) -> Attribute: ...
+    @overload
+    def __get__(self, job: Job[Any], owner: type) -> Any: ...
+    def __get__(self, job: Job[Any] | None, owner: type) -> Any:
+        if job is None:
+            return self
+        values = job.__dict__
+        if self.name not in values:
+            values[self.name] = self._factory() if self._factory is not None else copy.deepcopy(self._default)
+        return values[self.name]
+
+    def __set__(self, job: Job[Any], value: Any) -> None:
+        job.__dict__[self.name] = value
+
+
+@overload
+def attribute(*, default: T, init: Literal[False] = False) -> T: ...
+@overload
+def attribute(*, default_factory: Callable[[], T], init: Literal[False] = False) -> T: ...
+def attribute(
+    *, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, init: Literal[False] = False
+) -> Any:
+    """Declare a field that is no argument: saved at every checkpoint of a step, restored when the job is resumed.
+
+    ::
+
+        class ProcessCloud(Job):
+            cloud_id: int
+            total: int = attribute(default=0)
+
+    Its values are JSON with types restored from the annotation, like arguments.
+
+    Args:
+        default: Its value at first; copied for each job.
+        default_factory: Makes it; in place of `default`.
+        init: Always False: tells type checkers that it is no argument.
+
+    Raises:
+        InvalidDefinition: Neither or both of `default` and `default_factory`, or `init` is true.
+    """
+    if (default is _MISSING) == (default_factory is None):
+        raise InvalidDefinition("attribute() takes default= or default_factory=, one of them")
+    if init:
+        raise InvalidDefinition("attribute(init=True): an attribute is no argument; annotate a plain field instead")
+    return Attribute(default, default_factory)
+
+
+def attributes_of(cls: type, kind: str) -> Mapping[str, ResultCodec]:
+    """Return the codecs of a class's attributes, by name.
+
+    Raises:
+        InvalidDefinition: One has no annotation, or one that cannot be stored.
+    """
+    names = [
+        name for base in reversed(cls.__mro__) for name, value in vars(base).items() if isinstance(value, Attribute)
+    ]
+    if not names:
+        return {}
+    hints = typing.get_type_hints(cls, include_extras=True)
+    if missing := [name for name in names if name not in hints]:
+        raise InvalidDefinition(f"{kind}.{missing[0]} = attribute(…) has no annotation: write `{missing[0]}: int = …`")
+    return {name: ResultCodec(f"{kind}.{name}", hints[name]) for name in names}
+
+
+def dump(job: Job[Any]) -> str | None:
+    """Return a job's attributes as JSON text; None when its class has none.
+
+    Raises:
+        UnstorableResult: One cannot be stored.
+    """
+    codecs = job._definition.attributes
+    if not codecs:
+        return None
+    parts = []
+    for name, of_one in codecs.items():
+        parts.append(f"{codec.dumps(name)}:{of_one.dump(getattr(job, name)) or 'null'}")
+    return "{" + ",".join(parts) + "}"
+
+
+def restore(job: Job[Any], text: str | None) -> None:
+    """Give a job the attributes that were saved; those saved by other code and unknown here are left out.
+
+    Raises:
+        InvalidArguments: One does not fit its annotation any more.
+    """
+    codecs = job._definition.attributes
+    if text is None or not codecs:
+        return
+    saved = codec.loads(text)
+    for name, of_one in codecs.items():
+        if isinstance(saved, dict) and name in saved:
+            value = saved[name]
+            setattr(job, name, None if value is None else of_one.load(codec.dumps(value)))

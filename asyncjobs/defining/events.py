@@ -1,0 +1,69 @@
+"""`emit`: what jobs wait for with `wait_for`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from asyncjobs.defining import open_clients
+from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.exceptions import InvalidOption
+
+MOST = 200
+"""Characters of a name and of a key."""
+
+_payloads = ResultCodec("emit", Any)
+
+
+async def emit(name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:
+    """Emit an event: every job that waits for it goes on with `payload`; when none does, it is kept for the first that will.
+
+    Args:
+        name: 1 to 200 characters.
+        key: Which one: text, a number or a UUID; None: of no key.
+        payload: Plain JSON, what `wait_for` returns.
+        connection: Take part in the caller's transaction, as for `Job.enqueue`.
+
+    Returns:
+        How many jobs wait no more; 0: it is kept.
+
+    Raises:
+        NotOpen: No AsyncJobs is open in this process.
+        InvalidOption: Out of these limits.
+        InvalidArguments: `payload` cannot be stored.
+        DatabaseError: The database refused or cannot be reached; whether it was emitted is unknown if its answer was lost.
+    """
+    text = _payloads.dump(payload)
+    return await open_clients.current().emit(checked_name(name), key_text(key), text, connection=connection)
+
+
+def checked_name(name: Any) -> str:
+    """Return `name` if it can be an event's.
+
+    Raises:
+        InvalidOption: It cannot.
+    """
+    if not isinstance(name, str) or not 1 <= len(name) <= MOST or _unstorable(name):
+        raise InvalidOption(f"event={name!r:.60} is not allowed: use text of 1 to {MOST} characters, without NUL")
+    return name
+
+
+def key_text(key: Any) -> str:
+    """Return an event's key as it is stored.
+
+    Raises:
+        InvalidOption: It is no text, whole number or UUID, or too long.
+    """
+    if key is None:
+        return ""
+    if isinstance(key, bool) or not isinstance(key, str | int | UUID):
+        raise InvalidOption(f"key={key!r:.60} is not allowed: use text, a whole number or a UUID")
+    text = str(key)
+    if not 1 <= len(text) <= MOST or _unstorable(text):
+        raise InvalidOption(f"key={key!r:.60} is not allowed: use 1 to {MOST} characters, without NUL")
+    return text
+
+
+def _unstorable(text: str) -> bool:
+    return re.search("[\x00\ud800-\udfff]", text) is not None

@@ -1,0 +1,148 @@
+"""What is recorded of a job's steps, and whether the code that runs now still fits it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from asyncjobs.exceptions import InvalidStep
+
+StepState = Literal["started", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out"]
+ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
+
+MOST_STEPS = 10_000
+MOST_NAME = 200
+
+
+class Record(NamedTuple):
+    """What is recorded of one step."""
+
+    n: int
+    """In the order in which the job met it, from 1."""
+    name: str
+    state: StepState
+    result: str | None = None
+    """JSON of what it returned, or of the event's payload."""
+    cursor: str | None = None
+    """JSON of how far it got."""
+    remaining: float | None = None
+    """Seconds left of a sleep or a wait when this was read; None: as long as it takes, or it is neither."""
+
+
+class Write(NamedTuple):
+    """What is to be recorded."""
+
+    record: Record | None
+    """Where a step stands; None: the attributes alone."""
+    attributes: str | None
+    """JSON of the job's attributes; None: as they are."""
+    age: float = 0.0
+    """Seconds since the step began."""
+    error: str | None = None
+    """JSON of the error that was handled."""
+
+
+class Recorder(Protocol):
+    """Writes what is recorded of one attempt's steps; it has a task that the job's code has no handle on."""
+
+    def write(self, write: Write) -> Awaitable[None]:
+        """Have it recorded, whether or not anybody waits; done when it is durable.
+
+        Raises:
+            LeaseLost: Another worker has the job; nothing was recorded.
+            DatabaseError: The database refuses it.
+        """
+
+    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+        """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
+
+        Args:
+            body: Given a connection; what it raises is raised, and the transaction rolled back.
+
+        Raises:
+            LeaseLost: Another worker has the job; nothing was committed.
+            Interrupted: The database went away before the commit: the step is to run again.
+        """
+
+    async def begin_wait(
+        self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
+    ) -> Record:
+        """Begin a wait for a time (`event` None) or an event, or find it begun; return what is recorded by now."""
+
+
+class Progress:
+    """The steps of one job: those recorded by earlier attempts, and those this attempt has met.
+
+    Args:
+        kind: For messages.
+        records: In their order.
+    """
+
+    def __init__(self, kind: str, records: Sequence[Record] = ()) -> None:
+        self._kind = kind
+        self._recorded = sorted(records)
+        self._met: dict[str, None] = {}
+
+    @property
+    def recorded(self) -> list[Record]:
+        """What earlier attempts have left, in its order."""
+        return self._recorded
+
+    def meet(self, name: str, *, formerly: Iterable[str] = (), code: Sequence[str] = ()) -> Record | None:
+        """Note that the code has come to a step; return what is recorded of it.
+
+        Args:
+            name: Its name.
+            formerly: Names it was recorded under by earlier versions of the code.
+            code: The names of all steps of the code, as far as they are known, for the message.
+
+        Raises:
+            InvalidStep: The name cannot be one, the step was met already, or it is not the one that was recorded here.
+        """
+        check_name(self._kind, name)
+        if name in self._met:
+            raise InvalidStep(
+                f"{self._kind}: step {name!r} is run twice in one attempt: give each run a name of its own, "
+                "such as f'page {n}'"
+            )
+        place = len(self._met)
+        if place >= MOST_STEPS:
+            raise InvalidStep(f"{self._kind} has more than {MOST_STEPS} steps: use one step with a cursor")
+        if place < len(self._recorded):
+            found = self._recorded[place]
+            if found.name != name and found.name not in formerly:
+                self._refuse(name, found.name, code)
+            self._met[name] = None
+            return found
+        self._met[name] = None
+        return None
+
+    @property
+    def next_number(self) -> int:
+        """The number of the step that was met last."""
+        return len(self._met)
+
+    def _refuse(self, name: str, expected: str, code: Sequence[str]) -> None:
+        then = ", ".join(repr(record.name) for record in self._recorded)
+        now = ", ".join(repr(met) for met in (code or [*self._met, name]))
+        raise InvalidStep(
+            f"{self._kind}: the code comes to step {name!r} where this job recorded {expected!r}. "
+            f"Recorded: {then}. The code now: {now}{'' if code else ' …'}. Steps may be added after the last one and renamed "
+            "with formerly=; give code that changes them otherwise a kind of its own while jobs are in flight, or run this job "
+            "again from a step: asyncjobs jobs retry ID --from STEP"
+        )
+
+
+def check_name(kind: str, name: Any) -> None:
+    """Refuse what cannot be a step's name.
+
+    Raises:
+        InvalidStep: No text of 1 to 200 characters that PostgreSQL can store.
+    """
+    if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or re.search("[\x00\ud800-\udfff]", name):
+        shown = repr(name)
+        raise InvalidStep(
+            f"{kind}: {shown if len(shown) <= 60 else shown[:57] + '…'} is no name of a step: use text of 1 to {MOST_NAME} "
+            "characters, without NUL"
+        )

@@ -1,0 +1,46 @@
+"""What `perform_now` records of steps: kept in memory, for the attempts of that one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asyncjobs.defining import open_clients
+from asyncjobs.defining.recorded import Record, Write
+
+
+class RecorderHere:
+    """Records in memory; isolated steps need an open client, for their transaction."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self.attributes: str | None = None
+        """JSON of the job's attributes as of the last checkpoint."""
+
+    @property
+    def records(self) -> list[Record]:
+        """What is recorded, in its order."""
+        return list(self._records.values())
+
+    def write(self, write: Write) -> Awaitable[None]:
+        """Record; see `Recorder.write`."""
+        if write.record is not None:
+            self._records[write.record.name] = write.record
+        if write.attributes is not None:
+            self.attributes = write.attributes
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+        """Run an isolated step in a transaction of the open client."""
+        await self.write(await open_clients.current().transact(body))
+
+    async def begin_wait(
+        self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
+    ) -> Record:
+        """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""
+        if attributes is not None:
+            self.attributes = attributes
+        return record

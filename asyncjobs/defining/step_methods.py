@@ -1,0 +1,129 @@
+"""What a running job can do about its steps: the part of `Job` that is used inside a job's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
+
+from asyncjobs.defining import events, options
+from asyncjobs.defining.recorded import Record
+from asyncjobs.defining.stepping import Stepper
+from asyncjobs.defining.steps import StepOptions
+from asyncjobs.exceptions import NotRunning
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Attempt
+    from asyncjobs.defining.definition import Definition
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StepMethods:
+    """Steps, durable sleep and events of a running job."""
+
+    if TYPE_CHECKING:  # what is annotated here is looked at as a field of every job
+        _attempt: Attempt | None
+        _definition: ClassVar[Definition]
+        _stepper: Stepper | None
+    _stepper = None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run goes on where an earlier one was interrupted, failed or waited: something is recorded of it."""
+        return self._stepper is not None and self._stepper.resumed
+
+    async def run_steps(self) -> None:
+        """Run the steps that the class declares with `@step`, in their order, those recorded aside.
+
+        Raises:
+            NotRunning: The job is not running here.
+            InvalidStep: They do not fit what is recorded; the job fails.
+        """
+        await self._steps().run_declared(self._definition.steps)
+
+    @overload
+    async def step(self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
+
+        Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
+        ``Cursor[…]``, or called `cursor`, is given the step's cursor.
+
+        Args:
+            name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.
+            function: `async def`, or `def` to run in a thread.
+            args: For the function, like `kwargs`.
+            kwargs: See `args`.
+
+        Raises:
+            NotRunning: The job is not running here.
+            InvalidStep: The name is used twice, steps overlap, or they come in another order than recorded; the job fails.
+            UnstorableResult: What it returned cannot be stored; the job fails.
+            Exception: The function's own.
+        """
+        return await self._steps().run(name, function, *args, options=_PLAIN, **kwargs)
+
+    async def sleep(self, name: str, duration: float | timedelta) -> None:
+        """Sleep as a step: the run ends here, and the job goes on when the time is over, by the database's clock.
+
+        It holds no slot and no memory meanwhile, and survives every restart. Code outside steps runs again.
+
+        Args:
+            name: As for `step`.
+            duration: Seconds or a timedelta, to ten years.
+
+        Raises:
+            NotRunning, InvalidStep: As `step`.
+            InvalidOption: `duration` is out of range.
+        """
+        await self._steps().wait(name, event=None, seconds=options.duration(duration, "duration"))
+
+    async def wait_for(
+        self, event: str, *, key: Any = None, timeout: float | timedelta | None = None, name: str | None = None
+    ) -> Any:
+        """Wait for an event as a step, and return its payload: the run ends here, and the job goes on when it is emitted.
+
+        An event that was emitted before is kept for its first waiter.
+
+        Args:
+            event: Its name, 1 to 200 characters.
+            key: Which one: text, a number or a UUID; None: of no key.
+            timeout: Seconds or a timedelta; None: as long as it takes.
+            name: Of the step; None: the event and its key. A job that waits for the same event twice must say.
+
+        Raises:
+            TimeoutError: It was not emitted in time. That is recorded: run again, the step raises it again.
+            NotRunning, InvalidStep: As `step`.
+            InvalidOption: Out of these limits.
+        """
+        text = events.key_text(key)
+        return await self._steps().wait(
+            name if name is not None else f"{event} {text}".rstrip() if isinstance(event, str) else event,
+            event=events.checked_name(event),
+            key=text,
+            seconds=None if timeout is None else options.duration(timeout, "timeout"),
+        )
+
+    def _steps(self) -> Stepper:
+        if self._stepper is None:
+            self._resume([])
+        assert self._stepper is not None
+        return self._stepper
+
+    def _resume(self, records: list[Record]) -> None:
+        """Have the steps of this attempt begin with what is recorded of those before."""
+        if self._attempt is None:
+            raise NotRunning(
+                f"{self._definition.kind} is not running here: steps belong into a job's own code; in a function job use "
+                "`current_job().step(…)`"
+            )
+        self._stepper = Stepper(self, self._attempt, self._attempt.recorder, records)  # type: ignore[arg-type]
+
+
+_PLAIN = StepOptions()

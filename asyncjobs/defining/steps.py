@@ -1,0 +1,236 @@
+"""`@step`: methods of a job as its steps, in the order in which they are declared."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from asyncjobs.defining import options
+from asyncjobs.defining.cursors import Cursor
+from asyncjobs.defining.declaring import Declaration
+from asyncjobs.defining.policies import RetryOn
+from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Condition = str | Callable[[Any], Any]
+"""A function of the job, `def` or `async def`, or the name of a method."""
+ErrorHandler = str | Callable[[Any, BaseException], Any]
+"""A function of the job and the error, `def` or `async def`, or the name of a method `(self, error)`."""
+
+_MARK = "__asyncjobs_step__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What may be said about a step, checked.
+
+    Attributes:
+        timeout: Seconds that one run of it may take.
+        retry: Asked before the job's own declarations, with counts of their own.
+        formerly: Names that earlier versions of the code recorded it under.
+    """
+
+    isolated: bool = False
+    when: Condition | None = None
+    unless: Condition | None = None
+    on_error: ErrorHandler | None = None
+    timeout: float | None = None
+    retry: tuple[RetryOn, ...] = ()
+    formerly: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A declared step."""
+
+    name: str
+    options: StepOptions
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a step's function is given beside the job's own arguments, and what it returns.
+
+    Attributes:
+        is_async: Whether it is `async def`; a `def` runs in a thread.
+        cursor: The annotation of the cursor's value; None: it takes none.
+        cursor_name: The parameter that takes it.
+        takes_connection: Whether it has a parameter `connection`.
+        returns: The annotation of what it returns.
+    """
+
+    is_async: bool
+    cursor: Any | None
+    cursor_name: str
+    takes_connection: bool
+    returns: Any
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Code:
+        """Return what a function takes and returns."""
+        try:
+            hints = typing.get_type_hints(function, include_extras=True)
+        except (NameError, TypeError, AttributeError):
+            hints = {}
+        try:
+            names = list(inspect.signature(function).parameters)
+        except (ValueError, TypeError):  # some built-in functions have none
+            names = []
+        by_type = [name for name in names if _is_cursor(hints.get(name))]
+        cursor_name = by_type[0] if by_type else ("cursor" if "cursor" in names else "")
+        (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
+        target = inspect.unwrap(function)
+        return cls(
+            is_async=inspect.iscoroutinefunction(target)
+            or inspect.iscoroutinefunction(getattr(target, "__call__", None)),  # noqa: B004
+            cursor=(inspect.Parameter.empty if value is Any else value) if cursor_name else None,
+            cursor_name=cursor_name,
+            takes_connection="connection" in names,
+            returns=hints.get("return", inspect.Parameter.empty),
+        )
+
+
+def _is_cursor(annotation: Any) -> bool:
+    return annotation is Cursor or typing.get_origin(annotation) is Cursor
+
+
+@overload
+def step(method: F, /) -> F: ...
+@overload
+def step(
+    *,
+    isolated: bool = False,
+    when: Condition | None = None,
+    unless: Condition | None = None,
+    on_error: ErrorHandler | None = None,
+    timeout: float | timedelta | None = None,
+    retry: Declaration | Sequence[Declaration] = (),
+    formerly: str | Sequence[str] = (),
+) -> Callable[[F], F]: ...
+def step(
+    method: Any = None,
+    /,
+    *,
+    isolated: bool = False,
+    when: Condition | None = None,
+    unless: Condition | None = None,
+    on_error: ErrorHandler | None = None,
+    timeout: float | timedelta | None = None,
+    retry: Declaration | Sequence[Declaration] = (),
+    formerly: str | Sequence[str] = (),
+) -> Any:
+    """Make a method a step of its job: run in the order of declaration, and never again once it is recorded.
+
+    ``@step``, or ``@step(timeout=60)``. The method is `async def`, or `def` to run in a thread. It may take ``cursor:
+    Cursor[int]`` for progress inside it, and ``connection`` when it is isolated. What it returns is stored like a job's result.
+    A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``. Steps of a base
+    class come first; one that is declared again keeps its place.
+
+    Args:
+        isolated: It runs in a transaction of its own, given to it as `connection` (asyncpg's), which also records it: its
+            effects there happen exactly once. No connection is held otherwise.
+        when: Runs it only if this is true. It is asked once: a step that was skipped is recorded as such.
+        unless: Runs it only if this is false.
+        on_error: Called with the error when it fails, after its own `retry`; if it returns, the step is recorded as handled
+            and the job goes on.
+        timeout: Seconds or a timedelta that one run of it may take, then it ends in a `TimeoutError`. A thread goes on.
+        retry: ``retry_on(ConnectionError, attempts=3)``, or several: asked before the job's own, each with its own count.
+        formerly: Names that earlier versions of the code recorded it under.
+
+    Raises:
+        InvalidDefinition: Out of these limits, or this is no method.
+    """
+    checked = _checked(
+        isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
+    )
+
+    def decorate(function: F) -> F:
+        if not inspect.isfunction(function):
+            raise InvalidDefinition(f"@step decorates a method of a job, not {type(function).__name__}")
+        setattr(function, _MARK, checked)
+        return function
+
+    return decorate if method is None else decorate(method)
+
+
+def _checked(
+    *, timeout: float | timedelta | None, retry: Any, formerly: Any, isolated: bool, **conditions: Any
+) -> StepOptions:
+    for name, condition in conditions.items():
+        if condition is not None and not isinstance(condition, str) and not callable(condition):
+            raise InvalidDefinition(f"step: {name}={condition!r:.60} is no function and no name of a method")
+    declarations = [retry] if isinstance(retry, Declaration) else retry
+    policies: list[RetryOn] = []
+    for declaration in declarations:
+        if not isinstance(declaration, Declaration) or not isinstance(declaration.policy, RetryOn):
+            raise InvalidDefinition(f"step: retry={retry!r:.60} is no retry_on(…)")
+        policies.append(declaration.policy)
+    names = (formerly,) if isinstance(formerly, str) else tuple(formerly)
+    try:
+        seconds = None if timeout is None else options.duration(timeout, "timeout", least=0.001)
+    except InvalidOption as error:
+        raise InvalidDefinition(f"step: {error}") from error
+    return StepOptions(isolated=bool(isolated), timeout=seconds, retry=tuple(policies), formerly=names, **conditions)
+
+
+def steps_of(cls: type) -> tuple[Step, ...]:
+    """Return the steps of a class, in the order in which they run."""
+    found: dict[str, StepOptions] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if (said := getattr(value, _MARK, None)) is not None:
+                found[name] = said
+    return tuple(
+        Step(name=name, options=replace(said, retry=tuple(_of_step(name, policy) for policy in said.retry)))
+        for name, said in found.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StepRetryOn(RetryOn):
+    step: str = ""
+
+    @property
+    def key(self) -> str:
+        """Of the step, too: the job's own declaration for the same errors counts by itself."""
+        return f"{self.step}: {super().key}"
+
+
+def _of_step(name: str, policy: RetryOn) -> RetryOn:
+    return _StepRetryOn(**vars(policy), step=name)
+
+
+def check_steps(cls: type[Job[Any]], name: str) -> None:
+    """Refuse steps that cannot run.
+
+    Raises:
+        InvalidDefinition: A parameter that nobody gives, a cursor or a connection in a thread, a method that is not there.
+    """
+    for declared in steps_of(cls):
+        function = getattr(cls, declared.name)
+        where = f"{name}.{declared.name}"
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise InvalidDefinition(f"{where} is a generator: a step returns its result; use `return`, not `yield`")
+        code = Code.of(function)
+        given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
+        more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
+        if more:
+            raise InvalidDefinition(
+                f"{where} takes {more[0]!r}, which nobody gives: a step takes `cursor: Cursor[…]`, and `connection` with "
+                "isolated=True; what else it needs are fields and attributes of the job"
+            )
+        if not code.is_async and (code.cursor_name or code.takes_connection):
+            raise InvalidDefinition(
+                f"{where} is a `def` and runs in a thread, where a cursor or a connection cannot be used: write `async def`"
+            )
+        for option in (declared.options.when, declared.options.unless, declared.options.on_error):
+            if isinstance(option, str) and not callable(getattr(cls, option, None)):
+                raise InvalidDefinition(f"{where} names the method {option!r}, which {cls.__qualname__} does not have")

@@ -1,0 +1,265 @@
+"""The recorder writes what is recorded of steps, in a task that no job has a handle on; and runs isolated steps.
+
+What waits while a statement is under way goes into the next one together, at most one write a job, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from asyncjobs.db import steps
+from asyncjobs.db.rows import StepWrite
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining.recorded import Record, Write
+from asyncjobs.defining.signals import Interrupted
+from asyncjobs.defining.uncut import uncut
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
+from asyncjobs.settings import Settings
+from asyncjobs.worker.retrying import Backoff
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from asyncjobs.worker.attempts import Attempt
+
+logger = logging.getLogger("asyncjobs.worker")
+
+T = TypeVar("T")
+
+BATCH = 200
+MOST_ISOLATED = 10
+"""Isolated steps at once; each holds a connection. The others wait for their turn."""
+
+
+def isolated_sessions(url: str, settings: Settings) -> Sessions:
+    """Return the connections of isolated steps: with the role's own settings, since a user's statements run on them."""
+    return Sessions(url, size=MOST_ISOLATED, name="asyncjobs isolated steps", deadline=settings.lease)
+
+
+class _Waiting(NamedTuple):
+    write: StepWrite
+    attempt: Attempt
+    done: asyncio.Future[None]
+
+
+class StepWriter:
+    """Writes the records of all attempts of a worker.
+
+    Args:
+        sessions: One connection with pinned plans and a `lock_timeout`.
+        isolated: Connections for isolated steps.
+        on_lost: Called with an attempt whose lease turns out to be lost.
+    """
+
+    def __init__(self, sessions: Sessions, isolated: Sessions, on_lost: Callable[[Attempt], object]) -> None:
+        self.sessions = sessions
+        self.isolated = isolated
+        self.turns = asyncio.Semaphore(MOST_ISOLATED)
+        self._on_lost = on_lost
+        self._waiting: list[_Waiting] = []
+        self._kick = asyncio.Event()
+        self._backoff = Backoff(logger, "recording steps")
+
+    def of(self, attempt: Attempt) -> AttemptRecorder:
+        """Return the recorder of one attempt."""
+        return AttemptRecorder(self, attempt)
+
+    def add(self, write: StepWrite, attempt: Attempt) -> asyncio.Future[None]:
+        """Have something written; done when it is durable."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(write, attempt, done))
+        self._kick.set()
+        return done
+
+    async def run(self) -> None:
+        """Write, for ever."""
+        while True:
+            await self._kick.wait()
+            self._kick.clear()
+            while self._waiting:
+                await self._write_some()
+
+    async def _write_some(self) -> None:
+        batch: dict[Any, _Waiting] = {}
+        rest: list[_Waiting] = []
+        for waiting in self._waiting:
+            taken = waiting.write.id in batch or len(batch) == BATCH
+            if taken:
+                rest.append(waiting)
+            else:
+                batch[waiting.write.id] = waiting
+        self._waiting = rest
+        try:
+            await self._write(sorted(batch.values(), key=lambda waiting: waiting.write.id))
+            self._backoff.succeeded()
+        except DatabaseError as error:
+            # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on: if
+            # that lasts as long as the lease, its attempt is cancelled.
+            self._waiting = [waiting for waiting in batch.values() if not waiting.done.done()] + self._waiting
+            await self._backoff.failed(error)
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            held = await self.sessions.run(lambda connection: steps.record(connection, [each.write for each in batch]))
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            if len(batch) > 1:  # one that the database refuses harms only itself
+                middle = len(batch) // 2
+                await self._write(batch[:middle])
+                await self._write(batch[middle:])
+            elif (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23", "54"):
+                self._end(batch[0], error)
+            else:
+                raise
+            return
+        for waiting in batch:
+            if waiting.write.id in held:
+                self._end(waiting, None)
+            else:
+                self.lost(waiting.attempt)
+                self._end(waiting, LeaseLost(f"job {waiting.write.id} is another worker's by now"))
+
+    def _end(self, waiting: _Waiting, error: Exception | None) -> None:
+        if waiting.done.done():
+            return
+        if error is None:
+            waiting.done.set_result(None)
+        else:
+            waiting.done.set_exception(error)
+            waiting.done.exception()  # seen: perhaps nobody waits any more
+
+    def lost(self, attempt: Attempt) -> None:
+        """Have an attempt end whose lease is lost."""
+        self._on_lost(attempt)
+
+
+class AttemptRecorder:
+    """Records the steps of one attempt."""
+
+    def __init__(self, writer: StepWriter, attempt: Attempt) -> None:
+        self._writer = writer
+        self._attempt = attempt
+        self._under_way: set[asyncio.Future[None]] = set()
+
+    def write(self, write: Write) -> asyncio.Future[None]:
+        """Have it recorded; see `Recorder.write`."""
+        done = self._writer.add(self._row(write), self._attempt)
+        self._under_way.add(done)
+        done.add_done_callback(self._under_way.discard)
+        return done
+
+    def _row(self, write: Write) -> StepWrite:
+        claimed, record = self._attempt.claimed, write.record
+        if record is None:
+            return StepWrite(claimed.id, claimed.fence, write.attributes, 0, None, "", None, None, None, 0.0, False)
+        return StepWrite(
+            claimed.id, claimed.fence, write.attributes, record.n, record.name, record.state, record.result, record.cursor,
+            write.error, write.age, record.state != "started",
+        )  # fmt: skip
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way: how the attempt ended is written after that, or it would be refused."""
+        while self._under_way and self._attempt.cancel_reason != "lease_lost":
+            await asyncio.wait(self._under_way, timeout=1.0)
+
+    async def load(self) -> list[Record]:
+        """Return what earlier attempts have recorded."""
+        claimed = self._attempt.claimed
+        return await self._insisting(lambda connection: steps.read(connection, claimed.id))
+
+    async def begin_wait(
+        self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
+    ) -> Record:
+        """Begin a wait; see `Recorder.begin_wait`."""
+        claimed = self._attempt.claimed
+        await self.settled()
+        begun = await self._insisting(
+            lambda connection: steps.begin_wait(
+                connection, claimed.id, claimed.fence, n=record.n, name=record.name, event=event, key=key, seconds=seconds,
+                progress=attributes,
+            )
+        )  # fmt: skip
+        if begun is None:
+            self._writer.lost(self._attempt)
+            raise LeaseLost(f"job {claimed.id} is another worker's by now")
+        return begun
+
+    async def _insisting(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run an operation that may be repeated until the database answers; a lost lease ends this by a cancellation."""
+        backoff = Backoff(logger, f"steps of {self._attempt.claimed.kind} {self._attempt.claimed.id}")
+        while True:
+            try:
+                return await self._writer.sessions.run(operation)
+            except DatabaseUnavailable as error:
+                await backoff.failed(error)
+
+    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+        """Run an isolated step; see `Recorder.transact`."""
+        await self.settled()
+        transaction = _Transaction(self._attempt, self._row, body)
+        async with self._writer.turns:
+            try:
+                await self._writer.isolated.run(transaction.run, endless=True)
+            except DatabaseUnavailable as error:
+                if transaction.error is not None and not transaction.lost_link:
+                    raise transaction.error from None
+                if not (transaction.committing and await uncut(self._is_recorded(transaction.write))):
+                    raise Interrupted(f"an isolated step lost its connection: {error}") from error
+        if transaction.error is not None:
+            raise transaction.error
+        if transaction.refused:
+            self._writer.lost(self._attempt)
+            raise LeaseLost(f"job {self._attempt.claimed.id} is another worker's by now")
+
+    async def _is_recorded(self, write: Write | None) -> bool:
+        """Whether a transaction whose answer was lost has recorded its step.
+
+        The first write waits for the lock of the job's row, which the transaction holds if it is still about to commit.
+        """
+        assert write is not None
+        await self.write(Write(None, None))
+        name = write.record.name if write.record is not None else ""
+        return any(record.name == name and record.state == "succeeded" for record in await self.load())
+
+
+class _Transaction:
+    """One run of an isolated step."""
+
+    def __init__(
+        self, attempt: Attempt, row: Callable[[Write], StepWrite], body: Callable[[Any], Awaitable[Write]]
+    ) -> None:
+        self._attempt = attempt
+        self._row = row
+        self._body = body
+        self.write: Write | None = None
+        self.committing = False
+        self.refused = False
+        self.lost_link = False
+        self.error: Exception | None = None
+        """What the step raised: not the database's to translate, though it may be an error of asyncpg's."""
+
+    async def run(self, connection: Connection) -> None:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            self.write = await self._body(connection)
+        except Exception as error:
+            self.error = error
+            self.lost_link = connection.is_closed()
+            await transaction.rollback()
+            return
+        self.committing = True
+        await uncut(self._commit(connection, transaction, self._row(self.write)))
+
+    async def _commit(self, connection: Connection, transaction: Any, row: StepWrite) -> None:
+        # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
+        # ledger waiting.
+        if await steps.record(connection, [row]):
+            await transaction.commit()
+        else:
+            self.refused = True
+            await transaction.rollback()
