@@ -61,6 +61,8 @@ grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text, double precision),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
   asyncjobs.cancel(uuid, text, integer),
+  asyncjobs.emit(text, text, json),
+  asyncjobs.adopt(uuid, text, text, integer, text, text, text),
   asyncjobs.new_id()
 to asyncjobs_enqueuer;
 grant insert (id, kind, queue, priority, run_at, state, args, expires_at), select (id, queue, seq, state, run_at),
@@ -69,16 +71,18 @@ grant select (id, state, kind, result, errors, reason) on asyncjobs.finished to 
 grant usage on sequence asyncjobs.ready_seq to asyncjobs_enqueuer;
 
 -- Work.
-grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker to asyncjobs_worker;
+grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant usage, select on all sequences in schema asyncjobs to asyncjobs_worker;
 grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 
 -- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
 grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worker, attempt, priority, state, crashes,
-              awaited, kind, queue, errors, counts, cancel_reason) on asyncjobs.job to asyncjobs_viewer;
+              awaited, kind, queue, errors, counts, cancel_reason, progress) on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
               queue, result, errors, reason) on asyncjobs.finished to asyncjobs_viewer;
 grant select on asyncjobs.worker to asyncjobs_viewer;
+grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error)
+  on asyncjobs.step to asyncjobs_viewer;
 
 commit;

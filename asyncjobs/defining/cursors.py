@@ -32,8 +32,8 @@ class Place(Protocol):
 class Cursor(Generic[T]):
     """How far a step has got: `value`, None at first, and what was recorded last when the step runs again.
 
-    It moves by `set` and `advance`; what it moved to is recorded within `EVERY` seconds, or after 1,000 moves, one write at a
-    time, and at once when the step is interrupted or fails. After a kill -9, what was done since the last record is done again.
+    It moves by `set` and `advance`; what it moved to is recorded within a tenth of a second, or after 1,000 moves, one write
+    at a time, and at once when the step is interrupted or fails. After a kill -9, what was done since then is done again.
     """
 
     def __init__(self, place: Place, value: T | None) -> None:
@@ -85,7 +85,7 @@ class Cursor(Generic[T]):
     async def each(
         self, source: AsyncIterable[Item] | Iterable[Item], *, key: Callable[[Item], T] | None = None
     ) -> AsyncIterator[Item]:
-        """Go through `source` in the order of its keys and advance after each item; those at or before the cursor are passed.
+        """Go through `source` in the order of its keys, advancing after each item; those up to the cursor are passed.
 
         ::
 
@@ -184,8 +184,8 @@ class Cursor(Generic[T]):
             ) from error
         if back:
             raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go through "
-                "the items in ascending order, or use set()"
+                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
+                "through the items in ascending order, or use set()"
             )
 
     # Recording

@@ -32,6 +32,7 @@ class Declaration:
         self.policy = policy
 
     def __call__(self, target: T) -> T:
+        """Declare the policy on a job's function or class, and return that."""
         job_class = getattr(target, "_job_class", target)
         if isinstance(job_class, type):
             declare = getattr(job_class, "_declare", None)

@@ -44,7 +44,8 @@ def make_definition(
     perform = cls._perform_of_class()
     if perform is root._perform_of_class() and not steps_of(cls):
         raise InvalidDefinition(
-            f"{name} has no perform() and no steps: write `async def perform(self)` or methods with @step, or say abstract=True"
+            f"{name} has no perform() and no steps: write `async def perform(self)`, or methods with @step, "
+            "or say abstract=True"
         )
     check_steps(cls, name)
     check_code(perform, f"{name}.perform", cls._options.executor)

@@ -37,9 +37,7 @@ class RecorderHere:
         """Run an isolated step in a transaction of the open client."""
         await self.write(await open_clients.current().transact(body))
 
-    async def begin_wait(
-        self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
-    ) -> Record:
+    async def begin_wait(self, record: Record, *, attributes: str | None, **_how: Any) -> Record:
         """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""
         if attributes is not None:
             self.attributes = attributes

@@ -1,4 +1,4 @@
-"""Running the steps of one attempt: what is recorded is not run again, and what has run is recorded before the job goes on."""
+"""Running the steps of one attempt: what is recorded is not run again; what has run is recorded before the job goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_thread
 
@@ -73,9 +73,10 @@ class Stepper:
         Args:
             name: Its name.
             function: Its code.
-            arguments: For the function, and so are `named`.
+            arguments: For the function.
             options: Of the step.
             code: The names of all steps, for messages.
+            **named: For the function, too.
 
         Raises:
             InvalidStep: It is out of place.
@@ -91,14 +92,14 @@ class Stepper:
             raise InvalidStep(f"{self._job.kind}: step {name!r} was recorded as a wait, and is run as code now")
         self.check()
         place = Record(self.progress.next_number, name if record is None else record.name, "started")
+        at = None if record is None else record.cursor
+        run = _Run(place, at, options, takes, results, partial(function, *arguments, **named), time.monotonic())
         self._current, token = name, inside.set(name)
-        began = time.monotonic()
         try:
-            if not await self._is_to_run(options):
-                await self._write(place._replace(state="skipped"), began)
-                return None
-            call = partial(function, *arguments, **named)
-            return await self._run(place, record, call, takes, options, results, began)
+            if await self._is_to_run(options):
+                return await self._run(run)
+            await self._write(place._replace(state="skipped"), run.began)
+            return None
         finally:
             self._current = None
             inside.reset(token)
@@ -112,57 +113,52 @@ class Stepper:
         answer = getattr(self._job, what)(*more) if isinstance(what, str) else what(self._job, *more)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _run(
-        self, place: Record, record: Record | None, call: Callable[..., Any], takes: Code, options: StepOptions,
-        results: ResultCodec, began: float,
-    ) -> Any:  # fmt: skip
+    async def _run(self, run: _Run) -> Any:
         given: dict[str, Any] = {}
         cursor: Cursor[Any] | None = None
-        if takes.cursor is not None and takes.cursor_name not in getattr(call, "keywords", {}):
-            values = _results_of(self._job.kind, f"{place.name}.cursor", takes.cursor)
-            at = None if record is None else record.cursor
-            cursor = given[takes.cursor_name] = Cursor(_CursorPlace(self, place, values, began), values.load(at))
+        takes = run.takes
+        if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
+            place = _CursorPlace(self, run, _results_of(self._job.kind, f"{run.place.name}.cursor", takes.cursor))
+            cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
-            if options.isolated:
-                return await self._run_isolated(place, call, takes, given, options, results, began)
-            value = await _called(call, takes, given, options.timeout)
+            if run.options.isolated:
+                return await self._run_isolated(run, given)
+            value = await run(given)
         except Exception as error:
             if cursor is not None:
                 await cursor.flush()
-            return await self._failed(place, options, error, began)
+            return await self._failed(run, error)
         except BaseException:
             if cursor is not None:
                 cursor.leave()
             raise
-        ended = place._replace(state="succeeded", result=results.dump(value))
+        ended = run.place._replace(state="succeeded", result=run.results.dump(value))
         if cursor is not None:
             cursor.close()
-            ended = ended._replace(cursor=values.dump(cursor.value))
-        await self._write(ended, began)
+            ended = ended._replace(cursor=place.values.dump(cursor.value))
+        await self._write(ended, run.began)
         return value
 
-    async def _run_isolated(
-        self, place: Record, call: Callable[..., Any], takes: Code, given: dict[str, Any], options: StepOptions,
-        results: ResultCodec, began: float,
-    ) -> Any:  # fmt: skip
+    async def _run_isolated(self, run: _Run, given: dict[str, Any]) -> Any:
         value: Any = None
         text: str | None = None
 
         async def body(connection: Any) -> Write:
             nonlocal value, text
-            if takes.takes_connection:
+            if run.takes.takes_connection:
                 given["connection"] = connection
-            value = await _called(call, takes, given, options.timeout)
+            value = await run(given)
             text = attributes.dump(self._job)
-            ended = place._replace(state="succeeded", result=results.dump(value))
-            return Write(ended, text, time.monotonic() - began)
+            ended = run.place._replace(state="succeeded", result=run.results.dump(value))
+            return Write(ended, text, time.monotonic() - run.began)
 
         await self._recorder.transact(body)
         self._saved, self.progressed = text, True
         return value
 
-    async def _failed(self, place: Record, options: StepOptions, error: Exception, began: float) -> None:
+    async def _failed(self, run: _Run, error: Exception) -> None:
         """Ask who has a say in a step's error; return when it is handled."""
+        options = run.options
         left = tuple(policy for policy in options.retry if not self._is_used_up(policy) or policy.on_exhausted)
         self._failure = (error, left)
         is_to_be_retried = find([policy for policy in left if not self._is_used_up(policy)], error) is not None
@@ -171,7 +167,7 @@ class Stepper:
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
         described = describe_error(error, attempt=self._attempt.number)
-        await self._write(place._replace(state="handled"), began, error=described)
+        await self._write(run.place._replace(state="handled"), run.began, error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
         return policy.attempts is not None and self._attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
@@ -224,8 +220,8 @@ class Stepper:
         if self._current is not None:
             how = "inside" if inside.get() == self._current else "while another task of the job is in"
             raise InvalidStep(
-                f"{self._job.kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other; for things "
-                "at once use cursor.map() or a TaskGroup inside one step"
+                f"{self._job.kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other; for "
+                "things at once use cursor.map() or a TaskGroup inside one step"
             )
 
     async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
@@ -239,34 +235,54 @@ class Stepper:
         return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
 
 
+class _Run(NamedTuple):
+    """One run of a step.
+
+    Attributes:
+        place: Its record, as started.
+        at: JSON of its cursor; None: at the beginning.
+        options: What is said about it.
+        takes: What its code is given and returns.
+        results: Of what it returns.
+        call: Its code, with the arguments it was given.
+        began: When, by this process's clock.
+    """
+
+    place: Record
+    at: str | None
+    options: StepOptions
+    takes: Code
+    results: ResultCodec
+    call: partial[Any]
+    began: float
+
+    async def __call__(self, given: dict[str, Any]) -> Any:
+        """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        async with asyncio.timeout(self.options.timeout):
+            if self.takes.is_async:
+                return await self.call(**given)
+            value, error = await uncut(_in_thread(partial(self.call, **given)))
+            if error is not None:
+                raise error
+            return await value if inspect.isawaitable(value) else value
+
+
 class _CursorPlace:
     """Where the cursor of one run of a step is recorded."""
 
-    def __init__(self, stepper: Stepper, place: Record, values: ResultCodec, began: float) -> None:
+    def __init__(self, stepper: Stepper, run: _Run, values: ResultCodec) -> None:
         self._stepper = stepper
-        self._place = place
-        self._values = values
-        self._began = began
+        self._run = run
+        self.values = values
         self.check = stepper.check
 
     def record_cursor(self, value: Any) -> Awaitable[None]:
-        return self._stepper.write_soon(self._place._replace(cursor=self._values.dump(value)), self._began)
+        return self._stepper.write_soon(self._run.place._replace(cursor=self.values.dump(value)), self._run.began)
 
 
 @cache
 def _results_of(kind: str, name: str, annotation: Any) -> ResultCodec:
     return ResultCodec(f"{kind}.{name}", annotation)
-
-
-async def _called(call: Callable[..., Any], takes: Code, given: dict[str, Any], timeout: float | None) -> Any:
-    """Call a step's function; a `def` runs in a thread, which is waited for whatever happens."""
-    async with asyncio.timeout(timeout):
-        if takes.is_async:
-            return await call(**given)
-        value, error = await uncut(_in_thread(partial(call, **given)))
-        if error is not None:
-            raise error
-        return await value if inspect.isawaitable(value) else value
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -130,11 +130,12 @@ def step(
     """Make a method a step of its job: run in the order of declaration, and never again once it is recorded.
 
     ``@step``, or ``@step(timeout=60)``. The method is `async def`, or `def` to run in a thread. It may take ``cursor:
-    Cursor[int]`` for progress inside it, and ``connection`` when it is isolated. What it returns is stored like a job's result.
-    A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``. Steps of a base
-    class come first; one that is declared again keeps its place.
+    Cursor[int]`` for progress inside it, and ``connection`` when it is isolated. What it returns is stored like a job's
+    result. A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``. Steps of
+    a base class come first; one that is declared again keeps its place.
 
     Args:
+        method: `async def` or `def` of the job alone.
         isolated: It runs in a transaction of its own, given to it as `connection` (asyncpg's), which also records it: its
             effects there happen exactly once. No connection is held otherwise.
         when: Runs it only if this is true. It is asked once: a step that was skipped is recorded as such.

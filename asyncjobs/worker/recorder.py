@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asyncjobs.db import steps
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import StepWrite
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.recorded import Record, Write
@@ -21,8 +22,6 @@ from asyncjobs.settings import Settings
 from asyncjobs.worker.retrying import Backoff
 
 if TYPE_CHECKING:
-    from asyncpg import Connection
-
     from asyncjobs.worker.attempts import Attempt
 
 logger = logging.getLogger("asyncjobs.worker")

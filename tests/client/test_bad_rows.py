@@ -113,7 +113,7 @@ RUNS = {
     *("a negative attempt", "running for nobody", "running for a worker that never was"),
     *("ready with somebody's fence", "errors that are none"),
     *("a queue that is no name", "a queue of 9,000 letters", "due now, in a queue of 9,000 letters"),
-    *("rescued, in a queue of 9,000 letters", "a nil id"),
+    *("rescued, in a queue of 9,000 letters", "a nil id", "waiting for nothing"),
 }
 CRASHED_TOO_OFTEN = {"the greatest crashes", "running and crashed very often"}
 

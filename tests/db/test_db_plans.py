@@ -25,7 +25,13 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true]",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true], "
+        "array[true]",
+        ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "record_steps": (
+        f"{IDS}, array[1], array['{{}}'], array[1], array['x'], array['x'], array['x'], array['x'], array['x'], array[1.0], "
+        "array[true]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "claim_suspects": (
@@ -40,6 +46,7 @@ COLD = {
     "read_live": (IDS, ["using job_pkey on job", "Index Cond: (id = given.id)"]),
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "rescheduled_with_fence": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
+    "read_steps": (ID, ["using step_pkey on step"]),
     "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),

@@ -44,7 +44,7 @@ async def waited(
 ) -> float:
     """The wait after `error`, when the declaration has taken `count` errors of the job before."""
     error = error or ValueError("wrong")
-    policy = retry_on(Exception, wait=wait, attempts="unlimited")._policy
+    policy = retry_on(Exception, wait=wait, attempts="unlimited").policy
     counts = {policy.key: count}
     verdict = decide(error, policies=[policy], counts=counts)
     ending = await settle(run or on_the_loop(), verdict, Hooks(), counts)
@@ -116,7 +116,7 @@ class TestWaitFunctions:
         cause = ConnectionError("deeper")
         error = ValueError("outer")
         error.__cause__ = cause
-        policy = retry_on(ConnectionError, wait=lambda n, error: seen.append(error) or 1)._policy
+        policy = retry_on(ConnectionError, wait=lambda n, error: seen.append(error) or 1).policy
         await settle(on_the_loop(), decide(error, policies=[policy]), Hooks(), {})
         assert seen == [cause]
 

@@ -84,10 +84,10 @@ class TestOptionsOfRetryOn:
         ],
     )
     def test_at_their_limits_are_taken(self, option: str, value: Any, kept: Any) -> None:
-        assert getattr(retry_on(ValueError, **{option: value})._policy, option) == kept
+        assert getattr(retry_on(ValueError, **{option: value}).policy, option) == kept
 
     def test_have_the_documented_defaults(self) -> None:
-        assert retry_on(ValueError)._policy == RetryOn(
+        assert retry_on(ValueError).policy == RetryOn(
             errors=(ValueError,), wait=3.0, attempts=5, jitter=0.15, queue=None, priority=None, report=False
         )
 

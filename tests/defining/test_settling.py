@@ -33,7 +33,7 @@ def rescuing(handler: Any) -> RescueFrom:
 
 
 def exhausted(handler: Any) -> Policy:
-    return retry_on(Exception, attempts=1, on_exhausted=handler)._policy
+    return retry_on(Exception, attempts=1, on_exhausted=handler).policy
 
 
 ERROR = ValueError("wrong")
@@ -57,12 +57,12 @@ async def hang(job: Job, error: BaseException) -> None:
 
 class TestARetry:
     async def test_goes_where_its_declaration_says(self) -> None:
-        policy = retry_on(ValueError, wait=60, jitter=0, queue="low", priority=9)._policy
+        policy = retry_on(ValueError, wait=60, jitter=0, queue="low", priority=9).policy
         ending = await settled(ERROR, policy)
         assert ending == Ending(What.retry, ERROR, wait=60, counts={policy.key: 1}, queue="low", priority=9)
 
     async def test_keeps_the_counts_of_the_other_declarations(self) -> None:
-        policy = retry_on(ValueError)._policy
+        policy = retry_on(ValueError).policy
         verdict = decide(ERROR, policies=[policy], counts={"another": 4, policy.key: 2})
         ending = await settle(some_job(), verdict, Hooks(), {"another": 4, policy.key: 2})
         assert ending.counts == {"another": 4, policy.key: 3}
@@ -81,12 +81,12 @@ class TestAReason:
     async def test_of_a_job_that_a_declaration_discards_is_the_error_it_took(self) -> None:
         outer = KeyError()
         outer.__cause__ = ERROR
-        ending = await settled(outer, discard_on(ValueError)._policy)
+        ending = await settled(outer, discard_on(ValueError).policy)
         assert ending == Ending(What.discard, outer, "ValueError: wrong")
 
     async def test_of_an_error_that_has_no_text_is_its_class(self) -> None:
         error = Unreadable()
-        assert (await settled(error, discard_on(Exception)._policy)).reason == (
+        assert (await settled(error, discard_on(Exception).policy)).reason == (
             "Unreadable: <its message cannot be read: RuntimeError>"
         )
         assert (await settled(error, exhausted(lambda job, error: None))).reason == (
@@ -118,7 +118,7 @@ class TestOnExhausted:
         told: list[BaseException] = []
         outer = LookupError()
         outer.__cause__ = ERROR
-        policy = retry_on(ValueError, attempts=1, on_exhausted=lambda job, error: told.append(error))._policy
+        policy = retry_on(ValueError, attempts=1, on_exhausted=lambda job, error: told.append(error)).policy
         assert (await settled(outer, policy)).error is outer
         assert told == [ERROR]
 
