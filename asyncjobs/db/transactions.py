@@ -12,6 +12,7 @@ import asyncpg
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
+from asyncjobs.exceptions import DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -54,7 +55,8 @@ class Transaction(Generic[T]):
         """Run it.
 
         Raises:
-            Exception: The link's, or the server's where it says why it ends that. With `committing`, it may be done.
+            DatabaseUnavailable: The link is broken.
+            Exception: The driver's, that too. With `committing`, it may be done.
         """
         transaction = connection.transaction()
         await transaction.start()
@@ -79,8 +81,8 @@ class Transaction(Generic[T]):
                     await given.rollback()
             if not connection.is_closed() and connection.is_in_transaction():
                 await transaction.rollback()
-            if connection.is_closed():
-                raise
+            if connection.is_closed():  # whatever the user's code, or SQLAlchemy, has made of that
+                raise DatabaseUnavailable(f"no answer from the database: {error}") from error
 
     async def _end(self, connection: Connection, transaction: Any, value: T) -> None:
         self.committing = True

@@ -117,9 +117,7 @@ class TestEach:
     @SOURCES
     async def test_it_goes_through_all_and_advances_after_each(self, place: Place, source: Any) -> None:
         cursor: Cursor[int] = Cursor(place, None)
-        seen = []
-        async for item in cursor.each(source(range(5))):
-            seen.append((item, cursor.value))
+        seen = [(item, cursor.value) async for item in cursor.each(source(range(5)))]
         assert seen == [(0, None), (1, 0), (2, 1), (3, 2), (4, 3)]
         assert cursor.value == 4
 
