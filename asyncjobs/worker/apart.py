@@ -124,6 +124,9 @@ class Apart:
         pid: int | None = None
         killing: asyncio.TimerHandle | None = None
         message: tuple[Any, ...] | None
+        attempt.on_stop = lambda: self._services.start(channel.send("stop"), name="stop")
+        if attempt.stopping:
+            attempt.stop()
         try:
             while True:
                 try:
@@ -156,6 +159,7 @@ class Apart:
             self._kill(pid)
             raise
         finally:
+            attempt.on_stop = None
             if killing is not None:
                 killing.cancel()
         if attempt.cancel_reason is not None:
