@@ -97,7 +97,7 @@ class Whole(Job, kind="cut.Whole"):
     async def _perform(self) -> list[Any]:
         await self.run_steps()
         last = await self.step("last", work, "last")
-        await self.sleep("nap", 0.001)
+        await self.sleep("nap", 0.03)
         return [last, await self.wait_for("event", key=str(self.id)), self.total]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import asyncpg
 from sqlalchemy import text
@@ -87,7 +88,7 @@ class Slow(Job, kind="steps.Slow"):
     async def export(self, cursor: Cursor[int]) -> None:
         oracle.note(self, "export", at=cursor.value)
         n = cursor.value or 0
-        while not os.path.exists(self.gate):
+        while not Path(self.gate).exists():
             n += 1
             oracle.note(self, "row", n=n)
             await asyncio.sleep(0.005)
