@@ -1,6 +1,7 @@
 """Jobs with steps whose workers are killed and stopped, and whose database crashes."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 
@@ -57,11 +58,10 @@ async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_a
         heir = scene.begin(WORK, concurrency=4)
         all_jobs += await scene.enqueue(*(work.Six() for _ in range(2)))
         name = rng.choice(work.NAMES[:3] + work.NAMES[4:])
-        await scene.oracle.wait_for(event="start", worker=victim.name, timeout=60)
-        await scene.oracle.wait_for(
-            event="row" if name in ("export", "fan_out") else "step_start", step=name, worker=victim.name, timeout=60
-        )
-        await asyncio.sleep(rng.random() * (0.15 if name in ("export", "fan_out") else 0.02))
+        event = "row" if name in ("export", "fan_out") else "step_start"
+        with contextlib.suppress(TimeoutError):  # the heir was quicker: any moment will do
+            await scene.oracle.wait_for(event=event, step=name, worker=victim.name, timeout=5)
+        await asyncio.sleep(rng.random() * (0.15 if event == "row" else 0.02))
         victim.kill()
         await scene.all_ready(heir)
         victim = heir
