@@ -175,6 +175,10 @@ class StatusRow(NamedTuple):
     counts: str | None
     """JSON."""
     expires_at: datetime | None
+    progress: str | None
+    """JSON of its attributes."""
+    steps: str | None
+    """JSON array of its rows of `asyncjobs.step`, in their order."""
 
 
 class Range(NamedTuple):

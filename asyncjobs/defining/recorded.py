@@ -129,8 +129,8 @@ class Progress:
         raise InvalidStep(
             f"{self._kind}: the code comes to step {name!r} where this job recorded {expected!r}. "
             f"Recorded: {then}. The code now: {now}{'' if code else ' …'}. Steps may be added after the last one, and "
-            "renamed with formerly=; give code that changes them otherwise a kind of its own while jobs are in flight, or run "
-            "this job again from a step: asyncjobs jobs retry ID --from STEP"
+            "renamed with formerly=; give code that changes them otherwise a kind of its own while jobs are in flight, "
+            "or run this job again from a step: asyncjobs jobs retry ID --from STEP"
         )
 
 

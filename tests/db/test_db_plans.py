@@ -12,6 +12,8 @@ from db_rows import claim, make_worker, pinned, put, succeeded
 from asyncjobs.db import jobs, sql
 
 ID = "'018f0000-0000-7000-8000-000000000000'"
+TRUE = "array[true]"
+X = "array['x']"
 IDS = f"array[{ID}]::uuid[]"
 
 # Statement: its arguments, and what its plan must have.
@@ -25,13 +27,11 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true], "
-        "array[true]",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], {TRUE}, {TRUE}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
-        f"{IDS}, array[1], array['{{}}'], array[1], array['x'], array['x'], array['x'], array['x'], array['x'], array[1.0], "
-        "array[true]",
+        f"{IDS}, array[1], {X}, array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {TRUE}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "claim_suspects": (
