@@ -19,8 +19,20 @@ MOST_UNWRITTEN = 1_000
 """Moves after which it is recorded in any case: a loop that never waits for anything gives no timer a turn."""
 
 
+class Stoppable(Protocol):
+    """A run that may be asked to come to an end."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is."""
+
+
 class Place(Protocol):
     """Where a cursor is recorded."""
+
+    @property
+    def attempt(self) -> Stoppable:
+        """The run that the step is of."""
 
     def record_cursor(self, value: Any) -> Awaitable[None]:
         """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
@@ -99,15 +111,21 @@ class Cursor(Generic[T]):
         Raises:
             InvalidStep: An item's key lies before that of the one before it.
         """
-        place = self._place
-        async for item, value in _keyed(source, key, self._value):
+        attempt, beyond = self._place.attempt, self._value is None
+        # All in one loop: a generator more costs 0.3 µs an item, and a loop over a server-side cursor takes 1.5.
+        async for item in source if isinstance(source, AsyncIterable) else _asynchronous(source):
+            value: Any = item if key is None else key(item)
+            if not beyond and not value > self._value:
+                continue
+            beyond = True
             yield item
             self._check_forward(value)
             self._value = value
             self._moves += 1
             if self._timer is None or self._moves >= MOST_UNWRITTEN:
-                await self._moved(wait=False)
-            place.check()
+                await self._moved(wait=False, check=False)
+            if attempt.stopping:
+                self._place.check()
 
     async def map(
         self,
@@ -134,8 +152,12 @@ class Cursor(Generic[T]):
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
         window: deque[tuple[T, asyncio.Future[Any]]] = deque()
+        start: Any = self._value
         try:
-            async for item, value in _keyed(source, key, self._value):
+            async for item in source if isinstance(source, AsyncIterable) else _asynchronous(source):
+                value: Any = item if key is None else key(item)
+                if start is not None and not value > start:
+                    continue
                 window.append((value, asyncio.ensure_future(function(item))))
                 while len(window) >= concurrency or window[0][1].done():
                     await self._pass_first(window)
@@ -177,16 +199,16 @@ class Cursor(Generic[T]):
     def _check_forward(self, value: T) -> None:
         here: Any = self._value
         try:
-            back = here is not None and value < here
+            if here is None or not value < here:
+                return
         except TypeError as error:
             raise InvalidStep(
                 f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}"
             ) from error
-        if back:
-            raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
-                "through the items in ascending order, or use set()"
-            )
+        raise InvalidStep(
+            f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go through "
+            "the items in ascending order, or use set()"
+        )
 
     # Recording
 
@@ -255,20 +277,6 @@ class Cursor(Generic[T]):
             self._timer = None
 
 
-async def _keyed(
-    source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], Any] | None, passed: Any
-) -> AsyncIterator[tuple[Item, Any]]:
-    """Go through items with their keys, beyond those up to `passed`."""
-    beyond = passed is None
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            value = item if key is None else key(item)
-            if beyond or value > passed:
-                beyond = True
-                yield item, value
-    else:
-        for item in source:
-            value = item if key is None else key(item)
-            if beyond or value > passed:
-                beyond = True
-                yield item, value
+async def _asynchronous(source: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in source:
+        yield item

@@ -45,7 +45,7 @@ class Stepper:
 
     def __init__(self, job: Job[Any], attempt: Attempt, recorder: Recorder, records: Sequence[Record] = ()) -> None:
         self._job = job
-        self._attempt = attempt
+        self.attempt = attempt
         self._recorder = recorder
         self.progress = Progress(job.kind, records)
         self.resumed = bool(records)
@@ -84,8 +84,10 @@ class Stepper:
         """
         self._refuse_overlap(name)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
-        takes = _code_of(getattr(function, "__func__", function))
-        results = _results_of(self._job.kind, name, takes.returns)
+        plain = getattr(function, "__func__", function)
+        takes = _code_of(plain)
+        # By the function: each step of a loop has a name of its own, and a codec takes 100 µs to make.
+        results = _codec(self._job.kind, getattr(plain, "__name__", "step"), takes.returns)
         if record is not None and record.state in ENDED:
             return results.load(record.result)
         if record is not None and record.state != "started":
@@ -118,7 +120,7 @@ class Stepper:
         cursor: Cursor[Any] | None = None
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
-            place = _CursorPlace(self, run, _results_of(self._job.kind, f"{run.place.name}.cursor", takes.cursor))
+            place = _CursorPlace(self, run, _codec(self._job.kind, takes.cursor_name, takes.cursor))
             cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:
@@ -166,11 +168,11 @@ class Stepper:
             raise error
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
-        described = describe_error(error, attempt=self._attempt.number)
+        described = describe_error(error, attempt=self.attempt.number)
         await self._write(run.place._replace(state="handled"), run.began, error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
-        return policy.attempts is not None and self._attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
+        return policy.attempts is not None and self.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
 
     def policies(self, error: BaseException | None) -> Sequence[Policy]:
         """Return what is asked about an error before the job's own declarations: those of the step that it came from."""
@@ -213,7 +215,7 @@ class Stepper:
         Raises:
             Interrupted: It does.
         """
-        if self._attempt.stopping:
+        if self.attempt.stopping:
             raise Interrupted(f"{self._job.kind} was interrupted at a checkpoint")
 
     def _refuse_overlap(self, name: str) -> None:
@@ -274,6 +276,7 @@ class _CursorPlace:
         self._stepper = stepper
         self._run = run
         self.values = values
+        self.attempt = stepper.attempt
         self.check = stepper.check
 
     def record_cursor(self, value: Any) -> Awaitable[None]:
@@ -281,7 +284,7 @@ class _CursorPlace:
 
 
 @cache
-def _results_of(kind: str, name: str, annotation: Any) -> ResultCodec:
+def _codec(kind: str, name: str, annotation: Any) -> ResultCodec:
     return ResultCodec(f"{kind}.{name}", annotation)
 
 
