@@ -54,7 +54,8 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
-        self._saved = attributes.dump(job) if records else None
+        # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
+        self._saved = self._attributes() if records else None
 
     # Running
 
@@ -150,7 +151,7 @@ class Stepper:
             if run.takes.takes_connection:
                 given["connection"] = connection
             value = await run(given)
-            text = attributes.dump(self._job)
+            text = self._attributes()
             ended = run.place._replace(state="succeeded", result=run.results.dump(value))
             return Write(ended, text, time.monotonic() - run.began)
 
@@ -194,7 +195,7 @@ class Stepper:
             self.check()
             if record is None:
                 record = Record(self.progress.next_number, name, "sleeping" if event is None else "waiting")
-            text = attributes.dump(self._job)
+            text = self._attributes()
             # Also when it was begun: whether it is over is for the database to say, whose clock and whose events count.
             record = await self._recorder.begin_wait(record, event=event, key=key, seconds=seconds, attributes=text)
             self._saved, self.progressed = text, True
@@ -226,12 +227,15 @@ class Stepper:
                 "things at once use cursor.map() or a TaskGroup inside one step"
             )
 
+    def _attributes(self) -> str:
+        return attributes.dump(self._job) or "{}"
+
     async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
         await asyncio.shield(asyncio.ensure_future(self.write_soon(record, began, error=error)))
 
     def write_soon(self, record: Record, began: float, *, error: str | None = None) -> Awaitable[None]:
         """Have a step and the attributes recorded; done when they are durable."""
-        text = attributes.dump(self._job)
+        text = self._attributes()
         changed = None if text == self._saved else text
         self._saved, self.progressed = text, True
         return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
@@ -260,13 +264,18 @@ class _Run(NamedTuple):
 
     async def __call__(self, given: dict[str, Any]) -> Any:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        if self.options.timeout is None:
+            return await self._called(given)
         async with asyncio.timeout(self.options.timeout):
-            if self.takes.is_async:
-                return await self.call(**given)
-            value, error = await uncut(_in_thread(partial(self.call, **given)))
-            if error is not None:
-                raise error
-            return await value if inspect.isawaitable(value) else value
+            return await self._called(given)
+
+    async def _called(self, given: dict[str, Any]) -> Any:
+        if self.takes.is_async:
+            return await self.call(**given)
+        value, error = await uncut(_in_thread(partial(self.call, **given)))
+        if error is not None:
+            raise error
+        return await value if inspect.isawaitable(value) else value
 
 
 class _CursorPlace:
