@@ -105,3 +105,12 @@ async def test_a_job_is_run_again_from_a_step(jobs: AsyncJobs) -> None:
     assert await jobs.retry(cloud.id, from_step="export")
     assert await cloud.result(timeout=10) == 11
     assert ran == [f"export {n}" for n in range(5)]
+
+
+async def test_why_names_what_a_step_waits_for(jobs: AsyncJobs) -> None:
+    made = await imperative(11).enqueue()
+    while (await made.status()).state != "waiting":
+        pass
+    assert (await jobs.why(made.id)).startswith("is parked: it waits for the event 'approved' of key '11', until 20")
+    assert await made.cancel("enough")
+    assert [each.state for each in (await made.status()).steps] == ["succeeded", "succeeded", "waiting"]
