@@ -127,6 +127,11 @@ class Dispatcher:
         self._stopping = True
         self._wakeups.wake()
 
+    @property
+    def known_queues(self) -> list[str]:
+        """The queues that patterns stand for."""
+        return self._known_queues
+
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
         await self._dry.wait()

@@ -63,7 +63,8 @@ class Ledger:
         self._backoff = Backoff(logger, "writing how jobs ended")
         self.writing = False
         """Whether a statement of its is under way."""
-        self.written = 0
+        self.finished = 0
+        """Jobs that were moved to the history."""
         self.lost = 0
 
     def finish(self, finish: Finish) -> None:
@@ -186,7 +187,8 @@ class Ledger:
             else:
                 await self._write([instead(ends[0], error)], statement, written, instead)
                 return
-        self.written += count
+        if written is jobs.finished_with_fence:
+            self.finished += count
         if count < len(ends):
             there = await self._sessions.run(lambda connection: written(connection, ends))
             self._note_lost(end.id for end in ends if end.id not in there)

@@ -15,7 +15,8 @@ from asyncjobs.worker.executor import MOST_CRASHES, Executor
 from asyncjobs.worker.keeper import Lease
 from asyncjobs.worker.pools import Pool
 
-PATIENCE = 2.0
+PATIENCE = 0.5
+"""Seconds. With the next poll and the start of the forking process, some 2 until all jobs of a killed worker run again."""
 
 
 class Suspects:
