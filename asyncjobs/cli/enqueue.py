@@ -20,7 +20,7 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
-from asyncjobs.durations import seconds
+from asyncjobs.durations import seconds, spell
 from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
 from asyncjobs.settings.loading import read
 
@@ -97,7 +97,7 @@ def enqueue(
         if as_json:
             printing.as_json({"id": job_id, **_ending(error)})
         late = isinstance(error, TimeoutError)
-        fail(FAILED, f"job {job_id} did not end within {limit or 0:g} s; it goes on" if late else str(error))
+        fail(FAILED, f"job {job_id} did not end within {spell(limit or 0)}; it goes on" if late else str(error))
     text = (definition.result.dump(result) if definition is not None else json.dumps(result)) or "null"
     if as_json:
         printing.as_json({"id": job_id, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
