@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -70,6 +71,8 @@ class Executor:
         self._apart = apart
         self._suspect: UUID | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        """Of the worker: what a job sets in its own is not for the one that gets its slot."""
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
@@ -117,7 +120,7 @@ class Executor:
         """Start what can be started, in the loop's next turn."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._start)
+            self._loop.call_soon(self._start, context=self._context)
 
     def _start(self) -> None:
         self._scheduled = False
