@@ -182,6 +182,9 @@ class _Slots:
         self._channel.send("take_slot")
         await self._waiting
 
+    def take_slot_at_once(self) -> None:
+        self._channel.send("take_slot")
+
     def given(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -22,6 +22,9 @@ class Slots(Protocol):
     async def take_slot(self) -> None:
         """Wait for a slot to go on in."""
 
+    def take_slot_at_once(self) -> None:
+        """Go on in a slot, whether one is free or not."""
+
 
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
@@ -77,6 +80,11 @@ class Attempt:
         """Wait for a slot to go on in, once nothing of this run waits any more."""
         self._waits -= 1
         if self._waits or self._ended or self._holds:
+            return
+        if self.cancel_reason is not None:
+            # It is to come to an end, which must not wait for jobs that go on for hours: perhaps those it has waited for.
+            self.pool.take_slot_at_once()
+            self._holds = True
             return
         try:
             await self.pool.take_slot()

@@ -137,6 +137,10 @@ class Pool:
                 return
         self.running -= 1
 
+    def take_slot_at_once(self) -> None:
+        """Go on in a slot, whether one is free or not."""
+        self.running += 1
+
     async def take_slot(self) -> None:
         """Wait for a slot to go on in; cancelled, the slot is taken all the same, since the job's cleanup runs in one."""
         if self.running < self.concurrency:
@@ -147,8 +151,9 @@ class Pool:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.done() or turn.cancelled():
-                self._resuming.remove(turn)
+            if turn.cancelled():
+                if turn in self._resuming:  # `give_back` may have passed it over in this turn of the loop
+                    self._resuming.remove(turn)
                 self.running += 1
             raise
 
