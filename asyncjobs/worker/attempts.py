@@ -30,7 +30,7 @@ class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
-                 "number", "pool", "stopping", "stuck", "task", "timer")  # fmt: skip
+                 "number", "pool", "started", "stopping", "stuck", "task", "timer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -38,6 +38,8 @@ class Attempt:
         self.number = claimed.attempt
         self.task: asyncio.Task[Any] | None = None
         self.begun = False
+        self.started = False
+        """Whether its time has begun, as far as `timeout` and `expires_in` go."""
         self.apart = False
         """Whether it runs in a process of its own."""
         self.stopping = False

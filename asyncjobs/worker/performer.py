@@ -117,6 +117,7 @@ class Performer:
             attempt.stop_timer()
 
     def _start_timer(self, attempt: Attempt, definition: Definition) -> None:
+        attempt.started = True
         limit = definition.options.timeout
         if limit is not None:
             attempt.timer = asyncio.get_running_loop().call_later(limit, self._cancel, attempt, "timeout")
@@ -198,6 +199,7 @@ class Performer:
             claimed,
             ending,
             days=self._days(definition),
+            started=attempt.started,
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
 
