@@ -178,6 +178,19 @@ async def says(what: str) -> str:
 
 
 class TestWhatAJobSaysItself:
+    async def test_a_job_that_snoozes_when_performed_now_is_awaited_if_it_was_enqueued_before(
+        self, make_jobs: Any
+    ) -> None:
+        async with make_jobs():
+            made = await snoozes_once().enqueue()
+            performed = asyncio.ensure_future(made.perform_now())
+            async with asyncio.timeout(20):
+                while not SEEN:
+                    await asyncio.sleep(0.005)
+            async with make_jobs().running():
+                assert await performed == "of its row"
+        assert SEEN == ["snoozed"]
+
     async def test_a_snooze_spends_no_attempt_and_leaves_no_error(self, jobs: AsyncJobs) -> None:
         made = await says("snooze").enqueue()
         assert await made.result(timeout=20) == "snooze, attempt 1"
