@@ -16,7 +16,7 @@ from asyncjobs.defining import codec, context, registry
 from asyncjobs.defining.base import CancelReason, Job
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.hooks import Hooks, logged
+from asyncjobs.defining.hooks import Hooks, Layers, logged
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
@@ -56,10 +56,9 @@ class Performer:
         self._cleanup_timeout = cleanup_timeout
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
-        self._middleware = middleware
+        self._layers = Layers(middleware)
         self._cancel = cancel
         self._teller = Teller()
-        self._hooks: dict[str, tuple[Hooks, Hooks]] = {}
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
@@ -128,7 +127,7 @@ class Performer:
         try:
             if definition.arguments.has_references:
                 await load_references(job)
-            hooks = self._hooks_of(definition)
+            hooks = self._layers.around(definition)
             if hooks.on_perform:
                 result = await self._perform_inside(hooks, attempt, job, definition)
             else:
@@ -189,7 +188,7 @@ class Performer:
                 job._attempt = attempt
                 context.running.set(job)
             try:
-                ending = await settle(job, verdict, self._hooks_of(definition), counts)
+                ending = await settle(job, verdict, self._layers.around(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         self._teller.tell(claimed, ending)
@@ -202,15 +201,6 @@ class Performer:
             started=attempt.started,
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
-
-    def _hooks_of(self, definition: Definition) -> Hooks:
-        if not self._middleware:
-            return definition.hooks
-        own = definition.hooks
-        known = self._hooks.get(definition.kind)
-        if known is None or known[0] is not own:
-            known = self._hooks[definition.kind] = (own, own.within(self._middleware))
-        return known[1]
 
     def _days(self, definition: Definition | None) -> int:
         if definition is None or definition.options.retention is None:
