@@ -19,6 +19,7 @@ import threading
 from contextlib import AsyncExitStack
 from typing import Any
 
+from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.importing import import_problem
@@ -121,6 +122,8 @@ class _Child:
     def __init__(self, channel: BlockingChannel, recipe: Recipe) -> None:
         self._channel = channel
         self._recipe = recipe
+        self._ended = False
+        """Whether the worker has been told of the end, and may close the channel."""
 
     def run(self) -> int:
         _die_with_parent()
@@ -132,9 +135,12 @@ class _Child:
         root.handlers[:] = [_ToWorker(self._channel)]
         root.setLevel(self._recipe.log_level)
         end = asyncio.run(self._perform(message[1]))
+        self._ended = True
         self._channel.send("end", end)
+        # What would be done at the end of an interpreter, and is not at that of a fork.
         sys.stdout.flush()
         sys.stderr.flush()
+        errors.flush()
         return 0
 
     async def _perform(self, claimed: Claimed) -> Any:
@@ -163,6 +169,8 @@ class _Child:
                     loop.call_soon_threadsafe(attempt.cancel, reason)
                 case ("slot",):
                     loop.call_soon_threadsafe(slots.given)
+                case _ if self._ended:
+                    return
                 case _:
                     os._exit(1)  # the worker is gone, and its lease with it: nothing of this may be written
 
