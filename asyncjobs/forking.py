@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import ctypes
 import logging
-import logging.handlers
 import os
+import pickle
 import selectors
 import signal
 import socket
 import sys
 import threading
+import traceback
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -23,7 +24,7 @@ from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.importing import import_problem
-from asyncjobs.worker.apart import Recipe
+from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.performer import Performer
@@ -56,7 +57,8 @@ class _Forker:
         self._control = control
         self._requests = requests
         self._recipe = recipe
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}
+        """The number of each, by its process id."""
         self._over = False
 
     def run(self) -> None:
@@ -77,12 +79,17 @@ class _Forker:
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
 
     def _fork(self) -> None:
-        data, descriptors, *_ = socket.recv_fds(self._requests, 1, 1)
+        data, descriptors, *_ = socket.recv_fds(self._requests, NUMBER.size, 1)
         if not data:
             self._over = True
             return
         [descriptor] = descriptors
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, too little memory: those that run go on
+            print(f"the forking process cannot fork: {error}", file=sys.stderr)
+            os.close(descriptor)
+            return
         if pid == 0:
             code = 1
             try:
@@ -90,10 +97,13 @@ class _Forker:
                 self._control.close()
                 self._requests.close()
                 code = _Child(BlockingChannel(socket.socket(fileno=descriptor)), self._recipe).run()
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(code)  # no clean-up of what the forking process has
         os.close(descriptor)
-        self._children.add(pid)
+        self._children[pid] = NUMBER.unpack(data)[0]
 
     def _obey(self) -> None:
         match self._control.receive():
@@ -110,10 +120,9 @@ class _Forker:
                 return
             if pid == 0:
                 return
-            if pid in self._children:
-                self._children.discard(pid)
+            if (number := self._children.pop(pid, None)) is not None:
                 with contextlib.suppress(OSError):
-                    self._control.send("exit", pid, os.waitstatus_to_exitcode(status))
+                    self._control.send("exit", number, os.waitstatus_to_exitcode(status))
 
 
 class _Child:
@@ -198,19 +207,22 @@ class _Slots:
             self._waiting.set_result(None)
 
 
-class _ToWorker(logging.handlers.SocketHandler):
+class _ToWorker(logging.Handler):
     """Sends log records to the worker, which logs them as its own."""
 
     def __init__(self, channel: BlockingChannel) -> None:
-        super().__init__("", None)
+        super().__init__()
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
-        values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
-        if record.exc_info and not record.exc_text:
-            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
-        with contextlib.suppress(OSError, TypeError, AttributeError):
-            self._channel.send("log", values)
+        try:
+            values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
+            if record.exc_info and not record.exc_text:
+                values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+            # Pickled apart: what cannot be read there is a lost line and no lost message.
+            self._channel.send("log", pickle.dumps(values))
+        except Exception:
+            self.handleError(record)
 
 
 def _die_with_parent() -> None:

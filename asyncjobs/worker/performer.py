@@ -29,6 +29,9 @@ from asyncjobs.worker.telling import Teller
 
 logger = logging.getLogger("asyncjobs.worker")
 
+AGAIN = 1.0
+"""Seconds until a job is claimed again for which there was no process."""
+
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
 
@@ -88,6 +91,9 @@ class Performer:
             log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
             return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
         except CannotFork as raised:
+            if self._apart is not None and self._apart.available:
+                log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
+                return Reschedule(claimed.id, claimed.fence, AGAIN)
             if attempt.apart:
                 # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
                 log(logger, logging.WARNING, "%s; suspects run one at a time among the ordinary jobs", raised)
