@@ -114,6 +114,8 @@ class Reschedule(NamedTuple):
     """None leaves it."""
     crashed: bool = False
     """Whether it ended with its process."""
+    started: bool = False
+    """Whether it is known to have been started in time: it expires no more."""
 
 
 class Finished(NamedTuple):

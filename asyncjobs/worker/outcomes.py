@@ -16,13 +16,16 @@ _STATES = {
 }
 
 
-def outcome(claimed: Claimed, ending: Ending, *, days: int, result: str | None = None) -> Finish | Reschedule | None:
+def outcome(
+    claimed: Claimed, ending: Ending, *, days: int, started: bool, result: str | None = None
+) -> Finish | Reschedule | None:
     """Return what is to be written about an attempt; None when nothing may be.
 
     Args:
         claimed: The row that was run.
         ending: How that ended.
         days: How many days it is kept when it is final.
+        started: Whether its code was started: then it was in time.
         result: JSON of what it returned.
     """
     error = None if ending.error is None else describe_error(ending.error, attempt=claimed.attempt)
@@ -43,7 +46,7 @@ def outcome(claimed: Claimed, ending: Ending, *, days: int, result: str | None =
         )
     if ending.what is What.drop:
         return None
-    return Reschedule(claimed.id, claimed.fence, ending.wait)  # snoozed or released
+    return Reschedule(claimed.id, claimed.fence, ending.wait, started=started)  # snoozed or released
 
 
 def counts_of(claimed: Claimed) -> dict[str, int]:

@@ -25,7 +25,7 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true]",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true], array[true]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "claim_suspects": (
