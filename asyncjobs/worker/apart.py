@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import pickle
 import socket
 import struct
@@ -40,6 +41,8 @@ REAP_TIMEOUT = 5.0
 SHUTDOWN_GRACE = 1.0
 """Seconds that a cancelled attempt gets at most when its worker stops, which must give its job back in time."""
 STOP_TIMEOUT = 2.0
+AGAIN_AFTER = 60.0
+"""Seconds until the forking process is tried again that was killed, or late, at its start."""
 NUMBER = struct.Struct("!Q")
 """What an attempt's process is called between the worker and the forking process, with the request for it."""
 
@@ -99,8 +102,12 @@ class Apart:
         self._requests: socket.socket | None = None
         self._numbers = itertools.count(1)
         self._exits: dict[int, asyncio.Future[int]] = {}
-        self.available = True
-        """False once the forking process could not be started: the modules that define jobs cannot be imported there."""
+        self._again_at = -math.inf
+
+    @property
+    def available(self) -> bool:
+        """Whether processes can be had; not when the forking process could not be started a while ago."""
+        return asyncio.get_running_loop().time() >= self._again_at
 
     async def run(self, attempt: Attempt, *, grace: float) -> Any:
         """Run an attempt in a process of its own and return what is to be written about it.
@@ -233,12 +240,13 @@ class Apart:
                 async with asyncio.timeout(START_TIMEOUT):
                     answer = await control.receive()
             except TimeoutError:
-                answer = ("failed", f"its modules were not imported within {START_TIMEOUT:g} s")
+                answer = ("late", f"its modules were not imported within {START_TIMEOUT:g} s")
             if answer != ("ready",):
                 control.close()
                 self.close()
-                why = answer[1] if answer else "the forking process ended at once"
-                self.available = False
+                what, why = answer or ("ended", "the forking process ended at once")
+                # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
+                self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
             self._control = control
             logger.debug("the forking process is ready: pid %d", self._process.pid)

@@ -118,7 +118,8 @@ class Executor:
     def _release(self, pool: Pool) -> None:
         while pool.queued:
             claimed = pool.queued.popleft()
-            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence))
+            # The claim of one that is not to be run has counted no attempt, and none is to be taken back.
+            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, spent=bool(claimed.refused)))
 
     def schedule(self) -> None:
         """Start what can be started, in the loop's next turn."""

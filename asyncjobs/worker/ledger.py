@@ -158,7 +158,7 @@ class Ledger:
             self._under_way = []
 
     async def _write(
-        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End]
+        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
     ) -> None:
         """Write a batch; a data error halves it, so that one bad end harms only itself.
 
@@ -166,7 +166,7 @@ class Ledger:
             ends: In the order of their ids.
             statement: Writes them and returns how many.
             written: Returns the ids of those that were written before, by a statement whose answer was lost.
-            instead: Makes of an end that the database refuses one that it takes.
+            instead: Makes of an end that the database refuses one that it takes; None: this is one.
         """
         try:
             count = await self._sessions.run(lambda connection: statement(connection, ends))
@@ -184,8 +184,12 @@ class Ledger:
                 await self._write(ends[:middle], statement, written, instead)
                 await self._write(ends[middle:], statement, written, instead)
                 return
+            elif instead is not None:
+                await self._write([instead(ends[0], error)], statement, written, None)
+                return
             else:
-                await self._write([instead(ends[0], error)], statement, written, instead)
+                # Somebody's trigger or constraint on our own tables. Its row is found to be nobody's, and runs again.
+                logger.exception("job %s: the database takes no end of it", ends[0].id)
                 return
         if written is jobs.finished_with_fence:
             self.finished += count

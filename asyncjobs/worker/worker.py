@@ -300,6 +300,7 @@ class Worker:
             await self._write_out()
             await self._give_up_lease(keeper)
         finally:
+            self.apart.close()
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
