@@ -116,6 +116,8 @@ class Reschedule(NamedTuple):
     """None leaves it."""
     crashed: bool = False
     """Whether it ended with its process."""
+    started: bool = False
+    """Whether it is known to have been started in time: it expires no more."""
     waits: bool = False
     """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
 

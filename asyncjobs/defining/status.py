@@ -74,7 +74,7 @@ class Status:
     counts: dict[str, int]
     """How many errors each `retry_on` has taken, by what it is declared for; empty once the job is final."""
     expires_at: datetime | None
-    """Not started by then, it is discarded; None once it is final."""
+    """Not started by then, it is discarded; None once it is final, or was started and then snoozed or interrupted."""
     enqueued_at: datetime
     run_at: datetime | None
     """When it is or was due; None once it is final."""

@@ -27,7 +27,7 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], {TRUE}, {TRUE}",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], {TRUE}, {TRUE}, {TRUE}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (

@@ -6,7 +6,8 @@ select id, state, kind, queue, priority, attempt, crashes, args, null::text as r
        least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
        case when run_at < 'infinity' then least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as run_at,
        started_at, null::timestamptz as finished_at, worker, cancel_reason, counts,
-       least(greatest(expires_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as expires_at,
+       case when expires_at is not null
+         then least(greatest(expires_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as expires_at,
        progress,
        case when progress is not null then (select json_agg(to_json(step) order by n)::text
                                             from asyncjobs.step where step.job = job.id) end as steps
