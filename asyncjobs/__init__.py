@@ -37,7 +37,7 @@ from asyncjobs.defining.hooks import (
 )
 from asyncjobs.defining.references import register_reference
 from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
-from asyncjobs.defining.status import AttemptError, Status
+from asyncjobs.defining.status import AttemptError, Status, StepStatus
 from asyncjobs.defining.steps import step
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
@@ -112,6 +112,7 @@ __all__ = [
     "SchemaMismatch",
     "Snooze",
     "Status",
+    "StepStatus",
     "UnstorableResult",
     "after_discard",
     "after_enqueue",

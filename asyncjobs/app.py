@@ -306,7 +306,7 @@ class AsyncJobs:
 
     # By hand
 
-    async def retry(self, job_id: UUID | str, *, force: bool = False) -> bool:
+    async def retry(self, job_id: UUID | str, *, force: bool = False, from_step: str | None = None) -> bool:
         """Make a job ready again that failed, was discarded or cancelled, or waits for its retry.
 
         It keeps its id, its errors and its attempt: its next run is the attempt after the last. What its declarations have
@@ -315,16 +315,18 @@ class AsyncJobs:
         Args:
             job_id: A UUID or its text.
             force: One that succeeded, too, and one that is scheduled for its first run.
+            from_step: This step and those after it run again, also of one that succeeded. None: it goes on where it stands.
 
         Returns:
             False when there is nothing to retry: it is ready, running or waiting, or it succeeded.
 
         Raises:
             JobNotFound: No row can be seen.
-            InvalidOption: `job_id` is no UUID.
+            InvalidOption: `job_id` is no UUID, or the job has no such step.
             PermissionDenied: The role only enqueues, or only looks.
         """
-        return await self._opened().do(Asked(Action.retry, forced=force), options.job_id(job_id))
+        asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
+        return await self._opened().do(asked, options.job_id(job_id))
 
     async def discard(self, job_id: UUID | str, *, reason: str = "") -> bool:
         """Discard a job that is scheduled, ready or waiting, or has failed. No `after_discard` runs: no worker takes part.

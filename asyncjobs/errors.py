@@ -50,6 +50,7 @@ class Subscriber(Protocol):
 
 _subscribers: list[Callable[..., Any]] = []
 _contexts: list[Callable[[], Mapping[str, Any]]] = []
+_flushes: list[Callable[[], object]] = []
 _context: ContextVar[Mapping[str, Any]] = ContextVar("asyncjobs_error_context", default={})  # noqa: B039 - never written to
 _REPORTED = "__asyncjobs_reported__"
 
@@ -94,6 +95,20 @@ def own_context() -> Iterator[None]:
 def add_context(provider: Callable[[], Mapping[str, Any]]) -> None:
     """Have what `provider` returns in the context of every report."""
     _contexts.append(provider)
+
+
+def add_flush(callback: Callable[[], object]) -> None:
+    """Have `callback` called, in time, when a process ends without its clean-up: a process job's does."""
+    _flushes.append(callback)
+
+
+def flush() -> None:
+    """Have sent what subscribers have put off; what fails is logged."""
+    for callback in _flushes:
+        try:
+            callback()
+        except Exception as failed:
+            log(logger, logging.ERROR, "a subscriber of errors could not be flushed: %r", callback, error=failed)
 
 
 def report(

@@ -37,10 +37,14 @@ What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+
+def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJobsError:
+    return kind(**arguments)
 
 
 class AsyncJobsError(Exception):
@@ -138,6 +142,9 @@ class JobNotFound(AsyncJobsError, LookupError):
             "or it finished longer ago than its retention keeps it"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), {"job_id": self.job_id})
+
 
 class KindMismatch(AsyncJobsError, TypeError):
     """The job that was asked for is of another kind."""
@@ -155,6 +162,11 @@ class JobError(AsyncJobsError):
         self.job_id = job_id
         self.kind = kind
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By what it was made of, as names its parts; `args` alone has the message: a process pool could not give it back.
+        parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
+        return _made_again, (type(self), parts)
 
 
 class JobFailed(JobError):
@@ -216,6 +228,9 @@ class EnqueueOutcomeUnknown(AsyncJobsError):
             f"the database's answer to enqueueing job {job_id} was lost, so it may or may not exist; "
             "call enqueue() on the same job again: that makes no second row"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), {"job_id": self.job_id})
 
 
 class LeaseLost(AsyncJobsError):

@@ -9,22 +9,24 @@ import asyncio
 import contextlib
 import ctypes
 import logging
-import logging.handlers
 import os
+import pickle
 import selectors
 import signal
 import socket
 import sys
 import threading
+import traceback
 from contextlib import AsyncExitStack
 from typing import Any
 
+from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.importing import import_problem
-from asyncjobs.worker.apart import Recipe
+from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.performer import Performer
@@ -58,7 +60,8 @@ class _Forker:
         self._control = control
         self._requests = requests
         self._recipe = recipe
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}
+        """The number of each, by its process id."""
         self._over = False
 
     def run(self) -> None:
@@ -79,12 +82,17 @@ class _Forker:
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
 
     def _fork(self) -> None:
-        data, descriptors, *_ = socket.recv_fds(self._requests, 1, 1)
+        data, descriptors, *_ = socket.recv_fds(self._requests, NUMBER.size, 1)
         if not data:
             self._over = True
             return
         [descriptor] = descriptors
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, too little memory: those that run go on
+            print(f"the forking process cannot fork: {error}", file=sys.stderr)
+            os.close(descriptor)
+            return
         if pid == 0:
             code = 1
             try:
@@ -92,10 +100,13 @@ class _Forker:
                 self._control.close()
                 self._requests.close()
                 code = _Child(BlockingChannel(socket.socket(fileno=descriptor)), self._recipe).run()
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(code)  # no clean-up of what the forking process has
         os.close(descriptor)
-        self._children.add(pid)
+        self._children[pid] = NUMBER.unpack(data)[0]
 
     def _obey(self) -> None:
         match self._control.receive():
@@ -112,10 +123,9 @@ class _Forker:
                 return
             if pid == 0:
                 return
-            if pid in self._children:
-                self._children.discard(pid)
+            if (number := self._children.pop(pid, None)) is not None:
                 with contextlib.suppress(OSError):
-                    self._control.send("exit", pid, os.waitstatus_to_exitcode(status))
+                    self._control.send("exit", number, os.waitstatus_to_exitcode(status))
 
 
 class _Child:
@@ -124,6 +134,8 @@ class _Child:
     def __init__(self, channel: BlockingChannel, recipe: Recipe) -> None:
         self._channel = channel
         self._recipe = recipe
+        self._ended = False
+        """Whether the worker has been told of the end, and may close the channel."""
 
     def run(self) -> int:
         _die_with_parent()
@@ -135,9 +147,12 @@ class _Child:
         root.handlers[:] = [_ToWorker(self._channel)]
         root.setLevel(self._recipe.log_level)
         end = asyncio.run(self._perform(message[1]))
+        self._ended = True
         self._channel.send("end", end)
+        # What would be done at the end of an interpreter, and is not at that of a fork.
         sys.stdout.flush()
         sys.stderr.flush()
+        errors.flush()
         return 0
 
     async def _perform(self, claimed: Claimed) -> Any:
@@ -178,6 +193,8 @@ class _Child:
                     loop.call_soon_threadsafe(attempt.cancel, reason)
                 case ("slot",):
                     loop.call_soon_threadsafe(slots.given)
+                case _ if self._ended:
+                    return
                 case _:
                     os._exit(1)  # the worker is gone, and its lease with it: nothing of this may be written
 
@@ -197,24 +214,30 @@ class _Slots:
         self._channel.send("take_slot")
         await self._waiting
 
+    def take_slot_at_once(self) -> None:
+        self._channel.send("take_slot")
+
     def given(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
 
-class _ToWorker(logging.handlers.SocketHandler):
+class _ToWorker(logging.Handler):
     """Sends log records to the worker, which logs them as its own."""
 
     def __init__(self, channel: BlockingChannel) -> None:
-        super().__init__("", None)
+        super().__init__()
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
-        values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
-        if record.exc_info and not record.exc_text:
-            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
-        with contextlib.suppress(OSError, TypeError, AttributeError):
-            self._channel.send("log", values)
+        try:
+            values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
+            if record.exc_info and not record.exc_text:
+                values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+            # Pickled apart: what cannot be read there is a lost line and no lost message.
+            self._channel.send("log", pickle.dumps(values))
+        except Exception:
+            self.handleError(record)
 
 
 def _die_with_parent() -> None:

@@ -12,11 +12,17 @@ _ODD = re.compile("[\x00\ud800-\udfff]")
 
 
 def message_of(error: BaseException) -> str:
-    """Return an exception's own text; if its class makes none, what went wrong with that."""
+    """Return an exception's own text, for a group with that of its first leaf; if its class makes none, what went wrong."""
     try:
-        return str(error)
+        return f"{error}: {_first_leaf(error)}" if isinstance(error, BaseExceptionGroup) else str(error)
     except BaseException as broken:  # SystemExit, too: raised by a `__str__`, it would end the worker
         return f"<its message cannot be read: {type(broken).__name__}>"
+
+
+def _first_leaf(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def written_out(text: str) -> str:

@@ -15,7 +15,8 @@ from benchmarks import report
 from benchmarks.question import Answer, Question, ask
 from benchmarks.server import bench_server
 
-FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports")
+FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports",
+         "steps")  # fmt: skip
 
 
 def main() -> int:

@@ -55,7 +55,7 @@ class Bench:
         """Empty both sides' tables, and write out what the last run left, so that the next does not pay for it."""
         tables = ["floor.job", "floor.finished"]
         if self.migrated:
-            tables += ["asyncjobs.job", "asyncjobs.finished", "asyncjobs.worker"]
+            tables += ["asyncjobs.job", "asyncjobs.finished", "asyncjobs.worker", "asyncjobs.step"]
         await self.control.execute(f"truncate {', '.join(tables)}")
         await self.control.execute("checkpoint")
 

@@ -55,6 +55,9 @@ def retry(
     force: Annotated[
         bool, typer.Option("--force", help="By id: one that succeeded, too, or is scheduled for its first run.")
     ] = False,
+    from_step: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="By id: run this step and those after it again.")
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     config: options.Config = None,
@@ -63,7 +66,7 @@ def retry(
 ) -> None:
     """Make jobs ready again that failed, were discarded or cancelled, or wait for their retry.
 
-    Each keeps its id, its errors and its attempt.
+    Each keeps its id, its errors and its attempt, and goes on after the steps that are recorded.
     """
     with exit_codes():
         which = _which(
@@ -71,7 +74,10 @@ def retry(
         )
         if force and not ids:
             raise InvalidOption("--force is for single jobs: name them by id")
-    _run(_Command(Asked(Action.retry, forced=force), ids or [], which, everything, dry_run, yes, as_json), config, env)
+        if from_step is not None and not ids:
+            raise InvalidOption("--from is for single jobs: name them by id")
+        asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
+    _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
 
 
 def discard(

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from asyncjobs.app import PRIVATE_IN
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import OK, USAGE, complain
 from asyncjobs.defining import registry
@@ -100,7 +101,7 @@ def _what_would_run(settings: Settings) -> dict[str, Any]:
     return {
         "environment": settings.environment,
         "source": settings.source,
-        "database": settings.safe_database_url or "embedded",
+        "database": settings.safe_database_url or ("embedded" if settings.environment in PRIVATE_IN else None),
         "pools": [
             {"queues": list(pool.queues), "concurrency": pool.concurrency, "processes": pool.processes}
             for pool in settings.pools
@@ -127,7 +128,9 @@ def _print(settings: Settings) -> None:
     printing.fields(
         {
             "settings": f"{what['source'] or 'defaults and environment'} ({what['environment']})",
-            "database": what["database"] if settings.database_url else "an embedded PostgreSQL of this project",
+            "database": {"embedded": "an embedded PostgreSQL of this project", None: "not set"}.get(
+                what["database"], what["database"]
+            ),
         }
     )
     print()

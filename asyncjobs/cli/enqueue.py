@@ -20,7 +20,7 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
-from asyncjobs.durations import seconds
+from asyncjobs.durations import seconds, spell
 from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
 from asyncjobs.settings.loading import read
 
@@ -96,8 +96,8 @@ def enqueue(
     if error is not None:
         if as_json:
             printing.as_json({"id": job_id, **_ending(error)})
-        late = f"job {job_id} did not end within {timeout}; it goes on"
-        fail(FAILED, late if isinstance(error, TimeoutError) else str(error))
+        late = isinstance(error, TimeoutError)
+        fail(FAILED, f"job {job_id} did not end within {spell(limit or 0)}; it goes on" if late else str(error))
     text = (definition.result.dump(result) if definition is not None else json.dumps(result)) or "null"
     if as_json:
         printing.as_json({"id": job_id, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
@@ -196,7 +196,10 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return limits.moment(datetime.fromisoformat(text), "--at")
+        at = datetime.fromisoformat(text)
+        if at.utcoffset() is None:
+            raise InvalidOption(f"--at {text} has no time zone: write {text}Z or {text}+01:00, for example")
+        return limits.moment(at, "--at")
     except ValueError as error:
         if isinstance(error, InvalidOption):
             raise

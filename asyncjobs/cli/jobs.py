@@ -84,7 +84,7 @@ def show(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show everything about one job: arguments, result, and the traceback of every attempt that went wrong, newest last."""
+    """Show everything about one job: arguments, result, steps, and the traceback of every attempt that went wrong."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -105,11 +105,14 @@ def show(
     if as_json:
         printing.as_json(values)
         return
-    errors = values.pop("errors")
+    errors, steps = values.pop("errors"), values.pop("steps")
     if not may_see_arguments:
         values["arguments"] = "(this role may not read them)"
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})
+    if steps:
+        print()
+        _show_steps(steps)
     for error in errors:
         print()
         said = ": ".join(filter(None, (error["type"], error["message"])))
@@ -158,10 +161,45 @@ def _why(row: reading.ListedJob) -> str:
     return " ".join((row.reason or ": ".join(filter(None, said))).split())
 
 
+def _show_steps(steps: list[dict[str, Any]]) -> None:
+    printing.table(
+        ["step", "state", "attempt", "started_at", "finished_at", "cursor", "detail"],
+        [
+            (
+                step["name"],
+                step["state"],
+                step["attempt"],
+                step["started_at"],
+                step["finished_at"],
+                "" if step["cursor"] is None else printing.shortened(step["cursor"]),
+                _detail(step),
+            )
+            for step in steps
+        ],
+        empty="",
+        cut_last=True,
+    )
+
+
+def _detail(step: dict[str, Any]) -> str:
+    """Return what a step came to, or what it waits for."""
+    if step["error"] is not None:
+        return str(step["error"])
+    if step["state"] in ("sleeping", "waiting"):
+        event = " ".join(filter(None, (step["event"], step["key"])))
+        until = "" if step["wakes_at"] is None else f"until {printing.shown(step['wakes_at'])}"
+        return " ".join(filter(None, (event and f"for {event}", until)))
+    return "" if step["result"] is None else str(printing.shortened(step["result"]))
+
+
 def _values(status: Status) -> dict[str, Any]:
-    names = [name for name in Status.__slots__ if name != "errors"]
-    errors = [{name: getattr(error, name) for name in type(error).__slots__} for error in status.errors]
-    return {**{name: getattr(status, name) for name in names}, "errors": errors}
+    names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
+    values = {name: getattr(status, name) for name in names}
+    return {**values, "steps": list(map(_fields, status.steps)), "errors": list(map(_fields, status.errors))}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in type(value).__slots__}
 
 
 def _state(name: str) -> int:

@@ -88,7 +88,7 @@ class Process:
         )
         code = await self._work_until_stopped(jobs)
         if self._worker is not None:
-            logger.info("stopped: %d jobs ended here", self._worker.ledger.written)
+            logger.info("stopped: %d jobs ended here", self._worker.ledger.finished)
         if left := self._running():
             # Closing the loop would wait for them, for ever. They keep their lease until this process is gone.
             logger.error(

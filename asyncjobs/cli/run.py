@@ -11,6 +11,7 @@ import typer
 from asyncjobs.cli import options
 from asyncjobs.cli.exits import exit_codes
 from asyncjobs.cli.process import Plan, Process
+from asyncjobs.cli.reloading import Reloading
 from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.settings import Settings
@@ -31,6 +32,12 @@ def run(
     log_format: options.LogFormat = None,
     log_level: options.LogLevel = None,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the schema up to date first.")] = False,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", help="Start again when a file of this directory changes; one process, for development."
+        ),
+    ] = False,
 ) -> None:
     """Work: claim jobs and run them until SIGTERM or Ctrl-C.
 
@@ -54,6 +61,9 @@ def run(
             share=link.share,
             on_ready=link.ready,
         )
+        if reload and not link.is_child:
+            given = _arguments(modules or [], config, env, settings, burst=burst)
+            raise typer.Exit(Reloading(settings, [*given, "--migrate"] if migrate else given, Path.cwd()).run())
         children = shares(settings, processes)
         if len(children) > 1 and not link.is_child:
             given = _arguments(modules or [], config, env, settings, burst=burst)

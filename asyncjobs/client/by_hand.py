@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
+from asyncjobs.client.endings import read_steps
 from asyncjobs.db import by_hand
 from asyncjobs.db.by_hand import BATCH, Done, Picked
+from asyncjobs.db.jobs import read_status
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import codec, options
@@ -62,6 +64,8 @@ class Asked(NamedTuple):
     """Of a discard or a cancel; stored with each job."""
     forced: bool = False
     """Retry those that succeeded, too, and those scheduled for their first run."""
+    from_step: str | None = None
+    """Retry from this step; None: from where they stand."""
 
 
 class Which(TypedDict, total=False):
@@ -271,7 +275,11 @@ class ByHand:
     async def _do(self, asked: Asked, ids: Sequence[UUID], fences: Sequence[int] | None = None) -> list[Done]:
         match asked.action:
             case Action.retry:
-                return await self._sessions.run(partial(by_hand.retry, ids=ids, fences=fences, forced=asked.forced))
+                if asked.from_step is not None:
+                    await self._check_step(ids, asked.from_step)
+                return await self._sessions.run(
+                    partial(by_hand.retry, ids=ids, fences=fences, forced=asked.forced, from_step=asked.from_step)
+                )
             case Action.discard:
                 return await self._sessions.run(
                     partial(by_hand.discard, ids=ids, fences=fences, reason=asked.reason, days=self._days)
@@ -285,3 +293,15 @@ class ByHand:
             return done
         picked = await self._sessions.run(partial(by_hand.pick_ids, ids=final))
         return [*done, *(Done(job.id, False, job.state) for job in picked)]
+
+    async def _check_step(self, ids: Sequence[UUID], name: str) -> None:
+        """Refuse to run jobs again from a step that one of them has not come to.
+
+        Raises:
+            InvalidOption: It has not.
+        """
+        for job_id in ids:
+            row = await self._sessions.run(partial(read_status, job_id=job_id))
+            if row is not None and name not in (names := [step.name for step in read_steps(row.steps)]):
+                known = f"its steps are {', '.join(names)}" if names else "nothing is recorded of any"
+                raise InvalidOption(f"job {job_id} has no step {name!r}: {known}")

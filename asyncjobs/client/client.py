@@ -25,6 +25,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options, registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.hooks import Layers
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored import StoredJob
@@ -62,6 +63,7 @@ class Client:
         middleware: Sequence[Any] = (),
     ) -> None:
         self.middleware = middleware
+        self._layers = Layers(middleware)
         self._retention = retention
         self._sessions = sessions
         self._services = services
@@ -85,9 +87,7 @@ class Client:
 
     async def _enqueue_with_hooks(self, job: Job[Any], connection: Any = None) -> bool:
         """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
-        hooks = job._definition.hooks
-        if self.middleware:
-            hooks = hooks.within(self.middleware)
+        hooks = self._layers.around(job._definition)
         if not hooks.on_enqueue or job._sent:
             return await self._enqueue(job, connection)
         made = False
@@ -128,7 +128,7 @@ class Client:
         return await bulk.enqueue(all_jobs)
 
     def _has_hooks(self, job: Job[Any]) -> bool:
-        return bool(self.middleware) or job._definition.hooks.on_enqueue
+        return self._layers.around(job._definition).on_enqueue
 
     async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
         """Return a job by its id; see `AsyncJobs.get`."""

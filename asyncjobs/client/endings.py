@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, cast
 
 from asyncjobs.db.rows import Finished, State, StatusRow
 from asyncjobs.defining import codec
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.status import StateName, Status
+from asyncjobs.defining.status import StateName, Status, StepStatus
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 
@@ -58,12 +59,39 @@ def read_status(row: StatusRow) -> Status:
         started_at=row.started_at,
         finished_at=row.finished_at,
         worker=row.worker,
+        attributes=_object(row.progress),
+        steps=read_steps(row.steps),
+    )
+
+
+def read_steps(text: str | None) -> list[StepStatus]:
+    """Return the steps of a stored job, in their order."""
+    return [] if text is None else [_step(stored) for stored in codec.loads(text)]
+
+
+def _step(stored: dict[str, Any]) -> StepStatus:
+    times = {name: stored[name] for name in ("started_at", "finished_at", "wakes_at")}
+    error = _object(stored["error"])
+    return StepStatus(
+        name=stored["name"],
+        state=stored["state"],
+        attempt=stored["attempt"],
+        **{name: None if text is None else datetime.fromisoformat(text) for name, text in times.items()},  # type: ignore[arg-type]
+        event=stored["event"],
+        key=stored["key"] or None,
+        result=None if stored["result"] is None else _plain(stored["result"]),
+        cursor=None if stored["cursor"] is None else _plain(stored["cursor"]),
+        error=": ".join(str(error[part]) for part in ("type", "message") if error.get(part)) or None,
     )
 
 
 def _counts(text: str | None) -> dict[str, int]:
+    return {key: count for key, count in _object(text).items() if type(count) is int}
+
+
+def _object(text: str | None) -> dict[str, Any]:
     stored = None if text is None else _plain(text)
-    return {key: count for key, count in stored.items() if type(count) is int} if isinstance(stored, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _plain(text: str) -> Any:

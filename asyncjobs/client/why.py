@@ -87,7 +87,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
         case State.running:
             return _running(job, {worker.id: worker for worker in workers})
         case State.waiting:
-            return "is parked: it waits for an event or for other jobs, and holds no slot"
+            return _parked(job)
         case State.succeeded:
             return f"succeeded {_ended(job)}, in attempt {job.attempt}"
         case State.failed:
@@ -155,13 +155,21 @@ def _others(job: Waiting, facts: Facts) -> str | None:
 def _scheduled(job: Waiting, facts: Facts) -> str:
     due_in = job.due_in or 0.0
     errors = read_errors(job.error)
-    failed = errors and errors[-1].attempt == job.attempt > 0
-    what = "its retry" if failed else "its time"
+    failed = job.step is None and errors and errors[-1].attempt == job.attempt > 0
+    what = f"the end of its sleep {_short(job.step)!r}" if job.step else "its retry" if failed else "its time"
     because = f": attempt {job.attempt} failed with {_error(job)}" if failed else ""
     if due_in > 0:
         return f"waits for {what}, at {_time(job.run_at)}, in {_span(due_in)}{because}"
     nobody = "no worker is alive to make it ready" if not facts.workers else "a worker makes it ready next"
     return f"waits for {what}, which came {_span(-due_in)} ago, and {nobody}{because}"
+
+
+def _parked(job: Waiting) -> str:
+    if job.event is None:
+        return "is parked: it waits for an event or for other jobs, and holds no slot"
+    which = f"{_short(job.event)!r}" + (f" of key {_short(job.key)!r}" if job.key else "")
+    until = "" if job.run_at is None else f", until {_time(job.run_at)}, for {_span(job.due_in)} more"
+    return f"is parked: it waits for the event {which}{until}, and holds no slot"
 
 
 def _running(job: Waiting, workers: dict[UUID, Serving]) -> str:

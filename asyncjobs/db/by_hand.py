@@ -111,7 +111,12 @@ def _picked(*row: Any) -> Picked:
 
 
 async def retry(
-    connection: Connection, ids: Sequence[UUID], fences: Sequence[int] | None = None, *, forced: bool = False
+    connection: Connection,
+    ids: Sequence[UUID],
+    fences: Sequence[int] | None = None,
+    *,
+    forced: bool = False,
+    from_step: str | None = None,
 ) -> list[Done]:
     """Make jobs ready again that ended other than well or wait for their retry; those not there are left out.
 
@@ -120,8 +125,9 @@ async def retry(
         ids: Ascending.
         fences: Of each: leave it alone when it was claimed since it had this one. None: whichever.
         forced: Those that succeeded, too, and those scheduled for their first run.
+        from_step: This step, which each has, and those after it are run again. None: those that are not recorded.
     """
-    return [Done(*row) for row in await connection.fetch(sql.read("retry"), ids, fences, forced)]
+    return [Done(*row) for row in await connection.fetch(sql.read("retry"), ids, fences, forced, from_step)]
 
 
 async def discard(

@@ -147,7 +147,7 @@ async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]
 
 async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
     """Give running jobs back, to run again; return how many were. `jobs` are in the order of their ids."""
-    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, waits = zip(*jobs, strict=True)
+    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits = zip(*jobs, strict=True)
     row = await connection.fetchrow(
         sql.read("reschedule"),
         ids,
@@ -159,6 +159,7 @@ async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
         _unless_none(queues),
         _unless_none(priorities),
         crashed if any(crashed) else (),
+        started if any(started) else (),
         waits if any(waits) else (),
     )
     return int(row["given_back"])

@@ -116,6 +116,8 @@ class Reschedule(NamedTuple):
     """None leaves it."""
     crashed: bool = False
     """Whether it ended with its process."""
+    started: bool = False
+    """Whether it is known to have been started in time: it expires no more."""
     waits: bool = False
     """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
 
@@ -175,6 +177,10 @@ class StatusRow(NamedTuple):
     counts: str | None
     """JSON."""
     expires_at: datetime | None
+    progress: str | None
+    """JSON of its attributes."""
+    steps: str | None
+    """JSON array of its rows of `asyncjobs.step`, in their order."""
 
 
 class Range(NamedTuple):

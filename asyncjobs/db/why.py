@@ -33,7 +33,7 @@ class Waiting(NamedTuple):
     cancel_reason: str | None
     run_at: datetime | None
     due_in: float | None
-    """Seconds; negative when it is past. None once it is final."""
+    """Seconds; negative when it is past. None once it is final, and when it waits as long as it takes."""
     expired: bool
     """Whether it was not started in time."""
     started_at: datetime | None
@@ -43,6 +43,11 @@ class Waiting(NamedTuple):
     worker: UUID | None
     ahead: int
     """Ready jobs of its queue that come before it, and are of a kind that its workers know; at most `COUNTED`."""
+    step: str | None = None
+    """The sleep or wait that it is in."""
+    event: str | None = None
+    """What that waits for."""
+    key: str | None = None
 
 
 class Serving(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -41,6 +42,11 @@ async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = No
         how: How its process ended, such as ``"SIGKILL"`` or ``"code 1"``; None: not known.
     """
     return bool(await connection.fetch(sql.read("end_worker"), worker, how))
+
+
+async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:
+    """Whether jobs are left that nobody else will run: ready suspects, and those of workers that are or look dead."""
+    return bool(await connection.fetchval(sql.read("read_left"), queues, kinds))
 
 
 async def forget(connection: asyncpg.Connection) -> int:

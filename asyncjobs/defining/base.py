@@ -364,8 +364,8 @@ class Job(StepMethods, Generic[R]):
     async def perform_now(self) -> Any:
         """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
 
-        Retries follow at once, without waiting. No database is needed, but for `Snooze`: the job is then enqueued and
-        awaited.
+        Retries follow at once, without waiting. No database is needed, but for `Snooze`: the job is then enqueued, unless
+        it was before, and awaited.
 
         Raises:
             Exception: The last error of `perform` itself, when no policy took it or retries were used up.

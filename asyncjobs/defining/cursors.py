@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from asyncjobs.defining.keys import by_key
+from asyncjobs.defining.keys import asynchronous, by_key, refusal
+from asyncjobs.defining.recorded import Place
 from asyncjobs.exceptions import InvalidStep
 
 T = TypeVar("T")
@@ -18,19 +19,6 @@ EVERY = 0.1
 """Seconds within which a cursor that has moved is recorded."""
 MOST_UNWRITTEN = 1_000
 """Moves after which it is recorded in any case: a loop that never waits for anything gives no timer a turn."""
-
-
-class Place(Protocol):
-    """Where a cursor is recorded."""
-
-    snapshot: Callable[[], str | None] | None
-    """Returns the job's attributes as JSON; None: it has none."""
-
-    def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
-
-    def check(self) -> None:
-        """Raise what ends the run here, if it is to end: the worker stops, the job is cancelled, the lease is lost."""
 
 
 class Cursor(Generic[T]):
@@ -105,13 +93,25 @@ class Cursor(Generic[T]):
         Raises:
             InvalidStep: An item's key does not lie beyond that of the one before it, or cannot be compared with it.
         """
-        check = self._place.check
-        async for item, value in by_key(source, key, self._value):
+        attempt, here, begun = self._place.attempt, self._value, False
+        # All in one loop: a generator more costs 0.3 µs an item, and a loop over a server-side cursor takes 1.5.
+        async for item in source if isinstance(source, AsyncIterable) else asynchronous(source):
+            value: Any = item if key is None else key(item)
+            try:
+                is_beyond = here is None or value > here
+            except TypeError as error:
+                raise refusal(value, here, error) from error
+            if not is_beyond:
+                if begun:
+                    raise refusal(value, here)
+                continue
+            here, begun = value, True
             yield item
             self._move(value)
             if self._timer is None or self._moves >= MOST_UNWRITTEN:
                 await self._moved(wait=False)
-            check()
+            if attempt.stopping:
+                self._place.check()
 
     async def map(
         self,
@@ -179,16 +179,16 @@ class Cursor(Generic[T]):
     def _check_forward(self, value: T) -> None:
         here: Any = self._value
         try:
-            back = here is not None and value < here
+            if here is None or not value < here:
+                return
         except TypeError as error:
             raise InvalidStep(
                 f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}"
             ) from error
-        if back:
-            raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
-                "through the items in ascending order, or use set()"
-            )
+        raise InvalidStep(
+            f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go through "
+            "the items in ascending order, or use set()"
+        )
 
     def _interrupted(self) -> bool:
         try:

@@ -185,7 +185,10 @@ def _checked_errors(what: str, errors: tuple[Any, ...]) -> tuple[type[BaseExcept
         raise InvalidDefinition(f"{what} names no error: write {what}(ConnectionError), for example")
     for error in errors:
         if not (isinstance(error, type) and issubclass(error, BaseException)):
-            raise InvalidDefinition(f"{what}: {error!r:.60} is no exception class")
+            named = getattr(error, "__qualname__", None) or f"{error!r:.60}"
+            raise InvalidDefinition(
+                f"{what}: {named} is no exception class: write {what}(ConnectionError), for example"
+            )
         if issubclass(error, JobSignal):
             raise InvalidDefinition(f"{what}: {error.__name__} is raised on purpose, and no declaration takes it")
     return errors

@@ -192,3 +192,8 @@ def check_code(target: Any, name: str, executor: str | None) -> None:
         raise InvalidDefinition(
             f"{name} is a `def`: it would block the loop; drop executor='loop' or write `async def`"
         )
+    if executor == "process" and "<" in name:
+        raise InvalidDefinition(
+            f"{name} stands inside a function, where no other process can import it: move it to module level, "
+            "or drop executor='process'"
+        )

@@ -24,6 +24,7 @@ from asyncjobs.harmless import log, shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
+    from asyncjobs.defining.definition import Definition
 
 logger = logging.getLogger("asyncjobs.hooks")
 
@@ -188,6 +189,28 @@ class Hooks:
                 await call_hook(hook, job, *more)
             except (JobSignal, Exception) as error:
                 logged(error, job, "a hook failed; the job's outcome is what it was")
+
+
+class Layers:
+    """Middleware, and the hooks of each definition inside it, joined once and not for each job.
+
+    Args:
+        middleware: The first is the outermost.
+    """
+
+    def __init__(self, middleware: Sequence[Any]) -> None:
+        self._middleware = middleware
+        self._joined: dict[str, tuple[Hooks, Hooks]] = {}
+
+    def around(self, definition: Definition) -> Hooks:
+        """Return what is to be called for jobs of a definition."""
+        own = definition.hooks
+        if not self._middleware:
+            return own
+        known = self._joined.get(definition.kind)
+        if known is None or known[0] is not own:  # it was given one more, or loaded anew
+            known = self._joined[definition.kind] = own, own.within(self._middleware)
+        return known[1]
 
 
 def hooks_of(job_class: type[Job[Any]]) -> Hooks:

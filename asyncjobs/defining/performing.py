@@ -163,7 +163,8 @@ async def perform_now(job: Job[Any]) -> Any:
                 counts = ending.counts or counts
                 await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:
-                await job.set(wait=ending.wait).enqueue()
+                if not job._sent:  # else its row is run anyway, at a time of its own
+                    await job.set(wait=ending.wait).enqueue()
                 return await job
             case What.park:
                 await open_clients.current().adopt(job, recorder.attributes, recorder.records)

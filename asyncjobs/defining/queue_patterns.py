@@ -10,8 +10,13 @@ def matches(entry: str, queue: str) -> bool:
     return queue.startswith(entry[:-1]) if entry.endswith("*") else queue == entry
 
 
-def serves(entries: Sequence[str], queue: str) -> bool:
-    """Whether a pool with these entries serves `queue`; with exclusions only, it serves all others."""
+def split(entries: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what entries take in, and what they leave out without its sign; exclusions alone take in all others."""
     taken = [entry for entry in entries if not entry.startswith("-")] or ["*"]
-    left_out = [entry[1:] for entry in entries if entry.startswith("-")]
+    return taken, [entry[1:] for entry in entries if entry.startswith("-")]
+
+
+def serves(entries: Sequence[str], queue: str) -> bool:
+    """Whether a pool with these entries serves `queue`."""
+    taken, left_out = split(entries)
     return any(matches(entry, queue) for entry in taken) and not any(matches(entry, queue) for entry in left_out)

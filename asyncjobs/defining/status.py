@@ -25,6 +25,30 @@ class AttemptError:
 
 
 @dataclass(frozen=True, slots=True)
+class StepStatus:
+    """What is recorded of one step."""
+
+    name: str
+    state: str
+    """started, succeeded, skipped, handled, sleeping, waiting or timed_out."""
+    attempt: int
+    """In which it was recorded last."""
+    started_at: datetime
+    finished_at: datetime | None
+    wakes_at: datetime | None
+    """When a sleep or a wait is over; None: as long as it takes, or it is neither."""
+    event: str | None
+    """What it waits or waited for."""
+    key: str | None
+    result: Any
+    """As stored: plain JSON."""
+    cursor: Any
+    """As stored: plain JSON."""
+    error: str | None
+    """What was handled, as type and message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything stored about one job, at one moment."""
 
@@ -50,7 +74,7 @@ class Status:
     counts: dict[str, int]
     """How many errors each `retry_on` has taken, by what it is declared for; empty once the job is final."""
     expires_at: datetime | None
-    """Not started by then, it is discarded; None once it is final."""
+    """Not started by then, it is discarded; None once it is final, or was started and then snoozed or interrupted."""
     enqueued_at: datetime
     run_at: datetime | None
     """When it is or was due; None once it is final."""
@@ -59,6 +83,10 @@ class Status:
     finished_at: datetime | None
     worker: UUID | None
     """Whose lease it runs under; None unless it is running."""
+    attributes: dict[str, Any]
+    """As of the last checkpoint: plain JSON."""
+    steps: list[StepStatus]
+    """In the order in which they were met; one that runs now is there once its cursor was recorded."""
 
     @property
     def final(self) -> bool:

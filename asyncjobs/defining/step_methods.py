@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
-from asyncjobs.defining import events, options
+from asyncjobs.defining import events
+from asyncjobs.defining import options as limits
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
 from asyncjobs.defining.steps import StepOptions
@@ -48,8 +49,12 @@ class StepMethods:
     @overload
     async def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
-    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def step(
+        self, name: str, function: Callable[..., Any], /, *args: Any, isolated: bool = False, **kwargs: Any
+    ) -> Any: ...
+    async def step(
+        self, name: str, function: Callable[..., Any], /, *args: Any, isolated: Any = False, **kwargs: Any
+    ) -> Any:
         """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
 
         Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
@@ -59,6 +64,7 @@ class StepMethods:
             name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.
             function: `async def`, or `def` to run in a thread.
             args: For the function, like `kwargs`.
+            isolated: It runs in a transaction of its own, given to it as `connection`, which also records it; see `@step`.
             kwargs: See `args`.
 
         Raises:
@@ -67,7 +73,8 @@ class StepMethods:
             UnstorableResult: What it returned cannot be stored; the job fails.
             Exception: The function's own.
         """
-        return await self._steps().run(name, function, *args, options=_PLAIN, **kwargs)
+        options = _ISOLATED if isolated else _PLAIN
+        return await self._steps().run(name, function, *args, options=options, **kwargs)
 
     async def sleep(self, name: str, duration: float | timedelta) -> None:
         """Sleep as a step: the run ends here, and the job goes on when the time is over, by the database's clock.
@@ -82,7 +89,7 @@ class StepMethods:
             NotRunning, InvalidStep: As `step`.
             InvalidOption: `duration` is out of range.
         """
-        await self._steps().wait(name, event=None, seconds=options.duration(duration, "duration"))
+        await self._steps().wait(name, event=None, seconds=limits.duration(duration, "duration"))
 
     async def wait_for(
         self, event: str, *, key: Any = None, timeout: float | timedelta | None = None, name: str | None = None
@@ -107,7 +114,7 @@ class StepMethods:
             name if name is not None else f"{event} {text}".rstrip() if isinstance(event, str) else event,
             event=events.checked_name(event),
             key=text,
-            seconds=None if timeout is None else options.duration(timeout, "timeout"),
+            seconds=None if timeout is None else limits.duration(timeout, "timeout"),
         )
 
     def _steps(self) -> Stepper:
@@ -127,3 +134,4 @@ class StepMethods:
 
 
 _PLAIN = StepOptions()
+_ISOLATED = StepOptions(isolated=True)

@@ -10,8 +10,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import anyio.to_thread
-
 from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.hooks import call_hook
@@ -21,7 +19,7 @@ from asyncjobs.defining.signals import Interrupted, Parked
 from asyncjobs.defining.step_code import Code, Values, code_of
 from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
-from asyncjobs.defining.uncut import uncut
+from asyncjobs.defining.uncut import in_thread
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
 """The step whose code is running here: tells a step inside another from one beside it."""
-
-_UNSAID: Any = object()
 
 
 class Stepper:
@@ -45,7 +41,7 @@ class Stepper:
 
     def __init__(self, job: Job[Any], attempt: Attempt, recorder: Recorder, records: Sequence[Record] = ()) -> None:
         self._job = job
-        self._attempt = attempt
+        self.attempt = attempt
         self._recorder = recorder
         self.progress = Progress(job.kind, records)
         self.resumed = bool(records)
@@ -54,7 +50,8 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
-        self._saved = attributes.dump(job) if records else None
+        # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
+        self._saved = self._attributes() if records else None
 
     # Running
 
@@ -148,7 +145,7 @@ class Stepper:
             if run.takes.takes_connection:
                 given["connection"] = connection
             value = await run(given)
-            text = attributes.dump(self._job)
+            text = self._attributes()
             ended = run.place._replace(state="succeeded", result=run.results.dump(value))
             return Write(ended, text, time.monotonic() - run.began)
 
@@ -168,11 +165,11 @@ class Stepper:
             raise error
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
-        described = describe_error(error, attempt=self._attempt.number)
+        described = describe_error(error, attempt=self.attempt.number)
         await self._write(run.place._replace(state="handled"), run.began, error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
-        return policy.attempts is not None and self._attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
+        return policy.attempts is not None and self.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
 
     def policies(self, error: BaseException | None) -> Sequence[Policy]:
         """Return what is asked about an error before the job's own declarations: those of the step that it came from."""
@@ -194,7 +191,7 @@ class Stepper:
             self.check()
             if record is None:
                 record = Record(self.progress.next_number, name, "sleeping" if event is None else "waiting")
-            text = attributes.dump(self._job)
+            text = self._attributes()
             # Also when it was begun: whether it is over is for the database to say, whose clock and whose events count.
             record = await self._recorder.begin_wait(record, event=event, key=key, seconds=seconds, attributes=text)
             self._saved, self.progressed = text, True
@@ -210,9 +207,9 @@ class Stepper:
     # Checkpoints
 
     @property
-    def snapshot(self) -> Callable[[], str | None] | None:
+    def snapshot(self) -> Callable[[], str] | None:
         """Returns the job's attributes as JSON; None: it has none."""
-        return partial(attributes.dump, self._job) if self._job._definition.attributes else None
+        return self._attributes if self._job._definition.attributes else None
 
     def check(self) -> None:
         """End the run here if its worker stops: it goes on elsewhere from what is recorded.
@@ -220,7 +217,7 @@ class Stepper:
         Raises:
             Interrupted: It does.
         """
-        if self._attempt.stopping:
+        if self.attempt.stopping:
             raise Interrupted(f"{self._job.kind} was interrupted at a checkpoint")
 
     def _refuse_overlap(self, name: str) -> None:
@@ -231,14 +228,17 @@ class Stepper:
                 "things at once use cursor.map() or a TaskGroup inside one step"
             )
 
+    def _attributes(self) -> str:
+        return attributes.dump(self._job) or "{}"
+
     async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
         await asyncio.shield(asyncio.ensure_future(self.write_soon(record, began, error=error)))
 
     def write_soon(
-        self, record: Record, began: float, *, error: str | None = None, text: str | None = _UNSAID
+        self, record: Record, began: float, *, error: str | None = None, text: str | None = None
     ) -> Awaitable[None]:
-        """Have a step and the attributes recorded, as they are or as they were in `text`; done when they are durable."""
-        text = attributes.dump(self._job) if text is _UNSAID else text
+        """Have a step and the attributes recorded, as they were in `text` or as they are; done when they are durable."""
+        text = self._attributes() if text is None else text
         changed = None if text == self._saved else text
         self._saved, self.progressed = text, True
         return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
@@ -267,13 +267,16 @@ class _Run(NamedTuple):
 
     async def __call__(self, given: dict[str, Any]) -> Any:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        if self.options.timeout is None:
+            return await self._called(given)
         async with asyncio.timeout(self.options.timeout):
-            if self.takes.is_async:
-                return await self.call(**given)
-            value, error = await uncut(_in_thread(partial(self.call, **given)))
-            if error is not None:
-                raise error
-            return await value if inspect.isawaitable(value) else value
+            return await self._called(given)
+
+    async def _called(self, given: dict[str, Any]) -> Any:
+        if self.takes.is_async:
+            return await self.call(**given)
+        value = await in_thread(partial(self.call, **given))
+        return await value if inspect.isawaitable(value) else value
 
 
 class _CursorPlace:
@@ -283,16 +286,10 @@ class _CursorPlace:
         self._stepper = stepper
         self._run = run
         self.values = values
+        self.attempt = stepper.attempt
         self.check = stepper.check
         self.snapshot = stepper.snapshot
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         place = self._run.place._replace(cursor=self.values.dump(value))
         return self._stepper.write_soon(place, self._run.began, text=attributes)
-
-
-async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return await anyio.to_thread.run_sync(call), None
-    except BaseException as error:  # SystemExit, let out of this task, would end the loop
-        return None, error

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from anyio.to_thread import run_sync
-
-from asyncjobs import Discard, Job, current_job, job
+from asyncjobs import Discard, Job, attribute, current_job, job, step
+from asyncjobs.db.connecting import Connection
 from asyncjobs.demo import journal, words
 from asyncjobs.demo.cards import draw_card
 from asyncjobs.demo.layout import lay_out
@@ -32,7 +30,7 @@ class Drawn:
 
 
 class ProcessCloud(Job, queue="critical"):
-    """Draw the word cloud of a text as a card. Running it twice draws the same card again.
+    """Draw the word cloud of a text as a card; killed, it goes on with the step that it was in.
 
     Args:
         text: The file.
@@ -46,35 +44,42 @@ class ProcessCloud(Job, queue="critical"):
     card: Path
     journal: Path
 
-    async def perform(self) -> Drawn:
-        """Orchestrate; each step does its work elsewhere."""
-        await self.moderate()
-        await self.analyze()
-        await self.generate()
-        await self.notify()
-        return Drawn(self._analysis.words, self._analysis.distinct, self._size, self.attempt, self._notice)
+    analysis: words.Analysis | None = attribute(default=None)
+    size: int = attribute(default=0)
+    notice: UUID | None = attribute(default=None)
 
-    async def moderate(self) -> None:
+    @step
+    def moderate(self) -> None:
         """Discard a text that no card can be made of."""
         self._note("moderate")
-        reasons = words.moderate(await run_sync(read, self.text))
+        reasons = words.moderate(read(self.text))
         if reasons:
             raise Discard(" ".join(reasons))
 
-    async def analyze(self) -> None:
+    @step
+    def analyze(self) -> None:
         """Count its words."""
         self._note("analyze")
-        self._analysis = await run_sync(lambda: words.count_words(read(self.text)))
+        self.analysis = words.count_words(read(self.text))
 
-    async def generate(self) -> None:
-        """Draw the card: the computing is done in a thread, so that the loop stays free for other jobs."""
+    @step
+    def generate(self) -> None:
+        """Draw the card: a `def` runs in a thread, so that the loop stays free for other jobs."""
+        assert self.analysis is not None
         self._note("generate")
-        self._size = await run_sync(partial(write_card, self.card, self.title, self._analysis, self._part()))
+        self.size = write_card(self.card, self.title, self.analysis, self._part())
 
-    async def notify(self) -> None:
-        """Leave the telling to a job of another queue."""
+    @step(isolated=True)
+    async def notify(self, connection: Connection) -> None:
+        """Leave the telling to a job of another queue, which exists once: in the transaction that records this step."""
         self._note("notify")
-        self._notice = (await cloud_ready(self.card, self.journal).enqueue()).id
+        self.notice = (await cloud_ready(self.card, self.journal).enqueue(connection=connection)).id
+
+    async def perform(self) -> Drawn:
+        """Run the steps, and say what was drawn."""
+        await self.run_steps()
+        assert self.analysis is not None and self.notice is not None  # noqa: PT018
+        return Drawn(self.analysis.words, self.analysis.distinct, self.size, self.attempt, self.notice)
 
     def _note(self, step: str) -> None:
         journal.note(self.journal, self, step)

@@ -8,11 +8,16 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import event_from_exception
 
+from asyncjobs import errors
 from asyncjobs.errors import Severity
 
 # Sentry makes an event of each log line of level error; these lines say again what is reported.
 for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.reports"):
     ignore_logger(_name)
+
+FLUSH_TIMEOUT = 2.0
+"""Seconds that the process of a job lasts longer, at most, for its events to be sent."""
+errors.add_flush(lambda: sentry_sdk.flush(timeout=FLUSH_TIMEOUT))
 
 _TAGS = ("kind", "queue", "attempt", "job_id")
 

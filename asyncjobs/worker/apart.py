@@ -9,8 +9,13 @@ what it died of, and it can be killed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
+import math
+import pickle
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,6 +41,10 @@ REAP_TIMEOUT = 5.0
 SHUTDOWN_GRACE = 1.0
 """Seconds that a cancelled attempt gets at most when its worker stops, which must give its job back in time."""
 STOP_TIMEOUT = 2.0
+AGAIN_AFTER = 60.0
+"""Seconds until the forking process is tried again that was killed, or late, at its start."""
+NUMBER = struct.Struct("!Q")
+"""What an attempt's process is called between the worker and the forking process, with the request for it."""
 
 
 class ChildDied(Exception):
@@ -43,7 +52,7 @@ class ChildDied(Exception):
 
 
 class CannotFork(Exception):
-    """The forking process cannot be started; the message says why."""
+    """There is no process for an attempt, and nothing of it was run; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +100,14 @@ class Apart:
         self._process: asyncio.subprocess.Process | None = None
         self._control: Channel | None = None
         self._requests: socket.socket | None = None
+        self._numbers = itertools.count(1)
         self._exits: dict[int, asyncio.Future[int]] = {}
-        self.available = True
-        """False once the forking process could not be started: the modules that define jobs cannot be imported there."""
+        self._again_at = -math.inf
+
+    @property
+    def available(self) -> bool:
+        """Whether processes can be had; not when the forking process could not be started a while ago."""
+        return asyncio.get_running_loop().time() >= self._again_at
 
     async def run(self, attempt: Attempt, *, grace: float) -> Any:
         """Run an attempt in a process of its own and return what is to be written about it.
@@ -102,54 +116,58 @@ class Apart:
 
         Raises:
             ChildDied: It ended by itself, and not by ending the attempt.
-            CannotFork: It could not be started.
+            CannotFork: It could not be made, for now or, when `available` is false, at all.
             asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
         """
         await self.ready()
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
+        number = next(self._numbers)
+        exit_code = self._exits[number] = asyncio.get_running_loop().create_future()
         try:
             with theirs:
                 assert self._requests is not None
-                socket.send_fds(self._requests, [b"f"], [theirs.fileno()])
+                socket.send_fds(self._requests, [NUMBER.pack(number)], [theirs.fileno()])
             await channel.send("run", attempt.claimed)
-            return await self._follow(channel, attempt, grace)
+            return await self._follow(channel, attempt, grace, exit_code)
         except OSError as error:
             raise CannotFork(f"the forking process is gone: {error}") from error
         finally:
             channel.close()
+            del self._exits[number]
 
-    async def _follow(self, channel: Channel, attempt: Attempt, grace: float) -> Any:
+    async def _follow(self, channel: Channel, attempt: Attempt, grace: float, exit_code: asyncio.Future[int]) -> Any:
         """Take a child's messages in until it has answered or is gone."""
+        loop = asyncio.get_running_loop()
         pid: int | None = None
         killing: asyncio.TimerHandle | None = None
-        message: tuple[Any, ...] | None
         attempt.on_stop = lambda: self._services.start(channel.send("stop"), name="stop")
         if attempt.stopping:
             attempt.stop()
+        # In a task of its own, which goes on when this one is cancelled: half a message taken in makes the next unreadable.
+        receiving: asyncio.Task[tuple[Any, ...] | None] | None = None
         try:
             while True:
+                receiving = receiving or loop.create_task(channel.receive())
                 try:
-                    message = await channel.receive()
+                    await asyncio.wait([receiving])
                 except asyncio.CancelledError:
-                    if attempt.cancel_reason is None:
-                        raise
-                    if attempt.cancel_reason == "shutdown":
-                        grace = min(grace, SHUTDOWN_GRACE)
-                    killing = asyncio.get_running_loop().call_later(grace, self._kill, pid)
-                    await channel.send("cancel", attempt.cancel_reason)
+                    killing = await self._pass_on(channel, attempt, grace, pid)
                     continue
+                message, receiving = receiving.result(), None
                 match message:
                     case ("pid", int() as pid):
-                        self._exits[pid] = asyncio.get_running_loop().create_future()
                         if attempt.cancel_reason is not None:
                             self._kill(pid)  # cancelled before it had a name
-                    case ("log", dict() as record):
-                        logging.getLogger(record["name"]).handle(logging.makeLogRecord(record))
+                    case ("log", bytes() as record):
+                        _log(record)
                     case ("give_slot_back",):
                         attempt.give_slot_back()
                     case ("take_slot",):
-                        await attempt.take_slot()
+                        try:
+                            await attempt.take_slot()
+                        except asyncio.CancelledError:
+                            killing = await self._pass_on(channel, attempt, grace, pid)
                         await channel.send("slot")
                     case ("end", end):
                         return end
@@ -162,14 +180,26 @@ class Apart:
             attempt.on_stop = None
             if killing is not None:
                 killing.cancel()
+            if receiving is not None:
+                receiving.cancel()
+                await asyncio.wait([receiving])  # the socket is closed next, and its number may be another's
         if attempt.cancel_reason is not None:
             raise asyncio.CancelledError
-        raise ChildDied(await self._how(pid))
+        if pid is None:
+            raise CannotFork("the forking process has made no process, or is gone")
+        raise ChildDied(await self._how(pid, exit_code))
 
-    async def _how(self, pid: int | None) -> str:
-        exit_code = None if pid is None else self._exits.get(pid)
-        if exit_code is None:
-            return "its process died before it began"
+    async def _pass_on(self, channel: Channel, attempt: Attempt, grace: float, pid: int | None) -> asyncio.TimerHandle:
+        """Tell a child that its attempt was cancelled; return what kills it after `grace` seconds."""
+        if attempt.cancel_reason is None:
+            raise asyncio.CancelledError  # nobody's who may: a task is cancelled from outside the worker
+        if attempt.cancel_reason == "shutdown":
+            grace = min(grace, SHUTDOWN_GRACE)
+        killing = asyncio.get_running_loop().call_later(grace, self._kill, pid)
+        await channel.send("cancel", attempt.cancel_reason)
+        return killing
+
+    async def _how(self, pid: int, exit_code: asyncio.Future[int]) -> str:
         try:
             async with asyncio.timeout(REAP_TIMEOUT):
                 code = await exit_code
@@ -197,11 +227,16 @@ class Apart:
             ours, theirs = socket.socketpair()
             requests, taken = socket.socketpair()
             with theirs, taken:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", FORKING, str(theirs.fileno()), str(taken.fileno()),
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), taken.fileno()],
-                )  # fmt: skip
+                try:
+                    self._process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", FORKING, str(theirs.fileno()), str(taken.fileno()),
+                        stdin=subprocess.DEVNULL,
+                        pass_fds=[theirs.fileno(), taken.fileno()],
+                    )  # fmt: skip
+                except OSError as error:
+                    ours.close()
+                    requests.close()
+                    raise CannotFork(f"the forking process cannot be started now: {error}") from error
             self._requests = requests
             control = Channel(ours)
             await control.send("recipe", recipe(self._url, self._settings))
@@ -209,12 +244,13 @@ class Apart:
                 async with asyncio.timeout(START_TIMEOUT):
                     answer = await control.receive()
             except TimeoutError:
-                answer = ("failed", f"its modules were not imported within {START_TIMEOUT:g} s")
+                answer = ("late", f"its modules were not imported within {START_TIMEOUT:g} s")
             if answer != ("ready",):
                 control.close()
                 self.close()
-                why = answer[1] if answer else "the forking process ended at once"
-                self.available = False
+                what, why = answer or ("ended", "the forking process ended at once")
+                # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
+                self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
             self._control = control
             logger.debug("the forking process is ready: pid %d", self._process.pid)
@@ -225,8 +261,8 @@ class Apart:
         try:
             while (message := await control.receive()) is not None:
                 match message:
-                    case ("exit", int() as pid, int() as code):
-                        if (waiting := self._exits.pop(pid, None)) is not None and not waiting.done():
+                    case ("exit", int() as number, int() as code):
+                        if (waiting := self._exits.get(number)) is not None and not waiting.done():
                             waiting.set_result(code)
         finally:
             control.close()
@@ -251,3 +287,12 @@ class Apart:
             self._process.kill()
             await self._process.wait()
         self._process = None
+
+
+def _log(record: bytes) -> None:
+    """Log what a job has logged in its process, as its logger here would; a record or a handler that raises harms nobody."""
+    with contextlib.suppress(Exception):
+        found = logging.makeLogRecord(pickle.loads(record))  # noqa: S301 - see `channel`
+        logger = logging.getLogger(found.name)
+        if logger.isEnabledFor(found.levelno):
+            logger.handle(found)

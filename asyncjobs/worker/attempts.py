@@ -24,12 +24,16 @@ class Slots(Protocol):
     async def take_slot(self) -> None:
         """Wait for a slot to go on in."""
 
+    def take_slot_at_once(self) -> None:
+        """Go on in a slot, whether one is free or not."""
+
 
 class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
-                 "number", "on_stop", "pool", "recorded", "stopping", "stuck", "task", "timer", "writer")  # fmt: skip
+                 "number", "on_stop", "pool", "recorded", "started", "stopping", "stuck", "task", "timer",
+                 "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -40,6 +44,8 @@ class Attempt:
         self.recorded: AttemptRecorder | None = None
         """Where its steps are recorded; None until it has some."""
         self.begun = False
+        self.started = False
+        """Whether its time has begun, as far as `timeout` and `expires_in` go."""
         self.apart = False
         """Whether it runs in a process of its own."""
         self.stopping = False
@@ -103,6 +109,11 @@ class Attempt:
         """Wait for a slot to go on in, once nothing of this run waits any more."""
         self._waits -= 1
         if self._waits or self._ended or self._holds:
+            return
+        if self.cancel_reason is not None:
+            # It is to come to an end, which must not wait for jobs that go on for hours: perhaps those it has waited for.
+            self.pool.take_slot_at_once()
+            self._holds = True
             return
         try:
             await self.pool.take_slot()

@@ -18,6 +18,10 @@ from asyncjobs.worker.retrying import Backoff
 logger = logging.getLogger("asyncjobs.worker")
 
 
+LONGEST_INTERVAL = 0.8
+"""Seconds, with the jitter one: a notice that comes while the claim's answer is on its way finds nobody here."""
+
+
 class Canceller:
     """Cancels on request, for as long as jobs run here: while the worker drains, too.
 
@@ -25,14 +29,14 @@ class Canceller:
         sessions: A connection with pinned plans.
         lease: This worker's.
         executor: Where the jobs run.
-        polling_interval: Seconds between looks for requests whose notice was not heard.
+        polling_interval: Seconds between looks for requests whose notice was not heard; at most `LONGEST_INTERVAL` count.
     """
 
     def __init__(self, sessions: Sessions, lease: Lease, executor: Executor, polling_interval: float) -> None:
         self._sessions = sessions
         self._lease = lease
         self._executor = executor
-        self._polling_interval = polling_interval
+        self._polling_interval = min(polling_interval, LONGEST_INTERVAL)
         self._backoff = Backoff(logger, "looking for cancelled jobs")
 
     def notified(self, payload: str) -> None:

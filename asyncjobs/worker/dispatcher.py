@@ -73,6 +73,8 @@ class Dispatcher:
         self._known_queues: list[str] = []
         self._claims = 0
         self._doubtful = False
+        self._changing = asyncio.Lock()
+        """Held while suspects are claimed, and while strays are looked for: a suspect on its way here is none."""
         self.suspects = Suspects(pools, executor, lease, lambda: self._known_queues)
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
@@ -114,7 +116,8 @@ class Dispatcher:
         if self._stopping:
             return 0
         try:
-            claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
+            async with self._changing:
+                claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
             self._doubtful = self.suspects.due = True
@@ -126,6 +129,11 @@ class Dispatcher:
         """Claim no more; `run` returns when the claims under way have ended."""
         self._stopping = True
         self._wakeups.wake()
+
+    @property
+    def known_queues(self) -> list[str]:
+        """The queues that patterns stand for."""
+        return self._known_queues
 
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
@@ -230,15 +238,16 @@ class Dispatcher:
             self._doubtful = False  # they are rescued
             return
         try:
-            held = await self._sessions.run(
-                lambda connection: jobs.read_held(connection, worker), deadline=self._deadline
-            )
+            async with self._changing:
+                held = await self._sessions.run(
+                    lambda connection: jobs.read_held(connection, worker), deadline=self._deadline
+                )
+                here = self._executor.holds() | self._ledger.holds()
         except DatabaseError as error:
             await self._backoff.failed(error)
             self._wakeups.wake()
             return
         self._doubtful = False
-        here = self._executor.holds() | self._ledger.holds()
         strays = [(job_id, fence) for job_id, fence in held if job_id not in here]
         for job_id, fence in strays:
             self._ledger.reschedule(Reschedule(job_id, fence))

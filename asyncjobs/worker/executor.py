@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ STARTS_A_TURN = 64
 MOST_CRASHES = 32_767
 MOST_APART = 64
 """Processes with a suspect each, at once: memory that each writes to is its own."""
+AGAIN = 1.0
+"""Seconds until a job is claimed again whose last run, under a lost lease, goes on."""
 STALE = 0.25
 """Seconds without a start in a pool after which what waits there is given back: other workers may have free slots."""
 
@@ -74,6 +77,8 @@ class Executor:
         self._apart = apart
         self._suspect: UUID | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        """Of the worker: what a job sets in its own is not for the one that gets its slot."""
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
@@ -94,11 +99,13 @@ class Executor:
 
     def accept(self, pool: Pool, claimed: Iterable[Claimed]) -> None:
         """Take claimed jobs in, in the order they are to run."""
-        if self._stopped:
-            for job in claimed:
-                self._ledger.reschedule(Reschedule(job.id, job.fence))
-            return
         pool.queued.extend(claimed)
+        self._accepted(pool)
+
+    def _accepted(self, pool: Pool) -> None:
+        if self._stopped:
+            self._release(pool)
+            return
         if self._watch is None:
             self._watch = self._loop.call_later(STALE, self._give_back_stale)
         self.schedule()
@@ -115,13 +122,14 @@ class Executor:
     def _release(self, pool: Pool) -> None:
         while pool.queued:
             claimed = pool.queued.popleft()
-            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence))
+            # The claim of one that is not to be run has counted no attempt, and none is to be taken back.
+            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, spent=bool(claimed.refused)))
 
     def schedule(self) -> None:
         """Start what can be started, in the loop's next turn."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._start)
+            self._loop.call_soon(self._start, context=self._context)
 
     def _start(self) -> None:
         self._scheduled = False
@@ -137,6 +145,11 @@ class Executor:
                 self._on_room()
 
     def _start_one(self, pool: Pool, claimed: Claimed) -> None:
+        if claimed.id in self._attempts:
+            # Its lease was lost, and what was run of it goes on here: it is not to run beside itself.
+            pool.give_back()
+            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN))
+            return
         attempt = Attempt(claimed, pool, self.schedule)
         if claimed.crashes:
             self._place_suspect(attempt)
@@ -148,8 +161,8 @@ class Executor:
 
     @property
     def has_room_for_suspect(self) -> bool:
-        """Whether no suspect runs in this process: one at a time does, after its first crash."""
-        return self._suspect is None
+        """Whether no suspect runs in this process or is about to: one at a time does, after its first crash."""
+        return self._suspect is None and not self._suspects_waiting
 
     @property
     def most_crashes_here(self) -> int:
@@ -161,16 +174,16 @@ class Executor:
         """How many more suspects may run in processes of their own; 0, too, where none can be had."""
         if not self._apart.available:
             return 0
-        return MOST_APART - sum(attempt.apart for attempt in self._attempts.values())
+        return MOST_APART - sum(attempt.apart for attempt in self._attempts.values()) - self._suspects_waiting
 
-    def accept_suspects(self, pool: Pool, claimed: Iterable[Claimed]) -> None:
-        """Start suspects; there is a slot for each."""
-        for job in claimed:
-            if self._stopped:
-                self._ledger.reschedule(Reschedule(job.id, job.fence))
-            else:
-                pool.running += 1
-                self._start_one(pool, job)
+    @property
+    def _suspects_waiting(self) -> int:
+        return sum(claimed.crashes > 0 for pool in self._pools for claimed in pool.queued)
+
+    def accept_suspects(self, pool: Pool, claimed: Sequence[Claimed]) -> None:
+        """Take suspects in, ahead of what waits: the slots that they were claimed for may be taken by now."""
+        pool.queued.extendleft(reversed(claimed))
+        self._accepted(pool)
 
     def _place_suspect(self, attempt: Attempt) -> None:
         if self._suspect is None and attempt.claimed.crashes <= self.most_crashes_here:

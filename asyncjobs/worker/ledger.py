@@ -63,7 +63,8 @@ class Ledger:
         self._backoff = Backoff(logger, "writing how jobs ended")
         self.writing = False
         """Whether a statement of its is under way."""
-        self.written = 0
+        self.finished = 0
+        """Jobs that were moved to the history."""
         self.lost = 0
 
     def finish(self, finish: Finish) -> None:
@@ -157,7 +158,7 @@ class Ledger:
             self._under_way = []
 
     async def _write(
-        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End]
+        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
     ) -> None:
         """Write a batch; a data error halves it, so that one bad end harms only itself.
 
@@ -165,7 +166,7 @@ class Ledger:
             ends: In the order of their ids.
             statement: Writes them and returns how many.
             written: Returns the ids of those that were written before, by a statement whose answer was lost.
-            instead: Makes of an end that the database refuses one that it takes.
+            instead: Makes of an end that the database refuses one that it takes; None: this is one.
         """
         try:
             count = await self._sessions.run(lambda connection: statement(connection, ends))
@@ -183,10 +184,15 @@ class Ledger:
                 await self._write(ends[:middle], statement, written, instead)
                 await self._write(ends[middle:], statement, written, instead)
                 return
-            else:
-                await self._write([instead(ends[0], error)], statement, written, instead)
+            elif instead is not None:
+                await self._write([instead(ends[0], error)], statement, written, None)
                 return
-        self.written += count
+            else:
+                # Somebody's trigger or constraint on our own tables. Its row is found to be nobody's, and runs again.
+                logger.exception("job %s: the database takes no end of it", ends[0].id)
+                return
+        if written is jobs.finished_with_fence:
+            self.finished += count
         if count < len(ends):
             there = await self._sessions.run(lambda connection: written(connection, ends))
             self._note_lost(end.id for end in ends if end.id not in there)

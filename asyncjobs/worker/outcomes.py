@@ -16,13 +16,16 @@ _STATES = {
 }
 
 
-def outcome(claimed: Claimed, ending: Ending, *, days: int, result: str | None = None) -> Finish | Reschedule | None:
+def outcome(
+    claimed: Claimed, ending: Ending, *, days: int, started: bool, result: str | None = None
+) -> Finish | Reschedule | None:
     """Return what is to be written about an attempt; None when nothing may be.
 
     Args:
         claimed: The row that was run.
         ending: How that ended.
         days: How many days it is kept when it is final.
+        started: Whether its code was started: then it was in time.
         result: JSON of what it returned.
     """
     error = None if ending.error is None else describe_error(ending.error, attempt=claimed.attempt)
@@ -45,7 +48,7 @@ def outcome(claimed: Claimed, ending: Ending, *, days: int, result: str | None =
         return None
     # Snoozed, released or parked. One without a time that waits for an event has 0, and no time is ever less than a moment.
     counts = None if ending.counts is None else codec.dumps(ending.counts)
-    return Reschedule(claimed.id, claimed.fence, ending.wait, counts=counts, waits=ending.on_event)
+    return Reschedule(claimed.id, claimed.fence, ending.wait, counts=counts, started=started, waits=ending.on_event)
 
 
 def counts_of(claimed: Claimed) -> dict[str, int]:

@@ -17,7 +17,7 @@ from asyncjobs.defining import attributes, codec, context, registry
 from asyncjobs.defining.base import CancelReason, Job
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.hooks import Hooks, logged
+from asyncjobs.defining.hooks import Hooks, Layers, logged
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.settling import Ending, plain, settle
@@ -37,6 +37,8 @@ INTERRUPTIONS = "interrupted without progress"
 """Counts how often in a row, among the counts of a job's declarations, which are called by their errors' names."""
 LONGEST_BACKOFF = 60.0
 """Seconds."""
+AGAIN = 1.0
+"""Seconds until a job is claimed again for which there was no process."""
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -67,11 +69,10 @@ class Performer:
         self._cleanup_timeout = cleanup_timeout
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
-        self._middleware = middleware
+        self._layers = Layers(middleware)
         self._cancel = cancel
         self._writer = writer
         self._teller = Teller()
-        self._hooks: dict[str, tuple[Hooks, Hooks]] = {}
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
@@ -104,6 +105,9 @@ class Performer:
             log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
             return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
         except CannotFork as raised:
+            if self._apart is not None and self._apart.available:
+                log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
+                return Reschedule(claimed.id, claimed.fence, AGAIN)
             if attempt.apart:
                 # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
                 log(logger, logging.WARNING, "%s; suspects run one at a time among the ordinary jobs", raised)
@@ -139,6 +143,7 @@ class Performer:
             attempt.stop_timer()
 
     def _start_timer(self, attempt: Attempt, definition: Definition) -> None:
+        attempt.started = True
         limit = definition.options.timeout
         if limit is not None:
             attempt.timer = asyncio.get_running_loop().call_later(limit, self._cancel, attempt, "timeout")
@@ -149,7 +154,7 @@ class Performer:
         try:
             if definition.arguments.has_references:
                 await load_references(job)
-            hooks = self._hooks_of(definition)
+            hooks = self._layers.around(definition)
             if hooks.on_perform:
                 result = await self._perform_inside(hooks, attempt, job, definition)
             else:
@@ -210,7 +215,7 @@ class Performer:
                 job._attempt = attempt
                 context.running.set(job)
             try:
-                ending = await settle(job, verdict, self._hooks_of(definition), counts)
+                ending = await settle(job, verdict, self._layers.around(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         if ending.what is What.release and job is not None and job._stepper is not None:
@@ -222,17 +227,9 @@ class Performer:
             claimed,
             ending,
             days=self._days(definition),
+            started=attempt.started,
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
-
-    def _hooks_of(self, definition: Definition) -> Hooks:
-        if not self._middleware:
-            return definition.hooks
-        own = definition.hooks
-        known = self._hooks.get(definition.kind)
-        if known is None or known[0] is not own:
-            known = self._hooks[definition.kind] = (own, own.within(self._middleware))
-        return known[1]
 
     def _days(self, definition: Definition | None) -> int:
         if definition is None or definition.options.retention is None:

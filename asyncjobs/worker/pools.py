@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.queue_patterns import matches, serves, split
 from asyncjobs.settings import Pool as PoolSettings
 
 PREFETCH_TIME = 0.02
@@ -32,8 +33,8 @@ class Pool:
         self.number = number
         self.concurrency = settings.concurrency
         self.batch_size = batch_size
-        self._entries = [entry for entry in settings.queues if not entry.startswith("-")] or ["*"]
-        self._excluded = [entry[1:] for entry in settings.queues if entry.startswith("-")]
+        self._queues = settings.queues
+        self._entries, self._excluded = split(settings.queues)
         self._weights = settings.weights if settings.order == "weighted" else None
         self.queued: deque[Claimed] = deque()
         self.running = 0
@@ -65,9 +66,7 @@ class Pool:
 
     def serves(self, queue: str) -> bool:
         """Whether jobs of `queue` may run here."""
-        return any(_matches(entry, queue) for entry in self._entries) and not any(
-            _matches(entry, queue) for entry in self._excluded
-        )
+        return serves(self._queues, queue)
 
     def queues(self, known: Sequence[str]) -> list[str]:
         """Return the queues to claim from, in order; patterns stand for those of `known` that they match.
@@ -76,8 +75,8 @@ class Pool:
         """
         found: dict[str, None] = {}
         for entry in self._entries if self._weights is None else self._shuffled():
-            names = sorted(name for name in known if _matches(entry, name)) if entry.endswith("*") else [entry]
-            found.update(dict.fromkeys(name for name in names if not any(_matches(e, name) for e in self._excluded)))
+            names = sorted(name for name in known if matches(entry, name)) if entry.endswith("*") else [entry]
+            found.update(dict.fromkeys(name for name in names if not any(matches(e, name) for e in self._excluded)))
         return list(found)
 
     def _shuffled(self) -> list[str]:
@@ -137,6 +136,10 @@ class Pool:
                 return
         self.running -= 1
 
+    def take_slot_at_once(self) -> None:
+        """Go on in a slot, whether one is free or not."""
+        self.running += 1
+
     async def take_slot(self) -> None:
         """Wait for a slot to go on in; cancelled, the slot is taken all the same, since the job's cleanup runs in one."""
         if self.running < self.concurrency:
@@ -147,24 +150,20 @@ class Pool:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.done() or turn.cancelled():
-                self._resuming.remove(turn)
+            if turn.cancelled():
+                if turn in self._resuming:  # `give_back` may have passed it over in this turn of the loop
+                    self._resuming.remove(turn)
                 self.running += 1
             raise
 
 
 def unserved(pools: Sequence[PoolSettings], definitions: Iterable[Definition]) -> list[str]:
     """Return a sentence for each definition whose queue none of `pools` serves."""
-    serving = [Pool(0, pool, 1) for pool in pools]
     found = []
     for definition in definitions:
         queue = definition.options.queue or "default"
-        if isinstance(queue, str) and not any(pool.serves(queue) for pool in serving):
+        if isinstance(queue, str) and not any(serves(pool.queues, queue) for pool in pools):
             found.append(
                 f"no pool serves queue {queue!r}, which {definition.kind} goes to: its jobs wait for a worker that does"
             )
     return found
-
-
-def _matches(entry: str, queue: str) -> bool:
-    return queue.startswith(entry[:-1]) if entry.endswith("*") else queue == entry

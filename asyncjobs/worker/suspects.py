@@ -15,7 +15,8 @@ from asyncjobs.worker.executor import MOST_CRASHES, Executor
 from asyncjobs.worker.keeper import Lease
 from asyncjobs.worker.pools import Pool
 
-PATIENCE = 2.0
+PATIENCE = 0.5
+"""Seconds. With the next poll and the start of the forking process, some 2 until all jobs of a killed worker run again."""
 
 
 class Suspects:
@@ -36,30 +37,35 @@ class Suspects:
         self._lease = lease
         self._known_queues = known_queues
         self._claiming = False
+        self._put_off: list[Pool] = []
+        """Pools that had no place for one when they were looked for."""
         self.due = False
         """Whether they should be looked for."""
 
     def are_due(self) -> bool:
         """Whether they should be looked for now; once."""
-        if self._claiming or not (self.due or self._executor.suspects_ended):
+        if self._claiming or not (self.due or self._executor.suspects_ended or any(map(_places, self._put_off))):
             return False
         self.due = self._executor.suspects_ended = False
+        self._put_off = []
         return True
 
     async def claim_on(self, connection: Connection) -> int:
-        """Claim suspects for the free slots of each pool and have them started; return how many."""
+        """Claim suspects for the places of each pool and have them started; return how many."""
         worker = self._lease.worker
         if worker is None or self._claiming:
             return 0
         kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
         claimed = 0
-        self._claiming = True
+        self._claiming, self._put_off = True, []
         try:
             for pool in self._pools:
                 here = ((1, self._executor.most_crashes_here), int(self._executor.has_room_for_suspect))
                 apart = ((2, MOST_CRASHES), self._executor.room_apart)
                 for crashes, room in (here, apart):
-                    if (limit := min(pool.free, room)) <= 0:
+                    if room > 0 and not _places(pool):
+                        self._put_off.append(pool)
+                    if (limit := min(_places(pool), room)) <= 0:
                         continue
                     found = await jobs.claim_suspects(
                         connection,
@@ -76,3 +82,8 @@ class Suspects:
         finally:
             self._claiming = False
         return claimed
+
+
+def _places(pool: Pool) -> int:
+    """Return how many suspects a pool may start soon: as slots are free, else one where jobs follow each other quickly."""
+    return max(pool.free, int(bool(pool.queued)))

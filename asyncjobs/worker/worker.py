@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs.db import workers
-from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
 from asyncjobs.db.rows import Claimed, Pulse
 from asyncjobs.db.sessions import Sessions
@@ -37,6 +37,8 @@ from asyncjobs.worker.watchdog import Watchdog
 
 logger = logging.getLogger("asyncjobs.worker")
 
+LOOK_AGAIN = 0.2
+"""Seconds between looks for jobs of dead workers, before a burst ends."""
 LAST_WORDS = 2.0
 """Seconds, after everything else, for the database to take the last ends and the worker's own."""
 
@@ -246,12 +248,17 @@ class Worker:
             self._look_at_everything()
             await asyncio.sleep(0)
             await self.dispatcher.found_nothing()
-            if (
-                self.executor.running == 0
-                and self.executor.imminent() == 0
-                and not await self.dispatcher.claim_suspects()
-            ):
+            if self.executor.running or self.executor.imminent() or await self.dispatcher.claim_suspects():
+                continue
+            if not await self._keeping_house.run(self._is_anything_left):
                 return
+            await asyncio.sleep(
+                LOOK_AGAIN
+            )  # until a dead worker is declared so, for which it must be silent for a while
+
+    async def _is_anything_left(self, connection: Connection) -> bool:
+        queues = sorted({queue for pool in self.pools for queue in pool.queues(self.dispatcher.known_queues)})
+        return await workers.anything_left(connection, queues, registry.all_names())
 
     async def _let_finish(self) -> None:
         """Phase one of stopping: what has not started is given back, what runs may finish."""
@@ -302,6 +309,7 @@ class Worker:
             await self._write_out()
             await self._give_up_lease(keeper)
         finally:
+            self.apart.close()
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:

@@ -39,6 +39,13 @@ async def forever() -> None:
 
 
 @job
+async def once_forever() -> None:
+    begun()
+    if current_job().attempt == 1:
+        await asyncio.sleep(3600)
+
+
+@job
 async def stubborn() -> None:
     begun()
     while True:

@@ -144,6 +144,8 @@ async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_termina
     values = await asyncio.to_thread(cli.json, "jobs", "show", failed["id"])
     assert values["arguments"] == {"word": "here\x1b[31m"}
     assert values["errors"][0]["type"] == "builtins.ValueError"
+    [later] = await asyncio.to_thread(cli.json, "jobs", "list", "--state", "scheduled")
+    assert (await asyncio.to_thread(cli.json, "jobs", "show", later["id"]))["expires_at"] is None
     [good] = await asyncio.to_thread(
         cli.json, "jobs", "list", "--state", "succeeded", "--limit", 1, "--before", failed["id"]
     )

@@ -39,10 +39,20 @@ async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql
     worker = start("--burst")
     assert await worker.exit_code() == 0
     assert "ready: worker" in worker.log
-    assert "10 kinds" in worker.log
+    assert "11 kinds" in worker.log
     assert "stopped: 21 jobs ended here" in worker.log
     [row] = await sql("select count(*) from asyncjobs.job")
     assert row["count"] == 1
+
+
+async def test_burst_waits_for_the_jobs_of_a_worker_that_has_just_been_killed(start, enqueue, sql):
+    killed, job_id = await running(start, enqueue, cli_jobs.once_forever())
+    killed.kill()
+    worker = start("--burst")
+    assert await worker.exit_code(40) == 0
+    assert "stopped: 1 jobs ended here" in worker.log
+    [finished] = await sql("select id, crashes from asyncjobs.finished")
+    assert (finished["id"], finished["crashes"]) == (job_id, 1)
 
 
 async def test_a_signal_lets_running_jobs_finish_and_claims_no_more(start, enqueue, sql):
@@ -202,7 +212,7 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["level"] == "info"
     assert ready["logger"] == "asyncjobs.process"
     assert ready["timestamp"].endswith("Z")
-    assert ready["kinds"] == 10
+    assert ready["kinds"] == 11
     assert ready["pools"] == ["* x 10"]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
+import pickle
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pydantic
@@ -20,6 +21,7 @@ from asyncjobs import (
     AsyncJobs,
     Cancel,
     Discard,
+    EnqueueOutcomeUnknown,
     InvalidOption,
     JobCancelled,
     JobDiscarded,
@@ -353,3 +355,18 @@ class TestClosing:
                 await (await double(1).enqueue()).result(timeout=0.1)
         await until(connection, "select count(*) = 1 from pg_stat_activity where datname = current_database()")
         assert await live(connection) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        JobFailed(job_id=uuid4(), kind="k", error_type="T", error_message="m", traceback="t"),
+        JobDiscarded(job_id=uuid4(), kind="k", reason="r"),
+        JobNotFound(uuid4()),
+        EnqueueOutcomeUnknown(uuid4()),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_the_way_between_processes(error: Any) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -9,7 +9,7 @@ import anyio.from_thread
 import pytest
 from client_jobs import Gate, double, fail, wait_at
 
-from asyncjobs import AsyncJobs, InvalidOption, JobFailed, current_job, job
+from asyncjobs import AsyncJobs, InvalidOption, JobCancelled, JobFailed, current_job, job
 from tests.support.processes import until
 
 
@@ -106,6 +106,11 @@ async def impatient(gate: str) -> str:
         return "gave up"
 
 
+@job(kind="inside.awaits_at")
+async def awaits_at(gate: str) -> str:
+    return await (await wait_at(gate).enqueue())
+
+
 @job(kind="inside.leaves_a_task")
 async def leaves_a_task(gate: str) -> None:
     async def after_the_job() -> None:
@@ -196,3 +201,16 @@ async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_n
     assert await asyncio.gather(*(each.result(timeout=10) for each in made)) == [1, 1, 1]
     assert await (await tree(2, width=2).enqueue()).result(timeout=10) == 7
     assert going.most == 1
+
+
+async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_child_has(single: AsyncJobs) -> None:
+    gate = Gate("cancelled")
+    made = await awaits_at("cancelled").enqueue()
+    await gate.arrived.wait()
+    await made.cancel("enough")
+    with pytest.raises(JobCancelled, match="enough"):
+        await made.result(timeout=10)
+    assert not gate.open.is_set()
+    gate.open.set()
+    assert await (await double(1).enqueue()).result(timeout=10) == 2
+    assert await until(lambda: single._worker.pools[0].running == 0, 10)

@@ -261,6 +261,30 @@ class TestMiddleware:
         assert await double(2).perform_now() == 4
         assert said == []
 
+    async def test_is_put_around_the_hooks_of_a_definition_once_and_not_for_each_job(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        joined: list[Any] = []
+        within = hooks.Hooks.within
+        monkeypatch.setattr(hooks.Hooks, "within", lambda *given: joined.append(given) or within(*given))
+        async with AsyncJobs(database_url=database_url, middleware=[Layer("only")]):
+            for number in range(3):
+                await double(number).enqueue()
+        assert len(joined) == 1
+
+    async def test_that_has_nothing_to_do_with_enqueueing_leaves_many_jobs_to_one_statement(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Performing:
+            async def around_perform(self, job: Job, call: Callable[[], Awaitable[Any]]) -> None:
+                await call()
+
+        one_by_one: list[Any] = []
+        async with AsyncJobs(database_url=database_url, middleware=[Performing()]) as client:
+            monkeypatch.setattr(client._client, "_enqueue", one_by_one.append)
+            assert await enqueue_all([double(1), double(2)]) == 2
+        assert one_by_one == []
+
     async def test_named_in_the_settings_is_imported_and_stands_outside_what_was_given(
         self, database_url: str, named: None, tmp_path: Path
     ) -> None:

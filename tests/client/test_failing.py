@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -177,6 +178,19 @@ async def says(what: str) -> str:
 
 
 class TestWhatAJobSaysItself:
+    async def test_a_job_that_snoozes_when_performed_now_is_awaited_if_it_was_enqueued_before(
+        self, make_jobs: Any
+    ) -> None:
+        async with make_jobs():
+            made = await snoozes_once().enqueue()
+            performed = asyncio.ensure_future(made.perform_now())
+            async with asyncio.timeout(20):
+                while not SEEN:
+                    await asyncio.sleep(0.005)
+            async with make_jobs().running():
+                assert await performed == "of its row"
+        assert SEEN == ["snoozed"]
+
     async def test_a_snooze_spends_no_attempt_and_leaves_no_error(self, jobs: AsyncJobs) -> None:
         made = await says("snooze").enqueue()
         assert await made.result(timeout=20) == "snooze, attempt 1"
@@ -226,6 +240,22 @@ async def outlast_the_timeout(made: Job[Any]) -> None:
     SEEN.append(made.cancel_reason)
 
 
+@job(kind="failing.snoozes_once")
+async def snoozes_once() -> str:
+    if not SEEN:
+        SEEN.append("snoozed")
+        raise Snooze(3600)
+    return "of its row"
+
+
+@job(kind="failing.interrupted", expires_in=0.5)
+async def interrupted() -> str:
+    if not SEEN:
+        SEEN.append("interrupted")
+        await asyncio.Event().wait()
+    return "went on"
+
+
 class TestTime:
     async def test_a_timeout_is_an_error_that_policies_see(self, jobs: AsyncJobs) -> None:
         assert await (await late().enqueue()).result(timeout=20) == "in time"
@@ -249,6 +279,21 @@ class TestTime:
             with pytest.raises(JobDiscarded, match="JobExpired"):
                 await made.result(timeout=20)
         assert SEEN == []
+
+    async def test_what_was_started_in_time_goes_on_after_a_worker_that_stopped(self, make_jobs: Any) -> None:
+        async with make_jobs():
+            async with make_jobs(shutdown_timeout=0).running():
+                made = await interrupted().enqueue()
+                async with asyncio.timeout(20):
+                    while not SEEN:
+                        await asyncio.sleep(0.005)
+            status = await made.status()
+            assert (status.state, status.attempt) == ("ready", 0)
+            async with asyncio.timeout(20):
+                while await later_than() < status.enqueued_at + timedelta(seconds=0.5):
+                    await asyncio.sleep(0.05)
+            async with make_jobs().running():
+                assert await made.result(timeout=20) == "went on"
 
 
 async def later_than() -> Any:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
-from asyncjobs import AsyncJobs, Cursor, Job, Retry, attribute, current_job, emit, job, step
+from asyncjobs import AsyncJobs, Cursor, InvalidOption, Job, Retry, attribute, current_job, emit, job, step
 
 ran: list[str] = []
 
@@ -80,3 +81,36 @@ async def test_perform_now(jobs: AsyncJobs) -> None:
     await emit("approved", key=8, payload=1)
     assert await imperative(8).perform_now() == [[8, 8], 1]
     assert ran.count("parse") == 1
+
+
+async def test_the_status_tells_of_every_step(jobs: AsyncJobs) -> None:
+    made = await imperative(9).enqueue()
+    await emit("approved", key=9, payload=[1])
+    await made.result(timeout=10)
+    status = await made.status()
+    assert [(each.name, each.state, each.result) for each in status.steps] == [
+        ("parse", "succeeded", [9, 9]),
+        ("cool-down", "succeeded", None),
+        ("approved 9", "succeeded", [1]),
+    ]
+    assert all(each.started_at <= each.finished_at for each in status.steps if each.finished_at)
+
+
+async def test_a_job_is_run_again_from_a_step(jobs: AsyncJobs) -> None:
+    cloud = await Cloud(cloud_id=1).enqueue()
+    await cloud
+    ran.clear()
+    with pytest.raises(InvalidOption, match="has no step 'thumbs': its steps are moderate, analyze, generate, export"):
+        await jobs.retry(cloud.id, from_step="thumbs")
+    assert await jobs.retry(cloud.id, from_step="export")
+    assert await cloud.result(timeout=10) == 11
+    assert ran == [f"export {n}" for n in range(5)]
+
+
+async def test_why_names_what_a_step_waits_for(jobs: AsyncJobs) -> None:
+    made = await imperative(11).enqueue()
+    while (await made.status()).state != "waiting":
+        pass
+    assert (await jobs.why(made.id)).startswith("is parked: it waits for the event 'approved' of key '11', until 20")
+    assert await made.cancel("enough")
+    assert [each.state for each in (await made.status()).steps] == ["succeeded", "succeeded", "waiting"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
 
 import asyncpg
 import pytest
 
-from asyncjobs import AsyncJobs, Job, JobFailed, JobNotFound, NotEnqueued, NotOpen, job
+from asyncjobs import AsyncJobs, Job, JobFailed, JobNotFound, NotEnqueued, NotOpen, errors, job
 
 
 @job(kind="tests.add", queue="mailers")
@@ -87,3 +90,35 @@ async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full
     async with asyncio.timeout(12):
         while await connection.fetchval(ended, [each.id for each in late]) < len(late):
             await asyncio.sleep(0.02)
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody's")
+
+
+@job(kind="way.sets_a_context")
+async def sets_a_context(name: str) -> tuple[str, str]:
+    """What it finds set by others, and sets itself."""
+    found = tenant.get()
+    reported: list[Any] = []
+
+    def take(error: BaseException, **report: Any) -> None:
+        reported.append(report["context"].get("tenant", "nobody's"))
+
+    errors.subscribe(take)
+    errors.report(ValueError())
+    errors.unsubscribe(take)
+    tenant.set(name)
+    errors.set_context(tenant=name)
+    await asyncio.sleep(0)
+    return found, reported[0]
+
+
+async def test_what_a_job_sets_in_its_context_is_not_there_for_the_one_that_gets_its_slot(
+    make_jobs: Callable[..., AsyncJobs],
+) -> None:
+    async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}]) as client:
+        made = [sets_a_context(str(number)) for number in range(20)]
+        await client.enqueue_all(made)
+        async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}]).running():
+            found = await asyncio.gather(*(each.result(timeout=20) for each in made))
+    assert set(found) == {("nobody's", "nobody's")}

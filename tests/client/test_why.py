@@ -48,6 +48,16 @@ HERE = worker((["*"], 2))
 CASES = [
     # scheduled
     (waiting(State.scheduled, due_in=252.4), [HERE], "waits for its time, at 2026-01-31T12:00:00Z, in 4m12s"),
+    (
+        waiting(State.scheduled, due_in=252.4, step="cool-down"),
+        [HERE],
+        "waits for the end of its sleep 'cool-down', at 2026-01-31T12:00:00Z, in 4m12s",
+    ),
+    (
+        waiting(State.waiting, step="ok", event="approved", key="7", due_in=60.0),
+        [HERE],
+        "is parked: it waits for the event 'approved' of key '7', until 2026-01-31T12:00:00Z, for 1m more, and holds no slot",
+    ),
     (waiting(State.scheduled, due_in=200_000.0), [], "waits for its time, at 2026-01-31T12:00:00Z, in 2d8h"),
     (
         waiting(State.scheduled, due_in=3.04, attempt=2, error=error()),

@@ -114,15 +114,16 @@ class TestExpiry:
         claimed = await claim(session, worker)
         assert sorted((job.refused, job.attempt) for job in claimed) == [(0, 1), (0, 1), (Refused.expired, 0)]
 
-    @pytest.mark.parametrize(("delay", "kept"), [(0.0, True), (60.0, False)], ids=["given back", "snoozed"])
-    async def test_one_that_was_snoozed_has_been_started_in_time(
-        self, session, connection, worker, delay: float, kept: bool
+    @pytest.mark.parametrize("delay", [0.0, 60.0])
+    @pytest.mark.parametrize("started", [False, True])
+    async def test_one_that_was_snoozed_or_interrupted_has_been_started_in_time(
+        self, session, connection, worker, delay: float, started: bool
     ) -> None:
         await jobs.enqueue_many(connection, [new_job(expires_in=60.0)])
         [claimed] = await claim(session, worker)
-        assert await jobs.reschedule(session, [Reschedule(claimed.id, claimed.fence, delay)]) == 1
+        assert await jobs.reschedule(session, [Reschedule(claimed.id, claimed.fence, delay, started=started)]) == 1
         expires_at = await connection.fetchval("select expires_at from asyncjobs.job where attempt = 0")
-        assert (expires_at is not None) is kept
+        assert (expires_at is None) is started
 
     async def test_one_that_has_been_started_never_expires(self, session, connection, worker) -> None:
         await jobs.enqueue_many(connection, [new_job(expires_in=60.0)])

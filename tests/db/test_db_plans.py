@@ -12,8 +12,9 @@ from db_rows import claim, make_worker, pinned, put, succeeded
 from asyncjobs.db import jobs, sql
 
 ID = "'018f0000-0000-7000-8000-000000000000'"
+TRUE = "array[true]"
+X = "array['x']"
 IDS = f"array[{ID}]::uuid[]"
-TEXTS = ", ".join(["array['x']"] * 5)
 
 # Statement: its arguments, and what its plan must have.
 HOT = {
@@ -26,11 +27,11 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], array[true], array[true]",
+        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], {TRUE}, {TRUE}, {TRUE}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
-        f"{IDS}, array[1], array['{{}}'], array[1], {TEXTS}, array[1.0], array[true]",
+        f"{IDS}, array[1], {X}, array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {TRUE}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "claim_suspects": (

@@ -33,6 +33,10 @@ class Place:
         self.attributes.append(attributes)
         return asyncio.ensure_future(self._write())
 
+    @property
+    def attempt(self) -> Place:
+        return self
+
     async def _write(self) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

@@ -26,6 +26,17 @@ class TestFunctions:
         with pytest.raises(InvalidDefinition, match="is a lambda"):
             job(lambda: None)
 
+    def test_a_function_inside_a_function_that_another_process_is_to_run(self) -> None:
+        with pytest.raises(InvalidDefinition, match="stands inside a function.*executor='process'"):
+
+            @job(kind="refused.nested_process", executor="process")
+            def nested() -> None: ...
+
+        with pytest.raises(InvalidDefinition, match="stands inside a function.*executor='process'"):
+
+            class Nested(Job, kind="refused.NestedProcess", executor="process"):
+                def perform(self) -> None: ...
+
     def test_a_function_inside_a_function_without_a_kind(self) -> None:
         with pytest.raises(InvalidDefinition, match="stands inside a function.*kind=") as raised:
 

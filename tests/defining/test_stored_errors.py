@@ -83,6 +83,13 @@ async def test_causes_are_shown_each_from_the_users_code_on(failed: Any) -> None
     assert "performer.py" not in text
 
 
+def test_the_message_of_a_group_names_its_first_error() -> None:
+    [stored] = read_errors(
+        describe_error(ExceptionGroup("several", [ExceptionGroup("x", [OSError("two")])]), attempt=1)
+    )
+    assert stored.message == "several (1 sub-exception): OSError: two"
+
+
 async def test_every_error_of_a_group_is_shown(failed: Any) -> None:
     text = await failed(group())
     for part in ("ExceptionGroup: several", "ValueError: one", "ExceptionGroup: more", "OSError: two"):

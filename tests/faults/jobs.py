@@ -9,11 +9,12 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
-from asyncjobs import Job, current_job, job
+from asyncjobs import Job, current_job, errors, job
 from tests.support import oracle
 from tests.support.oracle import WORKER_VARIABLE
 from tests.support.processes import POLL, until
@@ -239,3 +240,28 @@ def spin(gate: str) -> None:
 
 def exception_named(name: str) -> BaseException:
     return asyncio.CancelledError() if name == "CancelledError" else getattr(builtins, name)(7)
+
+
+@job(kind="faults.logs_apart", executor="process")
+def logs_apart() -> str:
+    """Logs what cannot be logged, as a typing error would have it, and what can."""
+    own = logging.getLogger("faults")
+    own.warning("%d of them", "seven")
+    own.warning("with what cannot be sent", extra={"odd": lambda: None})
+    own.warning("a line from pid %d", os.getpid())
+    return "went on"
+
+
+@job(kind="faults.puts_off", executor="process")
+def puts_off(path: str) -> None:
+    """Leaves to the end of its process what takes longer there than its worker waits for it."""
+
+    class Slow:
+        def write(self, text: str) -> None: ...
+
+        def flush(self) -> None:
+            time.sleep(0.3)
+            Path(f"{path}-printed").touch()
+
+    sys.stdout = Slow()
+    errors.add_flush(Path(f"{path}-reported").touch)

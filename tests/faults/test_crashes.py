@@ -215,3 +215,17 @@ class TestAProcessJob:
         assert await first.exit_code(15) == 0
         row = await scene.row(job)
         assert (row["state"], row["attempt"], row["crashes"]) == (1, 0, 0)
+
+    async def test_that_logs_what_cannot_be_logged_goes_on(self, scene):
+        worker = await scene.start()
+        [job] = await scene.enqueue(work.logs_apart())
+        [row] = await scene.finished(job)
+        assert (row["state"], row["result"]) == (4, '"went on"')
+        await worker.wait_for_log("a line from pid")
+
+    async def test_is_given_the_time_to_send_on_what_it_has_put_off(self, scene, tmp_path):
+        await scene.start()
+        path = tmp_path / "sent"
+        await scene.finished(*await scene.enqueue(work.puts_off(str(path))))
+        for what in ("printed", "reported"):
+            assert await until(Path(f"{path}-{what}").exists, 5)

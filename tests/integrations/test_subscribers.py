@@ -136,6 +136,13 @@ async def test_without_sentry_set_up_nothing_is_sent_and_nothing_fails(subscribe
     await tidy().perform_now()
 
 
+def test_sentry_is_flushed_where_a_process_ends_without_its_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[float] = []
+    monkeypatch.setattr(sentry_sdk, "flush", lambda timeout: flushed.append(timeout))
+    errors.flush()
+    assert flushed == [2.0]
+
+
 def test_importing_asyncjobs_imports_none_of_them() -> None:
     program = "import sys, asyncjobs; print([n for n in sys.modules if 'integrations' in n or 'sentry' in n])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

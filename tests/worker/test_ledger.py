@@ -96,3 +96,21 @@ async def test_a_released_job_is_ready_again_and_was_not_charged(
         await ledger.drained()
     row = await connection.fetchrow("select state, attempt, fence, worker from asyncjobs.job")
     assert tuple(row) == (State.ready, 0, -fence, None)
+
+
+async def test_an_end_that_the_database_takes_in_no_form_harms_only_itself(
+    ledger: Ledger, connection: asyncpg.Connection
+) -> None:
+    refused, *good = await running_jobs(connection, 5)
+    await connection.execute(
+        "create function refuse() returns trigger language plpgsql as "
+        "$$ begin raise exception 'not this one' using errcode = '23514'; end $$; "
+        f"create trigger refuse before insert on asyncjobs.finished for each row when (new.id = '{refused[0]}') "
+        "execute function refuse()"
+    )
+    for end in (refused, *good):
+        ledger.finish(succeeded(*end))
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    rows = await connection.fetch("select id from asyncjobs.finished order by id")
+    assert [row["id"] for row in rows] == [job_id for job_id, _ in good]

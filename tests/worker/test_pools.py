@@ -92,3 +92,18 @@ async def test_a_job_cancelled_while_it_waits_for_a_slot_leaves_the_count_right(
     one.give_back()
     one.give_back()
     assert one.running == 0
+
+
+async def test_a_slot_that_falls_free_just_when_a_waiting_job_is_cancelled_leaves_the_count_right() -> None:
+    one = pool("q", concurrency=1)
+    one.queued.append(claimed(1))
+    one.take_next()
+    waiting = asyncio.ensure_future(one.take_slot())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    one.give_back()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert one.running == 1
+    one.give_back()
+    assert one.running == 0

@@ -1,8 +1,9 @@
 -- What one job waits for, as far as its own row and its queue say.
 -- $1 id  $2 kinds that the workers of its queue know  $3 look at so many ready jobs before it  $4 count no further than this
 -- Rows: none or one; no arguments. `due_in` in seconds, negative when it is past; `since` in seconds: how long it has run, or
--- ended; `ahead`: ready jobs of its queue that come before it and that somebody would take; of the errors the last one.
--- Index: job_pkey, finished_by_id of each partition, job_for_claim (one range).
+-- ended; `ahead`: ready jobs of its queue that come before it and that somebody would take; of the errors the last one;
+-- `step`, `event` and `key`: the sleep or the wait that it is in.
+-- Index: job_pkey, finished_by_id of each partition, job_for_claim (one range), step_pkey.
 -- A time written by hand that Python cannot hold is shown as the nearest that it can.
 with one as materialized (
   (select id, state, kind, queue, priority, seq, attempt, crashes, errors, null::text as reason, cancel_reason,
@@ -14,15 +15,16 @@ with one as materialized (
    from asyncjobs.finished where id = $1::uuid)
   limit 1
 )
-select id, state, kind, queue, attempt, crashes, reverse(split_part(reverse(errors), E'\n', 1)) as error,
+select id, one.state, kind, queue, one.attempt, crashes, reverse(split_part(reverse(errors), E'\n', 1)) as error,
        reason, cancel_reason,
-       least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at,
-       extract(epoch from least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') - clock_timestamp())::float8
-         as due_in,
-       attempt = 0 and coalesce(expires_at <= clock_timestamp(), false) as expired,
-       started_at, finished_at,
-       extract(epoch from clock_timestamp() - coalesce(finished_at, started_at))::float8 as since, worker,
-       case when state = 1 then (
+       case when run_at < 'infinity' then least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as run_at,
+       case when run_at < 'infinity' then
+         extract(epoch from least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') - clock_timestamp())::float8
+       end as due_in,
+       one.attempt = 0 and coalesce(expires_at <= clock_timestamp(), false) as expired,
+       one.started_at, one.finished_at,
+       extract(epoch from clock_timestamp() - coalesce(one.finished_at, one.started_at))::float8 as since, worker,
+       case when one.state = 1 then (
          select count(*)
          from (select from (
                  select job.kind from asyncjobs.job
@@ -30,5 +32,7 @@ select id, state, kind, queue, attempt, crashes, reverse(split_part(reverse(erro
                  order by job.priority, job.seq limit $3::integer
                ) as before
                where before.kind = any($2::text[]) limit $4::integer) as counted
-       ) else 0 end as ahead
+       ) else 0 end as ahead, step.name as step, step.event, step.key
 from one
+left join asyncjobs.step on one.state in (0, 3) and step.job = one.id and step.state in ('sleeping', 'waiting')
+limit 1

@@ -9,7 +9,7 @@ with given as materialized (
                        $9::text[], $10::float8[], $11::boolean[])
        as g(id, fence, progress, n, name, state, result, cursor, error, age, ended)
 ), held as (
-  update asyncjobs.job set progress = coalesce(given.progress, job.progress, '{}')
+  update asyncjobs.job set progress = coalesce(given.progress, job.progress)
   from given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.attempt, given.n, given.name, given.state, given.result, given.cursor, given.error, given.age,

@@ -1,21 +1,22 @@
 -- Give running jobs back: to be retried, snoozed, or unspent because the worker stops.
 -- $1 ids, ascending  $2 fences  $3 seconds until they are due  $4 errors, one JSON line each  $5 counts (JSON text)
 -- $6 whether the attempt is spent  $7 queues  $8 priorities  $9 whether it ended with its process
--- $10 whether it waits for an event, at most the seconds of $3, or for ever where these are 0
--- Of $3 to $10 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
+-- $10 whether it was started in time  $11 whether it waits for an event, at most the seconds of $3, or for ever where these
+-- are 0
+-- Of $3 to $11 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
 -- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
--- One that was snoozed has been started in time, and expires no more, though its attempt is not spent.
+-- One that was snoozed, or interrupted, was started in time, and expires no more, though its attempt is not spent.
 -- One whose event came before this is ready at once: see asyncjobs.emit.
 -- One that was asked to be cancelled meanwhile is ready at once: whoever claims it ends it.
 -- Of more than a megabyte of errors the oldest go: attempts = "unlimited" would fill the disk.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,
-         coalesce(g.crashed, false) as crashed, coalesce(g.waits, false) as waits
+         coalesce(g.crashed, false) as crashed, coalesce(g.started, false) as started, coalesce(g.waits, false) as waits
   from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::smallint[],
-              $9::boolean[], $10::boolean[])
-       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, waits)
+              $9::boolean[], $10::boolean[], $11::boolean[])
+       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, started, waits)
 ), again as (
   update asyncjobs.job
   set state = case when job.cancel_reason is not null or (given.waits and job.woken) then 1
@@ -31,7 +32,7 @@ with given as materialized (
                     when octet_length(job.errors) > 1048576
                       then substring(right(job.errors, 524288) from E'\n(.*)$') || E'\n' || given.error
                     else concat_ws(E'\n', job.errors, given.error) end,
-      expires_at = case when given.spent or (given.delay <= 0 and not given.waits) then job.expires_at end,
+      expires_at = case when not given.started then job.expires_at end,
       counts = coalesce(given.counts, job.counts), crashes = least(job.crashes, 32766) + given.crashed::integer,
       queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
   from given

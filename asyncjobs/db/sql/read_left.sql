@@ -1,0 +1,24 @@
+-- Whether jobs are left that nobody else will run: suspects that are ready, and running jobs whose worker is dead or looks it.
+-- $1 queues  $2 kinds that are known here
+-- Rows: one; `left_over`.
+-- A worker looks dead that is silent for a sixth of its lease, or whose session is gone: see bury.sql, which then has to wait.
+-- Index: job_for_suspects; job_for_rescue, a loose scan over the workers that hold jobs.
+with recursive holder as (
+  (select worker from asyncjobs.job where state = 2 order by worker limit 1)
+  union all
+  select (select job.worker from asyncjobs.job where job.state = 2 and job.worker > holder.worker
+          order by job.worker limit 1)
+  from holder where holder.worker is not null
+)
+select exists (
+         select from asyncjobs.job
+         where state = 1 and crashes > 0 and queue = any($1::text[]) and kind = any($2::text[])
+       ) or exists (
+         select from holder left join asyncjobs.worker as w on w.id = holder.worker
+         where holder.worker is not null
+           and (w.id is null or w.dead_at is not null or w.beat_at < clock_timestamp() - w.lease / 6
+                or not exists (select from pg_stat_activity as s
+                               where s.pid = w.backend_pid
+                                 and (s.backend_start is null or w.backend_start is null
+                                      or s.backend_start = w.backend_start)))
+       ) as left_over

@@ -1,0 +1,64 @@
+"""`asyncjobs run --reload`: the worker runs the code as it is now."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+
+import pytest
+
+from tests.support.processes import alive, children, until
+from tests.support.workers import Workers
+
+JOBS = """
+from asyncjobs import job
+
+@job(kind="reloaded.version")
+async def version() -> int:
+    print("this is version {0}", flush=True)
+    return {0}
+"""
+
+
+@pytest.fixture
+async def reloading(tmp_path, project, database_url):
+    """A worker with `--reload` in a project whose one module is `reloaded.py`."""
+    (project / "reloaded.py").write_text(JOBS.format(1))
+    async with Workers(tmp_path, environment={"ASYNCJOBS_LOG_FORMAT": "text"}) as workers:
+        command = f'cd "{project}" && exec "{sys.executable}" -m asyncjobs run reloaded --reload'
+        environment = {"ASYNCJOBS_DATABASE_URL": database_url, "ASYNCJOBS_IMPORTS": "[]"}
+        yield workers.start(command=["sh", "-c", command], environment=environment)
+
+
+async def enqueue_one(cli):
+    await asyncio.to_thread(cli, "enqueue", "reloaded.version", "--unknown-kind")
+
+
+async def test_a_change_starts_it_again_with_the_new_code(reloading, project, cli):
+    await reloading.wait_for_log("ready: worker")
+    await enqueue_one(cli)
+    await reloading.wait_for_log("this is version 1")
+    (project / "reloaded.py").write_text(JOBS.format(2))
+    await reloading.wait_for_log("changed: reloaded.py")
+    await reloading.wait_for_log("ready: worker", count=2)
+    await enqueue_one(cli)
+    await reloading.wait_for_log("this is version 2")
+
+
+async def test_code_that_cannot_be_imported_is_waited_out(reloading, project):
+    await reloading.wait_for_log("ready: worker")
+    (project / "reloaded.py").write_text("this is no Python")
+    await reloading.wait_for_log("it is started again when the code changes")
+    (project / "reloaded.py").write_text(JOBS.format(3))
+    await reloading.wait_for_log("ready: worker", count=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_its_end_is_its_workers(reloading, number):
+    await reloading.wait_for_log("ready: worker")
+    worker = max(children(reloading.pid))
+    os.kill(reloading.pid, number)
+    assert await reloading.exit_code() == (-number if number == signal.SIGKILL else 0)
+    assert await until(lambda: not alive(worker), 10)
+    assert not re.search("Traceback", reloading.log)
