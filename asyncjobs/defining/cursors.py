@@ -93,7 +93,8 @@ class Cursor(Generic[T]):
         Raises:
             InvalidStep: An item's key does not lie beyond that of the one before it, or cannot be compared with it.
         """
-        attempt, here, begun = self._place.attempt, self._value, False
+        attempt, snapshot = self._place.attempt, self._place.snapshot
+        here, begun = self._value, False
         # All in one loop: a generator more costs 0.3 µs an item, and a loop over a server-side cursor takes 1.5.
         async for item in source if isinstance(source, AsyncIterable) else asynchronous(source):
             value: Any = item if key is None else key(item)
@@ -107,7 +108,10 @@ class Cursor(Generic[T]):
                 continue
             here, begun = value, True
             yield item
-            self._move(value)
+            self._value = value
+            self._moves += 1
+            if snapshot is not None:
+                self._attributes = snapshot()
             if self._timer is None or self._moves >= MOST_UNWRITTEN:
                 await self._moved(wait=False)
             if attempt.stopping:

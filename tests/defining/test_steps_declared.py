@@ -23,6 +23,7 @@ from asyncjobs import (
     step,
 )
 from asyncjobs.defining import step_code
+from asyncjobs.defining.signals import LEAST_WAIT, Parked
 from asyncjobs.defining.step_code import Code, Values
 
 if TYPE_CHECKING:
@@ -214,6 +215,10 @@ class TestHere:
 
         assert await again().perform_now() == ["result", "True"]
         assert ran == ["first"]
+
+
+def test_a_wait_that_has_a_limit_is_never_taken_for_one_without() -> None:
+    assert [Parked(left, on_event=True).wait for left in (None, -0.1, 0.0, 5.0)] == [None, LEAST_WAIT, LEAST_WAIT, 5.0]
 
 
 class TestCode:

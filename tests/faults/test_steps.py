@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -29,9 +29,12 @@ async def whole(scene, *jobs, timeout):
     assert {(row["job"], row["name"], row["count"]) for row in effects} == {
         (job.id, name, 1) for job in jobs for name in ("charge", "last")
     }
+    by_job = defaultdict(list)
+    for event in scene.events():
+        by_job[event.job_id].append(event)
     for job in jobs:
         committed, seen = set(), Counter()
-        for event in scene.events(job_id=str(job.id)):
+        for event in by_job[str(job.id)]:
             name = event.fields.get("step")
             match event.event:
                 case "step_committed":
