@@ -187,6 +187,8 @@ class _Child:
     def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: _Slots) -> None:
         while True:
             match self._channel.receive():
+                case ("stop",):
+                    loop.call_soon_threadsafe(attempt.stop)
                 case ("cancel", reason):
                     loop.call_soon_threadsafe(attempt.cancel, reason)
                 case ("slot",):

@@ -181,10 +181,10 @@ class Client:
         await self._sessions.run(lambda connection: steps.adopt(connection, row, attributes, text))
         mark_enqueued(job, row, made=True)
 
-    async def transact(self, body: Callable[[Any], Awaitable[T]]) -> T:
+    async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
         """Run `body` in a transaction of its own on one of the client's connections; return what it returns."""
         self._check_loop()
-        return await in_transaction(self._sessions, body)
+        return await in_transaction(self._sessions, body, through_sqlalchemy=through_sqlalchemy)
 
     async def do(self, asked: Asked, job_id: UUID) -> bool:
         """Do with a job what is asked by hand; return whether that could be done.

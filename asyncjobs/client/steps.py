@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining import codec
 from asyncjobs.defining.recorded import ENDED, Record
 
@@ -27,25 +28,10 @@ def stored_steps(records: Sequence[Record]) -> str:
     )  # fmt: skip
 
 
-async def in_transaction(sessions: Sessions, body: Callable[[Any], Awaitable[T]]) -> T:
+async def in_transaction(sessions: Sessions, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool) -> T:
     """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated."""
-    raised: list[Exception] = []
-
-    async def operation(connection: Any) -> T:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            value = await body(connection)
-        except Exception as error:
-            raised.append(error)
-            await transaction.rollback()
-            raise
-        await transaction.commit()
-        return value
-
-    try:
-        return await sessions.run(operation, endless=True)
-    except Exception:
-        if raised:
-            raise raised[0] from None
-        raise
+    transaction = Transaction(body, deadline=sessions.deadline, through_sqlalchemy=through_sqlalchemy)
+    await sessions.run(transaction.run, endless=True)
+    if transaction.error is not None:
+        raise transaction.error
+    return cast("T", transaction.value)

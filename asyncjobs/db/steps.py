@@ -55,3 +55,8 @@ async def emit(connection: Connection, name: str, key: str, payload: str | None)
 async def adopt(connection: Connection, job: NewJob, progress: str | None, steps: str) -> None:
     """Insert a job that has begun elsewhere, with its attributes and its steps."""
     await connection.fetch(sql.read("adopt"), job.id, job.kind, job.queue, job.priority, job.args, progress, steps)
+
+
+async def forget_events(connection: Connection, retention: float, limit: int) -> int:
+    """Remove at most `limit` events that are kept for longer than `retention` seconds; return how many."""
+    return int(await connection.fetchval(sql.read("forget_events"), retention, limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -81,17 +82,30 @@ def attributes_of(cls: type, kind: str) -> Mapping[str, ResultCodec]:
     """Return the codecs of a class's attributes, by name.
 
     Raises:
-        InvalidDefinition: One has no annotation, or one that cannot be stored.
+        InvalidDefinition: One has an annotation that cannot be stored.
+        NameError: One has an annotation that cannot be resolved.
     """
+    names = _names_in(cls)
+    hints = typing.get_type_hints(cls, include_extras=True) if names else {}
+    return {name: ResultCodec(f"{kind}.{name}", hints[name]) for name in names}
+
+
+def check_attributes(cls: type, name: str) -> None:
+    """Refuse attributes whose type nobody has said.
+
+    Raises:
+        InvalidDefinition: One has no annotation.
+    """
+    annotated = {known for base in cls.__mro__ for known in inspect.get_annotations(base)}
+    for missing in (known for known in _names_in(cls) if known not in annotated):
+        raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{missing}: int = …`")
+
+
+def _names_in(cls: type) -> list[str]:
     names = [
         name for base in reversed(cls.__mro__) for name, value in vars(base).items() if isinstance(value, Attribute)
     ]
-    if not names:
-        return {}
-    hints = typing.get_type_hints(cls, include_extras=True)
-    if missing := [name for name in names if name not in hints]:
-        raise InvalidDefinition(f"{kind}.{missing[0]} = attribute(…) has no annotation: write `{missing[0]}: int = …`")
-    return {name: ResultCodec(f"{kind}.{name}", hints[name]) for name in names}
+    return list(dict.fromkeys(names))
 
 
 def dump(job: Job[Any]) -> str | None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
+from asyncjobs.defining.keys import asynchronous, by_key, lies_beyond
 from asyncjobs.exceptions import InvalidStep
 
 T = TypeVar("T")
@@ -34,7 +35,10 @@ class Place(Protocol):
     def attempt(self) -> Stoppable:
         """The run that the step is of."""
 
-    def record_cursor(self, value: Any) -> Awaitable[None]:
+    snapshot: Callable[[], str | None] | None
+    """Returns the job's attributes as JSON; None: it has none."""
+
+    def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
 
     def check(self) -> None:
@@ -53,6 +57,8 @@ class Cursor(Generic[T]):
         self._value = value
         self._resumed = value is not None
         self._moves = 0
+        self._attributes: str | None = None
+        """As of the last move: recorded later, and together, so that nothing is counted twice when the step runs again."""
         self._written_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
@@ -74,8 +80,7 @@ class Cursor(Generic[T]):
             UnstorableResult: It cannot be stored; the job fails.
             DatabaseError: It could not be recorded.
         """
-        self._value = value
-        self._moves += 1
+        self._move(value)
         await self._moved()
 
     async def advance(self, value: T) -> None:
@@ -85,12 +90,12 @@ class Cursor(Generic[T]):
             InvalidStep: It lies before where the cursor stands, or cannot be compared with that.
         """
         self._check_forward(value)
-        self._value = value
-        self._moves += 1
+        self._move(value)
         await self._moved()
 
     async def checkpoint(self) -> None:
         """Record where the cursor stands and the job's attributes, now; done when it is durable."""
+        self._move(self._value)
         await self.flush()
         self._place.check()
 
@@ -106,26 +111,29 @@ class Cursor(Generic[T]):
 
         Args:
             source: In ascending order of its keys, from the beginning or from the cursor on.
-            key: Of an item; None: the item itself.
+            key: Of an item, and no other's: of two with one key, the second would be passed when the step runs again. None:
+                the item itself.
 
         Raises:
-            InvalidStep: An item's key lies before that of the one before it.
+            InvalidStep: An item's key does not lie beyond that of the one before it, or cannot be compared with it.
         """
-        attempt, beyond = self._place.attempt, self._value is None
-        # All in one loop: a generator more costs 0.3 µs an item, and a loop over a server-side cursor takes 1.5.
-        async for item in source if isinstance(source, AsyncIterable) else _asynchronous(source):
+        place, here, begun = self._place, self._value, False
+        attempt, snapshot = place.attempt, place.snapshot
+        # All in one loop: a generator and a call more cost 0.5 µs an item, and a loop over a server-side cursor takes 1.5.
+        async for item in asynchronous(source):
             value: Any = item if key is None else key(item)
-            if not beyond and not value > self._value:
+            if not lies_beyond(value, here, begun=begun):
                 continue
-            beyond = True
+            here, begun = value, True
             yield item
-            self._check_forward(value)
             self._value = value
             self._moves += 1
+            if snapshot is not None:
+                self._attributes = snapshot()
             if self._timer is None or self._moves >= MOST_UNWRITTEN:
-                await self._moved(wait=False, check=False)
+                await self._moved(wait=False)
             if attempt.stopping:
-                self._place.check()
+                place.check()
 
     async def map(
         self,
@@ -151,43 +159,58 @@ class Cursor(Generic[T]):
         """
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
-        window: deque[tuple[T, asyncio.Future[Any]]] = deque()
-        start: Any = self._value
+        window: deque[tuple[T, asyncio.Task[None]]] = deque()
+        passed = asyncio.Event()
+
+        async def call(item: Item) -> None:
+            try:
+                await function(item)
+            except (SystemExit, KeyboardInterrupt) as exiting:
+                raise _Exiting from exiting  # let out of a task, it would end the loop
+
+        def pass_done(_task: asyncio.Task[None]) -> None:
+            """Advance over what is done from the lowest on, also while the source is slow."""
+            while window and window[0][1].done() and not window[0][1].cancelled() and not window[0][1].exception():
+                self._move(window.popleft()[0])
+            if self._moves:
+                self._moved_soon()
+            passed.set()
+
+        error: BaseException | None = None
         try:
-            async for item in source if isinstance(source, AsyncIterable) else _asynchronous(source):
-                value: Any = item if key is None else key(item)
-                if start is not None and not value > start:
-                    continue
-                window.append((value, asyncio.ensure_future(function(item))))
-                while len(window) >= concurrency or window[0][1].done():
-                    await self._pass_first(window)
-                    if not window:
+            async with asyncio.TaskGroup() as group:
+                async for item, value in by_key(source, key, self._value):
+                    task = group.create_task(call(item))
+                    window.append((value, task))
+                    task.add_done_callback(pass_done)
+                    while len(window) >= concurrency:
+                        passed.clear()
+                        await passed.wait()
+                    self._check_written()
+                    if self._interrupted():
                         break
-                if self._interrupted():
-                    break
-            while window:
-                await self._pass_first(window)
-        finally:
-            for _, task in window:
-                task.cancel()
-            if window:
-                await asyncio.wait([task for _, task in window])
+        except BaseExceptionGroup as errors:
+            error = errors.exceptions[0]
+        if isinstance(error, _Exiting) and error.__cause__ is not None:
+            error = error.__cause__
+        if error is not None:
+            raise error
+        self._check_written()
         self._place.check()
 
-    async def _pass_first(self, window: deque[tuple[T, asyncio.Future[Any]]]) -> None:
-        """Wait for the lowest item, and advance over it; an error of any other is raised as soon as it is there."""
-        value, first = window[0]
-        while not first.done():
-            under_way = [task for _, task in window if not task.done()]
-            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        first.result()
-        window.popleft()
-        self._check_forward(value)
-        self._value = value
-        self._moves += 1
-        await self._moved(wait=False, check=False)
+    def _check_forward(self, value: T) -> None:
+        here: Any = self._value
+        try:
+            back = here is not None and value < here
+        except TypeError as error:
+            raise InvalidStep(
+                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}"
+            ) from error
+        if back:
+            raise InvalidStep(
+                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
+                "through the items in ascending order, or use set()"
+            )
 
     def _interrupted(self) -> bool:
         try:
@@ -196,71 +219,72 @@ class Cursor(Generic[T]):
             return True
         return False
 
-    def _check_forward(self, value: T) -> None:
-        here: Any = self._value
-        try:
-            if here is None or not value < here:
-                return
-        except TypeError as error:
-            raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}"
-            ) from error
-        raise InvalidStep(
-            f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go through "
-            "the items in ascending order, or use set()"
-        )
-
     # Recording
 
-    async def _moved(self, *, wait: bool = True, check: bool = True) -> None:
+    def _move(self, value: T | None) -> None:
+        self._value = value
+        self._moves += 1
+        if self._place.snapshot is not None:
+            self._attributes = self._place.snapshot()
+
+    async def _moved(self, *, wait: bool = True) -> None:
         """Record the cursor if it is time to; wait for that when it moves seldom, or when too much is unwritten."""
-        if self._writing is not None and self._writing.done():
-            self._written()
-        if self._writing is not None:
-            if self._moves >= 10 * MOST_UNWRITTEN:
-                await self._wait()
-        elif self._moves >= MOST_UNWRITTEN or time.monotonic() - self._written_at >= EVERY:
-            self._write()
+        self._check_written()
+        if self._moved_soon():
             if wait:
                 await self._wait()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EVERY, self._time_is_up)
-        if check:
+        elif self._moves >= 10 * MOST_UNWRITTEN:
+            await self._wait()
+        if wait:
             self._place.check()
+
+    def _moved_soon(self) -> bool:
+        """Record the cursor now or when it is time to; return whether it was now."""
+        if self._writing is None and (self._moves >= MOST_UNWRITTEN or time.monotonic() - self._written_at >= EVERY):
+            self._write()
+            return True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY, self._time_is_up)
+        return False
 
     def _time_is_up(self) -> None:
         self._timer = None
         if self._writing is not None and not self._writing.done():
             self._timer = asyncio.get_running_loop().call_later(EVERY, self._time_is_up)  # one write at a time
-        elif self._moves:
-            self._write()
+        elif self._moves and (self._writing is None or self._writing.exception() is None):
+            self._write()  # else what the last one raised is raised where the step's code comes by
 
     def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._writing is not None and self._writing.done():
-            self._written()
         self._moves = 0
         self._written_at = time.monotonic()
-        self._writing = asyncio.ensure_future(self._place.record_cursor(self._value))
+        try:
+            self._writing = asyncio.ensure_future(self._place.record_cursor(self._value, self._attributes))
+        except Exception as error:  # it cannot be stored, which is no timer's to raise
+            self._writing = asyncio.get_running_loop().create_future()
+            self._writing.set_exception(error)
+            self._writing.exception()
 
-    def _written(self) -> None:
+    def _check_written(self) -> None:
         """Take in how the last write ended: what it raised is raised here, where the step's code can see it."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
+        if self._writing is not None and self._writing.done():
+            writing, self._writing = self._writing, None
             writing.result()
 
     async def _wait(self) -> None:
         if self._writing is not None:
-            await asyncio.shield(self._writing)
-            self._written()
+            if not self._writing.done():
+                await asyncio.wait([self._writing])
+            self._check_written()
 
     async def flush(self) -> None:
-        """Have everything recorded, and wait until it is durable."""
+        """Have recorded what it has moved to, and wait until it is durable."""
         await self._wait()
-        self._write()
-        await self._wait()
+        if self._moves:
+            self._write()
+            await self._wait()
 
     def leave(self) -> None:
         """Have recorded what is not, without waiting: the step is cut, and the recorder sees to it that it is written."""
@@ -277,6 +301,5 @@ class Cursor(Generic[T]):
             self._timer = None
 
 
-async def _asynchronous(source: Iterable[Item]) -> AsyncIterator[Item]:
-    for item in source:
-        yield item
+class _Exiting(Exception):
+    """Carries an exit out of a task."""

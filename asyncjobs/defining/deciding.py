@@ -84,13 +84,18 @@ def decide(
         return Verdict(What.drop)
     if cancel_reason == "user":
         return Verdict(What.cancel)  # however it took the cancellation, and whatever it returned after that
-    if (signal := said_by(error)) is not None:
+    signal = said_by(error)
+    if isinstance(signal, Interrupted) and cancel_reason == "timeout":
+        signal = (
+            None  # its clean-up came to a checkpoint: given back unspent, it would exceed its timeout again and again
+        )
+    if signal is not None:
         return Verdict(
             next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail), signal
         )
-    if isinstance(error, InvalidStep):
+    if _is_or_holds(error, InvalidStep):
         return Verdict(What.fail, error)  # to run the same code again would come to the same
-    if isinstance(error, UnstorableResult) and cancel_reason != "timeout":
+    if _is_or_holds(error, UnstorableResult) and cancel_reason != "timeout":
         return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:
         return Verdict(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
@@ -109,6 +114,13 @@ def said_by(error: BaseException | None) -> JobSignal | None:
         return None
     said = [said_by(leaf) for leaf in error.exceptions]
     return None if None in said else said[0]
+
+
+def _is_or_holds(error: BaseException | None, kind: type[Exception]) -> bool:
+    """Whether an error is of a kind, or a task group has gathered one that is."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_or_holds(leaf, kind) for leaf in error.exceptions)
+    return isinstance(error, kind)
 
 
 def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Verdict:

@@ -102,6 +102,7 @@ class Definition:
     @cached_property
     def arguments(self) -> ArgumentCodec:
         """Binds, validates, dumps and loads this kind's arguments."""
+        _ = self.attributes  # one that cannot be stored is refused now, not when a job comes to its first checkpoint
         return ArgumentCodec(self.kind, self._resolved(self.parameters))
 
     @cached_property

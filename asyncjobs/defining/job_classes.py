@@ -7,6 +7,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
+from asyncjobs.defining.attributes import check_attributes
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.declaring import refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code
@@ -48,6 +49,7 @@ def make_definition(
             "or say abstract=True"
         )
     check_steps(cls, name)
+    check_attributes(cls, name)
     check_code(perform, f"{name}.perform", cls._options.executor)
     if len(inspect.signature(perform).parameters) != 1:
         raise InvalidDefinition(

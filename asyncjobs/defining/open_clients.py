@@ -43,7 +43,7 @@ class OpenClient(Protocol):
     async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
         """Enqueue a job that has begun here, with what it has recorded."""
 
-    async def transact(self, body: Callable[[Any], Awaitable[T]]) -> T:
+    async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
         """Run `body` in a transaction of its own."""
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from asyncjobs.exceptions import InvalidStep
 
@@ -54,11 +54,12 @@ class Recorder(Protocol):
             DatabaseError: The database refuses it.
         """
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
 
         Args:
             body: Given a connection; what it raises is raised, and the transaction rolled back.
+            through_sqlalchemy: The connection is SQLAlchemy's, not asyncpg's.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was committed.
@@ -82,6 +83,8 @@ class Progress:
     def __init__(self, kind: str, records: Sequence[Record] = ()) -> None:
         self._kind = kind
         self._recorded = sorted(records)
+        self._by_number = {record.n: record for record in self._recorded}
+        self._numbers = {record.name: record.n for record in self._recorded}
         self._met: dict[str, None] = {}
 
     @property
@@ -106,28 +109,30 @@ class Progress:
                 f"{self._kind}: step {name!r} is run twice in one attempt: give each run a name of its own, "
                 "such as f'page {n}'"
             )
-        place = len(self._met)
-        if place >= MOST_STEPS:
-            raise InvalidStep(f"{self._kind} has more than {MOST_STEPS} steps: use one step with a cursor")
-        if place < len(self._recorded):
-            found = self._recorded[place]
-            if found.name != name and found.name not in formerly:
-                self._refuse(name, found.name, code)
-            self._met[name] = None
-            return found
+        if len(self._met) >= MOST_STEPS:
+            raise InvalidStep(f"{self._kind} has more than {MOST_STEPS:,} steps: use one step with a cursor")
+        number = len(self._met) + 1
+        found = self._by_number.get(number)
+        names = (name, *formerly)
+        if found is not None and found.name not in names:
+            self._refuse(name, f"recorded {found.name!r}", code)
+        # One that has failed, and whose error the code has caught, is not recorded, and those after it are.
+        if found is None and (elsewhere := [known for known in names if known in self._numbers]):
+            self._refuse(name, f"recorded {elsewhere[0]!r} as number {self._numbers[elsewhere[0]]}", code, number)
         self._met[name] = None
-        return None
+        return found
 
     @property
     def next_number(self) -> int:
         """The number of the step that was met last."""
         return len(self._met)
 
-    def _refuse(self, name: str, expected: str, code: Sequence[str]) -> None:
+    def _refuse(self, name: str, found: str, code: Sequence[str], number: int | None = None) -> NoReturn:
         then = ", ".join(repr(record.name) for record in self._recorded)
         now = ", ".join(repr(met) for met in (code or [*self._met, name]))
         raise InvalidStep(
-            f"{self._kind}: the code comes to step {name!r} where this job recorded {expected!r}. "
+            f"{self._kind}: the code comes to step {name!r}{'' if number is None else f' as number {number}'} "
+            f"where this job {found}. "
             f"Recorded: {then}. The code now: {now}{'' if code else ' …'}. Steps may be added after the last one, and "
             "renamed with formerly=; give code that changes them otherwise a kind of its own while jobs are in flight, "
             "or run this job again from a step: asyncjobs jobs retry ID --from STEP"

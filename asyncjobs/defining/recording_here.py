@@ -33,9 +33,9 @@ class RecorderHere:
         done.set_result(None)
         return done
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step in a transaction of the open client."""
-        await self.write(await open_clients.current().transact(body))
+        await self.write(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
 
     async def begin_wait(self, record: Record, *, attributes: str | None, **_how: Any) -> Record:
         """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""

@@ -17,6 +17,9 @@ from datetime import timedelta
 
 from asyncjobs.defining import options
 
+LEAST_WAIT = 0.001
+"""Seconds that are left of a wait which has a limit: 0 is taken for one that has none."""
+
 
 class JobSignal(BaseException):
     """Base of what a job raises to say how its attempt ends.
@@ -87,6 +90,6 @@ class Parked(JobSignal):
     """
 
     def __init__(self, wait: float | None, *, on_event: bool) -> None:
-        self.wait = wait
+        self.wait = None if wait is None else max(wait, LEAST_WAIT)
         self.on_event = on_event
         super().__init__()

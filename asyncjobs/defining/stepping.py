@@ -7,22 +7,22 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_thread
 
 from asyncjobs.defining import attributes, codec
-from asyncjobs.defining.arguments import ResultCodec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
 from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, Write
 from asyncjobs.defining.signals import Interrupted, Parked
-from asyncjobs.defining.steps import Code, Step, StepOptions
+from asyncjobs.defining.step_code import Code, Values, code_of
+from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import InvalidStep
+from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Attempt, Job
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
 """The step whose code is running here: tells a step inside another from one beside it."""
 
-_code_of = cache(Code.of)
+_UNSAID: Any = object()
 
 
 class Stepper:
@@ -85,10 +85,8 @@ class Stepper:
         """
         self._refuse_overlap(name)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
-        plain = getattr(function, "__func__", function)
-        takes = _code_of(plain)
-        # By the function: each step of a loop has a name of its own, and a codec takes 100 µs to make.
-        results = _codec(self._job.kind, getattr(plain, "__name__", "step"), takes.returns)
+        takes = code_of(function)
+        results = Values(f"{self._job.kind}.{name}", takes.returns)
         if record is not None and record.state in ENDED:
             return results.load(record.result)
         if record is not None and record.state != "started":
@@ -99,7 +97,7 @@ class Stepper:
         run = _Run(place, at, options, takes, results, partial(function, *arguments, **named), time.monotonic())
         self._current, token = name, inside.set(name)
         try:
-            if await self._is_to_run(options):
+            if record is not None or await self._is_to_run(options):  # one that has begun is not asked about again
                 return await self._run(run)
             await self._write(place._replace(state="skipped"), run.began)
             return None
@@ -121,7 +119,7 @@ class Stepper:
         cursor: Cursor[Any] | None = None
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
-            place = _CursorPlace(self, run, _codec(self._job.kind, takes.cursor_name, takes.cursor))
+            place = _CursorPlace(self, run, Values(f"{self._job.kind}.{run.place.name}.cursor", takes.cursor))
             cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:
@@ -155,7 +153,7 @@ class Stepper:
             ended = run.place._replace(state="succeeded", result=run.results.dump(value))
             return Write(ended, text, time.monotonic() - run.began)
 
-        await self._recorder.transact(body)
+        await self._recorder.transact(body, through_sqlalchemy=run.takes.through_sqlalchemy)
         self._saved, self.progressed = text, True
         return value
 
@@ -165,7 +163,9 @@ class Stepper:
         left = tuple(policy for policy in options.retry if not self._is_used_up(policy) or policy.on_exhausted)
         self._failure = (error, left)
         is_to_be_retried = find([policy for policy in left if not self._is_used_up(policy)], error) is not None
-        if options.on_error is None or isinstance(error, InvalidStep) or is_to_be_retried:
+        # An error while it is cancelled is the cancellation's; and no handler makes code fit that does not.
+        is_its_own = self._job.cancel_reason is None and not isinstance(error, InvalidStep | UnstorableResult)
+        if options.on_error is None or is_to_be_retried or not is_its_own:
             raise error
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
@@ -177,7 +177,7 @@ class Stepper:
 
     def policies(self, error: BaseException | None) -> Sequence[Policy]:
         """Return what is asked about an error before the job's own declarations: those of the step that it came from."""
-        if self._failure is None or error is None or self._failure[0] not in (error, error.__cause__):
+        if self._failure is None or error is None or not any(self._failure[0] is it for it in (error, error.__cause__)):
             return ()
         return self._failure[1]
 
@@ -210,6 +210,11 @@ class Stepper:
 
     # Checkpoints
 
+    @property
+    def snapshot(self) -> Callable[[], str | None] | None:
+        """Returns the job's attributes as JSON; None: it has none."""
+        return partial(attributes.dump, self._job) if self._job._definition.attributes else None
+
     def check(self) -> None:
         """End the run here if its worker stops: it goes on elsewhere from what is recorded.
 
@@ -233,9 +238,11 @@ class Stepper:
     async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
         await asyncio.shield(asyncio.ensure_future(self.write_soon(record, began, error=error)))
 
-    def write_soon(self, record: Record, began: float, *, error: str | None = None) -> Awaitable[None]:
-        """Have a step and the attributes recorded; done when they are durable."""
-        text = self._attributes()
+    def write_soon(
+        self, record: Record, began: float, *, error: str | None = None, text: str | None = _UNSAID
+    ) -> Awaitable[None]:
+        """Have a step and the attributes recorded, as they are or as they were in `text`; done when they are durable."""
+        text = self._attributes() if text is _UNSAID else text or "{}"
         changed = None if text == self._saved else text
         self._saved, self.progressed = text, True
         return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
@@ -258,7 +265,7 @@ class _Run(NamedTuple):
     at: str | None
     options: StepOptions
     takes: Code
-    results: ResultCodec
+    results: Values
     call: partial[Any]
     began: float
 
@@ -281,20 +288,17 @@ class _Run(NamedTuple):
 class _CursorPlace:
     """Where the cursor of one run of a step is recorded."""
 
-    def __init__(self, stepper: Stepper, run: _Run, values: ResultCodec) -> None:
+    def __init__(self, stepper: Stepper, run: _Run, values: Values) -> None:
         self._stepper = stepper
         self._run = run
         self.values = values
         self.attempt = stepper.attempt
         self.check = stepper.check
+        self.snapshot = stepper.snapshot
 
-    def record_cursor(self, value: Any) -> Awaitable[None]:
-        return self._stepper.write_soon(self._run.place._replace(cursor=self.values.dump(value)), self._run.began)
-
-
-@cache
-def _codec(kind: str, name: str, annotation: Any) -> ResultCodec:
-    return ResultCodec(f"{kind}.{name}", annotation)
+    def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
+        place = self._run.place._replace(cursor=self.values.dump(value))
+        return self._stepper.write_soon(place, self._run.began, text=attributes)
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

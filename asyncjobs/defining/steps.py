@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asyncjobs.defining import options
-from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.policies import RetryOn
+from asyncjobs.defining.step_code import Code, Values
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 
 if TYPE_CHECKING:
@@ -55,53 +54,6 @@ class Step:
     options: StepOptions
 
 
-@dataclass(frozen=True)
-class Code:
-    """What a step's function is given beside the job's own arguments, and what it returns.
-
-    Attributes:
-        is_async: Whether it is `async def`; a `def` runs in a thread.
-        cursor: The annotation of the cursor's value; None: it takes none.
-        cursor_name: The parameter that takes it.
-        takes_connection: Whether it has a parameter `connection`.
-        returns: The annotation of what it returns.
-    """
-
-    is_async: bool
-    cursor: Any | None
-    cursor_name: str
-    takes_connection: bool
-    returns: Any
-
-    @classmethod
-    def of(cls, function: Callable[..., Any]) -> Code:
-        """Return what a function takes and returns."""
-        try:
-            hints = typing.get_type_hints(function, include_extras=True)
-        except (NameError, TypeError, AttributeError):
-            hints = {}
-        try:
-            names = list(inspect.signature(function).parameters)
-        except (ValueError, TypeError):  # some built-in functions have none
-            names = []
-        by_type = [name for name in names if _is_cursor(hints.get(name))]
-        cursor_name = by_type[0] if by_type else ("cursor" if "cursor" in names else "")
-        (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
-        target = inspect.unwrap(function)
-        return cls(
-            is_async=inspect.iscoroutinefunction(target)
-            or inspect.iscoroutinefunction(getattr(target, "__call__", None)),  # noqa: B004
-            cursor=(inspect.Parameter.empty if value is Any else value) if cursor_name else None,
-            cursor_name=cursor_name,
-            takes_connection="connection" in names,
-            returns=hints.get("return", inspect.Parameter.empty),
-        )
-
-
-def _is_cursor(annotation: Any) -> bool:
-    return annotation is Cursor or typing.get_origin(annotation) is Cursor
-
-
 @overload
 def step(method: F, /) -> F: ...
 @overload
@@ -136,8 +88,9 @@ def step(
 
     Args:
         method: `async def` or `def` of the job alone.
-        isolated: It runs in a transaction of its own, given to it as `connection` (asyncpg's), which also records it: its
-            effects there happen exactly once. No connection is held otherwise.
+        isolated: It runs in a transaction of its own, given to it as `connection`, which also records it: its effects there
+            happen exactly once. That is asyncpg's connection, or SQLAlchemy's when annotated as its `AsyncConnection`. No
+            connection is held otherwise.
         when: Runs it only if this is true. It is asked once: a step that was skipped is recorded as such.
         unless: Runs it only if this is false.
         on_error: Called with the error when it fails, after its own `retry`; if it returns, the step is recorded as handled
@@ -228,10 +181,18 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
                 f"{where} takes {more[0]!r}, which nobody gives: a step takes `cursor: Cursor[…]`, and `connection` with "
                 "isolated=True; what else it needs are fields and attributes of the job"
             )
+        if declared.options.isolated and code.cursor_name:
+            raise InvalidDefinition(
+                f"{where} is isolated and takes a cursor: what it does is undone as a whole when it is cut, and what its "
+                "cursor has passed would not be done again; use a cursor in a step that is not isolated"
+            )
         if not code.is_async and (code.cursor_name or code.takes_connection):
             raise InvalidDefinition(
                 f"{where} is a `def` and runs in a thread, where a cursor or a connection cannot be used: write `async def`"
             )
+        Values(where, code.returns)
+        if code.cursor is not None:
+            Values(f"{where}.cursor", code.cursor)
         for option in (declared.options.when, declared.options.unless, declared.options.on_error):
             if isinstance(option, str) and not callable(getattr(cls, option, None)):
                 raise InvalidDefinition(f"{where} names the method {option!r}, which {cls.__qualname__} does not have")

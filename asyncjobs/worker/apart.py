@@ -141,6 +141,9 @@ class Apart:
         loop = asyncio.get_running_loop()
         pid: int | None = None
         killing: asyncio.TimerHandle | None = None
+        attempt.on_stop = lambda: self._services.start(channel.send("stop"), name="stop")
+        if attempt.stopping:
+            attempt.stop()
         # In a task of its own, which goes on when this one is cancelled: half a message taken in makes the next unreadable.
         receiving: asyncio.Task[tuple[Any, ...] | None] | None = None
         try:
@@ -174,6 +177,7 @@ class Apart:
             self._kill(pid)
             raise
         finally:
+            attempt.on_stop = None
             if killing is not None:
                 killing.cancel()
             if receiving is not None:

@@ -32,7 +32,8 @@ class Attempt:
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
-                 "number", "pool", "recorded", "started", "stopping", "stuck", "task", "timer", "writer")  # fmt: skip
+                 "number", "on_stop", "pool", "recorded", "started", "stopping", "stuck", "task", "timer",
+                 "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         self.claimed = claimed
@@ -48,6 +49,8 @@ class Attempt:
         self.apart = False
         """Whether it runs in a process of its own."""
         self.stopping = False
+        self.on_stop: Callable[[], object] | None = None
+        """Called when it is to come to an end of itself, where its code runs elsewhere."""
         self.stuck = False
         """Whether it goes on though its time for cleanup is over."""
         self.cancel_reason: CancelReason | None = None
@@ -83,6 +86,12 @@ class Attempt:
         if self.begun and self.task is not None:
             self.task.cancel()
         return True
+
+    def stop(self) -> None:
+        """Have it come to an end of itself, at its next checkpoint."""
+        self.stopping = True
+        if self.on_stop is not None:
+            self.on_stop()
 
     def stop_timer(self) -> None:
         """Have nothing more happen after a time."""

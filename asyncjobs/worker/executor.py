@@ -253,7 +253,7 @@ class Executor:
         for pool in self._pools:
             self._release(pool)
         for attempt in self._attempts.values():
-            attempt.stopping = True
+            attempt.stop()
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable
 
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import jobs, steps, workers
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.keeper import Lease
@@ -32,7 +32,7 @@ class Janitor:
         sessions: A connection with pinned plans.
         lease: This worker's; without one it judges nobody.
         alive: How many workers are alive: the more, the rarer each one's rounds.
-        retention: Seconds that the longest kept kind of job is kept.
+        retention: Seconds that the longest kept kind of job is kept, and an event that nobody waits for.
         on_rescue: Called before jobs of dead workers are made ready.
     """
 
@@ -49,6 +49,7 @@ class Janitor:
         self._lease = lease
         self._alive = alive
         self._on_rescue = on_rescue
+        self._retention = retention
         self._days = math.ceil(retention / 86_400) + DAYS_AHEAD
         self._backoff = Backoff(logger, "looking after dead workers")
 
@@ -90,9 +91,13 @@ class Janitor:
         return total
 
     async def keep_house(self) -> None:
-        """Make the coming days of the history, drop the past ones, forget workers long dead."""
+        """Make the coming days of the history, drop the past ones, forget workers long dead and events nobody wanted."""
         await self._sessions.run(lambda connection: jobs.make_partitions(connection, self._days))
         dropped = await self._sessions.run(jobs.drop_expired)
         if dropped:
             logger.info("dropped %d days of finished jobs", dropped)
         await self._sessions.run(workers.forget)
+        while True:
+            gone = await self._sessions.run(lambda connection: steps.forget_events(connection, self._retention, BATCH))
+            if gone < BATCH:
+                break

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import StepWrite
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
@@ -97,8 +98,15 @@ class StepWriter:
         except DatabaseError as error:
             # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on: if
             # that lasts as long as the lease, its attempt is cancelled.
-            self._waiting = [waiting for waiting in batch.values() if not waiting.done.done()] + self._waiting
+            self._put_back(batch.values())
             await self._backoff.failed(error)
+        except asyncio.CancelledError:
+            self._put_back(batch.values())
+            raise
+
+    def _put_back(self, batch: Iterable[_Waiting]) -> None:
+        self._waiting = [waiting for waiting in batch if not waiting.done.done()] + self._waiting
+        self._kick.set()
 
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
@@ -196,23 +204,29 @@ class AttemptRecorder:
             except DatabaseUnavailable as error:
                 await backoff.failed(error)
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]]) -> None:
+    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step; see `Recorder.transact`."""
         await self.settled()
-        transaction = _Transaction(self._attempt, self._row, body)
+        sessions = self._writer.isolated
+        transaction = Transaction(
+            body, self._record_last, deadline=sessions.deadline, through_sqlalchemy=through_sqlalchemy
+        )
         async with self._writer.turns:
             try:
-                await self._writer.isolated.run(transaction.run, endless=True)
+                await sessions.run(transaction.run, endless=True)
             except DatabaseUnavailable as error:
-                if transaction.error is not None and not transaction.lost_link:
-                    raise transaction.error from None
-                if not (transaction.committing and await uncut(self._is_recorded(transaction.write))):
+                if not (transaction.committing and await uncut(self._is_recorded(transaction.value))):
                     raise Interrupted(f"an isolated step lost its connection: {error}") from error
         if transaction.error is not None:
             raise transaction.error
         if transaction.refused:
             self._writer.lost(self._attempt)
             raise LeaseLost(f"job {self._attempt.claimed.id} is another worker's by now")
+
+    async def _record_last(self, connection: Connection, write: Write) -> bool:
+        # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
+        # ledger waiting.
+        return bool(await steps.record(connection, [self._row(write)]))
 
     async def _is_recorded(self, write: Write | None) -> bool:
         """Whether a transaction whose answer was lost has recorded its step.
@@ -223,42 +237,3 @@ class AttemptRecorder:
         await self.write(Write(None, None))
         name = write.record.name if write.record is not None else ""
         return any(record.name == name and record.state == "succeeded" for record in await self.load())
-
-
-class _Transaction:
-    """One run of an isolated step."""
-
-    def __init__(
-        self, attempt: Attempt, row: Callable[[Write], StepWrite], body: Callable[[Any], Awaitable[Write]]
-    ) -> None:
-        self._attempt = attempt
-        self._row = row
-        self._body = body
-        self.write: Write | None = None
-        self.committing = False
-        self.refused = False
-        self.lost_link = False
-        self.error: Exception | None = None
-        """What the step raised: not the database's to translate, though it may be an error of asyncpg's."""
-
-    async def run(self, connection: Connection) -> None:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            self.write = await self._body(connection)
-        except Exception as error:
-            self.error = error
-            self.lost_link = connection.is_closed()
-            await transaction.rollback()
-            return
-        self.committing = True
-        await uncut(self._commit(connection, transaction, self._row(self.write)))
-
-    async def _commit(self, connection: Connection, transaction: Any, row: StepWrite) -> None:
-        # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
-        # ledger waiting.
-        if await steps.record(connection, [row]):
-            await transaction.commit()
-        else:
-            self.refused = True
-            await transaction.rollback()

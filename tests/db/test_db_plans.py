@@ -47,6 +47,7 @@ COLD = {
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "rescheduled_with_fence": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
     "read_steps": (ID, ["using step_pkey on step"]),
+    "forget_events": ("1.0, 500", ["Index Scan using event_pkey on event"]),
     "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),

@@ -108,12 +108,11 @@ begin
            held, clock_timestamp(), case when taken.id is not null then clock_timestamp() end, until, begin_wait.event,
            begin_wait.key, taken.payload
     from (values (1)) as one left join taken on true;
-  else
-    update asyncjobs.step
-    set state = case when state = 'sleeping' then 'succeeded' else 'timed_out' end, finished_at = clock_timestamp()
-    where step.job = begin_wait.id and step.name = begin_wait.name and state in ('sleeping', 'waiting')
-      and wakes_at <= clock_timestamp();
   end if;
+  update asyncjobs.step
+  set state = case when state = 'sleeping' then 'succeeded' else 'timed_out' end, finished_at = clock_timestamp()
+  where step.job = begin_wait.id and step.name = begin_wait.name and state in ('sleeping', 'waiting')
+    and wakes_at <= clock_timestamp();
   return query
     select step.state, step.result, extract(epoch from step.wakes_at - clock_timestamp())::double precision
     from asyncjobs.step where step.job = begin_wait.id and step.name = begin_wait.name;

@@ -1,0 +1,46 @@
+"""An asyncpg connection of ours as SQLAlchemy's `AsyncConnection`, inside the transaction that it is in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+from asyncjobs.db.connecting import Connection
+
+_given: ContextVar[Connection] = ContextVar("asyncjobs_connection")
+
+
+@contextlib.asynccontextmanager
+async def wrapped(connection: Connection) -> AsyncIterator[Any]:
+    """Give a connection as SQLAlchemy's, and end it after the block.
+
+    SQLAlchemy's transaction becomes a savepoint in the one that asyncpg has begun, so that a commit in there commits nothing
+    yet.
+    """
+    token = _given.set(connection)
+    try:
+        opened = await _engine().connect()
+    finally:
+        _given.reset(token)
+    try:
+        yield opened
+    finally:
+        connection.terminate()  # so that no answer is waited for
+        with contextlib.suppress(Exception):
+            await opened.invalidate()
+            await opened.close()
+
+
+@cache
+def _engine() -> Any:
+    """One for all: it holds no connection, and finding out about the server at its first takes some milliseconds."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    async def creator() -> Connection:
+        return _given.get()
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)

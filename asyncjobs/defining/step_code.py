@@ -1,0 +1,152 @@
+"""What the code of a step is given and returns, by its annotations."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.defining.cursors import Cursor
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+
+_known: WeakKeyDictionary[Callable[..., Any], Code] = WeakKeyDictionary()
+"""Weakly: a lambda or a closure is another one in each attempt, and would keep its job alive."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a step's function is given beside the job's own arguments, and what it returns.
+
+    Attributes:
+        is_async: Whether it is `async def`; a `def` runs in a thread.
+        cursor: The annotation of the cursor's value; None: it takes none.
+        cursor_name: The parameter that takes it.
+        takes_connection: Whether it has a parameter `connection`.
+        through_sqlalchemy: Whether that is annotated as SQLAlchemy's `AsyncConnection`.
+        returns: The annotation of what it returns.
+    """
+
+    is_async: bool
+    cursor: Any | None
+    cursor_name: str
+    takes_connection: bool
+    through_sqlalchemy: bool
+    returns: Any
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Code:
+        """Return what a function takes and returns."""
+        hints = _hints(function)
+        try:
+            names = list(inspect.signature(function).parameters)
+        except (ValueError, TypeError):  # some built-in functions have none
+            names = []
+        by_type = [name for name in names if _is_cursor(hints.get(name))]
+        cursor_name = by_type[0] if by_type else ("cursor" if "cursor" in names else "")
+        (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
+        target = inspect.unwrap(function)
+        return cls(
+            is_async=inspect.iscoroutinefunction(target)
+            or inspect.iscoroutinefunction(getattr(target, "__call__", None)),  # noqa: B004
+            cursor=(inspect.Parameter.empty if value is Any else value) if cursor_name else None,
+            cursor_name=cursor_name,
+            takes_connection="connection" in names,
+            through_sqlalchemy=_is_sqlalchemys(hints.get("connection")),
+            returns=hints.get("return", inspect.Parameter.empty),
+        )
+
+
+def code_of(function: Callable[..., Any]) -> Code:
+    """Return what a function takes and returns, looked at once."""
+    function = getattr(function, "__func__", function)
+    try:
+        known = _known.get(function)
+        if known is None:
+            known = _known[function] = Code.of(function)
+    except TypeError:  # it has no hash, or nothing can hold it weakly
+        return Code.of(function)
+    return known
+
+
+class Values:
+    """Stores and reads the values of one place: what a step returns, where its cursor stands.
+
+    Args:
+        place: For messages.
+        annotation: Of the values.
+    """
+
+    def __init__(self, place: str, annotation: Any) -> None:
+        self._place = place
+        try:
+            self._codec = _codec_of(annotation)
+        except TypeError:  # it has no hash
+            self._codec = ResultCodec(place, annotation)
+        except InvalidDefinition:
+            ResultCodec(place, annotation)  # raises it in the name of this place
+            raise
+
+    def dump(self, value: Any) -> str | None:
+        """JSON text of a value; None for None.
+
+        Raises:
+            UnstorableResult: It has none.
+        """
+        try:
+            return self._codec.dump(value)
+        except InvalidArguments as error:
+            raise self._named(error) from error
+
+    def load(self, text: str | None) -> Any:
+        """Value of a stored text.
+
+        Raises:
+            InvalidArguments: It does not fit the annotation any more.
+        """
+        try:
+            return self._codec.load(text)
+        except InvalidArguments as error:
+            raise self._named(error) from error
+
+    def _named(self, error: InvalidArguments) -> InvalidArguments:
+        return type(error)(self._place, *error.args[1:])
+
+
+@lru_cache(maxsize=1_000)
+def _codec_of(annotation: Any) -> ResultCodec:
+    """By the annotation alone: a job has as many names of steps as it has pages, and each took 160 µs."""
+    return ResultCodec("step", annotation)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations that can be resolved; one that is imported for type checkers alone stays the text it is."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        target = inspect.unwrap(function)
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(target, "__annotations__", {}).items():
+        alone: Any = SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints |= typing.get_type_hints(alone, globalns=getattr(target, "__globals__", {}), include_extras=True)
+        except Exception:
+            if name == "connection":
+                hints[name] = annotation
+    return hints
+
+
+def _is_cursor(annotation: Any) -> bool:
+    return annotation is Cursor or typing.get_origin(annotation) is Cursor
+
+
+def _is_sqlalchemys(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == "AsyncConnection"
+    bases = getattr(annotation, "__mro__", ())
+    return any(base.__name__ == "AsyncConnection" and base.__module__.startswith("sqlalchemy.") for base in bases)

@@ -1,0 +1,82 @@
+"""Whether the code that runs now fits what is recorded of a job's steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asyncjobs import InvalidStep
+from asyncjobs.defining.recorded import MOST_STEPS, Progress, Record
+
+
+def recorded(*names: str) -> list[Record]:
+    return [Record(n, name, "succeeded") for n, name in enumerate(names, 1)]
+
+
+def test_what_is_recorded_is_found_in_its_order_and_what_follows_is_new() -> None:
+    progress = Progress("k", reversed(recorded("a", "b")))  # type: ignore[arg-type]
+    assert [progress.meet(name) for name in ("a", "b", "c")] == [*recorded("a", "b"), None]
+    assert progress.next_number == 3
+
+
+def test_a_step_that_is_met_twice_is_refused() -> None:
+    progress = Progress("k")
+    progress.meet("a")
+    with pytest.raises(InvalidStep, match="k: step 'a' is run twice in one attempt: give each run a name"):
+        progress.meet("a")
+
+
+@pytest.mark.parametrize("met", ["b", "x"])
+def test_another_step_than_the_recorded_one_is_refused_with_the_names_of_both_versions(met: str) -> None:
+    progress = Progress("k", recorded("a", "b"))
+    with pytest.raises(InvalidStep) as refused:
+        progress.meet(met, code=["b", "a", "x"])
+    said = str(refused.value)
+    assert f"comes to step {met!r} where this job recorded 'a'" in said
+    assert "Recorded: 'a', 'b'. The code now: 'b', 'a', 'x'." in said
+    assert "formerly=" in said and "jobs retry ID --from STEP" in said
+
+
+def test_where_the_code_is_not_known_the_message_names_what_was_met() -> None:
+    progress = Progress("k", recorded("a", "b"))
+    progress.meet("a")
+    with pytest.raises(InvalidStep, match="The code now: 'a', 'c' …"):
+        progress.meet("c")
+
+
+def test_a_step_is_found_under_a_former_name() -> None:
+    progress = Progress("k", recorded("old"))
+    found = progress.meet("new", formerly=("older", "old"))
+    assert found is not None and found.name == "old"
+
+
+def test_a_step_that_failed_and_was_passed_over_is_run_again_and_those_after_it_are_found() -> None:
+    progress = Progress("k", [Record(2, "b", "succeeded")])
+    assert progress.meet("a") is None
+    assert progress.meet("b") == Record(2, "b", "succeeded")
+
+
+def test_a_step_recorded_under_another_number_is_refused_where_nothing_is_recorded() -> None:
+    progress = Progress("k", [Record(2, "b", "succeeded")])
+    with pytest.raises(InvalidStep, match="comes to step 'b' as number 1 where this job recorded 'b' as number 2"):
+        progress.meet("b")
+
+
+def test_ten_thousand_steps_are_the_most() -> None:
+    progress = Progress("k")
+    for n in range(MOST_STEPS):
+        progress.meet(str(n))
+    with pytest.raises(InvalidStep, match="more than 10,000 steps: use one step with a cursor"):
+        progress.meet("one more")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\x00b", "\ud800", None, 7, b"a", ["a"]], ids=repr)
+def test_what_is_no_name_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidStep, match="is no name of a step: use text of 1 to 200 characters, without NUL"):
+        Progress("k").meet(name)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 200, "ünïcödé 🎉", "with 'quotes' and \"more\"", " "])
+def test_any_other_text_is_a_name(name: str) -> None:
+    assert Progress("k").meet(name) is None
