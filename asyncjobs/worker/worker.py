@@ -276,9 +276,8 @@ class Worker:
     async def _end(self, keeper: asyncio.Task[None]) -> None:
         """Phase two, and the end after a crash: what still runs is cancelled and given back, then the lease ends."""
         self.executor.stop()
-        self._services.start(
-            self.recorder.run(), name="last steps"
-        )  # until the sessions are closed: none ends without its own
+        # What is cancelled records how far it got before it is given back; until the sessions are closed.
+        self._services.start(self.recorder.run(), name="last steps")
         if self.executor.running:
             logger.warning("cancelling %d jobs: they are released and run elsewhere", self.executor.running)
             self.executor.cancel_all("shutdown")

@@ -412,8 +412,11 @@ class Unstorable(Job, kind="failing.Unstorable"):
     def _handler(self, error: BaseException) -> None:
         ran.append("handler")
 
-    @step(retry=retry_on(Exception, wait=0, attempts=5), on_error="_handler")
+    @step(on_error="_handler")
     async def work(self, cursor: Cursor[Any]) -> Any:
+        return await self._work(cursor)
+
+    async def _work(self, cursor: Cursor[Any]) -> Any:
         ran.append("work")
         match self.where:
             case "cursor":
@@ -422,7 +425,7 @@ class Unstorable(Job, kind="failing.Unstorable"):
                 async for _ in cursor.each([1, 2**70]):
                     await asyncio.sleep(0.01)
             case "cursor in map":
-                await cursor.map(asyncio.sleep, [0, 2**70], key=lambda n: n or 1)
+                await cursor.map(lambda n: asyncio.sleep(0.01), [1, 2**70])
             case "attribute":
                 self.value = object()
             case "attribute at a move":
@@ -433,12 +436,22 @@ class Unstorable(Job, kind="failing.Unstorable"):
         return None
 
 
-@pytest.mark.parametrize("where", ["cursor", "cursor in each", "attribute", "attribute at a move", "result"])
+class Retried(Unstorable, kind="failing.Retried"):
+    @step(retry=retry_on(Exception, wait=0, attempts=5))
+    async def work(self, cursor: Cursor[Any]) -> Any:
+        return await self._work(cursor)
+
+
+PLACES = ["cursor", "cursor in each", "cursor in map", "attribute", "attribute at a move", "result"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("of", [Unstorable, Retried])
 async def test_what_cannot_be_stored_fails_the_job_and_is_never_retried_nor_handled(
-    jobs: AsyncJobs, where: str
+    jobs: AsyncJobs, of: Any, where: str
 ) -> None:
-    error = await failed(await Unstorable(where=where).enqueue(), attempts=1)
-    assert "UnstorableResult" in error.error_type and "failing.Unstorable" in str(error)
+    error = await failed(await of(where=where).enqueue(), attempts=1)
+    assert "UnstorableResult" in error.error_type and f"{of._definition.kind}." in str(error)
     assert ran == ["work"]
 
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, current_job, retry_on, step
+from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.worker import performer
@@ -131,6 +132,7 @@ async def test_a_row_that_outlasts_the_shutdown_is_cut_and_it_alone_is_repeated(
     assert set(ran) == {"before", *ROWS, "after"}
 
 
+@retry_on(Exception, wait=0)
 class Dirty(Job, kind="interrupted.Dirty"):
     """Makes other errors of its cancellation."""
 
@@ -139,7 +141,7 @@ class Dirty(Job, kind="interrupted.Dirty"):
     def _handler(self, error: BaseException) -> None:
         ran.append("handler")
 
-    @step(on_error="_handler", retry=retry_on(Exception, wait=0))
+    @step(on_error="_handler")
     async def work(self, cursor: Cursor[int]) -> None:
         ran.append("work")
         try:
@@ -271,6 +273,28 @@ async def test_a_step_that_is_done_is_recorded_though_the_job_is_cut_while_that_
     other.terminate()
     row = await connection.fetchrow("select state, attempt, errors from asyncjobs.job where id = $1", made.id)
     assert row is not None and tuple(row) == (1, 0, None)
+    async with worker(make_jobs):
+        await made.result(timeout=20)
+    assert ran == ["work"]
+
+
+async def test_how_an_attempt_ended_is_written_after_what_it_has_recorded(
+    client: AsyncJobs, make_jobs: MakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other way round the record would be refused, and the step done again."""
+    record = steps.record
+
+    async def slowly(*given: Any) -> Any:
+        await until_so(lambda: here[0].cancel_reason == "shutdown")
+        await asyncio.sleep(0.3)  # for an end that does not wait, to be written
+        return await record(*given)
+
+    monkeypatch.setattr(steps, "record", slowly)
+    async with worker(make_jobs, shutdown_timeout=0.1) as first:
+        made = await Recording().enqueue()
+        await gates["arrived"].wait()
+        gates["open"].set()
+        await first.aclose()
     async with worker(make_jobs):
         await made.result(timeout=20)
     assert ran == ["work"]

@@ -296,11 +296,13 @@ class TestRecording:
     async def test_one_write_is_under_way_at_a_time_and_the_next_has_the_last_value(
         self, place: Place, soon: None
     ) -> None:
+        heard: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: heard.append(context))
         cursor: Cursor[int] = Cursor(place, None)
         place.open.clear()
         async for _ in cursor.each(range(50)):
             await asyncio.sleep(0)
-        assert place.recorded == [0]
+        assert place.recorded == [0] and heard == []
         flushing = asyncio.ensure_future(cursor.flush())
         place.open.set()
         await flushing
