@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import pprint
@@ -152,12 +153,16 @@ class Crashing:
 
     async def _run_in_child(self, job: Job[Any], number: int) -> tuple[Ended, UUID]:
         worker = uuid4()
+        await self._performing.run(partial(db.hurry, job_id=job.id))
+        await self._performing.promote()
+        claimed = await self._performing.claim_for(worker, job.id)
 
         async def run(kill: Callable[[Place], NoReturn]) -> None:
             if self._in_child is not None:
                 await _called(self._in_child)
             performing = await self._performing_in_child(worker)
             performing.watch = Watch(job.id, "kill", number, kill)
+            await performing.run_claimed(claimed)
             await _run_to_end(performing, job.id)
 
         return await fork(run, limit=self._limit), worker
@@ -172,6 +177,7 @@ class Crashing:
             status = await _status(self._performing, job_id)
             if status.state != "running":
                 return
+            await asyncio.sleep(0.002)
             if time.monotonic() > end:
                 raise AssertionError(f"{status.kind} could not be rescued: a session holds a lock on its row")
 

@@ -31,8 +31,8 @@ _WRITTEN = {"checkpoint": "a checkpoint", "end": "the job's end"}
 class Watch:
     """Watches the attempts of one job, and cuts at the place it is told.
 
-    A kill happens where a wait ends: what was waited for is done, and the job does not know. A cancellation happens there and
-    where the wait begins.
+    A kill happens where a wait ends: what was waited for is done, and the job does not know. A cancellation happens there
+    and where the wait begins.
 
     Args:
         job_id: Of the job; jobs that it waits for are not watched.

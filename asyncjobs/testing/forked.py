@@ -68,8 +68,8 @@ async def fork(run: Callable[[Callable[[Place], NoReturn]], Coroutine[Any, Any, 
 
 
 ABOUT_CONNECTIONS = (
-    "it runs in a forked child, where connections and pools that were opened before do not work: have the job open its own, or "
-    "open them anew with in_child="
+    "it runs in a forked child, where connections and pools that were opened before do not work: have the job open its own, "
+    "or open them anew with in_child="
 )
 
 

@@ -26,7 +26,7 @@ class Here:
     def __init__(self, url: str, settings: Settings, middleware: tuple[Any, ...]) -> None:
         self.loop = asyncio.get_running_loop()
         self.jobs = AsyncJobs(middleware=middleware)
-        self._url, self._settings = url, settings
+        self._settings = settings
         self._stack = AsyncExitStack()
         self.sessions = self.jobs._assemble(url, settings, self._stack)
         """The client's connections."""
@@ -60,7 +60,7 @@ class Here:
 
     async def new_performing(self, worker: UUID | None = None) -> Performing:
         """Return another of these; it is closed with this."""
-        made = Performing(self._url, self._settings, tuple(self.client.middleware), worker=worker)
+        made = Performing(self.sessions, self._settings, tuple(self.client.middleware), worker=worker)
         return await self._stack.enter_async_context(made)
 
     async def _close(self) -> None:

@@ -44,9 +44,9 @@ class Jobs(AsyncJobs):
     """An open `AsyncJobs` with assertions; the fixture `jobs`.
 
     It is open on every event loop on which it is used, and jobs that the code under test enqueues go through it unless that
-    opens an `AsyncJobs` of its own. Nothing runs before `perform_enqueued` or `perform`, or inside ``async with
-    jobs.running():``, where a worker does. In every assertion, arguments of the job are given by name; one that is named like
-    an option of the assertion goes into ``args={…}``.
+    opens an `AsyncJobs` of its own. Nothing runs before `perform_enqueued` or `perform`, except inside ``async with
+    jobs.running():``, where a worker does. In every assertion, arguments of the job are given by name; one that is named
+    like an option of the assertion goes into ``args={…}``.
     """
 
     def __init__(self, *, database_url: str, **settings: Any) -> None:
@@ -354,11 +354,11 @@ class Jobs(AsyncJobs):
     ) -> int:
         """Prove a job safe: cut it everywhere, resume it, and compare what it leaves with what a clean run leaves.
 
-        After `reset()`, `make()` runs clean; then again and again, each time cut at the next place and resumed to its end, until
-        a run comes to no further place. Places are every suspension in any task of the job, what it awaits included, and
-        every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a forked child when
-        a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's task, as a stopping
-        worker does, where a wait begins and where it has ended. What waits for a time goes on at once.
+        After `reset()`, `make()` runs clean; then again and again, each time cut at the next place and resumed to its end,
+        until a run comes to no further place. Places are every suspension in any task of the job, what it awaits included,
+        and every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a forked child
+        when a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's task, as a
+        stopping worker does, where a wait begins and where it has ended. What waits for a time goes on at once.
 
         This job is not safe, and is caught: killed after the charge, it charges again::
 
@@ -374,12 +374,12 @@ class Jobs(AsyncJobs):
         Args:
             make: Returns a new job, not enqueued. It, `reset` and `observe` may be `def` or `async def`.
             reset: Brings everything but the jobs back to the beginning. The queue is emptied, too.
-            observe: Reads **stored** state, from a database or files: a killed process's memory is gone. Compared by ``==``.
+            observe: Reads **stored** state, from a database or files: a killed process's memory is gone.
             how: One or both.
             limit: At most so many places for each of `how`; None: all.
             only: Repeat one case, as the failure's message says: how, and the number of the place.
-            in_child: Called first in each forked child, where connections that were opened before do not work: opens them anew,
-                for example ``lambda: engine.dispose(close=False)``. A job that opens its own needs none.
+            in_child: Called first in each forked child, where connections that were opened before do not work: opens them
+                anew, for example ``lambda: engine.dispose(close=False)``. A job that opens its own needs none.
 
         Returns:
             How many places were tried.

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db import testing as db
-from asyncjobs.db.connecting import PINNED_PLANS, Connection
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Claimed, Finish, Range
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import registry
@@ -75,24 +75,25 @@ class Performing:
     """What runs jobs on this loop, for as long as its block lasts.
 
     Args:
-        url: The database.
+        sessions: The client's, since a connection of its own costs a test 15 ms.
         settings: Of the application.
         middleware: Around every job, the outermost first.
-        worker: Whose lease they run under.
+        worker: Whose lease they run under; it is registered already, by `claim_for`. None: one of its own.
     """
 
     def __init__(
-        self, url: str, settings: Settings, middleware: Sequence[Any] = (), *, worker: UUID | None = None
+        self, sessions: Sessions, settings: Settings, middleware: Sequence[Any] = (), *, worker: UUID | None = None
     ) -> None:
         self.worker = worker or uuid4()
+        self._is_registered = worker is not None
         self.watch: Watch | None = None
         """Told of everything at which a job can be cut."""
         self.is_to_stop: Callable[[AttemptHere], bool] = lambda _: False
         self.held: set[UUID] = set()
         """Jobs that are not run."""
         self._settings = settings
-        self._sessions = Sessions(url, size=3, name="asyncjobs tests", settings=PINNED_PLANS)
-        self._isolated = isolated_sessions(url, settings)
+        self._sessions = sessions
+        self._isolated = isolated_sessions(sessions.url, settings)
         announced: Any = _Announced(self, self._sessions, "checkpoint")
         self._writer = StepWriter(announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"))
         ends: Any = _Announced(self, self._sessions, "end")
@@ -106,11 +107,8 @@ class Performing:
         self._services: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        register = partial(workers.register, worker=self.worker, lease=LEASE, about="{}", host="pytest")
-        await self._sessions.run(register)
-        kept = [self._settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
-        if max(kept) > 8 * 86_400:
-            await self._sessions.run(partial(jobs.make_partitions, days=int(max(kept) / 86_400) + 2))
+        if not self._is_registered:
+            await self._register(self.worker)
         loop = asyncio.get_running_loop()
         self._services = [
             loop.create_task(self._writer.run(), name="asyncjobs recorder"),
@@ -118,12 +116,17 @@ class Performing:
         ]
         return self
 
+    async def _register(self, worker: UUID) -> None:
+        await self._sessions.run(partial(workers.register, worker=worker, lease=LEASE, about="{}", host="pytest"))
+        kept = [self._settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
+        if max(kept) > 8 * 86_400:
+            await self._sessions.run(partial(jobs.make_partitions, days=int(max(kept) / 86_400) + 2))
+
     async def __aexit__(self, *_: object) -> None:
         for service in self._services:
             service.cancel()
         with contextlib.suppress(Exception):  # a database that is gone knows already
             await self._sessions.run(partial(workers.end, worker=self.worker), deadline=2.0)
-        self._sessions.close()
         self._isolated.close()
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
@@ -138,9 +141,22 @@ class Performing:
     async def one(self, job_id: UUID) -> bool:
         """Run one attempt of a job, with what it waits for; return whether it was ready."""
         await self.promote()
+        found = await self._ready(job_id)
+        return found is not None and await self._until_idle(await self._claim(found, self.worker)) > 0
+
+    async def claim_for(self, worker: UUID, job_id: UUID) -> list[Claimed]:
+        """Register a worker that is to be, and claim a ready job for it: it need not connect for that."""
+        await self._register(worker)
+        found = await self._ready(job_id)
+        return [] if found is None else await self._claim(found, worker)
+
+    async def run_claimed(self, claimed: list[Claimed]) -> int:
+        """Run what was claimed, with what it waits for; return how many attempts that was."""
+        return await self._until_idle(claimed)
+
+    async def _ready(self, job_id: UUID) -> db.Next | None:
         kinds = registry.all_names()
-        found = await self._sessions.run(partial(db.read_next, kinds=kinds, queues=None, job_id=job_id, held=()))
-        return found is not None and await self._until_idle(found) > 0
+        return await self._sessions.run(partial(db.read_next, kinds=kinds, queues=None, job_id=job_id, held=()))
 
     async def drain(
         self,
@@ -159,7 +175,7 @@ class Performing:
         count = 0
         while True:
             while (found := await self._find(kinds, queues)) is not None:
-                count += await self._until_idle(found)
+                count += await self._until_idle(await self._claim(found, self.worker))
             if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
                 return count
 
@@ -169,19 +185,17 @@ class Performing:
         await self.promote()
         return await self._sessions.run(partial(db.read_next, kinds=wanted, queues=queues, job_id=None, held=self.held))
 
-    async def _until_idle(self, first: db.Next) -> int:
+    async def _until_idle(self, claimed: list[Claimed]) -> int:
         """Run a job to the end of its attempt, and while it waits for others, those."""
         slots, tasks, count = Slots(), set[asyncio.Task[None]](), 0
         waited = 0.0
-        found: db.Next | None = first
         try:
             while True:
-                if found is not None and slots.free > 0:
-                    for claimed in await self._claim(found):
-                        slots.free -= 1
-                        count += 1
-                        tasks.add(asyncio.ensure_future(self._attempt(claimed, slots)))
-                        waited = 0.0
+                for each in claimed:
+                    slots.free -= 1
+                    count += 1
+                    tasks.add(asyncio.ensure_future(self._attempt(each, slots)))
+                    waited = 0.0
                 if not tasks:
                     return count
                 slots.moved.clear()
@@ -199,26 +213,26 @@ class Performing:
                         "not performed before `travel`"
                     )
                 found = await self._find(None, None) if tasks and slots.free > 0 else None
+                claimed = [] if found is None else await self._claim(found, self.worker)
         finally:
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=STUCK)
 
-    async def _claim(self, found: db.Next) -> list[Claimed]:
+    async def _claim(self, found: db.Next, worker: UUID) -> list[Claimed]:
         if found.crashes:
             most = {found.kind: definition.max_crashes} if (definition := registry.find(found.kind)) else {}
             claim: Any = partial(
                 jobs.claim_suspects, queues=[found.queue], limit=1, crashes=(1, GREATEST_CRASHES), patience=0.0, kinds=most,
-                worker=self.worker,
+                worker=worker,
             )  # fmt: skip
         else:
             exactly = Range(1, found.queue, found.priority, found.priority, found.seq)
-            claim = partial(jobs.claim, free=[1], ranges=[exactly], kinds=[found.kind], worker=self.worker)
+            claim = partial(jobs.claim, free=[1], ranges=[exactly], kinds=[found.kind], worker=worker)
         for _ in range(int(STUCK / 0.01)):
             claimed: list[Claimed] = await self._sessions.run(claim)
-            still = partial(db.read_next, kinds=[found.kind], queues=None, job_id=found.id, held=())
-            if claimed or await self._sessions.run(still) is None:
+            if claimed or await self._ready(found.id) is None:
                 return claimed
             await asyncio.sleep(0.01)  # somebody has locked it: the session of a process that was just killed, perhaps
         raise AssertionError(

@@ -117,7 +117,7 @@ def described(job: Seen) -> str:
     if job.reason:
         text += f" ({job.reason})"
     if job.state != State.succeeded and (errors := read_errors(job.errors)):
-        text += f", attempt {errors[-1].attempt}: {errors[-1].type}: {errors[-1].message}"
+        text += f", attempt {errors[-1].attempt}: {errors[-1].type.removeprefix('builtins.')}: {errors[-1].message}"
     return text
 
 
