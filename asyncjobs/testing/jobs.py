@@ -252,7 +252,7 @@ class Jobs(AsyncJobs):
             How many attempts were run.
 
         Raises:
-            AssertionError: A job waits for another that is not due.
+            AssertionError: A job waits for another that is not due, or jobs enqueue each other without end.
         """
         many = isinstance(kind, Collection) and not isinstance(kind, str)
         given: Any = None if kind is None else (kind if many else [kind])
@@ -271,7 +271,8 @@ class Jobs(AsyncJobs):
             AssertionError: It runs elsewhere.
         """
         check_job(job, "perform")
-        await self._opened().enqueue(job)
+        if not job._sent:
+            await self._opened().enqueue(job)
         performing = await self._performing()
         await performing.run(lambda connection: db.hurry(connection, job.id))
         await performing.one(job.id)

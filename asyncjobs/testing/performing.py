@@ -31,6 +31,8 @@ LEASE = 7 * 86_400.0
 """Seconds; nobody renews it, and no other worker may think that this one is dead."""
 STUCK = 5.0
 """Seconds without any movement after which jobs that wait for others are given up."""
+MOST_ATTEMPTS = 10_000
+"""At once; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
 GREATEST_CRASHES = 32_767
 
 
@@ -180,6 +182,10 @@ class Performing:
         while True:
             while (found := await self._find(kinds, queues)) is not None:
                 count += await self._until_idle(await self._claim(found, self.worker))
+                if count > MOST_ATTEMPTS:
+                    raise AssertionError(
+                        f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
+                    )
             if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
                 return count
 

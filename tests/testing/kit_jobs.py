@@ -6,6 +6,8 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import anyio
+
 from asyncjobs import Cursor, Discard, Job, attribute, current_job, discard_on, job, retry_on, step
 
 LINES = Path("/nowhere")
@@ -156,6 +158,20 @@ async def loses() -> None:
 
 
 @job
+async def repeats_when_answered() -> None:
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def charges() -> None:
+        if not answer.cancelled():
+            write("charged")
+            answer.set_result(None)
+
+    loop.call_later(0.001, charges)
+    await answer
+
+
+@job
 async def swallows_its_cancellation() -> None:
     try:
         write_once("begun")
@@ -180,13 +196,14 @@ async def holds_what_it_takes() -> None:
 UNSAFE = {
     "kill": [
         repeats_after_wait,
+        repeats_when_answered,
         repeats_at_its_end,
         repeats_in_a_child,
         RepeatsBeforeCheckpoint,
         loses,
         holds_what_it_takes,
     ],
-    "cancel": [repeats_after_wait, repeats_in_a_child, loses, swallows_its_cancellation],
+    "cancel": [repeats_after_wait, repeats_when_answered, repeats_in_a_child, loses, swallows_its_cancellation],
 }
 
 
@@ -209,6 +226,39 @@ async def looks_in_each_child() -> None:
     async with asyncio.TaskGroup() as group:
         for name in ("one", "two", "three"):
             group.create_task(one(name))
+
+
+async def counted(most: int):
+    for number in range(most):
+        await asyncio.sleep(0)
+        yield number
+
+
+@job
+async def waits_in_every_way() -> None:
+    async with asyncio.timeout(10):
+        await asyncio.sleep(0.001)
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0.001)
+    with anyio.move_on_after(10):
+        await anyio.sleep(0.001)
+    await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0.001))
+    await asyncio.to_thread(write_once, "thread")
+    async for number in counted(2):
+        write_once(number)
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    putting = asyncio.create_task(queue.put(1))
+    await queue.get()
+    await asyncio.shield(putting)
+    await asyncio.wait_for(asyncio.sleep(0.001), 10)
+    process = await asyncio.create_subprocess_exec("true")
+    assert await process.wait() == 0
+    write_once("end")
+
+
+@job
+async def again() -> None:
+    await again().enqueue()
 
 
 class Safe(Job):

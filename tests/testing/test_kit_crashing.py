@@ -20,6 +20,7 @@ from kit_jobs import (
     repeats_at_its_end,
     repeats_in_a_child,
     reset,
+    waits_in_every_way,
 )  # fmt: skip
 
 from asyncjobs import InvalidOption
@@ -87,6 +88,11 @@ async def test_a_safe_job_passes_and_the_places_are_counted(jobs: Jobs, safe) ->
     assert kills >= 4 and cancels >= 2
     assert await jobs.crash_everywhere(safe, reset=reset, observe=sorted_lines) == kills + cancels
     assert await jobs.crash_everywhere(safe, reset=reset, observe=sorted_lines, limit=1) == 2
+
+
+async def test_a_job_that_waits_in_every_way_passes_and_each_of_them_is_a_place(jobs: Jobs) -> None:
+    assert await jobs.crash_everywhere(waits_in_every_way, reset=reset, observe=sorted_lines, how="kill") >= 12
+    assert await jobs.crash_everywhere(waits_in_every_way, reset=reset, observe=sorted_lines, how="cancel") >= 12
 
 
 async def test_steps_that_survive_anything_pass(jobs: Jobs, cards) -> None:

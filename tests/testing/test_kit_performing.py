@@ -3,6 +3,7 @@ from __future__ import annotations
 import kit_jobs
 import pytest
 from kit_jobs import (
+    again,
     asks,
     broken,
     flaky,
@@ -46,6 +47,13 @@ async def test_a_job_that_waits_for_one_that_is_not_due_fails_the_test_and_is_gi
     with pytest.raises(AssertionError, match="waited for 0.2 s for another that is not ready"):
         await jobs.perform_enqueued()
     assert (await job.status()).state == "ready"
+
+
+async def test_jobs_without_an_end_fail_the_test(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performing, "MOST_ATTEMPTS", 5)
+    await again().enqueue()
+    with pytest.raises(AssertionError, match="6 attempts were run and kit_jobs.again is ready still"):
+        await jobs.perform_enqueued()
 
 
 async def test_a_retry_is_performed_when_it_is_due_and_not_before(jobs: Jobs) -> None:
