@@ -54,6 +54,8 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
+        self.cursor: Cursor[Any] | None = None
+        """Of the step that runs; None: none runs, or it takes none."""
         # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
         self._saved = self._attributes() if records else None
 
@@ -102,7 +104,7 @@ class Stepper:
             await self._write(place._replace(state="skipped"), run.began)
             return None
         finally:
-            self._current = None
+            self._current = self.cursor = None
             inside.reset(token)
 
     async def _is_to_run(self, options: StepOptions) -> bool:
@@ -120,7 +122,7 @@ class Stepper:
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
             place = _CursorPlace(self, run, Values(f"{self._job.kind}.{run.place.name}.cursor", takes.cursor))
-            cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
+            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
