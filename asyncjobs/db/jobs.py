@@ -13,6 +13,7 @@ from asyncjobs.db import sql
 from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow
 
 _GREATEST_SEQ = 2**63 - 1
+YEAR = 365
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -248,8 +249,12 @@ async def rescue(connection: Connection, limit: int) -> int:
 
 
 async def make_partitions(connection: Connection, days: int) -> int:
-    """Make the history's partitions through `days` ahead; return how many were made."""
-    return int(await connection.fetchval(sql.read("make_partitions"), days))
+    """Make the history's partitions through `days` ahead, a stretch a statement; return how many were made.
+
+    What is made stays made: those of ten years in one statement, given up at a deadline, would be begun anew for ever.
+    """
+    stretches = [*range(YEAR, days, YEAR), days]
+    return sum([int(await connection.fetchval(sql.read("make_partitions"), stretch)) for stretch in stretches])
 
 
 async def drop_expired(connection: Connection) -> int:

@@ -11,7 +11,7 @@ from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.attributes import Attribute
 from asyncjobs.exceptions import InvalidDefinition
 
-_LATER = frozenset({"then", "steps", "run"})
+_LATER = frozenset({"then", "steps"})
 """Names that jobs will have: a field that took one today would break tomorrow."""
 _MAY_OVERRIDE = frozenset({"perform"})
 _BOOKKEEPING = frozenset({"_declared", "_definition", "_function_hooks", "_options", "_is_function_job"})

@@ -10,6 +10,27 @@ from asyncjobs.exceptions import InvalidStep
 Item = TypeVar("Item")
 
 
+def lies_beyond(value: Any, here: Any, *, begun: bool) -> bool:
+    """Whether an item's key lies beyond `here`; not, before any has (`begun`): it is done.
+
+    Raises:
+        InvalidStep: It does not though one has, or it cannot be compared.
+    """
+    try:
+        if here is None or value > here:
+            return True
+    except TypeError as error:
+        raise InvalidStep(
+            f"the key {value!r:.60} cannot be compared with {here!r:.60}, where the cursor stands: {error}"
+        ) from error
+    if begun:
+        raise InvalidStep(
+            f"the key {value!r:.60} does not lie beyond {here!r:.60}, that of the item before it: go through the items "
+            "in ascending order, and give a key= that no two of them share"
+        )
+    return False
+
+
 async def by_key(
     source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], Any] | None, passed: Any
 ) -> AsyncIterator[tuple[Item, Any]]:
@@ -19,32 +40,18 @@ async def by_key(
         InvalidStep: A key does not lie beyond that of the item before it, or cannot be compared with it.
     """
     here, begun = passed, False
-    async for item in source if isinstance(source, AsyncIterable) else asynchronous(source):
+    async for item in asynchronous(source):
         value = item if key is None else key(item)
-        try:
-            is_beyond = here is None or value > here
-        except TypeError as error:
-            raise refusal(value, here, error) from error
-        if is_beyond:
+        if lies_beyond(value, here, begun=begun):
             here, begun = value, True
             yield item, value
-        elif begun:
-            raise refusal(value, here)
 
 
-async def asynchronous(source: Iterable[Item]) -> AsyncIterator[Item]:
-    """Go through a plain iterable."""
+def asynchronous(source: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterable[Item]:
+    """Return `source` as something to go through with `async for`."""
+    return source if isinstance(source, AsyncIterable) else _each_of(source)
+
+
+async def _each_of(source: Iterable[Item]) -> AsyncIterator[Item]:
     for item in source:
         yield item
-
-
-def refusal(value: Any, here: Any, error: TypeError | None = None) -> InvalidStep:
-    """Return the error for a key that does not lie beyond the one before it; with `error`, that cannot be compared."""
-    if error is not None:
-        return InvalidStep(
-            f"the key {value!r:.60} cannot be compared with {here!r:.60}, where the cursor stands: {error}"
-        )
-    return InvalidStep(
-        f"the key {value!r:.60} does not lie beyond {here!r:.60}, that of the item before it: go through the items in "
-        "ascending order, and give a key= that no two of them share"
-    )

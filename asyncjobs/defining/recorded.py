@@ -72,31 +72,6 @@ class Recorder(Protocol):
         """Begin a wait for a time (`event` None) or an event, or find it begun; return what is recorded by now."""
 
 
-class Stoppable(Protocol):
-    """A run that may be asked to come to an end."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it is."""
-
-
-class Place(Protocol):
-    """Where a cursor is recorded."""
-
-    snapshot: Callable[[], str] | None
-    """Returns the job's attributes as JSON; None: it has none."""
-
-    @property
-    def attempt(self) -> Stoppable:
-        """The run that the step is of."""
-
-    def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
-
-    def check(self) -> None:
-        """Raise what ends the run here, if it is to end: the worker stops, the job is cancelled, the lease is lost."""
-
-
 class Progress:
     """The steps of one job: those recorded by earlier attempts, and those this attempt has met.
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
+from asyncjobs.defining.children import running
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
 from asyncjobs.defining.steps import StepOptions
 from asyncjobs.exceptions import NotRunning
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import Attempt
+    from asyncjobs.defining.base import Attempt, Job
     from asyncjobs.defining.definition import Definition
 
 P = ParamSpec("P")
@@ -75,6 +76,23 @@ class StepMethods:
         """
         options = _ISOLATED if isolated else _PLAIN
         return await self._steps().run(name, function, *args, options=options, **kwargs)
+
+    async def run(self, name: str, *jobs: Job[Any]) -> list[Any]:
+        """Run other jobs as a step: enqueue them, once, wait for all, and return their results in the order given.
+
+        Their ids are recorded before the first is enqueued: a run that goes on after a crash waits for these, and makes no
+        others. The slot is given back while this waits.
+
+        Args:
+            name: As for `step`.
+            jobs: Not enqueued yet; as many, and in the same order, on every attempt.
+
+        Raises:
+            NotRunning, InvalidStep: As `step`.
+            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too.
+        """
+        texts = await self._steps().run(name, running(jobs), options=_PLAIN)
+        return [job._definition.result.load(text) for job, text in zip(jobs, texts, strict=True)]
 
     async def sleep(self, name: str, duration: float | timedelta) -> None:
         """Sleep as a step: the run ends here, and the job goes on when the time is over, by the database's clock.

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio.to_thread
+
 from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.hooks import call_hook
@@ -19,7 +21,7 @@ from asyncjobs.defining.signals import Interrupted, Parked
 from asyncjobs.defining.step_code import Code, Values, code_of
 from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
-from asyncjobs.defining.uncut import in_thread
+from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
 """The step whose code is running here: tells a step inside another from one beside it."""
+
+_UNSAID: Any = object()
 
 
 class Stepper:
@@ -50,6 +54,8 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
+        self.cursor: Cursor[Any] | None = None
+        """Of the step that runs; None: none runs, or it takes none."""
         # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
         self._saved = self._attributes() if records else None
 
@@ -98,7 +104,7 @@ class Stepper:
             await self._write(place._replace(state="skipped"), run.began)
             return None
         finally:
-            self._current = None
+            self._current = self.cursor = None
             inside.reset(token)
 
     async def _is_to_run(self, options: StepOptions) -> bool:
@@ -116,7 +122,7 @@ class Stepper:
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
             place = _CursorPlace(self, run, Values(f"{self._job.kind}.{run.place.name}.cursor", takes.cursor))
-            cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
+            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
@@ -207,9 +213,9 @@ class Stepper:
     # Checkpoints
 
     @property
-    def snapshot(self) -> Callable[[], str] | None:
+    def snapshot(self) -> Callable[[], str | None] | None:
         """Returns the job's attributes as JSON; None: it has none."""
-        return self._attributes if self._job._definition.attributes else None
+        return partial(attributes.dump, self._job) if self._job._definition.attributes else None
 
     def check(self) -> None:
         """End the run here if its worker stops: it goes on elsewhere from what is recorded.
@@ -235,10 +241,10 @@ class Stepper:
         await asyncio.shield(asyncio.ensure_future(self.write_soon(record, began, error=error)))
 
     def write_soon(
-        self, record: Record, began: float, *, error: str | None = None, text: str | None = None
+        self, record: Record, began: float, *, error: str | None = None, text: str | None = _UNSAID
     ) -> Awaitable[None]:
-        """Have a step and the attributes recorded, as they were in `text` or as they are; done when they are durable."""
-        text = self._attributes() if text is None else text
+        """Have a step and the attributes recorded, as they are or as they were in `text`; done when they are durable."""
+        text = self._attributes() if text is _UNSAID else text or "{}"
         changed = None if text == self._saved else text
         self._saved, self.progressed = text, True
         return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
@@ -275,7 +281,9 @@ class _Run(NamedTuple):
     async def _called(self, given: dict[str, Any]) -> Any:
         if self.takes.is_async:
             return await self.call(**given)
-        value = await in_thread(partial(self.call, **given))
+        value, error = await uncut(_in_thread(partial(self.call, **given)))
+        if error is not None:
+            raise error
         return await value if inspect.isawaitable(value) else value
 
 
@@ -293,3 +301,10 @@ class _CursorPlace:
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         place = self._run.place._replace(cursor=self.values.dump(value))
         return self._stepper.write_soon(place, self._run.began, text=attributes)
+
+
+async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return await anyio.to_thread.run_sync(call), None
+    except BaseException as error:  # SystemExit, let out of this task, would end the loop
+        return None, error

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 
 T = TypeVar("T")
 
@@ -35,18 +34,3 @@ async def uncut(work: Coroutine[Any, Any, T], on_cancel: Callable[[], object] = 
             task.exception()  # seen: a failure nobody waits for is not to be logged
         raise cancelled
     return task.result()
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Run `call` in a thread, which is waited for whatever happens, and return what it returns."""
-    value, error = await uncut(_outcome(call))
-    if error is not None:
-        raise error
-    return cast("T", value)
-
-
-async def _outcome(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    try:
-        return await anyio.to_thread.run_sync(call), None
-    except BaseException as error:  # SystemExit, let out of this task, would end the loop
-        return None, error

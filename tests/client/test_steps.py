@@ -114,3 +114,49 @@ async def test_why_names_what_a_step_waits_for(jobs: AsyncJobs) -> None:
     assert (await jobs.why(made.id)).startswith("is parked: it waits for the event 'approved' of key '11', until 20")
     assert await made.cancel("enough")
     assert [each.state for each in (await made.status()).steps] == ["succeeded", "succeeded", "waiting"]
+
+
+@job(kind="steps.child")
+async def child(n: int) -> timedelta:
+    ran.append(f"child {n}")
+    return timedelta(seconds=n)
+
+
+@job(kind="steps.parent")
+async def parent(fails_once: bool) -> list[timedelta]:
+    me = current_job()
+    found: list[timedelta] = await me.run("children", child(1), child(2))
+    if fails_once and me.attempt == 1:
+        raise Retry(wait=0)
+    return found
+
+
+@job(kind="steps.interrupted_parent")
+async def interrupted_parent() -> list[timedelta]:
+    me = current_job()
+    children = [child(3), child(4)]
+    if me.attempt == 1:
+        children[1].enqueue = broken  # type: ignore[method-assign]
+    return await me.run("children", *children)
+
+
+async def broken(**_: Any) -> None:
+    raise Retry(wait=0)
+
+
+async def test_other_jobs_are_run_once_and_their_results_given_back_in_their_types(jobs: AsyncJobs) -> None:
+    ran.clear()
+    assert await (await parent(True).enqueue()).result(timeout=10) == [timedelta(seconds=1), timedelta(seconds=2)]
+    assert sorted(ran) == ["child 1", "child 2"]
+
+
+async def test_a_run_that_was_cut_while_it_enqueued_others_enqueues_the_same_again(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    ran.clear()
+    assert await (await interrupted_parent().enqueue()).result(timeout=10) == [
+        timedelta(seconds=3),
+        timedelta(seconds=4),
+    ]
+    assert sorted(ran) == ["child 3", "child 4"]
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where kind = 'steps.child'") == 2

@@ -25,6 +25,7 @@ class Place:
         self.at_once = self.most_at_once = 0
         self.refusal: Exception | None = None
         self.snapshot: Callable[[], str | None] | None = None
+        self.attempt = self
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         if isinstance(value, complex):
@@ -32,10 +33,6 @@ class Place:
         self.recorded.append(value)
         self.attributes.append(attributes)
         return asyncio.ensure_future(self._write())
-
-    @property
-    def attempt(self) -> Place:
-        return self
 
     async def _write(self) -> None:
         self.at_once += 1

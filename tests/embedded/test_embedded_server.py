@@ -171,8 +171,8 @@ async def test_a_server_that_will_not_start_is_explained_by_the_end_of_its_log(c
 
 
 async def test_a_server_without_a_free_connection_is_not_started_again(made, monkeypatch):
-    monkeypatch.setattr("asyncjobs.embedded.postmaster.START_TIMEOUT", 0.2)
     async with EmbeddedPostgres(made, max_connections=5) as server:
+        monkeypatch.setattr("asyncjobs.embedded.postmaster.START_TIMEOUT", 0.2)
         connections = [await connect(server.url()) for _ in range(5)]
         with pytest.raises(DatabaseUnavailable, match="too many clients"):
             await EmbeddedPostgres(made).start()

@@ -1,0 +1,22 @@
+-- Move what is due at some time closer: jobs, sleeps, the limits of waits, expiry.
+-- $1 seconds  $2 only to the present, whatever $1 says, and no expiry
+-- $3 of this job only; null: of all
+-- Rows: one; how many live jobs were moved, and how many notices went out.
+-- Locks: the live rows, then their steps.
+with moved as (
+  update asyncjobs.job
+  set run_at = case when $2::boolean then least(run_at, clock_timestamp())
+                    when run_at < 'infinity' then run_at - make_interval(secs => $1::float8) else run_at end,
+      expires_at = case when $2::boolean then expires_at else expires_at - make_interval(secs => $1::float8) end
+  where state <> 2 and ($3::uuid is null or id = $3::uuid)
+    and (not $2::boolean or (state in (0, 3) and run_at between clock_timestamp() and '9999-12-31'))
+  returning id
+), woken as (
+  update asyncjobs.step
+  set wakes_at = case when $2::boolean then least(wakes_at, clock_timestamp())
+                      else wakes_at - make_interval(secs => $1::float8) end
+  from moved where step.job = moved.id and step.wakes_at is not null
+), told as (
+  select pg_notify('asyncjobs_due', '') from moved limit 1
+)
+select (select count(*) from moved) as moved, (select count(*) from told) as told

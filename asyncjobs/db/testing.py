@@ -1,0 +1,139 @@
+"""The statements of the test kit: they look at all jobs, move their times, and empty the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from asyncjobs.db import migrating, sql
+from asyncjobs.db.connecting import connect
+from asyncjobs.exceptions import DatabaseError
+
+OURS = "made by the test kit of asyncjobs; removed after the run"
+"""The comment on each database that the test kit has made: it drops no other."""
+
+
+class Seen(NamedTuple):
+    """One job, live or final."""
+
+    id: UUID
+    kind: str
+    queue: str
+    priority: int
+    state: int
+    attempt: int
+    args: str
+    result: str | None
+    errors: str | None
+    reason: str | None
+    run_at: datetime | None
+    """When it is or was due; None once it is final."""
+    enqueued_at: datetime
+
+
+class Next(NamedTuple):
+    """A ready job, still unclaimed."""
+
+    id: UUID
+    kind: str
+    queue: str
+    priority: int
+    seq: int
+    crashes: int
+
+
+async def read_jobs(connection: Connection) -> list[Seen]:
+    """Return every job, in the order in which they were enqueued."""
+    return [Seen(*row) for row in await connection.fetch(sql.read("test_jobs"))]
+
+
+async def read_next(
+    connection: Connection,
+    kinds: Collection[str],
+    *,
+    queues: Collection[str] | None,
+    job_id: UUID | None,
+    held: Collection[UUID],
+) -> Next | None:
+    """Return the ready job that is to run next and is none of `held`; `queues` and `job_id` None: any."""
+    row = await connection.fetchrow(sql.read("test_next"), kinds, queues, job_id, [str(each) for each in held])
+    return None if row is None else Next(*row)
+
+
+async def travel(connection: Connection, seconds: float) -> int:
+    """Move what is due at some time closer by so many seconds; return how many jobs were moved."""
+    return int(await connection.fetchval(sql.read("test_travel"), seconds, False, None))
+
+
+async def hurry(connection: Connection, job_id: UUID | None = None) -> int:
+    """Make due now what waits for a time: one job, or None: all; return how many."""
+    return int(await connection.fetchval(sql.read("test_travel"), 0.0, True, job_id))
+
+
+async def empty(connection: Connection, *, workers: bool = True) -> None:
+    """Remove every row of ours but the list of migrations. What other sessions have locked is waited for, 5 s at most.
+
+    Args:
+        connection: Keeps a `lock_timeout` of 5 s.
+        workers: Whether those of workers, too.
+    """
+    kept = ["migration"] if workers else ["migration", "worker"]
+    tables = await connection.fetch(
+        "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'asyncjobs'::regnamespace "
+        "and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all($1::text[]) order by 1",
+        kept,
+    )
+    deletes = [f"delete from {row['name']}" for row in tables]  # noqa: S608 - names of ours, quoted by the server
+    await connection.execute("; ".join(["set lock_timeout = '5s'", *deletes]))
+
+
+async def make_database(connection: Connection, name: str) -> bool:
+    """Make a database, in place of one of ours that a killed run has left.
+
+    Args:
+        connection: Kept open for as long as the database is used: it holds the lock that says so.
+        name: Not quoted.
+
+    Returns:
+        False: another run uses it.
+
+    Raises:
+        DatabaseError: There is one of that name which is not ours.
+    """
+    quoted = '"' + name.replace('"', '""') + '"'
+    if not await connection.fetchval("select pg_try_advisory_lock(hashtextextended('asyncjobs.test ' || $1, 0))", name):
+        return False
+    row = await connection.fetchrow(
+        "select shobj_description(oid, 'pg_database') as about from pg_database where datname = $1", name
+    )
+    if row is not None and row["about"] != OURS:
+        raise DatabaseError(
+            f"there is a database {name} that was not made for these tests: it is left alone; give another name in "
+            "ASYNCJOBS_TEST_DATABASE_URL"
+        )
+    if row is not None:
+        await connection.execute(f"drop database {quoted} with (force)")
+    await connection.execute(f"create database {quoted} template template0 encoding 'UTF8'")
+    await connection.execute(f"comment on database {quoted} is '{OURS}'")
+    return True
+
+
+async def drop_database(connection: Connection, name: str) -> None:
+    """Drop a database that `make_database` made."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    await connection.execute(f"drop database if exists {quoted} with (force)")
+
+
+async def open_migrated(url: str) -> Connection:
+    """Open a connection to a database and bring its schema up to date."""
+    connection = await connect(url, name="asyncjobs tests")
+    try:
+        await migrating.migrate(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection

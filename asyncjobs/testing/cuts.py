@@ -1,0 +1,193 @@
+"""Cuts: every place at which a running job can be cut is seen here, counted, and, if it is the one, used.
+
+A task factory wraps the coroutines of the job's tasks, known by a context variable, which child tasks and what they await
+inherit. The wrapper's `send` and `throw` see each suspension, on asyncio and uvloop alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from asyncjobs.testing.places import Place, Side, users_line
+
+if TYPE_CHECKING:
+    from asyncjobs.db.rows import Claimed
+    from asyncjobs.testing.performing import AttemptHere
+
+How = Literal["kill", "cancel"]
+
+watching: ContextVar[Watch | None] = ContextVar("asyncjobs_watching", default=None)
+"""Who watches the tasks that are started here."""
+
+_WRITTEN = {"checkpoint": "a checkpoint", "end": "the job's end"}
+
+
+class Watch:
+    """Watches the attempts of one job, and cuts at the place it is told.
+
+    A kill happens where a wait ends: what was waited for is done, and the job does not know. A cancellation happens there
+    and where the wait begins.
+
+    Args:
+        job_id: Of the job; jobs that it waits for are not watched.
+        how: Which places count.
+        cut_at: The number of the place; 0: none.
+        cut: Called there with the place, in the middle of the job's own step of the event loop.
+    """
+
+    def __init__(self, job_id: UUID, how: How, cut_at: int, cut: Callable[[Place], object]) -> None:
+        self.how: How = how
+        self.count = 0
+        """Places come to so far."""
+        self.attempt: AttemptHere | None = None
+        self._job_id = job_id
+        self._cut_at = cut_at
+        self._cut = cut
+        self._times: Counter[tuple[Any, ...]] = Counter()
+
+    def is_for(self, claimed: Claimed) -> bool:
+        """Whether an attempt at this row is to be watched."""
+        return claimed.id == self._job_id
+
+    @contextlib.contextmanager
+    def over(self, attempt: AttemptHere) -> Iterator[Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]]:
+        """Watch one attempt, whose task is made by what this gives."""
+        loop = asyncio.get_running_loop()
+        context = copy_context()
+        context.run(watching.set, self)
+
+        def create(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+            return loop.create_task(coroutine, context=context)
+
+        self.attempt = attempt
+        with watched_tasks(loop):
+            yield create
+        # Its end is still to be written; only then is nothing left to cut.
+
+    def waits(self, watched: Watched) -> None:
+        """Note that a task has begun to wait."""
+        if self.how == "cancel":
+            self._come_to("waits", "", watched)
+
+    def goes_on(self, watched: Watched) -> None:
+        """Note that what a task waits for is there."""
+        self._come_to("goes on", "", watched)
+
+    def writes(self, what: str) -> None:
+        """Note that something of the job is about to be written."""
+        if self.attempt is not None and (self.how == "kill" or what == "checkpoint"):
+            self._come_to("writes", _WRITTEN[what], None)
+
+    def has_written(self, what: str) -> None:
+        """Note that it was written."""
+        if self.attempt is not None and (self.how == "kill" or what == "checkpoint"):
+            self._come_to("has written", _WRITTEN[what], None)
+        if what == "end":
+            self.attempt = None
+
+    def _come_to(self, side: Side, what: str, watched: Watched | None) -> None:
+        attempt = self.attempt
+        if attempt is None or attempt.task is None:
+            return  # a task that the job has left behind
+        if watched is not None and watched.is_service:
+            return  # not the job's, though begun in one of its calls: the client's
+        root: Any = attempt.task.get_coro()
+        coroutines = [root] if watched is None else [watched, root]
+        file, line, function = users_line(*coroutines) or _code_of(attempt)
+        self.count += 1
+        place = (file, line, function, side, what)
+        self._times[place] += 1
+        if self.count == self._cut_at:
+            self._cut(Place(self.count, *place, self._times[place]))
+
+
+def _code_of(attempt: AttemptHere) -> tuple[str, int, str]:
+    """Return where the job's code begins: it has ended, or not begun."""
+    from asyncjobs.defining import registry
+
+    definition = registry.find(attempt.claimed.kind)
+    if definition is None:
+        return "?", 0, attempt.claimed.kind
+    source = definition.source
+    return source.file, source.line, source.qualname
+
+
+class Watched(Coroutine[Any, Any, Any]):
+    """A coroutine of a watched job."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], watch: Watch) -> None:
+        self._coroutine = coroutine
+        self._watch = watch
+        self._waits = False
+        self._begun = False
+        self.is_service = False
+        """Whether its task is a service of ours; known once it has begun."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coroutine, name)  # cr_await and cr_frame, which anyio and debuggers look at
+
+    def send(self, value: Any) -> Any:
+        """Go on; see `Coroutine.send`."""
+        if not self._begun:
+            self._begun = True
+            task = asyncio.current_task()
+            self.is_service = task is not None and task.get_name().startswith("asyncjobs ")
+        self._goes_on()
+        return self._suspended(self._coroutine.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error; see `Coroutine.throw`."""
+        self._goes_on()
+        return self._suspended(self._coroutine.throw(*error))
+
+    def close(self) -> None:
+        """End it; see `Coroutine.close`."""
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._coroutine.__await__()
+
+    def _goes_on(self) -> None:
+        if self._waits and self._watch.how == "kill":
+            self._watch.goes_on(self)
+        self._waits = False
+
+    def _suspended(self, awaited: Any) -> Any:
+        self._waits = True
+        if self._watch.how == "cancel":
+            if asyncio.isfuture(awaited):
+                # Called before the task's own: cancelled there, the task finds its answer taken away when it goes on.
+                awaited.add_done_callback(self._answered)
+            self._watch.waits(self)
+        return awaited
+
+    def _answered(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            self._watch.goes_on(self)
+
+
+@contextlib.contextmanager
+def watched_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have the tasks made on `loop` watched by whoever watches the task that makes them."""
+    before: Any = loop.get_task_factory()
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        context = options.get("context")
+        watch = watching.get() if context is None else context.get(watching)
+        if watch is not None and asyncio.iscoroutine(coroutine):
+            coroutine = Watched(coroutine, watch)
+        if before is not None:
+            return before(loop, coroutine, **options)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    loop.set_task_factory(make)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)

@@ -1,0 +1,96 @@
+"""What a test's `jobs` has open on one event loop: made at the first use there, closed with the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.defining import open_clients
+from asyncjobs.exceptions import NotOpen
+from asyncjobs.testing.performing import Performing
+
+if TYPE_CHECKING:
+    from asyncjobs.client.client import Client
+    from asyncjobs.settings import Settings
+
+CLOSE_TIMEOUT = 5.0
+
+
+class Here:
+    """A client, and what performs jobs, on the loop that runs now."""
+
+    def __init__(self, url: str, settings: Settings, middleware: tuple[Any, ...]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.jobs = AsyncJobs(middleware=middleware)
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self.sessions = self.jobs._assemble(url, settings, self._stack)
+        """The client's connections."""
+        self.client: Client = self.jobs._opened()
+        # `AnyLoop` stands for it, below every client that the code under test opens: that one is to be used then.
+        open_clients.remove(self.client)
+        self._performing: Performing | None = None
+        self._making = asyncio.Lock()
+        # Loops end their asynchronous generators before they are closed, whoever closes them, while they still run.
+        self._life = self._until_the_loop_ends()
+        self._life_begins()
+
+    def _life_begins(self) -> None:
+        try:
+            self._life.asend(None).send(None)
+        except StopIteration:
+            return
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._close()
+
+    async def performing(self) -> Performing:
+        """Return what performs jobs here."""
+        async with self._making:
+            if self._performing is None:
+                self._performing = await self.new_performing()
+        return self._performing
+
+    async def new_performing(self, worker: UUID | None = None) -> Performing:
+        """Return another of these; it is closed with this."""
+        made = Performing(self.sessions, self._settings, tuple(self.client.middleware), worker=worker)
+        return await self._stack.enter_async_context(made)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._stack.aclose()
+        finally:
+            await asyncio.sleep(0)  # what was terminated is closed in the loop's next turn
+
+    def end(self) -> None:
+        """Close it from outside its loop; nothing happens when the loop is closed, and this with it."""
+        if not self.loop.is_closed() and not self.loop.is_running():
+            self.loop.run_until_complete(self._life.aclose())
+
+
+class AnyLoop:
+    """The open client that jobs find while a test's `jobs` is there, whichever loop they are on."""
+
+    def __init__(self, here: Any) -> None:
+        self._here = here
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that runs now: it is open on each."""
+        return asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._here().client, name)
+
+
+def not_in_a_loop() -> NotOpen:
+    """Return the error for a use where no event loop runs."""
+    return NotOpen("the fixture `jobs` is for async tests: a plain test uses `jobs_sync`, without await")

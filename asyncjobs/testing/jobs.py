@@ -1,0 +1,404 @@
+"""`Jobs`: an open AsyncJobs for tests, with assertions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.client.client import Client, definition_of
+from asyncjobs.client.sending import check_job
+from asyncjobs.db import testing as db
+from asyncjobs.db.rows import State
+from asyncjobs.defining import open_clients
+from asyncjobs.defining.base import Job
+from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.exceptions import InvalidOption
+from asyncjobs.settings import load
+from asyncjobs.testing.crashing import HOWS, Crashing
+from asyncjobs.testing.cuts import How
+from asyncjobs.testing.expecting import Expectation, Times, check_count
+from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
+from asyncjobs.testing.interrupting import ANYWHERE, Interruption
+from asyncjobs.testing.performing import Performing
+from asyncjobs.testing.wanted import Wanted, listed
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from asyncjobs.defining.status import StateName
+    from asyncjobs.settings import Settings
+    from asyncjobs.worker.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+J = TypeVar("J", bound=Job[Any])
+
+Kind = JobFunction[..., Any] | type[Job[Any]] | str
+"""A `@job` function, a Job class or a kind's name."""
+
+
+class Jobs(AsyncJobs):
+    """An open `AsyncJobs` with assertions; the fixture `jobs`.
+
+    It is open on every event loop on which it is used, and jobs that the code under test enqueues go through it unless that
+    opens an `AsyncJobs` of its own. Nothing runs before `perform_enqueued` or `perform`, except inside ``async with
+    jobs.running():``, where a worker does. In every assertion, arguments of the job are given by name; one that is named
+    like an option of the assertion goes into ``args={…}``.
+    """
+
+    def __init__(self, *, database_url: str, **settings: Any) -> None:
+        super().__init__(database_url=database_url, **settings)
+        self._url = database_url
+        self._loops: list[Here] = []
+        self._anywhere = cast("open_clients.OpenClient", AnyLoop(self._here))
+        open_clients.push(self._anywhere)
+
+    # Open on every loop
+
+    def _here(self) -> Here:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise not_in_a_loop() from None
+        for here in self._loops:
+            if here.loop is loop:
+                return here
+        here = Here(self._url, self.settings, self._middleware)
+        self._loops.append(here)
+        return here
+
+    def _end(self) -> None:
+        open_clients.remove(self._anywhere)
+        for here in self._loops:
+            here.end()
+
+    def _opened(self) -> Client:
+        return self._here().client
+
+    async def open(self) -> Self:
+        """Do nothing: it is open."""
+        return self
+
+    async def close(self) -> None:
+        """Do nothing: it is closed with the test."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        if self._settings is None:
+            self._settings = load(self._config, environment=self._environment, **self._arguments)
+        return self._settings
+
+    @property
+    def database_url(self) -> str:
+        """The database of this test process: a URL for asyncpg or psycopg."""
+        return self._url
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its worker, if one runs, is at work and holds its lease."""
+        worker = self._worker
+        return not self._works or (worker is not None and worker.ready.is_set() and worker.lease.worker is not None)
+
+    @property
+    def listening(self) -> bool:
+        """Whether notices are heard on this loop."""
+        return self._here().jobs.listening
+
+    def _make_worker(self, **given: Any) -> Worker:
+        return self._here().jobs._make_worker(**given)
+
+    async def _performing(self) -> Performing:
+        return await self._here().performing()
+
+    async def _seen(self) -> list[db.Seen]:
+        return await self._here().sessions.run(db.read_jobs)
+
+    # What was enqueued
+
+    def expect(
+        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
+        at: datetime | None = None, count: int | None = None, times: int | None = None, **arguments: Any,
+    ) -> Expectation:  # fmt: skip
+        """Fail unless the ``async with`` block enqueues such jobs; what was enqueued before it does not count.
+
+        ::
+
+            async with jobs.expect(send_welcome, user_id=42, queue="mailers"):
+                await signup("a@b.c")
+
+        The block gives an object whose `jobs`, once it is over, are those that matched.
+
+        Args:
+            kind: A `@job` function, a Job class or a kind's name.
+            args: More arguments of the job: those named like an option here.
+            queue: None: any.
+            priority: None: any.
+            at: When it is to be due, within a second; None: any time.
+            count: Exactly so many; 0: none; None: one or more.
+            times: Another name for `count`.
+            arguments: Of the job; those left out may be anything.
+
+        Raises:
+            AssertionError: At the end of the block; it lists what was enqueued instead.
+            InvalidOption: The job has no such argument.
+        """
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        return Expectation(self._seen, self.get, wanted, Times(check_count(count, times)))
+
+    @overload
+    async def assert_enqueued(
+        self, kind: JobFunction[P, R], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
+        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        **arguments: Any,
+    ) -> Job[R]: ...  # fmt: skip
+    @overload
+    async def assert_enqueued(
+        self, kind: type[J], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
+        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        **arguments: Any,
+    ) -> J: ...  # fmt: skip
+    @overload
+    async def assert_enqueued(
+        self, kind: str, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
+        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        **arguments: Any,
+    ) -> Job[Any]: ...  # fmt: skip
+    async def assert_enqueued(
+        self, kind: Any, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
+        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        **arguments: Any,
+    ) -> Any:  # fmt: skip
+        """Fail unless such jobs are enqueued and not final yet; return the first of them, to `perform` or await.
+
+        Args: as for `expect`; `count` is 1 or more.
+
+        Raises:
+            AssertionError: It lists what is there instead.
+            InvalidOption: The job has no such argument.
+        """
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        times_ = Times(check_count(count, times, least=1))
+        seen = await self._seen()
+        found = [job for job in seen if not State(job.state).final and wanted.matches(job)]
+        if not times_.fits(len(found)):
+            raise AssertionError(
+                f"{wanted} is enqueued {len(found)} times, not {times_}; there is:\n{listed(seen, wanted)}"
+            )
+        return await self._opened().get(found[0].id, None if isinstance(kind, str) else kind)
+
+    async def refute_enqueued(
+        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
+        at: datetime | None = None, **arguments: Any,
+    ) -> None:  # fmt: skip
+        """Fail if such a job is enqueued and not final yet.
+
+        Args: as for `expect`.
+
+        Raises:
+            AssertionError: It lists them.
+            InvalidOption: The job has no such argument.
+        """
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        found = [job for job in await self._seen() if not State(job.state).final and wanted.matches(job)]
+        if found:
+            raise AssertionError(f"{wanted} is enqueued:\n{listed(found, wanted)}")
+
+    async def assert_performed(
+        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
+        state: StateName = "succeeded", count: int | None = None, times: int | None = None, **arguments: Any,
+    ) -> None:  # fmt: skip
+        """Fail unless such jobs were performed and ended so.
+
+        Args: as for `expect`, and
+            state: How they ended: ``"succeeded"``, ``"failed"``, ``"discarded"`` or ``"cancelled"``.
+
+        Raises:
+            AssertionError: It lists the jobs there are, with their errors.
+            InvalidOption: The job has no such argument, or `state` is not final.
+        """
+        if state not in State.__members__ or not State[state].final:
+            raise InvalidOption(f"state={state!r} is no end of a job: use succeeded, failed, discarded or cancelled")
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=None)
+        expected = Times(check_count(count, times))
+        seen = await self._seen()
+        found = [job for job in seen if job.state == State[state] and wanted.matches(job)]
+        if not expected.fits(len(found)):
+            raise AssertionError(
+                f"{wanted} {state} {len(found)} times, not {expected}; there is:\n{listed(seen, wanted)}"
+            )
+
+    def _wanted(self, kind: Any, args: Mapping[str, Any] | None, arguments: dict[str, Any], **how: Any) -> Wanted:
+        return Wanted(kind, {**arguments, **(args or {})}, **how)
+
+    # Performing
+
+    async def perform_enqueued(
+        self, kind: Kind | Collection[Kind] | None = None, *, queue: str | Collection[str] | None = None
+    ) -> int:
+        """Run what is ready or due on this loop, one job after the other, and what that enqueues, until nothing is.
+
+        Arguments are read from the database, policies and callbacks apply, results are stored. A retry runs when it is due:
+        `travel` first. Errors of jobs are stored and logged, not raised: `assert_performed` tells.
+
+        Args:
+            kind: Jobs of this kind, or of these, only; None: all.
+            queue: Jobs of this queue, or of these, only; None: all.
+
+        Returns:
+            How many attempts were run.
+
+        Raises:
+            AssertionError: A job waits for another that is not due, or jobs enqueue each other without end.
+        """
+        many = isinstance(kind, Collection) and not isinstance(kind, str)
+        given: Any = None if kind is None else (kind if many else [kind])
+        kinds = given and {n for k in given for d in [definition_of(k)] for n in (d.kind, *d.aliases)}
+        queues = [queue] if isinstance(queue, str) else queue
+        return await (await self._performing()).drain(kinds, queues)
+
+    async def perform(self, job: Job[R]) -> R | None:
+        """Run one attempt of one job now, enqueued or not, due or not, and return what it returned.
+
+        Returns:
+            None, too, when it is not final after this: it is to be retried, was interrupted, or waits.
+
+        Raises:
+            JobFailed, JobDiscarded, JobCancelled: It ended so.
+            AssertionError: It runs elsewhere.
+        """
+        check_job(job, "perform")
+        if not job._sent:
+            await self._opened().enqueue(job)
+        performing = await self._performing()
+        await performing.run(lambda connection: db.hurry(connection, job.id))
+        await performing.one(job.id)
+        status = await self.status(job.id)
+        if status.final:
+            return await self._opened().result(job, timeout=None)  # type: ignore[no-any-return]
+        if status.state == "running":
+            raise AssertionError(f"{job.kind} {job.id} is running in a worker: it cannot be performed here")
+        return None
+
+    async def travel(self, by: timedelta | None = None, /, **duration: float) -> int:
+        """Bring closer everything that is to come: due times, sleeps and waits of steps, expiry. Nothing is run.
+
+        ::
+
+            await jobs.travel(hours=1)
+
+        The times in the database move; Python's clock and the database's are left alone.
+
+        Args:
+            by: How far, into the future.
+            duration: In place of it, what `timedelta` takes: `days`, `hours`, `minutes`, `seconds`, ….
+
+        Returns:
+            How many jobs that are not final were moved.
+
+        Raises:
+            InvalidOption: Not above zero.
+        """
+        distance = timedelta(**duration) if by is None else by
+        if distance <= timedelta(0) or (by is not None and duration):
+            raise InvalidOption("travel takes one duration above zero, such as hours=1: there is no way back")
+        performing = await self._performing()
+        return await performing.run(lambda connection: db.travel(connection, distance.total_seconds()))
+
+    # Interrupting
+
+    def interrupt_during(self, target: Kind | Job[Any], step: str, *, cursor: Any = ANYWHERE) -> Interruption:
+        """Interrupt runs inside a step, as by a worker that stops: the job stays `ready` and no attempt is spent.
+
+        ::
+
+            async with jobs.interrupt_during(ImportFile, "rows", cursor=500):
+                await jobs.perform_enqueued()
+
+        A step with a cursor ends at its first checkpoint; one without is cancelled where it first waits. Inside the block an
+        interrupted job is not run again. Awaited instead, it performs the job, or the jobs of the kind, itself.
+
+        Args:
+            target: A kind, or one job.
+            step: The step's name.
+            cursor: Interrupt where the cursor stands at this value; left out: at the first checkpoint.
+
+        Raises:
+            AssertionError: At the end of the block: no run came there.
+            InvalidOption: There is no such step.
+        """
+        return self._interruption(target, step, after=False, cursor=cursor)
+
+    def interrupt_after(self, target: Kind | Job[Any], step: str) -> Interruption:
+        """Interrupt runs between a step and the next one or the next wait; see `interrupt_during`."""
+        return self._interruption(target, step, after=True, cursor=ANYWHERE)
+
+    def _interruption(self, target: Any, step: str, **how: Any) -> Interruption:
+        async def perform() -> None:
+            await (self.perform(target) if isinstance(target, Job) else self.perform_enqueued(target))
+
+        return Interruption(self._performing, perform, target, step, **how)
+
+    async def crash_everywhere(
+        self,
+        make: Callable[[], Any],
+        *,
+        reset: Callable[[], Any],
+        observe: Callable[[], Any],
+        how: Sequence[How] | How = HOWS,
+        limit: int | None = None,
+        only: tuple[How, int] | None = None,
+        in_child: Callable[[], Any] | None = None,
+    ) -> int:
+        """Prove a job safe: cut it everywhere, resume it, and compare what it leaves with what a clean run leaves.
+
+        After `reset()`, `make()` runs clean; then again and again, each time cut at the next place and resumed to its end,
+        until a run comes to no further place. Places are every suspension in any task of the job, what it awaits included,
+        and every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a forked child
+        when a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's task, as a
+        stopping worker does, where a wait begins and where it has ended. What waits for a time goes on at once.
+
+        This job is not safe, and is caught: killed after the charge, it charges again::
+
+            @job
+            async def charge(order_id: int) -> None:
+                await bank.charge(order_id)
+                await mark_paid(order_id)
+
+            await jobs.crash_everywhere(lambda: charge(1), reset=new_order, observe=read_charges)
+
+        Safe is: a step with `isolated=True`; an idempotency key for the bank.
+
+        Args:
+            make: Returns a new job, not enqueued. It, `reset` and `observe` may be `def` or `async def`.
+            reset: Brings everything but the jobs back to the beginning. The queue is emptied, too.
+            observe: Reads **stored** state, from a database or files: a killed process's memory is gone.
+            how: One or both.
+            limit: At most so many places for each of `how`; None: all.
+            only: Repeat one case, as the failure's message says: how, and the number of the place.
+            in_child: Called first in each forked child, where connections that were opened before do not work: opens them
+                anew, for example ``lambda: engine.dispose(close=False)``. A job that opens its own needs none.
+
+        Returns:
+            How many places were tried.
+
+        Raises:
+            AssertionError: A cut made a difference: the place, the difference, and the call that repeats this case alone. Or
+                the clean run does not succeed, or is not the same twice.
+            InvalidOption: `make` or `observe` returned what cannot be used.
+        """
+        hows: tuple[How, ...] = (how,) if isinstance(how, str) else tuple(how)
+        if not hows or not set(hows) <= set(HOWS):
+            raise InvalidOption(f'how={how!r} is not known: use "kill", "cancel" or both')
+        here = self._here()
+
+        async def in_a_child(worker: UUID) -> Performing:
+            return await self._here().new_performing(worker)
+
+        crashing = Crashing(
+            here.client, await here.performing(), in_a_child, make, reset=reset, observe=observe, in_child=in_child
+        )
+        return await crashing.run_all(hows, limit, only)

@@ -1,0 +1,299 @@
+"""Performing: jobs run here, one at a time, through the same claim, performer, recorder and ledger as in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID, uuid4
+
+from asyncjobs.db import jobs, workers
+from asyncjobs.db import testing as db
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.rows import Claimed, Finish, Range
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import registry
+from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.ledger import Ledger
+from asyncjobs.worker.performer import Performer
+from asyncjobs.worker.recorder import StepWriter, isolated_sessions
+
+if TYPE_CHECKING:
+    from asyncjobs.settings import Settings
+    from asyncjobs.testing.cuts import Watch
+
+T = TypeVar("T")
+
+LEASE = 7 * 86_400.0
+"""Seconds; nobody renews it, and no other worker may think that this one is dead."""
+STUCK = 5.0
+"""Seconds without any movement after which jobs that wait for others are given up."""
+MOST_ATTEMPTS = 10_000
+"""At once; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
+GREATEST_CRASHES = 32_767
+
+
+class AttemptHere(Attempt):
+    """An attempt whose worker can be made to look as if it were stopping, by a test."""
+
+    __slots__ = ("_stopping", "is_to_stop", "job_id")
+
+    def __init__(self, claimed: Claimed, slots: Slots, is_to_stop: Callable[[AttemptHere], bool]) -> None:
+        self._stopping = False
+        self.is_to_stop = is_to_stop
+        super().__init__(claimed, slots, lambda: None)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it should come to an end."""
+        return self._stopping or self.is_to_stop(self)
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self._stopping = stopping
+
+
+class Slots:
+    """The one slot."""
+
+    def __init__(self) -> None:
+        self.free = 1
+        self.moved = asyncio.Event()
+
+    def give_back(self) -> None:
+        """Free the slot."""
+        self.free += 1
+        self.moved.set()
+
+    async def take_slot(self) -> None:
+        """Take it; a job whose wait is over goes on at once, as nothing of it can be a test's concern."""
+        self.free -= 1
+
+    def take_slot_at_once(self) -> None:
+        """Take it."""
+        self.free -= 1
+
+
+class Performing:
+    """What runs jobs on this loop, for as long as its block lasts.
+
+    Args:
+        sessions: The client's, since a connection of its own costs a test 15 ms.
+        settings: Of the application.
+        middleware: Around every job, the outermost first.
+        worker: Whose lease they run under; it is registered already, by `claim_for`. None: one of its own.
+    """
+
+    def __init__(
+        self, sessions: Sessions, settings: Settings, middleware: Sequence[Any] = (), *, worker: UUID | None = None
+    ) -> None:
+        self.worker = worker or uuid4()
+        self._is_registered = worker is not None
+        self.watch: Watch | None = None
+        """Told of everything at which a job can be cut."""
+        self.is_to_stop: Callable[[AttemptHere], bool] = lambda _: False
+        self.held: set[UUID] = set()
+        """Jobs that are not run."""
+        self._settings = settings
+        self._sessions = sessions
+        self._isolated = isolated_sessions(sessions.url, settings)
+        announced: Any = _Announced(self, self._sessions, "checkpoint")
+        self._writer = StepWriter(announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"))
+        ends: Any = _Announced(self, self._sessions, "end")
+        self._ledger = Ledger(ends, lambda: None)
+        self._performer = Performer(
+            retention=settings.retention,
+            middleware=middleware,
+            cancel=lambda attempt, reason: attempt.cancel(reason),
+            writer=self._writer,
+        )
+        self._services: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        if not self._is_registered:
+            await self._register(self.worker)
+        loop = asyncio.get_running_loop()
+        self._services = [
+            loop.create_task(self._writer.run(), name="asyncjobs recorder"),
+            loop.create_task(self._ledger.run(), name="asyncjobs ledger"),
+        ]
+        return self
+
+    async def _register(self, worker: UUID) -> None:
+        await self._sessions.run(partial(workers.register, worker=worker, lease=LEASE, about="{}", host="pytest"))
+        kept = [self._settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
+        if max(kept) > 8 * 86_400:
+            await self._sessions.run(partial(jobs.make_partitions, days=int(max(kept) / 86_400) + 2))
+
+    async def __aexit__(self, *_: object) -> None:
+        for service in self._services:
+            service.cancel()
+        with contextlib.suppress(Exception):  # a database that is gone knows already
+            await self._sessions.run(partial(workers.end, worker=self.worker), deadline=2.0)
+        self._isolated.close()
+
+    async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a statement."""
+        return await self._sessions.run(operation)
+
+    async def promote(self) -> int:
+        """Make ready what is due; return how many."""
+        promoted, _ = await self._sessions.run(partial(jobs.promote, limit=10_000))
+        return promoted
+
+    async def one(self, job_id: UUID) -> bool:
+        """Run one attempt of a job, with what it waits for; return whether it was ready."""
+        await self.promote()
+        found = await self._ready(job_id)
+        return found is not None and await self._until_idle(await self._claim(found, self.worker)) > 0
+
+    async def claim_for(self, worker: UUID, job_id: UUID) -> list[Claimed]:
+        """Register a worker that is to be, and claim a ready job for it: it need not connect for that."""
+        await self._register(worker)
+        found = await self._ready(job_id)
+        return [] if found is None else await self._claim(found, worker)
+
+    async def run_claimed(self, claimed: list[Claimed]) -> int:
+        """Run what was claimed, with what it waits for; return how many attempts that was."""
+        return await self._until_idle(claimed)
+
+    async def _ready(self, job_id: UUID) -> db.Next | None:
+        kinds = registry.all_names()
+        return await self._sessions.run(partial(db.read_next, kinds=kinds, queues=None, job_id=job_id, held=()))
+
+    async def drain(
+        self,
+        kinds: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+        *,
+        hurried: Callable[[], Awaitable[bool]] | None = None,
+    ) -> int:
+        """Run what is ready or due until nothing is; return how many attempts that was.
+
+        Args:
+            kinds: Of these kinds only, and what such jobs wait for; None: all that are defined here.
+            queues: Of these queues only; None: all.
+            hurried: Asked when nothing is left: whether what waits for a time is due, too.
+        """
+        count = 0
+        while True:
+            while (found := await self._find(kinds, queues)) is not None:
+                count += await self._until_idle(await self._claim(found, self.worker))
+                if count > MOST_ATTEMPTS:
+                    raise AssertionError(
+                        f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
+                    )
+            if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
+                return count
+
+    async def _find(self, kinds: Collection[str] | None, queues: Collection[str] | None) -> db.Next | None:
+        known = registry.all_names()
+        wanted = known if kinds is None else [name for name in known if name in kinds]
+        await self.promote()
+        return await self._sessions.run(partial(db.read_next, kinds=wanted, queues=queues, job_id=None, held=self.held))
+
+    async def _until_idle(self, claimed: list[Claimed]) -> int:
+        """Run a job to the end of its attempt, and while it waits for others, those."""
+        slots, tasks, count = Slots(), set[asyncio.Task[None]](), 0
+        waited = 0.0
+        try:
+            while True:
+                for each in claimed:
+                    slots.free -= 1
+                    count += 1
+                    tasks.add(asyncio.ensure_future(self._attempt(each, slots)))
+                    waited = 0.0
+                if not tasks:
+                    return count
+                slots.moved.clear()
+                moved = asyncio.ensure_future(slots.moved.wait())
+                done, _ = await asyncio.wait({moved, *tasks}, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+                moved.cancel()
+                for task in done - {moved}:
+                    tasks.discard(task)
+                    task.result()
+                    waited = 0.0
+                waited = waited + 0.05 if not done and slots.free > 0 else 0.0
+                if waited >= STUCK:
+                    raise AssertionError(
+                        f"a job has waited for {STUCK:g} s for another that is not ready: what is scheduled for later is "
+                        "not performed before `travel`"
+                    )
+                found = await self._find(None, None) if tasks and slots.free > 0 else None
+                claimed = [] if found is None else await self._claim(found, self.worker)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=STUCK)
+
+    async def _claim(self, found: db.Next, worker: UUID) -> list[Claimed]:
+        if found.crashes:
+            most = {found.kind: definition.max_crashes} if (definition := registry.find(found.kind)) else {}
+            claim: Any = partial(
+                jobs.claim_suspects, queues=[found.queue], limit=1, crashes=(1, GREATEST_CRASHES), patience=0.0, kinds=most,
+                worker=worker,
+            )  # fmt: skip
+        else:
+            exactly = Range(1, found.queue, found.priority, found.priority, found.seq)
+            claim = partial(jobs.claim, free=[1], ranges=[exactly], kinds=[found.kind], worker=worker)
+        for _ in range(int(STUCK / 0.01)):
+            claimed: list[Claimed] = await self._sessions.run(claim)
+            if claimed or await self._ready(found.id) is None:
+                return claimed
+            await asyncio.sleep(0.01)  # somebody has locked it: the session of a process that was just killed, perhaps
+        raise AssertionError(
+            f"{found.kind} {found.id} is ready and cannot be claimed: somebody holds a lock on its row"
+        )
+
+    async def _attempt(self, claimed: Claimed, slots: Slots) -> None:
+        """Run one attempt and write how it ended; cancelled, it is given back as by a worker that stops."""
+        attempt = AttemptHere(claimed, slots, self.is_to_stop)
+        attempt.begun = True
+        try:
+            async with self._watched(attempt) as create:
+                task = attempt.task = create(self._performer.run(attempt))
+                while not task.done():
+                    try:
+                        await asyncio.wait([task])
+                    except asyncio.CancelledError:
+                        if not attempt.cancel("shutdown"):
+                            raise
+            end = task.result()
+            if isinstance(end, Finish):
+                self._ledger.finish(end)
+            elif end is not None:
+                self._ledger.reschedule(end)
+            await self._ledger.drained()
+        finally:
+            attempt.end()
+
+    @asynccontextmanager
+    async def _watched(self, attempt: AttemptHere) -> AsyncIterator[Callable[[Any], asyncio.Task[Any]]]:
+        watch = self.watch
+        if watch is None or not watch.is_for(attempt.claimed):
+            yield asyncio.get_running_loop().create_task
+            return
+        with watch.over(attempt) as create:
+            yield create
+
+
+class _Announced:
+    """Sessions whose every use is a place at which a job can be cut: before it, and after it with the answer lost."""
+
+    def __init__(self, performing: Performing, sessions: Sessions, what: str) -> None:
+        self._performing = performing
+        self._sessions = sessions
+        self._what = what
+
+    async def run(self, operation: Callable[[Connection], Awaitable[T]], **options: Any) -> T:
+        watch = self._performing.watch
+        if watch is None:
+            return await self._sessions.run(operation, **options)
+        watch.writes(self._what)
+        result = await self._sessions.run(operation, **options)
+        watch.has_written(self._what)
+        return result

@@ -1,0 +1,83 @@
+"""Places: where in the code a job stands when it waits for something."""
+
+from __future__ import annotations
+
+import linecache
+import sysconfig
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NamedTuple
+
+import asyncjobs
+
+_OURS = str(Path(asyncjobs.__file__).parent) + "/"
+_LIBRARIES = tuple({sysconfig.get_paths()[name] + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+Side = Literal["waits", "goes on", "writes", "has written"]
+
+_SAYS: dict[Side, str] = {
+    "waits": "while it waits for this",
+    "goes on": "when this was done, before the job knew it",
+    "writes": "before {} was written",
+    "has written": "when {} was written and the answer was lost",
+}
+
+
+class Place(NamedTuple):
+    """One place, and which time it was come to."""
+
+    number: int
+    """Among all places of a run, from 1."""
+    file: str
+    line: int
+    function: str
+    side: Side
+    what: str
+    """What is written: "a checkpoint" or "the job's end"; empty for a suspension."""
+    occurrence: int
+    """From 1: a loop comes to the same place again and again."""
+
+    def __str__(self) -> str:
+        source = linecache.getline(self.file, self.line).strip()
+        times = "" if self.occurrence == 1 else f", time {self.occurrence}"
+        return (
+            f"place {self.number}: {self.file}:{self.line} in {self.function}{times}\n"
+            f"    {source or '?'}\n"
+            f"    {_SAYS[self.side].format(self.what)}"
+        )
+
+
+def frames_of(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a suspended coroutine and of what it awaits, the innermost last."""
+    found = []
+    while coroutine is not None:
+        for frame, awaited in (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await")):
+            at = getattr(coroutine, frame, None)
+            if at is not None:
+                found.append(at)
+                coroutine = getattr(coroutine, awaited, None)
+                break
+        else:
+            return found
+    return found
+
+
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame is of the user's own code: not ours, not the standard library's, not an installed package's."""
+    file = frame.f_code.co_filename
+    if file.startswith("<"):
+        return False
+    return not file.startswith(_OURS) and not any(file.startswith(place) for place in _LIBRARIES)
+
+
+def users_line(*coroutines: Any) -> tuple[str, int, str] | None:
+    """Return file, line and function of the innermost frame of the user's in the first coroutine that has one."""
+    for coroutine in coroutines:
+        for frame in reversed(frames_of(coroutine)):
+            if is_users(frame):
+                return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
+    for coroutine in coroutines:
+        if frames := frames_of(coroutine):
+            frame = frames[-1]
+            return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
+    return None

@@ -1,0 +1,129 @@
+"""What an assertion wants: jobs of a kind, with some arguments and options, told apart from those that are there."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from asyncjobs.client.client import definition_of
+from asyncjobs.db.rows import State
+from asyncjobs.db.testing import Seen
+from asyncjobs.defining import codec
+from asyncjobs.defining.definition import Definition
+from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.exceptions import AsyncJobsError, InvalidOption
+
+NEAR = timedelta(seconds=1)
+"""A time is `at` another if it is no further away: one is the database's clock's."""
+MOST_SHOWN = 20
+
+
+class Wanted:
+    """Jobs of one kind.
+
+    Args:
+        kind: A `@job` function, a Job class or a kind's name.
+        arguments: Those that are to have these values, by name; others may have any. They are compared as they are read from
+            the database, so `pytest.approx`, `unittest.mock.ANY` and models work.
+        queue: None: any.
+        priority: None: any.
+        at: When it is to be due, within a second; None: any time.
+
+    Raises:
+        InvalidOption: The kind is not defined, or has no such argument.
+    """
+
+    def __init__(
+        self, kind: Any, arguments: Mapping[str, Any], *, queue: str | None, priority: int | None, at: datetime | None
+    ) -> None:
+        self.definition: Definition = definition_of(kind)
+        self._arguments = arguments
+        self._options = {"queue": queue, "priority": priority}
+        self._at = at
+        known = self.definition.arguments._shape.parameters
+        if unknown := [name for name in arguments if name not in known]:
+            raise InvalidOption(
+                f"{self.definition.kind} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"
+            )
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={_short(value)}" for name, value in self._arguments.items())
+        options = [f"{name}={value!r}" for name, value in self._options.items() if value is not None]
+        if self._at is not None:
+            options.append(f"at {self._at.isoformat()}")
+        return f"{self.definition.kind}({arguments}){''.join(f', {option}' for option in options)}"
+
+    def is_kind(self, job: Seen) -> bool:
+        """Whether a job is of the kind."""
+        return job.kind in (self.definition.kind, *self.definition.aliases)
+
+    def matches(self, job: Seen) -> bool:
+        """Whether a job is one of those."""
+        return self.is_kind(job) and not self.mismatches(job)
+
+    def mismatches(self, job: Seen) -> list[str]:
+        """Return what of a job of the kind is otherwise, in words."""
+        found = [
+            f"{name} is {getattr(job, name)!r}"
+            for name, value in self._options.items()
+            if value is not None and getattr(job, name) != value
+        ]
+        if self._at is not None and (job.run_at is None or abs(job.run_at - self._at) > NEAR):
+            found.append("it is final" if job.run_at is None else f"due at {job.run_at.isoformat()}")
+        try:
+            values = self.definition.arguments.load(job.args)
+        except AsyncJobsError as error:
+            return [*found, f"its arguments do not fit: {error}"]
+        for name, wanted in self._arguments.items():
+            if not self._equal(wanted, values[name], name, job):
+                found.append(f"{name} is {_short(values[name])}")
+        return found
+
+    def _equal(self, wanted: Any, value: Any, name: str, job: Seen) -> bool:
+        try:
+            if wanted == value:
+                return True
+            stored = codec.loads(job.args)
+            # A reference is stored as its key, and "42" for an int as 42.
+            return bool(codec.loads(self.definition.arguments.dump({**stored, name: wanted}))[name] == stored[name])
+        except Exception:
+            return False
+
+
+def listed(jobs: Sequence[Seen], wanted: Wanted) -> str:
+    """Return the jobs there are, a line each, with what is otherwise in those of the wanted kind."""
+    lines = []
+    for job in sorted(jobs, key=lambda job: not wanted.is_kind(job))[:MOST_SHOWN]:
+        otherwise = wanted.mismatches(job) if wanted.is_kind(job) else []
+        lines.append(f"  {described(job)}{' <- ' + '; '.join(otherwise) if otherwise else ''}")
+    if len(jobs) > MOST_SHOWN:
+        lines.append(f"  and {len(jobs) - MOST_SHOWN} more")
+    return "\n".join(lines) or "  nothing"
+
+
+def described(job: Seen) -> str:
+    """Return one job in a line."""
+    try:
+        arguments = ", ".join(f"{name}={_short(value)}" for name, value in codec.loads(job.args).items())
+    except (ValueError, AttributeError):
+        arguments = _short(job.args)
+    text = f"{job.kind}({arguments}) in queue {job.queue!r}, {State(job.state).name}"
+    if job.priority:
+        text += f", priority {job.priority}"
+    if job.run_at is not None and job.state == State.scheduled:
+        text += f" for {job.run_at.isoformat(timespec='seconds')}"
+    if job.reason:
+        text += f" ({job.reason})"
+    if job.state != State.succeeded and (errors := read_errors(job.errors)):
+        text += f", attempt {errors[-1].attempt}: {errors[-1].type.removeprefix('builtins.')}: {errors[-1].message}"
+    return text
+
+
+_reprs = reprlib.Repr()
+_reprs.maxstring = _reprs.maxother = 60
+
+
+def _short(value: Any) -> str:
+    return _reprs.repr(value)
