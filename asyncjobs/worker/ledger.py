@@ -160,7 +160,7 @@ class Ledger:
     async def _write(
         self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
     ) -> None:
-        """Write a batch; a data error halves it, so that one bad end harms only itself.
+        """Write a batch; a data error or a locked row halves it, so that one bad end harms only itself.
 
         Args:
             ends: In the order of their ids.
@@ -170,8 +170,11 @@ class Ledger:
         """
         try:
             count = await self._sessions.run(lambda connection: statement(connection, ends))
-        except DatabaseUnavailable:
-            raise
+        except DatabaseUnavailable as error:
+            if not is_locked(error) or len(ends) == 1:
+                raise
+            await self._write_halves(ends, statement, written, instead)
+            return
         except DatabaseError as error:
             if _no_partition(error):
                 days = max(getattr(end, "days", 0) for end in ends) + 1
@@ -180,9 +183,7 @@ class Ledger:
             elif not _is_data_error(error):
                 raise
             elif len(ends) > 1:
-                middle = len(ends) // 2
-                await self._write(ends[:middle], statement, written, instead)
-                await self._write(ends[middle:], statement, written, instead)
+                await self._write_halves(ends, statement, written, instead)
                 return
             elif instead is not None:
                 await self._write([instead(ends[0], error)], statement, written, None)
@@ -197,6 +198,20 @@ class Ledger:
             there = await self._sessions.run(lambda connection: written(connection, ends))
             self._note_lost(end.id for end in ends if end.id not in there)
 
+    async def _write_halves(
+        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
+    ) -> None:
+        """Write each half, the second also when the first fails: a row that somebody holds locked harms only itself."""
+        failed: DatabaseError | None = None
+        middle = len(ends) // 2
+        for half in (ends[:middle], ends[middle:]):
+            try:
+                await self._write(half, statement, written, instead)
+            except DatabaseError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
     def _note_lost(self, ids: Iterable[UUID]) -> None:
         for job_id in ids:
             self.lost += 1
@@ -205,6 +220,11 @@ class Ledger:
 
 def _sqlstate(error: DatabaseError) -> str:
     return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def is_locked(error: DatabaseError) -> bool:
+    """Whether a row that was to be written is locked by somebody, for longer than our `lock_timeout`."""
+    return _sqlstate(error) == "55P03"
 
 
 def _no_partition(error: DatabaseError) -> bool:

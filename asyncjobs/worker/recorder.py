@@ -20,6 +20,7 @@ from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
 from asyncjobs.settings import Settings
+from asyncjobs.worker.ledger import is_locked
 from asyncjobs.worker.retrying import Backoff
 
 if TYPE_CHECKING:
@@ -111,13 +112,11 @@ class StepWriter:
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
             held = await self.sessions.run(lambda connection: steps.record(connection, [each.write for each in batch]))
-        except DatabaseUnavailable:
-            raise
         except DatabaseError as error:
-            if len(batch) > 1:  # one that the database refuses harms only itself
-                middle = len(batch) // 2
-                await self._write(batch[:middle])
-                await self._write(batch[middle:])
+            if isinstance(error, DatabaseUnavailable) and not is_locked(error):
+                raise
+            if len(batch) > 1:
+                await self._write_halves(batch)
             elif (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23", "54"):
                 self._end(batch[0], error)
             else:
@@ -129,6 +128,18 @@ class StepWriter:
             else:
                 self.lost(waiting.attempt)
                 self._end(waiting, LeaseLost(f"job {waiting.write.id} is another worker's by now"))
+
+    async def _write_halves(self, batch: list[_Waiting]) -> None:
+        """Write each half, the second also when the first fails: a row that is refused or locked harms only itself."""
+        failed: DatabaseError | None = None
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            try:
+                await self._write(half)
+            except DatabaseError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _end(self, waiting: _Waiting, error: Exception | None) -> None:
         if waiting.done.done():

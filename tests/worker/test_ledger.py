@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
@@ -20,7 +20,7 @@ WORKER = uuid4()
 
 @pytest.fixture
 async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    sessions = Sessions(database_url, size=1, name="test ledger", settings=PINNED_PLANS)
+    sessions = Sessions(database_url, size=1, name="test ledger", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
     ledger = Ledger(sessions, lambda: None)
     running = asyncio.ensure_future(ledger.run())
     yield ledger
@@ -114,3 +114,21 @@ async def test_an_end_that_the_database_takes_in_no_form_harms_only_itself(
         await ledger.drained()
     rows = await connection.fetch("select id from asyncjobs.finished order by id")
     assert [row["id"] for row in rows] == [job_id for job_id, _ in good]
+
+
+async def test_a_row_that_somebody_holds_locked_holds_up_only_itself(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str
+) -> None:
+    locked, *others = await running_jobs(connection, 20)
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.fetch("select from asyncjobs.job where id = $1 for update", locked[0])
+        for end in (locked, *others):
+            ledger.finish(succeeded(*end))
+        async with asyncio.timeout(20):
+            while await connection.fetchval("select count(*) from asyncjobs.finished") < len(others):
+                await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        await ledger.drained()
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 20
+    somebody.terminate()
