@@ -270,7 +270,12 @@ class Performing:
                 self._ledger.finish(end)
             elif end is not None:
                 self._ledger.reschedule(end)
-            await self._ledger.drained()
+            drained = asyncio.ensure_future(self._ledger.drained())
+            await asyncio.wait([drained, *self._services], return_when=asyncio.FIRST_COMPLETED)
+            for service in self._services:
+                if service.done():
+                    drained.cancel()
+                    service.result()  # raises what ended it: else this would wait for ever
         finally:
             self.ending.discard(claimed.id)
             attempt.end()
