@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
@@ -54,6 +54,10 @@ class Watch:
     def is_for(self, claimed: Claimed) -> bool:
         """Whether an attempt at this row is to be watched."""
         return claimed.id == self._job_id
+
+    def is_one_of(self, ids: Collection[UUID]) -> bool:
+        """Whether the job is one of these."""
+        return self._job_id in ids
 
     @contextlib.contextmanager
     def over(self, attempt: AttemptHere) -> Iterator[Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 from uuid import UUID
 
 from asyncjobs.client.client import definition_of
@@ -115,10 +115,10 @@ class Interruption(Watch):
 
     def waits(self, watched: Watched) -> None:
         """Cancel, as a worker does that has stopped, where a step without a cursor waits for the first time."""
-        attempt = self.attempt
-        if attempt is None or self._after or self._cursor is not ANYWHERE or watched.is_service:
+        job = context.running.get()  # not the attempt that was begun last: one job may wait for another of its kind
+        if job is None or self._after or self._cursor is not ANYWHERE or watched.is_service:
             return
-        stepper = self._stepper(attempt)
+        attempt, stepper = cast("AttemptHere", job._attempt), job._stepper
         if stepper is None or stepper._current != self._step or stepper.cursor is not None:
             return
         self._hit(attempt)

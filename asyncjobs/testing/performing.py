@@ -95,6 +95,8 @@ class Performing:
         self.watch: Watch | None = None
         """Told of everything at which a job can be cut."""
         self.is_to_stop: Callable[[AttemptHere], bool] = lambda _: False
+        self.ending: set[UUID] = set()
+        """Jobs whose attempts have ended and whose ends are being written."""
         self.held: set[UUID] = set()
         """Jobs that are not run."""
         self._settings = settings
@@ -263,12 +265,19 @@ class Performing:
                         if not attempt.cancel("shutdown"):
                             raise
             end = task.result()
+            self.ending.add(claimed.id)
             if isinstance(end, Finish):
                 self._ledger.finish(end)
             elif end is not None:
                 self._ledger.reschedule(end)
-            await self._ledger.drained()
+            drained = asyncio.ensure_future(self._ledger.drained())
+            await asyncio.wait([drained, *self._services], return_when=asyncio.FIRST_COMPLETED)
+            for service in self._services:
+                if service.done():
+                    drained.cancel()
+                    service.result()  # raises what ended it: else this would wait for ever
         finally:
+            self.ending.discard(claimed.id)
             attempt.end()
 
     @asynccontextmanager
@@ -291,7 +300,7 @@ class _Announced:
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]], **options: Any) -> T:
         watch = self._performing.watch
-        if watch is None:
+        if watch is None or not (self._what == "checkpoint" or watch.is_one_of(self._performing.ending)):
             return await self._sessions.run(operation, **options)
         watch.writes(self._what)
         result = await self._sessions.run(operation, **options)

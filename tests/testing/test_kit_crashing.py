@@ -26,6 +26,7 @@ from kit_jobs import (
 from asyncjobs import InvalidOption
 from asyncjobs.db.connecting import connect
 from asyncjobs.testing import Jobs
+from asyncjobs.testing.crashing import Crashing
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +119,19 @@ async def test_the_end_of_a_job_without_steps_is_a_place(jobs: Jobs) -> None:
         await jobs.crash_everywhere(repeats_at_its_end, reset=reset, observe=lines)
 
 
-async def test_jobs_that_a_job_waits_for_run_and_are_not_cut(jobs: Jobs) -> None:
-    def observe() -> set[str]:
-        return set(lines())
+async def test_jobs_that_a_job_waits_for_run_and_are_not_cut(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+    compare = Crashing._compare
 
-    assert await jobs.crash_everywhere(lambda: parent(2), reset=reset, observe=observe, how="kill", limit=8) == 8
+    def note(self, how, number, place, left) -> None:
+        places.append(place)
+        compare(self, how, number, place, left)
+
+    monkeypatch.setattr(Crashing, "_compare", note)
+    await jobs.crash_everywhere(lambda: parent(2), reset=reset, observe=lambda: set(lines()), how="kill")
+    *cut, uncut = places
+    assert {place.function.partition(".")[0] for place in cut} == {"parent"} and uncut is None
+    assert [place.what for place in cut][-2:] == ["the job's end", "the job's end"]
 
 
 async def test_reset_make_and_observe_may_be_async(jobs: Jobs) -> None:
