@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from asyncjobs.db.connecting import Connection
+from asyncjobs.exceptions import DatabaseUnavailable
 
 _given: ContextVar[Connection] = ContextVar("asyncjobs_connection")
 
@@ -19,10 +20,17 @@ async def wrapped(connection: Connection) -> AsyncIterator[Any]:
 
     SQLAlchemy's transaction becomes a savepoint in the one that asyncpg has begun, so that a commit in there commits nothing
     yet.
+
+    Raises:
+        DatabaseUnavailable: The link broke before the block.
     """
     token = _given.set(connection)
     try:
         opened = await _engine().connect()
+    except Exception as error:
+        if connection.is_closed():  # whatever SQLAlchemy has made of that: it asks the server for its version first
+            raise DatabaseUnavailable(f"no answer from the database: {error}") from error
+        raise
     finally:
         _given.reset(token)
     try:

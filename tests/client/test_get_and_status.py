@@ -172,7 +172,7 @@ class TestStatus:
     async def test_times_that_python_cannot_hold_are_shown_as_the_nearest(
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
-        for time, year in (("20000-01-01", 9999), ("infinity", 9999), ("0044-03-15 BC", 1), ("-infinity", 1)):
+        for time, year in (("20000-01-01", 9999), ("0044-03-15 BC", 1), ("-infinity", 1)):
             made = await connection.fetchval(
                 """insert into asyncjobs.job (id, kind, state, run_at, enqueued_at)
                    values (gen_random_uuid(), 'k', 0, $1::text::timestamptz, $1::text::timestamptz) returning id""",

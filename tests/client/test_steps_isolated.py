@@ -12,7 +12,8 @@ import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from asyncjobs import AsyncJobs, Job, JobFailed, Retry, attribute, retry_on, step
+from asyncjobs import AsyncJobs, DatabaseUnavailable, Job, JobFailed, Retry, attribute, retry_on, step
+from asyncjobs.db import through_sqlalchemy
 from asyncjobs.db.connecting import connect
 from tests.support.asking import until, until_blocked
 
@@ -264,3 +265,12 @@ async def test_what_a_step_began_and_the_job_did_not_finish_is_not_asked_of_the_
 
     await (await Continued(how="").enqueue()).result(timeout=20)
     assert await inserted(connection) == [1] and ran == ["", "after", "after"]
+
+
+async def test_a_link_that_breaks_before_sqlalchemy_has_it_is_a_lost_link(database_url: str) -> None:
+    through_sqlalchemy._engine.cache_clear()  # a first connection asks the server for its version
+    connection = await connect(database_url)
+    connection.terminate()
+    with pytest.raises(DatabaseUnavailable):
+        async with through_sqlalchemy.wrapped(connection):
+            pass

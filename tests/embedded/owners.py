@@ -43,6 +43,11 @@ def processes():
                 yield int(entry.name), words
 
 
+def states(pid):
+    """The state of each thread of a process: the one that reaps children may stop after the first."""
+    return [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
 def state(pid: int) -> str:
     """One letter, as ps shows it: Z is a zombie, T is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

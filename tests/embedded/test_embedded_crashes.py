@@ -12,7 +12,7 @@ from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.accounts import server_account
 from asyncjobs.exceptions import DatabaseUnavailable
 
-from .owners import eventually, postmasters, processes, sockets_of, state
+from .owners import eventually, postmasters, processes, sockets_of, state, states
 from .test_embedded_server import ask
 
 
@@ -50,7 +50,7 @@ async def test_a_killed_postmaster_that_nobody_reaped_does_not_count_as_running(
     await starter.up()
     (pid,) = postmasters(made)
     starter.process.send_signal(signal.SIGSTOP)  # so that it cannot reap
-    await eventually(lambda: state(starter.process.pid) == "T")
+    await eventually(lambda: set(states(starter.process.pid)) == {"T"})
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: state(pid) == "Z")
     async with EmbeddedPostgres(made) as server:
