@@ -2,13 +2,14 @@
 
 The rooms, each importing only from those below it::
 
-    cli  demo  integrations    the edges: commands, the demonstration, other libraries
+    cli  demo          the edges: commands, the demonstration,
+    integrations  testing      other libraries, the pytest plugin
     forking            the process that forks for jobs that run apart
     app                AsyncJobs: assembles the rest
     embedded           a private PostgreSQL for development
     worker | client    what runs jobs | what enqueues and awaits them
     db                 the only room that speaks to PostgreSQL
-    defining           what a user writes: jobs, arguments, references, policies, hooks
+    defining           what a user writes: jobs, arguments, references, policies, hooks, steps
     errors             the error reporter
     services settings  scopes for tasks; config.toml and ASYNCJOBS_*
     exceptions harmless    every error; texts and log lines that must not raise
