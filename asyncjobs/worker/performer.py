@@ -101,7 +101,8 @@ class Performer:
                 text = await self._perform(attempt, job, definition)
                 error = None
         except ChildDied as died:
-            crash = describe_error(JobCrashed(str(died)), attempt=claimed.attempt)
+            evidence = f"{died}{await self._writer.last_step(claimed.id)}"
+            crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
             log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
             return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
         except CannotFork as raised:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from uuid import UUID
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
@@ -74,6 +75,14 @@ class StepWriter:
         self._waiting.append(_Waiting(write, attempt, done))
         self._kick.set()
         return done
+
+    async def last_step(self, job_id: UUID) -> str:
+        """Return what a sentence about a crash ends in: the last step that was recorded; nothing when there is none."""
+        try:
+            records = await self.sessions.run(lambda connection: steps.read(connection, job_id))
+        except DatabaseError:
+            return ""
+        return f"; its last step: {records[-1].name} ({records[-1].state})" if records else ""
 
     async def run(self) -> None:
         """Write, for ever."""

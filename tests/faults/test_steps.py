@@ -112,6 +112,8 @@ async def test_a_suspect_in_a_process_of_its_own_goes_on_with_its_steps(scene):
     numbers = [event.fields["n"] for event in scene.events(event="row", job_id=job.id)]
     assert set(numbers) == set(range(1, 101)) and len(numbers) <= 102
     assert len(await scene.fetch("select from effect")) == 1
+    errors = (await scene.jobs.status(job.id)).errors
+    assert len(errors) == 2 and all("; its last step: " in error.message for error in errors)
 
 
 async def test_a_suspect_in_a_process_of_its_own_is_interrupted_when_its_worker_stops(scene):

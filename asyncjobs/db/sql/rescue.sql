@@ -31,7 +31,10 @@ with recursive holder as (
         'attempt', attempt, 'at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
         'type', 'asyncjobs.exceptions.JobCrashed',
         'message', concat('its worker ', worker, (select concat(' on ' || nullif(dead.host, ''), ' died', ' (' || dead.ended || ')')
-                                                 from asyncjobs.worker as dead where dead.id = job.worker), ' while it ran'),
+                                                 from asyncjobs.worker as dead where dead.id = job.worker), ' while it ran',
+                          case when progress is not null then
+                            (select concat('; its last step: ', name, ' (', step.state, ')') from asyncjobs.step
+                             where step.job = job.id order by n desc limit 1) end),
         'traceback', '')::text)
   from (select ctid from lost union all select ctid from nobodys) as given where job.ctid = given.ctid
   returning job.queue, job.seq

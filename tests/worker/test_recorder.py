@@ -1,0 +1,68 @@
+"""The recorder, by itself: what it says of a job whose process died, and whom a locked row holds up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from asyncjobs.db.connecting import PINNED_PLANS, connect
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining.identity import new_id
+from asyncjobs.defining.recorded import Record, Write
+from asyncjobs.worker.recorder import StepWriter
+
+
+@pytest.fixture
+async def writer(database_url: str) -> AsyncIterator[StepWriter]:
+    sessions = Sessions(database_url, size=1, name="test steps", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
+    writer = StepWriter(sessions, sessions, lambda _attempt: None)
+    running = asyncio.ensure_future(writer.run())
+    yield writer
+    running.cancel()
+    sessions.close()
+
+
+async def running_job(connection: asyncpg.Connection) -> Any:
+    """The attempt of a job that runs, as far as its recorder looks at it."""
+    job_id = new_id()
+    await connection.execute(
+        "insert into asyncjobs.job (id, fence, kind, state, worker, attempt) values ($1, 7, 'k', 2, $2, 1)",
+        job_id,
+        uuid4(),
+    )
+    return SimpleNamespace(claimed=SimpleNamespace(id=job_id, fence=7, kind="k"), cancel_reason=None)
+
+
+def record(writer: StepWriter, attempt: Any, name: str) -> asyncio.Future[None]:
+    return writer.of(attempt).write(Write(Record(1, name, "started"), "{}"))
+
+
+async def test_the_last_step_of_a_job_is_named_and_none_where_there_is_none(
+    writer: StepWriter, connection: asyncpg.Connection
+) -> None:
+    attempt = await running_job(connection)
+    assert await writer.last_step(attempt.claimed.id) == ""
+    await record(writer, attempt, "export")
+    assert await writer.last_step(attempt.claimed.id) == "; its last step: export (started)"
+
+
+async def test_a_row_that_somebody_holds_locked_holds_up_only_its_own_steps(
+    writer: StepWriter, connection: asyncpg.Connection, database_url: str
+) -> None:
+    locked, *others = [await running_job(connection) for _ in range(10)]
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.fetch("select from asyncjobs.job where id = $1 for update", locked.claimed.id)
+        held_up = record(writer, locked, "a")
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(record(writer, attempt, "a") for attempt in others))
+        assert not held_up.done()
+    async with asyncio.timeout(20):
+        await held_up
+    somebody.terminate()
