@@ -230,7 +230,8 @@ class AsyncJobs:
     def _make_worker(self, **given: Any) -> Worker:
         from asyncjobs.worker.worker import Worker
 
-        assert self._listener is not None and self._services is not None  # noqa: PT018
+        assert self._listener is not None
+        assert self._services is not None
         return Worker(
             self._url, self.settings, self._listener, self._services, middleware=self._opened().middleware, **given
         )

@@ -72,7 +72,7 @@ class TestAReport:
     def test_of_an_unknown_severity_is_refused_and_the_error_can_be_reported_still(self, reports: list[Report]) -> None:
         error = ValueError()
         with pytest.raises(InvalidOption, match="severity='loud'.*error, warning, info"):
-            errors.report(error, severity="loud")  # type: ignore[arg-type]
+            errors.report(error, severity="loud")
         errors.report(error)
         assert len(reports) == 1
 
@@ -244,7 +244,7 @@ class TestSubscribers:
 
         for subscriber in (later, Later(), "tracker", None):
             with pytest.raises(InvalidOption, match="cannot subscribe: give a plain function"):
-                errors.subscribe(subscriber)  # type: ignore[type-var]
+                errors.subscribe(subscriber)
 
 
 class TestInsideAJob:

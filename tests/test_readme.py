@@ -79,4 +79,4 @@ def test_every_command_the_readme_names_exists() -> None:
     known = get_command(app)
     for line in re.findall(r"^\| `asyncjobs ([^|]*)`", README, re.MULTILINE):
         words = re.findall(r"^[a-z]+", line)
-        assert words[0] in known.commands, line  # type: ignore[attr-defined]
+        assert words[0] in known.commands, line

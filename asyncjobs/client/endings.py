@@ -70,19 +70,24 @@ def read_steps(text: str | None) -> list[StepStatus]:
 
 
 def _step(stored: dict[str, Any]) -> StepStatus:
-    times = {name: stored[name] for name in ("started_at", "finished_at", "wakes_at")}
     error = _object(stored["error"])
     return StepStatus(
         name=stored["name"],
         state=stored["state"],
         attempt=stored["attempt"],
-        **{name: None if text is None else datetime.fromisoformat(text) for name, text in times.items()},  # type: ignore[arg-type]
+        started_at=datetime.fromisoformat(stored["started_at"]),
+        finished_at=_time(stored["finished_at"]),
+        wakes_at=_time(stored["wakes_at"]),
         event=stored["event"],
         key=stored["key"] or None,
         result=None if stored["result"] is None else _plain(stored["result"]),
         cursor=None if stored["cursor"] is None else _plain(stored["cursor"]),
         error=": ".join(str(error[part]) for part in ("type", "message") if error.get(part)) or None,
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _counts(text: str | None) -> dict[str, int]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
 from asyncjobs.defining.attributes import attributes_of
@@ -19,6 +19,8 @@ from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
+
+T = TypeVar("T")
 
 Executor = Literal["loop", "thread", "process"]
 
@@ -110,7 +112,7 @@ class Definition:
         """Dumps and loads this kind's results."""
         return ResultCodec(self.kind, self._resolved(self.returns))
 
-    def _resolved(self, resolve: Callable[[], Any]) -> Any:
+    def _resolved(self, resolve: Callable[[], T]) -> T:
         try:
             return resolve()
         except (NameError, AttributeError) as error:
@@ -141,7 +143,7 @@ class Definition:
     @cached_property
     def attributes(self) -> Mapping[str, ResultCodec]:
         """The codecs of the attributes, by name."""
-        return self._resolved(lambda: attributes_of(self.job_class, self.kind))  # type: ignore[no-any-return]
+        return self._resolved(lambda: attributes_of(self.job_class, self.kind))
 
     @property
     def max_crashes(self) -> int:

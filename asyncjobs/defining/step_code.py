@@ -52,8 +52,8 @@ class Code:
         (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
         target = inspect.unwrap(function)
         return cls(
-            is_async=inspect.iscoroutinefunction(target)
-            or inspect.iscoroutinefunction(getattr(target, "__call__", None)),  # noqa: B004
+            # An object with an async `__call__` is no coroutine function, and is called like one.
+            is_async=any(map(inspect.iscoroutinefunction, (target, type(target).__call__))),
             cursor=(inspect.Parameter.empty if value is Any else value) if cursor_name else None,
             cursor_name=cursor_name,
             takes_connection="connection" in names,

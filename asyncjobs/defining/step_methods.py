@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
@@ -148,7 +148,8 @@ class StepMethods:
                 f"{self._definition.kind} is not running here: steps belong into a job's own code; in a function job use "
                 "`current_job().step(…)`"
             )
-        self._stepper = Stepper(self, self._attempt, self._attempt.recorder, records)  # type: ignore[arg-type]
+        job = cast("Job[Any]", self)  # whose part this is, and nobody else's
+        self._stepper = Stepper(job, self._attempt, self._attempt.recorder, records)
 
 
 _PLAIN = StepOptions()

@@ -78,7 +78,8 @@ class ProcessCloud(Job, queue="critical"):
     async def perform(self) -> Drawn:
         """Run the steps, and say what was drawn."""
         await self.run_steps()
-        assert self.analysis is not None and self.notice is not None  # noqa: PT018
+        assert self.analysis is not None
+        assert self.notice is not None
         return Drawn(self.analysis.words, self.analysis.distinct, self.size, self.attempt, self.notice)
 
     def _note(self, step: str) -> None:

@@ -75,7 +75,7 @@ def _is_usable(base: Path, account: Account | None) -> bool:
 def temporary_base() -> Path:
     """Return the directory for temporary files with the shortest path."""
     # Not gettempdir() first: on macOS it is half a socket path long already.
-    short = Path("/tmp")  # noqa: S108
+    short = Path("/tmp")  # noqa: S108 - what is made in it is its owner's alone
     return short if os.access(short, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 

@@ -278,7 +278,8 @@ class Jobs(AsyncJobs):
         await performing.one(job.id)
         status = await self.status(job.id)
         if status.final:
-            return await self._opened().result(job, timeout=None)  # type: ignore[no-any-return]
+            result: R = await self._opened().result(job, timeout=None)
+            return result
         if status.state == "running":
             raise AssertionError(f"{job.kind} {job.id} is running in a worker: it cannot be performed here")
         return None

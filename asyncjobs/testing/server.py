@@ -18,6 +18,7 @@ from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import connect
 from asyncjobs.embedded import EmbeddedPostgres, postmaster
 from asyncjobs.embedded.cluster import Cluster
+from asyncjobs.embedded.directories import temporary_base
 from asyncjobs.embedded.locks import FileLock, turn
 from asyncjobs.settings.urls import check_database_url
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 VARIABLE = "ASYNCJOBS_TEST_DATABASE_URL"
-PLACE = Path("/tmp")  # noqa: S108 - not TMPDIR: the path of a socket has to be short; each directory is its owner's alone
+PLACE = temporary_base()
+"""Not TMPDIR: the path of a socket has to be short."""
 MOST_RUNS = 20
 """Test runs at once on one server."""
 

@@ -292,7 +292,7 @@ class Apart:
 def _log(record: bytes) -> None:
     """Log what a job has logged in its process, as its logger here would; a record or a handler that raises harms nobody."""
     with contextlib.suppress(Exception):
-        found = logging.makeLogRecord(pickle.loads(record))  # noqa: S301 - see `channel`
+        found = logging.makeLogRecord(pickle.loads(record))  # noqa: S301 - a process of ours pickled it: see `channel`
         logger = logging.getLogger(found.name)
         if logger.isEnabledFor(found.levelno):
             logger.handle(found)

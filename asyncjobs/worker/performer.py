@@ -139,7 +139,8 @@ class Performer:
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:
-            return await apart.run(attempt, grace=grace)  # type: ignore[no-any-return]
+            end: End = await apart.run(attempt, grace=grace)
+            return end
         finally:
             attempt.stop_timer()
 

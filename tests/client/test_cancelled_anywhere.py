@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -27,7 +28,7 @@ class CancelledAt:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner = self._coroutine.__await__()
-        step: Callable[[], Any] = lambda: next(inner)  # noqa: E731
+        step: Callable[[], Any] = partial(next, inner)
         while True:
             try:
                 waits_for = step()
@@ -42,9 +43,9 @@ class CancelledAt:
             try:
                 value = yield waits_for
             except BaseException as error:
-                step = lambda error=error: inner.throw(error)  # type: ignore[misc]  # noqa: E731
+                step = partial(inner.throw, error)
             else:
-                step = lambda value=value: inner.send(value)  # type: ignore[misc]  # noqa: E731
+                step = partial(inner.send, value)
 
 
 async def sweep(call: Callable[[], Coroutine[Any, Any, Any]], after: Callable[[bool], Awaitable[None]]) -> int:

@@ -240,8 +240,8 @@ class Layer:
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module `enqueue_layers` with middleware in it."""
     module = types.ModuleType("enqueue_layers")
-    module.Layer = Layer  # type: ignore[attr-defined]
-    module.made = Layer("made")  # type: ignore[attr-defined]
+    module.Layer = Layer
+    module.made = Layer("made")
     monkeypatch.setitem(sys.modules, "enqueue_layers", module)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Cursor, InvalidOption, Job, Retry, attribute, current_job, emit, job, step
+from tests.support.asking import until
 
 ran: list[str] = []
 
@@ -65,11 +68,12 @@ async def imperative(n: int) -> Any:
     return [rows, approval]
 
 
-async def test_a_job_sleeps_and_waits_for_an_event_without_running(jobs: AsyncJobs) -> None:
+async def test_a_job_sleeps_and_waits_for_an_event_without_running(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
     ran.clear()
     made = await imperative(7).enqueue()
-    while (await made.status()).state != "waiting":
-        pass
+    await until(connection, "select state = 3 from asyncjobs.job where id = $1", made.id)
     assert await emit("approved", key=7, payload={"by": "kim"}) == 1
     assert await made.result(timeout=10) == [[7, 7], {"by": "kim"}]
     assert ran == ["parse"]
@@ -107,10 +111,9 @@ async def test_a_job_is_run_again_from_a_step(jobs: AsyncJobs) -> None:
     assert ran == [f"export {n}" for n in range(5)]
 
 
-async def test_why_names_what_a_step_waits_for(jobs: AsyncJobs) -> None:
+async def test_why_names_what_a_step_waits_for(jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
     made = await imperative(11).enqueue()
-    while (await made.status()).state != "waiting":
-        pass
+    await until(connection, "select state = 3 from asyncjobs.job where id = $1", made.id)
     assert (await jobs.why(made.id)).startswith("is parked: it waits for the event 'approved' of key '11', until 20")
     assert await made.cancel("enough")
     assert [each.state for each in (await made.status()).steps] == ["succeeded", "succeeded", "waiting"]
@@ -135,9 +138,8 @@ async def parent(fails_once: bool) -> list[timedelta]:
 async def interrupted_parent() -> list[timedelta]:
     me = current_job()
     children = [child(3), child(4)]
-    if me.attempt == 1:
-        children[1].enqueue = broken  # type: ignore[method-assign]
-    return await me.run("children", *children)
+    with mock.patch.object(children[1], "enqueue", broken) if me.attempt == 1 else nullcontext():
+        return await me.run("children", *children)
 
 
 async def broken(**_: Any) -> None:

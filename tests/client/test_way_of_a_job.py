@@ -82,7 +82,7 @@ async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full
                 *(each.id, each.kind, each.queue, each._stored_arguments()),
             )
         newest = await connection.fetchval("select max(seq) from asyncjobs.job")
-        marks = jobs._worker.dispatcher._marks  # type: ignore[union-attr]
+        marks = jobs._worker.dispatcher._marks
         while not any(each.mark > newest for each in marks.ranges(1, "mailers", full=False)):
             await (await add(1).enqueue())
     # Not awaited: that alone would tell the worker of them.

@@ -70,7 +70,7 @@ def test_a_default_is_copied_for_each_job() -> None:
 
 def test_it_is_no_argument() -> None:
     with pytest.raises(InvalidArguments, match="raw"):
-        Typed(raw=b"x")  # type: ignore[call-arg]
+        Typed(raw=b"x")
     assert Typed().arguments == {}
 
 
@@ -117,7 +117,7 @@ def test_a_default_and_only_one_must_be_given(given: Any) -> None:
 
 def test_init_is_refused() -> None:
     with pytest.raises(InvalidDefinition, match="an attribute is no argument"):
-        attribute(default=1, init=True)  # type: ignore[call-overload]
+        attribute(default=1, init=True)
 
 
 def test_one_without_an_annotation_is_refused() -> None:

@@ -15,7 +15,7 @@ def recorded(*names: str) -> list[Record]:
 
 
 def test_what_is_recorded_is_found_in_its_order_and_what_follows_is_new() -> None:
-    progress = Progress("k", reversed(recorded("a", "b")))  # type: ignore[arg-type]
+    progress = Progress("k", reversed(recorded("a", "b")))
     assert [progress.meet(name) for name in ("a", "b", "c")] == [*recorded("a", "b"), None]
     assert progress.next_number == 3
 

@@ -99,14 +99,14 @@ class TestRefused:
         with pytest.raises(InvalidDefinition, match="names the method 'gone', which .* does not have"):
 
             class Wrong(Job, kind="declared.Wrong"):
-                @step(**{option: "gone"})  # type: ignore[call-overload,untyped-decorator]
+                @step(**{option: "gone"})
                 async def work(self) -> None: ...
 
     @pytest.mark.parametrize("option", ["when", "unless", "on_error"])
     @pytest.mark.parametrize("value", [True, 7, b"x"])
     def test_a_condition_that_is_none(self, option: str, value: Any) -> None:
         with pytest.raises(InvalidDefinition, match=f"step: {option}=.* is no function and no name of a method"):
-            step(**{option: value})  # type: ignore[call-overload]
+            step(**{option: value})
 
     @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), timedelta(days=-1), 1e18])
     def test_a_timeout_out_of_range(self, timeout: Any) -> None:
@@ -248,7 +248,7 @@ class TestCode:
 
     def test_a_callable_without_a_hash_is_a_function_too(self) -> None:
         class Unhashable:
-            __hash__ = None  # type: ignore[assignment]
+            __hash__ = None
 
             async def __call__(self) -> None: ...
 

@@ -42,9 +42,9 @@ async def crash(what: str) -> None:
         raise RuntimeError(f"{what} is broken")
 
     if what == "dispatcher":
-        worker.wakeups.take_news = broken  # type: ignore[method-assign]
+        worker.wakeups.take_news = broken
         worker.wakeups.wake()
     elif what == "ledger":
-        worker.ledger._sessions.run = broken  # type: ignore[assignment,method-assign]
+        worker.ledger._sessions.run = broken
     elif what == "keeper":
-        worker.keeper._beat = broken  # type: ignore[assignment,method-assign]
+        worker.keeper._beat = broken

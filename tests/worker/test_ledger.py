@@ -14,6 +14,7 @@ from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
 from asyncjobs.worker.ledger import Ledger
+from tests.support.asking import until
 
 WORKER = uuid4()
 
@@ -125,9 +126,7 @@ async def test_a_row_that_somebody_holds_locked_holds_up_only_itself(
         await somebody.fetch("select from asyncjobs.job where id = $1 for update", locked[0])
         for end in (locked, *others):
             ledger.finish(succeeded(*end))
-        async with asyncio.timeout(20):
-            while await connection.fetchval("select count(*) from asyncjobs.finished") < len(others):
-                await asyncio.sleep(0.01)
+        await until(connection, "select count(*) = $1 from asyncjobs.finished", len(others))
     async with asyncio.timeout(20):
         await ledger.drained()
     assert await connection.fetchval("select count(*) from asyncjobs.finished") == 20
