@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ from tests.support.directories import held_directory
 from tests.support.proxy import Proxy
 
 _numbers = itertools.count(1)
+
+# What nohup or a script's `&` starts ignores these, and so would everything that the tests start and end with them.
+for ignored, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, usual)
 
 
 async def _execute(url: str, *statements: str) -> None:

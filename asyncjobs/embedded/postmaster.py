@@ -111,7 +111,7 @@ async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool
         raise cluster.failure(f"does not answer in {START_TIMEOUT:.0f} s ({refusal})")
     except BaseException:
         if process is not None:
-            process.send_signal(signal.SIGQUIT)  # does nothing once it has ended
+            processes.end_at_once(process)
         raise
 
 

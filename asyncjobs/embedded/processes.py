@@ -6,16 +6,20 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asyncjobs.embedded.errors import NoPostgres
-from asyncjobs.embedded.waiting import until
+from asyncjobs.embedded.waiting import POLL, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncjobs.embedded.accounts import Account
+
+QUIT_TIMEOUT = 1.0
+"""Seconds that a postmaster which has only just been started may take to end."""
 
 _children: set[tuple[int, int]] = set()
 """`(our pid, its pid)` of each postmaster that this process started and has not reaped."""
@@ -90,6 +94,19 @@ def adopt(process: subprocess.Popen[bytes]) -> None:
 
     _children.add(child)
     threading.Thread(target=reap, name=f"asyncjobs-reaper-{process.pid}", daemon=True).start()
+
+
+def end_at_once(process: subprocess.Popen[bytes]) -> None:
+    """End a postmaster that has only just been started, without a turn of the loop: whoever starts it is being ended too.
+
+    Told again until it has ended: what a shell runs in the background ignores SIGQUIT, and so does a postmaster started by
+    it until it has handlers of its own, some milliseconds later.
+    """
+    deadline = time.monotonic() + QUIT_TIMEOUT
+    while process.poll() is None and time.monotonic() < deadline:
+        process.send_signal(signal.SIGQUIT)
+        time.sleep(POLL)
+    process.kill()  # does nothing once it has ended
 
 
 def is_reaped(pid: int) -> bool:

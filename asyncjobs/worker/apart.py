@@ -18,7 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,13 @@ class Apart:
         self._numbers = itertools.count(1)
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._again_at = -math.inf
+        self.on_up: Callable[[], object] = lambda: None
+        """Called when the forking process has been started."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the forking process is running, and an attempt would have its process within milliseconds."""
+        return self._process is not None and self._process.returncode is None and self._control is not None
 
     @property
     def available(self) -> bool:
@@ -221,7 +228,7 @@ class Apart:
             CannotFork: It could not be started.
         """
         async with self._starting:
-            if self._process is not None and self._process.returncode is None and self._control is not None:
+            if self.is_up:
                 return
             self.close()
             ours, theirs = socket.socketpair()
@@ -255,6 +262,7 @@ class Apart:
             self._control = control
             logger.debug("the forking process is ready: pid %d", self._process.pid)
             self._services.start(self._listen(control), name="forking process")
+            self.on_up()
 
     async def _listen(self, control: Channel) -> None:
         """Take in how children ended."""

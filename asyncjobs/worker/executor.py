@@ -83,8 +83,9 @@ class Executor:
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
         self._stopped = False
-        self.suspects_ended = False
-        """Whether a suspect has ended since this was last set back: there is room for the next."""
+        self.has_new_room_for_suspects = False
+        """Whether a suspect has ended, or the forking process has come up, since this was last set back."""
+        apart.on_up = self._room_for_suspects
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -174,7 +175,9 @@ class Executor:
         """How many more suspects may run in processes of their own; 0, too, where none can be had."""
         if not self._apart.available:
             return 0
-        return MOST_APART - sum(attempt.apart for attempt in self._attempts.values()) - self._suspects_waiting
+        # Importing takes the forking process a second or more, and those that wait for it hold slots.
+        most = MOST_APART if self._apart.is_up else 1
+        return most - sum(attempt.apart for attempt in self._attempts.values()) - self._suspects_waiting
 
     @property
     def _suspects_waiting(self) -> int:
@@ -184,6 +187,10 @@ class Executor:
         """Take suspects in, ahead of what waits: the slots that they were claimed for may be taken by now."""
         pool.queued.extendleft(reversed(claimed))
         self._accepted(pool)
+
+    def _room_for_suspects(self) -> None:
+        self.has_new_room_for_suspects = True
+        self._on_room()
 
     def _place_suspect(self, attempt: Attempt) -> None:
         if self._suspect is None and attempt.claimed.crashes <= self.most_crashes_here:
@@ -205,8 +212,7 @@ class Executor:
             self._attempts.pop(attempt.claimed.id, None)
             if attempt.claimed.crashes:
                 self._suspect = None if self._suspect == attempt.claimed.id else self._suspect
-                self.suspects_ended = True
-                self._on_room()
+                self._room_for_suspects()
             if not self._attempts:
                 self._idle.set()
             attempt.end()

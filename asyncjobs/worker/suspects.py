@@ -44,9 +44,11 @@ class Suspects:
 
     def are_due(self) -> bool:
         """Whether they should be looked for now; once."""
-        if self._claiming or not (self.due or self._executor.suspects_ended or any(map(_places, self._put_off))):
+        if self._claiming or not (
+            self.due or self._executor.has_new_room_for_suspects or any(map(_places, self._put_off))
+        ):
             return False
-        self.due = self._executor.suspects_ended = False
+        self.due = self._executor.has_new_room_for_suspects = False
         self._put_off = []
         return True
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from asyncjobs.db.connecting import connect
 from asyncjobs.embedded import EmbeddedPostgres, NoPostgres
+from asyncjobs.embedded import processes as embedded_processes
 from asyncjobs.exceptions import DatabaseUnavailable
 
 from .owners import eventually, postmasters, processes, sockets_of
@@ -159,6 +161,25 @@ async def test_a_start_that_is_cancelled_leaves_no_process(place, program):
     await eventually(lambda: not any(str(place) in str(words) for _, words in processes()))
     async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "select 1") == 1
+
+
+async def test_a_server_that_is_cancelled_before_it_can_take_a_signal_ends_all_the_same(made, monkeypatch):
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell does for what it runs in the background
+    adopt = embedded_processes.adopt
+
+    def adopt_and_cancel(process):
+        adopt(process)
+        starting.cancel()
+
+    monkeypatch.setattr(embedded_processes, "adopt", adopt_and_cancel)
+    try:
+        for _ in range(3):
+            starting = asyncio.ensure_future(EmbeddedPostgres(made).start())
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            await eventually(lambda: not postmasters(made))
+    finally:
+        signal.signal(signal.SIGQUIT, before)
 
 
 async def test_a_server_that_will_not_start_is_explained_by_the_end_of_its_log(copied):

@@ -56,6 +56,14 @@ async def clock() -> float:
         return time.time()
 
 
+@job(kind="faults.sturdy_nap", max_crashes=1_000)
+async def sturdy_nap(seconds: float) -> str:
+    """As `nap`, and is run again however many of its workers are killed."""
+    with oracle.interval(current_job()):
+        await asyncio.sleep(seconds)
+        return where()
+
+
 @job(kind="faults.nap")
 async def nap(seconds: float) -> str:
     with oracle.interval(current_job()):

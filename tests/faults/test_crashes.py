@@ -10,7 +10,7 @@ import pytest
 
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
-from tests.faults import only_here
+from tests.faults import late_here, only_here
 from tests.support.processes import alive, until
 
 ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
@@ -146,6 +146,21 @@ async def test_where_no_process_of_its_own_can_be_had_suspects_run_one_after_the
     [asking] = await scene.enqueue(only_here.apart_from_here())
     [row] = await scene.finished(asking)
     assert row["state"] == 5 and "CannotFork" in row["errors"]
+
+
+async def test_while_the_forking_process_starts_suspects_hold_one_slot_and_the_others_run_ordinary_jobs(scene):
+    suspects = [work.tiny(n) for n in range(6)]
+    await scene.enqueue(*suspects)
+    await scene.fetch("update asyncjobs.job set crashes = 2, attempt = 2")
+    gate = scene.gate("imported")
+    worker = await scene.start(
+        "tests.faults.jobs", late_here.__name__, name="only", concurrency=2, environment={late_here.VARIABLE: gate}
+    )
+    await scene.finished(*await scene.enqueue(*(work.tiny(n) for n in range(6, 10))))
+    assert {row["state"] for row in await scene.fetch("select state from asyncjobs.job")} == {1, 2}
+    scene.open(gate)
+    await scene.finished(*suspects)
+    assert worker.running
 
 
 class TestAProcessJob:

@@ -127,11 +127,12 @@ async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_ki
     victim, all_jobs = await scene.start(concurrency=20), []
     for _ in range(deaths):
         heir = scene.begin(concurrency=20)
-        batch = [work.nap(rng.random() / 50) for _ in range(jobs)]
+        batch = [work.sturdy_nap(rng.random() / 50) for _ in range(jobs)]
+        event = rng.choice(["start", "end"])
+        before = len(scene.events(event=event))
         await scene.enqueue(*batch)
         all_jobs += batch
-        events = rng.choice(["start", "end"])
-        await scene.oracle.wait_for(event=events, pid=victim.pid, count=rng.randrange(1, jobs // 4))
+        await scene.oracle.wait_for(event=event, count=before + rng.randrange(1, jobs // 4))
         victim.kill()
         await scene.all_ready(heir)
         victim = heir
