@@ -19,10 +19,14 @@ async def record(connection: Connection, writes: Sequence[StepWrite]) -> set[UUI
         connection: With pinned plans, or one whose transaction the records are to be part of.
         writes: At most one a job, in the order of their ids.
     """
-    if len(writes) == 1:  # the array form costs it a third
-        return {row["id"] for row in await connection.fetch(sql.read("record_step"), *writes[0])}
-    columns = zip(*writes, strict=True)
-    return {row["id"] for row in await connection.fetch(sql.read("record_steps"), *columns)}
+    [first, *more] = writes
+    if more or first.name is None:
+        found = await connection.fetch(sql.read("record_steps"), *zip(*writes, strict=True))
+    elif first.progress is not None:  # the array form costs it a third
+        found = await connection.fetch(sql.read("record_step_and_attributes"), *first)
+    else:
+        found = await connection.fetch(sql.read("record_step"), *first[:2], *first[3:])
+    return {row["id"] for row in found}
 
 
 async def read(connection: Connection, job_id: UUID) -> list[Record]:

@@ -47,7 +47,7 @@ class Recorder(Protocol):
     """Writes what is recorded of one attempt's steps; it has a task that the job's code has no handle on."""
 
     def write(self, write: Write) -> Awaitable[None]:
-        """Have it recorded, whether or not anybody waits; done when it is durable.
+        """Have it recorded, whether or not anybody waits or stops waiting; done when it is durable.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was recorded.

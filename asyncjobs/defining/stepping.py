@@ -238,7 +238,7 @@ class Stepper:
         return attributes.dump(self._job) or "{}"
 
     async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
-        await asyncio.shield(asyncio.ensure_future(self.write_soon(record, began, error=error)))
+        await self.write_soon(record, began, error=error)
 
     def write_soon(
         self, record: Record, began: float, *, error: str | None = None, text: str | None = _UNSAID

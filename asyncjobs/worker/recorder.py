@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from asyncjobs.db import steps
@@ -41,10 +42,21 @@ def isolated_sessions(url: str, settings: Settings) -> Sessions:
     return Sessions(url, size=MOST_ISOLATED, name="asyncjobs isolated steps", deadline=settings.lease)
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A write that is not known to be durable.
+
+    Attributes:
+        write: What is written.
+        recorder: Of its attempt.
+        told: What the job awaits, and may cancel: whether it is over says `is_over` alone.
+        is_over: Whether it is durable, or was refused.
+    """
+
     write: StepWrite
-    attempt: Attempt
-    done: asyncio.Future[None]
+    recorder: AttemptRecorder
+    told: asyncio.Future[None]
+    is_over: bool = False
 
 
 class StepWriter:
@@ -69,12 +81,10 @@ class StepWriter:
         """Return the recorder of one attempt."""
         return AttemptRecorder(self, attempt)
 
-    def add(self, write: StepWrite, attempt: Attempt) -> asyncio.Future[None]:
-        """Have something written; done when it is durable."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(write, attempt, done))
+    def add(self, waiting: _Waiting) -> None:
+        """Have something written."""
+        self._waiting.append(waiting)
         self._kick.set()
-        return done
 
     async def last_step(self, job_id: UUID) -> str:
         """Return what a sentence about a crash ends in: the last step that was recorded; nothing when there is none."""
@@ -93,29 +103,36 @@ class StepWriter:
                 await self._write_some()
 
     async def _write_some(self) -> None:
-        batch: dict[Any, _Waiting] = {}
-        rest: list[_Waiting] = []
-        for waiting in self._waiting:
-            taken = waiting.write.id in batch or len(batch) == BATCH
-            if taken:
-                rest.append(waiting)
-            else:
-                batch[waiting.write.id] = waiting
-        self._waiting = rest
+        batch = self._take_batch()
         try:
-            await self._write(sorted(batch.values(), key=lambda waiting: waiting.write.id))
+            await self._write(batch)
             self._backoff.succeeded()
         except DatabaseError as error:
             # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on: if
             # that lasts as long as the lease, its attempt is cancelled.
-            self._put_back(batch.values())
+            self._put_back(batch)
             await self._backoff.failed(error)
         except asyncio.CancelledError:
-            self._put_back(batch.values())
+            self._put_back(batch)
             raise
 
+    def _take_batch(self) -> list[_Waiting]:
+        """Take what is written next out of what waits: the first of each job, in the order of their ids."""
+        if len(self._waiting) == 1:
+            batch, self._waiting = self._waiting, []
+            return batch
+        first: dict[UUID, _Waiting] = {}
+        rest: list[_Waiting] = []
+        for waiting in self._waiting:
+            if waiting.write.id in first or len(first) == BATCH:
+                rest.append(waiting)
+            else:
+                first[waiting.write.id] = waiting
+        self._waiting = rest
+        return sorted(first.values(), key=lambda waiting: waiting.write.id)
+
     def _put_back(self, batch: Iterable[_Waiting]) -> None:
-        self._waiting = [waiting for waiting in batch if not waiting.done.done()] + self._waiting
+        self._waiting = [waiting for waiting in batch if not waiting.is_over] + self._waiting
         self._kick.set()
 
     async def _write(self, batch: list[_Waiting]) -> None:
@@ -135,7 +152,7 @@ class StepWriter:
             if waiting.write.id in held:
                 self._end(waiting, None)
             else:
-                self.lost(waiting.attempt)
+                self.lost(waiting.recorder.attempt)
                 self._end(waiting, LeaseLost(f"job {waiting.write.id} is another worker's by now"))
 
     async def _write_halves(self, batch: list[_Waiting]) -> None:
@@ -151,13 +168,17 @@ class StepWriter:
             raise failed
 
     def _end(self, waiting: _Waiting, error: Exception | None) -> None:
-        if waiting.done.done():
+        if waiting.is_over:
+            return
+        waiting.is_over = True
+        waiting.recorder.over(waiting)
+        if waiting.told.done():
             return
         if error is None:
-            waiting.done.set_result(None)
+            waiting.told.set_result(None)
         else:
-            waiting.done.set_exception(error)
-            waiting.done.exception()  # seen: perhaps nobody waits any more
+            waiting.told.set_exception(error)
+            waiting.told.exception()  # seen: perhaps nobody waits any more
 
     def lost(self, attempt: Attempt) -> None:
         """Have an attempt end whose lease is lost."""
@@ -169,18 +190,26 @@ class AttemptRecorder:
 
     def __init__(self, writer: StepWriter, attempt: Attempt) -> None:
         self._writer = writer
-        self._attempt = attempt
-        self._under_way: set[asyncio.Future[None]] = set()
+        self.attempt = attempt
+        self._loop = asyncio.get_running_loop()
+        self._under_way: set[_Waiting] = set()
+        self._settled: asyncio.Future[None] | None = None
 
     def write(self, write: Write) -> asyncio.Future[None]:
-        """Have it recorded; see `Recorder.write`."""
-        done = self._writer.add(self._row(write), self._attempt)
-        self._under_way.add(done)
-        done.add_done_callback(self._under_way.discard)
-        return done
+        """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing."""
+        waiting = _Waiting(self._row(write), self, self._loop.create_future())
+        self._under_way.add(waiting)
+        self._writer.add(waiting)
+        return waiting.told
+
+    def over(self, waiting: _Waiting) -> None:
+        """Take in that something is durable, or was refused."""
+        self._under_way.discard(waiting)
+        if self._settled is not None and not self._under_way and not self._settled.done():
+            self._settled.set_result(None)
 
     def _row(self, write: Write) -> StepWrite:
-        claimed, record = self._attempt.claimed, write.record
+        claimed, record = self.attempt.claimed, write.record
         if record is None:
             return StepWrite(claimed.id, claimed.fence, write.attributes, 0, None, "", None, None, None, 0.0, False)
         return StepWrite(
@@ -190,19 +219,20 @@ class AttemptRecorder:
 
     async def settled(self) -> None:
         """Wait until nothing is under way: how the attempt ended is written after that, or it would be refused."""
-        while self._under_way and self._attempt.cancel_reason != "lease_lost":
-            await asyncio.wait(self._under_way, timeout=1.0)
+        while self._under_way and self.attempt.cancel_reason != "lease_lost":
+            self._settled = self._loop.create_future()
+            await asyncio.wait([self._settled], timeout=1.0)
 
     async def load(self) -> list[Record]:
         """Return what earlier attempts have recorded."""
-        claimed = self._attempt.claimed
+        claimed = self.attempt.claimed
         return await self._insisting(lambda connection: steps.read(connection, claimed.id))
 
     async def begin_wait(
         self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
     ) -> Record:
         """Begin a wait; see `Recorder.begin_wait`."""
-        claimed = self._attempt.claimed
+        claimed = self.attempt.claimed
         await self.settled()
         begun = await self._insisting(
             lambda connection: steps.begin_wait(
@@ -211,13 +241,13 @@ class AttemptRecorder:
             )
         )  # fmt: skip
         if begun is None:
-            self._writer.lost(self._attempt)
+            self._writer.lost(self.attempt)
             raise LeaseLost(f"job {claimed.id} is another worker's by now")
         return begun
 
     async def _insisting(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
         """Run an operation that may be repeated until the database answers; a lost lease ends this by a cancellation."""
-        backoff = Backoff(logger, f"steps of {self._attempt.claimed.kind} {self._attempt.claimed.id}")
+        backoff = Backoff(logger, f"steps of {self.attempt.claimed.kind} {self.attempt.claimed.id}")
         while True:
             try:
                 return await self._writer.sessions.run(operation)
@@ -240,8 +270,8 @@ class AttemptRecorder:
         if transaction.error is not None:
             raise transaction.error
         if transaction.refused:
-            self._writer.lost(self._attempt)
-            raise LeaseLost(f"job {self._attempt.claimed.id} is another worker's by now")
+            self._writer.lost(self.attempt)
+            raise LeaseLost(f"job {self.attempt.claimed.id} is another worker's by now")
 
     async def _record_last(self, connection: Connection, write: Write) -> bool:
         # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the

@@ -66,3 +66,22 @@ async def test_a_row_that_somebody_holds_locked_holds_up_only_its_own_steps(
     async with asyncio.timeout(20):
         await held_up
     somebody.terminate()
+
+
+async def test_a_write_goes_on_when_who_waits_for_it_is_cancelled_and_the_end_of_the_attempt_waits_for_it(
+    writer: StepWriter, connection: asyncpg.Connection, database_url: str
+) -> None:
+    attempt = await running_job(connection)
+    recorder = writer.of(attempt)
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.fetch("select from asyncjobs.job where id = $1 for update", attempt.claimed.id)
+        told = recorder.write(Write(Record(1, "export", "started"), "{}"))
+        told.cancel()
+        settling = asyncio.ensure_future(recorder.settled())
+        await asyncio.wait([settling], timeout=0.1)
+        assert not settling.done()
+    async with asyncio.timeout(20):
+        await settling
+    assert await writer.last_step(attempt.claimed.id) == "; its last step: export (started)"
+    somebody.terminate()

@@ -1,24 +1,15 @@
--- Record where a step of a running job stands, and the job's attributes; see record_steps.sql, which does so for many.
--- $1 id of the job  $2 fence  $3 attributes (JSON text; null: as they are)  $4 number, $5 name (null: attributes only) and
--- $6 state of the step  $7 result  $8 cursor  $9 error (JSON text)  $10 seconds since it began  $11 whether it has ended
+-- Record where a step of a running job stands, its attributes being as they were; see record_steps.sql, which does so for many.
+-- $1 id of the job  $2 fence  $3 number, $4 name and $5 state of the step  $6 result  $7 cursor  $8 error (JSON text)
+-- $9 seconds since it began  $10 whether it has ended
 -- Rows: the id, or none: the lease is lost.
--- Locks: the job's row, which is not written without need: that costs a tenth.
-with locked as (
-  select id, attempt from asyncjobs.job
-  where id = $1::uuid and fence = $2::bigint and $3::text is null for no key update
-), saved as (
-  update asyncjobs.job set progress = $3::text
-  where id = $1::uuid and fence = $2::bigint and $3::text is not null
-  returning id, attempt
-), held as materialized (
-  select * from locked union all select * from saved
-), recorded as (
-  insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
-  select id, $4::integer, $5::text, $6::text, attempt, clock_timestamp() - make_interval(secs => $10::float8),
-         case when $11::boolean then clock_timestamp() end, $7::text, $8::text, $9::text
-  from held where $5::text is not null
-  on conflict (job, name) do update
-  set state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result,
-      cursor = excluded.cursor, error = excluded.error
-)
-select id from held
+-- Locks: the job's row, which is not written: that, and the plan for it, cost a tenth.
+insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
+select id, $3::integer, $4::text, $5::text, attempt, clock_timestamp() - make_interval(secs => $9::float8),
+       case when $10::boolean then clock_timestamp() end, $6::text, $7::text, $8::text
+from (
+  select id, attempt from asyncjobs.job where id = $1::uuid and fence = $2::bigint for no key update
+) as held
+on conflict (job, name) do update
+set state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result,
+    cursor = excluded.cursor, error = excluded.error
+returning job as id
