@@ -30,7 +30,7 @@ def stored_steps(records: Sequence[Record]) -> str:
 
 async def in_transaction(sessions: Sessions, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool) -> T:
     """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated."""
-    transaction = Transaction(body, deadline=sessions.deadline, through_sqlalchemy=through_sqlalchemy)
+    transaction = Transaction(body, sessions=sessions, through_sqlalchemy=through_sqlalchemy)
     await sessions.run(transaction.run, endless=True)
     if transaction.error is not None:
         raise transaction.error

@@ -90,8 +90,7 @@ class Sessions:
             connection = await self._acquire(seconds)
             seconds = max(seconds - (loop.time() - started), 0.001)
         clean = False
-        end = math.inf if endless else loop.time() + seconds
-        self._watch(connection, end)
+        self._watch(connection, math.inf if endless else loop.time() + seconds)
         try:
             result = await operation(connection)
             clean = True
@@ -104,12 +103,16 @@ class Sessions:
             clean = answered and not connection.is_in_transaction()
             late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
             # asyncpg calls the end of a connection that we ended a PostgresError too.
-            overdue = not answered and loop.time() >= end
+            overdue = not answered and loop.time() >= self._in_use[connection]
             raise _begun(DatabaseUnavailable(late) if overdue else translated(error)) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
         return result
+
+    def limit(self, connection: asyncpg.Connection) -> None:
+        """End an endless use `deadline` seconds from now: the user's code in it is over."""
+        self._in_use[connection] = asyncio.get_running_loop().time() + self.deadline
 
     def _watch(self, connection: asyncpg.Connection, end: float) -> None:
         """Have the connection ended at `end` unless it is back by then.

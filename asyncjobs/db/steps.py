@@ -26,7 +26,7 @@ async def record(connection: Connection, writes: Sequence[StepWrite]) -> set[UUI
         found = await connection.fetch(sql.read("record_step_and_attributes"), *first)
     else:
         found = await connection.fetch(sql.read("record_step"), *first[:2], *first[3:])
-    return {row["id"] for row in found}
+    return {row[0] for row in found}
 
 
 async def read(connection: Connection, job_id: UUID) -> list[Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseUnavailable
@@ -26,7 +26,7 @@ class Transaction(Generic[T]):
     Args:
         body: Given the connection.
         last: Given what `body` returned; returns whether that is to be committed.
-        deadline: Seconds that `last` and the commit may take, which nothing cuts; then the connection is ended.
+        sessions: Of the connection; `last` and the commit, which nothing else cuts, may take as long as their deadline.
         through_sqlalchemy: Whether `body` is given SQLAlchemy's connection.
     """
 
@@ -35,12 +35,12 @@ class Transaction(Generic[T]):
         body: Callable[[Any], Awaitable[T]],
         last: Callable[[Connection, T], Awaitable[bool]] | None = None,
         *,
-        deadline: float,
+        sessions: Sessions,
         through_sqlalchemy: bool = False,
     ) -> None:
         self._body = body
         self._last = last
-        self._deadline = deadline
+        self._sessions = sessions
         self._through_sqlalchemy = through_sqlalchemy
         self.value: T | None = None
         """What `body` returned."""
@@ -86,15 +86,13 @@ class Transaction(Generic[T]):
 
     async def _end(self, connection: Connection, transaction: Any, value: T) -> None:
         self.committing = True
-        late = asyncio.get_running_loop().call_later(self._deadline, connection.terminate)
+        self._sessions.limit(connection)
         try:
             await uncut(self._commit(connection, transaction, value))
         except asyncpg.PostgresError as error:
             # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed.
             self.committing = connection.is_closed() or (error.sqlstate or "").startswith(_ENDS_OF_LINKS)
             raise
-        finally:
-            late.cancel()
 
     async def _commit(self, connection: Connection, transaction: Any, value: T) -> None:
         if self._last is None or await self._last(connection, value):

@@ -135,7 +135,7 @@ class Stepper:
             if cursor is not None:
                 cursor.leave()
             raise
-        ended = run.place._replace(state="succeeded", result=run.results.dump(value))
+        ended = run.succeeded(value)
         if cursor is not None:
             cursor.close()
             ended = ended._replace(cursor=place.values.dump(cursor.value))
@@ -152,8 +152,7 @@ class Stepper:
                 given["connection"] = connection
             value = await run(given)
             text = self._attributes()
-            ended = run.place._replace(state="succeeded", result=run.results.dump(value))
-            return Write(ended, text, time.monotonic() - run.began)
+            return Write(run.succeeded(value), text, time.monotonic() - run.began)
 
         await self._recorder.transact(body, through_sqlalchemy=run.takes.through_sqlalchemy)
         self._saved, self.progressed = text, True
@@ -270,6 +269,14 @@ class _Run(NamedTuple):
     results: Values
     call: partial[Any]
     began: float
+
+    def succeeded(self, value: Any) -> Record:
+        """Return its record, having returned `value`.
+
+        Raises:
+            UnstorableResult: It has no JSON.
+        """
+        return Record(self.place.n, self.place.name, "succeeded", self.results.dump(value))
 
     async def __call__(self, given: dict[str, Any]) -> Any:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""

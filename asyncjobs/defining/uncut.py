@@ -21,16 +21,21 @@ async def uncut(work: Coroutine[Any, Any, T], on_cancel: Callable[[], object] = 
         on_cancel: Called at each cancellation.
     """
     task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        on_cancel()
+        await _end_of(task, on_cancel)
+        if not task.cancelled():
+            task.exception()  # seen: a failure nobody waits for is not to be logged
+        raise
+    return task.result()
+
+
+async def _end_of(task: asyncio.Task[Any], on_cancel: Callable[[], object]) -> None:
     with anyio.CancelScope(shield=True):  # a scope cancels again and again: this wait would spin
         while not task.done():
             try:
                 await asyncio.wait([task])
-            except asyncio.CancelledError as cancellation:
-                cancelled = cancellation
+            except asyncio.CancelledError:
                 on_cancel()
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # seen: a failure nobody waits for is not to be logged
-        raise cancelled
-    return task.result()

@@ -258,9 +258,7 @@ class AttemptRecorder:
         """Run an isolated step; see `Recorder.transact`."""
         await self.settled()
         sessions = self._writer.isolated
-        transaction = Transaction(
-            body, self._record_last, deadline=sessions.deadline, through_sqlalchemy=through_sqlalchemy
-        )
+        transaction = Transaction(body, self._record_last, sessions=sessions, through_sqlalchemy=through_sqlalchemy)
         async with self._writer.turns:
             try:
                 await sessions.run(transaction.run, endless=True)
