@@ -11,6 +11,7 @@ from asyncpg import Connection
 
 from asyncjobs.db import migrating, sql
 from asyncjobs.db.connecting import connect
+from asyncjobs.db.rows import Claimed
 from asyncjobs.exceptions import DatabaseError
 
 OURS = "made by the test kit of asyncjobs; removed after the run"
@@ -40,9 +41,6 @@ class Next(NamedTuple):
 
     id: UUID
     kind: str
-    queue: str
-    priority: int
-    seq: int
     crashes: int
 
 
@@ -62,6 +60,18 @@ async def read_next(
     """Return the ready job that is to run next and is none of `held`; `queues` and `job_id` None: any."""
     row = await connection.fetchrow(sql.read("test_next"), kinds, queues, job_id, [str(each) for each in held])
     return None if row is None else Next(*row)
+
+
+async def claim(connection: Connection, job_id: UUID, *, max_crashes: int | None, worker: UUID) -> list[Claimed]:
+    """Claim a ready job for a worker; return it, or nothing when it is not ready any more or its row is locked.
+
+    Args:
+        connection: Of the kit.
+        job_id: Its id.
+        max_crashes: Of its kind; None: how often it has crashed is not looked at.
+        worker: Whose lease it runs under.
+    """
+    return [Claimed(*row) for row in await connection.fetch(sql.read("test_claim"), job_id, max_crashes, worker)]
 
 
 async def travel(connection: Connection, seconds: float) -> int:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from asyncjobs.db import jobs, workers
 from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import Claimed, Finish, Range
+from asyncjobs.db.rows import Claimed, Finish
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import registry
 from asyncjobs.worker.attempts import Attempt
@@ -33,7 +33,6 @@ STUCK = 5.0
 """Seconds without any movement after which jobs that wait for others are given up."""
 MOST_ATTEMPTS = 10_000
 """At once; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
-GREATEST_CRASHES = 32_767
 
 
 class AttemptHere(Attempt):
@@ -233,17 +232,10 @@ class Performing:
                 await asyncio.wait(tasks, timeout=STUCK)
 
     async def _claim(self, found: db.Next, worker: UUID) -> list[Claimed]:
-        if found.crashes:
-            most = {found.kind: definition.max_crashes} if (definition := registry.find(found.kind)) else {}
-            claim: Any = partial(
-                jobs.claim_suspects, queues=[found.queue], limit=1, crashes=(1, GREATEST_CRASHES), patience=0.0, kinds=most,
-                worker=worker,
-            )  # fmt: skip
-        else:
-            exactly = Range(1, found.queue, found.priority, found.priority, found.seq)
-            claim = partial(jobs.claim, free=[1], ranges=[exactly], kinds=[found.kind], worker=worker)
+        definition = registry.find(found.kind)
+        most = None if definition is None or not found.crashes else definition.max_crashes
         for _ in range(int(STUCK / 0.01)):
-            claimed: list[Claimed] = await self._sessions.run(claim)
+            claimed = await self._sessions.run(partial(db.claim, job_id=found.id, max_crashes=most, worker=worker))
             if claimed or await self._ready(found.id) is None:
                 return claimed
             await asyncio.sleep(0.01)  # somebody has locked it: the session of a process that was just killed, perhaps
