@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from typing_extensions import TypeVar, dataclass_transform
 
 from asyncjobs.defining import context, open_clients, options
+from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.definition import Definition, Executor, Options
 from asyncjobs.defining.hooks import Hook, Point
@@ -22,7 +23,6 @@ from asyncjobs.defining.step_methods import StepMethods
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.recorded import Recorder
     from asyncjobs.defining.status import Status
 
 R = TypeVar("R", default=Any)
@@ -30,7 +30,6 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 Disposition = Literal["enqueued", "duplicate", "replaced"]
-CancelReason = Literal["user", "timeout", "shutdown", "lease_lost"]
 
 
 class _PerformsAsync(Protocol[T_co]):
@@ -39,31 +38,6 @@ class _PerformsAsync(Protocol[T_co]):
 
 class _Performs(Protocol[T_co]):
     def perform(self) -> T_co: ...
-
-
-class Attempt(Protocol):
-    """The run of a job that is going on, as the job sees it."""
-
-    number: int
-    stopping: bool
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How often each declaration has taken an error of this job."""
-
-    @property
-    def recorder(self) -> Recorder:
-        """Where its steps are recorded."""
-
-    @property
-    def cancel_reason(self) -> CancelReason | None:
-        """Why it was cancelled; None: it was not."""
-
-    def give_slot_back(self) -> None:
-        """Let another job run while this one waits."""
-
-    async def take_slot(self) -> None:
-        """Wait for a slot to go on in."""
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))

@@ -20,7 +20,8 @@ from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import JobCancelled, JobDiscarded
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import Attempt, CancelReason, Job
+    from asyncjobs.defining.attempt import Attempt, CancelReason
+    from asyncjobs.defining.base import Job
     from asyncjobs.defining.hooks import Hooks
 
 

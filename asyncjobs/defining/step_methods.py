@@ -15,7 +15,8 @@ from asyncjobs.defining.steps import StepOptions
 from asyncjobs.exceptions import NotRunning
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import Attempt, Job
+    from asyncjobs.defining.attempt import Attempt
+    from asyncjobs.defining.base import Job
     from asyncjobs.defining.definition import Definition
 
 P = ParamSpec("P")

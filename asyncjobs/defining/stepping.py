@@ -25,7 +25,8 @@ from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import Attempt, Job
+    from asyncjobs.defining.attempt import Attempt
+    from asyncjobs.defining.base import Job
 
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
 """The step whose code is running here: tells a step inside another from one beside it."""

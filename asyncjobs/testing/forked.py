@@ -20,6 +20,8 @@ import anyio.to_thread
 from asyncjobs.testing.places import Place
 
 PR_SET_PDEATHSIG = 1
+MOST_TOLD = 10_000
+"""Characters; as JSON at most six times as many bytes, less than a pipe holds."""
 
 
 class Ended(NamedTuple):
@@ -99,7 +101,7 @@ def _child(run: Callable[..., Coroutine[Any, Any, None]], writing: int) -> int:
     asyncio._set_running_loop(None)
 
     def tell(**told: Any) -> None:
-        os.write(writing, json.dumps(told).encode()[:60_000])  # less than a pipe holds
+        os.write(writing, json.dumps(told).encode())
 
     def kill(place: Place) -> NoReturn:
         tell(place=place)
@@ -109,6 +111,6 @@ def _child(run: Callable[..., Coroutine[Any, Any, None]], writing: int) -> int:
     try:
         asyncio.new_event_loop().run_until_complete(run(kill))
     except BaseException:
-        tell(problem=traceback.format_exc()[-20_000:])
+        tell(problem=traceback.format_exc()[-MOST_TOLD:])
         return 1
     return 0

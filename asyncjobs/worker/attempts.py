@@ -11,7 +11,7 @@ from asyncjobs.db.rows import Claimed
 from asyncjobs.worker.outcomes import counts_of
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.base import CancelReason
+    from asyncjobs.defining.attempt import CancelReason
     from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 
 

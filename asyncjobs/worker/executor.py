@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule
-from asyncjobs.defining.base import CancelReason
+from asyncjobs.defining.attempt import CancelReason
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.ledger import Ledger

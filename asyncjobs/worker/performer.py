@@ -14,7 +14,8 @@ import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
 from asyncjobs.defining import attributes, codec, context, registry
-from asyncjobs.defining.base import CancelReason, Job
+from asyncjobs.defining.attempt import CancelReason
+from asyncjobs.defining.base import Job
 from asyncjobs.defining.deciding import Verdict, What, decide
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hooks, Layers, logged
