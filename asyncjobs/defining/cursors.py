@@ -146,7 +146,8 @@ class Cursor(Generic[T]):
         """Call `function` for each item of `source`, `concurrency` of them at once, advancing over those that are done.
 
         Resumed, it begins with the lowest that was not finished: at most `concurrency` items are repeated. The first error
-        cancels the others and is raised. Interrupted, it takes no new ones and waits for those that are under way.
+        cancels the others and is raised; so is a `CancelledError` that an item ends in of its own. Interrupted, it takes no
+        new ones and waits for those that are under way.
 
         Args:
             function: `async def`, of one item.
@@ -166,7 +167,13 @@ class Cursor(Generic[T]):
             try:
                 await function(item)
             except (SystemExit, KeyboardInterrupt) as exiting:
-                raise _Exiting from exiting  # let out of a task, it would end the loop
+                raise _Carried from exiting  # let out of a task, it would end the loop
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # Not of this task: of something that the item awaited. A task group would take it for an item that is over.
+                raise _Carried from cancelled
 
         def pass_done(_task: asyncio.Task[None]) -> None:
             """Advance over what is done from the lowest on, also while the source is slow."""
@@ -177,6 +184,7 @@ class Cursor(Generic[T]):
             passed.set()
 
         error: BaseException | None = None
+        interruption: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 async for item, value in by_key(source, key, self._value):
@@ -187,15 +195,17 @@ class Cursor(Generic[T]):
                         passed.clear()
                         await passed.wait()
                     self._check_written()
-                    if self._interrupted():
+                    if (interruption := self._interruption()) is not None:
                         break
         except BaseExceptionGroup as errors:
             error = errors.exceptions[0]
-        if isinstance(error, _Exiting) and error.__cause__ is not None:
+        if isinstance(error, _Carried) and error.__cause__ is not None:
             error = error.__cause__
         if error is not None:
             raise error
         self._check_written()
+        if interruption is not None:
+            raise interruption
         self._place.check()
 
     def _check_forward(self, value: T) -> None:
@@ -212,12 +222,12 @@ class Cursor(Generic[T]):
                 "through the items in ascending order, or use set()"
             )
 
-    def _interrupted(self) -> bool:
+    def _interruption(self) -> BaseException | None:
         try:
             self._place.check()
-        except BaseException:
-            return True
-        return False
+        except BaseException as interruption:
+            return interruption
+        return None
 
     # Recording
 
@@ -301,5 +311,5 @@ class Cursor(Generic[T]):
             self._timer = None
 
 
-class _Exiting(Exception):
-    """Carries an exit out of a task."""
+class _Carried(Exception):
+    """Carries out of a task what a task cannot end in: its cause."""

@@ -110,6 +110,7 @@ class Interruption(Watch):
         return job._stepper if job is not None and job._attempt is attempt else None
 
     def _hit(self, attempt: AttemptHere) -> None:
+        attempt.stopping = True  # for good, as a worker's is: the cursor of a `map` goes on while it comes to its end
         self._interrupted.add(attempt.claimed.id)
         self._held.add(attempt.claimed.id)
 

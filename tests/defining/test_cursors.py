@@ -187,6 +187,47 @@ class TestMap:
         await mapping
         assert cursor.value == 5
 
+    @pytest.mark.parametrize(("at", "concurrency"), [(4, 1), (4, 3), (4, 40), (28, 3), (29, 3)])
+    async def test_a_cancellation_that_is_an_items_own_is_its_error_and_loses_no_item(
+        self, place: Place, at: int, concurrency: int
+    ) -> None:
+        cursor: Cursor[int] = Cursor(place, None)
+
+        async def work(n: int) -> None:
+            await asyncio.sleep(0)
+            if n == at:
+                leaking = asyncio.ensure_future(asyncio.sleep(60))
+                leaking.cancel()
+                await leaking
+
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await cursor.map(work, range(30), concurrency=concurrency)
+        assert cursor.value is not None and cursor.value < at
+
+    async def test_it_does_not_end_as_done_when_it_was_asked_to_stop_and_is_not_any_more(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cursor: Cursor[int] = Cursor(place, None)
+        asked, begun = asyncio.Event(), asyncio.Event()
+
+        def check() -> None:
+            if cursor.value == 3:
+                asked.set()
+                raise Interrupted("stopping")
+
+        async def work(n: int) -> None:
+            if n == 3:
+                await begun.wait()
+            if n == 4:
+                begun.set()
+                await asked.wait()
+
+        monkeypatch.setattr(place, "check", check)
+        with pytest.raises(Interrupted):
+            await cursor.map(work, range(30), concurrency=2)
+        assert cursor.value == 4
+
     async def test_it_advances_while_the_source_is_slow(self, place: Place) -> None:
         cursor: Cursor[int] = Cursor(place, None)
         more = asyncio.Event()

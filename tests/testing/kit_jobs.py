@@ -76,6 +76,18 @@ async def waits_for_later() -> str:
 async def soon() -> None: ...
 
 
+class Mapped(Job):
+    rows: int = 30
+
+    @step
+    async def load(self, cursor: Cursor[int]) -> None:
+        async def one(row: int) -> None:
+            await asyncio.sleep(row % 3 / 1000)
+            write(row)
+
+        await cursor.map(one, range(1, self.rows + 1), concurrency=5)
+
+
 @job
 async def sleeps() -> str:
     await current_job().sleep("night", timedelta(hours=8))

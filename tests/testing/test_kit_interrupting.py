@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import kit_jobs
 import pytest
-from kit_jobs import Import, lines
+from kit_jobs import Import, Mapped, lines
 
 from asyncjobs import InvalidOption
 from asyncjobs.testing import Jobs
@@ -24,6 +24,16 @@ async def test_a_run_is_interrupted_at_the_cursor_and_goes_on_behind_it(jobs: Jo
     assert await jobs.perform_enqueued() == 1
     assert lines() == ["parse", "parsed", "1", "2", "3", "4", "report"]
     await jobs.assert_performed(Import)
+
+
+async def test_a_map_that_is_interrupted_is_not_over(jobs: Jobs) -> None:
+    job = await Mapped().enqueue()
+    async with jobs.interrupt_during(Mapped, "load", cursor=None):
+        await jobs.perform_enqueued()
+    assert (await job.status()).state == "ready"
+    assert 0 < len(lines()) < 30
+    await jobs.perform_enqueued()
+    assert set(lines()) == {str(row) for row in range(1, 31)}
 
 
 async def test_without_a_value_the_first_checkpoint_of_the_step_interrupts(jobs: Jobs) -> None:
