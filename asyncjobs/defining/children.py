@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asyncjobs.defining.cursors import Cursor
-from asyncjobs.exceptions import InvalidStep
+from asyncjobs.exceptions import InvalidOption, InvalidStep
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
 
 
 def running(children: Sequence[Job[Any]]) -> Callable[[Cursor[list[UUID]]], Awaitable[list[str | None]]]:
-    """Return the code of a step that runs `children` and returns the JSON of each one's result."""
+    """Return the code of a step that runs `children` and returns the JSON of each one's result.
+
+    Raises:
+        InvalidOption: One is no job.
+    """
+    for child in children:
+        if isinstance(child, type) or not hasattr(child, "_sent"):
+            raise InvalidOption(f"run: {type(child).__name__} is no job: give the jobs one by one, `run(name, *jobs)`")
 
     async def run_children(cursor: Cursor[list[UUID]]) -> list[str | None]:
         if cursor.value is None:

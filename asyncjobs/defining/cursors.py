@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
@@ -62,6 +63,7 @@ class Cursor(Generic[T]):
         self._written_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._is_over = False
 
     @property
     def value(self) -> T | None:
@@ -156,7 +158,7 @@ class Cursor(Generic[T]):
             concurrency: How many at once, from 1 to 1,000.
 
         Raises:
-            InvalidStep: As `each`; or `concurrency` is out of range.
+            InvalidStep: As `each`; or `concurrency` is out of range, or `function` is no `async def`.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
@@ -165,7 +167,10 @@ class Cursor(Generic[T]):
 
         async def call(item: Item) -> None:
             try:
-                await function(item)
+                going = function(item)
+                if not inspect.isawaitable(going):
+                    raise InvalidStep(f"map: {function!r:.60} returned {type(going).__name__}: give it an `async def`")
+                await going
             except (SystemExit, KeyboardInterrupt) as exiting:
                 raise _Carried from exiting  # let out of a task, it would end the loop
             except asyncio.CancelledError as cancelled:
@@ -232,6 +237,8 @@ class Cursor(Generic[T]):
     # Recording
 
     def _move(self, value: T | None) -> None:
+        if self._is_over:
+            raise InvalidStep("the step of this cursor has ended: what it is moved to now would not be recorded")
         self._value = value
         self._moves += 1
         if self._place.snapshot is not None:
@@ -305,6 +312,7 @@ class Cursor(Generic[T]):
 
     def close(self) -> None:
         """Record nothing more of its own accord: what it has come to is recorded with the step."""
+        self._is_over = True
         self._moves = 0
         if self._timer is not None:
             self._timer.cancel()

@@ -108,7 +108,7 @@ class Progress:
         if name in self._met:
             raise InvalidStep(
                 f"{self._kind}: step {name!r} is run twice in one attempt: give each run a name of its own, "
-                "such as f'page {n}'"
+                "such as f'page {n}', and each wait for the same event a name="
             )
         if len(self._met) >= MOST_STEPS:
             raise InvalidStep(f"{self._kind} has more than {MOST_STEPS:,} steps: use one step with a cursor")
@@ -125,7 +125,7 @@ class Progress:
 
     @property
     def next_number(self) -> int:
-        """The number of the step that was met last."""
+        """The number of the step that was met last; 0: none was."""
         return len(self._met)
 
     def _refuse(self, name: str, found: str, code: Sequence[str], number: int | None = None) -> NoReturn:

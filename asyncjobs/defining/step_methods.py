@@ -11,7 +11,7 @@ from asyncjobs.defining import options as limits
 from asyncjobs.defining.children import running
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
-from asyncjobs.defining.steps import StepOptions
+from asyncjobs.defining.steps import options_of
 from asyncjobs.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class StepMethods:
         """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
 
         Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
-        ``Cursor[…]``, or called `cursor`, is given the step's cursor.
+        ``Cursor[…]``, or called `cursor`, is given the step's cursor. What `@step` says of it holds: to give one a `timeout`
+        or a `retry`, decorate it.
 
         Args:
             name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.
@@ -75,7 +76,7 @@ class StepMethods:
             UnstorableResult: What it returned cannot be stored; the job fails.
             Exception: The function's own.
         """
-        options = _ISOLATED if isolated else _PLAIN
+        options = options_of(name, function, isolated=isolated)
         return await self._steps().run(name, function, *args, options=options, **kwargs)
 
     async def run(self, name: str, *jobs: Job[Any]) -> list[Any]:
@@ -92,7 +93,7 @@ class StepMethods:
             NotRunning, InvalidStep: As `step`.
             JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too.
         """
-        texts = await self._steps().run(name, running(jobs), options=_PLAIN)
+        texts = await self.step(name, running(jobs))
         return [job._definition.result.load(text) for job, text in zip(jobs, texts, strict=True)]
 
     async def sleep(self, name: str, duration: float | timedelta) -> None:
@@ -151,7 +152,3 @@ class StepMethods:
             )
         job = cast("Job[Any]", self)  # whose part this is, and nobody else's
         self._stepper = Stepper(job, self._attempt, self._attempt.recorder, records)
-
-
-_PLAIN = StepOptions()
-_ISOLATED = StepOptions(isolated=True)

@@ -86,6 +86,11 @@ class Stepper:
             InvalidStep: It is out of place.
             Exception: Its own.
         """
+        if not callable(function):
+            raise InvalidStep(
+                f"{self._job.kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
+                "function and its arguments, `step(name, function, …)`, and do not call it"
+            )
         self._refuse_overlap(name)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
         takes = code_of(function)
@@ -230,7 +235,8 @@ class Stepper:
         if self._current is not None:
             how = "inside" if inside.get() == self._current else "while another task of the job is in"
             raise InvalidStep(
-                f"{self._job.kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other; for "
+                f"{self._job.kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other, and "
+                "sleep, wait_for and run are steps themselves: call them from perform, between `await self.step(…)`; for "
                 "things at once use cursor.map() or a TaskGroup inside one step"
             )
 

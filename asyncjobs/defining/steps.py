@@ -83,8 +83,9 @@ def step(
 
     ``@step``, or ``@step(timeout=60)``. The method is `async def`, or `def` to run in a thread. It may take ``cursor:
     Cursor[int]`` for progress inside it, and ``connection`` when it is isolated. What it returns is stored like a job's
-    result. A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``. Steps of
-    a base class come first; one that is declared again keeps its place.
+    result. A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``, or runs
+    them one by one with `Job.step`, sleeps and waits between them. Steps of a base class come first; one that is declared
+    again keeps its place. A function that is no method is decorated to give `Job.step` what is said about it.
 
     Args:
         method: `async def` or `def` of the job alone.
@@ -121,9 +122,8 @@ def _checked(
     for name, condition in conditions.items():
         if condition is not None and not isinstance(condition, str) and not callable(condition):
             raise InvalidDefinition(f"step: {name}={condition!r:.60} is no function and no name of a method")
-    declarations = [retry] if isinstance(retry, Declaration) else retry
     policies: list[RetryOn] = []
-    for declaration in declarations:
+    for declaration in retry if isinstance(retry, Sequence) else [retry]:
         if not isinstance(declaration, Declaration) or not isinstance(declaration.policy, RetryOn):
             raise InvalidDefinition(f"step: retry={retry!r:.60} is no retry_on(…)")
         policies.append(declaration.policy)
@@ -146,6 +146,19 @@ def steps_of(cls: type) -> tuple[Step, ...]:
         Step(name=name, options=replace(said, retry=tuple(_of_step(name, policy) for policy in said.retry)))
         for name, said in found.items()
     )
+
+
+def options_of(name: str, function: Callable[..., Any], *, isolated: bool) -> StepOptions:
+    """Return what `@step` says of a function that is run as the step `name`; nothing, when it is not decorated."""
+    said: StepOptions | None = getattr(function, _MARK, None)
+    if said is None:
+        return _ISOLATED if isolated else _PLAIN
+    retry = tuple(_of_step(name, policy) for policy in said.retry)
+    return replace(said, retry=retry, isolated=said.isolated or bool(isolated))
+
+
+_PLAIN = StepOptions()
+_ISOLATED = StepOptions(isolated=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +184,10 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
     for declared in steps_of(cls):
         function = getattr(cls, declared.name)
         where = f"{name}.{declared.name}"
+        if declared.name == "perform":
+            raise InvalidDefinition(
+                f"{where} is the job itself and no step of it: remove @step, or give the method another name"
+            )
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise InvalidDefinition(f"{where} is a generator: a step returns its result; use `return`, not `yield`")
         code = Code.of(function)

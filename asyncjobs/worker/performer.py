@@ -74,6 +74,7 @@ class Performer:
         self._cancel = cancel
         self._writer = writer
         self._teller = Teller()
+        self._warned_of: set[str] = set()
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
@@ -101,6 +102,7 @@ class Performer:
                     await _resume(job, attempt, claimed.progress)
                 text = await self._perform(attempt, job, definition)
                 error = None
+                self._warn_of_steps_left(job, definition)
         except ChildDied as died:
             evidence = f"{died}{await self._writer.last_step(claimed.id)}"
             crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
@@ -128,6 +130,15 @@ class Performer:
             # An exception class that lies about itself: without an end, its row would be running while this worker lives.
             described = describe_error(broken, attempt=claimed.attempt)
             return Finish(claimed.id, claimed.fence, State.failed, None, described, None, self._days(definition))
+
+    def _warn_of_steps_left(self, job: Job[Any], definition: Definition) -> None:
+        """Warn once of a kind whose own `perform` has run no step: the call is easily forgotten, and the job succeeds."""
+        if not definition.steps or definition.kind in self._warned_of:
+            return
+        if job._stepper is None or not job._stepper.progress.next_number:
+            self._warned_of.add(definition.kind)
+            text = "%s declares steps, and its perform() has run none of them: is `await self.run_steps()` missing?"
+            log(logger, logging.WARNING, text, definition.kind)
 
     async def _settled(self, recorded: AttemptRecorder) -> None:
         """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
