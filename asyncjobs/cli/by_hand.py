@@ -271,6 +271,8 @@ def _problem(command: _Command, answer: Answer) -> str | None:
             hint = "it succeeded: say --force to run it again"
         case Action.retry, State.scheduled:
             hint = "it is scheduled for its first run: say --force to run it now"
+        case Action.retry, State.waiting:
+            hint = "it is waiting: emit its event; or cancel it, and retry it --from a step, as `jobs show` lists them"
         case Action.discard, State.running:
             hint = "it runs: cancel it"
         case _:

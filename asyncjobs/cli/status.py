@@ -73,7 +73,7 @@ def list_queues(
 
     rows = database.finish(read)
     if as_json:
-        printing.as_json([_queue(row) for row in rows])
+        printing.as_json([row._asdict() for row in rows])
     else:
         print_queues(rows)
 
@@ -81,17 +81,21 @@ def list_queues(
 def print_queues(rows: list[reading.QueueRow]) -> None:
     """Print what each queue holds; a count that was broken off is shown with a plus."""
     printing.table(
-        ["queue", "ready", "scheduled", "running", "oldest ready"],
+        ["queue", "ready", "scheduled", "running", "waiting", "oldest ready"],
         [
-            (row.queue, *(_counted(n) for n in (row.ready, row.scheduled, row.running)), printing.age(row.oldest))
+            (
+                row.queue,
+                *(_counted(n, row) for n in (row.ready, row.scheduled, row.running, row.waiting)),
+                printing.age(row.oldest),
+            )
             for row in rows
         ],
         empty="no live jobs",
     )
 
 
-def _counted(count: int) -> int | str:
-    return f"{count}+" if count >= reading.COUNTED else count
+def _counted(count: int, row: reading.QueueRow) -> int | str:
+    return f"{count}+" if count and not row.exact else count
 
 
 def _print_workers(rows: list[reading.WorkerRow]) -> None:
@@ -144,11 +148,6 @@ def _pools(about: dict[str, Any]) -> list[str]:
     return [f"{'+'.join(map(str, pool.get('queues', [])))} x {pool.get('concurrency')}" for pool in pools]
 
 
-def _queue(row: reading.QueueRow) -> dict[str, Any]:
-    counts_are_exact = max(row.ready, row.scheduled, row.running) < reading.COUNTED
-    return {**row._asdict(), "exact": counts_are_exact}
-
-
 def _worker(row: reading.WorkerRow) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -164,7 +163,7 @@ def _worker(row: reading.WorkerRow) -> dict[str, Any]:
 def _as_values(overview: Overview) -> dict[str, Any]:
     finished = overview.finished
     return {
-        "queues": [_queue(row) for row in overview.queues],
+        "queues": [row._asdict() for row in overview.queues],
         "workers": [_worker(row) for row in overview.workers],
         "finished_24h": None if finished is None else {State(state).name: n for state, n in finished.items()},
     }

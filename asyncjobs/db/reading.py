@@ -18,7 +18,7 @@ from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import StatusRow
 
 COUNTED = 20_000
-"""Jobs counted in one queue; a queue that holds more shows this many."""
+"""Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
 LOOKED_AT = 1_000
 """Ready jobs of each queue that are looked at for kinds nobody knows."""
 
@@ -49,8 +49,12 @@ class QueueRow(NamedTuple):
     ready: int
     scheduled: int
     running: int
+    waiting: int
+    """For an event, or for the end of a sleep."""
     oldest: float | None
     """Age of its oldest ready job in seconds."""
+    exact: bool
+    """Whether there are no more than were counted."""
 
 
 class WorkerRow(NamedTuple):

@@ -61,6 +61,7 @@ class Crashing:
         self._make, self._reset, self._observe, self._in_child = make, reset, observe, in_child
         self._job: Job[Any] | None = None
         self._limit = LEAST_LIMIT
+        self._last_cut: Place | None = None
         self.clean: Left | None = None
 
     async def run_all(self, how: Sequence[How], limit: int | None, only: tuple[How, int] | None) -> int:
@@ -80,8 +81,8 @@ class Crashing:
 
     async def _begin(self) -> Job[Any]:
         await self._performing.run(partial(db.empty, workers=False))
-        await _called(self._reset)
-        job = await _called(self._make)
+        await self._bounded("reset", self._reset)
+        job = await self._bounded("make", self._make)
         if not isinstance(job, Job):
             raise InvalidOption(f"make returned {job!r:.60}: it must return a job, made anew at each call")
         if self._job is not None and job.id == self._job.id:
@@ -92,10 +93,24 @@ class Crashing:
 
     async def _finish(self, job: Job[Any]) -> Left:
         await _run_to_end(self._performing, job.id)
-        observed = await _called(self._observe)
+        observed = await self._bounded("observe", self._observe)
         if observed is None:
             raise InvalidOption("observe returned None: it must return what is to be the same after every run")
         return Left(await _status(self._performing, job.id), observed)
+
+    async def _bounded(self, name: str, function: Callable[[], Any]) -> Any:
+        """Call what the test has given, and say so when it waits for ever."""
+        try:
+            async with asyncio.timeout(self._limit) as bound:
+                return await _called(function)
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            before = "" if self._last_cut is None else f"\nThe run before was cut at {self._last_cut}"
+            raise AssertionError(
+                f"{name}() has waited for {self._limit:.0f} s: does a connection that the job has opened and not closed hold a "
+                f"lock? Have the job close it in `finally`, which a cancelled job does run{before}"
+            ) from error
 
     async def _run_clean(self, how: Sequence[How]) -> None:
         started = time.monotonic()
@@ -131,6 +146,7 @@ class Crashing:
                 raise AssertionError(f"the run to be killed at place {number} failed: {ended.problem}")
         else:
             place = await self._run_cancelled(job, number)
+        self._last_cut = place
         left = await self._finish(job)
         self._compare(how, number, place, left)
         return place is not None

@@ -25,7 +25,7 @@ from kit_jobs import (
 
 from asyncjobs import InvalidOption
 from asyncjobs.db.connecting import connect
-from asyncjobs.testing import Jobs
+from asyncjobs.testing import Jobs, crashing
 from asyncjobs.testing.crashing import Crashing
 
 
@@ -52,6 +52,24 @@ async def cards(jobs: Jobs, monkeypatch):
     yield new, read
     await connection.execute("drop table card")
     connection.terminate()
+
+
+async def test_a_reset_that_waits_for_ever_is_named_with_the_cut_that_came_before_it(jobs: Jobs, monkeypatch) -> None:
+    monkeypatch.setattr(crashing, "LEAST_LIMIT", 1.0)
+    calls = 0
+
+    async def new() -> None:
+        nonlocal calls
+        calls += 1
+        reset()
+        if calls == 4:  # two clean runs, and one that was cut
+            await asyncio.Event().wait()
+
+    with pytest.raises(
+        AssertionError, match=r"(?s)reset\(\) has waited for \d+ s: .*in `finally`.*was cut at place 1: "
+    ) as raised:
+        await jobs.crash_everywhere(waits_in_every_way, reset=new, observe=sorted_lines, how="cancel")
+    assert "kit_jobs.py" in str(raised.value)
 
 
 def sorted_lines() -> list[str]:

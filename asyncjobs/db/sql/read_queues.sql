@@ -1,6 +1,7 @@
 -- What each queue holds.
 -- $1 count no further than this in each queue, and over all queues for what is not ready
--- Rows: one a queue, by name; `oldest` is the age in seconds of the oldest ready job among those counted.
+-- Rows: one a queue, by name; `oldest` is the age in seconds of the oldest ready job among those counted; `exact`: no count was
+-- broken off.
 -- Index: job_for_claim (a loose scan, then one range a queue), job_for_promotion, job_for_rescue.
 with recursive name as (
   (select queue from asyncjobs.job where state = 1 order by queue limit 1)
@@ -16,15 +17,20 @@ with recursive name as (
           order by priority, seq limit $1::integer) as sample
   ) as counted
   where name.queue is not null
-), scheduled as (
-  select queue, count(*) as jobs
-  from (select queue from asyncjobs.job where state = 0 limit $1::integer) as sample group by queue
+), parked as materialized (
+  select queue, state from asyncjobs.job where state in (0, 3) limit $1::integer
+), later as (
+  select queue, count(*) filter (where state = 0) as scheduled, count(*) filter (where state = 3) as waiting
+  from parked group by queue
+), active as materialized (
+  select queue from asyncjobs.job where state = 2 limit $1::integer
 ), running as (
-  select queue, count(*) as jobs
-  from (select queue from asyncjobs.job where state = 2 limit $1::integer) as sample group by queue
+  select queue, count(*) as jobs from active group by queue
 )
-select queue, coalesce(ready.jobs, 0) as ready, coalesce(scheduled.jobs, 0) as scheduled,
-       coalesce(running.jobs, 0) as running, ready.oldest
-from ready full join scheduled using (queue) full join running using (queue)
+select queue, coalesce(ready.jobs, 0) as ready, coalesce(later.scheduled, 0) as scheduled,
+       coalesce(running.jobs, 0) as running, coalesce(later.waiting, 0) as waiting, ready.oldest,
+       coalesce(ready.jobs, 0) < $1::integer and (select count(*) from parked) < $1::integer
+         and (select count(*) from active) < $1::integer as exact
+from ready full join later using (queue) full join running using (queue)
 order by queue
 limit 500
