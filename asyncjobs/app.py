@@ -316,7 +316,8 @@ class AsyncJobs:
         Args:
             job_id: A UUID or its text.
             force: One that succeeded, too, and one that is scheduled for its first run.
-            from_step: This step and those after it run again, also of one that succeeded. None: it goes on where it stands.
+            from_step: This step and those after it run again, also of one that succeeded; attributes stay as they were saved
+                last. None: it goes on where it stands.
 
         Returns:
             False when there is nothing to retry: it is ready, running or waiting, or it succeeded.

@@ -108,8 +108,8 @@ class Crashing:
                 raise
             before = "" if self._last_cut is None else f"\nThe run before was cut at {self._last_cut}"
             raise AssertionError(
-                f"{name}() has waited for {self._limit:.0f} s: does a connection that the job has opened and not closed hold a "
-                f"lock? Have the job close it in `finally`, which a cancelled job does run{before}"
+                f"{name}() has waited for {self._limit:.0f} s: does a connection that the job has opened and not closed "
+                f"hold a lock? Have the job close it in `finally`, which a cancelled job does run{before}"
             ) from error
 
     async def _run_clean(self, how: Sequence[How]) -> None:

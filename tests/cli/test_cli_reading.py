@@ -51,6 +51,21 @@ async def test_status_shows_queues_workers_and_ends(filled, cli):
     assert "\x1b" not in text  # nobody looks: no colours
 
 
+async def test_waiting_jobs_are_counted_and_a_count_that_was_broken_off_is_said_to_be(
+    cli, enqueue, database_url, monkeypatch
+):
+    await enqueue(*(cli_jobs.add(n) for n in range(5)))
+    connection = await connect(database_url)
+    await connection.execute("update asyncjobs.job set state = 3, run_at = 'infinity'")
+    [queue] = await asyncio.to_thread(cli.json, "queues", "list")
+    assert (queue["waiting"], queue["ready"], queue["exact"]) == (5, 0, True)
+    assert "waiting" in (await run(cli, "status")).stdout
+    monkeypatch.setattr(reading, "COUNTED", 3)
+    [row] = await reading.queues(connection)
+    assert (row.waiting, row.exact) == (3, False)
+    connection.terminate()
+
+
 async def test_jobs_are_listed_newest_first_a_page_at_a_time(filled, cli):
     everything = await asyncio.to_thread(cli.json, "jobs", "list")
     assert [job["kind"].rpartition(".")[2] for job in everything] == ["add", "add", "forever", "fail", "add"]

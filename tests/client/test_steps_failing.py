@@ -73,6 +73,12 @@ async def misplaced(how: str) -> None:
             await me.step("outer", inner)
         case "nested sleep":
             await me.step("outer", sleeping)
+        case "called":
+            await me.step("outer", 3)
+        case "list":
+            await me.run("outer", [misplaced("a")])
+        case "definition":
+            await me.run("outer", misplaced)
         case "duplicate":
             await me.step("outer", asyncio.sleep, 0)
             await me.step("outer", asyncio.sleep, 0)
@@ -94,18 +100,99 @@ class TestStepsOutOfPlace:
         [
             ("nested", "'inner' is begun inside step 'outer'"),
             ("nested sleep", "'inner' is begun inside step 'outer'"),
+            ("nested sleep", "sleep, wait_for and run are steps themselves: call them from perform"),
+            ("called", "step 'outer' is given int, which cannot be called"),
             ("duplicate", "'outer' is run twice"),
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),
             ("", "is no name of a step"),
             ("x" * 201, "is no name of a step"),
         ],
-        ids=["nested", "nested sleep", "duplicate", "concurrent", "concurrent in a group", "empty name", "long name"],
+        ids=[
+            "nested",
+            "nested sleep",
+            "remedy",
+            "called",
+            "duplicate",
+            "concurrent",
+            "concurrent in a group",
+            "empty name",
+            "long name",
+        ],
     )
     async def test_they_fail_the_job_and_are_never_retried(self, jobs: AsyncJobs, how: str, said: str) -> None:
         error = await failed(await misplaced(how).enqueue(), attempts=1)
         assert said in str(error) or "unhandled errors in a TaskGroup" in str(error)
         assert ran == [how]
+
+
+@pytest.mark.parametrize(("how", "what"), [("list", "list"), ("definition", "JobFunction")])
+async def test_what_is_no_job_cannot_be_run_as_a_step(jobs: AsyncJobs, how: str, what: str) -> None:
+    error = await failed(await misplaced(how).enqueue(), attempts=5)
+    assert f"run: {what} is no job: give the jobs one by one" in str(error)
+
+
+class Mixed(Job, kind="failing.Mixed"):
+    """Declared steps with a sleep between them, run one by one."""
+
+    @step(retry=retry_on(ConnectionError, wait=0, attempts=3))
+    async def fetch(self) -> int:
+        ran.append("fetch")
+        if ran.count("fetch") < 3:
+            raise ConnectionError("not yet")
+        return 7
+
+    @step(isolated=True)
+    async def store(self, connection: asyncpg.Connection) -> None:
+        ran.append("store")
+        await connection.fetch("select 1")
+
+    @step(on_error="handled")
+    async def risky(self) -> None:
+        raise ValueError("not today")
+
+    @step(when=lambda self: False)
+    async def never(self) -> None:
+        ran.append("never")
+
+    def handled(self, error: BaseException) -> None:
+        ran.append(f"handled {error}")
+
+    async def perform(self) -> int:
+        fetched = await self.step("fetch", self.fetch)
+        await self.sleep("cool-down", 0.01)
+        await self.step("store", self.store)
+        await self.step("risky", self.risky)
+        await self.step("never", self.never)
+        return fetched
+
+
+async def test_a_declared_step_that_is_called_keeps_its_options_and_may_stand_beside_a_sleep(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    made = await Mixed().enqueue()
+    assert await made.result(timeout=20) == 7
+    assert ran == ["fetch", "fetch", "fetch", "store", "handled not today"]
+    assert await steps_of(connection, made) == {
+        "fetch": "succeeded", "cool-down": "succeeded", "store": "succeeded", "risky": "handled", "never": "skipped"
+    }  # fmt: skip
+
+
+class Forgetful(Job, kind="failing.Forgetful"):
+    @step
+    async def work(self) -> None: ...
+
+    async def perform(self) -> None: ...
+
+
+async def test_a_perform_that_runs_none_of_the_declared_steps_is_warned_of_once(
+    jobs: AsyncJobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    for made in [await Forgetful().enqueue() for _ in range(3)]:
+        await made.result(timeout=20)
+    assert caplog.text.count("failing.Forgetful declares steps, and its perform() has run none of them") == 1
+    await (await Mixed().enqueue()).result(timeout=20)
+    assert "failing.Mixed declares" not in caplog.text
 
 
 order = ["a", "b"]

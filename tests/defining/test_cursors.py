@@ -160,6 +160,14 @@ class TestEach:
         assert cursor.value == 2
 
 
+async def test_a_cursor_whose_step_has_ended_is_not_moved_in_silence(place: Place) -> None:
+    cursor: Cursor[int] = Cursor(place, None)
+    await cursor.advance(1)
+    cursor.close()
+    with pytest.raises(InvalidStep, match="the step of this cursor has ended"):
+        await cursor.advance(2)
+
+
 class TestMap:
     @SOURCES
     async def test_items_run_at_once_and_the_cursor_is_at_the_lowest_that_is_not_done(
@@ -204,6 +212,10 @@ class TestMap:
             with pytest.raises(asyncio.CancelledError):
                 await cursor.map(work, range(30), concurrency=concurrency)
         assert cursor.value is not None and cursor.value < at
+
+    async def test_it_says_so_when_what_it_calls_is_no_async_def(self, place: Place) -> None:
+        with pytest.raises(InvalidStep, match="returned int: give it an `async def`"):
+            await Cursor[int](place, None).map(lambda n: n, range(3))  # as one writes it who is tired
 
     async def test_it_does_not_end_as_done_when_it_was_asked_to_stop_and_is_not_any_more(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

@@ -94,6 +94,13 @@ class TestRefused:
                 async def work(self) -> Any:
                     yield 1
 
+    def test_perform_itself(self) -> None:
+        with pytest.raises(InvalidDefinition, match=r"perform is the job itself and no step of it: remove @step"):
+
+            class Wrong(Job, kind="declared.Wrong"):
+                @step
+                async def perform(self) -> None: ...
+
     @pytest.mark.parametrize("option", ["when", "unless", "on_error"])
     def test_a_method_that_is_not_there(self, option: str) -> None:
         with pytest.raises(InvalidDefinition, match="names the method 'gone', which .* does not have"):
@@ -114,7 +121,7 @@ class TestRefused:
             step(timeout=timeout)
 
     @pytest.mark.parametrize(
-        "retry", [discard_on(ValueError), [retry_on(ValueError), discard_on(KeyError)], [ValueError]]
+        "retry", [discard_on(ValueError), [retry_on(ValueError), discard_on(KeyError)], [ValueError], 3, "often"]
     )
     def test_what_is_no_retry(self, retry: Any) -> None:
         with pytest.raises(InvalidDefinition, match=r"step: retry=.* is no retry_on\(…\)"):
