@@ -73,7 +73,10 @@ class Executor:
             cleanup_timeout=cleanup_timeout,
             writer=writer,
             apart=apart,
+            is_ending=lambda: self.runs_in is not None and self.runs_in.cancelling() > 0,
         )
+        self.runs_in: asyncio.Task[Any] | None = None
+        """The task of the worker; None: it does not run yet."""
         self._apart = apart
         self._suspect: UUID | None = None
         self._loop = asyncio.get_running_loop()

@@ -55,6 +55,7 @@ class Performer:
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
         writer: Of what is recorded of steps.
         apart: Where attempts run that need a process of their own; None: this is one.
+        is_ending: Whether the worker is being cancelled, as by a loop that ends.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Performer:
         writer: StepWriter,
         cleanup_timeout: float = 5.0,
         apart: Apart | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_ending = is_ending
         self._cleanup_timeout = cleanup_timeout
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
@@ -120,6 +123,9 @@ class Performer:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
+            if isinstance(raised, asyncio.CancelledError) and attempt.cancel_reason is None and self._is_ending():
+                # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+                attempt.cancel_reason = "shutdown"
         if attempt.recorded is not None:
             await self._settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:

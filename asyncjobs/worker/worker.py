@@ -180,6 +180,7 @@ class Worker:
         Raises:
             DatabaseError: The worker could not register.
         """
+        self.executor.runs_in = asyncio.current_task()
         keeper = self._services.start(self.keeper.run(), name="keeper")
         watchdog = self._services.start(self.watchdog.run(), name="watchdog")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.worker.canceller import Canceller
+from tests.support.asking import until
 
 told: list[Any] = []
 
@@ -382,3 +384,39 @@ async def test_many_cancelled_at_once_all_end_cancelled(jobs: AsyncJobs) -> None
     await enqueue_all(many)
     assert all(await asyncio.gather(*(each.cancel() for each in many)))
     assert {(await each.status()).state for each in many} == {"cancelled"}
+
+
+tasks: list[asyncio.Task[Any]] = []
+
+
+@job(kind="cancelling.held")
+async def held() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    tasks.append(task)
+    await asyncio.sleep(600)
+
+
+async def test_a_loop_that_ends_and_cancels_the_job_before_its_worker_does_not_fail_it(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    def end_of_the_loop() -> None:
+        """What `asyncio.run` does at Ctrl-C, and in an order that it may well do it in."""
+        mine = {task for task in asyncio.all_tasks() if task not in before}
+        for task in [*tasks, *(mine - {*tasks})]:
+            task.cancel()
+
+    tasks.clear()
+    before = asyncio.all_tasks()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        async with make_jobs().running():
+            made = await held().enqueue()
+            await until(connection, "select state = 2 from asyncjobs.job")
+            async with asyncio.timeout(20):
+                while not tasks:
+                    await asyncio.sleep(0)
+            end_of_the_loop()
+            await asyncio.sleep(0.05)
+    assert "failed: CancelledError" not in caplog.text
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 0
+    assert await connection.fetchval("select id from asyncjobs.job") == made.id
