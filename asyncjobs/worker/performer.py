@@ -123,7 +123,9 @@ class Performer:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
-            if isinstance(raised, asyncio.CancelledError) and attempt.cancel_reason is None and self._is_ending():
+            # Not isinstance, which asks the error itself, and one that lies may answer with another.
+            is_cancelled = issubclass(type(raised), asyncio.CancelledError)
+            if is_cancelled and attempt.cancel_reason is None and self._is_ending():
                 # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
                 attempt.cancel_reason = "shutdown"
         if attempt.recorded is not None:
