@@ -394,7 +394,7 @@ async def held() -> None:
     task = asyncio.current_task()
     assert task is not None
     tasks.append(task)
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 
 
 async def test_a_loop_that_ends_and_cancels_the_job_before_its_worker_does_not_fail_it(
@@ -416,7 +416,7 @@ async def test_a_loop_that_ends_and_cancels_the_job_before_its_worker_does_not_f
                 while not tasks:
                     await asyncio.sleep(0)
             end_of_the_loop()
-            await asyncio.sleep(0.05)
+            await asyncio.wait(tasks)  # that of the attempt: how it ended is decided, and told, in it
     assert "failed: CancelledError" not in caplog.text
     assert await connection.fetchval("select count(*) from asyncjobs.finished") == 0
     assert await connection.fetchval("select id from asyncjobs.job") == made.id

@@ -204,7 +204,7 @@ class TestMap:
         async def work(n: int) -> None:
             await asyncio.sleep(0)
             if n == at:
-                leaking = asyncio.ensure_future(asyncio.sleep(60))
+                leaking = asyncio.get_running_loop().create_future()
                 leaking.cancel()
                 await leaking
 
