@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 
 from asyncjobs import Cursor, current_job, job, retry_on
+from benchmarks import bare
 from benchmarks.clock import shout
 
 EXPECTED_VARIABLE = "BENCH_EXPECTED"
+UPDATE = "update floor.job set progress = $2 where id = $1"
 _expected = int(os.environ.get(EXPECTED_VARIABLE, "0"))
 _ran = 0
 
@@ -64,52 +67,100 @@ async def _nothing() -> None:
     pass
 
 
-@job
-async def plain_steps(count: int) -> list[int]:
-    """Run steps that do nothing; return the nanoseconds that each took."""
-    steps, took = current_job(), []
-    for n in range(count):
-        started = time.perf_counter_ns()
-        await steps.step(f"step {n}", _nothing)
-        took.append(time.perf_counter_ns() - started)
-    return took
+PIECES = 20
+"""Pieces of a run in which both sides take turns."""
 
 
 @job
-async def isolated_steps(count: int) -> list[int]:
-    """Run isolated steps that update this job's own row; return the nanoseconds that each took."""
-    me, took = current_job(), []
+async def plain_steps(url: str, count: int) -> tuple[list[int], list[int]]:
+    """Run steps that do nothing, and as many bare updates; return the nanoseconds that each took."""
+    me = current_job()
+
+    async def step(n: int) -> None:
+        await me.step(f"step {n}", _nothing)
+
+    async with _bare_connection(url) as connection:
+
+        async def update(n: int) -> None:
+            await connection.execute(UPDATE, me.id, "{}")
+
+        return await _in_turn(step, update, count)
+
+
+@job
+async def isolated_steps(url: str, count: int) -> tuple[list[int], list[int]]:
+    """Run isolated steps that update a row, and as many bare transactions; return the nanoseconds that each took."""
+    me = current_job()
 
     async def update(connection: asyncpg.Connection) -> None:
-        await connection.execute("update floor.job set progress = $2 where id = $1", me.id, "{}")
+        await connection.execute(UPDATE, me.id, "{}")
 
-    for n in range(count):
-        started = time.perf_counter_ns()
+    async def step(n: int) -> None:
         await me.step(f"step {n}", update, isolated=True)
-        took.append(time.perf_counter_ns() - started)
-    return took
+
+    async with _bare_connection(url) as connection:
+
+        async def transact(n: int) -> None:
+            async with connection.transaction():
+                await update(connection)
+                await update(connection)
+
+        return await _in_turn(step, transact, count)
 
 
 @job
-async def count_rows(url: str, rows: int, *, with_cursor: bool) -> float:
-    """Go through rows of a server-side cursor; return the seconds that took."""
+async def count_rows(url: str, rows: int) -> tuple[list[int], list[int]]:
+    """Go through rows of a server-side cursor, with a cursor of ours and without; return the nanoseconds of each time."""
+    me = current_job()
 
-    async def source() -> AsyncIterator[int]:
+    async def source(connection: asyncpg.Connection) -> AsyncIterator[int]:
         async with connection.transaction():
             async for row in connection.cursor(
                 "select n from generate_series(1, $1::integer) as n", rows, prefetch=500
             ):
                 yield row["n"]
 
-    async def go_through(cursor: Cursor[int]) -> float:
-        started, found = time.perf_counter(), 0
-        async for _ in cursor.each(source()) if with_cursor else source():
-            found += 1
-        assert found == rows
-        return time.perf_counter() - started
+    async with _bare_connection(url) as connection:
 
+        async def with_cursor(n: int) -> None:
+            async def go_through(cursor: Cursor[int]) -> int:
+                return await _counted(cursor.each(source(connection)))
+
+            assert await me.step(f"rows {n}", go_through) == rows
+
+        async def without(n: int) -> None:
+            assert await _counted(source(connection)) == rows
+
+        return await _in_turn(with_cursor, without, PIECES)
+
+
+async def _counted(items: AsyncIterator[int]) -> int:
+    found = 0
+    async for _ in items:
+        found += 1
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _bare_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the floor's, and its row, which has this job's id."""
     connection = await asyncpg.connect(url)
     try:
-        return await current_job().step("rows", go_through)
+        await connection.execute(bare.INSERT, current_job().id, *bare.row()[1:])
+        yield connection
     finally:
         connection.terminate()
+
+
+async def _in_turn(
+    ours: Callable[[int], Awaitable[None]], other: Callable[[int], Awaitable[None]], count: int
+) -> tuple[list[int], list[int]]:
+    """Time *count* calls of each, by pieces of a run."""
+    took: tuple[list[int], list[int]] = ([], [])
+    for piece in range(PIECES):
+        for call, durations in zip((ours, other), took, strict=True):
+            for n in range(piece * count // PIECES, (piece + 1) * count // PIECES):
+                started = time.perf_counter_ns()
+                await call(n)
+                durations.append(time.perf_counter_ns() - started)
+    return took

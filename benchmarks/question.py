@@ -7,14 +7,17 @@ import os
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from benchmarks.server import Bench
 
+T = TypeVar("T")
 Sample = dict[str, float]
 """The figures of one run of one side, by name; the name ends with the unit."""
 Side = Callable[["Bench"], Awaitable[Sample]]
+BothSides = Callable[["Bench"], Awaitable[tuple[Sample, Sample]]]
+"""Ours, and the other."""
 LONGEST_RUN = 600.0
 """Seconds until one run of one side is given up."""
 
@@ -45,20 +48,23 @@ class Question:
     Attributes:
         name: Its name in the report.
         asks: One sentence.
-        ours: Our side; None for a measurement of the floor alone.
+        ours: Our side; None for a measurement of the floor alone, or of both sides at once.
         against: The side that it is held against; None where only our figure counts.
         against_is: What that side is, in a word or two.
         targets: What must be reached.
         most_runs: A cap on the runs, for questions that take minutes each.
+        both: Measures both sides, in turn by pieces of a run: for what takes so little that the machine's mood of the second
+            decides.
     """
 
     name: str
     asks: str
-    ours: Side | None
-    against: Side | None
+    ours: Side | None = None
+    against: Side | None = None
     against_is: str = "floor"
     targets: tuple[Target, ...] = ()
     most_runs: int = 5
+    both: BothSides | None = None
 
 
 @dataclass(slots=True)
@@ -95,18 +101,27 @@ async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str],
     try:
         for n in range(min(runs, question.most_runs)):
             answer.loads.append(os.getloadavg()[0])
-            for label, measure, samples in sides:
-                if measure is None:
-                    continue
-                await bench.settle()
-                async with asyncio.timeout(LONGEST_RUN):
-                    samples.append(await measure(bench))
-                figures = ", ".join(f"{name} {value:,.4g}" for name, value in samples[-1].items())
-                tell(f"  {question.name} run {n + 1}, {label}: {figures}")
+            if question.both is not None:
+                ours, against = await _measured(question.both, bench)
+                answer.ours.append(ours)
+                answer.against.append(against)
+            for _, measure, samples in sides:
+                if measure is not None:
+                    samples.append(await _measured(measure, bench))
+            for label, _, samples in sides:
+                if samples:
+                    figures = ", ".join(f"{name} {value:,.4g}" for name, value in samples[-1].items())
+                    tell(f"  {question.name} run {n + 1}, {label}: {figures}")
     except Exception as error:  # one question that cannot be measured must not take the others with it
         answer.failure = f"{type(error).__name__}: {error}"
         tell(f"  {question.name} failed: {answer.failure}")
     return answer
+
+
+async def _measured(measure: Callable[[Bench], Awaitable[T]], bench: Bench) -> T:
+    await bench.settle()
+    async with asyncio.timeout(LONGEST_RUN):
+        return await measure(bench)
 
 
 def spread(nanoseconds: list[int]) -> Sample:
