@@ -128,8 +128,6 @@ class StepWrite(NamedTuple):
     id: UUID
     """Of the job."""
     fence: int
-    progress: str | None
-    """JSON of the attributes; None leaves them."""
     n: int
     name: str | None
     """None: the attributes alone."""
@@ -141,6 +139,8 @@ class StepWrite(NamedTuple):
     age: float
     """Seconds since it began."""
     ended: bool
+    progress: str | None
+    """JSON of the attributes; None leaves them."""
 
 
 class Finished(NamedTuple):

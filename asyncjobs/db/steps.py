@@ -19,13 +19,13 @@ async def record(connection: Connection, writes: Sequence[StepWrite]) -> set[UUI
         connection: With pinned plans, or one whose transaction the records are to be part of.
         writes: At most one a job, in the order of their ids.
     """
-    [first, *more] = writes
-    if more or first.name is None:
+    first = writes[0]
+    if len(writes) > 1 or first.name is None:
         found = await connection.fetch(sql.read("record_steps"), *zip(*writes, strict=True))
     elif first.progress is not None:  # the array form costs it a third
         found = await connection.fetch(sql.read("record_step_and_attributes"), *first)
     else:
-        found = await connection.fetch(sql.read("record_step"), *first[:2], *first[3:])
+        found = await connection.fetch(sql.read("record_step"), *first[:-1])
     return {row[0] for row in found}
 
 

@@ -45,15 +45,18 @@ class Write(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Writes what is recorded of one attempt's steps; it has a task that the job's code has no handle on."""
+    """Writes what is recorded of one attempt's steps."""
 
-    def write(self, write: Write) -> Awaitable[None]:
-        """Have it recorded, whether or not anybody waits or stops waiting; done when it is durable.
+    async def record(self, write: Write) -> None:
+        """Record it and return when it is durable; a job that is cancelled meanwhile has it recorded all the same.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was recorded.
             DatabaseError: The database refuses it.
         """
+
+    def write(self, write: Write) -> Awaitable[None]:
+        """Have it recorded, whether or not anybody waits; what is returned ends as `record` does."""
 
     async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
@@ -104,23 +107,27 @@ class Progress:
         Raises:
             InvalidStep: The name cannot be one, the step was met already, or it is not the one that was recorded here.
         """
+        met = self._met
         check_name(self._kind, name)
-        if name in self._met:
+        if name in met:
             raise InvalidStep(
                 f"{self._kind}: step {name!r} is run twice in one attempt: give each run a name of its own, "
                 "such as f'page {n}', and each wait for the same event a name="
             )
-        if len(self._met) >= MOST_STEPS:
+        number = len(met) + 1
+        if number > MOST_STEPS:
             raise InvalidStep(f"{self._kind} has more than {MOST_STEPS:,} steps: use one step with a cursor")
-        number = len(self._met) + 1
+        found = self._find(number, (name, *formerly), code) if self._recorded else None
+        met[name] = None
+        return found
+
+    def _find(self, number: int, names: tuple[str, ...], code: Sequence[str]) -> Record | None:
         found = self._by_number.get(number)
-        names = (name, *formerly)
         if found is not None and found.name not in names:
-            self._refuse(name, f"recorded {found.name!r}", code)
+            self._refuse(names[0], f"recorded {found.name!r}", code)
         # One that has failed, and whose error the code has caught, is not recorded, and those after it are.
         if found is None and (elsewhere := [known for known in names if known in self._numbers]):
-            self._refuse(name, f"recorded {elsewhere[0]!r} as number {self._numbers[elsewhere[0]]}", code, number)
-        self._met[name] = None
+            self._refuse(names[0], f"recorded {elsewhere[0]!r} as number {self._numbers[elsewhere[0]]}", code, number)
         return found
 
     @property

@@ -23,19 +23,20 @@ class RecorderHere:
         """What is recorded, in its order."""
         return list(self._records.values())
 
-    def write(self, write: Write) -> Awaitable[None]:
-        """Record; see `Recorder.write`."""
+    async def record(self, write: Write) -> None:
+        """Record; see `Recorder.record`."""
         if write.record is not None:
             self._records[write.record.name] = write.record
         if write.attributes is not None:
             self.attributes = write.attributes
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+
+    def write(self, write: Write) -> Awaitable[None]:
+        """Record; see `Recorder.write`."""
+        return asyncio.ensure_future(self.record(write))
 
     async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step in a transaction of the open client."""
-        await self.write(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
+        await self.record(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
 
     async def begin_wait(self, record: Record, *, attributes: str | None, **_how: Any) -> Record:
         """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""

@@ -62,16 +62,26 @@ class Code:
         )
 
 
-def code_of(function: Callable[..., Any]) -> Code:
-    """Return what a function takes and returns, looked at once."""
+def code_of(function: Callable[..., Any], where: str) -> Code:
+    """Return what a function takes and returns, looked at once.
+
+    Raises:
+        InvalidDefinition: What it returns cannot be stored; says that of the step `where`.
+    """
     function = getattr(function, "__func__", function)
     try:
         known = _known.get(function)
-        if known is None:
-            known = _known[function] = Code.of(function)
     except TypeError:  # it has no hash, or nothing can hold it weakly
-        return Code.of(function)
+        return _checked(function, where)
+    if known is None:
+        known = _known[function] = _checked(function, where)
     return known
+
+
+def _checked(function: Callable[..., Any], where: str) -> Code:
+    code = Code.of(function)
+    Values(where, code.returns)
+    return code
 
 
 class Values:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
 """The step whose code is running here: tells a step inside another from one beside it."""
 
-_UNSAID: Any = object()
-
 
 class Stepper:
     """The steps of one attempt.
@@ -93,22 +91,23 @@ class Stepper:
             )
         self._refuse_overlap(name)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
-        takes = code_of(function)
-        results = Values(f"{self._job.kind}.{name}", takes.returns)
+        where = f"{self._job.kind}.{name}"
+        takes = code_of(function, where)
         if record is not None and record.state in ENDED:
-            return results.load(record.result)
+            return Values(where, takes.returns).load(record.result)
         if record is not None and record.state != "started":
             raise InvalidStep(f"{self._job.kind}: step {name!r} was recorded as a wait, and is run as code now")
         self.check()
         place = Record(self.progress.next_number, name if record is None else record.name, "started")
         at = None if record is None else record.cursor
-        run = _Run(place, at, options, takes, results, partial(function, *arguments, **named), time.monotonic())
+        run = _Run(place, at, options, takes, where, partial(function, *arguments, **named), time.monotonic())
         self._current, token = name, inside.set(name)
         try:
-            if record is not None or await self._is_to_run(options):  # one that has begun is not asked about again
-                return await self._run(run)
-            await self._write(place._replace(state="skipped"), run.began)
-            return None
+            # One that has begun is not asked about again.
+            if record is None and options.is_conditional and not await self._is_to_run(options):
+                await self._record(place._replace(state="skipped"), run.began)
+                return None
+            return await self._run(run)
         finally:
             self._current = self.cursor = None
             inside.reset(token)
@@ -127,7 +126,7 @@ class Stepper:
         cursor: Cursor[Any] | None = None
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
-            place = _CursorPlace(self, run, Values(f"{self._job.kind}.{run.place.name}.cursor", takes.cursor))
+            place = _CursorPlace(self, run, Values(f"{run.where}.cursor", takes.cursor))
             cursor = self.cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:
@@ -145,7 +144,7 @@ class Stepper:
         if cursor is not None:
             cursor.close()
             ended = ended._replace(cursor=place.values.dump(cursor.value))
-        await self._write(ended, run.began)
+        await self._record(ended, run.began)
         return value
 
     async def _run_isolated(self, run: _Run, given: dict[str, Any]) -> Any:
@@ -177,7 +176,7 @@ class Stepper:
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
         described = describe_error(error, attempt=self.attempt.number)
-        await self._write(run.place._replace(state="handled"), run.began, error=described)
+        await self._record(run.place._replace(state="handled"), run.began, error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
         return policy.attempts is not None and self.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
@@ -243,17 +242,18 @@ class Stepper:
     def _attributes(self) -> str:
         return attributes.dump(self._job) or "{}"
 
-    async def _write(self, record: Record, began: float, *, error: str | None = None) -> None:
-        await self.write_soon(record, began, error=error)
+    def _record(self, record: Record, began: float, *, error: str | None = None) -> Awaitable[None]:
+        """Record a step and the attributes as they are; done when they are durable."""
+        return self._recorder.record(self._write(record, began, self._attributes(), error))
 
-    def write_soon(
-        self, record: Record, began: float, *, error: str | None = None, text: str | None = _UNSAID
-    ) -> Awaitable[None]:
-        """Have a step and the attributes recorded, as they are or as they were in `text`; done when they are durable."""
-        text = self._attributes() if text is _UNSAID else text or "{}"
-        changed = None if text == self._saved else text
-        self._saved, self.progressed = text, True
-        return self._recorder.write(Write(record, changed, time.monotonic() - began, error))
+    def write_soon(self, record: Record, began: float, attributes: str | None) -> Awaitable[None]:
+        """Have a step recorded and the attributes as they were; done when they are durable."""
+        return self._recorder.write(self._write(record, began, attributes or "{}"))
+
+    def _write(self, record: Record, began: float, attributes: str, error: str | None = None) -> Write:
+        changed = None if attributes == self._saved else attributes
+        self._saved, self.progressed = attributes, True
+        return Write(record, changed, time.monotonic() - began, error)
 
 
 class _Run(NamedTuple):
@@ -264,7 +264,7 @@ class _Run(NamedTuple):
         at: JSON of its cursor; None: at the beginning.
         options: What is said about it.
         takes: What its code is given and returns.
-        results: Of what it returns.
+        where: The job's kind and its name, for messages.
         call: Its code, with the arguments it was given.
         began: When, by this process's clock.
     """
@@ -273,7 +273,7 @@ class _Run(NamedTuple):
     at: str | None
     options: StepOptions
     takes: Code
-    results: Values
+    where: str
     call: partial[Any]
     began: float
 
@@ -283,13 +283,15 @@ class _Run(NamedTuple):
         Raises:
             UnstorableResult: It has no JSON.
         """
-        return Record(self.place.n, self.place.name, "succeeded", self.results.dump(value))
+        text = None if value is None else Values(self.where, self.takes.returns).dump(value)
+        return Record(self.place.n, self.place.name, "succeeded", text)
 
-    async def __call__(self, given: dict[str, Any]) -> Any:
+    def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
-        if self.options.timeout is None:
-            return await self._called(given)
-        async with asyncio.timeout(self.options.timeout):
+        return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
+
+    async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
+        async with asyncio.timeout(seconds):
             return await self._called(given)
 
     async def _called(self, given: dict[str, Any]) -> Any:
@@ -314,7 +316,7 @@ class _CursorPlace:
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         place = self._run.place._replace(cursor=self.values.dump(value))
-        return self._stepper.write_soon(place, self._run.began, text=attributes)
+        return self._stepper.write_soon(place, self._run.began, attributes)
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -45,6 +45,11 @@ class StepOptions:
     retry: tuple[RetryOn, ...] = ()
     formerly: tuple[str, ...] = ()
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether somebody is to be asked if it runs."""
+        return self.when is not None or self.unless is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:

@@ -1,6 +1,7 @@
-"""The recorder writes what is recorded of steps, in a task that no job has a handle on; and runs isolated steps.
+"""The recorder writes what is recorded of steps, and runs isolated steps.
 
-What waits while a statement is under way goes into the next one together, at most one write a job, in order.
+A step that finds nothing under way is written by its job's own task. All else waits for a task that no job has a handle on:
+what waits while a statement is under way goes into the next one together, at most one write a job, in order.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ class StepWriter:
         self._kick = asyncio.Event()
         self._backoff = Backoff(logger, "recording steps")
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and no statement is under way."""
+        return not self._waiting and self.sessions.has_idle
+
     def of(self, attempt: Attempt) -> AttemptRecorder:
         """Return the recorder of one attempt."""
         return AttemptRecorder(self, attempt)
@@ -152,8 +158,7 @@ class StepWriter:
             if waiting.write.id in held:
                 self._end(waiting, None)
             else:
-                self.lost(waiting.recorder.attempt)
-                self._end(waiting, LeaseLost(f"job {waiting.write.id} is another worker's by now"))
+                self._end(waiting, self.lost(waiting.recorder.attempt))
 
     async def _write_halves(self, batch: list[_Waiting]) -> None:
         """Write each half, the second also when the first fails: a row that is refused or locked harms only itself."""
@@ -180,9 +185,10 @@ class StepWriter:
             waiting.told.set_exception(error)
             waiting.told.exception()  # seen: perhaps nobody waits any more
 
-    def lost(self, attempt: Attempt) -> None:
-        """Have an attempt end whose lease is lost."""
+    def lost(self, attempt: Attempt) -> LeaseLost:
+        """Have an attempt end whose lease is lost; return what says so."""
         self._on_lost(attempt)
+        return LeaseLost(f"job {attempt.claimed.id} is another worker's by now")
 
 
 class AttemptRecorder:
@@ -195,9 +201,31 @@ class AttemptRecorder:
         self._under_way: set[_Waiting] = set()
         self._settled: asyncio.Future[None] | None = None
 
+    async def record(self, write: Write) -> None:
+        """Record it; see `Recorder.record`."""
+        row = self._row(write)
+        # To the writer's task and back costs a tenth of an update and its commit. What this attempt has under way keeps the
+        # writer busy, so that writes of one job stay in their order.
+        if not self._writer.is_idle:
+            return await self._have_written(row)
+        try:
+            held = await self._writer.sessions.run(lambda connection: steps.record(connection, [row]))
+        except (DatabaseError, asyncio.CancelledError) as error:
+            # Written again, as in `StepWriter._write_some`; one who is cancelled does not wait for that.
+            told = self._have_written(row)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return await told
+        if not held:
+            raise self._writer.lost(self.attempt)
+        return None
+
     def write(self, write: Write) -> asyncio.Future[None]:
         """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing."""
-        waiting = _Waiting(self._row(write), self, self._loop.create_future())
+        return self._have_written(self._row(write))
+
+    def _have_written(self, row: StepWrite) -> asyncio.Future[None]:
+        waiting = _Waiting(row, self, self._loop.create_future())
         self._under_way.add(waiting)
         self._writer.add(waiting)
         return waiting.told
@@ -211,10 +239,10 @@ class AttemptRecorder:
     def _row(self, write: Write) -> StepWrite:
         claimed, record = self.attempt.claimed, write.record
         if record is None:
-            return StepWrite(claimed.id, claimed.fence, write.attributes, 0, None, "", None, None, None, 0.0, False)
+            return StepWrite(claimed.id, claimed.fence, 0, None, "", None, None, None, 0.0, False, write.attributes)
         return StepWrite(
-            claimed.id, claimed.fence, write.attributes, record.n, record.name, record.state, record.result, record.cursor,
-            write.error, write.age, record.state != "started",
+            claimed.id, claimed.fence, record.n, record.name, record.state, record.result, record.cursor, write.error,
+            write.age, record.state != "started", write.attributes,
         )  # fmt: skip
 
     async def settled(self) -> None:
@@ -241,8 +269,7 @@ class AttemptRecorder:
             )
         )  # fmt: skip
         if begun is None:
-            self._writer.lost(self.attempt)
-            raise LeaseLost(f"job {claimed.id} is another worker's by now")
+            raise self._writer.lost(self.attempt)
         return begun
 
     async def _insisting(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
@@ -268,8 +295,7 @@ class AttemptRecorder:
         if transaction.error is not None:
             raise transaction.error
         if transaction.refused:
-            self._writer.lost(self.attempt)
-            raise LeaseLost(f"job {self.attempt.claimed.id} is another worker's by now")
+            raise self._writer.lost(self.attempt)
 
     async def _record_last(self, connection: Connection, write: Write) -> bool:
         # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the

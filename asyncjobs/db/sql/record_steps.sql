@@ -1,13 +1,14 @@
 -- Record steps of running jobs, at most one a job: where they stand, and the jobs' attributes.
--- $1 ids of jobs, ascending  $2 fences  $3 attributes (JSON text; null: as they are)  $4 number, $5 name (null: attributes only)
--- and $6 state of each step  $7 results  $8 cursors  $9 errors (JSON text)  $10 seconds since it began  $11 whether it has ended
+-- $1 ids of jobs, ascending  $2 fences  $3 number, $4 name (null: attributes only) and $5 state of each step  $6 results
+-- $7 cursors  $8 errors (JSON text)  $9 seconds since it began  $10 whether it has ended  $11 attributes (JSON text; null: as they
+-- are)
 -- Rows: the ids of those whose fence is still the job's; the others' leases are lost, and nothing is recorded of them.
 -- Locks: the job rows, in the order of their ids; so a step is recorded before the job is given back, or not at all.
 -- `>=` and `<=` for `=`: see finish.sql. Written again after a lost answer, it is what it was.
 with given as materialized (
-  select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
-                       $9::text[], $10::float8[], $11::boolean[])
-       as g(id, fence, progress, n, name, state, result, cursor, error, age, ended)
+  select * from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                       $9::float8[], $10::boolean[], $11::text[])
+       as g(id, fence, n, name, state, result, cursor, error, age, ended, progress)
 ), held as (
   update asyncjobs.job set progress = coalesce(given.progress, job.progress)
   from given
