@@ -1,46 +1,29 @@
-"""`Jobs`: an open AsyncJobs for tests, with assertions."""
+"""`Jobs`: an open AsyncJobs for tests, with assertions; here is how jobs are performed, interrupted and cut."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncjobs.app import AsyncJobs
-from asyncjobs.client.client import Client, definition_of
+from asyncjobs.client.client import definition_of
 from asyncjobs.client.sending import check_job
 from asyncjobs.db import testing as db
-from asyncjobs.db.rows import State
-from asyncjobs.defining import open_clients
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.decorator import JobFunction
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.settings import load
+from asyncjobs.testing.asserting import Asserting, Kind
 from asyncjobs.testing.crashing import HOWS, Crashing
 from asyncjobs.testing.cuts import How
-from asyncjobs.testing.expecting import Expectation, Times, check_count
-from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
 from asyncjobs.testing.interrupting import ANYWHERE, Interruption
 from asyncjobs.testing.performing import Performing
-from asyncjobs.testing.wanted import Wanted, listed
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from asyncjobs.defining.status import StateName
-    from asyncjobs.settings import Settings
-    from asyncjobs.worker.worker import Worker
-
-P = ParamSpec("P")
 R = TypeVar("R")
-J = TypeVar("J", bound=Job[Any])
-
-Kind = JobFunction[..., Any] | type[Job[Any]] | str
-"""A `@job` function, a Job class or a kind's name."""
 
 
-class Jobs(AsyncJobs):
+class Jobs(Asserting):
     """An open `AsyncJobs` with assertions; the fixture `jobs`.
 
     It is open on every event loop on which it is used, and jobs that the code under test enqueues go through it unless that
@@ -48,193 +31,6 @@ class Jobs(AsyncJobs):
     jobs.running():``, where a worker does. In every assertion, arguments of the job are given by name; one that is named
     like an option of the assertion goes into ``args={…}``.
     """
-
-    def __init__(self, *, database_url: str, **settings: Any) -> None:
-        super().__init__(database_url=database_url, **settings)
-        self._url = database_url
-        self._loops: list[Here] = []
-        self._anywhere = cast("open_clients.OpenClient", AnyLoop(self._here))
-        open_clients.push(self._anywhere)
-
-    # Open on every loop
-
-    def _here(self) -> Here:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise not_in_a_loop() from None
-        for here in self._loops:
-            if here.loop is loop:
-                return here
-        here = Here(self._url, self.settings, self._middleware)
-        self._loops.append(here)
-        return here
-
-    def _end(self) -> None:
-        open_clients.remove(self._anywhere)
-        for here in self._loops:
-            here.end()
-
-    def _opened(self) -> Client:
-        return self._here().client
-
-    async def open(self) -> Self:
-        """Do nothing: it is open."""
-        return self
-
-    async def close(self) -> None:
-        """Do nothing: it is closed with the test."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        if self._settings is None:
-            self._settings = load(self._config, environment=self._environment, **self._arguments)
-        return self._settings
-
-    @property
-    def database_url(self) -> str:
-        """The database of this test process: a URL for asyncpg or psycopg."""
-        return self._url
-
-    @property
-    def healthy(self) -> bool:
-        """Whether its worker, if one runs, is at work and holds its lease."""
-        worker = self._worker
-        return not self._works or (worker is not None and worker.ready.is_set() and worker.lease.worker is not None)
-
-    @property
-    def listening(self) -> bool:
-        """Whether notices are heard on this loop."""
-        return self._here().jobs.listening
-
-    def _make_worker(self, **given: Any) -> Worker:
-        return self._here().jobs._make_worker(**given)
-
-    async def _performing(self) -> Performing:
-        return await self._here().performing()
-
-    async def _seen(self) -> list[db.Seen]:
-        return await self._here().sessions.run(db.read_jobs)
-
-    # What was enqueued
-
-    def expect(
-        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
-        at: datetime | None = None, count: int | None = None, times: int | None = None, **arguments: Any,
-    ) -> Expectation:  # fmt: skip
-        """Fail unless the ``async with`` block enqueues such jobs; what was enqueued before it does not count.
-
-        ::
-
-            async with jobs.expect(send_welcome, user_id=42, queue="mailers"):
-                await signup("a@b.c")
-
-        The block gives an object whose `jobs`, once it is over, are those that matched.
-
-        Args:
-            kind: A `@job` function, a Job class or a kind's name.
-            args: More arguments of the job: those named like an option here.
-            queue: None: any.
-            priority: None: any.
-            at: When it is to be due, within a second; None: any time.
-            count: Exactly so many; 0: none; None: one or more.
-            times: Another name for `count`.
-            arguments: Of the job; those left out may be anything.
-
-        Raises:
-            AssertionError: At the end of the block; it lists what was enqueued instead.
-            InvalidOption: The job has no such argument.
-        """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
-        return Expectation(self._seen, self.get, wanted, Times(check_count(count, times)))
-
-    @overload
-    async def assert_enqueued(
-        self, kind: JobFunction[P, R], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
-        **arguments: Any,
-    ) -> Job[R]: ...  # fmt: skip
-    @overload
-    async def assert_enqueued(
-        self, kind: type[J], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
-        **arguments: Any,
-    ) -> J: ...  # fmt: skip
-    @overload
-    async def assert_enqueued(
-        self, kind: str, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
-        **arguments: Any,
-    ) -> Job[Any]: ...  # fmt: skip
-    async def assert_enqueued(
-        self, kind: Any, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
-        **arguments: Any,
-    ) -> Any:  # fmt: skip
-        """Fail unless such jobs are enqueued and not final yet; return the first of them, to `perform` or await.
-
-        Args: as for `expect`; `count` is 1 or more.
-
-        Raises:
-            AssertionError: It lists what is there instead.
-            InvalidOption: The job has no such argument.
-        """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
-        times_ = Times(check_count(count, times, least=1))
-        seen = await self._seen()
-        found = [job for job in seen if not State(job.state).final and wanted.matches(job)]
-        if not times_.fits(len(found)):
-            raise AssertionError(
-                f"{wanted} is enqueued {len(found)} times, not {times_}; there is:\n{listed(seen, wanted)}"
-            )
-        return await self._opened().get(found[0].id, None if isinstance(kind, str) else kind)
-
-    async def refute_enqueued(
-        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
-        at: datetime | None = None, **arguments: Any,
-    ) -> None:  # fmt: skip
-        """Fail if such a job is enqueued and not final yet.
-
-        Args: as for `expect`.
-
-        Raises:
-            AssertionError: It lists them.
-            InvalidOption: The job has no such argument.
-        """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
-        found = [job for job in await self._seen() if not State(job.state).final and wanted.matches(job)]
-        if found:
-            raise AssertionError(f"{wanted} is enqueued:\n{listed(found, wanted)}")
-
-    async def assert_performed(
-        self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
-        state: StateName = "succeeded", count: int | None = None, times: int | None = None, **arguments: Any,
-    ) -> None:  # fmt: skip
-        """Fail unless such jobs were performed and ended so.
-
-        Args: as for `expect`, and
-            state: How they ended: ``"succeeded"``, ``"failed"``, ``"discarded"`` or ``"cancelled"``.
-
-        Raises:
-            AssertionError: It lists the jobs there are, with their errors.
-            InvalidOption: The job has no such argument, or `state` is not final.
-        """
-        if state not in State.__members__ or not State[state].final:
-            raise InvalidOption(f"state={state!r} is no end of a job: use succeeded, failed, discarded or cancelled")
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=None)
-        expected = Times(check_count(count, times))
-        seen = await self._seen()
-        found = [job for job in seen if job.state == State[state] and wanted.matches(job)]
-        if not expected.fits(len(found)):
-            raise AssertionError(
-                f"{wanted} {state} {len(found)} times, not {expected}; there is:\n{listed(seen, wanted)}"
-            )
-
-    def _wanted(self, kind: Any, args: Mapping[str, Any] | None, arguments: dict[str, Any], **how: Any) -> Wanted:
-        return Wanted(kind, {**arguments, **(args or {})}, **how)
-
-    # Performing
 
     async def perform_enqueued(
         self, kind: Kind | Collection[Kind] | None = None, *, queue: str | Collection[str] | None = None
@@ -308,6 +104,9 @@ class Jobs(AsyncJobs):
             raise InvalidOption("travel takes one duration above zero, such as hours=1: there is no way back")
         performing = await self._performing()
         return await performing.run(lambda connection: db.travel(connection, distance.total_seconds()))
+
+    async def _performing(self) -> Performing:
+        return await self._here().performing()
 
     # Interrupting
 

@@ -1,0 +1,80 @@
+"""An `AsyncJobs` that is open on every event loop on which a test uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.client.client import Client
+from asyncjobs.defining import open_clients
+from asyncjobs.settings import load
+from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
+
+if TYPE_CHECKING:
+    from asyncjobs.settings import Settings
+    from asyncjobs.worker.worker import Worker
+
+
+class OpenEverywhere(AsyncJobs):
+    """Opened at the first use on a loop, and closed with that or with the test."""
+
+    def __init__(self, *, database_url: str, **settings: Any) -> None:
+        super().__init__(database_url=database_url, **settings)
+        self._url = database_url
+        self._loops: list[Here] = []
+        self._anywhere = cast("open_clients.OpenClient", AnyLoop(self._here))
+        open_clients.push(self._anywhere)
+
+    def _here(self) -> Here:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise not_in_a_loop() from None
+        for here in self._loops:
+            if here.loop is loop:
+                return here
+        here = Here(self._url, self.settings, self._middleware)
+        self._loops.append(here)
+        return here
+
+    def _end(self) -> None:
+        open_clients.remove(self._anywhere)
+        for here in self._loops:
+            here.end()
+
+    def _opened(self) -> Client:
+        return self._here().client
+
+    async def open(self) -> Self:
+        """Do nothing: it is open."""
+        return self
+
+    async def close(self) -> None:
+        """Do nothing: it is closed with the test."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        if self._settings is None:
+            self._settings = load(self._config, environment=self._environment, **self._arguments)
+        return self._settings
+
+    @property
+    def database_url(self) -> str:
+        """The database of this test process: a URL for asyncpg or psycopg."""
+        return self._url
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its worker, if one runs, is at work and holds its lease."""
+        worker = self._worker
+        return not self._works or (worker is not None and worker.ready.is_set() and worker.lease.worker is not None)
+
+    @property
+    def listening(self) -> bool:
+        """Whether notices are heard on this loop."""
+        return self._here().jobs.listening
+
+    def _make_worker(self, **given: Any) -> Worker:
+        return self._here().jobs._make_worker(**given)
