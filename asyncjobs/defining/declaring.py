@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncjobs.defining import options
 from asyncjobs.defining.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Wait, checked_wait
+from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.hooks import marks_on
 from asyncjobs.defining.policies import DiscardOn, Handler, Policy, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal
@@ -145,6 +146,7 @@ def rescuing(job_class: type[Job[Any]], errors: tuple[type[BaseException], ...])
     def decorate(handler: F) -> F:
         if not callable(handler) or isinstance(handler, type):
             raise InvalidDefinition(f"rescue_from decorates a function, not {type(handler).__name__}")
+        check_takes(handler, "rescue_from", "the job", "the error")
         job_class._declare(RescueFrom(errors=checked, handler=handler), first=True)
         return handler
 
@@ -158,6 +160,17 @@ def rescues_in(cls: type) -> list[Policy]:
         for errors in marks_on(value, _ON_METHOD):
             found.insert(0, RescueFrom(errors=errors, handler=_by_name(name)))
     return found
+
+
+def check_rescues(cls: type, name: str) -> None:
+    """Refuse methods with `rescue_from` that do not take the error.
+
+    Raises:
+        InvalidDefinition: One does not.
+    """
+    for attribute, value in vars(cls).items():
+        if marks_on(value, _ON_METHOD):
+            check_method(cls, attribute, f"{name}: @rescue_from", "the error")
 
 
 def refuse_on_methods(cls: type, name: str) -> None:
@@ -208,4 +221,6 @@ def _checked_attempts(attempts: Any) -> int | None:
 def _checked_handler(name: str, handler: Any) -> Any:
     if handler is not None and not callable(handler):
         raise InvalidOption(f"{name}={handler!r:.60} cannot be called: give a function of the job and the error")
+    if handler is not None:
+        check_takes(handler, name, "the job", "the error")
     return handler

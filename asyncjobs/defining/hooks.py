@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import anyio.to_thread
 
 from asyncjobs import errors
+from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.harmless import log, shown
@@ -38,6 +39,12 @@ Point = Literal[
     "after_discard",
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
+_MORE: dict[Point, tuple[str, ...]] = {
+    "around_enqueue": ("call",),
+    "around_perform": ("call",),
+    "after_discard": ("the error",),
+}
+"""What the hooks of some points are given beside the job."""
 HOOK_TIMEOUT = 5.0
 """Seconds after which a hook that hangs is cut off; one around something has them once its call has returned."""
 
@@ -121,10 +128,23 @@ def marks_on(value: Any, mark: str) -> tuple[Any, ...]:
     return found
 
 
+def check_hooks(cls: type, name: str) -> None:
+    """Refuse hooks that do not take what they are called with.
+
+    Raises:
+        InvalidDefinition: A method of the class, or of a base, does not.
+    """
+    for base in cls.__mro__:
+        for attribute, value in vars(base).items():
+            for point in marks_on(value, _MARK):
+                check_method(cls, attribute, f"{name}: @{point}", *_MORE.get(point, ()))
+
+
 def add_hook(job_class: type[Job[Any]], point: Point, hook: Hook) -> None:
     """Give a function's job a hook, called after those it has."""
     if not callable(hook) or isinstance(hook, type):
         raise InvalidDefinition(f"{point} decorates a function, not {type(hook).__name__}")
+    check_takes(hook, point, "the job", *_MORE.get(point, ()))
     job_class._function_hooks.setdefault(point, []).append(hook)
     job_class._definition.__dict__.pop("hooks", None)
 

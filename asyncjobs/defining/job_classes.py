@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from asyncjobs.defining import registry
 from asyncjobs.defining.attributes import check_attributes
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
-from asyncjobs.defining.declaring import refuse_on_methods, rescues_in
+from asyncjobs.defining.declaring import check_rescues, refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code
 from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.defining.hooks import check_hooks
 from asyncjobs.defining.steps import check_steps, steps_of
 from asyncjobs.exceptions import InvalidDefinition
 
@@ -38,6 +39,8 @@ def make_definition(
     name = f"{cls.__module__}.{cls.__qualname__}"
     cls._options = checked_options(name, **given).over(cls._options)
     refuse_on_methods(cls, name)
+    check_hooks(cls, name)
+    check_rescues(cls, name)
     cls._declared = tuple(rescues_in(cls))
     refuse_hiding(cls, name, root)
     if abstract or cls.__dict__.get("_is_function_job"):

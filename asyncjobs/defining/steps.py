@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asyncjobs.defining import options
+from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.policies import RetryOn
 from asyncjobs.defining.step_code import Code, Values
@@ -25,6 +26,8 @@ ErrorHandler = str | Callable[[Any, BaseException], Any]
 """A function of the job and the error, `def` or `async def`, or the name of a method `(self, error)`."""
 
 _MARK = "__asyncjobs_step__"
+_MORE = {"on_error": ("the error",)}
+"""What the functions of some options are given beside the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +128,11 @@ def _checked(
     *, timeout: float | timedelta | None, retry: Any, formerly: Any, isolated: bool, **conditions: Any
 ) -> StepOptions:
     for name, condition in conditions.items():
-        if condition is not None and not isinstance(condition, str) and not callable(condition):
+        if condition is None or isinstance(condition, str):
+            continue
+        if not callable(condition):
             raise InvalidDefinition(f"step: {name}={condition!r:.60} is no function and no name of a method")
+        check_takes(condition, f"step: {name}", "the job", *_MORE.get(name, ()))
     policies: list[RetryOn] = []
     for declaration in retry if isinstance(retry, Sequence) else [retry]:
         if not isinstance(declaration, Declaration) or not isinstance(declaration.policy, RetryOn):
@@ -214,7 +220,14 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             )
         Values(where, code.returns)
         if code.cursor is not None:
-            Values(f"{where}.cursor", code.cursor)
-        for option in (declared.options.when, declared.options.unless, declared.options.on_error):
-            if isinstance(option, str) and not callable(getattr(cls, option, None)):
-                raise InvalidDefinition(f"{where} names the method {option!r}, which {cls.__qualname__} does not have")
+            Values(where, code.cursor, "cursor")
+        for option in ("when", "unless", "on_error"):
+            _check_named(cls, where, option, getattr(declared.options, option))
+
+
+def _check_named(cls: type, where: str, option: str, method: Condition | None) -> None:
+    if not isinstance(method, str):
+        return
+    if not callable(getattr(cls, method, None)):
+        raise InvalidDefinition(f"{where} names the method {method!r}, which {cls.__qualname__} does not have")
+    check_method(cls, method, f"{where}: {option}", *_MORE.get(option, ()))

@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import InvalidDefinition, Job, job
+from asyncjobs import (
+    InvalidDefinition,
+    Job,
+    after_discard,
+    after_enqueue,
+    after_perform,
+    around_enqueue,
+    around_perform,
+    before_enqueue,
+    before_perform,
+    job,
+    rescue_from,
+    retry_on,
+    step,
+)
 from asyncjobs.defining import registry
 
 
@@ -184,3 +198,99 @@ class TestClasses:
 
             class Nested(Job):
                 async def perform(self) -> None: ...
+
+
+async def alone() -> None: ...
+
+
+async def with_the_job(job: Any) -> None: ...
+
+
+async def with_two(job: Any, error: BaseException) -> None: ...
+
+
+class TestFunctionsThatAreCalled:
+    """A handler that does not take what it is given would be found out when the first job has failed."""
+
+    @pytest.mark.parametrize("hook", [before_enqueue, after_enqueue, before_perform, after_perform])
+    def test_a_hook(self, hook: Any) -> None:
+        with pytest.raises(InvalidDefinition, match=rf"Base: @{hook.__name__}: told\(\) is called with self, and does"):
+
+            class Base(Job, abstract=True):
+                @hook
+                async def told() -> None: ...  # type: ignore[misc]  # as somebody tired writes
+
+    @pytest.mark.parametrize(
+        ("hook", "given"), [(around_enqueue, "call"), (around_perform, "call"), (after_discard, "the error")]
+    )
+    def test_a_hook_that_is_given_more(self, hook: Any, given: str) -> None:
+        with pytest.raises(InvalidDefinition, match=rf"told\(self\) is called with self and {given}, .*too many"):
+
+            class Base(Job, abstract=True):
+                @hook
+                async def told(self) -> None: ...
+
+    def test_an_override_of_a_hook_without_its_own_mark(self) -> None:
+        class Base(Job, abstract=True):
+            @after_discard
+            async def told(self, error: BaseException) -> None: ...
+
+        with pytest.raises(
+            InvalidDefinition, match=r"Derived: @after_discard: told\(self\) is called with self and the"
+        ):
+
+            class Derived(Base, abstract=True):
+                async def told(self) -> None: ...  # type: ignore[override]  # as somebody without a type checker writes
+
+    def test_a_hook_that_is_given_to_a_function(self) -> None:
+        @job(kind="takes.hooked")
+        async def hooked() -> None: ...
+
+        with pytest.raises(InvalidDefinition, match="before_perform: alone.* is called with the job"):
+            hooked.before_perform(alone)
+        with pytest.raises(InvalidDefinition, match="rescue_from: with_the_job.* is called with the job and the error"):
+            hooked.rescue_from(ValueError)(with_the_job)
+
+    def test_what_rescues_and_what_is_called_when_attempts_are_used_up(self) -> None:
+        with pytest.raises(InvalidDefinition, match="Base: @rescue_from: told.* is called with self and the error"):
+
+            class Base(Job, abstract=True):
+                @rescue_from(ValueError)
+                async def told(self) -> None: ...
+
+        with pytest.raises(
+            InvalidDefinition, match="on_exhausted: with_the_job.* is called with the job and the error"
+        ):
+            retry_on(ValueError, on_exhausted=with_the_job)
+
+    def test_what_steps_ask_and_tell(self) -> None:
+        for option, function in (("when", alone), ("unless", with_two), ("on_error", with_the_job)):
+            with pytest.raises(
+                InvalidDefinition, match=f"step: {option}: {function.__name__}.* is called with the job"
+            ):
+                step(**{option: function})
+
+    def test_methods_that_steps_name(self) -> None:
+        with pytest.raises(
+            InvalidDefinition, match=r"\.Named\.a: on_error: with_the_job\(job\) is called with self and the"
+        ):
+
+            class Named(Job, kind="refused.Named"):
+                told = with_the_job
+
+                @step(on_error="told")
+                async def a(self) -> None: ...
+
+    def test_what_has_no_signature_or_takes_anything_or_no_self_is_let_pass(self) -> None:
+        async def anything(*arguments: Any) -> None: ...
+
+        step(when=bool, on_error=anything)
+        retry_on(ValueError, on_exhausted=functools.partial(with_two))
+
+        class Static(Job, kind="takes.Static"):
+            @staticmethod
+            def is_wanted() -> bool:
+                return True
+
+            @step(when="is_wanted")
+            async def a(self) -> None: ...

@@ -1,0 +1,46 @@
+"""Whether a function takes what it will be called with: said at its definition, not when a job has failed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from asyncjobs.exceptions import InvalidDefinition
+
+
+def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
+    """Refuse a function that cannot be called with so many arguments by position.
+
+    Args:
+        function: One without a signature, as some built-in ones are, is let pass.
+        where: Its place, for the message.
+        given: What it is called with, in words of the message.
+
+    Raises:
+        InvalidDefinition: It takes fewer, or needs more.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+        shown = signature.replace(parameters=bare, return_annotation=signature.empty)
+        raise InvalidDefinition(
+            f"{where}: {name}{shown} is called with {' and '.join(given)}, and does not take that: {error}"
+        ) from None
+
+
+def check_method(cls: type, name: str, where: str, *given: str) -> None:
+    """Refuse a method that cannot be called with so many arguments beside `self`; one without a `self` is let pass.
+
+    Raises:
+        InvalidDefinition: It takes fewer, or needs more.
+    """
+    method = inspect.getattr_static(cls, name)
+    if inspect.isfunction(method):
+        check_takes(method, where, "self", *given)
