@@ -85,7 +85,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
             obstacles = (_end_asked, _nobody, _unserved, _unknown, _expired, _suspect, _no_slot, _others)
             return next(filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next")
         case State.running:
-            return _running(job, {worker.id: worker for worker in workers})
+            return _running(job, workers)
         case State.waiting:
             return _parked(job)
         case State.succeeded:
@@ -172,22 +172,23 @@ def _parked(job: Waiting) -> str:
     return f"is parked: it waits for the event {which}{until}, and holds no slot"
 
 
-def _running(job: Waiting, workers: dict[UUID, Serving]) -> str:
-    worker = None if job.worker is None else workers.get(job.worker)
+def _running(job: Waiting, workers: Sequence[Serving]) -> str:
+    worker = next((worker for worker in workers if worker.id == job.worker), None)
+    again = "any other makes it ready again"
+    if not any(other is not worker and not other.missed for other in workers):
+        again = "no other is alive to make it ready again; start one with `asyncjobs run`"
     asked = ""
     if job.cancel_reason is not None:
         asked = f"was asked to be cancelled ({_short(job.cancel_reason)}) and has not ended yet: it "
     if worker is None:
-        return (
-            f"{asked}ran in attempt {job.attempt} on worker {job.worker}, which is dead: any other makes it ready again"
-        )
+        return f"{asked}ran in attempt {job.attempt} on worker {job.worker}, which is dead: {again}"
     place = ", ".join(filter(None, (worker.host, f"pid {worker.pid}" if worker.pid else "")))
     where = f"worker {worker.id} ({place})" if place else f"worker {worker.id}"
     runs = f"{asked}runs since {_time(job.started_at)}, for {_span(job.since)}, in attempt {job.attempt} on {where}"
     if worker.late:
-        return (
-            f"{runs}, which is silent for {_span(worker.silent)} and has lost its lease: any other makes it ready again"
-        )
+        return f"{runs}, which is silent for {_span(worker.silent)} and has lost its lease: {again}"
+    if worker.missed:
+        return f"{runs}, which is silent for {_span(worker.silent)}: if it is dead, {again}"
     return runs
 
 

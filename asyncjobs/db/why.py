@@ -58,6 +58,8 @@ class Serving(NamedTuple):
     pid: int | None
     silent: float
     """Seconds since its last sign of life."""
+    missed: bool
+    """Whether it was silent for a sixth of its lease, after which another may find that its session is gone, and it dead."""
     late: bool
     """Whether its lease is over."""
     pools: list[tuple[list[str], int]]
@@ -87,6 +89,7 @@ def _serving(row: Record) -> Serving:
         host=row["host"] or str(said.get("host") or ""),
         pid=pid if isinstance(pid, int) else None,
         silent=row["silent"],
+        missed=row["missed"],
         late=row["late"],
         pools=_pools(said.get("pools")),
         kinds=frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset(),

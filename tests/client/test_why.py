@@ -38,13 +38,14 @@ def error(attempt: int = 2, kind: str = "builtins.ConnectionError", message: str
 
 def worker(*pools: tuple[list[str], int], **given: Any) -> Serving:
     values: dict[str, Any] = {
-        "id": WORKER, "host": "box", "pid": 7, "silent": 0.5, "late": False, "pools": list(pools),
+        "id": WORKER, "host": "box", "pid": 7, "silent": 0.5, "missed": False, "late": False, "pools": list(pools),
         "kinds": frozenset({"k"}), "held": {},
     }  # fmt: skip
     return Serving(**{**values, **given})
 
 
 HERE = worker((["*"], 2))
+ANOTHER = worker(id=UUID(int=3))
 CASES = [
     # scheduled
     (waiting(State.scheduled, due_in=252.4), [HERE], "waits for its time, at 2026-01-31T12:00:00Z, in 4m12s"),
@@ -144,14 +145,32 @@ CASES = [
     ),
     (
         waiting(State.running, started_at=NOON, since=40.0, worker=WORKER, attempt=1),
-        [worker(late=True, silent=31.0)],
+        [worker(missed=True, late=True, silent=31.0), ANOTHER],
         (f"runs since 2026-01-31T12:00:00Z, for 40s, in attempt 1 on worker {WORKER} (box, pid 7), which is silent for 31s and "
         "has lost its lease: any other makes it ready again"),
     ),
     (
+        waiting(State.running, started_at=NOON, since=40.0, worker=WORKER, attempt=1),
+        [worker(missed=True, silent=6.0), ANOTHER],
+        (f"runs since 2026-01-31T12:00:00Z, for 40s, in attempt 1 on worker {WORKER} (box, pid 7), which is silent for 6s: if "
+        "it is dead, any other makes it ready again"),
+    ),
+    (
+        waiting(State.running, started_at=NOON, since=40.0, worker=WORKER, attempt=1),
+        [worker(missed=True, silent=6.0), worker(id=ANOTHER.id, missed=True)],
+        (f"runs since 2026-01-31T12:00:00Z, for 40s, in attempt 1 on worker {WORKER} (box, pid 7), which is silent for 6s: if "
+        "it is dead, no other is alive to make it ready again; start one with `asyncjobs run`"),
+    ),
+    (
+        waiting(State.running, started_at=NOON, since=1.0, worker=WORKER, attempt=1),
+        [ANOTHER],
+        f"ran in attempt 1 on worker {WORKER}, which is dead: any other makes it ready again",
+    ),
+    (
         waiting(State.running, started_at=NOON, since=1.0, worker=WORKER, attempt=1),
         [],
-        f"ran in attempt 1 on worker {WORKER}, which is dead: any other makes it ready again",
+        (f"ran in attempt 1 on worker {WORKER}, which is dead: no other is alive to make it ready again; start one with "
+        "`asyncjobs run`"),
     ),
     # parked, and ended
     (waiting(State.waiting), [HERE], "is parked: it waits for an event or for other jobs, and holds no slot"),
