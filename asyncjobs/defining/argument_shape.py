@@ -144,7 +144,7 @@ class Shape:
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
         """The error to raise."""
-        error = UnstorableResult if self.what == "result" and not stored else InvalidArguments
+        error = InvalidArguments if stored or self.what == "arguments" else UnstorableResult
         return error(self.kind, problems, what=f"stored {self.what}" if stored else self.what)
 
     def _check(self, tree: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ __all__ = [
     "MISSING",
     "ArgumentCodec",
     "Parameter",
-    "ResultCodec",
+    "ValueCodec",
     "annotations_of",
     "check_signature",
     "parameters_of_function",
@@ -32,8 +32,6 @@ __all__ = [
 
 MAX_ARGUMENT_BYTES: Final = 262_144
 MAX_RESULT_BYTES: Final = 1_048_576
-
-_RESULT_PREFIX: Final = '{"result":'
 
 
 def check_signature(function: Callable[..., Any]) -> None:
@@ -167,26 +165,34 @@ class ArgumentCodec:
         raise self._shape.invalid(problems)
 
 
-class ResultCodec:
-    """Stores and reads what the jobs of one kind return."""
+class ValueCodec:
+    """Stores and reads the values of one place: what the jobs of a kind return, where the cursor of a step stands.
 
-    def __init__(self, kind: str, annotation: Any) -> None:
+    Args:
+        place: For messages.
+        annotation: Of the values.
+        what: What they are, in a word, for messages.
+    """
+
+    def __init__(self, place: str, annotation: Any, what: str = "result") -> None:
         if annotation in (None, typing.NoReturn, typing.Never):
             annotation = type(None)
-        self._shape = Shape(kind, [Parameter("result", annotation)], what="result", limit=MAX_RESULT_BYTES)
+        self._what = what
+        self._before = f'{{"{what}":'
+        self._shape = Shape(place, [Parameter(what, annotation)], what=what, limit=MAX_RESULT_BYTES)
         if self._shape.references:
-            raise InvalidDefinition(f"{kind}: a result cannot be a reference, as nothing loads it; return the key")
+            raise InvalidDefinition(f"{place}: the {what} cannot be a reference, as nothing loads it; use its key")
 
     def dump(self, value: Any) -> str | None:
-        """JSON text of a result; None for None, which is stored as no result at all."""
+        """JSON text of a value; None for None, which is stored as nothing at all."""
         if value is None:
             return None
         shape = self._shape
-        text = shape.dump(shape.validate({"result": value}))
-        return text[len(_RESULT_PREFIX) : -1]
+        text = shape.dump(shape.validate({self._what: value}))
+        return text[len(self._before) : -1]
 
     def load(self, text: str | None) -> Any:
-        """Result of a stored text."""
+        """Value of a stored text."""
         if text is None:
             return None
-        return self._shape.load(f"{_RESULT_PREFIX}{text}}}")["result"]
+        return self._shape.load(f"{self._before}{text}}}")[self._what]

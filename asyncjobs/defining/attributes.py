@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from asyncjobs.defining import codec
-from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def attribute(
     return Attribute(default, default_factory)
 
 
-def attributes_of(cls: type, kind: str) -> Mapping[str, ResultCodec]:
+def attributes_of(cls: type, kind: str) -> Mapping[str, ValueCodec]:
     """Return the codecs of a class's attributes, by name.
 
     Raises:
@@ -87,7 +87,7 @@ def attributes_of(cls: type, kind: str) -> Mapping[str, ResultCodec]:
     """
     names = _names_in(cls)
     hints = typing.get_type_hints(cls, include_extras=True) if names else {}
-    return {name: ResultCodec(f"{kind}.{name}", hints[name]) for name in names}
+    return {name: ValueCodec(f"{kind}.{name}", hints[name], "attribute") for name in names}
 
 
 def check_attributes(cls: type, name: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.defining.attributes import attributes_of
 from asyncjobs.defining.declaring import rescues_in
 from asyncjobs.defining.hooks import Hooks, hooks_of
@@ -108,9 +108,9 @@ class Definition:
         return ArgumentCodec(self.kind, self._resolved(self.parameters))
 
     @cached_property
-    def result(self) -> ResultCodec:
+    def result(self) -> ValueCodec:
         """Dumps and loads this kind's results."""
-        return ResultCodec(self.kind, self._resolved(self.returns))
+        return ValueCodec(self.kind, self._resolved(self.returns))
 
     def _resolved(self, resolve: Callable[[], T]) -> T:
         try:
@@ -141,7 +141,7 @@ class Definition:
         return steps_of(self.job_class)
 
     @cached_property
-    def attributes(self) -> Mapping[str, ResultCodec]:
+    def attributes(self) -> Mapping[str, ValueCodec]:
         """The codecs of the attributes, by name."""
         return self._resolved(lambda: attributes_of(self.job_class, self.kind))
 

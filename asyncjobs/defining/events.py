@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs.defining import open_clients
-from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.exceptions import InvalidOption
 
 MOST = 200
 """Characters of a name and of a key."""
 
-_payloads = ResultCodec("emit", Any)
+_payloads = ValueCodec("emit", Any, "payload")
 
 
 async def emit(name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:

@@ -25,14 +25,17 @@ class RecorderHere:
 
     async def record(self, write: Write) -> None:
         """Record; see `Recorder.record`."""
+        await self.write(write)
+
+    def write(self, write: Write) -> Awaitable[None]:
+        """Record; see `Recorder.write`."""
         if write.record is not None:
             self._records[write.record.name] = write.record
         if write.attributes is not None:
             self.attributes = write.attributes
-
-    def write(self, write: Write) -> Awaitable[None]:
-        """Record; see `Recorder.write`."""
-        return asyncio.ensure_future(self.record(write))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step in a transaction of the open client."""

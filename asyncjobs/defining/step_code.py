@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from asyncjobs.defining.arguments import ResultCodec
+from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
@@ -90,16 +90,17 @@ class Values:
     Args:
         place: For messages.
         annotation: Of the values.
+        what: What they are, for messages.
     """
 
-    def __init__(self, place: str, annotation: Any) -> None:
+    def __init__(self, place: str, annotation: Any, what: str = "result") -> None:
         self._place = place
         try:
-            self._codec = _codec_of(annotation)
+            self._codec = _codec_of(annotation, what)
         except TypeError:  # it has no hash
-            self._codec = ResultCodec(place, annotation)
+            self._codec = ValueCodec(place, annotation, what)
         except InvalidDefinition:
-            ResultCodec(place, annotation)  # raises it in the name of this place
+            ValueCodec(place, annotation, what)  # raises it in the name of this place
             raise
 
     def dump(self, value: Any) -> str | None:
@@ -129,9 +130,9 @@ class Values:
 
 
 @lru_cache(maxsize=1_000)
-def _codec_of(annotation: Any) -> ResultCodec:
-    """By the annotation alone: a job has as many names of steps as it has pages, and each took 160 µs."""
-    return ResultCodec("step", annotation)
+def _codec_of(annotation: Any, what: str) -> ValueCodec:
+    """Not by the place: a job has as many names of steps as it has pages, and each took 160 µs."""
+    return ValueCodec("step", annotation, what)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

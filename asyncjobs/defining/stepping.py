@@ -126,7 +126,7 @@ class Stepper:
         cursor: Cursor[Any] | None = None
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
-            place = _CursorPlace(self, run, Values(f"{run.where}.cursor", takes.cursor))
+            place = _CursorPlace(self, run, Values(run.where, takes.cursor, "cursor"))
             cursor = self.cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
         try:
             if run.options.isolated:

@@ -31,8 +31,16 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
-        f"{IDS}, array[1], {X}, array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {TRUE}",
+        f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {TRUE}, {X}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "record_step": (
+        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0, false",
+        ["Index Scan using job_pkey on job", "Index Cond: (id = ", "Conflict Arbiter Indexes: step_pkey"],
+    ),
+    "record_step_and_attributes": (
+        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0, false, '{{}}'",
+        ["Index Scan using job_pkey on job", "Index Cond: (id = ", "Conflict Arbiter Indexes: step_pkey"],
     ),
     "claim_suspects": (
         f"array['q'], 10, 1, 9, 0.0, array['k'], array[3], {ID}",
@@ -62,6 +70,15 @@ COLD = {
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
     "read_serving": ("", ["job_for_rescue"]),
+    "read_queues": (
+        "1000",
+        [
+            "Index Only Scan using job_for_claim on job",
+            "Index Scan using job_for_claim",
+            "job_for_promotion",
+            "job_for_rescue",
+        ],
+    ),
     "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"

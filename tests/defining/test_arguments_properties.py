@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs.defining.arguments import MISSING, ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.exceptions import InvalidArguments
 
 PLAIN = ArgumentCodec("k", [Parameter("x")])
@@ -24,7 +24,7 @@ TYPED = ArgumentCodec(
         Parameter("names", dict[int, tuple[str, float | None]]),
     ],
 )
-RESULT = ResultCodec("k", MISSING)
+RESULT = ValueCodec("k", MISSING)
 
 weird_text = st.text(st.characters(codec=None) | st.sampled_from('\x00\ud800\\u0"\u2028'), max_size=20)
 sound_text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)

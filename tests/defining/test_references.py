@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import Field
 
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ResultCodec
+from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.defining.references import clear_references, register_reference
 from asyncjobs.exceptions import DeserializationError, InvalidArguments, InvalidDefinition, RecordNotFound
 
@@ -255,8 +255,8 @@ def test_a_reference_as_a_dict_key_is_refused(db):
 
 
 def test_a_reference_as_a_result_is_refused(db):
-    with pytest.raises(InvalidDefinition, match="return the key"):
-        ResultCodec("k", Cloud | None)
+    with pytest.raises(InvalidDefinition, match="the result cannot be a reference, .* use its key"):
+        ValueCodec("k", Cloud | None)
 
 
 def test_an_unregistered_class_is_refused_with_the_remedy():

@@ -7,7 +7,7 @@ from typing import Any, Never, NoReturn
 import pytest
 from pydantic import BaseModel
 
-from asyncjobs.defining.arguments import MAX_RESULT_BYTES, MISSING, ResultCodec
+from asyncjobs.defining.arguments import MAX_RESULT_BYTES, MISSING, ValueCodec
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
 
@@ -38,7 +38,7 @@ class Model(BaseModel):
     ],
 )
 def test_a_result_comes_back_with_its_type(annotation, value, text):
-    codec = ResultCodec("k", annotation)
+    codec = ValueCodec("k", annotation)
     assert codec.dump(value) == text
     assert codec.load(text) == value
     assert type(codec.load(text)) is type(value)
@@ -46,7 +46,7 @@ def test_a_result_comes_back_with_its_type(annotation, value, text):
 
 @pytest.mark.parametrize("annotation", [None, type(None), NoReturn, Never, int | None, int, MISSING])
 def test_none_is_stored_as_no_result(annotation):
-    codec = ResultCodec("k", annotation)
+    codec = ValueCodec("k", annotation)
     assert codec.dump(None) is None
     assert codec.load(None) is None
 
@@ -67,12 +67,12 @@ def test_none_is_stored_as_no_result(annotation):
 )
 def test_b32_a_result_that_cannot_be_stored_is_refused_by_its_path(annotation, value, path):
     with pytest.raises(InvalidArguments, match=r"^app\.send: invalid result: ") as caught:
-        ResultCodec("app.send", annotation).dump(value)
+        ValueCodec("app.send", annotation).dump(value)
     assert [place for place, _ in caught.value.problems] == [path]
 
 
 def test_b32_a_result_over_the_limit_is_refused_by_size_and_limit():
-    codec = ResultCodec("k", str)
+    codec = ValueCodec("k", str)
     assert codec.dump("a" * 1_000_000)
     with pytest.raises(InvalidArguments, match=r"limit is 1,048,576"):
         codec.dump("a" * MAX_RESULT_BYTES)
@@ -81,9 +81,9 @@ def test_b32_a_result_over_the_limit_is_refused_by_size_and_limit():
 @pytest.mark.parametrize("text", ['"a"', "", "{", '1, "x": 2', "1}", "null"])
 def test_a_stored_result_that_does_not_fit_is_refused(text):
     with pytest.raises(InvalidArguments, match="invalid stored result"):
-        ResultCodec("k", int).load(text)
+        ValueCodec("k", int).load(text)
 
 
 def test_a_result_annotation_that_cannot_be_stored_is_refused():
     with pytest.raises(InvalidDefinition, match=r"app\.send: result: .*cannot be stored"):
-        ResultCodec("app.send", type(pytest))
+        ValueCodec("app.send", type(pytest))

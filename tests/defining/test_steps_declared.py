@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from datetime import timedelta
@@ -139,7 +140,7 @@ class TestRefused:
                 @step
                 async def work(self) -> type[Any]: ...
 
-        with pytest.raises(InvalidDefinition, match=r"\.work\.cursor: result"):
+        with pytest.raises(InvalidDefinition, match=r"\.work: cursor: "):
 
             class Wrong2(Job, kind="declared.Wrong2"):
                 @step
@@ -222,6 +223,26 @@ class TestHere:
 
         assert await again().perform_now() == ["result", "True"]
         assert ran == ["first"]
+
+    async def test_a_step_whose_cursor_moved_at_its_very_end_has_ended(self) -> None:
+        ran: list[int | None] = []
+
+        @job(kind="declared.moved_last")
+        @retry_on(ValueError, wait=0)
+        async def moved_last() -> None:
+            async def rows(cursor: Cursor[int]) -> None:
+                ran.append(cursor.value)
+                async for _ in cursor.each(range(1_000)):  # after so many moves it is recorded
+                    pass
+
+            me = current_job()
+            await me.step("rows", rows)
+            await asyncio.sleep(0)  # what has begun comes to its end
+            if me.attempt == 1:
+                raise ValueError
+
+        await moved_last().perform_now()
+        assert ran == [None]
 
 
 def test_a_wait_that_has_a_limit_is_never_taken_for_one_without() -> None:
