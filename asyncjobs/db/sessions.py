@@ -227,11 +227,6 @@ class Sessions:
                 turn.set_result(None)
 
     @property
-    def has_idle(self) -> bool:
-        """Whether the next use need neither wait nor open a connection."""
-        return bool(self._idle)
-
-    @property
     def statistics(self) -> tuple[int, int]:
         """Connections open, and how many of these are idle."""
         return len(self._all), len(self._idle)

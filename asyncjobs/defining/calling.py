@@ -13,7 +13,7 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
     """Refuse a function that cannot be called with so many arguments by position.
 
     Args:
-        function: One without a signature, as some built-in ones are, is let pass.
+        function: One without a signature, as some built-in ones are, is let pass. Of a wrapper, its own counts.
         where: Its place, for the message.
         given: What it is called with, in words of the message.
 
@@ -21,15 +21,16 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
         InvalidDefinition: It takes fewer, or needs more.
     """
     try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError, NameError):  # NameError: Python 3.14 looks at annotations, here at one for type checkers
         return
     try:
         signature.bind(*given)
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
-        bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
-        shown = signature.replace(parameters=bare, return_annotation=signature.empty)
+        empty = inspect.Parameter.empty
+        bare = [parameter.replace(annotation=empty, default=empty) for parameter in signature.parameters.values()]
+        shown = signature.replace(parameters=bare, return_annotation=empty)
         raise InvalidDefinition(
             f"{where}: {name}{shown} is called with {' and '.join(given)}, and does not take that: {error}"
         ) from None

@@ -45,18 +45,15 @@ class Write(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Writes what is recorded of one attempt's steps."""
+    """Writes what is recorded of one attempt's steps; it has a task that the job's code has no handle on."""
 
-    async def record(self, write: Write) -> None:
-        """Record it and return when it is durable; a job that is cancelled meanwhile has it recorded all the same.
+    def write(self, write: Write) -> Awaitable[None]:
+        """Have it recorded, whether or not anybody waits or stops waiting; done when it is durable.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was recorded.
             DatabaseError: The database refuses it.
         """
-
-    def write(self, write: Write) -> Awaitable[None]:
-        """Have it recorded, whether or not anybody waits; what is returned ends as `record` does."""
 
     async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.

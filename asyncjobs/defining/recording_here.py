@@ -23,10 +23,6 @@ class RecorderHere:
         """What is recorded, in its order."""
         return list(self._records.values())
 
-    async def record(self, write: Write) -> None:
-        """Record; see `Recorder.record`."""
-        await self.write(write)
-
     def write(self, write: Write) -> Awaitable[None]:
         """Record; see `Recorder.write`."""
         if write.record is not None:
@@ -39,7 +35,7 @@ class RecorderHere:
 
     async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
         """Run an isolated step in a transaction of the open client."""
-        await self.record(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
+        await self.write(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
 
     async def begin_wait(self, record: Record, *, attributes: str | None, **_how: Any) -> Record:
         """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""

@@ -244,7 +244,7 @@ class Stepper:
 
     def _record(self, record: Record, began: float, *, error: str | None = None) -> Awaitable[None]:
         """Record a step and the attributes as they are; done when they are durable."""
-        return self._recorder.record(self._write(record, began, self._attributes(), error))
+        return self._recorder.write(self._write(record, began, self._attributes(), error))
 
     def write_soon(self, record: Record, began: float, attributes: str | None) -> Awaitable[None]:
         """Have a step recorded and the attributes as they were; done when they are durable."""

@@ -285,9 +285,6 @@ class Performing:
 class _Announced:
     """Sessions whose every use is a place at which a job can be cut: before it, and after it with the answer lost."""
 
-    has_idle = False
-    """The writer's task uses them alone: what a job's task waits for in here is no place of its code."""
-
     def __init__(self, performing: Performing, sessions: Sessions, what: str) -> None:
         self._performing = performing
         self._sessions = sessions

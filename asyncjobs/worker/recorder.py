@@ -1,7 +1,8 @@
-"""The recorder writes what is recorded of steps, and runs isolated steps.
+"""The recorder writes what is recorded of steps, in a task that no job has a handle on; and runs isolated steps.
 
-A step that finds nothing under way is written by its job's own task. All else waits for a task that no job has a handle on:
-what waits while a statement is under way goes into the next one together, at most one write a job, in order.
+What waits while a statement is under way goes into the next one together, at most one write a job, in order. A job's own task
+could run the statement, which would save a tenth of a step; but one that a cancellation cuts there may reach the server after
+what the job writes next, and set that back.
 """
 
 from __future__ import annotations
@@ -77,11 +78,6 @@ class StepWriter:
         self._waiting: list[_Waiting] = []
         self._kick = asyncio.Event()
         self._backoff = Backoff(logger, "recording steps")
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits and no statement is under way."""
-        return not self._waiting and self.sessions.has_idle
 
     def of(self, attempt: Attempt) -> AttemptRecorder:
         """Return the recorder of one attempt."""
@@ -201,31 +197,9 @@ class AttemptRecorder:
         self._under_way: set[_Waiting] = set()
         self._settled: asyncio.Future[None] | None = None
 
-    async def record(self, write: Write) -> None:
-        """Record it; see `Recorder.record`."""
-        row = self._row(write)
-        # To the writer's task and back costs a tenth of an update and its commit. What this attempt has under way keeps the
-        # writer busy, so that writes of one job stay in their order.
-        if not self._writer.is_idle:
-            return await self._have_written(row)
-        try:
-            held = await self._writer.sessions.run(lambda connection: steps.record(connection, [row]))
-        except (DatabaseError, asyncio.CancelledError) as error:
-            # Written again, as in `StepWriter._write_some`; one who is cancelled does not wait for that.
-            told = self._have_written(row)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return await told
-        if not held:
-            raise self._writer.lost(self.attempt)
-        return None
-
     def write(self, write: Write) -> asyncio.Future[None]:
         """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing."""
-        return self._have_written(self._row(write))
-
-    def _have_written(self, row: StepWrite) -> asyncio.Future[None]:
-        waiting = _Waiting(row, self, self._loop.create_future())
+        waiting = _Waiting(self._row(write), self, self._loop.create_future())
         self._under_way.add(waiting)
         self._writer.add(waiting)
         return waiting.told

@@ -281,6 +281,22 @@ class TestFunctionsThatAreCalled:
                 @step(on_error="told")
                 async def a(self) -> None: ...
 
+    def test_a_wrapper_that_gives_what_the_wrapped_one_takes(self) -> None:
+        def with_session(method: Any) -> Any:
+            @functools.wraps(method)
+            async def wrapper(self: Any) -> None:
+                await method(self, "session")
+
+            return wrapper
+
+        class Wrapped(Job, kind="takes.Wrapped"):
+            @before_perform
+            @with_session
+            async def load(self, session: str) -> None: ...
+
+            @step(when="load")
+            async def a(self) -> None: ...
+
     def test_what_has_no_signature_or_takes_anything_or_no_self_is_let_pass(self) -> None:
         async def anything(*arguments: Any) -> None: ...
 

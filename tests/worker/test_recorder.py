@@ -1,4 +1,4 @@
-"""The recorder, by itself: who writes, what becomes of a write that is cut, and whom a locked row holds up."""
+"""The recorder, by itself: what it says of a job whose process died, and whom a locked row holds up."""
 
 from __future__ import annotations
 
@@ -18,27 +18,16 @@ from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.exceptions import DatabaseError, LeaseLost
 from asyncjobs.worker.recorder import StepWriter
-from tests.support.asking import until_blocked
-
-
-@contextlib.asynccontextmanager
-async def writing(database_url: str, *, lock_timeout: str, is_run: bool = True) -> AsyncIterator[StepWriter]:
-    """A writer whose connection is open; without its task, only what the tasks of jobs write is written."""
-    sessions = Sessions(
-        database_url, size=1, name="test steps", settings={**PINNED_PLANS, "lock_timeout": lock_timeout}
-    )
-    await sessions.run(lambda opened: opened.fetchval("select 1"))
-    writer = StepWriter(sessions, sessions, lambda attempt: attempt.lost.append("lost"))
-    running = asyncio.ensure_future(writer.run() if is_run else asyncio.sleep(0))
-    yield writer
-    running.cancel()
-    sessions.close()
 
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[StepWriter]:
-    async with writing(database_url, lock_timeout="50ms") as writer:
-        yield writer
+    sessions = Sessions(database_url, size=1, name="test steps", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
+    writer = StepWriter(sessions, sessions, lambda attempt: attempt.lost.append("lost"))
+    running = asyncio.ensure_future(writer.run())
+    yield writer
+    running.cancel()
+    sessions.close()
 
 
 @contextlib.asynccontextmanager
@@ -104,71 +93,13 @@ async def test_a_write_goes_on_when_who_waits_for_it_is_cancelled_and_the_end_of
     assert await writer.last_step(attempt.claimed.id) == "; its last step: export (started)"
 
 
-class TestByTheJobsOwnTask:
-    @staticmethod
-    def ended(state: Any = "succeeded", name: str = "export") -> Write:
-        return Write(Record(1, name, state), "{}")
-
-    async def test_a_step_is_written_by_the_job_itself_when_nothing_else_is(
-        self, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        attempt = await running_job(connection)
-        async with writing(database_url, lock_timeout="5s", is_run=False) as writer, asyncio.timeout(20):
-            await writer.of(attempt).record(self.ended())
-            assert await writer.last_step(attempt.claimed.id) == "; its last step: export (succeeded)"
-
-    async def test_one_that_is_cancelled_there_is_recorded_all_the_same_and_the_end_of_the_attempt_waits_for_it(
-        self, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        attempt = await running_job(connection)
-        async with writing(database_url, lock_timeout="5s") as writer, asyncio.timeout(20):
-            recorder = writer.of(attempt)
-            async with locked_row(database_url, attempt):
-                recording = asyncio.ensure_future(recorder.record(self.ended()))
-                await until_blocked(connection)
-                recording.cancel()
-                await asyncio.wait([recording])
-                assert recording.cancelled()
-                settling = asyncio.ensure_future(recorder.settled())
-                await until_blocked(connection, 2)  # the statement that was cut, and the one that follows it
-                assert not settling.done()
-            await settling
-            assert await writer.last_step(attempt.claimed.id) == "; its last step: export (succeeded)"
-
-    async def test_one_whose_connection_breaks_or_whose_row_is_locked_for_too_long_is_written_until_it_is_recorded(
-        self, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        attempt = await running_job(connection)
-        async with writing(database_url, lock_timeout="50ms") as writer, asyncio.timeout(20):
-            async with locked_row(database_url, attempt):
-                recording = asyncio.ensure_future(writer.of(attempt).record(self.ended()))
-                await until_blocked(connection)
-                await connection.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test steps' "
-                    "and datname = current_database()"
-                )
-                await until_blocked(connection)
-            await recording
-            assert await writer.last_step(attempt.claimed.id) == "; its last step: export (succeeded)"
-
-    async def test_it_follows_what_the_attempt_has_under_way(
-        self, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        attempt = await running_job(connection)
-        async with writing(database_url, lock_timeout="5s") as writer, asyncio.timeout(20):
-            recorder = writer.of(attempt)
-            moved = recorder.write(self.ended("started"))
-            await recorder.record(self.ended())
-            assert moved.done()
-            assert await writer.last_step(attempt.claimed.id) == "; its last step: export (succeeded)"
-
-    async def test_it_says_so_when_the_lease_is_lost_or_the_database_refuses(
-        self, writer: StepWriter, connection: asyncpg.Connection
-    ) -> None:
-        attempt = await running_job(connection)
-        with pytest.raises(DatabaseError, match="0x00"):
-            await writer.of(attempt).record(self.ended(name="a\0"))
-        attempt.claimed.fence = 6
-        with pytest.raises(LeaseLost):
-            await writer.of(attempt).record(self.ended())
-        assert attempt.lost == ["lost"]
+async def test_a_write_says_so_when_the_lease_is_lost_or_the_database_refuses(
+    writer: StepWriter, connection: asyncpg.Connection
+) -> None:
+    attempt = await running_job(connection)
+    with pytest.raises(DatabaseError, match="0x00"):
+        await record(writer, attempt, "a\0")
+    attempt.claimed.fence = 6
+    with pytest.raises(LeaseLost):
+        await record(writer, attempt, "export")
+    assert attempt.lost == ["lost"]
