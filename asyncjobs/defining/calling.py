@@ -22,7 +22,11 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
     """
     try:
         signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError, NameError):  # NameError: Python 3.14 looks at annotations, here at one for type checkers
+    except (
+        TypeError,
+        ValueError,
+        NameError,
+    ):  # NameError: Python 3.14 looks at annotations, here at one for type checkers
         return
     try:
         signature.bind(*given)

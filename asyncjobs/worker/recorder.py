@@ -1,8 +1,8 @@
 """The recorder writes what is recorded of steps, in a task that no job has a handle on; and runs isolated steps.
 
-What waits while a statement is under way goes into the next one together, at most one write a job, in order. A job's own task
-could run the statement, which would save a tenth of a step; but one that a cancellation cuts there may reach the server after
-what the job writes next, and set that back.
+What waits while a statement is under way goes into the next one together, at most one write a job, in order. A job's own
+task could run the statement, which would save a tenth of a step; but one that a cancellation cuts there may reach the server
+after what the job writes next, and set that back.
 """
 
 from __future__ import annotations
