@@ -13,7 +13,7 @@ ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 
 MOST_STEPS = 10_000
 MOST_NAME = 200
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Record(NamedTuple):
@@ -150,9 +150,13 @@ def check_name(kind: str, name: Any) -> None:
     Raises:
         InvalidStep: No text of 1 to 200 characters that PostgreSQL can store.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or _UNSTORABLE.search(name):
+    if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or not _is_storable(name):
         shown = repr(name)
         raise InvalidStep(
             f"{kind}: {shown if len(shown) <= 60 else shown[:57] + '…'} is no name of a step: use text of 1 to {MOST_NAME} "
             "characters, without NUL"
         )
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or not _SURROGATE.search(text))

@@ -62,19 +62,19 @@ class Code:
         )
 
 
-def code_of(function: Callable[..., Any], where: str) -> Code:
-    """Return what a function takes and returns, looked at once.
+def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
+    """Return what a function takes and returns that is run as a step, looked at once.
 
     Raises:
-        InvalidDefinition: What it returns cannot be stored; says that of the step `where`.
+        InvalidDefinition: What it returns cannot be stored.
     """
     function = getattr(function, "__func__", function)
     try:
         known = _known.get(function)
     except TypeError:  # it has no hash, or nothing can hold it weakly
-        return _checked(function, where)
+        return _checked(function, f"{kind}.{name}")
     if known is None:
-        known = _known[function] = _checked(function, where)
+        known = _known[function] = _checked(function, f"{kind}.{name}")
     return known
 
 

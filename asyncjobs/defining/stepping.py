@@ -16,7 +16,7 @@ from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
-from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, Write
+from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write
 from asyncjobs.defining.signals import Interrupted, Parked
 from asyncjobs.defining.step_code import Code, Values, code_of
 from asyncjobs.defining.steps import Step, StepOptions
@@ -44,6 +44,7 @@ class Stepper:
 
     def __init__(self, job: Job[Any], attempt: Attempt, recorder: Recorder, records: Sequence[Record] = ()) -> None:
         self._job = job
+        self._kind = job.kind
         self.attempt = attempt
         self._recorder = recorder
         self.progress = Progress(job.kind, records)
@@ -86,26 +87,24 @@ class Stepper:
         """
         if not callable(function):
             raise InvalidStep(
-                f"{self._job.kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
+                f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
                 "function and its arguments, `step(name, function, …)`, and do not call it"
             )
         self._refuse_overlap(name)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
-        where = f"{self._job.kind}.{name}"
-        takes = code_of(function, where)
+        takes = code_of(function, self._kind, name)
         if record is not None and record.state in ENDED:
-            return Values(where, takes.returns).load(record.result)
+            return Values(f"{self._kind}.{name}", takes.returns).load(record.result)
         if record is not None and record.state != "started":
-            raise InvalidStep(f"{self._job.kind}: step {name!r} was recorded as a wait, and is run as code now")
+            raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
         self.check()
-        place = Record(self.progress.next_number, name if record is None else record.name, "started")
-        at = None if record is None else record.cursor
-        run = _Run(place, at, options, takes, where, partial(function, *arguments, **named), time.monotonic())
+        number, call = self.progress.next_number, partial(function, *arguments, **named)
+        run = _Run(self._kind, name, number, record, options, takes, call, time.monotonic())
         self._current, token = name, inside.set(name)
         try:
             # One that has begun is not asked about again.
             if record is None and options.is_conditional and not await self._is_to_run(options):
-                await self._record(place._replace(state="skipped"), run.began)
+                await self._record(run.record("skipped"), run.began)
                 return None
             return await self._run(run)
         finally:
@@ -127,7 +126,8 @@ class Stepper:
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
             place = _CursorPlace(self, run, Values(run.where, takes.cursor, "cursor"))
-            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, place.values.load(run.at))
+            at = None if run.found is None else place.values.load(run.found.cursor)
+            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, at)
         try:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
@@ -176,7 +176,7 @@ class Stepper:
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
         described = describe_error(error, attempt=self.attempt.number)
-        await self._record(run.place._replace(state="handled"), run.began, error=described)
+        await self._record(run.record("handled"), run.began, error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
         return policy.attempts is not None and self.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
@@ -212,7 +212,7 @@ class Stepper:
                 raise TimeoutError(f"no event {event!r} came in time")
             case "succeeded":
                 return None if record.result is None else codec.loads(record.result)
-        raise InvalidStep(f"{self._job.kind}: step {name!r} was recorded as code ({record.state}), and is a wait now")
+        raise InvalidStep(f"{self._kind}: step {name!r} was recorded as code ({record.state}), and is a wait now")
 
     # Checkpoints
 
@@ -228,13 +228,13 @@ class Stepper:
             Interrupted: It does.
         """
         if self.attempt.stopping:
-            raise Interrupted(f"{self._job.kind} was interrupted at a checkpoint")
+            raise Interrupted(f"{self._kind} was interrupted at a checkpoint")
 
     def _refuse_overlap(self, name: str) -> None:
         if self._current is not None:
             how = "inside" if inside.get() == self._current else "while another task of the job is in"
             raise InvalidStep(
-                f"{self._job.kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other, and "
+                f"{self._kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other, and "
                 "sleep, wait_for and run are steps themselves: call them from perform, between `await self.step(…)`; for "
                 "things at once use cursor.map() or a TaskGroup inside one step"
             )
@@ -260,22 +260,33 @@ class _Run(NamedTuple):
     """One run of a step.
 
     Attributes:
-        place: Its record, as started.
-        at: JSON of its cursor; None: at the beginning.
+        kind: The job's.
+        name: Its name.
+        number: In the order in which the job met it.
+        found: What is recorded of it, perhaps under an earlier name; None: nothing.
         options: What is said about it.
         takes: What its code is given and returns.
-        where: The job's kind and its name, for messages.
         call: Its code, with the arguments it was given.
         began: When, by this process's clock.
     """
 
-    place: Record
-    at: str | None
+    kind: str
+    name: str
+    number: int
+    found: Record | None
     options: StepOptions
     takes: Code
-    where: str
     call: partial[Any]
     began: float
+
+    @property
+    def where(self) -> str:
+        """The job's kind and its name, for messages."""
+        return f"{self.kind}.{self.name}"
+
+    def record(self, state: StepState, result: str | None = None, cursor: str | None = None) -> Record:
+        """Return what is to be recorded of it."""
+        return Record(self.number, self.name if self.found is None else self.found.name, state, result, cursor)
 
     def succeeded(self, value: Any) -> Record:
         """Return its record, having returned `value`.
@@ -284,7 +295,7 @@ class _Run(NamedTuple):
             UnstorableResult: It has no JSON.
         """
         text = None if value is None else Values(self.where, self.takes.returns).dump(value)
-        return Record(self.place.n, self.place.name, "succeeded", text)
+        return self.record("succeeded", text)
 
     def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
@@ -315,8 +326,8 @@ class _CursorPlace:
         self.snapshot = stepper.snapshot
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        place = self._run.place._replace(cursor=self.values.dump(value))
-        return self._stepper.write_soon(place, self._run.began, attributes)
+        record = self._run.record("started", cursor=self.values.dump(value))
+        return self._stepper.write_soon(record, self._run.began, attributes)
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -269,7 +269,7 @@ class TestCode:
 
         held = Held()
         seen = weakref.ref(held)
-        step_code.code_of(lambda held=held: held, "k.a")
+        step_code.code_of(lambda held=held: held, "k", "a")
         del held
         gc.collect()
         assert seen() is None
@@ -280,7 +280,7 @@ class TestCode:
 
             async def __call__(self) -> None: ...
 
-        assert step_code.code_of(Unhashable(), "k.a").is_async
+        assert step_code.code_of(Unhashable(), "k", "a").is_async
 
     def test_an_error_names_the_place_though_codecs_are_shared_by_all_places(self) -> None:
         for place in ("k.page 1", "k.page 2"):
