@@ -122,27 +122,6 @@ class Reschedule(NamedTuple):
     """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
 
 
-class StepWrite(NamedTuple):
-    """What is to be recorded of one step, or of a job's attributes alone."""
-
-    id: UUID
-    """Of the job."""
-    fence: int
-    n: int
-    name: str | None
-    """None: the attributes alone."""
-    state: str
-    result: str | None
-    cursor: str | None
-    error: str | None
-    """JSON object."""
-    age: float
-    """Seconds since it began."""
-    ended: bool
-    progress: str | None
-    """JSON of the attributes; None leaves them."""
-
-
 class Finished(NamedTuple):
     """How a job ended, as its waiter needs it."""
 

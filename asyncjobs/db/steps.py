@@ -8,24 +8,25 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import NewJob, StepWrite
-from asyncjobs.defining.recorded import Record
+from asyncjobs.db.rows import NewJob
+from asyncjobs.defining.recorded import Record, Write
 
 
-async def record(connection: Connection, writes: Sequence[StepWrite]) -> set[UUID]:
+async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write]]) -> set[UUID]:
     """Record where steps of running jobs stand; return the ids of the jobs whose lease is still held.
 
     Args:
         connection: With pinned plans, or one whose transaction the records are to be part of.
-        writes: At most one a job, in the order of their ids.
+        writes: The job's id, its fence and what is to be recorded; at most one a job, in the order of their ids.
     """
-    first = writes[0]
-    if len(writes) > 1 or first.name is None:
-        found = await connection.fetch(sql.read("record_steps"), *zip(*writes, strict=True))
-    elif first.progress is not None:  # the array form costs it a third
-        found = await connection.fetch(sql.read("record_step_and_attributes"), *first)
+    job_id, fence, write = writes[0]
+    if len(writes) > 1 or write.name is None:
+        rows = ((job_id, fence, *write) for job_id, fence, write in writes)
+        found = await connection.fetch(sql.read("record_steps"), *zip(*rows, strict=True))
+    elif write.attributes is not None:  # the array form costs it a third
+        found = await connection.fetch(sql.read("record_step_and_attributes"), job_id, fence, *write)
     else:
-        found = await connection.fetch(sql.read("record_step"), *first[:-1])
+        found = await connection.fetch(sql.read("record_step"), job_id, fence, *write[:-1])
     return {row[0] for row in found}
 
 

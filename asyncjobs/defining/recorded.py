@@ -32,16 +32,22 @@ class Record(NamedTuple):
 
 
 class Write(NamedTuple):
-    """What is to be recorded."""
+    """What is to be recorded: where a step stands, and the job's attributes."""
 
-    record: Record | None
-    """Where a step stands; None: the attributes alone."""
-    attributes: str | None
-    """JSON of the job's attributes; None: as they are."""
-    age: float = 0.0
-    """Seconds since the step began."""
+    n: int = 0
+    name: str | None = None
+    """None: the attributes alone."""
+    state: StepState = "started"
+    result: str | None = None
+    """JSON of what it returned."""
+    cursor: str | None = None
+    """JSON of how far it got."""
     error: str | None = None
     """JSON of the error that was handled."""
+    age: float = 0.0
+    """Seconds since it began."""
+    attributes: str | None = None
+    """JSON of the job's attributes; None: as they are."""
 
 
 class Recorder(Protocol):

@@ -25,8 +25,8 @@ class RecorderHere:
 
     def write(self, write: Write) -> Awaitable[None]:
         """Record; see `Recorder.write`."""
-        if write.record is not None:
-            self._records[write.record.name] = write.record
+        if write.name is not None:
+            self._records[write.name] = Record(write.n, write.name, write.state, write.result, write.cursor)
         if write.attributes is not None:
             self.attributes = write.attributes
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

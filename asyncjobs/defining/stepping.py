@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import anyio.to_thread
 
@@ -90,7 +90,8 @@ class Stepper:
                 f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
                 "function and its arguments, `step(name, function, …)`, and do not call it"
             )
-        self._refuse_overlap(name)
+        if self._current is not None:
+            self._refuse_overlap(name, self._current)
         record = self.progress.meet(name, formerly=options.formerly, code=code)
         takes = code_of(function, self._kind, name)
         if record is not None and record.state in ENDED:
@@ -104,7 +105,7 @@ class Stepper:
         try:
             # One that has begun is not asked about again.
             if record is None and options.is_conditional and not await self._is_to_run(options):
-                await self._record(run.record("skipped"), run.began)
+                await self.record(run, "skipped", self._attributes())
                 return None
             return await self._run(run)
         finally:
@@ -126,8 +127,8 @@ class Stepper:
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
             place = _CursorPlace(self, run, Values(run.where, takes.cursor, "cursor"))
-            at = None if run.found is None else place.values.load(run.found.cursor)
-            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, at)
+            begins_at = None if run.found is None else place.values.load(run.found.cursor)
+            cursor = self.cursor = given[takes.cursor_name] = Cursor(place, begins_at)
         try:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
@@ -140,11 +141,12 @@ class Stepper:
             if cursor is not None:
                 cursor.leave()
             raise
-        ended = run.succeeded(value)
+        result = run.stored(value)
+        at = None
         if cursor is not None:
             cursor.close()
-            ended = ended._replace(cursor=place.values.dump(cursor.value))
-        await self._record(ended, run.began)
+            at = place.values.dump(cursor.value)
+        await self.record(run, "succeeded", self._attributes(), result=result, cursor=at)
         return value
 
     async def _run_isolated(self, run: _Run, given: dict[str, Any]) -> Any:
@@ -157,7 +159,7 @@ class Stepper:
                 given["connection"] = connection
             value = await run(given)
             text = self._attributes()
-            return Write(run.succeeded(value), text, time.monotonic() - run.began)
+            return run.write("succeeded", text, result=run.stored(value))
 
         await self._recorder.transact(body, through_sqlalchemy=run.takes.through_sqlalchemy)
         self._saved, self.progressed = text, True
@@ -176,7 +178,7 @@ class Stepper:
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
         described = describe_error(error, attempt=self.attempt.number)
-        await self._record(run.record("handled"), run.began, error=described)
+        await self.record(run, "handled", self._attributes(), error=described)
 
     def _is_used_up(self, policy: RetryOn) -> bool:
         return policy.attempts is not None and self.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
@@ -195,7 +197,8 @@ class Stepper:
         Raises:
             TimeoutError: No event came in time.
         """
-        self._refuse_overlap(name)
+        if self._current is not None:
+            self._refuse_overlap(name, self._current)
         record = self.progress.meet(name)
         if record is None or record.state not in ENDED:
             self.check()
@@ -230,30 +233,25 @@ class Stepper:
         if self.attempt.stopping:
             raise Interrupted(f"{self._kind} was interrupted at a checkpoint")
 
-    def _refuse_overlap(self, name: str) -> None:
-        if self._current is not None:
-            how = "inside" if inside.get() == self._current else "while another task of the job is in"
-            raise InvalidStep(
-                f"{self._kind}: step {name!r} is begun {how} step {self._current!r}: steps follow each other, and "
-                "sleep, wait_for and run are steps themselves: call them from perform, between `await self.step(…)`; for "
-                "things at once use cursor.map() or a TaskGroup inside one step"
-            )
+    def _refuse_overlap(self, name: str, current: str) -> NoReturn:
+        how = "inside" if inside.get() == current else "while another task of the job is in"
+        raise InvalidStep(
+            f"{self._kind}: step {name!r} is begun {how} step {current!r}: steps follow each other, and sleep, wait_for and "
+            "run are steps themselves: call them from perform, between `await self.step(…)`; for things at once use "
+            "cursor.map() or a TaskGroup inside one step"
+        )
 
     def _attributes(self) -> str:
         return attributes.dump(self._job) or "{}"
 
-    def _record(self, record: Record, began: float, *, error: str | None = None) -> Awaitable[None]:
-        """Record a step and the attributes as they are; done when they are durable."""
-        return self._recorder.write(self._write(record, began, self._attributes(), error))
-
-    def write_soon(self, record: Record, began: float, attributes: str | None) -> Awaitable[None]:
-        """Have a step recorded and the attributes as they were; done when they are durable."""
-        return self._recorder.write(self._write(record, began, attributes or "{}"))
-
-    def _write(self, record: Record, began: float, attributes: str, error: str | None = None) -> Write:
+    def record(
+        self, run: _Run, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
+        error: str | None = None,
+    ) -> Awaitable[None]:  # fmt: skip
+        """Have a step recorded, and the attributes; done when they are durable."""
         changed = None if attributes == self._saved else attributes
         self._saved, self.progressed = attributes, True
-        return Write(record, changed, time.monotonic() - began, error)
+        return self._recorder.write(run.write(state, changed, result, cursor, error))
 
 
 class _Run(NamedTuple):
@@ -284,18 +282,21 @@ class _Run(NamedTuple):
         """The job's kind and its name, for messages."""
         return f"{self.kind}.{self.name}"
 
-    def record(self, state: StepState, result: str | None = None, cursor: str | None = None) -> Record:
+    def write(
+        self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
+        error: str | None = None,
+    ) -> Write:  # fmt: skip
         """Return what is to be recorded of it."""
-        return Record(self.number, self.name if self.found is None else self.found.name, state, result, cursor)
+        name = self.name if self.found is None else self.found.name
+        return Write(self.number, name, state, result, cursor, error, time.monotonic() - self.began, attributes)
 
-    def succeeded(self, value: Any) -> Record:
-        """Return its record, having returned `value`.
+    def stored(self, value: Any) -> str | None:
+        """JSON of what it returned.
 
         Raises:
-            UnstorableResult: It has no JSON.
+            UnstorableResult: It has none.
         """
-        text = None if value is None else Values(self.where, self.takes.returns).dump(value)
-        return self.record("succeeded", text)
+        return None if value is None else Values(self.where, self.takes.returns).dump(value)
 
     def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
@@ -326,8 +327,7 @@ class _CursorPlace:
         self.snapshot = stepper.snapshot
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        record = self._run.record("started", cursor=self.values.dump(value))
-        return self._stepper.write_soon(record, self._run.began, attributes)
+        return self._stepper.record(self._run, "started", attributes or "{}", cursor=self.values.dump(value))
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

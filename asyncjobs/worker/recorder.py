@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import StepWrite
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
@@ -49,13 +49,13 @@ class _Waiting:
     """A write that is not known to be durable.
 
     Attributes:
-        write: What is written.
+        row: The job's id, its fence, and what is written.
         recorder: Of its attempt.
         told: What the job awaits, and may cancel: whether it is over says `is_over` alone.
         is_over: Whether it is durable, or was refused.
     """
 
-    write: StepWrite
+    row: tuple[UUID, int, Write]
     recorder: AttemptRecorder
     told: asyncio.Future[None]
     is_over: bool = False
@@ -76,7 +76,8 @@ class StepWriter:
         self.turns = asyncio.Semaphore(MOST_ISOLATED)
         self._on_lost = on_lost
         self._waiting: list[_Waiting] = []
-        self._kick = asyncio.Event()
+        self._wanted: asyncio.Future[None] | None = None
+        """Of `run`, while nothing waits."""
         self._backoff = Backoff(logger, "recording steps")
 
     def of(self, attempt: Attempt) -> AttemptRecorder:
@@ -86,7 +87,8 @@ class StepWriter:
     def add(self, waiting: _Waiting) -> None:
         """Have something written."""
         self._waiting.append(waiting)
-        self._kick.set()
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
 
     async def last_step(self, job_id: UUID) -> str:
         """Return what a sentence about a crash ends in: the last step that was recorded; nothing when there is none."""
@@ -99,24 +101,21 @@ class StepWriter:
     async def run(self) -> None:
         """Write, for ever."""
         while True:
-            await self._kick.wait()
-            self._kick.clear()
-            while self._waiting:
-                await self._write_some()
-
-    async def _write_some(self) -> None:
-        batch = self._take_batch()
-        try:
-            await self._write(batch)
-            self._backoff.succeeded()
-        except DatabaseError as error:
-            # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on: if
-            # that lasts as long as the lease, its attempt is cancelled.
-            self._put_back(batch)
-            await self._backoff.failed(error)
-        except asyncio.CancelledError:
-            self._put_back(batch)
-            raise
+            if not self._waiting:
+                self._wanted = asyncio.get_running_loop().create_future()
+                await self._wanted
+            batch = self._take_batch()
+            try:
+                await self._write(batch)
+                self._backoff.succeeded()
+            except DatabaseError as error:
+                # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on:
+                # if that lasts as long as the lease, its attempt is cancelled.
+                self._put_back(batch)
+                await self._backoff.failed(error)
+            except asyncio.CancelledError:
+                self._put_back(batch)
+                raise
 
     def _take_batch(self) -> list[_Waiting]:
         """Take what is written next out of what waits: the first of each job, in the order of their ids."""
@@ -126,20 +125,20 @@ class StepWriter:
         first: dict[UUID, _Waiting] = {}
         rest: list[_Waiting] = []
         for waiting in self._waiting:
-            if waiting.write.id in first or len(first) == BATCH:
+            if waiting.row[0] in first or len(first) == BATCH:
                 rest.append(waiting)
             else:
-                first[waiting.write.id] = waiting
+                first[waiting.row[0]] = waiting
         self._waiting = rest
-        return sorted(first.values(), key=lambda waiting: waiting.write.id)
+        return sorted(first.values(), key=lambda waiting: waiting.row[0])
 
     def _put_back(self, batch: Iterable[_Waiting]) -> None:
         self._waiting = [waiting for waiting in batch if not waiting.is_over] + self._waiting
-        self._kick.set()
 
     async def _write(self, batch: list[_Waiting]) -> None:
+        rows = [waiting.row for waiting in batch]
         try:
-            held = await self.sessions.run(lambda connection: steps.record(connection, [each.write for each in batch]))
+            held = await self.sessions.run(partial(steps.record, writes=rows))
         except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable) and not is_locked(error):
                 raise
@@ -151,7 +150,7 @@ class StepWriter:
                 raise
             return
         for waiting in batch:
-            if waiting.write.id in held:
+            if waiting.row[0] in held:
                 self._end(waiting, None)
             else:
                 self._end(waiting, self.lost(waiting.recorder.attempt))
@@ -210,14 +209,9 @@ class AttemptRecorder:
         if self._settled is not None and not self._under_way and not self._settled.done():
             self._settled.set_result(None)
 
-    def _row(self, write: Write) -> StepWrite:
-        claimed, record = self.attempt.claimed, write.record
-        if record is None:
-            return StepWrite(claimed.id, claimed.fence, 0, None, "", None, None, None, 0.0, False, write.attributes)
-        return StepWrite(
-            claimed.id, claimed.fence, record.n, record.name, record.state, record.result, record.cursor, write.error,
-            write.age, record.state != "started", write.attributes,
-        )  # fmt: skip
+    def _row(self, write: Write) -> tuple[UUID, int, Write]:
+        claimed = self.attempt.claimed
+        return claimed.id, claimed.fence, write
 
     async def settled(self) -> None:
         """Wait until nothing is under way: how the attempt ended is written after that, or it would be refused."""
@@ -282,6 +276,5 @@ class AttemptRecorder:
         The first write waits for the lock of the job's row, which the transaction holds if it is still about to commit.
         """
         assert write is not None
-        await self.write(Write(None, None))
-        name = write.record.name if write.record is not None else ""
-        return any(record.name == name and record.state == "succeeded" for record in await self.load())
+        await self.write(Write())
+        return any(record.name == write.name and record.state == "succeeded" for record in await self.load())

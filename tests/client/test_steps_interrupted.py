@@ -284,10 +284,10 @@ async def test_how_an_attempt_ended_is_written_after_what_it_has_recorded(
     """The other way round the record would be refused, and the step done again."""
     record = steps.record
 
-    async def slowly(*given: Any) -> Any:
+    async def slowly(*given: Any, **named: Any) -> Any:
         await until_so(lambda: here[0].cancel_reason == "shutdown")
         await asyncio.sleep(0.3)  # for an end that does not wait, to be written
-        return await record(*given)
+        return await record(*given, **named)
 
     monkeypatch.setattr(steps, "record", slowly)
     async with worker(make_jobs, shutdown_timeout=0.1) as first:

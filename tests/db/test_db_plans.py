@@ -31,15 +31,15 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
-        f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {TRUE}, {X}",
+        f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {X}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_step": (
-        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0, false",
+        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0",
         ["Index Scan using job_pkey on job", "Index Cond: (id = ", "Conflict Arbiter Indexes: step_pkey"],
     ),
     "record_step_and_attributes": (
-        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0, false, '{{}}'",
+        f"{ID}, 1, 1, 'a', 'started', null, null, null, 1.0, '{{}}'",
         ["Index Scan using job_pkey on job", "Index Cond: (id = ", "Conflict Arbiter Indexes: step_pkey"],
     ),
     "claim_suspects": (

@@ -15,7 +15,7 @@ import pytest
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
-from asyncjobs.defining.recorded import Record, Write
+from asyncjobs.defining.recorded import Write
 from asyncjobs.exceptions import DatabaseError, LeaseLost
 from asyncjobs.worker.recorder import StepWriter
 
@@ -52,7 +52,7 @@ async def running_job(connection: asyncpg.Connection) -> Any:
 
 
 def record(writer: StepWriter, attempt: Any, name: str) -> asyncio.Future[None]:
-    return writer.of(attempt).write(Write(Record(1, name, "started"), "{}"))
+    return writer.of(attempt).write(Write(1, name, attributes="{}"))
 
 
 async def test_the_last_step_of_a_job_is_named_and_none_where_there_is_none(
@@ -83,7 +83,7 @@ async def test_a_write_goes_on_when_who_waits_for_it_is_cancelled_and_the_end_of
     attempt = await running_job(connection)
     recorder = writer.of(attempt)
     async with locked_row(database_url, attempt):
-        told = recorder.write(Write(Record(1, "export", "started"), "{}"))
+        told = recorder.write(Write(1, "export", attributes="{}"))
         told.cancel()
         settling = asyncio.ensure_future(recorder.settled())
         await asyncio.wait([settling], timeout=0.1)

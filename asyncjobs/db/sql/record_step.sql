@@ -1,11 +1,11 @@
 -- Record where a step of a running job stands, its attributes being as they were; see record_steps.sql, which does so for many.
 -- $1 id of the job  $2 fence  $3 number, $4 name and $5 state of the step  $6 result  $7 cursor  $8 error (JSON text)
--- $9 seconds since it began  $10 whether it has ended
+-- $9 seconds since it began
 -- Rows: the id, or none: the lease is lost.
 -- Locks: the job's row, which is not written: that, and the plan for it, cost a tenth.
 insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
 select id, $3::integer, $4::text, $5::text, attempt, clock_timestamp() - make_interval(secs => $9::float8),
-       case when $10::boolean then clock_timestamp() end, $6::text, $7::text, $8::text
+       case when $5::text <> 'started' then clock_timestamp() end, $6::text, $7::text, $8::text
 from (
   select id, attempt from asyncjobs.job where id = $1::uuid and fence = $2::bigint for no key update
 ) as held
