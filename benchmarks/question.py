@@ -84,7 +84,14 @@ class Answer:
         return statistics.median(values) if values else None
 
     def ratio(self, figure: str) -> float | None:
-        """Our median over the other side's; None when one of them is missing."""
+        """Our median over the other side's; None when one of them is missing.
+
+        Where both were measured in the same runs: the median of their ratios, since the machine's mood changes between runs.
+        """
+        if self.question.both is not None:
+            pairs = zip(self.ours, self.against, strict=True)
+            ratios = [ours[figure] / against[figure] for ours, against in pairs]
+            return statistics.median(ratios) if ratios else None
         ours, against = self.median(self.ours, figure), self.median(self.against, figure)
         return ours / against if ours is not None and against else None
 

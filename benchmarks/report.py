@@ -19,7 +19,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
 Written by `python -m benchmarks`. Each section is one question: medians of both sides, which were measured in turn in
-the same run, and the ratio of ours to the other. Absolute figures say nothing on a shared machine; the ratio does.
+the same run, and the ratio of ours to the other: of the medians, or, where both sides take turns within each run (steps,
+imports), the median of the runs' ratios. Absolute figures say nothing on a shared machine; the ratio does.
 """
 PACKAGES = ("asyncpg", "uvloop", "orjson", "pydantic-core", "anyio")
 

@@ -1,4 +1,4 @@
-"""What does a step cost, and what a cursor? Both sides run in the same job."""
+"""What does a step cost, and what a cursor? Both sides run in the same job, and their backends on the same core."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def _rate(took: list[int]) -> Sample:
 
 async def _ran(bench: Bench, job: Job[Any]) -> Any:
     """What a job returns that one idle worker runs."""
-    async with ours.client(bench), ours.worker(bench) as (_, ear):
-        await ours.warm(ear)
-        return await (await job.enqueue()).result(timeout=300)
+    with bench.on_a_core_of_its_own():
+        async with ours.client(bench), ours.worker(bench) as (_, ear):
+            await ours.warm(ear)
+            return await (await job.enqueue()).result(timeout=300)
 
 
 QUESTIONS = (
