@@ -91,7 +91,8 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
         case State.succeeded:
             return f"succeeded {_ended(job)}, in attempt {job.attempt}"
         case State.failed:
-            return f"failed {_ended(job)}, in attempt {job.attempt}, with {_error(job)}"
+            because = f"; {_short(job.reason)}" if job.reason and job.error else ""
+            return f"failed {_ended(job)}, in attempt {job.attempt}, with {_error(job)}{because}"
         case State.discarded:
             return f"was discarded {_ended(job)}: {_short(job.reason)}"
         case State.cancelled:

@@ -68,7 +68,7 @@ class Status:
     result: Any
     """As stored: plain JSON. None until it succeeded."""
     reason: str | None
-    """Why it was discarded or cancelled."""
+    """Why it was discarded or cancelled, or failed without being run once more: its process died too often."""
     cancel_reason: str | None
     """Why it was asked to be cancelled while it runs; None unless it was."""
     counts: dict[str, int]

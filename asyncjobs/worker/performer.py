@@ -244,7 +244,9 @@ class Performer:
             ending = _backed_off(ending, job._stepper.progressed, counts_of(claimed))
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
-            ending = ending._replace(error=None)  # each crash is with the job already
+            # Each crash is with the job already; why it is not run again, is not.
+            why = str(ending.error) if ending.what is What.fail else ending.reason
+            ending = ending._replace(error=None, reason=why)
         return outcome(
             claimed,
             ending,

@@ -185,6 +185,13 @@ CASES = [
         f"failed at 2026-01-31T12:00:00Z, 5s ago, in attempt 2, with ConnectionError: {'m' * 283}…",
     ),
     (
+        waiting(
+            State.failed, finished_at=NOON, since=5.0, attempt=3, error=error(3), reason="max_crashes is 3"
+        ),
+        [],
+        "failed at 2026-01-31T12:00:00Z, 5s ago, in attempt 3, with ConnectionError: no answer; max_crashes is 3",
+    ),
+    (
         waiting(State.failed, finished_at=NOON, since=5.0, attempt=1, reason="by SQL"),
         [],
         "failed at 2026-01-31T12:00:00Z, 5s ago, in attempt 1, with no error kept (by SQL)",

@@ -70,6 +70,7 @@ async def test_a_bomb_fails_after_three_runs_and_all_its_neighbours_succeed(scen
     status = await scene.jobs.status(bomb.id)
     assert [error.type for error in status.errors] == ["asyncjobs.exceptions.JobCrashed"] * 3
     assert all(f"({ENDED[how]}) while it ran" in error.message for error in status.errors)
+    assert status.reason == "its process died 3 times while it ran; max_crashes is 3"
     with pytest.raises(JobFailed, match="JobCrashed"):
         await (await scene.jobs.get(bomb.id, work.bomb))
 
