@@ -303,5 +303,8 @@ class ByHand:
         for job_id in ids:
             row = await self._sessions.run(partial(read_status, job_id=job_id))
             if row is not None and name not in (names := [step.name for step in read_steps(row.steps)]):
-                known = f"its steps are {', '.join(names)}" if names else "nothing is recorded of any"
-                raise InvalidOption(f"job {job_id} has no step {name!r}: {known}")
+                known = f"recorded are {', '.join(names)}" if names else "nothing is recorded of any"
+                raise InvalidOption(
+                    f"nothing is recorded of a step {name!r} of job {job_id}: {known}; a job that is retried without a step "
+                    "goes on after those that have succeeded, with the one that failed"
+                )

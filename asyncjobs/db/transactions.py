@@ -12,7 +12,7 @@ from asyncjobs.db.connecting import Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import DatabaseUnavailable
+from asyncjobs.exceptions import DatabaseUnavailable, InvalidStep
 
 T = TypeVar("T")
 
@@ -69,6 +69,11 @@ class Transaction(Generic[T]):
     async def _run(self, connection: Connection, transaction: Any, given: Any) -> None:
         try:
             self.value = await self._body(given)
+            if not connection.is_closed() and not connection.is_in_transaction():
+                raise InvalidStep(
+                    "an isolated step has ended its transaction itself, by COMMIT or ROLLBACK: what it did so far stands or "
+                    "is gone, and the step is not recorded; leave both to the step, and use savepoints inside it"
+                )
             if given is not connection:
                 await given.commit()  # of its savepoint
             await self._end(connection, transaction, self.value)

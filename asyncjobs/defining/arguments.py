@@ -188,7 +188,14 @@ class ValueCodec:
         if value is None:
             return None
         shape = self._shape
-        text = shape.dump(shape.validate({self._what: value}))
+        try:
+            text = shape.dump(shape.validate({self._what: value}))
+        except InvalidArguments:
+            if inspect.iscoroutine(value):
+                value.close()  # it is said here that nobody awaited it
+                missing = "a coroutine that nobody has awaited: write `await`, in an `async def`"
+                raise shape.invalid([(self._what, missing)]) from None
+            raise
         return text[len(self._before) : -1]
 
     def load(self, text: str | None) -> Any:

@@ -338,14 +338,15 @@ class Job(StepMethods, Generic[R]):
     async def perform_now(self) -> Any:
         """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
 
-        Retries follow at once, without waiting. No database is needed, but for `Snooze`: the job is then enqueued, unless
-        it was before, and awaited.
+        Retries follow at once, without waiting. No database is needed, but for `Snooze` and for durable sleeps and waits:
+        the job is then enqueued, unless it was before, with what it has recorded, and a worker goes on with it, which this
+        awaits.
 
         Raises:
             Exception: The last error of `perform` itself, when no policy took it or retries were used up.
             RecordNotFound, DeserializationError: A reference could not be loaded.
             JobDiscarded, JobCancelled: It ended so.
-            NotOpen: It was snoozed, and no AsyncJobs is open.
+            NotOpen: It was snoozed, sleeps or waits, and no AsyncJobs is open.
         """
         return await perform_now(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -38,7 +39,7 @@ def import_problem(name: str) -> str | None:
             )
         return _broken(name, error)
     except AsyncJobsError as error:
-        return f"imports: {name}: {error}"
+        return f"imports: {name}: {error}{_place(error)}"
     except (Exception, SystemExit) as error:
         return _broken(name, error)
     return None
@@ -70,7 +71,16 @@ def put_working_directory_first() -> None:
 def _broken(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"imports: {name} cannot be imported: {error.filename}:{error.lineno}: {error.msg}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
     text = str(error).splitlines()[0] if str(error) else ""
-    return f"imports: {name} cannot be imported: {type(error).__name__}: {text}{place}"
+    return f"imports: {name} cannot be imported: {type(error).__name__}: {text}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Where an error comes from, this package's own lines left out; nothing when that is unknown."""
+    ours = str(Path(__file__).parents[1]) + os.sep
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename and not frame.filename.startswith(ours)
+    ]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -81,7 +81,7 @@ def current() -> OpenClient:
     if not _open:
         raise NotOpen(
             "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
-            "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await"
+            "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await; in a test take the fixture `jobs`"
         )
     if len(_open) > 1:
         loop = asyncio.get_running_loop()

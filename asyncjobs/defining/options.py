@@ -144,7 +144,7 @@ def job_id(value: Any) -> UUID:
         except ValueError:
             found = None
     if not isinstance(found, UUID) or found.int == 0:
-        raise InvalidOption(f"a job's id is a UUID and not nil; got {_shown(value)}")
+        raise InvalidOption(f"a job is named by its id, a UUID (`job.id`) or the text of one; got {_shown(value)}")
     return found
 
 

@@ -17,7 +17,7 @@ from asyncjobs.defining.deciding import Verdict, What, decide, said_by
 from asyncjobs.defining.recording_here import RecorderHere
 from asyncjobs.defining.settling import Ending, settle
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import JobCancelled, JobDiscarded
+from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
 
 if TYPE_CHECKING:
     from asyncjobs.defining.attempt import Attempt, CancelReason
@@ -168,7 +168,14 @@ async def perform_now(job: Job[Any]) -> Any:
                     await job.set(wait=ending.wait).enqueue()
                 return await job
             case What.park:
-                await open_clients.current().adopt(job, recorder.attributes, recorder.records)
+                try:
+                    client = open_clients.current()
+                except NotOpen as error:
+                    error.add_note(
+                        f"{job.kind} sleeps or waits for an event: perform_now hands it to a worker for that"
+                    )
+                    raise
+                await client.adopt(job, recorder.attributes, recorder.records)
                 return await job
             case What.release if verdict.error is not None:
                 raise verdict.error  # the run around it is to end, and so is this one

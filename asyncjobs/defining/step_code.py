@@ -48,7 +48,8 @@ class Code:
         except (ValueError, TypeError):  # some built-in functions have none
             names = []
         by_type = [name for name in names if _is_cursor(hints.get(name))]
-        cursor_name = by_type[0] if by_type else ("cursor" if "cursor" in names else "")
+        by_name = "cursor" in names and hints.get("cursor", Any) is Any
+        cursor_name = by_type[0] if by_type else ("cursor" if by_name else "")
         (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
         target = inspect.unwrap(function)
         return cls(

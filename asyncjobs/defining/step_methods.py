@@ -60,8 +60,8 @@ class StepMethods:
         """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
 
         Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
-        ``Cursor[…]``, or called `cursor`, is given the step's cursor. What `@step` says of it holds: to give one a `timeout`
-        or a `retry`, decorate it.
+        ``Cursor[…]``, or called `cursor` and not annotated, is given the step's cursor. What `@step` says of it holds: to
+        give one a `timeout` or a `retry`, decorate it.
 
         Args:
             name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.

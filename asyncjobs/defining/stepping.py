@@ -303,8 +303,13 @@ class _Run(NamedTuple):
         return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
 
     async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
-        async with asyncio.timeout(seconds):
-            return await self._called(given)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await self._called(given)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise  # its own
+            raise TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s") from error
 
     async def _called(self, given: dict[str, Any]) -> Any:
         if self.takes.is_async:

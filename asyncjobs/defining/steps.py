@@ -26,6 +26,7 @@ ErrorHandler = str | Callable[[Any, BaseException], Any]
 """A function of the job and the error, `def` or `async def`, or the name of a method `(self, error)`."""
 
 _MARK = "__asyncjobs_step__"
+_OPTIONS = "isolated, when, unless, on_error, timeout, retry, formerly"
 _MORE = {"on_error": ("the error",)}
 """What the functions of some options are given beside the job."""
 
@@ -86,6 +87,7 @@ def step(
     timeout: float | timedelta | None = None,
     retry: Declaration | Sequence[Declaration] = (),
     formerly: str | Sequence[str] = (),
+    **unknown: Any,
 ) -> Any:
     """Make a method a step of its job: run in the order of declaration, and never again once it is recorded.
 
@@ -107,10 +109,13 @@ def step(
         timeout: Seconds or a timedelta that one run of it may take, then it ends in a `TimeoutError`. A thread goes on.
         retry: ``retry_on(ConnectionError, attempts=3)``, or several: asked before the job's own, each with its own count.
         formerly: Names that earlier versions of the code recorded it under.
+        unknown: Nothing: refused by its name.
 
     Raises:
         InvalidDefinition: Out of these limits, or this is no method.
     """
+    if unknown:
+        raise InvalidDefinition(f"@step has no option {next(iter(unknown))!r}; there are {_OPTIONS}")
     checked = _checked(
         isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
     )
@@ -138,12 +143,18 @@ def _checked(
         if not isinstance(declaration, Declaration) or not isinstance(declaration.policy, RetryOn):
             raise InvalidDefinition(f"step: retry={retry!r:.60} is no retry_on(…)")
         policies.append(declaration.policy)
-    names = (formerly,) if isinstance(formerly, str) else tuple(formerly)
+    if not isinstance(isolated, bool):
+        raise InvalidDefinition(f"step: isolated={isolated!r:.60} is not True or False")
+    names = (
+        (formerly,) if isinstance(formerly, str) else tuple(formerly) if isinstance(formerly, Sequence) else (formerly,)
+    )
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidDefinition(f"step: formerly={formerly!r:.60} is no name of a step, and no list of names")
     try:
         seconds = None if timeout is None else options.duration(timeout, "timeout", least=0.001)
     except InvalidOption as error:
         raise InvalidDefinition(f"step: {error}") from error
-    return StepOptions(isolated=bool(isolated), timeout=seconds, retry=tuple(policies), formerly=names, **conditions)
+    return StepOptions(isolated=isolated, timeout=seconds, retry=tuple(policies), formerly=names, **conditions)
 
 
 def steps_of(cls: type) -> tuple[Step, ...]:
@@ -192,7 +203,9 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
     Raises:
         InvalidDefinition: A parameter that nobody gives, a cursor or a connection in a thread, a method that is not there.
     """
-    for declared in steps_of(cls):
+    declared_steps = steps_of(cls)
+    names = {declared.name for declared in declared_steps}
+    for declared in declared_steps:
         function = getattr(cls, declared.name)
         where = f"{name}.{declared.name}"
         if declared.name == "perform":
@@ -201,6 +214,12 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             )
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise InvalidDefinition(f"{where} is a generator: a step returns its result; use `return`, not `yield`")
+        if taken := [name for name in declared.options.formerly if name in names]:
+            raise InvalidDefinition(
+                f"{where}: formerly={taken[0]!r} is a step of {name} still: an earlier name is one that is gone"
+            )
+        if not inspect.signature(function).parameters:
+            raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
         code = Code.of(function)
         given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
         more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
@@ -229,5 +248,7 @@ def _check_named(cls: type, where: str, option: str, method: Condition | None) -
     if not isinstance(method, str):
         return
     if not callable(getattr(cls, method, None)):
+        if any(method in inspect.get_annotations(base) for base in cls.__mro__):
+            raise InvalidDefinition(f"{where} names the field {method!r}: write `{option}=lambda job: job.{method}`")
         raise InvalidDefinition(f"{where} names the method {method!r}, which {cls.__qualname__} does not have")
     check_method(cls, method, f"{where}: {option}", *_MORE.get(option, ()))

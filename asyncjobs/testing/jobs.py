@@ -99,8 +99,11 @@ class Jobs(Asserting):
         Raises:
             InvalidOption: Not above zero.
         """
-        distance = timedelta(**duration) if by is None else by
-        if distance <= timedelta(0) or (by is not None and duration):
+        try:
+            distance = timedelta(**duration) if by is None else by
+        except (TypeError, OverflowError) as error:
+            raise InvalidOption(f"travel takes what timedelta takes, such as hours=1: {error}") from error
+        if not isinstance(distance, timedelta) or distance <= timedelta(0) or (by is not None and duration):
             raise InvalidOption("travel takes one duration above zero, such as hours=1: there is no way back")
         performing = await self._performing()
         return await performing.run(lambda connection: db.travel(connection, distance.total_seconds()))

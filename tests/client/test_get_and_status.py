@@ -61,7 +61,7 @@ class TestGet:
         await double(1).enqueue()
         before = client._opened()._sessions.statistics
         for ask in (client.get, client.status):
-            with pytest.raises(InvalidOption, match="a job's id is a UUID and not nil"):
+            with pytest.raises(InvalidOption, match="a job is named by its id, a UUID"):
                 await ask(wrong)
         assert client._opened()._sessions.statistics == before
 

@@ -74,6 +74,8 @@ async def code(me: Any, how: str, connection: Any) -> str:
             await at_gate()
         case "waits once" if first:
             await at_gate()
+        case "ends its transaction":
+            await connection.execute(text("commit") if isinstance(connection, AsyncConnection) else "commit")
         case "commits itself":
             await connection.commit()
             raise ValueError
@@ -152,6 +154,15 @@ class TestOnEither:
             await made.result(timeout=20)
         assert error in str(failed.value) and not failed.value.error_type.startswith("asyncjobs.")
         assert await inserted(connection) == [] and ran == [how]
+
+    async def test_that_ends_its_transaction_itself_is_not_recorded_and_says_so(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection, of: Any
+    ) -> None:
+        made = await of(how="ends its transaction").enqueue()
+        with pytest.raises(JobFailed) as failed:
+            await made.result(timeout=20)
+        assert "by COMMIT or ROLLBACK" in str(failed.value) and failed.value.error_type.endswith(".InvalidStep")
+        assert await inserted(connection) == [1] and (await made.status()).steps == []
 
     async def test_whose_lease_is_lost_meanwhile_has_done_nothing(
         self, jobs: AsyncJobs, connection: asyncpg.Connection, of: Any

@@ -260,6 +260,17 @@ class TestOtherEnds:
         with pytest.raises(LookupError, match="worse"):
             await failing().perform_now()
 
+    async def test_to_sleep_needs_an_open_client_and_says_what_for(self) -> None:
+        @job(kind="now.sleeping")
+        async def sleeping() -> None:
+            await current_job().sleep("a while", 30)
+
+        with pytest.raises(NotOpen) as raised:
+            await sleeping().perform_now()
+        assert raised.value.__notes__ == [
+            "now.sleeping sleeps or waits for an event: perform_now hands it to a worker for that"
+        ]
+
     async def test_to_be_snoozed_needs_an_open_client(self) -> None:
         @job(kind="now.snoozing")
         async def snoozing() -> None:

@@ -71,6 +71,15 @@ def test_b32_a_result_that_cannot_be_stored_is_refused_by_its_path(annotation, v
     assert [place for place, _ in caught.value.problems] == [path]
 
 
+@pytest.mark.parametrize("annotation", [MISSING, str])
+def test_a_coroutine_is_said_to_be_one_that_nobody_awaited(annotation):
+    async def step():
+        raise AssertionError
+
+    with pytest.raises(InvalidArguments, match="result: a coroutine that nobody has awaited"):
+        ValueCodec("app.send", annotation).dump(step())
+
+
 def test_b32_a_result_over_the_limit_is_refused_by_size_and_limit():
     codec = ValueCodec("k", str)
     assert codec.dump("a" * 1_000_000)

@@ -64,6 +64,53 @@ class TestRefused:
                 @step
                 async def work(self, rows: int) -> None: ...
 
+    def test_a_parameter_called_cursor_that_is_annotated_as_something_else(self) -> None:
+        with pytest.raises(InvalidDefinition, match=r"\.work takes 'cursor', which nobody gives.*Cursor"):
+
+            class Wrong(Job, kind="declared.Wrong"):
+                @step
+                async def work(self, cursor: int) -> None: ...
+
+    def test_a_function_without_self(self) -> None:
+        with pytest.raises(InvalidDefinition, match=r"\.work takes no `self`"):
+
+            class Wrong(Job, kind="declared.Wrong"):
+                @step
+                async def work() -> None: ...
+
+    def test_an_option_that_there_is_not(self) -> None:
+        with pytest.raises(InvalidDefinition, match=r"@step has no option 'retries'; there are .*retry"):
+            step(retries=3)  # type: ignore[call-overload]  # what is tested
+
+    @pytest.mark.parametrize("isolated", ["yes", "no", 1, None])
+    def test_isolated_that_is_neither_true_nor_false(self, isolated: Any) -> None:
+        with pytest.raises(InvalidDefinition, match="isolated=.* is not True or False"):
+            step(isolated=isolated)
+
+    @pytest.mark.parametrize("formerly", [3, [3], ["a", None]])
+    def test_an_earlier_name_that_is_none(self, formerly: Any) -> None:
+        with pytest.raises(InvalidDefinition, match="formerly=.* is no name of a step"):
+            step(formerly=formerly)
+
+    def test_an_earlier_name_that_is_a_step_still(self) -> None:
+        with pytest.raises(InvalidDefinition, match="formerly='first' is a step of .* still"):
+
+            class Wrong(Job, kind="declared.Wrong"):
+                @step
+                async def first(self) -> None: ...
+
+                @step(formerly=["zeroth", "first"])
+                async def second(self) -> None: ...
+
+    def test_a_field_as_a_condition(self) -> None:
+        with pytest.raises(InvalidDefinition, match="names the field 'urgent': write `when=lambda job: job.urgent`"):
+
+            class Wrong(Job, kind="declared.Wrong"):
+                urgent: bool
+
+                @step(when="urgent")
+                async def work(self) -> None: ...
+
     def test_a_connection_without_isolated(self) -> None:
         with pytest.raises(InvalidDefinition, match="takes 'connection', which nobody gives.*isolated=True"):
 

@@ -139,3 +139,13 @@ async def test_a_worker_runs_beside_the_test_when_it_is_asked_to(jobs: Jobs) -> 
     async with jobs.running():
         assert await (await flaky(0).enqueue()).result(timeout=5) == 0
     await jobs.assert_performed(flaky, times=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [((3,), {}), ((), {"weaks": 3}), ((), {"days": 1e12}), ((), {}), ((), {"hours": -1})], ids=str
+)
+async def test_what_is_no_way_to_travel_is_refused(
+    jobs: Jobs, given: tuple[object, ...], named: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidOption, match="travel takes .* such as hours=1"):
+        await jobs.travel(*given, **named)
