@@ -54,6 +54,7 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
+        self._parked: str | None = None
         self.cursor: Cursor[Any] | None = None
         """Of the step that runs; None: none runs, or it takes none."""
         # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
@@ -210,6 +211,7 @@ class Stepper:
             self._saved, self.progressed = text, True
         match record.state:
             case "sleeping" | "waiting":
+                self._parked = name
                 raise Parked(record.remaining, on_event=event is not None)
             case "timed_out":
                 raise TimeoutError(f"no event {event!r} came in time")
@@ -232,6 +234,18 @@ class Stepper:
         """
         if self.attempt.stopping:
             raise Interrupted(f"{self._kind} was interrupted at a checkpoint")
+
+    def check_end(self) -> None:
+        """Refuse that the job has come to its end though its run was to end at a sleep or a wait.
+
+        Raises:
+            InvalidStep: Its code has caught what ends the run.
+        """
+        if self._parked is not None:
+            raise InvalidStep(
+                f"{self._kind}: its code has caught what ends the run at {self._parked!r}, a sleep or a wait, and has gone "
+                "on: catch Exception around it, not BaseException, and return from no `finally`"
+            )
 
     def _refuse_overlap(self, name: str, current: str) -> NoReturn:
         how = "inside" if inside.get() == current else "while another task of the job is in"
@@ -313,7 +327,16 @@ class _Run(NamedTuple):
 
     async def _called(self, given: dict[str, Any]) -> Any:
         if self.takes.is_async:
-            return await self.call(**given)
+            try:
+                called = self.call(**given)
+            except TypeError as unfit:
+                if unfit.__traceback__ is not None and unfit.__traceback__.tb_next is None:  # nothing of it has run
+                    raise InvalidStep(
+                        f"{self.where}: {unfit}: what follows the function is passed to it; to give a step a `timeout` or a "
+                        "`retry`, decorate the function with `@step(…)`"
+                    ) from unfit
+                raise
+            return await called
         value, error = await uncut(_in_thread(partial(self.call, **given)))
         if error is not None:
             raise error

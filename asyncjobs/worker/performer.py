@@ -104,6 +104,8 @@ class Performer:
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
                 text = await self._perform(attempt, job, definition)
+                if job._stepper is not None:
+                    job._stepper.check_end()
                 error = None
                 self._warn_of_steps_left(job, definition)
         except ChildDied as died:

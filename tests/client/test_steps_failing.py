@@ -75,6 +75,8 @@ async def misplaced(how: str) -> None:
             await me.step("outer", sleeping)
         case "called":
             await me.step("outer", 3)
+        case "arguments":
+            await me.step("outer", sleeping, timeout=3)
         case "list":
             await me.run("outer", [misplaced("a")])
         case "definition":
@@ -102,6 +104,7 @@ class TestStepsOutOfPlace:
             ("nested sleep", "'inner' is begun inside step 'outer'"),
             ("nested sleep", "sleep, wait_for and run are steps themselves: call them from perform"),
             ("called", "step 'outer' is given int, which cannot be called"),
+            ("arguments", "got an unexpected keyword argument 'timeout': what follows the function is passed to it"),
             ("duplicate", "'outer' is run twice"),
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),
@@ -113,6 +116,7 @@ class TestStepsOutOfPlace:
             "nested sleep",
             "remedy",
             "called",
+            "arguments",
             "duplicate",
             "concurrent",
             "concurrent in a group",

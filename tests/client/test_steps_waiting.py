@@ -441,3 +441,18 @@ async def test_performed_now_a_job_goes_on_in_a_worker_when_it_sleeps(
     assert await here().perform_now() == ["first", "yes", "last"]
     assert ran == ["first"]
     assert await connection.fetchval("select count(*) from asyncjobs.step") == 0
+
+
+@job(kind="waiting.swallowing")
+async def swallowing() -> int:
+    try:
+        await current_job().sleep("a while", 60)
+    except BaseException:  # noqa: BLE001  # what is tested
+        ran.append("went on")
+    return 3
+
+
+async def test_a_job_that_catches_the_end_of_its_run_and_goes_on_has_failed_and_says_why(jobs: AsyncJobs) -> None:
+    with pytest.raises(JobFailed, match="has caught what ends the run at 'a while'"):
+        await (await swallowing().enqueue()).result(timeout=20)
+    assert ran == ["went on"]
