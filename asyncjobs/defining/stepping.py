@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-
-import anyio.to_thread
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
@@ -18,10 +15,10 @@ from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
 from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write
 from asyncjobs.defining.signals import Interrupted, Parked
-from asyncjobs.defining.step_code import Code, Values, code_of
+from asyncjobs.defining.step_code import Values, code_of
+from asyncjobs.defining.step_runs import StepRun
 from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
-from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
 
 if TYPE_CHECKING:
@@ -101,7 +98,7 @@ class Stepper:
             raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
         self.check()
         number, call = self.progress.next_number, partial(function, *arguments, **named)
-        run = _Run(self._kind, name, number, record, options, takes, call, time.monotonic())
+        run = StepRun(self._kind, name, number, record, options, takes, call, time.monotonic())
         self._current, token = name, inside.set(name)
         try:
             # One that has begun is not asked about again.
@@ -122,7 +119,7 @@ class Stepper:
         answer = getattr(self._job, what)(*more) if isinstance(what, str) else what(self._job, *more)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _run(self, run: _Run) -> Any:
+    async def _run(self, run: StepRun) -> Any:
         given: dict[str, Any] = {}
         cursor: Cursor[Any] | None = None
         takes = run.takes
@@ -150,7 +147,7 @@ class Stepper:
         await self.record(run, "succeeded", self._attributes(), result=result, cursor=at)
         return value
 
-    async def _run_isolated(self, run: _Run, given: dict[str, Any]) -> Any:
+    async def _run_isolated(self, run: StepRun, given: dict[str, Any]) -> Any:
         value: Any = None
         text: str | None = None
 
@@ -166,7 +163,7 @@ class Stepper:
         self._saved, self.progressed = text, True
         return value
 
-    async def _failed(self, run: _Run, error: Exception) -> None:
+    async def _failed(self, run: StepRun, error: Exception) -> None:
         """Ask who has a say in a step's error; return when it is handled."""
         options = run.options
         left = tuple(policy for policy in options.retry if not self._is_used_up(policy) or policy.on_exhausted)
@@ -259,7 +256,7 @@ class Stepper:
         return attributes.dump(self._job) or "{}"
 
     def record(
-        self, run: _Run, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
+        self, run: StepRun, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
         error: str | None = None,
     ) -> Awaitable[None]:  # fmt: skip
         """Have a step recorded, and the attributes; done when they are durable."""
@@ -268,85 +265,10 @@ class Stepper:
         return self._recorder.write(run.write(state, changed, result, cursor, error))
 
 
-class _Run(NamedTuple):
-    """One run of a step.
-
-    Attributes:
-        kind: The job's.
-        name: Its name.
-        number: In the order in which the job met it.
-        found: What is recorded of it, perhaps under an earlier name; None: nothing.
-        options: What is said about it.
-        takes: What its code is given and returns.
-        call: Its code, with the arguments it was given.
-        began: When, by this process's clock.
-    """
-
-    kind: str
-    name: str
-    number: int
-    found: Record | None
-    options: StepOptions
-    takes: Code
-    call: partial[Any]
-    began: float
-
-    @property
-    def where(self) -> str:
-        """The job's kind and its name, for messages."""
-        return f"{self.kind}.{self.name}"
-
-    def write(
-        self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
-        error: str | None = None,
-    ) -> Write:  # fmt: skip
-        """Return what is to be recorded of it."""
-        name = self.name if self.found is None else self.found.name
-        return Write(self.number, name, state, result, cursor, error, time.monotonic() - self.began, attributes)
-
-    def stored(self, value: Any) -> str | None:
-        """JSON of what it returned.
-
-        Raises:
-            UnstorableResult: It has none.
-        """
-        return None if value is None else Values(self.where, self.takes.returns).dump(value)
-
-    def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
-        """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
-        return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
-
-    async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._called(given)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # its own
-            raise TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s") from error
-
-    async def _called(self, given: dict[str, Any]) -> Any:
-        if self.takes.is_async:
-            try:
-                called = self.call(**given)
-            except TypeError as unfit:
-                if unfit.__traceback__ is not None and unfit.__traceback__.tb_next is None:  # nothing of it has run
-                    raise InvalidStep(
-                        f"{self.where}: {unfit}: what follows the function is passed to it; to give a step a `timeout` or a "
-                        "`retry`, decorate the function with `@step(…)`"
-                    ) from unfit
-                raise
-            return await called
-        value, error = await uncut(_in_thread(partial(self.call, **given)))
-        if error is not None:
-            raise error
-        return await value if inspect.isawaitable(value) else value
-
-
 class _CursorPlace:
     """Where the cursor of one run of a step is recorded."""
 
-    def __init__(self, stepper: Stepper, run: _Run, values: Values) -> None:
+    def __init__(self, stepper: Stepper, run: StepRun, values: Values) -> None:
         self._stepper = stepper
         self._run = run
         self.values = values
@@ -356,10 +278,3 @@ class _CursorPlace:
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         return self._stepper.record(self._run, "started", attributes or "{}", cursor=self.values.dump(value))
-
-
-async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return await anyio.to_thread.run_sync(call), None
-    except BaseException as error:  # SystemExit, let out of this task, would end the loop
-        return None, error

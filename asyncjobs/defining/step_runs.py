@@ -1,0 +1,100 @@
+"""One run of a step: its code called, in time and in its thread, and what is to be written of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio.to_thread
+
+from asyncjobs.defining.recorded import Record, StepState, Write
+from asyncjobs.defining.step_code import Code, Values
+from asyncjobs.defining.steps import StepOptions
+from asyncjobs.defining.uncut import uncut
+from asyncjobs.exceptions import InvalidStep
+
+
+class StepRun(NamedTuple):
+    """One run of a step.
+
+    Attributes:
+        kind: The job's.
+        name: Its name.
+        number: In the order in which the job met it.
+        found: What is recorded of it, perhaps under an earlier name; None: nothing.
+        options: What is said about it.
+        takes: What its code is given and returns.
+        call: Its code, with the arguments it was given.
+        began: When, by this process's clock.
+    """
+
+    kind: str
+    name: str
+    number: int
+    found: Record | None
+    options: StepOptions
+    takes: Code
+    call: partial[Any]
+    began: float
+
+    @property
+    def where(self) -> str:
+        """The job's kind and its name, for messages."""
+        return f"{self.kind}.{self.name}"
+
+    def write(
+        self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
+        error: str | None = None,
+    ) -> Write:  # fmt: skip
+        """Return what is to be recorded of it."""
+        name = self.name if self.found is None else self.found.name
+        return Write(self.number, name, state, result, cursor, error, time.monotonic() - self.began, attributes)
+
+    def stored(self, value: Any) -> str | None:
+        """JSON of what it returned.
+
+        Raises:
+            UnstorableResult: It has none.
+        """
+        return None if value is None else Values(self.where, self.takes.returns).dump(value)
+
+    def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
+        """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
+
+    async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await self._called(given)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise  # its own
+            raise TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s") from error
+
+    async def _called(self, given: dict[str, Any]) -> Any:
+        if self.takes.is_async:
+            try:
+                called = self.call(**given)
+            except TypeError as unfit:
+                if unfit.__traceback__ is not None and unfit.__traceback__.tb_next is None:  # nothing of it has run
+                    raise InvalidStep(
+                        f"{self.where}: {unfit}: what follows the function is passed to it; to give a step a `timeout` or a "
+                        "`retry`, decorate the function with `@step(…)`"
+                    ) from unfit
+                raise
+            return await called
+        value, error = await uncut(_in_thread(partial(self.call, **given)))
+        if error is not None:
+            raise error
+        return await value if inspect.isawaitable(value) else value
+
+
+async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return await anyio.to_thread.run_sync(call), None
+    except BaseException as error:  # SystemExit, let out of this task, would end the loop
+        return None, error
