@@ -1,4 +1,4 @@
-"""Whether a function takes what it will be called with: said at its definition, not when a job has failed."""
+"""Whether a function takes what it is called with: said at its definition, as far as that is known there."""
 
 from __future__ import annotations
 
@@ -20,13 +20,8 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
     Raises:
         InvalidDefinition: It takes fewer, or needs more.
     """
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (
-        TypeError,
-        ValueError,
-        NameError,
-    ):  # NameError: Python 3.14 looks at annotations, here at one for type checkers
+    signature = _signature(function)
+    if signature is None:
         return
     try:
         signature.bind(*given)
@@ -49,3 +44,20 @@ def check_method(cls: type, name: str, where: str, *given: str) -> None:
     method = inspect.getattr_static(cls, name)
     if inspect.isfunction(method):
         check_takes(method, where, "self", *given)
+
+
+def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    """Whether a function can be called with these arguments; also when it has no signature, as some built-in ones are."""
+    signature = _signature(function)
+    try:
+        return signature is None or bool(signature.bind(*arguments, **named))
+    except TypeError:
+        return False
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Of a wrapper, its own."""
+    try:
+        return inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError, NameError):  # NameError: Python 3.14 looks at annotations, here for type checkers
+        return None

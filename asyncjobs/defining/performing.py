@@ -208,6 +208,8 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
             await load_references(copy)
             value = await hooks.perform(copy, run)
         definition.result.dump(value)
+        if copy._stepper is not None:
+            copy._stepper.check_end()
     except BaseException as raised:
         if not isinstance(raised, Exception) and said_by(raised) is None:
             raise  # a cancellation or an exit: the caller's

@@ -72,7 +72,8 @@ class StepMethods:
 
         Raises:
             NotRunning: The job is not running here.
-            InvalidStep: The name is used twice, steps overlap, or they come in another order than recorded; the job fails.
+            InvalidStep: The name is used twice, steps overlap, they come in another order than recorded, or the function
+                does not take what it is given; the job fails.
             UnstorableResult: What it returned cannot be stored; the job fails.
             Exception: The function's own.
         """

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import anyio.to_thread
 
+from asyncjobs.defining import calling
 from asyncjobs.defining.recorded import Record, StepState, Write
 from asyncjobs.defining.step_code import Code, Values
 from asyncjobs.defining.steps import StepOptions
@@ -76,21 +77,20 @@ class StepRun(NamedTuple):
             raise TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s") from error
 
     async def _called(self, given: dict[str, Any]) -> Any:
-        if self.takes.is_async:
-            try:
-                called = self.call(**given)
-            except TypeError as unfit:
-                if unfit.__traceback__ is not None and unfit.__traceback__.tb_next is None:  # nothing of it has run
-                    raise InvalidStep(
-                        f"{self.where}: {unfit}: what follows the function is passed to it; to give a step a `timeout` or a "
-                        "`retry`, decorate the function with `@step(…)`"
-                    ) from unfit
-                raise
-            return await called
-        value, error = await uncut(_in_thread(partial(self.call, **given)))
-        if error is not None:
-            raise error
-        return await value if inspect.isawaitable(value) else value
+        try:
+            if self.takes.is_async:
+                return await self.call(**given)
+            value, raised = await uncut(_in_thread(partial(self.call, **given)))
+            if raised is not None:
+                raise raised
+            return await value if inspect.isawaitable(value) else value
+        except TypeError as error:
+            if calling.takes(self.call.func, *self.call.args, **{**self.call.keywords, **given}):
+                raise  # its own
+            raise InvalidStep(
+                f"{self.where}: {error}: what follows the function is passed to it; to give a step a `timeout` or a "
+                "`retry`, decorate the function with `@step(…)`"
+            ) from error
 
 
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -26,7 +26,6 @@ ErrorHandler = str | Callable[[Any, BaseException], Any]
 """A function of the job and the error, `def` or `async def`, or the name of a method `(self, error)`."""
 
 _MARK = "__asyncjobs_step__"
-_OPTIONS = "isolated, when, unless, on_error, timeout, retry, formerly"
 _MORE = {"on_error": ("the error",)}
 """What the functions of some options are given beside the job."""
 
@@ -115,7 +114,8 @@ def step(
         InvalidDefinition: Out of these limits, or this is no method.
     """
     if unknown:
-        raise InvalidDefinition(f"@step has no option {next(iter(unknown))!r}; there are {_OPTIONS}")
+        known = ", ".join(option.name for option in fields(StepOptions))
+        raise InvalidDefinition(f"@step has no option {next(iter(unknown))!r}; there are {known}")
     checked = _checked(
         isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
     )
@@ -145,9 +145,7 @@ def _checked(
         policies.append(declaration.policy)
     if not isinstance(isolated, bool):
         raise InvalidDefinition(f"step: isolated={isolated!r:.60} is not True or False")
-    names = (
-        (formerly,) if isinstance(formerly, str) else tuple(formerly) if isinstance(formerly, Sequence) else (formerly,)
-    )
+    names = tuple(formerly) if isinstance(formerly, Sequence) and not isinstance(formerly, str) else (formerly,)
     if not all(isinstance(name, str) for name in names):
         raise InvalidDefinition(f"step: formerly={formerly!r:.60} is no name of a step, and no list of names")
     try:

@@ -71,6 +71,12 @@ def test_every_setting_that_cannot_work_is_named_at_once_with_the_remedy(make_cl
     ]
 
 
+def test_a_definition_that_is_refused_is_named_with_its_line(make_cli):
+    cli = make_cli()
+    (cli.directory / "steps.py").write_text("from asyncjobs import step\n\n\nwrong = step(retry=3)\n")
+    assert "steps.py:4)" in cli("check", "steps", code=2).stderr
+
+
 def test_a_module_that_cannot_be_imported_is_named_with_the_place_that_names_it(make_cli):
     cli = make_cli()
     (cli.directory / "config.toml").write_text('[default]\nimports = ["cli_jobs"]\n[staging]\nimports = ["absent"]\n')

@@ -65,6 +65,8 @@ async def misplaced(how: str) -> None:
     async def inner() -> None:
         await me.step("inner", asyncio.sleep, 0)
 
+    def in_a_thread(page: int) -> None: ...
+
     async def sleeping() -> None:
         await me.sleep("inner", 1)
 
@@ -77,6 +79,8 @@ async def misplaced(how: str) -> None:
             await me.step("outer", 3)
         case "arguments":
             await me.step("outer", sleeping, timeout=3)
+        case "arguments in a thread":
+            await me.step("outer", in_a_thread)
         case "list":
             await me.run("outer", [misplaced("a")])
         case "definition":
@@ -105,6 +109,7 @@ class TestStepsOutOfPlace:
             ("nested sleep", "sleep, wait_for and run are steps themselves: call them from perform"),
             ("called", "step 'outer' is given int, which cannot be called"),
             ("arguments", "got an unexpected keyword argument 'timeout': what follows the function is passed to it"),
+            ("arguments in a thread", "missing 1 required positional argument: 'page': what follows the function"),
             ("duplicate", "'outer' is run twice"),
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),
@@ -117,6 +122,7 @@ class TestStepsOutOfPlace:
             "remedy",
             "called",
             "arguments",
+            "arguments in a thread",
             "duplicate",
             "concurrent",
             "concurrent in a group",

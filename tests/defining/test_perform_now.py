@@ -12,6 +12,7 @@ import pytest
 from asyncjobs import (
     Cancel,
     Discard,
+    InvalidStep,
     Job,
     JobCancelled,
     JobDiscarded,
@@ -270,6 +271,17 @@ class TestOtherEnds:
         assert raised.value.__notes__ == [
             "now.sleeping sleeps or waits for an event: perform_now hands it to a worker for that"
         ]
+
+    async def test_to_catch_the_end_of_its_run_at_a_sleep_is_refused(
+        self,
+    ) -> None:
+        @job(kind="now.caught")
+        async def caught() -> None:
+            with contextlib.suppress(BaseException):
+                await current_job().sleep("a while", 30)
+
+        with pytest.raises(InvalidStep, match="has caught what ends the run at 'a while'"):
+            await caught().perform_now()
 
     async def test_to_be_snoozed_needs_an_open_client(self) -> None:
         @job(kind="now.snoozing")

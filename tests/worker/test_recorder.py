@@ -103,3 +103,17 @@ async def test_a_write_says_so_when_the_lease_is_lost_or_the_database_refuses(
     with pytest.raises(LeaseLost):
         await record(writer, attempt, "export")
     assert attempt.lost == ["lost"]
+
+
+@pytest.mark.parametrize("attributes", [None, "{}"], ids=["alone", "with attributes"])
+@pytest.mark.parametrize("count", [1, 3], ids=["one job", "several"])
+async def test_a_step_has_an_end_once_it_is_more_than_started(
+    writer: StepWriter, connection: asyncpg.Connection, count: int, attributes: str | None
+) -> None:
+    attempts = [await running_job(connection) for _ in range(count)]
+    for state, has_end in (("started", False), ("succeeded", True)):
+        await asyncio.gather(
+            *(writer.of(attempt).write(Write(1, "export", state, attributes=attributes)) for attempt in attempts)
+        )
+        found = await connection.fetch("select state, finished_at is not null as has_end from asyncjobs.step")
+        assert [tuple(row) for row in found] == [(state, has_end)] * count
