@@ -1,5 +1,6 @@
 """A result is stored as JSON and read by whoever awaits the job."""
 
+import inspect
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Never, NoReturn
@@ -76,8 +77,13 @@ def test_a_coroutine_is_said_to_be_one_that_nobody_awaited(annotation):
     async def step():
         raise AssertionError
 
-    with pytest.raises(InvalidArguments, match="result: a coroutine that nobody has awaited"):
-        ValueCodec("app.send", annotation).dump(step())
+    made = step()
+    try:
+        with pytest.raises(InvalidArguments, match="result: a coroutine that nobody has awaited"):
+            ValueCodec("app.send", annotation).dump(made)
+        assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED
+    finally:
+        made.close()  # whatever is broken, no other test is to be told of it
 
 
 def test_b32_a_result_over_the_limit_is_refused_by_size_and_limit():
