@@ -34,6 +34,8 @@ EMBEDDED_LIMIT = 90.0
 """The same for the embedded server, which may have to be made first, and for `--migrate`."""
 YOUNG_OBJECTS = 10_000
 """Allocations between two looks for garbage; Python's 700 take a twentieth of the rate at which no-op jobs are drained."""
+MOST_STOPS = 100
+"""How often callbacks of jobs may stop the event loop."""
 CLOSE_LIMIT = 5.0
 """Seconds for everything that comes after the work."""
 
@@ -74,11 +76,30 @@ class Process:
         """Work until stopped; return the exit code. Ends the process itself when jobs are left that cannot be ended."""
         self.signals.install()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            code = runner.run(self._main())
+            code = self._run_whatever_stops_it(runner.get_loop())
         if threads := lasting_threads():
             logger.error("threads do not end, this process ends under them: %s", ", ".join(threads))
             leave(code)
         return code
+
+    def _run_whatever_stops_it(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Run to the end on a loop that a job's callback may stop: what was about to run there is kept, and goes on."""
+        working = loop.create_task(self._main(), name="asyncjobs worker process")
+        for _ in range(MOST_STOPS):
+            try:
+                return loop.run_until_complete(working)
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as stopping:
+                if working.done() or loop.is_closed():
+                    raise
+                jobs = ", ".join(self._running()) or "none"
+                logger.exception(
+                    "a callback has stopped the event loop (%s), which goes on; running jobs: %s",
+                    type(stopping).__name__, jobs,
+                )  # fmt: skip
+        # Without giving back what runs: it is charged with a crash where it is rescued, else it would stop every worker.
+        logger.critical("callbacks have stopped the event loop %d times: this process ends", MOST_STOPS)
+        leave(FAILED)
+        raise AssertionError
 
     async def _main(self) -> int:
         jobs = AsyncJobs(

@@ -13,9 +13,11 @@ import anyio.to_thread
 
 from asyncjobs import errors
 from asyncjobs.defining import attributes, context, open_clients
+from asyncjobs.defining.attempt import E, Latch
 from asyncjobs.defining.deciding import Verdict, What, decide, said_by
 from asyncjobs.defining.recording_here import RecorderHere
 from asyncjobs.defining.settling import Ending, settle
+from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
 
@@ -93,7 +95,7 @@ async def load_references(job: Job[Any]) -> None:
             job.__dict__.update(job._values)
 
 
-class _HereAndNow:
+class _HereAndNow(Latch):
     """The attempt of a job that `perform_now` runs.
 
     Args:
@@ -104,6 +106,7 @@ class _HereAndNow:
     """
 
     def __init__(self, number: int, outer: Attempt | None, counts: Mapping[str, int], recorder: RecorderHere) -> None:
+        super().__init__()
         self.number = number
         self.counts = counts
         self.recorder = recorder
@@ -122,6 +125,16 @@ class _HereAndNow:
     @property
     def cancel_reason(self) -> CancelReason | None:
         return self._cancel_reason or (None if self._outer is None else self._outer.cancel_reason)
+
+    @property
+    def outermost(self) -> Attempt | None:
+        return None if self._outer is None else self._outer.outermost
+
+    def end_by(self, error: E) -> E:
+        """Have the run end by an error; an interruption is that of the run around it, too."""
+        if self._outer is not None and isinstance(error, Interrupted):
+            self._outer.end_by(error)
+        return super().end_by(error)
 
     def stop(self, reason: CancelReason) -> None:
         """Let the job's code see that it should come to an end: a thread cannot be told otherwise."""
@@ -208,8 +221,6 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
             await load_references(copy)
             value = await hooks.perform(copy, run)
         definition.result.dump(value)
-        if copy._stepper is not None:
-            copy._stepper.check_end()
     except BaseException as raised:
         if not isinstance(raised, Exception) and said_by(raised) is None:
             raise  # a cancellation or an exit: the caller's
@@ -219,6 +230,7 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
     finally:
         if timer is not None:
             timer.cancel()
+    error = attempt.end_of(error)
     reason = "timeout" if limit.expired() else None
     if copy._stepper is not None:
         policies = (*copy._stepper.policies(error), *policies)

@@ -28,6 +28,7 @@ from asyncjobs.exceptions import JobCrashed, JobExpired
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.exits_of_tasks import guard_tasks
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 from asyncjobs.worker.telling import Teller
@@ -83,6 +84,7 @@ class Performer:
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
         # threads as slots, parents would keep their children from starting.
         self._threads = anyio.CapacityLimiter(math.inf)
+        guard_tasks(asyncio.get_running_loop())
 
     async def run(self, attempt: Attempt) -> End:
         """Run an attempt and return what is to be written about it. Nothing a job raises gets out."""
@@ -99,13 +101,11 @@ class Performer:
                     return await self._run_apart(self._apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
-                attempt.writer = self._writer
+                attempt.writer, attempt.cancel_by = self._writer, self._cancel
                 context.running.set(job)
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
                 text = await self._perform(attempt, job, definition)
-                if job._stepper is not None:
-                    job._stepper.check_end()
                 error = None
                 self._warn_of_steps_left(job, definition)
         except ChildDied as died:
@@ -125,11 +125,10 @@ class Performer:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
-            # Not isinstance, which asks the error itself, and one that lies may answer with another.
-            is_cancelled = issubclass(type(raised), asyncio.CancelledError)
-            if is_cancelled and attempt.cancel_reason is None and self._is_ending():
-                # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
-                attempt.cancel_reason = "shutdown"
+            self._is_cut(attempt)
+        error = attempt.end_of(error)
+        if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
+            error = asyncio.CancelledError()  # which its code has caught, and has returned what it had by then
         if attempt.recorded is not None:
             await self._settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
@@ -183,6 +182,7 @@ class Performer:
                 result = await self._perform_inside(hooks, attempt, job, definition)
             else:
                 result = await self._perform_plainly(job, definition)
+                attempt.finished = not self._is_cut(attempt)
         finally:
             attempt.stop_timer()
         return None if result is None else definition.result.dump(result)
@@ -193,8 +193,9 @@ class Performer:
 
         async def run() -> Any:
             result = await self._perform_plainly(job, definition)
-            if attempt.cancel_reason is None:
+            if not self._is_cut(attempt):
                 attempt.stop_timer()  # the hooks that follow have a limit of their own
+                attempt.finished = True
                 done.append(result)
             return result
 
@@ -207,6 +208,15 @@ class Performer:
             if not isinstance(raised, asyncio.CancelledError):
                 logged(raised, job, "a hook failed; the job's outcome is what it was")
             return done[0]
+
+    def _is_cut(self, attempt: Attempt) -> bool:
+        """Whether a run was cancelled, before it came to its end or was ended otherwise."""
+        if attempt.cancel_reason is None and self._is_ending():
+            # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                attempt.cancel_reason = "shutdown"
+        return attempt.cancel_reason is not None
 
     def _perform_plainly(self, job: Any, definition: Definition) -> Any:
         if definition.is_async:
