@@ -29,6 +29,7 @@ from asyncjobs.defining.importing import import_problem
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
+from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.recorder import StepWriter, isolated_sessions
 
@@ -177,6 +178,7 @@ class _Child:
             )
             writing = asyncio.get_running_loop().create_task(writer.run())
             stack.callback(writing.cancel)
+            stack.enter_context(guarded_tasks())
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task

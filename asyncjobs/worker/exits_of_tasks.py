@@ -8,7 +8,8 @@ variable that it inherits, and its coroutine is wrapped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+import contextlib
+from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
 from typing import Any, NoReturn, cast
 
@@ -16,15 +17,18 @@ from asyncjobs.defining import context
 from asyncjobs.worker.attempts import Attempt
 
 
-def guard_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the tasks that jobs start on `loop` guarded from now on; those of others are made as before.
-
-    It costs a task that is none of a job's 0.2 µs.
-    """
+@contextlib.contextmanager
+def guarded_tasks() -> Iterator[None]:
+    """Have the tasks guarded that jobs start on this loop; those of others are made as before, and cost 0.2 µs more."""
+    loop = asyncio.get_running_loop()
     before: Any = loop.get_task_factory()
-    if isinstance(before, _Factory):
-        return
-    loop.set_task_factory(_Factory(before))
+    ours = _Factory(before)
+    loop.set_task_factory(ours)
+    try:
+        yield
+    finally:
+        if loop.get_task_factory() is ours:  # else somebody has set one since, which calls this one
+            loop.set_task_factory(before)
 
 
 class _Factory:

@@ -28,7 +28,6 @@ from asyncjobs.exceptions import JobCrashed, JobExpired
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
-from asyncjobs.worker.exits_of_tasks import guard_tasks
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 from asyncjobs.worker.telling import Teller
@@ -84,7 +83,6 @@ class Performer:
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
         # threads as slots, parents would keep their children from starting.
         self._threads = anyio.CapacityLimiter(math.inf)
-        guard_tasks(asyncio.get_running_loop())
 
     async def run(self, attempt: Attempt) -> End:
         """Run an attempt and return what is to be written about it. Nothing a job raises gets out."""

@@ -26,6 +26,7 @@ from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
+from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.janitor import Janitor
 from asyncjobs.worker.keeper import Keeper, Lease
 from asyncjobs.worker.ledger import Ledger
@@ -187,7 +188,7 @@ class Worker:
             await self._registered(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
                 logger.warning("%s", sentence)
-            with self._listening():
+            with guarded_tasks(), self._listening():
                 async with asyncio.TaskGroup() as group:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
                     others = [
