@@ -72,13 +72,15 @@ async def in_a_callback(what: str) -> str:
 @job(kind="exits.again_and_again")
 async def again_and_again() -> None:
     loop = asyncio.get_running_loop()
+    while True:
+        over = loop.create_future()
 
-    def callback() -> None:
+        def callback(over: asyncio.Future[None] = over) -> None:
+            over.set_result(None)
+            raise SystemExit(0)
+
         loop.call_soon(callback)
-        raise SystemExit(0)
-
-    loop.call_soon(callback)
-    await asyncio.sleep(600)
+        await over
 
 
 @job(kind="exits.left_behind")
