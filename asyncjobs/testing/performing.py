@@ -14,12 +14,13 @@ from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Claimed, Finish
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import registry
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import StepWriter, isolated_sessions
+from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings
@@ -100,7 +101,7 @@ class Performing:
         """Jobs that are not run."""
         self._settings = settings
         self._sessions = sessions
-        self._isolated = isolated_sessions(sessions.url, settings)
+        self._isolated = isolated_sessions(sessions.url, size=MOST_ISOLATED, deadline=settings.lease)
         announced: Any = _Announced(self, self._sessions, "checkpoint")
         self._writer = StepWriter(announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"))
         ends: Any = _Announced(self, self._sessions, "end")
@@ -110,6 +111,7 @@ class Performing:
             middleware=middleware,
             cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
+            max_interruptions=settings.max_interruptions,
         )
         self._services: list[asyncio.Task[None]] = []
 

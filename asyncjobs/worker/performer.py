@@ -28,16 +28,13 @@ from asyncjobs.exceptions import JobCrashed, JobExpired
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.interruptions import interrupted
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 from asyncjobs.worker.telling import Teller
 
 logger = logging.getLogger("asyncjobs.worker")
 
-INTERRUPTIONS = "interrupted without progress"
-"""Counts how often in a row, among the counts of a job's declarations, which are called by their errors' names."""
-LONGEST_BACKOFF = 60.0
-"""Seconds."""
 AGAIN = 1.0
 """Seconds until a job is claimed again for which there was no process."""
 
@@ -54,6 +51,7 @@ class Performer:
         cancel: Cancels an attempt whose time is over.
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
         writer: Of what is recorded of steps.
+        max_interruptions: How often in a row a job may be interrupted without progress.
         apart: Where attempts run that need a process of their own; None: this is one.
         is_ending: Whether the worker is being cancelled, as by a loop that ends.
     """
@@ -65,11 +63,13 @@ class Performer:
         middleware: Sequence[Any],
         cancel: Callable[[Attempt, CancelReason], object],
         writer: StepWriter,
+        max_interruptions: int = 10,
         cleanup_timeout: float = 5.0,
         apart: Apart | None = None,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_ending = is_ending
+        self._max_interruptions = max_interruptions
         self._cleanup_timeout = cleanup_timeout
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
@@ -250,8 +250,8 @@ class Performer:
                 ending = await settle(job, verdict, self._layers.around(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
-        if ending.what is What.release and job is not None and job._stepper is not None:
-            ending = _backed_off(ending, job._stepper.progressed, counts_of(claimed))
+        if ending.what is What.release and job is not None and attempt.started:
+            ending = await self._interrupt(attempt, job, ending, error)
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             # Each crash is with the job already; why it is not run again, is not.
@@ -264,6 +264,18 @@ class Performer:
             started=attempt.started,
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
+
+    async def _interrupt(self, attempt: Attempt, job: Job[Any], ending: Ending, error: BaseException | None) -> Ending:
+        claimed, stepper, counts = attempt.claimed, job._stepper, counts_of(attempt.claimed)
+        progressed = stepper is not None and stepper.progressed
+        most = self._max_interruptions
+        found = interrupted(claimed, ending, error, progressed=progressed, counts=counts, most=most)
+        if isinstance(found, Ending):
+            return found
+        try:
+            return await settle(job, Verdict(What.fail, found), self._layers.around(job._definition), counts)
+        except BaseException:  # cancelled meanwhile, or a hook's SystemExit
+            return Ending(What.fail, found)
 
     def _days(self, definition: Definition | None) -> int:
         if definition is None or definition.options.retention is None:
@@ -290,17 +302,6 @@ def _policies(job: Job[Any] | None, error: BaseException | None, definition: Def
     if job is None or job._stepper is None:
         return definition.policies
     return (*job._stepper.policies(error), *definition.policies)
-
-
-def _backed_off(ending: Ending, progressed: bool, counts: dict[str, int]) -> Ending:
-    """Have a job wait that is interrupted again and again without progress: the first time it goes on at once."""
-    before = counts.get(INTERRUPTIONS, 0)
-    now = 0 if progressed else before + 1
-    if now == before:
-        return ending
-    return ending._replace(
-        wait=min(2.0 ** (now - 1), LONGEST_BACKOFF) if now > 1 else 0.0, counts={**counts, INTERRUPTIONS: now}
-    )
 
 
 def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:
