@@ -160,8 +160,8 @@ async def perform_now(job: Job[Any]) -> Any:
         copy = definition.load(job._stored_arguments())
         copy._id, copy._queue, copy._priority = job.id, job.queue, job.priority
         copy._attempt = _HereAndNow(number, None if outer is None else outer._attempt, counts, recorder)
+        attributes.restore(copy, recorder.attributes)
         if recorder.records:
-            attributes.restore(copy, recorder.attributes)
             copy._resume(recorder.records)
         token = context.running.set(copy)
         try:
@@ -174,6 +174,8 @@ async def perform_now(job: Job[Any]) -> Any:
             context.running.reset(token)
         match ending.what:
             case What.retry:
+                if not recorder.records:  # else they are saved with the steps
+                    recorder.attributes = attributes.dump(copy)
                 counts = ending.counts or counts
                 await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:

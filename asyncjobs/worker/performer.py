@@ -21,10 +21,11 @@ from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hooks, Layers, logged
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.policies import Policy
+from asyncjobs.defining.recorded import Write
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.exceptions import JobCrashed, JobExpired, UnstorableResult
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
@@ -37,6 +38,8 @@ logger = logging.getLogger("asyncjobs.worker")
 
 AGAIN = 1.0
 """Seconds until a job is claimed again for which there was no process."""
+
+_GOES_ON = (What.retry, What.snooze, What.release)
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -252,6 +255,8 @@ class Performer:
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         if ending.what is What.release and job is not None and attempt.started:
             ending = await self._interrupt(attempt, job, ending, error)
+        if ending.what in _GOES_ON and job is not None and job._definition.attributes and attempt.started:
+            ending = await self._save_attributes(attempt, job, ending)
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             # Each crash is with the job already; why it is not run again, is not.
@@ -270,12 +275,30 @@ class Performer:
         progressed = stepper is not None and stepper.progressed
         most = self._max_interruptions
         found = interrupted(claimed, ending, error, progressed=progressed, counts=counts, most=most)
-        if isinstance(found, Ending):
-            return found
+        return found if isinstance(found, Ending) else await self._give_up(job, found)
+
+    async def _save_attributes(self, attempt: Attempt, job: Job[Any], ending: Ending) -> Ending:
+        """Save the attributes of a job without steps that goes on; those of one with steps are saved with them.
+
+        A step that runs again would count twice what is saved in its middle.
+        """
+        stepper, saved = job._stepper, attempt.claimed.progress
+        if stepper is not None and (stepper.progress.next_number or stepper.progress.recorded):
+            return ending
         try:
-            return await settle(job, Verdict(What.fail, found), self._layers.around(job._definition), counts)
+            text = attributes.dump(job)
+        except UnstorableResult as error:
+            return await self._give_up(job, error)
+        if text != saved:
+            attempt.recorder.write(Write(attributes=text))
+            await self._settled(attempt.recorder)
+        return ending
+
+    async def _give_up(self, job: Job[Any], error: Exception) -> Ending:
+        try:
+            return await settle(job, Verdict(What.fail, error), self._layers.around(job._definition), {})
         except BaseException:  # cancelled meanwhile, or a hook's SystemExit
-            return Ending(What.fail, found)
+            return Ending(What.fail, error)
 
     def _days(self, definition: Definition | None) -> int:
         if definition is None or definition.options.retention is None:
