@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from asyncjobs import forks
+
 logger = logging.getLogger("asyncjobs.process")
 
 MARGIN = 1.5
@@ -61,9 +63,9 @@ class Signals:
     def install(self) -> None:
         """Take over SIGTERM, SIGINT and SIGQUIT; in the main thread."""
         for name in _STOPPING:
-            signal.signal(getattr(signal, name), self._handle)
+            forks.handle(getattr(signal, name), self._handle)
         if hasattr(signal, "SIGQUIT"):
-            signal.signal(signal.SIGQUIT, self._list_jobs)
+            forks.handle(signal.SIGQUIT, self._list_jobs)
             # Dumped by C code in the handler itself, even while Python cannot run; then the list above.
             faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=True)
         threading.Thread(target=self._act, name="asyncjobs signals", daemon=True).start()

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID, uuid4
 
+from asyncjobs import forks
 from asyncjobs.worker.exits import spell
 
 logger = logging.getLogger("asyncjobs.supervisor")
@@ -232,7 +233,7 @@ class Link:
         self.share = int(share) if share else None
         self._socket = socket.socket(fileno=int(descriptor)) if given and descriptor else None
         if self._socket is not None:
-            self._socket.set_inheritable(False)
+            forks.keep_descriptor(self._socket.fileno())
 
     @property
     def is_child(self) -> bool:

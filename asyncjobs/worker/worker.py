@@ -166,6 +166,7 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
+        self.apart.stopping.set()
         if self.running:
             self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 
