@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -216,8 +217,17 @@ class _Child:
         definition = registry.find(claimed.kind)
         if definition is None or definition.is_async:
             return asyncio.run(self._perform(claimed))
-        performing.run_code = self._main_thread.run
+        performing.run_code = self._run_code
         return self._main_thread.serve(lambda: asyncio.run(self._perform(claimed)))
+
+    def _run_code(self, code: Callable[[], Any]) -> Any:
+        try:
+            return self._main_thread.run(code)
+        finally:
+            if not forks.has_descriptor(self._channel.fileno()):
+                # The loop's own are gone, too, and it would wait for ever.
+                print("the job has closed descriptors that are not its own: its process ends", file=sys.stderr)
+                os._exit(1)
 
     async def _perform(self, claimed: Claimed) -> Any:
         settings = self._recipe.settings

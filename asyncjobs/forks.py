@@ -25,6 +25,14 @@ def keep_descriptor(descriptor: int) -> None:
     _descriptors[descriptor] = _identity(descriptor)
 
 
+def has_descriptor(descriptor: int) -> bool:
+    """Whether a descriptor that was kept is open still, and is what it was."""
+    try:
+        return _identity(descriptor) == _descriptors.get(descriptor)
+    except OSError:
+        return False
+
+
 def handle(number: int, handler: Any) -> None:
     """Handle a signal in this process, and not in those that are forked from it; in the main thread."""
     _handlers.setdefault(number, signal.getsignal(number))

@@ -233,10 +233,9 @@ class Apart:
         if not exit_code.done():
             self._kill(pid)
             await asyncio.wait([exit_code], timeout=KILL_TIMEOUT)
-            return f"{where} closed its connection with the worker and was killed"
-        code = exit_code.result()
+        code = exit_code.result() if exit_code.done() else None
         if code is None:
-            return f"{where} died with the forking process while it ran"
+            return f"{where} died while it ran"
         if code in FROM_OUTSIDE and attempt.cancel_reason is None and await self._stops():
             attempt.cancel_reason = "shutdown"
         return f"{where} died ({spell(code)}) while it ran"
