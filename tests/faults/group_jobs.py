@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import anyio.from_thread
 
@@ -140,7 +141,7 @@ def inherits() -> list[int]:
 
 def links() -> int:
     found = 0
-    for number in map(int, os.listdir("/proc/self/fd")):
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
         with suppress(OSError), socket.socket(fileno=os.dup(number)) as link:
             found += bool(link.getpeername())  # one of a pair has no name
     return found
