@@ -114,7 +114,7 @@ class TestStepsOutOfPlace:
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),
             ("", "is no name of a step"),
-            ("x" * 201, "is no name of a step"),
+            ("x" * 402, "is no name of a step"),
         ],
         ids=[
             "nested",
