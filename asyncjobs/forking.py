@@ -240,7 +240,9 @@ class _Child:
             recording = Sessions(
                 self._recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease
             )
-            writer = StepWriter(recording, isolated, lambda attempt: attempt.cancel("lease_lost"))
+            writer = StepWriter(
+                recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
+            )
             stack.callback(recording.close)
             stack.callback(isolated.close)
             performer = Performer(

@@ -56,6 +56,8 @@ class Tried(int):
         made.in_threads = in_threads
         return made
 
+    __str__ = int.__repr__
+
     def __repr__(self) -> str:
         threads = (
             f", {self.in_threads} of them waits for a thread, whose code is cut nowhere" if self.in_threads else ""
