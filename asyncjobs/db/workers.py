@@ -44,6 +44,17 @@ async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = No
     return bool(await connection.fetch(sql.read("end_worker"), worker, how))
 
 
+async def release(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> int:
+    """Give back unspent what a worker leaves that was told to stop, and declare it dead; return how many jobs that were.
+
+    Args:
+        connection: Any.
+        worker: Its id; its process has ended, or does so at once.
+        how: As for `end`.
+    """
+    return int(await connection.fetchval(sql.read("release_worker"), worker, how))
+
+
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:
     """Whether jobs are left that nobody else will run: ready suspects, and those of workers that are or look dead."""
     return bool(await connection.fetchval(sql.read("read_left"), queues, kinds))
