@@ -108,6 +108,7 @@ class Performing:
         self._performer = Performer(
             retention=settings.retention,
             middleware=middleware,
+            version_grace=settings.version_grace,
             cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
         )

@@ -24,7 +24,9 @@ from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.defining.versions import VERSION_GRACE, given_back, nobody_came, without_wait
+from asyncjobs.durations import spell
+from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
@@ -54,6 +56,7 @@ class Performer:
         cancel: Cancels an attempt whose time is over.
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
         writer: Of what is recorded of steps.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's.
         apart: Where attempts run that need a process of their own; None: this is one.
         is_ending: Whether the worker is being cancelled, as by a loop that ends.
     """
@@ -66,11 +69,13 @@ class Performer:
         cancel: Callable[[Attempt, CancelReason], object],
         writer: StepWriter,
         cleanup_timeout: float = 5.0,
+        version_grace: float = VERSION_GRACE,
         apart: Apart | None = None,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_ending = is_ending
         self._cleanup_timeout = cleanup_timeout
+        self._version_grace = version_grace
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
         self._layers = Layers(middleware)
@@ -78,6 +83,7 @@ class Performer:
         self._writer = writer
         self._teller = Teller()
         self._warned_of: set[str] = set()
+        self._gave_back: set[str] = set()
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
@@ -149,6 +155,16 @@ class Performer:
             self._warned_of.add(definition.kind)
             text = "%s declares steps, and its perform() has run none of them: is `await self.run_steps()` missing?"
             log(logger, logging.WARNING, text, definition.kind)
+
+    def _warn_of_version(self, claimed: Claimed, error: OtherVersion) -> None:
+        """Warn once of a kind whose jobs are given back for a worker of another version."""
+        if claimed.kind not in self._gave_back:
+            self._gave_back.add(claimed.kind)
+            text = (
+                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait for a "
+                "worker that takes them, for %s at most"
+            )
+            log(logger, logging.WARNING, text, claimed.kind, claimed.id, error.facts, spell(self._version_grace))
 
     async def _settled(self, recorded: AttemptRecorder) -> None:
         """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
@@ -223,10 +239,17 @@ class Performer:
     ) -> End:
         """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
         claimed = attempt.claimed
+        stored = counts_of(claimed)
+        counts = without_wait(stored)
+        # Only of this job's own arguments: its code may meet those of others.
+        if job is None and isinstance(error, OtherVersion) and attempt.cancel_reason is None:
+            if (ending := given_back(error, stored, self._version_grace)) is not None:
+                self._warn_of_version(claimed, error)
+                return outcome(claimed, ending, days=0, started=False)
+            error = nobody_came(error, self._version_grace)
         if definition is None:
             ending = Ending(What.fail, error)
         else:
-            counts = counts_of(claimed)
             verdict = _refusal(claimed, definition) or decide(
                 error,
                 cancel_reason=attempt.cancel_reason,
@@ -243,7 +266,9 @@ class Performer:
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         if ending.what is What.release and job is not None and job._stepper is not None:
-            ending = _backed_off(ending, job._stepper.progressed, counts_of(claimed))
+            ending = _backed_off(ending, job._stepper.progressed, counts)
+        if ending.counts is None and counts != stored:
+            ending = ending._replace(counts=counts)
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             # Each crash is with the job already; why it is not run again, is not.

@@ -167,7 +167,7 @@ class TestTheWorker:
     async def test_arguments_that_do_not_fit_fail_that_job_alone(
         self, jobs: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
-        wrong = await connection.fetchval("""select asyncjobs.enqueue('client.double', '{"nombre": 1}')""")
+        wrong = await connection.fetchval("""select asyncjobs.enqueue('client.double', '{"number": "one"}')""")
         assert await (await double(1).enqueue()).result(timeout=10) == 2
         with pytest.raises(JobFailed, match="number") as raised:
             await (await jobs.get(wrong)).result(timeout=10)
