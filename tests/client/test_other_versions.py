@@ -155,11 +155,6 @@ async def hello(name: str) -> str:
     return f"hello {name}"
 
 
-@job(kind="versions.apart", executor="process")
-def hello_apart(name: str) -> str:
-    return f"hello {name}"
-
-
 async def claims(connection: asyncpg.Connection) -> int:
     return await connection.fetchval("select last_value from asyncjobs.fence_seq")
 
@@ -174,15 +169,16 @@ async def test_it_is_not_claimed_again_and_again(
     assert await claims(connection) <= 5  # after 0, 0.5, 1 and 2 seconds
 
 
-@pytest.mark.parametrize("grace", [0, 0.3])
+@pytest.mark.parametrize("grace", ["0", '"500ms"'])
 async def test_a_process_job_has_the_same_grace(
-    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, grace: float
+    deploy: Deploy, client: AsyncJobs, connection: asyncpg.Connection, grace: str
 ) -> None:
-    async with make_jobs(version_grace=grace).running() as jobs:
-        made = await strange(connection, "versions.apart")
-        with pytest.raises(Exception, match="version_grace"):
-            await (await jobs.get(made)).result(timeout=20)
-        assert (await jobs.status(made)).attempt == 1
+    deploy.add("apart", OLD.replace("@job", '@job(executor="process")').replace("async def", "def"), grace=grace)
+    await deploy.work("apart")
+    made = await strange(connection, "shop.hello")
+    with pytest.raises(Exception, match="version_grace"):
+        await (await client.get(made)).result(timeout=30)
+    assert (await client.status(made)).attempt == 1
 
 
 async def test_one_that_waits_can_be_cancelled_and_expires(
