@@ -17,7 +17,8 @@ from uuid import UUID
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.db import migrating
-from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.connecting import PINNED_PLANS, connect
+from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
@@ -290,6 +291,8 @@ class AsyncJobs:
             job_id: A UUID or its text.
             kind: The `@job` function or Job class it must be of; its result then has that type.
 
+        Where this role may not read arguments, the job has none, and can be awaited all the same.
+
         Raises:
             JobNotFound: No row can be seen.
             KindMismatch: It is of another kind.
@@ -402,3 +405,37 @@ class AsyncJobs:
             PermissionDenied: The role only enqueues.
         """
         return (await self._opened().why(options.job_id(job_id))).sentence
+
+
+async def migrate(database_url: str) -> list[str]:
+    """Bring the schema of a database up to date, as `asyncjobs db migrate` does.
+
+    Two at once do no harm: one waits for the other and finds nothing left.
+
+    Args:
+        database_url: As in the settings: ``postgresql://user:password@host/database``.
+
+    Returns:
+        The migrations that were applied, such as ``"0001_initial"``; none when the schema was up to date.
+
+    Raises:
+        InvalidSettings: It is no such URL.
+        SchemaMismatch: The schema is newer than this version, or was changed.
+        PermissionDenied: This login may not; the message has the grant.
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    from asyncjobs.settings.urls import check_database_url
+
+    try:
+        url = check_database_url(database_url.strip())
+    except ValueError as error:
+        raise InvalidSettings([f"database_url: {error}"]) from None
+    if not url:
+        raise InvalidSettings(["database_url is empty: give postgresql://user:password@host/database"])
+    connection = await connect(url, name="asyncjobs migrate")
+    try:
+        with translating(url):
+            applied = await migrating.migrate(connection)
+    finally:
+        connection.terminate()
+    return [f"{migration.number:04d}_{migration.name}" for migration in applied]

@@ -10,13 +10,12 @@ import typer
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
 from asyncjobs.client.endings import read_status
+from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import jobs, reading
-from asyncjobs.db.errors import translating
+from asyncjobs.db import reading
 from asyncjobs.db.rows import State, StatusRow
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored_errors import read_errors
-from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.settings import load
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
@@ -88,25 +87,21 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, bool]:
+    async def read() -> StatusRow | None:
         async with database.reader(settings) as connection:
-            try:
-                with translating():
-                    return await jobs.read_status(connection, job_id), True
-            except PermissionDenied:
-                return await reading.status_without_arguments(connection, job_id), False
+            return await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
 
-    row, may_see_arguments = database.finish(read)
+    row = database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
     values = _values(read_status(row))
-    if not may_see_arguments:
+    if row.args is None:
         values["arguments"] = None
     if as_json:
         printing.as_json(values)
         return
     errors, steps = values.pop("errors"), values.pop("steps")
-    if not may_see_arguments:
+    if row.args is None:
         values["arguments"] = "(this role may not read them)"
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})

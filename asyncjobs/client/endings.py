@@ -47,7 +47,7 @@ def read_status(row: StatusRow) -> Status:
         priority=row.priority,
         attempt=row.attempt,
         crashes=row.crashes,
-        arguments=_plain(row.args),
+        arguments={} if row.args is None else _plain(row.args),
         errors=read_errors(row.errors),
         result=None if row.result is None else _plain(row.result),
         reason=row.reason,

@@ -51,7 +51,7 @@ async def connect(
         DatabaseUnavailable: Refused, unreachable, or no answer in time.
         DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
     """
-    with translating():
+    with translating(url):
         async with asyncio.timeout(timeout):
             connection = await asyncpg.connect(
                 url, timeout=timeout, server_settings={"application_name": name[:63]}, statement_cache_size=100

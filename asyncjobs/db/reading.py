@@ -15,7 +15,6 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
-from asyncjobs.db.rows import StatusRow
 
 COUNTED = 20_000
 """Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
@@ -134,12 +133,6 @@ async def list_jobs(
     """Read jobs, newest first; `before`: the last id of the page that came before."""
     rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit)
     return [ListedJob(*row) for row in rows]
-
-
-async def status_without_arguments(connection: Connection, job_id: UUID) -> StatusRow | None:
-    """Read what a viewer may see of one job; its `args` are "null"."""
-    row = await connection.fetchrow(sql.read("read_status_without_arguments"), job_id)
-    return None if row is None else StatusRow(*row)._replace(args="null")
 
 
 async def rights(connection: Connection) -> Rights:

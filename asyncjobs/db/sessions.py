@@ -104,7 +104,7 @@ class Sessions:
             late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
             # asyncpg calls the end of a connection that we ended a PostgresError too.
             overdue = not answered and loop.time() >= self._in_use[connection]
-            raise _begun(DatabaseUnavailable(late) if overdue else translated(error)) from error
+            raise _begun(DatabaseUnavailable(late) if overdue else translated(error, url=self.url)) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
