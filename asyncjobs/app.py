@@ -16,6 +16,7 @@ from uuid import UUID
 
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
+from asyncjobs.client.pulse import feel
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
@@ -41,6 +42,8 @@ J = TypeVar("J", bound=Job[Any])
 
 PRIVATE_IN = ("development", "test")
 """Environments in which an empty `database_url` stands for a private PostgreSQL."""
+PULSES_A_LEASE = 4
+"""How often an idle client asks the database for a sign of life."""
 FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
 """Seconds until an embedded worker that crashed is started again; doubled each time."""
 
@@ -106,6 +109,8 @@ class AsyncJobs:
             self._url = settings.database_url or await self._start_embedded(stack)
             sessions = self._assemble(self._url, settings, stack)
             await sessions.run(migrating.check if settings.database_url else migrating.migrate)
+            assert self._services is not None
+            self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
             self._stack = stack.pop_all()
         return self
 
@@ -212,13 +217,17 @@ class AsyncJobs:
 
     @property
     def healthy(self) -> bool:
-        """Whether this is open, and its worker, if it has one, is at work and holds its lease."""
-        if self._client is None:
+        """Whether this is open, and the database answers it; asks nobody, and can be read from any thread.
+
+        With a worker: whether that is at work and holds its lease. Without: whether the database has answered within the
+        last `lease` seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
+        """
+        if self._client is None or self._sessions is None:
             return False
         if not self._works:
-            return True
+            return self._sessions.unanswered < self.settings.lease
         worker = self._worker
-        return worker is not None and worker.ready.is_set() and worker.lease.worker is not None
+        return worker is not None and worker.ready.is_set() and not worker.lease.over
 
     @property
     def listening(self) -> bool:
