@@ -32,4 +32,4 @@ async def feel(sessions: Sessions, *, every: float) -> None:
 
 
 async def _ask(connection: Connection) -> None:
-    await connection.execute("")
+    await connection.execute("select")
