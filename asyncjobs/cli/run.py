@@ -15,8 +15,8 @@ from asyncjobs.cli.reloading import Reloading
 from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.settings import Settings
-from asyncjobs.settings.choosing import chosen
 from asyncjobs.settings.loading import read
+from asyncjobs.worker.choosing import chosen
 from asyncjobs.worker.supervisor import Link
 
 

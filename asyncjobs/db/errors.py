@@ -34,8 +34,8 @@ ENQUEUING = frozenset({
     *("await_jobs", "read_finished", "read_live", "read_status_by_function", "cancel", "emit", "adopt"),
 })  # fmt: skip
 LOOKING = frozenset({
-    *("list_jobs", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds", "read_days_ahead"),
-    *("read_finished_counts", "read_status_without_arguments"),
+    *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
+    *("read_days_ahead", "read_finished_counts", "read_status_without_arguments"),
 })  # fmt: skip
 """Statements by the role that is made for them; the others are a worker's, who may do all of these."""
 
