@@ -12,7 +12,9 @@ from collections.abc import Mapping
 import asyncpg
 from asyncpg import Connection
 
+from asyncjobs.db import places
 from asyncjobs.db.errors import translating
+from asyncjobs.exceptions import DatabaseError
 
 __all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
 
@@ -52,10 +54,13 @@ async def connect(
         DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
     """
     with translating(url):
-        async with asyncio.timeout(timeout):
-            connection = await asyncpg.connect(
-                url, timeout=timeout, server_settings={"application_name": name[:63]}, statement_cache_size=100
-            )
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await asyncpg.connect(
+                    url, timeout=timeout, server_settings={"application_name": name[:63]}, statement_cache_size=100
+                )
+        except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
+            raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
         if settings:
             try:
                 async with asyncio.timeout(timeout):
