@@ -108,7 +108,7 @@ class Performing:
         self._performer = Performer(
             retention=settings.retention,
             middleware=middleware,
-            version_grace=settings.version_grace,
+            version_grace=0.0,  # no worker of another version will come
             cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
         )

@@ -1,18 +1,21 @@
 """`asyncjobs db …`."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import asyncjobs
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def tables(url):
@@ -80,6 +83,35 @@ def test_the_printed_sql_is_one_statement_that_every_driver_takes(make_cli, empt
     assert tables(empty_database_url) == tables(database_url)
     assert cli("db", "migrate").stdout.startswith("nothing to apply: ")
     assert cli("run", "--burst").returncode == 0
+
+
+def test_alembic_takes_the_printed_sql_and_leaves_the_schema_alone(make_cli, empty_database_url):
+    """With the `include_name` of the README; without it, it would drop the tables."""
+    pytest.importorskip("alembic")
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    script = make_cli(empty_database_url)("db", "sql").stdout
+    code = re.search(r"^```python\n# env\.py\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)[1]
+    env = {}
+    exec(code, env)  # noqa: S102 - our own text
+
+    def compare(connection, **options):
+        context = MigrationContext.configure(connection, opts={"include_schemas": True, **options})
+        found = compare_metadata(context, MetaData())
+        return [change for change in found if "asyncjobs" in str(change)]
+
+    async def run():
+        engine = create_async_engine(empty_database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda sync: Operations(MigrationContext.configure(sync)).execute(script))
+        async with engine.connect() as connection:
+            assert await connection.run_sync(compare)
+            assert not await connection.run_sync(lambda sync: compare(sync, include_name=env["include_name"]))
+        await engine.dispose()
+
+    asyncio.run(run())
 
 
 def test_the_printed_sql_leaves_the_callers_transaction_as_it_was(make_cli, empty_database_url):
