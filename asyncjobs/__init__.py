@@ -18,7 +18,7 @@ The rooms, each importing only from those below it::
 from __future__ import annotations
 
 from asyncjobs import errors
-from asyncjobs.app import AsyncJobs
+from asyncjobs.app import AsyncJobs, migrate
 from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.bulk import enqueue_all
@@ -131,6 +131,7 @@ __all__ = [
     "enqueue_all",
     "errors",
     "job",
+    "migrate",
     "register_reference",
     "rescue_from",
     "retry_on",

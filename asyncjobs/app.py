@@ -16,8 +16,10 @@ from uuid import UUID
 
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
+from asyncjobs.client.pulse import feel
 from asyncjobs.db import migrating
-from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.connecting import PINNED_PLANS, connect
+from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
@@ -40,6 +42,8 @@ J = TypeVar("J", bound=Job[Any])
 
 PRIVATE_IN = ("development", "test")
 """Environments in which an empty `database_url` stands for a private PostgreSQL."""
+PULSES_A_LEASE = 4
+"""How often an idle client asks the database for a sign of life."""
 FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
 """Seconds until an embedded worker that crashed is started again; doubled each time."""
 
@@ -105,6 +109,8 @@ class AsyncJobs:
             self._url = settings.database_url or await self._start_embedded(stack)
             sessions = self._assemble(self._url, settings, stack)
             await sessions.run(migrating.check if settings.database_url else migrating.migrate)
+            assert self._services is not None
+            self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
             self._stack = stack.pop_all()
         return self
 
@@ -211,13 +217,17 @@ class AsyncJobs:
 
     @property
     def healthy(self) -> bool:
-        """Whether this is open, and its worker, if it has one, is at work and holds its lease."""
-        if self._client is None:
+        """Whether this is open, and the database answers it; asks nobody, and can be read from any thread.
+
+        With a worker: whether that is at work and holds its lease. Without: whether the database has answered within the
+        last `lease` seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
+        """
+        if self._client is None or self._sessions is None:
             return False
         if not self._works:
-            return True
+            return self._sessions.unanswered < self.settings.lease
         worker = self._worker
-        return worker is not None and worker.ready.is_set() and worker.lease.worker is not None
+        return worker is not None and worker.ready.is_set() and not worker.lease.over
 
     @property
     def listening(self) -> bool:
@@ -289,6 +299,8 @@ class AsyncJobs:
         Args:
             job_id: A UUID or its text.
             kind: The `@job` function or Job class it must be of; its result then has that type.
+
+        Where this role may not read arguments, the job has none, and can be awaited all the same.
 
         Raises:
             JobNotFound: No row can be seen.
@@ -402,3 +414,37 @@ class AsyncJobs:
             PermissionDenied: The role only enqueues.
         """
         return (await self._opened().why(options.job_id(job_id))).sentence
+
+
+async def migrate(database_url: str) -> list[str]:
+    """Bring the schema of a database up to date, as `asyncjobs db migrate` does.
+
+    Two at once do no harm: one waits for the other and finds nothing left.
+
+    Args:
+        database_url: As in the settings: ``postgresql://user:password@host/database``.
+
+    Returns:
+        The migrations that were applied, such as ``"0001_initial"``; none when the schema was up to date.
+
+    Raises:
+        InvalidSettings: It is no such URL.
+        SchemaMismatch: The schema is newer than this version, or was changed.
+        PermissionDenied: This login may not; the message has the grant.
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    from asyncjobs.settings.urls import check_database_url
+
+    try:
+        url = check_database_url(database_url.strip())
+    except ValueError as error:
+        raise InvalidSettings([f"database_url: {error}"]) from None
+    if not url:
+        raise InvalidSettings(["database_url is empty: give postgresql://user:password@host/database"])
+    connection = await connect(url, name="asyncjobs migrate")
+    try:
+        with translating(url):
+            applied = await migrating.migrate(connection)
+    finally:
+        connection.terminate()
+    return [f"{migration.number:04d}_{migration.name}" for migration in applied]

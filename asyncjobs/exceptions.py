@@ -9,6 +9,7 @@ Split by what the caller can do about it::
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
     │   └── InvalidConnection               ... the object given as connection=
     ├── InvalidArguments (ValueError)       fix the job's arguments
+    │   ├── OtherVersion                    ... or deploy the code that takes them: they are another version's, perhaps
     │   └── UnstorableResult                ... what it returns: the work is done, so it is not done again
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
@@ -99,6 +100,15 @@ class InvalidArguments(AsyncJobsError, ValueError):
     def __str__(self) -> str:
         kind, problems, what = self.args
         return f"{kind}: invalid {what}: " + "; ".join(f"{field}: {text}" for field, text in problems)
+
+
+class OtherVersion(InvalidArguments):
+    """Stored arguments of which this code does not know one, or misses one: another version's may take them."""
+
+    @property
+    def facts(self) -> str:
+        """What does not fit."""
+        return "; ".join(f"{field}: {fact}" for field, fact in self.problems)
 
 
 class UnstorableResult(InvalidArguments):

@@ -250,6 +250,7 @@ class _Child:
             performer = Performer(
                 retention=settings.retention,
                 middleware=jobs._opened().middleware,
+                version_grace=settings.version_grace,
                 cancel=lambda attempt, reason: attempt.cancel(reason),
                 writer=writer,
                 max_interruptions=settings.max_interruptions,

@@ -10,6 +10,7 @@ import typer
 from asyncjobs import __version__
 from asyncjobs.cli import by_hand, db, jobs, options, status
 from asyncjobs.cli.checking import check
+from asyncjobs.cli.commands import Commands
 from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
 from asyncjobs.cli.init import init
@@ -17,6 +18,7 @@ from asyncjobs.cli.run import run
 from asyncjobs.demo.command import demo
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,6 +12,7 @@ import typer
 from asyncjobs.app import AsyncJobs
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, complain, exit_codes, fail
+from asyncjobs.cli.strangers import notes
 from asyncjobs.client.by_hand import Action, Answer, Asked, Filter, Matched, filter_of
 from asyncjobs.db.by_hand import Picked
 from asyncjobs.db.rows import State
@@ -19,6 +20,7 @@ from asyncjobs.defining import options as limits
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.settings.loading import read
 
 Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of the jobs; or say which by the options.")]
 Kind = Annotated[str | None, typer.Option(help="All of this kind.")]
@@ -169,13 +171,18 @@ def _which(
     limit: int | None,
 ) -> tuple[Filter, bool]:
     """Return the filter of these options, and whether it narrows anything; a limit alone does not."""
-    try:
-        age = None if older_than is None else seconds(older_than, name="--older-than")
-    except ValueError as wrong:
-        raise InvalidOption(str(wrong)) from None
+    age = age_of(older_than)
     states = [name.lower() for name in state] if state else None
     found = filter_of(action, kind=kind, queue=queue, state=states, error=error, older_than=age, limit=limit)
     return found, any(value is not None for value in (kind, queue, states, error, age))
+
+
+def age_of(older_than: str | None) -> float | None:
+    """Read what is given as --older-than, in seconds."""
+    try:
+        return None if older_than is None else seconds(older_than, name="--older-than")
+    except ValueError as wrong:
+        raise InvalidOption(str(wrong)) from None
 
 
 def _check(command: _Command) -> None:
@@ -220,7 +227,20 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
             if not command.as_json:
                 _table(matched)
             _agree(f"{command.action.value} {_jobs(matched.total)}?")
-    _tell_matched(command, database.finish(lambda: matching(dry_run=command.dry_run)))
+    matched = database.finish(lambda: matching(dry_run=command.dry_run))
+    _tell_matched(command, matched)
+    if not matched.total:
+        complain(*_strangers(command.which[0], config, env))
+
+
+def _strangers(wanted: Filter, config: options.Config, env: options.Environment) -> list[str]:
+    settings, _ = read(config, environment=env)
+
+    async def ask() -> list[str]:
+        async with database.reader(settings) as connection:
+            return await notes(connection, settings, kind=wanted.kinds[0] if wanted.kinds else None, queue=wanted.queue)
+
+    return database.finish(ask)
 
 
 def _agree(question: str) -> None:

@@ -13,8 +13,8 @@ import typer
 
 from asyncjobs import db as db_room
 from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.db_script import script
-from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, exit_codes, fail
+from asyncjobs.cli.db_script import PSQL_STOPS, script
+from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
@@ -94,9 +94,26 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
 
 
 @app.command()
-def sql(*, roles: Annotated[bool, typer.Option("--roles", help="Print the roles and grants instead.")] = False) -> None:
-    """Print all migrations as one script for psql, for those who apply it by hand."""
-    print(ROLES.read_text(encoding="utf-8") if roles else script(), end="")
+def sql(
+    *,
+    roles: Annotated[bool, typer.Option("--roles", help="Print the roles and grants instead, for psql.")] = False,
+    after: Annotated[
+        int | None, typer.Option("--from", metavar="N", min=0, help="Only what comes after migration N.")
+    ] = None,
+    psql: Annotated[
+        bool, typer.Option("--psql", help="For psql alone: each migration in a transaction of its own.")
+    ] = False,
+) -> None:
+    """Print the migrations as one statement of plain SQL, for the migration tool that you have.
+
+    It applies what is missing, with the same bookkeeping as `db migrate`, and may be run again.
+    """
+    newest = migrating.known()[-1].number
+    if roles and (psql or after is not None):
+        fail(USAGE, "--roles prints another script, for psql: say it without --from and --psql")
+    if after is not None and after > newest:
+        fail(USAGE, f"--from {after}: the newest migration of this version is {newest}")
+    print(PSQL_STOPS + ROLES.read_text(encoding="utf-8") if roles else script(after=after or 0, psql=psql), end="")
 
 
 @app.command()

@@ -1,17 +1,52 @@
-"""The migrations as one script for psql, with the same bookkeeping as `asyncjobs db migrate`."""
+"""The migrations as one script, with the same bookkeeping as `asyncjobs db migrate`: for any tool, or for psql."""
 
 from __future__ import annotations
 
 from asyncjobs.db import migrating
 
 _HEAD = """\
--- The schema of asyncjobs, for psql. It applies what is missing and may be run again.
-\\set ON_ERROR_STOP on
-select pg_advisory_lock({lock});
-{bootstrap}
+-- The schema of asyncjobs{after}. It applies what is missing and may be run again.
 """
 
+# One statement: drivers that prepare what they are given (asyncpg, under Alembic too) take no more at once.
+_BEGIN = """\
+do $asyncjobs$
+declare
+  waited_for_locks text := current_setting('lock_timeout');
+begin
+perform pg_advisory_xact_lock({lock});
+{first}
+perform set_config('lock_timeout', '1s', true);
+"""
+
+_REQUIRED = """\
+if not exists (select from asyncjobs.migration where number = {number}) then
+  raise exception 'migration {number} of asyncjobs is not applied here: apply it first';
+end if;"""
+
 _MIGRATION = """
+if not exists (select from asyncjobs.migration where number = {number}) then
+execute $migration$
+{text}
+$migration$;
+insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
+end if;
+"""
+
+_END = """
+perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
+perform set_config('lock_timeout', waited_for_locks, true);
+end
+$asyncjobs$;
+"""
+
+_PSQL_BEGIN = """\
+\\set ON_ERROR_STOP on
+select pg_advisory_lock({lock});
+{first}
+"""
+
+_PSQL_MIGRATION = """
 select not exists (select from asyncjobs.migration where number = {number}) as asyncjobs_missing \\gset
 \\if :asyncjobs_missing
 begin;
@@ -22,17 +57,32 @@ commit;
 \\endif
 """
 
-_TAIL = """
+_PSQL_END = """
 select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
 select pg_advisory_unlock({lock});
 """
 
+PSQL_STOPS = "\\set ON_ERROR_STOP on\n"
 
-def script() -> str:
-    """Return the script."""
+
+def script(*, after: int = 0, psql: bool = False) -> str:
+    """Return the script.
+
+    Args:
+        after: Only the migrations that come after this one, which must have been applied.
+        psql: For psql alone, each migration in a transaction of its own; else for every tool, all in one statement.
+    """
+    wanted = [step for step in migrating.known() if step.number > after]
+    head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
+    if not wanted:
+        return f"{head}-- There is nothing after it.\n"
+    required = _REQUIRED.format(number=after)
+    if psql:
+        required = f"do $$ begin {required} end $$;"
+    begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
-        _MIGRATION.format(number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip())
-        for step in migrating.known()
+        each.format(number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip())
+        for step in wanted
     ]
-    head = _HEAD.format(lock=migrating._LOCK, bootstrap=migrating._BOOTSTRAP.strip())
-    return "".join([head, *steps, _TAIL.format(lock=migrating._LOCK)])
+    first = required if after else migrating._BOOTSTRAP.strip()
+    return "".join([head, begin.format(lock=migrating._LOCK, first=first), *steps, end.format(lock=migrating._LOCK)])

@@ -193,7 +193,10 @@ async def _hearing(url: str) -> Finding:
 def _rights(rights: reading.Rights, role: str) -> Finding:
     can = [name for name, may in (("enqueue", rights.enqueue), ("work", rights.work), ("migrate", rights.own)) if may]
     if not can:
-        remedy = "grant it one of the roles of `asyncjobs db sql --roles`"
+        remedy = (
+            "grant it asyncjobs_enqueuer to enqueue, asyncjobs_worker to work, or asyncjobs_owner to migrate "
+            "(`asyncjobs db sql --roles` makes them)"
+        )
         return Finding("warn", "rights", f"{role} can look and nothing else: {remedy}")
     return Finding("ok", "rights", f"{role} can {', '.join(can)}")
 

@@ -8,15 +8,19 @@ from uuid import UUID
 import typer
 
 from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
+from asyncjobs.cli.by_hand import age_of
+from asyncjobs.cli.exits import FAILED, USAGE, complain, exit_codes, fail
+from asyncjobs.cli.strangers import notes
+from asyncjobs.client.by_hand import Action, Filter, fails_so, filter_of
 from asyncjobs.client.endings import read_status
+from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import jobs, reading
-from asyncjobs.db.errors import translating
+from asyncjobs.db import reading
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow
+from asyncjobs.defining import codec
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored_errors import read_errors
-from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.settings import load
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
@@ -31,7 +35,17 @@ def list_jobs(
     *,
     state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only of this queue.")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Only of this queue.")] = None,
+    error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE-OR-TEXT", help="Only whose last error is of this type, or has this text in its message."
+        ),
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(help="Only that ended so long ago, such as 2h; live ones: that were enqueued so long ago."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 50,
     before: Annotated[UUID | None, typer.Option(help="Only older than this one: the last of the page before.")] = None,
     config: options.Config = None,
@@ -42,14 +56,15 @@ def list_jobs(
     with exit_codes():
         settings = load(config, environment=env)
         states = [_state(name) for name in state] if state else None
+        wanted = filter_of(Action.retry, kind=kind, queue=queue, error=error, older_than=age_of(older_than))
 
-    async def read() -> list[reading.ListedJob]:
+    async def read() -> tuple[list[reading.ListedJob], list[str]]:
         async with database.reader(settings) as connection:
-            return await reading.list_jobs(
-                connection, states=states, kind=kind, queue=queue, before=before, limit=limit
-            )
+            found = await _list(connection, wanted, states, before, limit)
+            return found, [] if found else await notes(connection, settings, kind=kind, queue=queue)
 
-    rows = database.finish(read)
+    rows, said = database.finish(read)
+    complain(*said)
     if as_json:
         printing.as_json([{**row._asdict(), "state": State(row.state).name, "error": _error(row)} for row in rows])
         return
@@ -76,6 +91,29 @@ def list_jobs(
         print(f"more: --before {rows[-1].id}")
 
 
+async def _list(
+    connection: Connection, wanted: Filter, states: list[int] | None, before: UUID | None, limit: int
+) -> list[reading.ListedJob]:
+    """Read a page of jobs: of those whose errors hold a text, the ones whose last error does."""
+    error = None if wanted.error is None else codec.dumps(wanted.error)[1:-1]
+    found: list[reading.ListedJob] = []
+    while True:
+        rows = await reading.list_jobs(
+            connection,
+            states=states,
+            kind=wanted.kinds[0] if wanted.kinds else None,
+            queue=wanted.queue,
+            before=before,
+            limit=limit,
+            error=error,
+            older_than=wanted.older_than or None,
+        )
+        found += [row for row in rows if fails_so(row, wanted.error)]
+        if len(rows) < limit or len(found) >= limit:
+            return found[:limit]
+        before = rows[-1].id
+
+
 @app.command()
 def show(
     *,
@@ -88,25 +126,21 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, bool]:
+    async def read() -> StatusRow | None:
         async with database.reader(settings) as connection:
-            try:
-                with translating():
-                    return await jobs.read_status(connection, job_id), True
-            except PermissionDenied:
-                return await reading.status_without_arguments(connection, job_id), False
+            return await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
 
-    row, may_see_arguments = database.finish(read)
+    row = database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
     values = _values(read_status(row))
-    if not may_see_arguments:
+    if row.args is None:
         values["arguments"] = None
     if as_json:
         printing.as_json(values)
         return
     errors, steps = values.pop("errors"), values.pop("steps")
-    if not may_see_arguments:
+    if row.args is None:
         values["arguments"] = "(this role may not read them)"
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})

@@ -22,7 +22,7 @@ from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining import registry
 from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
-from asyncjobs.settings import Settings
+from asyncjobs.settings import Pool, Settings
 from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.worker.worker import Worker
 
@@ -48,12 +48,14 @@ class Plan:
     """What a worker process is to do.
 
     Attributes:
+        pools: What it serves of those of the settings.
         worker_id: Chosen by the supervisor; None: random.
         share: Which of the pools' processes this is, from 1; None: it runs all pools.
         on_ready: Called once jobs are claimed.
     """
 
     settings: Settings
+    pools: tuple[Pool, ...]
     config: Path | None = None
     environment: str | None = None
     burst: bool = False
@@ -160,7 +162,9 @@ class Process:
         if self._stopping:
             return
         server = self._opening.result()
-        self._worker = worker = jobs._make_worker(worker_id=self._plan.worker_id, share=self._plan.share)
+        self._worker = worker = jobs._make_worker(
+            pools=self._plan.pools, worker_id=self._plan.worker_id, share=self._plan.share
+        )
         running = loop.create_task(worker.run(burst=self._plan.burst), name="asyncjobs worker")
         ready = loop.create_task(worker.ready.wait())
         left = max(limit - (loop.time() - begun), 1)

@@ -16,6 +16,7 @@ from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.defining.importing import import_modules, put_working_directory_first
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
+from asyncjobs.worker.choosing import chosen
 from asyncjobs.worker.supervisor import Link
 
 
@@ -26,6 +27,15 @@ def run(
     env: options.Environment = None,
     processes: Annotated[
         int | None, typer.Option(min=1, max=64, help="Run every pool in so many processes, whatever the pools say.")
+    ] = None,
+    queues: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUEUES", help="Serve these queues only: names, mail*, -bulk, separated by commas; may be repeated."
+        ),
+    ] = None,
+    pool: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Serve this pool only, the first is 1; may be repeated.")
     ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing is left to do.")] = False,
     shutdown_timeout: Annotated[str | None, typer.Option(help="What running jobs get to finish, such as 30s.")] = None,
@@ -41,6 +51,9 @@ def run(
 ) -> None:
     """Work: claim jobs and run them until SIGTERM or Ctrl-C.
 
+    Modules are imported from the working directory first, wherever the config file is, and else from where Python finds
+    them.
+
     At the first signal running jobs may finish for the shutdown timeout; what is left is cancelled and released, no
     attempt spent. A second signal cancels at once, a third ends the process. SIGQUIT prints what every thread does.
     """
@@ -50,9 +63,12 @@ def run(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)
+        entries = [entry.strip() for words in queues or () for entry in words.split(",") if entry.strip()]
+        pools = chosen(settings.pools, numbers=pool or (), queues=entries)
         link = Link()
         plan = Plan(
             settings=settings,
+            pools=pools,
             config=config,
             environment=env,
             burst=burst,
@@ -61,12 +77,13 @@ def run(
             share=link.share,
             on_ready=link.ready,
         )
+        given = _arguments(modules or [], config, env, settings, burst=burst)
+        given += [word for number in pool or () for word in ("--pool", str(number))]
+        given += ["--queues", ",".join(entries)] if entries else []
         if reload and not link.is_child:
-            given = _arguments(modules or [], config, env, settings, burst=burst)
             raise typer.Exit(Reloading(settings, [*given, "--migrate"] if migrate else given, Path.cwd()).run())
-        children = shares(settings, processes)
+        children = shares(pools, processes)
         if len(children) > 1 and not link.is_child:
-            given = _arguments(modules or [], config, env, settings, burst=burst)
             raise typer.Exit(Supervising(plan, given, children).run())
         put_working_directory_first()
         import_modules([*(modules or ()), *settings.imports])

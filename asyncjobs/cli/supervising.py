@@ -18,7 +18,7 @@ from asyncjobs.db import migrating, workers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
-from asyncjobs.settings import Settings
+from asyncjobs.settings import Pool
 from asyncjobs.worker.supervisor import BURY_LIMIT, Supervisor
 
 logger = logging.getLogger("asyncjobs.supervisor")
@@ -27,16 +27,16 @@ MARGIN = 2.5
 """Seconds after `shutdown_timeout` at which the supervisor itself ends; its children have ended or were killed by then."""
 
 
-def shares(settings: Settings, processes: int | None) -> list[int | None]:
+def shares(pools: Sequence[Pool], processes: int | None) -> list[int | None]:
     """Return the share of each child; one alone needs no supervisor.
 
     Args:
-        settings: The pools, each with its number of processes.
+        pools: Those that are served, each with its number of processes.
         processes: Every pool in so many; None: as the pools say.
     """
     if processes is not None:
         return [None] * processes
-    most = max(pool.processes for pool in settings.pools)
+    most = max(pool.processes for pool in pools)
     return list(range(1, most + 1)) if most > 1 else [None]
 
 

@@ -19,6 +19,7 @@ from asyncjobs.client.endings import read_steps
 from asyncjobs.db import by_hand
 from asyncjobs.db.by_hand import BATCH, Done, Picked
 from asyncjobs.db.jobs import read_status
+from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import codec, options
@@ -167,7 +168,7 @@ def _error(text: Any) -> str:
     return options.reason(text)  # of the same characters: those that PostgreSQL can store
 
 
-def fails_so(job: Picked, wanted: str | None) -> bool:
+def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:
     """Return whether a job's last error is of a type with this name, or has this text in its message; None: whatever."""
     if wanted is None:
         return True

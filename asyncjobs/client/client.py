@@ -16,6 +16,7 @@ from asyncjobs.client.endings import outcome, read_status
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
+from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.steps import in_transaction, stored_steps
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
@@ -71,6 +72,7 @@ class Client:
         self._enqueuer = Enqueuer(sessions, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, listener, services)
         self._by_hand = ByHand(sessions, retention)
+        self._statuses = Statuses(sessions.run)
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self.loop:
@@ -134,7 +136,7 @@ class Client:
         """Return a job by its id; see `AsyncJobs.get`."""
         self._check_loop()
         wanted_id = options.job_id(job_id)
-        row = await self._sessions.run(lambda connection: jobs.read_status(connection, wanted_id))
+        row = await self._statuses.read(wanted_id)
         if row is None:
             raise JobNotFound(wanted_id)
         definition = registry.find(row.kind)
@@ -152,7 +154,7 @@ class Client:
     async def status(self, job_id: UUID) -> Status:
         """Read everything about a job; see `Job.status`."""
         self._check_loop()
-        row = await self._sessions.run(lambda connection: jobs.read_status(connection, job_id))
+        row = await self._statuses.read(job_id)
         if row is None:
             raise JobNotFound(job_id)
         return read_status(row)
@@ -232,11 +234,15 @@ class Client:
 def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Job[Any]:
     """Return a stored job; of a kind that is not defined here, or with arguments that it does not take, as plain JSON.
 
+    Without arguments where this role may not read them.
+
     Raises:
         InvalidArguments: They do not fit the kind that was asked for.
     """
     if definition is None:
-        return StoredJob.of(row.kind, row.args)
+        return StoredJob.of(row.kind, row.args or "{}")
+    if row.args is None:
+        return definition.restore({})
     try:
         job: Job[Any] = definition.load(row.args)
     except InvalidArguments:

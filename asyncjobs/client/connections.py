@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from asyncjobs.db.errors import translated
+from asyncjobs.db.errors import ENQUEUER, translated
 from asyncjobs.db.rows import NewJob
 from asyncjobs.exceptions import InvalidConnection
 
@@ -158,5 +158,5 @@ def _refusal(error: Exception) -> Exception:
     if state == "25006":
         return InvalidConnection("connection= is read-only: give one that may write")
     if state is not None:
-        return translated(cause if getattr(cause, "sqlstate", None) else cause.__cause__)
+        return translated(cause if getattr(cause, "sqlstate", None) else cause.__cause__, role=ENQUEUER)
     return InvalidConnection(f"connection= cannot be used: {type(cause).__name__}: {cause}")

@@ -47,12 +47,12 @@ def read_status(row: StatusRow) -> Status:
         priority=row.priority,
         attempt=row.attempt,
         crashes=row.crashes,
-        arguments=_plain(row.args),
+        arguments={} if row.args is None else _plain(row.args),
         errors=read_errors(row.errors),
         result=None if row.result is None else _plain(row.result),
         reason=row.reason,
         cancel_reason=row.cancel_reason,
-        counts=_counts(row.counts),
+        counts=read_counts(row.counts),
         expires_at=row.expires_at,
         enqueued_at=row.enqueued_at,
         run_at=row.run_at,
@@ -90,7 +90,8 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _counts(text: str | None) -> dict[str, int]:
+def read_counts(text: str | None) -> dict[str, int]:
+    """Return what is counted of a stored job; what somebody wrote by hand counts for nothing."""
     return {key: count for key, count in _object(text).items() if type(count) is int}
 
 

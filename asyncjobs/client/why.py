@@ -8,12 +8,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from asyncjobs import durations
+from asyncjobs.client.endings import read_counts
 from asyncjobs.db import why as reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State
 from asyncjobs.db.why import Serving, Waiting
 from asyncjobs.defining.queue_patterns import serves
 from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.defining.versions import waited
 from asyncjobs.exceptions import JobNotFound
 
 _LONGEST = 300
@@ -82,7 +84,17 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
             return _scheduled(job, facts)
         case State.ready:
             # What keeps a job from starting, the farthest from its start first; a pause or a limit has its place here.
-            obstacles = (_end_asked, _nobody, _unserved, _unknown, _expired, _suspect, _no_slot, _others)
+            obstacles = (
+                _end_asked,
+                _nobody,
+                _unserved,
+                _unknown,
+                _expired,
+                _suspect,
+                _other_version,
+                _no_slot,
+                _others,
+            )
             found = next(
                 filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next"
             )
@@ -145,6 +157,17 @@ def _suspect(job: Waiting, _: Facts) -> str | None:
     return f"is a suspect, because its process died {died} while it ran: it runs {how}, and waits for its turn"
 
 
+def _other_version(job: Waiting, _: Facts) -> str | None:
+    before = waited(read_counts(job.counts))
+    if before is None:
+        return None
+    return (
+        "waits for a worker of another version: its arguments are not those of the code that met it last "
+        f"({_short(before.facts)}), which gave it back, for {_span(before.seconds)} in all; it fails when version_grace "
+        "is over"
+    )
+
+
 def _no_slot(job: Waiting, facts: Facts) -> str | None:
     if facts.taken < facts.slots:
         return None
@@ -157,6 +180,8 @@ def _others(job: Waiting, facts: Facts) -> str | None:
 
 
 def _scheduled(job: Waiting, facts: Facts) -> str:
+    if (other := _other_version(job, facts)) is not None and job.step is None:
+        return other
     due_in = job.due_in or 0.0
     errors = read_errors(job.error)
     failed = job.step is None and errors and errors[-1].attempt == job.attempt > 0

@@ -13,7 +13,9 @@ import asyncpg
 from asyncpg import Connection
 
 from asyncjobs import forks
+from asyncjobs.db import places
 from asyncjobs.db.errors import translating
+from asyncjobs.exceptions import DatabaseError
 
 __all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
 
@@ -54,15 +56,18 @@ async def connect(
         DatabaseUnavailable: Refused, unreachable, or no answer in time.
         DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
     """
-    with translating():
-        async with asyncio.timeout(timeout):
-            connection = await asyncpg.connect(
-                url,
-                timeout=timeout,
-                server_settings={"application_name": name[:63]},
-                statement_cache_size=100,
-                connection_class=connection_class,
-            )
+    with translating(url):
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await asyncpg.connect(
+                    url,
+                    timeout=timeout,
+                    server_settings={"application_name": name[:63]},
+                    statement_cache_size=100,
+                    connection_class=connection_class,
+                )
+        except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
+            raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
         forks.keep_descriptor(connection._transport.get_extra_info("socket").fileno())
         if settings:
             try:

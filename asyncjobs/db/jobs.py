@@ -14,6 +14,8 @@ from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedu
 
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
+STATUS_WAYS: tuple[str, ...] = ("read_status", "read_status_without_arguments", "read_status_by_function")
+"""Statements: for those who work, those who look, and those who enqueue."""
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -246,9 +248,9 @@ async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(sql.read("read_live"), ids)}
 
 
-async def read_status(connection: Connection, job_id: UUID) -> StatusRow | None:
-    """Return everything stored about one job, or None."""
-    row = await connection.fetchrow(sql.read("read_status"), job_id)
+async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:
+    """Return everything stored about one job that one of `STATUS_WAYS` tells, or None."""
+    row = await connection.fetchrow(sql.read(way), job_id)
     return None if row is None else StatusRow(*row)
 
 

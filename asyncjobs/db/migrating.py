@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from asyncjobs.db.errors import MIGRATE
-from asyncjobs.exceptions import SchemaMismatch
+from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
+from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
 
 _HERE = Path(__file__).parent / "migrations"
 _LOCK = 4_274_993_741_120_017_001  # any fixed number that nobody else takes
@@ -50,11 +51,31 @@ def known() -> tuple[Migration, ...]:
 
 
 async def applied(connection: asyncpg.Connection) -> dict[int, str]:
-    """Return the checksums of the applied migrations by number; empty when there is no schema."""
+    """Return the checksums of the applied migrations by number; empty when there is no schema.
+
+    Raises:
+        PermissionDenied: This login has no right on the schema.
+    """
+    try:
+        return await _applied(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PermissionDenied(await _which_role(connection, str(error.message))) from error
+
+
+async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
     if await connection.fetchval("select to_regclass('asyncjobs.migration')") is None:
         return {}
     rows = await connection.fetch("select number, checksum from asyncjobs.migration order by number")
     return {row["number"]: row["checksum"] for row in rows}
+
+
+async def _which_role(connection: asyncpg.Connection, message: str) -> str:
+    """Return what a login needs that may not even look at the schema's version."""
+    login = await connection.fetchval("select quote_ident(current_user)")
+    return (
+        f"{message}; this login has no role here: `grant {ENQUEUER} to {login}` if it enqueues, {WORKER} if it works, "
+        f"{VIEWER} if it looks, {OWNER} if it migrates (`asyncjobs db sql --roles` makes the roles)"
+    )
 
 
 async def check(connection: asyncpg.Connection) -> None:
@@ -109,29 +130,64 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
 
     Raises:
         SchemaMismatch: The schema is newer than this version, or was changed.
+        PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
     """
     await _check_server(connection)
     await connection.execute("select pg_advisory_lock($1::bigint)".replace("$1", str(_LOCK)))
     try:
-        there = await applied(connection)
-        if there and max(there) > known()[-1].number:
-            await check(connection)
-        _check_unchanged(there)
-        if not there:
-            await connection.execute(_BOOTSTRAP)
-        made = [migration for migration in known() if migration.number not in there]
-        for migration in made:
-            async with connection.transaction():
-                await connection.execute("set local lock_timeout = '1s'")
-                await connection.execute(migration.text)
-                await connection.execute(
-                    "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
-                    *(migration.number, migration.name, migration.checksum),
-                )
-        if made:
-            await connection.fetchval(
-                "select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10)"
-            )
+        await _be_the_owner(connection)
+        return await _migrate(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PermissionDenied(await _to_migrate(connection, str(error.message))) from error
     finally:
-        await connection.execute(f"select pg_advisory_unlock({_LOCK})")
+        await connection.execute(f"reset role; select pg_advisory_unlock({_LOCK})")
+
+
+async def _be_the_owner(connection: asyncpg.Connection) -> None:
+    """Act as the role that owns the schema, where that is one nobody logs in as.
+
+    What a migration makes then is the owner's at once: made by a superuser, a function that runs with its owner's rights
+    would run with his.
+    """
+    owner = await connection.fetchval(
+        "select quote_ident(rolname) from pg_namespace join pg_roles on pg_roles.oid = nspowner "
+        "where nspname = 'asyncjobs' and not rolcanlogin and rolname <> current_user and pg_has_role(nspowner, 'MEMBER')"
+    )
+    if owner is not None:
+        # A member that may not become it, as there are since PostgreSQL 16, has its rights all the same.
+        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(f"set role {owner}")
+
+
+async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
+    """Return what a login needs that may not migrate."""
+    login, database, owner = await connection.fetchrow(
+        "select quote_ident(session_user), quote_ident(current_database()), "
+        "(select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace where nspname = 'asyncjobs')"
+    )
+    if owner is None:
+        return f"{message}; to make the schema, this login needs: `grant create on database {database} to {login}`"
+    if owner == OWNER:
+        return lacks(message, OWNER, login=login)
+    return f"{message}; the schema belongs to {owner}: migrate as that, or `grant {owner} to {login}`"
+
+
+async def _migrate(connection: asyncpg.Connection) -> list[Migration]:
+    there = await _applied(connection)
+    if there and max(there) > known()[-1].number:
+        await check(connection)
+    _check_unchanged(there)
+    if not there:
+        await connection.execute(_BOOTSTRAP)
+    made = [migration for migration in known() if migration.number not in there]
+    for migration in made:
+        async with connection.transaction():
+            await connection.execute("set local lock_timeout = '1s'")
+            await connection.execute(migration.text)
+            await connection.execute(
+                "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
+                *(migration.number, migration.name, migration.checksum),
+            )
+    if made:
+        await connection.fetchval("select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10)")
     return made

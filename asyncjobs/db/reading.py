@@ -15,7 +15,6 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
-from asyncjobs.db.rows import StatusRow
 
 COUNTED = 20_000
 """Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
@@ -130,16 +129,29 @@ async def list_jobs(
     queue: str | None = None,
     before: UUID | None = None,
     limit: int = 50,
+    error: str | None = None,
+    older_than: float | None = None,
 ) -> list[ListedJob]:
-    """Read jobs, newest first; `before`: the last id of the page that came before."""
-    rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit)
+    """Read jobs, newest first.
+
+    Args:
+        connection: Any.
+        states: In one of these.
+        kind: Of this one.
+        queue: In this one.
+        before: The last id of the page that came before.
+        limit: At most so many.
+        error: What is somewhere in their errors, as JSON has it.
+        older_than: Seconds since they ended; of live ones, since they were enqueued.
+    """
+    rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit, error, older_than)
     return [ListedJob(*row) for row in rows]
 
 
-async def status_without_arguments(connection: Connection, job_id: UUID) -> StatusRow | None:
-    """Read what a viewer may see of one job; its `args` are "null"."""
-    row = await connection.fetchrow(sql.read("read_status_without_arguments"), job_id)
-    return None if row is None else StatusRow(*row)._replace(args="null")
+async def seen(connection: Connection, kind: str | None, queue: str | None) -> tuple[bool, bool]:
+    """Return whether there are jobs of a kind, and jobs in a queue; true for None."""
+    row = await connection.fetchrow(sql.read("read_seen"), kind, queue)
+    return row["kind"], row["queue"]
 
 
 async def rights(connection: Connection) -> Rights:

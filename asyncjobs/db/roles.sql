@@ -1,12 +1,14 @@
--- Four roles for asyncjobs, each with as few rights as its work needs. Run it in psql as a superuser, or as the owner of the
--- schema with CREATEROLE, after `asyncjobs db migrate` and again after every later migration. Nothing here can log in:
--- grant the roles to the logins of your applications, as in
+-- Four roles for asyncjobs, each with as few rights as its work needs. Run it as a superuser, or as the owner of the schema with
+-- CREATEROLE, after `asyncjobs db migrate` and again after every later migration. It is one transaction: what fails changes
+-- nothing. Nothing here can log in: grant the roles to the logins of your applications, as in
 --
 --   create role web login password '…' in role asyncjobs_enqueuer;
 --   create role worker login password '…' in role asyncjobs_worker;
 --
--- asyncjobs_owner     owns everything; migrations run as it (set role asyncjobs_owner)
--- asyncjobs_enqueuer  enqueues, awaits and cancels; can neither read arguments nor otherwise change or remove a job
+-- asyncjobs_owner     owns everything; `asyncjobs db migrate` runs as it. Whoever runs this, and whoever has owned the schema
+--                     before, is made a member, and can migrate; others: grant asyncjobs_owner to their_login
+-- asyncjobs_enqueuer  enqueues, awaits, cancels, and asks for the status of a job by its id; can neither read arguments nor
+--                     otherwise change or remove a job
 -- asyncjobs_worker    runs jobs, retries and discards them by hand; no DDL, no TRUNCATE
 -- asyncjobs_viewer    looks, and sees no arguments
 
@@ -19,6 +21,25 @@ begin
   foreach wanted in array array['asyncjobs_owner', 'asyncjobs_enqueuer', 'asyncjobs_worker', 'asyncjobs_viewer'] loop
     if not exists (select from pg_roles where rolname = wanted) then
       execute format('create role %I nologin', wanted);
+    end if;
+  end loop;
+end
+$$;
+
+-- Who may give things to a role must be a member of it; and who has migrated goes on.
+do $$
+declare
+  login name;
+  to_set text := case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end;
+begin
+  for login in
+    select rolname from pg_roles
+    where not rolsuper and rolname <> 'asyncjobs_owner'
+      and (rolname = current_user or oid = (select nspowner from pg_namespace where nspname = 'asyncjobs'))
+  loop
+    -- Both are asked: since PostgreSQL 16 a role may be a member that inherits nothing, as one is that has made the other.
+    if not pg_has_role(login, 'asyncjobs_owner', to_set) or not pg_has_role(login, 'asyncjobs_owner', 'USAGE') then
+      execute format('grant asyncjobs_owner to %I', login);
     end if;
   end loop;
 end
@@ -60,8 +81,18 @@ grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asy
 grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text, double precision),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
+  asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid),
+  asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid),
   asyncjobs.cancel(uuid, text, integer),
   asyncjobs.emit(text, text, json),
+  asyncjobs.emit(text, text, jsonb),
+  asyncjobs.emit(text, text, text),
+  asyncjobs.emit(text, anynonarray, json),
+  asyncjobs.emit(text, anynonarray, jsonb),
+  asyncjobs.emit(text, anynonarray, text),
+  asyncjobs.check_readable(text, text),
+  asyncjobs.as_json(text, text),
+  asyncjobs.status(uuid),
   asyncjobs.adopt(uuid, text, text, integer, text, text, text),
   asyncjobs.new_id()
 to asyncjobs_enqueuer;

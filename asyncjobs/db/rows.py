@@ -143,7 +143,8 @@ class StatusRow(NamedTuple):
     priority: int
     attempt: int
     crashes: int
-    args: str
+    args: str | None
+    """None: this role may not read them."""
     result: str | None
     errors: str | None
     reason: str | None

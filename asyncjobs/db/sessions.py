@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -64,6 +65,24 @@ class Sessions:
         self._opening = 0
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._closed = False
+        self._answered_at = time.monotonic()
+        self._fails = False
+        """Whether the last use found no database that answers."""
+
+    @property
+    def unanswered(self) -> float:
+        """Seconds since the database has answered; 0 unless the last use found that it does not."""
+        return self.quiet_for if self._fails else 0.0
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since the last answer."""
+        return time.monotonic() - self._answered_at
+
+    def _note(self, *, answered: bool) -> None:
+        if answered:
+            self._answered_at = time.monotonic()
+        self._fails = not answered
 
     async def run(
         self,
@@ -97,6 +116,7 @@ class Sessions:
         try:
             result = await operation(connection)
             clean = True
+            self._note(answered=True)
         except (asyncpg.PostgresError, AttributeError, *LINK_ERRORS) as error:
             if isinstance(error, AttributeError) and not connection.is_closed():
                 raise
@@ -104,10 +124,11 @@ class Sessions:
             # over the None: an AttributeError, which as such would end the service that asked.
             answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
             clean = answered and not connection.is_in_transaction()
+            self._note(answered=answered)
             late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
             # asyncpg calls the end of a connection that we ended a PostgresError too.
             overdue = not answered and loop.time() >= self._in_use[connection]
-            raise _begun(DatabaseUnavailable(late) if overdue else translated(error)) from error
+            raise _begun(DatabaseUnavailable(late) if overdue else translated(error, url=self.url)) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
@@ -205,6 +226,7 @@ class Sessions:
             self._opening -= 1
             self._give_place()
             if isinstance(error, DatabaseUnavailable):
+                self._note(answered=False)
                 # A socket that is gone refuses without a turn of the loop: who tries again at once would hold the loop.
                 await asyncio.sleep(AFTER_REFUSAL)
             raise

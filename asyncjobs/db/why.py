@@ -48,6 +48,8 @@ class Waiting(NamedTuple):
     event: str | None = None
     """What that waits for."""
     key: str | None = None
+    counts: str | None = None
+    """JSON of what is counted of it, while it is live."""
 
 
 class Serving(NamedTuple):

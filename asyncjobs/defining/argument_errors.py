@@ -64,6 +64,14 @@ def explain_stored(error: ValidationError, text: str, parameters: Mapping[str, P
     return _explain(error, given, parameters, whole, missing=missing, remedy="correct the row: the job takes")
 
 
+def is_of_other_names(error: ValidationError) -> bool:
+    """Whether one of the values is of no parameter, or a parameter has none."""
+    return any(
+        detail["type"] in ("extra_forbidden", "missing") and len(detail["loc"]) == 1
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
 def unknown(name: str, parameters: Iterable[str]) -> str:
     """Fact and remedy of an argument that the job does not have."""
     names = list(parameters)

@@ -17,7 +17,7 @@ from pydantic_core import ValidationError, core_schema
 from asyncjobs.defining import argument_errors, codec, plain_json
 from asyncjobs.defining.argument_annotations import Compiled, Unsupported, show
 from asyncjobs.defining.references import MISSING
-from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, UnstorableResult
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion, UnstorableResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,6 +140,8 @@ class Shape:
             return self._read(text, by_name=True, by_alias=True)
         except ValidationError as error:
             problems = argument_errors.explain_stored(error, text, self.parameters, self.what)
+            if self.what == "arguments" and argument_errors.is_of_other_names(error):
+                raise OtherVersion(self.kind, problems, f"stored {self.what}") from None
             raise self.invalid(problems, stored=True) from None
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:

@@ -7,13 +7,14 @@ load 0.5; `inspect.Signature.bind` alone takes 2.4.
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncjobs.defining import references
 from asyncjobs.defining.argument_shape import Parameter, Shape
 from asyncjobs.defining.references import MISSING
-from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,12 +82,18 @@ def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
 class ArgumentCodec:
     """Binds, stores and reads the arguments of one kind.
 
+    Args:
+        kind: For messages.
+        parameters: What it takes.
+        dropped: Former arguments: `load` ignores them.
+
     Attributes:
         has_references: Whether `resolve` has anything to do.
     """
 
-    def __init__(self, kind: str, parameters: Sequence[Parameter]) -> None:
+    def __init__(self, kind: str, parameters: Sequence[Parameter], *, dropped: Sequence[str] = ()) -> None:
         self._shape = Shape(kind, parameters, what="arguments", limit=MAX_ARGUMENT_BYTES)
+        self._dropped = frozenset(dropped) - {parameter.name for parameter in parameters}
         self._positional = tuple(parameter.name for parameter in parameters if parameter.positional)
         self._positional_only = tuple(parameter.name for parameter in parameters if parameter.positional_only)
         self.has_references = bool(self._shape.references)
@@ -127,9 +134,16 @@ class ArgumentCodec:
         """Arguments of a stored row, with defaults for those absent; references are still StoredKeys.
 
         Raises:
+            OtherVersion: One is not known here, or missing.
             InvalidArguments: Written by other code or by SQL, and not what this code takes.
         """
-        return self._shape.load(text)
+        try:
+            return self._shape.load(text)
+        except OtherVersion:
+            if not self._dropped:
+                raise
+        kept = {name: value for name, value in json.loads(text).items() if name not in self._dropped}
+        return self._shape.load(json.dumps(kept))
 
     async def resolve(self, values: dict[str, Any]) -> dict[str, Any]:
         """Loaded arguments with the objects that their stored keys stand for; the rest is shared with `values`.

@@ -67,6 +67,8 @@ class Job(StepMethods, Generic[R]):
         max_crashes: How often its process may die while it runs, until it has failed. Default 3.
         executor: ``"loop"`` for `async def`, ``"thread"`` for `def`; follows from `perform`. ``"process"`` runs a `def` in a
             process of its own, which is killed at a timeout or a cancellation.
+        dropped: Names of former arguments: stored jobs may still have them, and this code ignores them. A derived class's
+            are added to those of its bases.
 
     Raises:
         InvalidDefinition: When the class is made: a field, method or value that would hide something of `Job`, an
@@ -105,11 +107,13 @@ class Job(StepMethods, Generic[R]):
         retention: float | timedelta | None = None,
         max_crashes: int | None = None,
         executor: Executor | None = None,
+        dropped: tuple[str, ...] | None = None,
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
         given = {"queue": queue, "priority": priority, "timeout": timeout, "expires_in": expires_in,
-                 "retention": retention, "max_crashes": max_crashes, "executor": executor, **unknown}  # fmt: skip
+                 "retention": retention, "max_crashes": max_crashes, "executor": executor, "dropped": dropped,
+                 **unknown}  # fmt: skip
         make_definition(cls, Job, abstract=abstract, kind=kind, aliases=aliases, given=given)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from asyncjobs.defining import options
@@ -20,6 +21,7 @@ def checked_options(
     timeout: Any = None,
     expires_in: Any = None,
     max_crashes: Any = None,
+    dropped: Any = None,
     **unknown: Any,
 ) -> Options:
     """Return a definition's options, checked.
@@ -28,7 +30,9 @@ def checked_options(
         InvalidDefinition: Naming the definition, the option and its limit.
     """
     if unknown:
-        known = "kind, aliases, abstract, queue, priority, timeout, expires_in, retention, max_crashes, executor"
+        known = (
+            "kind, aliases, abstract, queue, priority, timeout, expires_in, retention, max_crashes, executor, dropped"
+        )
         raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
     try:
         return Options(
@@ -45,9 +49,27 @@ def checked_options(
                 if max_crashes is None
                 else options.whole(max_crashes, "max_crashes", least=1, most=options.MOST_CRASHES)
             ),
+            dropped=None if dropped is None else _checked_dropped(dropped),
         )
     except InvalidOption as error:
         raise InvalidDefinition(f"{name}: {error}") from error
+
+
+def _checked_dropped(dropped: Any) -> tuple[str, ...]:
+    names = dropped if isinstance(dropped, tuple | list | set | frozenset) else (None,)
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise InvalidOption(f'dropped={dropped!r} is no tuple of former arguments\' names: give such as ("lang",)')
+    return tuple(names)
+
+
+def refuse_dropped(name: str, dropped: Iterable[str], arguments: Iterable[str]) -> None:
+    """Refuse to ignore what is an argument.
+
+    Raises:
+        InvalidDefinition: It is one.
+    """
+    for both in set(dropped).intersection(arguments):
+        raise InvalidDefinition(f"{name}: dropped names {both!r}, which is an argument: leave it out of one of them")
 
 
 def checked_kind(kind: str | None, target: Any) -> str:

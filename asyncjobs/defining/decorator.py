@@ -12,7 +12,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
 from asyncjobs.defining.declaring import declared_on, rescuing
 from asyncjobs.defining.definition import Definition, Executor, Source, check_code
 from asyncjobs.defining.hooks import Point, add_hook
@@ -139,6 +139,7 @@ def job(
     retention: float | timedelta | None = None,
     max_crashes: int | None = None,
     executor: Executor | None = None,
+    dropped: tuple[str, ...] | None = None,
 ) -> _JobDecorator: ...
 def job(function: Any = None, /, *, kind: str | None = None, aliases: tuple[str, ...] = (), **given: Any) -> Any:
     """Make a function a job definition: ``@job`` or ``@job(queue="mailers", priority=10)``.
@@ -169,6 +170,7 @@ def _define(
     options = checked_options(name, **given)
     check_code(function, name, options.executor)
     check_signature(function)
+    refuse_dropped(name, options.dropped or (), inspect.signature(function).parameters)
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
     job_class._declared = declared_on(function)

@@ -77,10 +77,14 @@ class Options:
     """Seconds after it is due within which a job must be started."""
     max_crashes: int | None = None
     """How often a job may end with its process before it has failed."""
+    dropped: tuple[str, ...] | None = None
+    """Former arguments, ignored where they are stored."""
 
     def over(self, parent: Options) -> Options:
         """Return these options, with the parent's where these say nothing."""
         own = {name: value for name, value in vars(self).items() if value is not None}
+        if self.dropped and parent.dropped:
+            own["dropped"] = tuple(dict.fromkeys((*parent.dropped, *self.dropped)))
         return replace(parent, **own)
 
 
@@ -105,7 +109,7 @@ class Definition:
     def arguments(self) -> ArgumentCodec:
         """Binds, validates, dumps and loads this kind's arguments."""
         _ = self.attributes  # one that cannot be stored is refused now, not when a job comes to its first checkpoint
-        return ArgumentCodec(self.kind, self._resolved(self.parameters))
+        return ArgumentCodec(self.kind, self._resolved(self.parameters), dropped=self.options.dropped or ())
 
     @cached_property
     def result(self) -> ValueCodec:

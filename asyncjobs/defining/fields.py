@@ -47,6 +47,11 @@ def _annotation_names(cls: type) -> list[str]:
     return list(inspect.get_annotations(cls))
 
 
+def names_of_fields(cls: type, root: type) -> set[str]:
+    """Return the names that a class and its bases annotate: those of its arguments, and a few more."""
+    return {name for base in cls.__mro__[: cls.__mro__.index(root)] for name in _annotation_names(base)}
+
+
 def fields_of(cls: type, root: type) -> list[Parameter]:
     """Return a class's arguments, base classes first, as its annotations and defaults say."""
     hints = typing.get_type_hints(cls, include_extras=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
+
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_PYTHONS = str(Path(os.__file__).parent) + os.sep
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\](?P<top>[^/\\]+)")
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -39,7 +44,7 @@ def import_problem(name: str) -> str | None:
             )
         return _broken(name, error)
     except AsyncJobsError as error:
-        return f"imports: {name}: {error}{_place(error)}"
+        return f"imports: {name}: {error}{_place(error, name)}"
     except (Exception, SystemExit) as error:
         return _broken(name, error)
     return None
@@ -69,18 +74,29 @@ def put_working_directory_first() -> None:
 
 
 def _broken(name: str, error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and not str(error.filename or "<").startswith("<"):
         return f"imports: {name} cannot be imported: {error.filename}:{error.lineno}: {error.msg}"
     text = str(error).splitlines()[0] if str(error) else ""
-    return f"imports: {name} cannot be imported: {type(error).__name__}: {text}{_place(error)}"
+    return f"imports: {name} cannot be imported: {type(error).__name__}: {text}{_place(error, name)}"
 
 
-def _place(error: BaseException) -> str:
-    """Where an error comes from, this package's own lines left out; nothing when that is unknown."""
-    ours = str(Path(__file__).parents[1]) + os.sep
+def _place(error: BaseException, name: str) -> str:
+    """Where an error comes from, as the user sees it; nothing when that is unknown.
+
+    The innermost line that is neither Python's, nor this package's, nor an installed package's, unless the module itself is
+    installed with that; where there is none, the innermost that is not Python's.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename and not frame.filename.startswith(ours)
+        if not frame.filename.startswith(("<", _OURS))
+        and (_INSTALLED.search(frame.filename) or not frame.filename.startswith(_PYTHONS))
     ]
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    top = name.partition(".")[0]
+    own = [
+        frame
+        for frame in frames
+        if (found := _INSTALLED.search(frame.filename)) is None or found["top"].removesuffix(".py") == top
+    ]
+    last = (own or frames)[-1:]
+    return "".join(f" ({frame.filename}:{frame.lineno})" for frame in last)

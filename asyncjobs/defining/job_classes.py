@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.attributes import check_attributes
-from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
+from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
 from asyncjobs.defining.declaring import check_rescues, refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code
-from asyncjobs.defining.fields import fields_of, refuse_hiding
+from asyncjobs.defining.fields import fields_of, names_of_fields, refuse_hiding
 from asyncjobs.defining.hooks import check_hooks
 from asyncjobs.defining.steps import check_steps, steps_of
 from asyncjobs.exceptions import InvalidDefinition
@@ -37,7 +37,9 @@ def make_definition(
         InvalidDefinition: It cannot be a job's class.
     """
     name = f"{cls.__module__}.{cls.__qualname__}"
-    cls._options = checked_options(name, **given).over(cls._options)
+    own = checked_options(name, **given)
+    refuse_dropped(name, own.dropped or (), names_of_fields(cls, root))
+    cls._options = own.over(cls._options)
     refuse_on_methods(cls, name)
     check_hooks(cls, name)
     check_rescues(cls, name)

@@ -62,11 +62,11 @@ class Status:
     crashes: int
     """How often a worker died while it ran this job."""
     arguments: dict[str, Any]
-    """As stored: plain JSON."""
+    """As stored: plain JSON. Empty where this role may not read them, as one that only enqueues or looks."""
     errors: list[AttemptError]
     """Oldest first."""
     result: Any
-    """As stored: plain JSON. None until it succeeded."""
+    """As stored: plain JSON. None until it succeeded, and where this role may not read it, as one that only enqueues."""
     reason: str | None
     """Why it was discarded or cancelled, or failed without being run once more: its process died too often."""
     cancel_reason: str | None
@@ -84,7 +84,7 @@ class Status:
     worker: UUID | None
     """Whose lease it runs under; None unless it is running."""
     attributes: dict[str, Any]
-    """As of the last checkpoint: plain JSON."""
+    """As of the last checkpoint: plain JSON. Empty, too, where this role may not read them."""
     steps: list[StepStatus]
     """In the order in which they were met; one that runs now is there once its cursor was recorded."""
 

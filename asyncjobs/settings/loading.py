@@ -14,6 +14,7 @@ from asyncjobs.settings import config_file, keys, sources
 from asyncjobs.settings.models import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("asyncjobs.settings")
+
+_DEVELOPING = ("development", "test")
 
 
 def load(config: Path | str | None = None, *, environment: str | None = None, **arguments: Any) -> Settings:
@@ -44,12 +47,14 @@ def read(
         arguments: Fields of `Settings`; None is taken for not given. Tables merge, lists replace.
 
     Returns:
-        The settings, and warnings: one sentence for each variable that is unknown.
+        The settings, and warnings: one sentence for each variable that is unknown, and one where the environment was perhaps
+        forgotten.
 
     Raises:
         InvalidSettings: With all problems of all sources, and the warnings.
     """
-    chosen = environment or os.environ.get("ASYNCJOBS_ENV") or "development"
+    named = environment or os.environ.get("ASYNCJOBS_ENV")
+    chosen = named or "development"
     file = config_file.find(config)
     from_environment = sources.from_environment()
     layers = [from_environment, sources.from_arguments(arguments)]
@@ -63,7 +68,21 @@ def read(
     settings, found = _validated(layers, environment=chosen, source=file and file.path.absolute())
     if settings is None or problems:
         raise InvalidSettings(problems + found + from_environment.warnings)
-    return settings, from_environment.warnings
+    warnings = list(from_environment.warnings)
+    if not named and not settings.database_url and file is not None:
+        warnings += _forgotten(file)
+    return settings, warnings
+
+
+def _forgotten(file: config_file.ConfigFile) -> Iterator[str]:
+    """What is perhaps the matter where a private PostgreSQL is used because nobody has said which environment this is."""
+    for name in file.environments:
+        if name not in _DEVELOPING and file.layer(name).values.get("database_url"):
+            yield (
+                "ASYNCJOBS_ENV is not set, so this is development, with a private PostgreSQL and not with the database_url "
+                f"of [{name}] in {file.path}: set ASYNCJOBS_ENV={name}, or ASYNCJOBS_ENV=development if it is meant"
+            )
+            return
 
 
 def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, list[str]]:

@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     lease: Annotated[float, time(1, 3600)] = 30.0
     """Seconds after its last sign of life until a worker's jobs go to others."""
 
+    version_grace: Annotated[float, time(0, 86_400)] = 600.0
+    """Seconds for which a job is given back whose arguments are strange to this code and may be another version's; then it
+    fails. 0: at once."""
+
     dispatcher: Dispatcher = Dispatcher()
 
     pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)

@@ -50,8 +50,8 @@ def size(minimum: int, maximum: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _queue(value: Any) -> str:
-    """A queue's name, a pattern (`*`, `mail*`) or an exclusion (`-bulk`, `-bulk*`)."""
+def queue_entry(value: Any) -> str:
+    """An entry of a pool's queues: a name, a pattern (`*`, `mail*`) or an exclusion (`-bulk`, `-bulk*`)."""
     text = value if isinstance(value, str) else ""
     name = text.removeprefix("-").removesuffix("*")
     if text != "*" and not _QUEUE.fullmatch(name):
@@ -83,7 +83,7 @@ def _database_url(value: Any) -> str:
     return check_database_url(value.strip())
 
 
-Queue = Annotated[str, BeforeValidator(_queue)]
+Queue = Annotated[str, BeforeValidator(queue_entry)]
 Module = Annotated[str, BeforeValidator(_module)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
 DatabaseURL = Annotated[str, BeforeValidator(_database_url)]

@@ -111,6 +111,7 @@ class Performing:
         self._performer = Performer(
             retention=settings.retention,
             middleware=middleware,
+            version_grace=0.0,  # no worker of another version will come
             cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
             max_interruptions=settings.max_interruptions,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
@@ -31,6 +33,13 @@ class Lease:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.worker: UUID | None = None
+        self.renewed_at = -math.inf
+        """When it was renewed last, by this machine's monotonic clock: the beat that did it was sent then."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not held, or was renewed so long ago that others take its worker for dead."""
+        return self.worker is None or time.monotonic() - self.renewed_at >= self.seconds
 
 
 class Keeper:
@@ -200,9 +209,11 @@ class Keeper:
             self._lease.worker, self._reported = worker, None
             self._tell(lambda: _settle(self._registered))
         news = self._news()
+        sent_at = time.monotonic()
         pulse = await sessions.run(lambda connection: workers.beat(connection, worker, report=news))
         if pulse is not None:
             self._reported = news or self._reported
+            self._lease.renewed_at = sent_at
             self._tell(lambda: self._on_beat(pulse))
             return
         if self._gave_back():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,9 @@ from asyncjobs.defining.recorded import Write
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import JobCrashed, JobExpired, UnstorableResult
+from asyncjobs.defining.versions import VERSION_GRACE, given_back, nobody_came, without_wait
+from asyncjobs.durations import spell
+from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
@@ -55,6 +57,7 @@ class Performer:
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
         writer: Of what is recorded of steps.
         max_interruptions: How often in a row a job may be interrupted without progress.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's.
         apart: Where attempts run that need a process of their own; None: this is one.
         is_ending: Whether the worker is being cancelled, as by a loop that ends.
     """
@@ -68,12 +71,14 @@ class Performer:
         writer: StepWriter,
         max_interruptions: int = 10,
         cleanup_timeout: float = 5.0,
+        version_grace: float = VERSION_GRACE,
         apart: Apart | None = None,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_ending = is_ending
         self._max_interruptions = max_interruptions
         self._cleanup_timeout = cleanup_timeout
+        self._version_grace = version_grace
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
         self._layers = Layers(middleware)
@@ -81,6 +86,7 @@ class Performer:
         self._writer = writer
         self._teller = Teller()
         self._warned_of: set[str] = set()
+        self._gave_back: set[str] = set()
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
         # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as many
@@ -149,6 +155,16 @@ class Performer:
             self._warned_of.add(definition.kind)
             text = "%s declares steps, and its perform() has run none of them: is `await self.run_steps()` missing?"
             log(logger, logging.WARNING, text, definition.kind)
+
+    def _warn_of_version(self, claimed: Claimed, error: OtherVersion) -> None:
+        """Warn once of a kind whose jobs are given back for a worker of another version."""
+        if claimed.kind not in self._gave_back:
+            self._gave_back.add(claimed.kind)
+            text = (
+                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait for a "
+                "worker that takes them, for %s at most"
+            )
+            log(logger, logging.WARNING, text, claimed.kind, claimed.id, error.facts, spell(self._version_grace))
 
     async def _settled(self, recorded: AttemptRecorder) -> None:
         """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
@@ -234,10 +250,17 @@ class Performer:
     ) -> End:
         """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
         claimed = attempt.claimed
+        stored = counts_of(claimed)
+        counts = without_wait(stored)
+        # Only of this job's own arguments: its code may meet those of others.
+        if job is None and isinstance(error, OtherVersion) and attempt.cancel_reason is None:
+            if (ending := given_back(error, stored, self._version_grace)) is not None:
+                self._warn_of_version(claimed, error)
+                return outcome(claimed, ending, days=0, started=False)
+            error = nobody_came(error, self._version_grace)
         if definition is None:
             ending = Ending(What.fail, error)
         else:
-            counts = counts_of(claimed)
             verdict = _refusal(claimed, definition) or decide(
                 error,
                 cancel_reason=attempt.cancel_reason,
@@ -254,9 +277,11 @@ class Performer:
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         if ending.what is What.release and job is not None and attempt.started:
-            ending = await self._interrupt(attempt, job, ending, error)
+            ending = await self._interrupt(attempt, job, ending, error, counts)
         if ending.what in _GOES_ON and job is not None and job._definition.attributes and attempt.started:
             ending = await self._save_attributes(attempt, job, ending)
+        if ending.counts is None and counts != stored:
+            ending = ending._replace(counts=counts)
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             # Each crash is with the job already; why it is not run again, is not.
@@ -270,8 +295,10 @@ class Performer:
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
 
-    async def _interrupt(self, attempt: Attempt, job: Job[Any], ending: Ending, error: BaseException | None) -> Ending:
-        claimed, stepper, counts = attempt.claimed, job._stepper, counts_of(attempt.claimed)
+    async def _interrupt(
+        self, attempt: Attempt, job: Job[Any], ending: Ending, error: BaseException | None, counts: Mapping[str, int]
+    ) -> Ending:
+        claimed, stepper = attempt.claimed, job._stepper
         progressed = stepper is not None and stepper.progressed
         most = self._max_interruptions
         found = interrupted(claimed, ending, error, progressed=progressed, counts=counts, most=most)

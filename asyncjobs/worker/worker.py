@@ -21,6 +21,7 @@ from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
+from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.worker import reports
 from asyncjobs.worker.apart import Apart
@@ -53,6 +54,7 @@ class Worker:
         settings: Pools, times and limits.
         listener: Not started yet.
         services: The scope of the listener.
+        pools: What this process serves of those of the settings; None: all.
         worker_id: Chosen by a supervisor; None: random.
         share: Which of the pools' processes this is, from 1; None: all pools run here.
         middleware: Around every job, the outermost first.
@@ -66,6 +68,7 @@ class Worker:
         listener: Listener,
         services: Services,
         *,
+        pools: Sequence[PoolSettings] | None = None,
         worker_id: UUID | None = None,
         share: int | None = None,
         middleware: Sequence[Any] = (),
@@ -81,7 +84,7 @@ class Worker:
         """Set once jobs are claimed."""
         self.lease = Lease(settings.lease)
         self.wakeups = Wakeups()
-        self.served = [pool for pool in settings.pools if share is None or share <= pool.processes]
+        self.served = [pool for pool in pools or settings.pools if share is None or share <= pool.processes]
         """The settings of the pools that this process runs."""
         self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
@@ -106,6 +109,7 @@ class Worker:
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
             max_interruptions=settings.max_interruptions,
+            version_grace=settings.version_grace,
             apart=self.apart,
             writer=self.recorder,
             on_room=self.wakeups.wake,

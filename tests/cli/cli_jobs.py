@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from asyncjobs import Discard, Job, current_job, job
+from asyncjobs import Cursor, Discard, Job, current_job, job, step
 
 logger = logging.getLogger("cli_jobs")
 
@@ -78,6 +78,18 @@ async def fail(word: str) -> None:
 async def unwanted(why: str) -> None:
     begun()
     raise Discard(why)
+
+
+class Stepped(Job):
+    secret: str
+
+    @step
+    async def one(self) -> str:
+        return self.secret
+
+    @step
+    async def two(self, cursor: Cursor[str]) -> None:
+        await cursor.set(self.secret)
 
 
 class Greet(Job, queue="critical"):

@@ -1,6 +1,7 @@
 """`asyncjobs check` and `asyncjobs init`."""
 
 import json
+import os
 import tomllib
 
 import pytest
@@ -69,6 +70,33 @@ def test_every_setting_that_cannot_work_is_named_at_once_with_the_remedy(make_cl
         "ASYNCJOBS_POOLS: pools[1].concurrency: -1 is not allowed",
         "ASYNCJOBS_POOLS: pools[2].concurrency: 10001 is not allowed",
     ]
+
+
+PLACES = {
+    "Python's own code": ("import os\nSECRET = os.environ['SHOP_SECRET']\n", "mine.py:2"),
+    "its own code, called by a package's": (
+        "import package\n\ndef bad():\n    raise LookupError\n\npackage.call(bad)\n",
+        "mine.py:4",
+    ),
+    "a package's": ("import package\npackage.call(None)\n", "mine.py:2"),
+    "another module's": ("import other\n", "other.py:2"),
+    "code that was made from text": ("exec('raise LookupError')\n", "mine.py:1"),
+    "text that is no code": ("import ast\nast.parse('a b')\n", "mine.py:2"),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), PLACES.values(), ids=PLACES)
+def test_the_place_of_an_import_error_is_the_users_innermost_line(make_cli, tmp_path, text, place):
+    cli = make_cli()
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "package.py").write_text("def call(function):\n    return function()\n")
+    (packages / "installed.py").write_text(text)
+    cli.environment["PYTHONPATH"] = os.pathsep.join([os.environ["PYTHONPATH"], str(packages)])
+    (cli.directory / "other.py").write_text("import json\njson.loads('{')\n")
+    (cli.directory / "mine.py").write_text(text)
+    for module, line in (("mine", place), ("installed", place.replace("mine", "installed"))):
+        assert f"{line})" in cli("check", module, code=2).stderr.splitlines()[-1]
 
 
 def test_a_definition_that_is_refused_is_named_with_its_line(make_cli):

@@ -1,14 +1,21 @@
 """`asyncjobs db …`."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import asyncjobs
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def tables(url):
@@ -39,17 +46,130 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, em
     }
 
 
+@pytest.mark.parametrize("words", [[], ["--psql"]])
 def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_again(
-    make_cli, empty_database_url, database_url
+    make_cli, empty_database_url, database_url, words
 ):
     cli = make_cli(empty_database_url)
     script = cli.directory / "schema.sql"
-    script.write_text(cli("db", "sql").stdout)
+    script.write_text(cli("db", "sql", *words).stdout)
     for _ in range(2):
         cli("db", "psql", "--", "-q", "-f", script)
     assert tables(empty_database_url) == tables(database_url)
     assert cli("db", "migrate").stdout.startswith("nothing to apply: ")
     assert cli("run", "--burst").returncode == 0
+
+
+DRIVERS = ("asyncpg", "psycopg")
+
+
+def by_sqlalchemy(url, driver, statement):
+    """Run it as Alembic's `op.execute` does: as text, in a transaction, where a colon would begin a parameter."""
+
+    async def run():
+        engine = create_async_engine(url.replace("postgresql://", f"postgresql+{driver}://", 1))
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_the_printed_sql_is_one_statement_that_every_driver_takes(make_cli, empty_database_url, database_url, driver):
+    cli = make_cli(empty_database_url)
+    for _ in range(2):
+        by_sqlalchemy(empty_database_url, driver, cli("db", "sql").stdout)
+    assert tables(empty_database_url) == tables(database_url)
+    assert cli("db", "migrate").stdout.startswith("nothing to apply: ")
+    assert cli("run", "--burst").returncode == 0
+
+
+def test_alembic_takes_the_printed_sql_and_leaves_the_schema_alone(make_cli, empty_database_url):
+    """With the `include_name` of the README; without it, it would drop the tables."""
+    pytest.importorskip("alembic")
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    script = make_cli(empty_database_url)("db", "sql").stdout
+    code = re.search(r"^```python\n# env\.py\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)[1]
+    env = {}
+    exec(code, env)  # noqa: S102 - our own text
+
+    def compare(connection, **options):
+        context = MigrationContext.configure(connection, opts={"include_schemas": True, **options})
+        found = compare_metadata(context, MetaData())
+        return [change for change in found if "asyncjobs" in str(change)]
+
+    async def run():
+        engine = create_async_engine(empty_database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda sync: Operations(MigrationContext.configure(sync)).execute(script))
+        async with engine.connect() as connection:
+            assert await connection.run_sync(compare)
+            assert not await connection.run_sync(lambda sync: compare(sync, include_name=env["include_name"]))
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_the_printed_sql_leaves_the_callers_transaction_as_it_was(make_cli, empty_database_url):
+    async def run():
+        connection = await connect(empty_database_url)
+        async with connection.transaction():
+            await connection.execute("set local lock_timeout = '7s'")
+            await connection.execute(make_cli(empty_database_url)("db", "sql").stdout)
+            assert await connection.fetchval("show lock_timeout") == "7s"
+        connection.terminate()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("psql", [[], ["--psql"]])
+def test_what_comes_after_a_migration_is_printed_alone(make_cli, empty_database_url, database_url, psql):
+    cli = make_cli(empty_database_url)
+    newest = migrating.known()[-1].number
+    after = cli("db", "sql", "--from", newest - 1, *psql).stdout
+    assert [step.name for step in migrating.known() if f"'{step.checksum}'" in after] == [migrating.known()[-1].name]
+    script = cli.directory / "after.sql"
+    script.write_text(after)
+    early = cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script, code=3)
+    assert "asyncjobs.migration" in early.stderr
+    asyncio.run(first_migrations(empty_database_url))
+    cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script)
+    assert tables(empty_database_url) == tables(database_url)
+    assert "There is nothing after it" in cli("db", "sql", "--from", newest).stdout
+    assert f"the newest migration of this version is {newest}" in cli("db", "sql", "--from", newest + 1, code=2).stderr
+    assert "say it without" in cli("db", "sql", "--roles", *(psql or ["--from", 1]), code=2).stderr
+
+
+async def first_migrations(url):
+    """Apply all but the last."""
+    await execute(url, "create schema asyncjobs")
+    connection = await connect(url)
+    await connection.execute(migrating._BOOTSTRAP)
+    for step in migrating.known()[:-1]:
+        await connection.execute(step.text)
+        await connection.execute(
+            "insert into asyncjobs.migration values ($1, $2, $3)", step.number, step.name, step.checksum
+        )
+    connection.terminate()
+
+
+async def test_a_program_migrates_by_its_url(empty_database_url):
+    applied = await asyncjobs.migrate(empty_database_url)
+    assert applied == [f"{step.number:04}_{step.name}" for step in migrating.known()]
+    assert await asyncjobs.migrate(f"  {empty_database_url}\n") == []
+    for url, said in (
+        ("", "is empty"),
+        ("postgresql+asyncpg://u@h/d", "names a driver"),
+        ("mysql://h/d", "PostgreSQL"),
+    ):
+        with pytest.raises(asyncjobs.InvalidSettings, match=said):
+            await asyncjobs.migrate(url)
+    with pytest.raises(asyncjobs.DatabaseUnavailable, match="no answer from the database at 127.0.0.1:1"):
+        await asyncjobs.migrate("postgresql://u@127.0.0.1:1/x")
 
 
 def test_psql_gets_the_words_behind_the_dashes_and_its_exit_code_is_ours(cli):

@@ -78,6 +78,16 @@ async def test_jobs_are_listed_newest_first_a_page_at_a_time(filled, cli):
         (["--state", "failed", "--state", "running"], 2),
         (["--kind", "cli_jobs.add"], 3),
         (["--queue", "later"], 1),
+        (["-q", "later"], 1),
+        (["--error", "ValueError"], 1),
+        (["--error", "this fails: here", "--limit", 1], 1),
+        (["--error", "LookupError"], 0),
+        (["--older-than", "1h"], 0),
+        (["--older-than", "0s"], 5),
+        (
+            ["--older-than", "0s", "--error", "fails", "-q", "default", "--kind", "cli_jobs.fail", "--state", "failed"],
+            1,
+        ),
         (["--queue", "nowhere"], 0),
     ):
         assert len(await asyncio.to_thread(cli.json, "jobs", "list", *words)) == count, words
@@ -214,3 +224,32 @@ def test_an_empty_database_is_said_to_be_empty(cli):
     assert "nothing finished in 24 h" in shown
     assert cli.json("queues", "list") == []
     assert cli("jobs", "list").stdout == "no jobs\n"
+
+
+async def test_a_page_of_those_whose_last_error_matches_is_full_though_others_stand_between(cli, enqueue, start, sql):
+    for number in range(6):
+        await enqueue(cli_jobs.fail("wanted" if number % 3 == 0 else "other"))
+    assert await start("--burst").exit_code() == 0
+    # Errors from before, which are not the last.
+    await sql("update asyncjobs.finished set errors = replace(errors, 'other', 'wanted') || E'\\n' || errors "
+              "where errors like '%other%'")  # fmt: skip
+    found = await asyncio.to_thread(cli.json, "jobs", "list", "--error", "wanted", "--limit", 2)
+    assert [job["error"]["message"] for job in found] == ["this fails: wanted"] * 2
+
+
+NOBODYS = "there is no job of {} {!r}, and nothing here names it; "
+
+
+async def test_a_filter_that_names_what_nobody_knows_says_so(filled, cli):
+    for words in (["list"], ["retry", "--yes"], ["discard", "--yes"], ["cancel", "--yes"]):
+        for given, note in (
+            (["--kind", "cli_jobs.ad"], NOBODYS.format("kind", "cli_jobs.ad") + "did you mean cli_jobs.add?"),
+            (["-q", "defualt"], NOBODYS.format("queue", "defualt") + "did you mean default?"),
+            (["--queue", "xyz"], NOBODYS.format("queue", "xyz") + "known are default, later"),
+        ):
+            done = await run(cli, "jobs", *words, *given)
+            assert done.stderr == f"asyncjobs: note: {note}\n"
+    for given in (["--kind", "cli_jobs.brief"], ["--kind", "cli_jobs.add", "-q", "later", "--state", "failed"]):
+        done = await run(cli, "jobs", "list", *given)
+        assert (done.stdout, done.stderr) == ("no jobs\n", "")
+    assert await asyncio.to_thread(cli.json, "jobs", "list", "--kind", "nobodys") == []

@@ -1,14 +1,16 @@
 """`asyncjobs db sql --roles`: each role can do its work and nothing else."""
 
 import asyncio
+from uuid import uuid4
 
 import asyncpg
 import cli_jobs
 import pytest
 
-from asyncjobs import AsyncJobs, JobFailed
+import asyncjobs
+from asyncjobs import AsyncJobs, JobFailed, JobNotFound, KindMismatch, PermissionDenied
 from asyncjobs.cli.db import ROLES
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import jobs, migrating, workers
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 
@@ -109,6 +111,7 @@ async def test_an_enqueuer_can_neither_read_arguments_nor_touch_what_others_enqu
         "select asyncjobs.drop_expired()",
         "select asyncjobs.retry(array[gen_random_uuid()])",
         "select asyncjobs.discard(array[gen_random_uuid()])",
+        "select asyncjobs.steps_shown('[]')",
         "create table asyncjobs.mine (id int)",
         "drop table asyncjobs.job",
         "update asyncjobs.migration set checksum = ''",
@@ -215,11 +218,173 @@ async def test_who_works_retries_and_discards_and_an_enqueuer_only_cancels(as_ro
     assert [row["state"] for row in rows] == [6, 7]
 
 
-def test_the_roles_are_printed_for_psql(cli):
+def test_the_roles_are_printed_for_psql_which_stops_at_the_first_error(cli, make_cli, empty_database_url):
     script = cli.directory / "roles.sql"
     script.write_text(cli("db", "sql", "--roles").stdout)
-    assert script.read_text() == ROLES.read_text()
-    cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script)
+    assert script.read_text() == "\\set ON_ERROR_STOP on\n" + ROLES.read_text()
+    cli("db", "psql", "--", "-q", "-f", script)
+    refused = make_cli(empty_database_url)("db", "psql", "--", "-q", "-f", script, code=3)  # there is no schema
+    assert refused.stderr.count("ERROR") == 1
+
+
+class Own:
+    """Roles of one test's own, an owner with CREATEROLE among them, who has migrated; the server is shared."""
+
+    def __init__(self, admin_url, url):
+        self.admin_url, self.url = admin_url, url
+        self.roles = ROLES.read_text().replace("asyncjobs_", "own_")
+
+    def url_of(self, login):
+        return self.url.replace("postgres@", f"{login}@")
+
+
+@pytest.fixture
+async def own(server, empty_database_url):
+    admin = server.url("postgres")
+    name = empty_database_url.partition("?")[0].rpartition("/")[2]
+    [(connected,)] = await execute(admin, "select current_user")
+    assert connected["current_user"] == "postgres"
+    await execute(
+        admin, "create role own_deploy login createrole", f"alter database {name} owner to own_deploy",
+        "create role own_web login", "create role own_other login",
+    )  # fmt: skip
+    made = Own(admin, empty_database_url)
+    await asyncjobs.migrate(made.url_of("own_deploy"))
+    yield made
+    await execute(made.url, "drop schema if exists asyncjobs cascade", f"alter database {name} owner to postgres")
+    rows = (await execute(admin, "select rolname from pg_roles where rolname like 'own\\_%'"))[0]
+    for row in rows:
+        await execute(made.url, f"drop owned by {row['rolname']}")
+        await execute(admin, f"drop role {row['rolname']}")
+
+
+def add_a_migration(monkeypatch):
+    more = migrating.Migration(
+        9999, "more", "create function asyncjobs.more() returns integer language sql as 'select 1'"
+    )
+    everything = (*migrating.known(), more)
+    monkeypatch.setattr(migrating, "known", lambda: everything)
+
+
+async def test_the_owner_with_createrole_applies_the_roles_and_goes_on_migrating(own, monkeypatch):
+    deploy = own.url_of("own_deploy")
+    for _ in range(2):
+        await apply(deploy, own.roles)
+    await execute(own.admin_url, "grant own_enqueuer to own_web")
+    async with AsyncJobs(database_url=own.url_of("own_web")) as client:
+        made = await client.enqueue(cli_jobs.add(1))
+        assert (await made.status()).state == "ready"
+    add_a_migration(monkeypatch)
+    assert await asyncjobs.migrate(deploy) == ["9999_more"]
+    [owners] = await execute(deploy, "select distinct proowner::regrole::text as owner from pg_proc "
+                             "where pronamespace = 'asyncjobs'::regnamespace")  # fmt: skip
+    assert [row["owner"] for row in owners] == ["own_owner"]
+
+
+async def test_who_has_migrated_goes_on_when_a_superuser_applies_the_roles(own, make_cli):
+    await apply(own.url, own.roles)
+    cli = make_cli(own.url_of("own_deploy"))
+    for words in (["db", "status"], ["db", "migrate"], ["doctor"]):
+        await asyncio.to_thread(cli, *words)
+    assert await refusals(own.url_of("own_deploy"), "create table asyncjobs.mine (id int)") == {
+        "create table asyncjobs.mine (id int)": None
+    }
+
+
+async def test_a_missing_right_is_said_with_the_role_that_has_it(own, make_cli, as_role):
+    other, web, looker = own.url_of("own_other"), as_role["web"], make_cli(as_role["looker"])
+    cli = make_cli(other)
+    refused = await asyncio.to_thread(cli, "db", "migrate", code=3)
+    assert "the schema belongs to own_deploy: migrate as that, or `grant own_deploy to own_other`" in refused.stderr
+    for words in (["status"], ["db", "status"], ["jobs", "list"]):
+        refused = await asyncio.to_thread(cli, *words, code=3)
+        assert "`grant asyncjobs_enqueuer to own_other` if it enqueues" in refused.stderr
+    refused = await asyncio.to_thread(looker, "enqueue", "cli_jobs.add", "a=1", code=3)
+    assert "the role that is missing is asyncjobs_enqueuer: `grant asyncjobs_enqueuer to aj_looker`" in refused.stderr
+    refused = await asyncio.to_thread(looker, "jobs", "retry", uuid4(), code=3)
+    assert "`grant asyncjobs_worker to aj_looker`" in refused.stderr
+    async with AsyncJobs(database_url=web) as client:
+        made = await client.enqueue(cli_jobs.add(1))
+        for call in (client.retry(made.id), client.discard(made.id)):
+            with pytest.raises(PermissionDenied, match="`grant asyncjobs_worker to aj_web`"):
+                await call
+        with pytest.raises(PermissionDenied, match="`grant asyncjobs_viewer to aj_web`"):
+            await client.why(made.id)
+        async with AsyncJobs(database_url=as_role["looker"]) as looking:
+            connection = await connect(as_role["looker"])
+            with pytest.raises(PermissionDenied, match="grant asyncjobs_enqueuer to"):
+                await looking.enqueue(cli_jobs.add(1), connection=connection)
+            connection.terminate()
+            with pytest.raises(PermissionDenied, match="`grant asyncjobs_enqueuer to aj_looker`"):
+                await looking.enqueue_all(cli_jobs.add(n) for n in range(2_000))
+
+
+async def test_who_may_not_make_a_schema_is_told_the_grant(own):
+    await execute(own.url, "drop schema asyncjobs cascade")
+    name = own.url.partition("?")[0].rpartition("/")[2]
+    with pytest.raises(PermissionDenied, match=f"`grant create on database {name} to own_other`"):
+        await asyncjobs.migrate(own.url_of("own_other"))
+
+
+async def test_who_migrates_and_is_no_member_of_the_owner_is_told_so(as_role, monkeypatch):
+    add_a_migration(monkeypatch)
+    with pytest.raises(
+        PermissionDenied, match="the role that is missing is asyncjobs_owner: `grant asyncjobs_owner to aj_runner`"
+    ):
+        await asyncjobs.migrate(as_role["runner"])
+
+
+@pytest.mark.parametrize("also", [[], ["asyncjobs_viewer"]])
+async def test_an_enqueuer_has_the_status_of_a_job_by_its_id_without_arguments_and_results(
+    as_role, start, enqueue, database_url, also
+):
+    login = f"aj_web{len(also)}"
+    [there] = await execute(database_url, f"select from pg_roles where rolname = '{login}'")
+    if not there:
+        await execute(database_url, f"create role {login} login in role {', '.join(['asyncjobs_enqueuer', *also])}")
+    url = database_url.replace("postgres@", f"{login}@")
+    done, failed, later = [
+        await enqueue(each) for each in (cli_jobs.note("canary7"), cli_jobs.fail("x"), cli_jobs.add(1).set(wait=600))
+    ]
+    stepped = await enqueue(cli_jobs.Stepped(secret="canary7"))
+    worker = start("--burst", url=as_role["runner"])
+    assert await worker.exit_code() == 0
+    async with AsyncJobs(database_url=url) as client:
+        for job_id, state in ((done, "succeeded"), (failed, "failed"), (later, "scheduled"), (stepped, "succeeded")):
+            status = await client.status(job_id)
+            assert (status.id, status.state, status.arguments) == (job_id, state, {})
+            assert "canary7" not in repr(status) or also  # a viewer sees results
+            found = await client.get(job_id)
+            assert (found.id, found.state, found.arguments) == (job_id, state, {})
+        assert "this fails" in (await client.status(failed)).errors[0].message
+        steps = (await client.status(stepped)).steps
+        assert [(each.name, each.state) for each in steps] == [("one", "succeeded"), ("two", "succeeded")]
+        assert await (await client.get(done, cli_jobs.note)).result(timeout=5) == "canary7 None"
+        with pytest.raises(KindMismatch):
+            await client.get(done, cli_jobs.add)
+        with pytest.raises(JobNotFound):
+            await client.status(uuid4())
+
+
+async def test_a_viewers_client_has_a_status_too(as_role, enqueue):
+    job_id = await enqueue(cli_jobs.note("canary7"))
+    async with AsyncJobs(database_url=as_role["looker"]) as client:
+        status = await client.status(job_id)
+        assert (status.state, status.arguments) == ("ready", {})
+
+
+async def test_the_functions_for_callers_are_an_enqueuers_in_every_form(as_role):
+    args = """'{"a": 1}'"""
+    found = await refusals(
+        as_role["web"],
+        *(f"select asyncjobs.enqueue('x', {args}{cast})" for cast in ("", "::text", "::json", "::jsonb")),
+        *(
+            f"select asyncjobs.emit('e', {key}, {args}{cast})"
+            for key in ("'k'", "7")
+            for cast in ("", "::json", "::jsonb")
+        ),
+    )
+    assert set(found.values()) == {None}, found
 
 
 async def test_everybody_else_can_do_nothing(as_role):

@@ -6,6 +6,7 @@ import signal
 import time
 
 import cli_jobs
+import pytest
 
 from tests.support.proxy import STARTING_UP, Proxy
 
@@ -242,3 +243,36 @@ async def _fill(url):
 
     async with AsyncJobs(database_url=url) as client:
         await client.enqueue(cli_jobs.add(1))
+
+
+async def test_a_worker_serves_the_queues_that_were_chosen_and_says_so(start, enqueue, cli):
+    other = await enqueue(cli_jobs.add(1))
+    chosen = await enqueue(cli_jobs.Greet(name="Ada"))
+    worker = start("--queues", "critical,mail*", "--queues", "-mail.bulk", "--burst")
+    ready = await worker.wait_for_log("ready: worker")
+    assert "pools critical+mail*+-mail.bulk x 10" in ready
+    assert await worker.exit_code() == 0
+    jobs = {job["id"]: job["state"] for job in await asyncio.to_thread(cli.json, "jobs", "list")}
+    assert jobs == {str(other): "ready", str(chosen): "succeeded"}
+    assert "WARNING" not in worker.log  # the rest is for others
+
+
+async def test_a_choice_that_cannot_be_is_a_usage_error_that_names_what_there_is(cli):
+    refused = await asyncio.to_thread(cli, "run", "--pool", "2", code=2)
+    assert "--pool 2: there is no such pool; there are pool 1 (*)" in refused.stderr
+    refused = await asyncio.to_thread(cli, "run", "--queues", "a b", code=2)
+    assert '"a b" is no queue' in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["worker"], "did you mean `asyncjobs run`?"),
+        (["migrate"], "did you mean `asyncjobs db migrate`?"),
+        (["retry", "x"], "did you mean `asyncjobs jobs retry`?"),
+        (["statsu"], "did you mean `asyncjobs status`?"),
+        (["xyz"], "there are demo, init, run"),
+    ],
+)
+def test_a_command_that_there_is_not_is_answered_with_the_one_that_is_meant(cli, words, said):
+    assert said in " ".join(cli(*words, code=2).stderr.replace("│", " ").split())

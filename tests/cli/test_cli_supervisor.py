@@ -39,6 +39,18 @@ async def test_each_child_runs_the_pools_that_have_as_many_processes(start, proj
     assert await ended(worker, limit=3) == 0
 
 
+async def test_children_serve_what_was_chosen(start, project):
+    config = project / "config.toml"
+    config.write_text(
+        config.read_text() + '[[default.pools]]\nqueues = ["critical", "mail*"]\nconcurrency = 3\nprocesses = 2\n'
+    )
+    worker = start("--pool", "2", "--queues", "mailers,-mailers.bulk")
+    await worker.wait_for_log("ready: worker", count=2)
+    assert re.findall(r"pools (.*?), \d+ kinds", worker.log) == ["mailers x 3"] * 2
+    worker.stop()
+    assert await ended(worker, limit=3) == 0
+
+
 async def test_a_killed_child_of_those_that_run_every_pool_is_declared_dead_at_once_and_replaced(start, enqueue, sql):
     worker = start(
         "--processes", "2", ASYNCJOBS_LEASE="1h"

@@ -66,7 +66,8 @@ async def test_arguments_of_every_wrong_kind_fail_those_jobs_alone(
             f"untyped: {what}": await put(connection, kind="'bad.anything'", args=sql) for what, sql in ANYTHING.items()
         }
         await enqueue_all(good[10:])
-    async with make_jobs(pools=[{"queues": ["*"], "concurrency": 100}]).running() as jobs:  # one claim takes all
+    pools = [{"queues": ["*"], "concurrency": 100}]  # one claim takes all
+    async with make_jobs(pools=pools, version_grace=0).running() as jobs:
         assert await asyncio.gather(*(each.result(timeout=20) for each in good)) == [n * 2 for n in range(GOOD)]
         await until(connection, "select count(*) = 0 from asyncjobs.job")
         for what, job_id in bad.items():

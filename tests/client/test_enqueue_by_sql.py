@@ -115,7 +115,7 @@ class TestRefusals:
             ("'k', '5'", "args must be a JSON object.*not number"),
             ("'k', 'null'", "args must be a JSON object.*not null"),
             ("'k', null", "args must be a JSON object.*not null"),
-            ("'k', 'not json'", "invalid input syntax for type json"),
+            ("'k', 'not json'", "args is no JSON"),
             ("'k', queue => ''", "queue must be"),
             ("'k', queue => null", "queue must be"),
             ("'k', queue => 'a b'", "queue must be"),
@@ -124,8 +124,8 @@ class TestRefusals:
             ("'k', queue => E'a\\n'", "queue must be"),
             ("'k', queue => repeat('x', 65)", "queue must be"),
             ("""'k', queue => '"; drop table asyncjobs.job; --'""", "queue must be"),
-            ("'k', priority => 40000", "smallint out of range"),
-            ("'k', priority => -40000", "smallint out of range"),
+            ("'k', priority => 40000", "priority must be .* not 40000"),
+            ("'k', priority => -40000", "priority must be .* not -40000"),
             ("'k', run_at => 'infinity'", "run_at must lie between"),
             ("'k', run_at => '-infinity'", "run_at must lie between"),
             ("'k', run_at => '20000-01-01'", "run_at must lie between"),
@@ -167,11 +167,131 @@ class TestTheWorker:
     async def test_arguments_that_do_not_fit_fail_that_job_alone(
         self, jobs: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
-        wrong = await connection.fetchval("""select asyncjobs.enqueue('client.double', '{"nombre": 1}')""")
+        wrong = await connection.fetchval("""select asyncjobs.enqueue('client.double', '{"number": "one"}')""")
         assert await (await double(1).enqueue()).result(timeout=10) == 2
         with pytest.raises(JobFailed, match="number") as raised:
             await (await jobs.get(wrong)).result(timeout=10)
         assert raised.value.error_type == "asyncjobs.exceptions.InvalidArguments"
+
+
+JSON = {
+    "a literal": """'{"n": 1}'""",
+    "text": """'{"n": 1}'::text""",
+    "varchar": """'{"n": 1}'::varchar""",
+    "json": "json_build_object('n', 1)",
+    "jsonb": "jsonb_build_object('n', 1)",
+}
+KEYS = {
+    "'k'": "k",
+    "'k'::varchar": "k",
+    "7": "7",
+    "7::bigint": "7",
+    "'5b6c0a3e-0000-7000-8000-000000000000'::uuid": None,
+}
+
+
+class TestTypes:
+    """What callers have: json, jsonb and text, and keys that are no text."""
+
+    @pytest.mark.parametrize("args", JSON.values(), ids=JSON)
+    @pytest.mark.parametrize("call", ["'k', {}", "kind => 'k', args => {}", "kind => 'k', args => {}, queue => 'low'"])
+    async def test_arguments_are_taken_as_json_jsonb_and_text(
+        self, shared: asyncpg.Connection, args: str, call: str
+    ) -> None:
+        transaction = shared.transaction()
+        await transaction.start()
+        assert json.loads((await enqueue(shared, call.format(args)))["args"]) == {"n": 1}
+        await transaction.rollback()
+
+    @pytest.mark.parametrize("payload", JSON.values(), ids=JSON)
+    @pytest.mark.parametrize("key", KEYS)
+    @pytest.mark.parametrize(
+        "call", ["'e', {key}, {payload}", "'e', key => {key}, payload => {payload}", "'e', {key}, payload => {payload}"]
+    )
+    async def test_events_are_taken_with_keys_and_payloads_of_any_type(
+        self, shared: asyncpg.Connection, key: str, payload: str, call: str
+    ) -> None:
+        transaction = shared.transaction()
+        await transaction.start()
+        await shared.execute(f"select asyncjobs.emit({call.format(key=key, payload=payload)})")
+        found = await shared.fetchrow("select name, key, payload from asyncjobs.event")
+        assert (found["name"], json.loads(found["payload"])) == ("e", {"n": 1})
+        assert found["key"] == (KEYS[key] or await shared.fetchval(f"select ({key})::text"))
+        await transaction.rollback()
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "'e'",
+            "'e', 'k'",
+            "'e', 7",
+            "'e', key => 7",
+            "'e', payload => '{}'",
+            "'e', payload => json '{}'",
+            "'e', 'k', null",
+        ],
+    )
+    async def test_what_is_left_out_has_its_default(self, shared: asyncpg.Connection, call: str) -> None:
+        transaction = shared.transaction()
+        await transaction.start()
+        assert await shared.fetchval(f"select asyncjobs.emit({call})") == 0
+        await transaction.rollback()
+
+
+UNREADABLE = {
+    "1e400": "no float holds",
+    "-1e400": "no float holds",
+    "1e-400": "no float holds",
+    "123456789012345678901234567890": "past 64 bits",
+    "18446744073709551616": "past 64 bits",
+    "-9223372036854775809": "past 64 bits",
+    '"\\u0000"': "a NUL",
+    '"\\ud800"': "surrogate",
+    "[" * 200 + "1" + "]" * 200: "nested deeper than 200",
+    "[" * 100_000 + "]" * 100_000: "nested deeper than 200",
+}
+READABLE = {
+    "1e30": 1e30,
+    "18446744073709551615": 2**64 - 1,
+    "-9223372036854775808": -(2**63),
+    '"1e400 18446744073709551616 \\\\u0000"': "1e400 18446744073709551616 \\u0000",
+    '"a \\" 1e400"': 'a " 1e400',
+    '"\\ud83d\\ude00"': "😀",
+    "0.12345678901234567": 0.12345678901234567,
+    "[" * 199 + "1" + "]" * 199: None,
+}
+
+
+class TestWhatAJobCouldNotRead:
+    @pytest.mark.parametrize(("value", "said"), UNREADABLE.items(), ids=[value[:20] for value in UNREADABLE])
+    async def test_is_refused_by_name(self, shared: asyncpg.Connection, value: str, said: str) -> None:
+        for call, what in (("enqueue('k', $1::text)", "args"), ("emit('e', 'k', $1::text)", "payload")):
+            with pytest.raises(asyncpg.InvalidParameterValueError, match=f"^{what} .*{said}"):
+                await shared.execute(f"select asyncjobs.{call}".replace("$1", f"""'{{"n": {value}}}'"""))
+        assert await live(shared) == 0
+
+    @pytest.mark.parametrize("value", READABLE, ids=[value[:20] for value in READABLE])
+    async def test_is_no_more_than_that(self, jobs: AsyncJobs, connection: asyncpg.Connection, value: str) -> None:
+        @job(kind="sql.gives_back")
+        async def gives_back(n: Any) -> Any:
+            return n
+
+        made = (await enqueue(connection, f"""'sql.gives_back', '{{"n": {value}}}'"""))["id"]
+        found = await (await jobs.get(made)).result(timeout=10)
+        assert found == (json.loads(value) if READABLE[value] is None else READABLE[value])
+        assert gives_back.kind
+
+    @pytest.mark.parametrize("priority", ["99999", "-32769", "null"])
+    async def test_a_priority_out_of_range_is_named_with_its_range(
+        self, shared: asyncpg.Connection, priority: str
+    ) -> None:
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="^priority must be .* from -32768 to 32767"):
+            await enqueue(shared, f"kind => 'k', priority => {priority}")
+
+    @pytest.mark.parametrize("call", ["enqueue('k', '{')", "enqueue('k', args => '')", "emit('e', 'k', 'nonsense')"])
+    async def test_what_is_no_json_is_refused_by_name(self, shared: asyncpg.Connection, call: str) -> None:
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="^(args|payload) is no JSON"):
+            await shared.execute(f"select asyncjobs.{call}")
 
 
 class TestAHostileSchema:

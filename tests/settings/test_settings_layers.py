@@ -45,6 +45,7 @@ def test_without_any_source_the_documented_defaults_hold():
         shutdown_timeout=25,
         cleanup_timeout=5,
         loop_warning=0.2,
+        version_grace=600,
         retention=604800,
         lease=30,
         dispatcher=Dispatcher(polling_interval=1, batch_size=500),
@@ -52,6 +53,38 @@ def test_without_any_source_the_documented_defaults_hold():
         log_level="info",
         log_format="text",
     )
+
+
+PRODUCTION = '[default]\n[staging]\n[production]\ndatabase_url = "postgresql://app@db.internal/app"\n'
+
+
+def test_an_environment_that_was_perhaps_forgotten_is_warned_of(write, caplog, monkeypatch):
+    write(PRODUCTION)
+    load()
+    [warning] = caplog.messages
+    assert "ASYNCJOBS_ENV is not set" in warning
+    assert "of [production] in config.toml: set ASYNCJOBS_ENV=production" in warning
+    caplog.clear()
+    load(environment="development")
+    load(database_url="postgresql://u@h/d")
+    load(environment="production")
+    monkeypatch.setenv("ASYNCJOBS_ENV", "development")
+    load()
+    monkeypatch.delenv("ASYNCJOBS_ENV")
+    write(PRODUCTION.replace("[production]", "[test]"))
+    load()
+    write(PRODUCTION.replace("[default]", '[default]\ndatabase_url = "postgresql://u@h/d"'))
+    load()
+    assert caplog.messages == []
+
+
+def test_without_any_logging_the_warning_is_on_standard_error(write, tmp_path):
+    write(PRODUCTION)
+    done = subprocess.run(
+        [sys.executable, "-c", "from asyncjobs.settings import load; load()"],
+        cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.count("ASYNCJOBS_ENV is not set") == 1
 
 
 def test_an_environment_inherits_default_tables_merge_and_lists_replace(write):

@@ -1,0 +1,34 @@
+"""The group of all commands: to a command that there is not, it answers with the one that is meant."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from typer.core import TyperGroup
+
+_MEANT = {
+    **dict.fromkeys(("worker", "work", "start", "serve", "beat", "consume"), "run"),
+    **dict.fromkeys(("migrate", "migrations", "upgrade"), "db migrate"),
+    **dict.fromkeys(("list", "ls", "inspect"), "jobs list"),
+    **dict.fromkeys(("retry", "discard", "cancel", "show", "why"), "jobs {}"),
+    **dict.fromkeys(("queue", "stats", "info"), "status"),
+    **dict.fromkeys(("call", "send", "push", "apply"), "enqueue"),
+    **dict.fromkeys(("health", "ping"), "doctor"),
+    **dict.fromkeys(("shell", "psql"), "db psql"),
+    "job": "jobs",
+}
+
+
+class Commands(TyperGroup):
+    """Commands by name."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command; end with a usage error that has the one that is meant, or all there are, where there is none."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            meant = _MEANT.get(name, "").format(name) or next(iter(difflib.get_close_matches(name, known, 1)), "")
+            remedy = f"did you mean `asyncjobs {meant}`?" if meant else f"there are {', '.join(known)}."
+            ctx.fail(f"No such command {name!r}: {remedy}")
+        return super().resolve_command(ctx, args)

@@ -1,0 +1,76 @@
+"""What `healthy` says of a client and of a worker that the database does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+from client_jobs import double
+
+from asyncjobs import AsyncJobs
+from tests.support.processes import until
+from tests.support.proxy import Proxy
+
+LEASE = 2
+Break = Callable[[Proxy], object]
+
+
+def freeze(proxy: Proxy) -> None:
+    """Swallow everything, also of new connections."""
+    proxy.freeze()
+
+
+def refuse(proxy: Proxy) -> None:
+    """End every connection, and take none: a server that is down."""
+    proxy.refuse()
+    proxy.cut()
+
+
+@pytest.mark.parametrize("how", [freeze, refuse], ids=["silent", "down"])
+@pytest.mark.parametrize("works", [False, True], ids=["client", "worker"])
+async def test_it_is_false_once_the_database_is_away_for_a_lease_and_true_again_after_that(
+    make_jobs: Callable[..., AsyncJobs], proxy: Proxy, proxied_url: str, how: Break, works: bool
+) -> None:
+    jobs = make_jobs(database_url=proxied_url, lease=LEASE, database_connections=2)
+    async with jobs.running() if works else jobs:
+        assert await until(lambda: jobs.healthy, 20)
+        how(proxy)
+        assert jobs.healthy  # a moment without the database is not worth a restart
+        assert await until(lambda: not jobs.healthy, 30)
+        proxy.thaw()
+        await proxy.accept()
+        assert await until(lambda: jobs.healthy, 30)
+
+
+async def test_an_idle_client_whose_database_answers_stays_healthy(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    async with make_jobs(lease=1) as jobs:
+        asked = "select count(*) from pg_stat_activity where application_name = 'asyncjobs client' and query = 'select'"
+        for _ in range(3):
+            assert await until(lambda: jobs.healthy, 5)
+            await asyncio.sleep(0.5)
+        assert await connection.fetchval(asked) <= 1  # on the one connection that it has
+
+
+async def test_a_client_that_is_closed_is_not(make_jobs: Callable[..., AsyncJobs]) -> None:
+    jobs = make_jobs()
+    assert not jobs.healthy
+    async with jobs:
+        assert jobs.healthy
+        await double(1).enqueue()
+    assert not jobs.healthy
+
+
+async def test_a_worker_that_only_waits_for_its_lease_to_end_is_not_healthy(
+    make_jobs: Callable[..., AsyncJobs],
+) -> None:
+    async with make_jobs().running() as jobs:
+        assert await until(lambda: jobs.healthy, 20)
+        assert jobs._worker is not None
+        lease = jobs._worker.lease
+        lease.renewed_at -= lease.seconds
+        assert lease.over  # the next beat renews it
+        assert await until(lambda: jobs.healthy, 20)
