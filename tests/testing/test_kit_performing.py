@@ -33,6 +33,16 @@ async def test_everything_ready_is_performed_in_the_order_of_priority_and_counte
     assert await jobs.perform_enqueued() == 0
 
 
+async def test_arguments_that_the_job_does_not_take_fail_it_at_once(jobs: Jobs) -> None:
+    assert jobs._sessions is not None
+    sql = f"""select asyncjobs.enqueue('{send_welcome.kind}', '{{"user": 1}}')"""
+    made = await jobs._sessions.run(lambda connection: connection.fetchval(sql))
+    assert await jobs.perform_enqueued() == 1
+    status = await jobs.status(made)
+    assert status.state == "failed"
+    assert "user: no argument of this job; did you mean user_id?" in status.errors[0].message
+
+
 async def test_a_job_that_waits_for_others_has_them_performed_meanwhile(jobs: Jobs) -> None:
     job = await parent(3).enqueue()
     assert await jobs.perform_enqueued() == 4
