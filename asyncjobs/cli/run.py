@@ -66,7 +66,7 @@ def run(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)
-        entries = [entry.strip() for words in queues or () for entry in words.split(",") if entry.strip()]
+        entries = [entry.strip() for words in queues or () for entry in words.split(",")]
         pools = chosen(settings.pools, numbers=pool or (), queues=entries)
         link = Link()
         plan = Plan(

@@ -262,6 +262,8 @@ async def test_a_choice_that_cannot_be_is_a_usage_error_that_names_what_there_is
     assert "--pool 2: there is no such pool; there are pool 1 (*)" in refused.stderr
     refused = await asyncio.to_thread(cli, "run", "--queues", "a b", code=2)
     assert '"a b" is no queue' in refused.stderr
+    refused = await asyncio.to_thread(cli, "run", "--queues", "", code=2)  # an unset variable of a script, perhaps
+    assert '"" is no queue' in refused.stderr
 
 
 @pytest.mark.parametrize(
