@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncpg
 import kit_jobs
 import pytest
 from kit_jobs import (
@@ -34,9 +35,10 @@ async def test_everything_ready_is_performed_in_the_order_of_priority_and_counte
 
 
 async def test_arguments_that_the_job_does_not_take_fail_it_at_once(jobs: Jobs) -> None:
-    assert jobs._sessions is not None
+    connection = await asyncpg.connect(jobs.database_url)
     sql = f"""select asyncjobs.enqueue('{send_welcome.kind}', '{{"user": 1}}')"""
-    made = await jobs._sessions.run(lambda connection: connection.fetchval(sql))
+    made = await connection.fetchval(sql)
+    await connection.close()
     assert await jobs.perform_enqueued() == 1
     status = await jobs.status(made)
     assert status.state == "failed"
