@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
 from asyncjobs.worker.choosing import chosen
 from asyncjobs.worker.supervisor import Link
+
+logger = logging.getLogger("asyncjobs.supervisor")
 
 
 def run(
@@ -59,11 +62,11 @@ def run(
     """
     with exit_codes():
         # What it warns of is logged by each worker as it opens, in the format that is chosen here.
-        settings, _ = read(
+        settings, warnings = read(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)
-        entries = [entry.strip() for words in queues or () for entry in words.split(",") if entry.strip()]
+        entries = [entry.strip() for words in queues or () for entry in words.split(",")]
         pools = chosen(settings.pools, numbers=pool or (), queues=entries)
         link = Link()
         plan = Plan(
@@ -84,6 +87,10 @@ def run(
             raise typer.Exit(Reloading(settings, [*given, "--migrate"] if migrate else given, Path.cwd()).run())
         children = shares(pools, processes)
         if len(children) > 1 and not link.is_child:
+            if not settings.database_url:
+                # Its children are told the URL, and have nothing to warn of.
+                for warning in warnings:
+                    logger.warning("%s", warning)
             raise typer.Exit(Supervising(plan, given, children).run())
         put_working_directory_first()
         import_modules([*(modules or ()), *settings.imports])

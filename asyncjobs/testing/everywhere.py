@@ -69,7 +69,7 @@ class OpenEverywhere(AsyncJobs):
     def healthy(self) -> bool:
         """Whether its worker, if one runs, is at work and holds its lease."""
         worker = self._worker
-        return not self._works or (worker is not None and worker.ready.is_set() and worker.lease.worker is not None)
+        return not self._works or (worker is not None and worker.ready.is_set() and not worker.lease.over)
 
     @property
     def listening(self) -> bool:

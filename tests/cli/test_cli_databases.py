@@ -73,7 +73,10 @@ def test_a_role_without_rights(make_cli, database_url, sql):
     if not asyncio.run(sql("select from pg_roles where rolname = 'aj_nobody'")):
         asyncio.run(sql("create role aj_nobody login"))
     cli = make_cli(database_url.replace("postgres@", "aj_nobody@"))
-    refused(cli, "permission denied for schema asyncjobs; `asyncjobs db sql --roles` prints the grants a role needs")
+    refused(
+        cli,
+        "permission denied for schema asyncjobs; this login has no role here: `grant asyncjobs_enqueuer to aj_nobody`",
+    )
     assert "asyncjobs db sql --roles" in failures(cli)["database"]
 
 

@@ -229,6 +229,15 @@ def test_where_a_private_database_is_kept_is_said_and_without_it_the_project_sta
     assert private.json("jobs", "list") == []
 
 
+@pytest.mark.parametrize("words", [[], ["--processes", "2"]])
+def test_a_run_whose_environment_was_perhaps_forgotten_says_so_once(private, words):
+    config = private.directory / "config.toml"
+    config.write_text(config.read_text() + '[production]\ndatabase_url = "postgresql://app@db.internal/app"\n')
+    done = private("run", "--burst", *words)
+    assert done.stderr.count("ASYNCJOBS_ENV is not set") == 1
+    assert "ASYNCJOBS_ENV is not set" not in private("run", "--burst", "--env", "development", *words).stderr
+
+
 @pytest.mark.parametrize(
     "words", [["db", "migrate"], ["db", "url"], ["db", "psql"], ["status"], ["run"], ["run", "--processes", "2"]]
 )

@@ -40,7 +40,7 @@ async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql
     worker = start("--burst")
     assert await worker.exit_code() == 0
     assert "ready: worker" in worker.log
-    assert "11 kinds" in worker.log
+    assert "12 kinds" in worker.log
     assert "stopped: 21 jobs ended here" in worker.log
     [row] = await sql("select count(*) from asyncjobs.job")
     assert row["count"] == 1
@@ -213,7 +213,7 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["level"] == "info"
     assert ready["logger"] == "asyncjobs.process"
     assert ready["timestamp"].endswith("Z")
-    assert ready["kinds"] == 11
+    assert ready["kinds"] == 12
     assert ready["pools"] == ["* x 10"]
 
 
@@ -262,6 +262,8 @@ async def test_a_choice_that_cannot_be_is_a_usage_error_that_names_what_there_is
     assert "--pool 2: there is no such pool; there are pool 1 (*)" in refused.stderr
     refused = await asyncio.to_thread(cli, "run", "--queues", "a b", code=2)
     assert '"a b" is no queue' in refused.stderr
+    refused = await asyncio.to_thread(cli, "run", "--queues", "", code=2)  # an unset variable of a script, perhaps
+    assert '"" is no queue' in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncpg
 import kit_jobs
 import pytest
 from kit_jobs import (
@@ -31,6 +32,17 @@ async def test_everything_ready_is_performed_in_the_order_of_priority_and_counte
     assert await jobs.perform_enqueued() == 3
     assert kit_jobs.lines() == ["hello-3", "hello-2", "hello-1"]
     assert await jobs.perform_enqueued() == 0
+
+
+async def test_arguments_that_the_job_does_not_take_fail_it_at_once(jobs: Jobs) -> None:
+    connection = await asyncpg.connect(jobs.database_url)
+    sql = f"""select asyncjobs.enqueue('{send_welcome.kind}', '{{"user": 1}}')"""
+    made = await connection.fetchval(sql)
+    await connection.close()
+    assert await jobs.perform_enqueued() == 1
+    status = await jobs.status(made)
+    assert status.state == "failed"
+    assert "user: no argument of this job; did you mean user_id?" in status.errors[0].message
 
 
 async def test_a_job_that_waits_for_others_has_them_performed_meanwhile(jobs: Jobs) -> None:
