@@ -27,6 +27,7 @@ Split by what the caller can do about it::
     ├── LeaseLost                           this worker's right to the job is gone; nothing more may be written
     ├── JobExpired                          stored with a job that was not started within its expires_in
     ├── JobCrashed                          stored with a job whose process died while it ran
+    ├── JobInterrupted                      stored with a job that was interrupted again and again without progress
     └── DatabaseError                       the driver's errors, translated once; the cause is attached
         ├── DatabaseUnavailable             unreachable, restarting, too slow: safe to repeat
         ├── PermissionDenied                the role lacks a right
@@ -243,6 +244,10 @@ class JobExpired(AsyncJobsError):
 
 class JobCrashed(AsyncJobsError):
     """The process that ran the job died: killed, out of memory, a segmentation fault, `os._exit`."""
+
+
+class JobInterrupted(AsyncJobsError):
+    """The run of the job was ended, again and again, before it had recorded any progress; the attempts are not spent."""
 
 
 class DatabaseError(AsyncJobsError):

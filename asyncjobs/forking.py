@@ -32,14 +32,16 @@ from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import performing, registry
 from asyncjobs.defining.importing import import_problem
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
+from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import StepWriter, isolated_sessions
+from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
 
 PR_SET_PDEATHSIG = 1
 LEAVE_WITHIN = 1.0
@@ -236,7 +238,7 @@ class _Child:
             jobs._assemble(self._recipe.url, settings, stack)
             slots = _Slots(self._channel)
             attempt = Attempt(claimed, slots, lambda: None)
-            isolated = isolated_sessions(self._recipe.url, settings)
+            isolated = isolated_sessions(self._recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
             recording = Sessions(
                 self._recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease
             )
@@ -250,9 +252,11 @@ class _Child:
                 middleware=jobs._opened().middleware,
                 cancel=lambda attempt, reason: attempt.cancel(reason),
                 writer=writer,
+                max_interruptions=settings.max_interruptions,
             )
             writing = asyncio.get_running_loop().create_task(writer.run())
             stack.callback(writing.cancel)
+            stack.enter_context(guarded_tasks())
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task

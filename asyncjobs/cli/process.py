@@ -34,6 +34,9 @@ EMBEDDED_LIMIT = 90.0
 """The same for the embedded server, which may have to be made first, and for `--migrate`."""
 YOUNG_OBJECTS = 10_000
 """Allocations between two looks for garbage; Python's 700 take a twentieth of the rate at which no-op jobs are drained."""
+MOST_STOPS = 50
+STEADY = 1.0
+"""How often callbacks of jobs may stop the event loop in a row, each time within so many seconds."""
 GIVE_BACK_LIMIT = 0.45
 """Seconds for giving back what is left when this process has to end."""
 CLOSE_LIMIT = 5.0
@@ -82,11 +85,33 @@ class Process:
         """Work until stopped; return the exit code. Ends the process itself when jobs are left that cannot be ended."""
         self.signals.install()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            code = runner.run(self._main())
+            code = self._run_whatever_stops_it(runner.get_loop())
         if threads := lasting_threads():
             logger.error("threads do not end, this process ends under them: %s", ", ".join(threads))
             leave(code)
         return code
+
+    def _run_whatever_stops_it(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Run to the end on a loop that a job's callback may stop: what was about to run there is kept, and goes on."""
+        working = loop.create_task(self._main(), name="asyncjobs worker process")
+        stops, begun = 0, 0.0
+        while stops < MOST_STOPS:
+            try:
+                begun = time.monotonic()
+                return loop.run_until_complete(working)
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as stopping:
+                if working.done() or loop.is_closed():
+                    raise
+                stops = 1 if time.monotonic() - begun > STEADY else stops + 1
+                jobs = ", ".join(self._running()) or "none"
+                logger.exception(
+                    "a callback has stopped the event loop (%s), which goes on; running jobs: %s",
+                    type(stopping).__name__, jobs,
+                )  # fmt: skip
+        # Without giving back what runs: it is charged with a crash where it is rescued, else it would stop every worker.
+        logger.critical("callbacks stop the event loop again and again: this process ends")
+        leave(FAILED)
+        raise AssertionError
 
     async def _main(self) -> int:
         jobs = AsyncJobs(

@@ -182,9 +182,9 @@ class Client:
         mark_enqueued(job, row, made=True)
 
     async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
-        """Run `body` in a transaction of its own on one of the client's connections; return what it returns."""
+        """Run `body` in a transaction and on a connection of its own; return what it returns."""
         self._check_loop()
-        return await in_transaction(self._sessions, body, through_sqlalchemy=through_sqlalchemy)
+        return await in_transaction(self._sessions.url, body, through_sqlalchemy=through_sqlalchemy)
 
     async def do(self, asked: Asked, job_id: UUID) -> bool:
         """Do with a job what is asked by hand; return whether that could be done.

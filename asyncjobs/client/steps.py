@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
-from asyncjobs.db.sessions import Sessions
-from asyncjobs.db.transactions import Transaction
+from asyncjobs.db.sessions import DEADLINE
+from asyncjobs.db.transactions import Transaction, isolated_sessions
 from asyncjobs.defining import codec
 from asyncjobs.defining.recorded import ENDED, Record
 
@@ -28,10 +28,17 @@ def stored_steps(records: Sequence[Record]) -> str:
     )  # fmt: skip
 
 
-async def in_transaction(sessions: Sessions, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool) -> T:
-    """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated."""
+async def in_transaction(url: str, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool) -> T:
+    """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated.
+
+    On a connection of its own: what a user's code does to a session must not be met by the client's statements.
+    """
+    sessions = isolated_sessions(url, size=1, deadline=DEADLINE)
     transaction = Transaction(body, sessions=sessions, through_sqlalchemy=through_sqlalchemy)
-    await sessions.run(transaction.run, endless=True)
+    try:
+        await sessions.run(transaction.run, endless=True)
+    finally:
+        sessions.close()
     if transaction.error is not None:
         raise transaction.error
     return cast("T", transaction.value)

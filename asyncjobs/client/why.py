@@ -83,7 +83,10 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
         case State.ready:
             # What keeps a job from starting, the farthest from its start first; a pause or a limit has its place here.
             obstacles = (_end_asked, _nobody, _unserved, _unknown, _expired, _suspect, _no_slot, _others)
-            return next(filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next")
+            found = next(
+                filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next"
+            )
+            return f"{found}{_interrupted(job)}"
         case State.running:
             return _running(job, workers)
         case State.waiting:
@@ -158,11 +161,19 @@ def _scheduled(job: Waiting, facts: Facts) -> str:
     errors = read_errors(job.error)
     failed = job.step is None and errors and errors[-1].attempt == job.attempt > 0
     what = f"the end of its sleep {_short(job.step)!r}" if job.step else "its retry" if failed else "its time"
-    because = f": attempt {job.attempt} failed with {_error(job)}" if failed else ""
+    because = f": attempt {job.attempt} failed with {_error(job)}" if failed else _interrupted(job)
     if due_in > 0:
         return f"waits for {what}, at {_time(job.run_at)}, in {_span(due_in)}{because}"
     nobody = "no worker is alive to make it ready" if not facts.workers else "a worker makes it ready next"
     return f"waits for {what}, which came {_span(-due_in)} ago, and {nobody}{because}"
+
+
+def _interrupted(job: Waiting) -> str:
+    """Return why it was interrupted last, when nothing of it has ended since."""
+    errors = read_errors(job.error)
+    if not errors or errors[-1].type != "asyncjobs.exceptions.JobInterrupted" or errors[-1].attempt != job.attempt + 1:
+        return ""
+    return f": it {_short(errors[-1].message)}"
 
 
 def _parked(job: Waiting) -> str:

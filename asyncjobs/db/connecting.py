@@ -39,6 +39,7 @@ async def connect(
     name: str = "asyncjobs",
     settings: Mapping[str, str] | None = None,
     timeout: float = CONNECT_TIMEOUT,
+    connection_class: type[asyncpg.Connection] = asyncpg.Connection,
 ) -> asyncpg.Connection:
     """Open one connection.
 
@@ -47,6 +48,7 @@ async def connect(
         name: What `pg_stat_activity.application_name` shows.
         settings: Session settings, set with one statement after connecting: a pooler refuses unknown start-up ones.
         timeout: Seconds until it is given up.
+        connection_class: Of what is returned.
 
     Raises:
         DatabaseUnavailable: Refused, unreachable, or no answer in time.
@@ -55,7 +57,11 @@ async def connect(
     with translating():
         async with asyncio.timeout(timeout):
             connection = await asyncpg.connect(
-                url, timeout=timeout, server_settings={"application_name": name[:63]}, statement_cache_size=100
+                url,
+                timeout=timeout,
+                server_settings={"application_name": name[:63]},
+                statement_cache_size=100,
+                connection_class=connection_class,
             )
         forks.keep_descriptor(connection._transport.get_extra_info("socket").fileno())
         if settings:

@@ -38,6 +38,7 @@ class Sessions:
         name: Shown as `application_name`.
         settings: Session settings of every connection.
         deadline: Seconds that an operation may take, waiting for a free connection included.
+        connection_class: Of the connections.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Sessions:
         name: str,
         settings: Mapping[str, str] | None = None,
         deadline: float = DEADLINE,
+        connection_class: type[asyncpg.Connection] = asyncpg.Connection,
     ) -> None:
         self.url = url
         self.size = size
         self.deadline = deadline
         self._name = name
         self._settings = settings
+        self._connection_class = connection_class
         self._idle: list[asyncpg.Connection] = []
         self._all: set[asyncpg.Connection] = set()
         self._in_use: dict[asyncpg.Connection, float] = {}
@@ -186,7 +189,13 @@ class Sessions:
         """Open a connection in a place that was counted in `_opening` already."""
         try:
             self._check_open()
-            connection = await connect(self.url, name=self._name, settings=self._settings, timeout=max(seconds, 0.001))
+            connection = await connect(
+                self.url,
+                name=self._name,
+                settings=self._settings,
+                timeout=max(seconds, 0.001),
+                connection_class=self._connection_class,
+            )
             try:
                 self._check_open()
             except NotOpen:

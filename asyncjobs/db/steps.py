@@ -30,6 +30,21 @@ async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write
     return {row[0] for row in found}
 
 
+async def record_isolated(connection: Connection, job_id: UUID, fence: int, write: Write) -> tuple[bool, bool]:
+    """Record a step as the end of its own transaction; return whether the lease is held, and whether that is still the one.
+
+    Args:
+        connection: In the transaction of an isolated step.
+        job_id: Of the job.
+        fence: Of its attempt.
+        write: What is recorded.
+    """
+    name = "record_step" if write.attributes is None else "record_step_and_attributes"
+    values = write[:-1] if write.attributes is None else write
+    row = await connection.fetchrow(sql.read(name), job_id, fence, *values)
+    return row is not None, row is not None and row["isolated"] == "on"
+
+
 async def read(connection: Connection, job_id: UUID) -> list[Record]:
     """Return what is recorded of a job's steps, in their order."""
     return [Record(*row) for row in await connection.fetch(sql.read("read_steps"), job_id)]

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from asyncjobs.db.connecting import Connection
+from asyncjobs.db.connecting import Connection, connect
+from asyncjobs.db.errors import translating
+from asyncjobs.db.lending import NOT_YOURS, lent
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import DatabaseUnavailable, InvalidStep
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, InvalidStep
 
 T = TypeVar("T")
 
+MARK = "asyncjobs.isolated"
+"""A setting that is local to the transaction: without it at the end, the user's code has ended that and begun another."""
+LOST_IN_A_ROW = 2
+"""Times after which a session that was ended while it was idle is taken for ended by a limit, and not for lost."""
+PROBE_TIMEOUT = 5.0
+"""Seconds for asking the server about its limits after a session has ended."""
 _ENDS_OF_LINKS = ("08", "53", "57P", "58")
 """Classes of SQLSTATE after which the server ends the connection, or does not know itself what has become of it."""
+_LIMIT = """
+select min(setting::float8) / 1000 from pg_catalog.pg_settings
+where name in ('idle_in_transaction_session_timeout', 'transaction_timeout') and setting <> '0'
+"""
+"""Seconds after which the server ends a session whose transaction is idle, or takes too long; null: never."""
+
+
+class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection whose transactions bear a mark from their beginning, which costs no round trip of its own."""
+
+    is_closed_by_code = False
+    """Whether somebody has closed it; we do not, we terminate."""
+
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
+        """Execute; see `Connection.execute`."""
+        if query == "BEGIN;":
+            query = f"BEGIN; set local {MARK} = 'on'"
+        return str(await super().execute(query, *arguments, timeout=timeout))
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Close it; see `Connection.close`."""
+        self.is_closed_by_code = self.is_closed_by_code or not self.is_closed()
+        await super().close(timeout=timeout)
+
+
+def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
+    """Return connections for transactions around a user's code: with the role's own settings, which that relies on."""
+    return Sessions(
+        url, size=size, name="asyncjobs isolated steps", deadline=deadline, connection_class=IsolatedConnection
+    )
 
 
 class Transaction(Generic[T]):
@@ -25,20 +64,24 @@ class Transaction(Generic[T]):
 
     Args:
         body: Given the connection.
-        last: Given what `body` returned; returns whether that is to be committed.
-        sessions: Of the connection; `last` and the commit, which nothing else cuts, may take as long as their deadline.
+        last: Given what `body` returned; returns whether that is to be committed, and whether the transaction is still the
+            one that was begun.
+        sessions: `isolated_sessions`; `last` and the commit, which nothing else cuts, may take as long as their deadline.
         through_sqlalchemy: Whether `body` is given SQLAlchemy's connection.
+        lost_before: How often in a row it was tried before, and its session lost.
     """
 
     def __init__(
         self,
         body: Callable[[Any], Awaitable[T]],
-        last: Callable[[Connection, T], Awaitable[bool]] | None = None,
+        last: Callable[[Connection, T], Awaitable[tuple[bool, bool]]] | None = None,
         *,
         sessions: Sessions,
         through_sqlalchemy: bool = False,
+        lost_before: int = 0,
     ) -> None:
         self._body = body
+        self._lost_before = lost_before
         self._last = last
         self._sessions = sessions
         self._through_sqlalchemy = through_sqlalchemy
@@ -55,53 +98,120 @@ class Transaction(Generic[T]):
         """Run it.
 
         Raises:
-            DatabaseUnavailable: The link is broken.
+            DatabaseUnavailable: The link is broken, and the user's code has not broken it.
             Exception: The driver's, that too. With `committing`, it may be done.
         """
+        begun = asyncio.get_running_loop().time()
         transaction = connection.transaction()
         await transaction.start()
-        if not self._through_sqlalchemy:
-            await self._run(connection, transaction, connection)
-            return
-        async with wrapped(connection) as through:
-            await self._run(connection, transaction, through)
+        async with self._given(connection) as given:
+            try:
+                self.value = await self._body(given)
+                if not connection.is_closed() and not connection.is_in_transaction():
+                    raise InvalidStep(_ENDED)
+                if self._through_sqlalchemy:
+                    await given.commit()  # of its savepoint
+                await self._end(connection, transaction, self.value)
+            except Exception as error:
+                if self.committing:
+                    raise
+                has_ended = connection.is_closed()
+                await self._roll_back(connection, transaction, given)
+                self.error = error
+                if has_ended:
+                    self.error = await self._reason(connection, error, asyncio.get_running_loop().time() - begun)
 
-    async def _run(self, connection: Connection, transaction: Any, given: Any) -> None:
+    @contextlib.asynccontextmanager
+    async def _given(self, connection: Connection) -> AsyncIterator[Any]:
+        async with wrapped(connection) if self._through_sqlalchemy else lent(connection) as given:
+            yield given
+
+    async def _roll_back(self, connection: Connection, transaction: Any, given: Any) -> None:
+        """Roll back, or end a session on which that cannot be done: something of the user's goes on there."""
+        if self._through_sqlalchemy:
+            with contextlib.suppress(Exception):
+                await given.rollback()
         try:
-            self.value = await self._body(given)
-            if not connection.is_closed() and not connection.is_in_transaction():
-                raise InvalidStep(
-                    "an isolated step has ended its transaction itself, by COMMIT or ROLLBACK: what it did so far stands or "
-                    "is gone, and the step is not recorded; leave both to the step, and use savepoints inside it"
-                )
-            if given is not connection:
-                await given.commit()  # of its savepoint
-            await self._end(connection, transaction, self.value)
-        except Exception as error:
-            if self.committing:
-                raise
-            self.error = error
-            if given is not connection:
-                with contextlib.suppress(Exception):
-                    await given.rollback()
-            if not connection.is_closed() and connection.is_in_transaction():
+            if connection.is_in_transaction():
                 await transaction.rollback()
-            if connection.is_closed():  # whatever the user's code, or SQLAlchemy, has made of that
-                raise DatabaseUnavailable(f"no answer from the database: {error}") from error
+                return
+        except Exception:  # a statement of the user's goes on there, or it has no link any more
+            connection.terminate()
+        # Ended by somebody else, of which asyncpg does not know: its next transaction would be a savepoint in none.
+        connection.terminate()
+
+    async def _reason(self, connection: Connection, error: Exception, seconds: float) -> Exception:
+        """Return the step's error when its code has had the session ended, by closing it or by the server's limits.
+
+        asyncpg reads no last word of a server that ends an idle session: that the step took longer than the limit must do,
+        or that it has come to the same end again and again while the database answers.
+
+        Raises:
+            DatabaseUnavailable: It was lost.
+        """
+        if getattr(connection, "is_closed_by_code", False):
+            return InvalidStep(NOT_YOURS)
+        try:
+            limit = await self._server_limit()
+        except DatabaseError as unavailable:
+            raise DatabaseUnavailable(f"no answer from the database: {error}") from unavailable
+        was_idle = isinstance(error, asyncpg.InterfaceError)  # else it was in the middle of a statement
+        if (limit is None or seconds < limit) and not (was_idle and self._lost_before >= LOST_IN_A_ROW):
+            raise DatabaseUnavailable(f"no answer from the database: {error}") from error
+        allowed = "" if limit is None else f", which allows {limit:.3g} s"
+        ended = DatabaseError(
+            f"the session of an isolated step was ended after {seconds:.3g} s, by a limit of the server such as "
+            f"idle_in_transaction_session_timeout{allowed}: do what takes long in a step before it"
+        )
+        ended.__cause__ = error
+        return ended
+
+    async def _server_limit(self) -> float | None:
+        """Return seconds after which the server ends such a session.
+
+        Raises:
+            DatabaseError: It does not answer.
+        """
+        probe = await connect(self._sessions.url, name="asyncjobs isolated steps", timeout=PROBE_TIMEOUT)
+        try:
+            with translating():
+                async with asyncio.timeout(PROBE_TIMEOUT):
+                    limit: float | None = await probe.fetchval(_LIMIT)
+                    return limit
+        finally:
+            probe.terminate()
 
     async def _end(self, connection: Connection, transaction: Any, value: T) -> None:
         self.committing = True
         self._sessions.limit(connection)
         try:
             await uncut(self._commit(connection, transaction, value))
-        except asyncpg.PostgresError as error:
-            # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed.
-            self.committing = connection.is_closed() or (error.sqlstate or "").startswith(_ENDS_OF_LINKS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed; or
+            # a statement of his that still goes on, beside which asyncpg sends nothing.
+            state = getattr(error, "sqlstate", None) or ""
+            self.committing = connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
             raise
 
     async def _commit(self, connection: Connection, transaction: Any, value: T) -> None:
-        if self._last is None or await self._last(connection, value):
+        if self._last is None:
+            held, is_ours = (
+                True,
+                await connection.fetchval(f"select pg_catalog.current_setting('{MARK}', true)") == "on",
+            )
+        else:
+            held, is_ours = await self._last(connection, value)
+        if held and not is_ours:
+            self.committing = False
+            raise InvalidStep(_ENDED)
+        if held:
             await transaction.commit()
         else:
             self.refused = True
             await transaction.rollback()
+
+
+_ENDED = (
+    "an isolated step has ended its transaction itself, by COMMIT or ROLLBACK: what it did so far stands or is gone, and "
+    "the step is not recorded; leave both to the step, and use savepoints inside it"
+)

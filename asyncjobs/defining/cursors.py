@@ -6,10 +6,11 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Generic, Protocol, TypeVar
 
-from asyncjobs.defining.keys import asynchronous, by_key, lies_beyond
+from asyncjobs.defining.keys import by_key, items_of, lies_beyond
 from asyncjobs.exceptions import InvalidStep
 
 T = TypeVar("T")
@@ -45,6 +46,9 @@ class Place(Protocol):
     def check(self) -> None:
         """Raise what ends the run here, if it is to end: the worker stops, the job is cancelled, the lease is lost."""
 
+    def refuse(self, error: InvalidStep) -> InvalidStep:
+        """Have the run end by an error, whatever the step's code makes of it, and return that, to be raised."""
+
 
 class Cursor(Generic[T]):
     """How far a step has got: `value`, None at first, and what was recorded last when the step runs again.
@@ -64,6 +68,8 @@ class Cursor(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._is_over = False
+        self._going_through: list[AsyncGenerator[Any, None]] = []
+        """What `each` has given out: left by a `break`, each is ended with its step."""
 
     @property
     def value(self) -> T | None:
@@ -101,7 +107,7 @@ class Cursor(Generic[T]):
         await self.flush()
         self._place.check()
 
-    async def each(
+    def each(
         self, source: AsyncIterable[Item] | Iterable[Item], *, key: Callable[[Item], T] | None = None
     ) -> AsyncIterator[Item]:
         """Go through `source` in the order of its keys, advancing after each item; those up to the cursor are passed.
@@ -119,23 +125,35 @@ class Cursor(Generic[T]):
         Raises:
             InvalidStep: An item's key does not lie beyond that of the one before it, or cannot be compared with it.
         """
+        going_through = self._each(source, key)
+        self._going_through.append(going_through)
+        return going_through
+
+    async def _each(
+        self, source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], T] | None
+    ) -> AsyncGenerator[Item, None]:
         place, here, begun = self._place, self._value, False
         attempt, snapshot = place.attempt, place.snapshot
         # All in one loop: a generator and a call more cost 0.5 µs an item, and a loop over a server-side cursor takes 1.5.
-        async for item in asynchronous(source):
-            value: Any = item if key is None else key(item)
-            if not lies_beyond(value, here, begun=begun):
-                continue
-            here, begun = value, True
-            yield item
-            self._value = value
-            self._moves += 1
-            if snapshot is not None:
-                self._attributes = snapshot()
-            if self._timer is None or self._moves >= MOST_UNWRITTEN:
-                await self._moved(wait=False)
-            if attempt.stopping:
-                place.check()
+        async with items_of(source) as items:
+            async for item in items:
+                value: Any = item if key is None else key(item)
+                try:
+                    if not lies_beyond(value, here, begun=begun):
+                        continue
+                except InvalidStep as error:
+                    place.refuse(error)
+                    raise
+                here, begun = value, True
+                yield item
+                self._value = value
+                self._moves += 1
+                if snapshot is not None:
+                    self._attributes = snapshot()
+                if self._timer is None or self._moves >= MOST_UNWRITTEN:
+                    await self._moved(wait=False)
+                if attempt.stopping:
+                    place.check()
 
     async def map(
         self,
@@ -161,7 +179,9 @@ class Cursor(Generic[T]):
             InvalidStep: As `each`; or `concurrency` is out of range, or `function` is no `async def`.
         """
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
-            raise InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
+            raise self._place.refuse(
+                InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
+            )
         window: deque[tuple[T, asyncio.Task[None]]] = deque()
         passed = asyncio.Event()
 
@@ -191,8 +211,8 @@ class Cursor(Generic[T]):
         error: BaseException | None = None
         interruption: BaseException | None = None
         try:
-            async with asyncio.TaskGroup() as group:
-                async for item, value in by_key(source, key, self._value):
+            async with aclosing(by_key(source, key, self._value)) as items, asyncio.TaskGroup() as group:
+                async for item, value in items:
                     task = group.create_task(call(item))
                     window.append((value, task))
                     task.add_done_callback(pass_done)
@@ -206,6 +226,8 @@ class Cursor(Generic[T]):
             error = errors.exceptions[0]
         if isinstance(error, _Carried) and error.__cause__ is not None:
             error = error.__cause__
+        if isinstance(error, InvalidStep):
+            self._place.refuse(error)
         if error is not None:
             raise error
         self._check_written()
@@ -218,13 +240,15 @@ class Cursor(Generic[T]):
         try:
             back = here is not None and value < here
         except TypeError as error:
-            raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}"
+            raise self._place.refuse(
+                InvalidStep(f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}")
             ) from error
         if back:
-            raise InvalidStep(
-                f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
-                "through the items in ascending order, or use set()"
+            raise self._place.refuse(
+                InvalidStep(
+                    f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
+                    "through the items in ascending order, or use set()"
+                )
             )
 
     def _interruption(self) -> BaseException | None:
@@ -238,7 +262,9 @@ class Cursor(Generic[T]):
 
     def _move(self, value: T | None) -> None:
         if self._is_over:
-            raise InvalidStep("the step of this cursor has ended: what it is moved to now would not be recorded")
+            raise self._place.refuse(
+                InvalidStep("the step of this cursor has ended: what it is moved to now would not be recorded")
+            )
         self._value = value
         self._moves += 1
         if self._place.snapshot is not None:
@@ -302,6 +328,12 @@ class Cursor(Generic[T]):
         if self._moves:
             self._write()
             await self._wait()
+
+    async def close_sources(self) -> None:
+        """Close what `each` goes through and was left in the middle, in the task that calls this: the step's own."""
+        for going_through in self._going_through:
+            await going_through.aclose()
+        self._going_through.clear()
 
     def leave(self) -> None:
         """Have recorded what is not, without waiting: the step is cut, and the recorder sees to it that it is written."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from asyncjobs.exceptions import InvalidStep
@@ -33,25 +35,41 @@ def lies_beyond(value: Any, here: Any, *, begun: bool) -> bool:
 
 async def by_key(
     source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], Any] | None, passed: Any
-) -> AsyncIterator[tuple[Item, Any]]:
+) -> AsyncGenerator[tuple[Item, Any], None]:
     """Go through items with their keys, beyond those up to `passed`.
 
     Raises:
         InvalidStep: A key does not lie beyond that of the item before it, or cannot be compared with it.
     """
     here, begun = passed, False
-    async for item in asynchronous(source):
-        value = item if key is None else key(item)
-        if lies_beyond(value, here, begun=begun):
-            here, begun = value, True
-            yield item, value
+    async with items_of(source) as items:
+        async for item in items:
+            value = item if key is None else key(item)
+            if lies_beyond(value, here, begun=begun):
+                here, begun = value, True
+                yield item, value
 
 
-def asynchronous(source: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterable[Item]:
-    """Return `source` as something to go through with `async for`."""
-    return source if isinstance(source, AsyncIterable) else _each_of(source)
+@asynccontextmanager
+async def items_of(source: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterator[AsyncIterator[Item]]:
+    """Give the items of `source`, to go through with `async for`, and close it at the end, if it is one that can be closed.
+
+    Left open, what it holds (a server-side cursor, a connection) would be held until it is garbage, and its clean-up would
+    run in another task.
+    """
+    items = aiter(source) if isinstance(source, AsyncIterable) else _each_of(source)
+    try:
+        yield items
+    finally:
+        if (close := getattr(items, "aclose", None)) is not None:
+            await close()
 
 
 async def _each_of(source: Iterable[Item]) -> AsyncIterator[Item]:
-    for item in source:
-        yield item
+    items = iter(source)
+    try:
+        for item in items:
+            yield item
+    finally:
+        if (close := getattr(items, "close", None)) is not None and inspect.isgenerator(items):
+            close()

@@ -14,9 +14,11 @@ import anyio.to_thread
 
 from asyncjobs import errors
 from asyncjobs.defining import attributes, context, open_clients
+from asyncjobs.defining.attempt import E, Latch
 from asyncjobs.defining.deciding import Verdict, What, decide, said_by
 from asyncjobs.defining.recording_here import RecorderHere
 from asyncjobs.defining.settling import Ending, settle
+from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
 
@@ -97,7 +99,7 @@ async def load_references(job: Job[Any]) -> None:
             job.__dict__.update(job._values)
 
 
-class _HereAndNow:
+class _HereAndNow(Latch):
     """The attempt of a job that `perform_now` runs.
 
     Args:
@@ -108,6 +110,7 @@ class _HereAndNow:
     """
 
     def __init__(self, number: int, outer: Attempt | None, counts: Mapping[str, int], recorder: RecorderHere) -> None:
+        super().__init__()
         self.number = number
         self.counts = counts
         self.recorder = recorder
@@ -126,6 +129,16 @@ class _HereAndNow:
     @property
     def cancel_reason(self) -> CancelReason | None:
         return self._cancel_reason or (None if self._outer is None else self._outer.cancel_reason)
+
+    @property
+    def outermost(self) -> Attempt | None:
+        return None if self._outer is None else self._outer.outermost
+
+    def end_by(self, error: E) -> E:
+        """Have the run end by an error; an interruption is that of the run around it, too."""
+        if self._outer is not None and isinstance(error, Interrupted):
+            self._outer.end_by(error)
+        return super().end_by(error)
 
     def stop(self, reason: CancelReason) -> None:
         """Let the job's code see that it should come to an end: a thread cannot be told otherwise."""
@@ -151,8 +164,8 @@ async def perform_now(job: Job[Any]) -> Any:
         copy = definition.load(job._stored_arguments())
         copy._id, copy._queue, copy._priority = job.id, job.queue, job.priority
         copy._attempt = _HereAndNow(number, None if outer is None else outer._attempt, counts, recorder)
+        attributes.restore(copy, recorder.attributes)
         if recorder.records:
-            attributes.restore(copy, recorder.attributes)
             copy._resume(recorder.records)
         token = context.running.set(copy)
         try:
@@ -165,6 +178,8 @@ async def perform_now(job: Job[Any]) -> Any:
             context.running.reset(token)
         match ending.what:
             case What.retry:
+                if not recorder.records:  # else they are saved with the steps
+                    recorder.attributes = attributes.dump(copy)
                 counts = ending.counts or counts
                 await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:
@@ -212,8 +227,6 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
             await load_references(copy)
             value = await hooks.perform(copy, run)
         definition.result.dump(value)
-        if copy._stepper is not None:
-            copy._stepper.check_end()
     except BaseException as raised:
         if not isinstance(raised, Exception) and said_by(raised) is None:
             raise  # a cancellation or an exit: the caller's
@@ -223,6 +236,7 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
     finally:
         if timer is not None:
             timer.cancel()
+    error = attempt.end_of(error)
     reason = "timeout" if limit.expired() else None
     if copy._stepper is not None:
         policies = (*copy._stepper.policies(error), *policies)

@@ -87,9 +87,13 @@ class Parked(JobSignal):
     Args:
         wait: Seconds that are left; None: as long as it takes.
         on_event: Whether an event ends it before that.
+        kind: The job's, for messages.
+        step: Its name, for messages.
     """
 
-    def __init__(self, wait: float | None, *, on_event: bool) -> None:
+    def __init__(self, wait: float | None, *, on_event: bool, kind: str = "", step: str = "") -> None:
         self.wait = None if wait is None else max(wait, LEAST_WAIT)
         self.on_event = on_event
+        self.kind = kind
+        self.step = step
         super().__init__()

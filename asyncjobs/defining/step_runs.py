@@ -19,6 +19,14 @@ from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import InvalidStep
 
 
+class StepTimeout(Exception):
+    """A step took longer than its own `timeout`; `error` is what says so."""
+
+    def __init__(self, error: TimeoutError) -> None:
+        self.error = error
+        super().__init__(error)
+
+
 class StepRun(NamedTuple):
     """One run of a step.
 
@@ -68,15 +76,40 @@ class StepRun(NamedTuple):
         return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
 
     async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
+        """Run its code in time.
+
+        Raises:
+            StepTimeout: It took longer.
+        """
+        limit, raised = asyncio.timeout(seconds), None
         try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._called(given)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # its own
-            raise TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s") from error
+            async with limit:
+                value = await self._called(given)
+        except Exception as error:
+            raised = error
+        if limit.expired():  # whatever its code has made of that: returned what it had, or raised something else
+            late = TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s")
+            late.__cause__ = raised
+            raise StepTimeout(late)
+        if raised is not None:
+            raise raised
+        return value
 
     async def _called(self, given: dict[str, Any]) -> Any:
+        cursor = given.get(self.takes.cursor_name)
+        if cursor is None:
+            return await self._call(given)
+        try:
+            value = await self._call(given)
+        except GeneratorExit:  # its loop is gone: nothing can be awaited
+            raise
+        except BaseException:
+            await cursor.close_sources()
+            raise
+        await cursor.close_sources()
+        return value
+
+    async def _call(self, given: dict[str, Any]) -> Any:
         try:
             if self.takes.is_async:
                 return await self.call(**given)

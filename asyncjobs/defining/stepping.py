@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from asyncjobs.defining.policies import Policy, RetryOn, find
 from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write
 from asyncjobs.defining.signals import Interrupted, Parked
 from asyncjobs.defining.step_code import Values, code_of
-from asyncjobs.defining.step_runs import StepRun
+from asyncjobs.defining.step_runs import StepRun, StepTimeout
 from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
@@ -51,7 +52,6 @@ class Stepper:
         """Whether this attempt has."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
-        self._parked: str | None = None
         self.cursor: Cursor[Any] | None = None
         """Of the step that runs; None: none runs, or it takes none."""
         # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
@@ -83,26 +83,35 @@ class Stepper:
             InvalidStep: It is out of place.
             Exception: Its own.
         """
-        if not callable(function):
-            raise InvalidStep(
-                f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
-                "function and its arguments, `step(name, function, …)`, and do not call it"
-            )
-        if self._current is not None:
-            self._refuse_overlap(name, self._current)
-        record = self.progress.meet(name, formerly=options.formerly, code=code)
-        takes = code_of(function, self._kind, name)
-        if record is not None and record.state in ENDED:
-            return Values(f"{self._kind}.{name}", takes.returns).load(record.result)
-        if record is not None and record.state != "started":
-            raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
-        self.check()
-        number, call = self.progress.next_number, partial(function, *arguments, **named)
-        run = StepRun(self._kind, name, number, record, options, takes, call, time.monotonic())
-        self._current, token = name, inside.set(name)
+        self._check_going_on()
+        try:
+            if not callable(function):
+                raise InvalidStep(
+                    f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
+                    "function and its arguments, `step(name, function, …)`, and do not call it"
+                )
+            if self._current is not None:
+                self._refuse_overlap(name, self._current)
+            record = self.progress.meet(name, formerly=options.formerly, code=code)
+            takes = code_of(function, self._kind, name)
+            if record is not None and record.state in ENDED:
+                return Values(f"{self._kind}.{name}", takes.returns).load(record.result)
+            if record is not None and record.state != "started":
+                raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
+            self.check()
+            number, call = self.progress.next_number, partial(function, *arguments, **named)
+            run = StepRun(self._kind, name, number, record, options, takes, call, time.monotonic())
+            return await self._run_as_current(run)
+        except (InvalidStep, UnstorableResult) as error:
+            self.attempt.end_by(error)
+            raise
+
+    async def _run_as_current(self, run: StepRun) -> Any:
+        self._current, token = run.name, inside.set(run.name)
         try:
             # One that has begun is not asked about again.
-            if record is None and options.is_conditional and not await self._is_to_run(options):
+            if run.found is None and run.options.is_conditional and not await self._is_to_run(run.options):
+                self._check_going_on()
                 await self.record(run, "skipped", self._attributes())
                 return None
             return await self._run(run)
@@ -131,9 +140,12 @@ class Stepper:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
             value = await run(given)
+            self._check_going_on()
         except Exception as error:
             if cursor is not None:
                 await cursor.flush()
+            if isinstance(error, StepTimeout):
+                return await self._failed(run, error.error, is_late=True)
             return await self._failed(run, error)
         except BaseException:
             if cursor is not None:
@@ -156,6 +168,7 @@ class Stepper:
             if run.takes.takes_connection:
                 given["connection"] = connection
             value = await run(given)
+            self._check_going_on()
             text = self._attributes()
             return run.write("succeeded", text, result=run.stored(value))
 
@@ -163,8 +176,14 @@ class Stepper:
         self._saved, self.progressed = text, True
         return value
 
-    async def _failed(self, run: StepRun, error: Exception) -> None:
-        """Ask who has a say in a step's error; return when it is handled."""
+    async def _failed(self, run: StepRun, error: Exception, *, is_late: bool = False) -> None:
+        """Ask who has a say in a step's error; return when it is handled.
+
+        Args:
+            run: Of the step.
+            error: What it raised.
+            is_late: It took longer than its timeout: an error that ends the run, if nobody handles it.
+        """
         options = run.options
         left = tuple(policy for policy in options.retry if not self._is_used_up(policy) or policy.on_exhausted)
         self._failure = (error, left)
@@ -172,9 +191,10 @@ class Stepper:
         # An error while it is cancelled is the cancellation's; and no handler makes code fit that does not.
         is_its_own = self._job.cancel_reason is None and not isinstance(error, InvalidStep | UnstorableResult)
         if options.on_error is None or is_to_be_retried or not is_its_own:
-            raise error
+            raise self.attempt.end_by(error) if is_late else error
         handler = options.on_error
         await call_hook(lambda _job: self._asked(handler, error), self._job, limit=None)
+        self._check_going_on()
         described = describe_error(error, attempt=self.attempt.number)
         await self.record(run, "handled", self._attributes(), error=described)
 
@@ -195,6 +215,14 @@ class Stepper:
         Raises:
             TimeoutError: No event came in time.
         """
+        self._check_going_on()
+        try:
+            return await self._wait(name, event, key, seconds)
+        except InvalidStep as error:
+            self.attempt.end_by(error)
+            raise
+
+    async def _wait(self, name: str, event: str | None, key: str, seconds: float | None) -> Any:
         if self._current is not None:
             self._refuse_overlap(name, self._current)
         record = self.progress.meet(name)
@@ -208,8 +236,9 @@ class Stepper:
             self._saved, self.progressed = text, True
         match record.state:
             case "sleeping" | "waiting":
-                self._parked = name
-                raise Parked(record.remaining, on_event=event is not None)
+                raise self.attempt.end_by(
+                    Parked(record.remaining, on_event=event is not None, kind=self._kind, step=name)
+                )
             case "timed_out":
                 raise TimeoutError(f"no event {event!r} came in time")
             case "succeeded":
@@ -230,19 +259,17 @@ class Stepper:
             Interrupted: It does.
         """
         if self.attempt.stopping:
-            raise Interrupted(f"{self._kind} was interrupted at a checkpoint")
+            raise self.attempt.end_by(Interrupted(f"{self._kind} was interrupted at a checkpoint"))
 
-    def check_end(self) -> None:
-        """Refuse that the job has come to its end though its run was to end at a sleep or a wait.
+    def _check_going_on(self) -> None:
+        """Refuse to go on with a run that has ended, and to record what was cut, whatever the job's code made of that.
 
         Raises:
-            InvalidStep: Its code has caught what ends the run.
+            BaseException: What has ended the run.
         """
-        if self._parked is not None:
-            raise InvalidStep(
-                f"{self._kind}: its code has caught what ends the run at {self._parked!r}, a sleep or a wait, and has gone "
-                "on: catch Exception around it, not BaseException, and return from no `finally`"
-            )
+        self.attempt.check_going_on()
+        if self.attempt.cancel_reason is not None:
+            raise asyncio.CancelledError
 
     def _refuse_overlap(self, name: str, current: str) -> NoReturn:
         how = "inside" if inside.get() == current else "while another task of the job is in"
@@ -274,6 +301,7 @@ class _CursorPlace:
         self.values = values
         self.attempt = stepper.attempt
         self.check = stepper.check
+        self.refuse = stepper.attempt.end_by
         self.snapshot = stepper.snapshot
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:

@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
     """Seconds that a cancelled job gets for its cleanup; at most 1.5 of them when it is its worker that stops."""
 
+    max_interruptions: Annotated[int, whole(1, 1_000)] = 10
+    """Times in a row that a job may be interrupted without having recorded anything, by workers that stop or a database that
+    is lost; one more, and it has failed."""
+
     loop_warning: Annotated[float, time(0, 60)] = 0.2
     """Seconds for which something may block the event loop until it is named in the log. 0: nobody looks."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID, uuid4
@@ -15,11 +14,13 @@ from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Claimed, Finish
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import registry
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import StepWriter, isolated_sessions
+from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings
@@ -100,7 +101,7 @@ class Performing:
         """Jobs that are not run."""
         self._settings = settings
         self._sessions = sessions
-        self._isolated = isolated_sessions(sessions.url, settings)
+        self._isolated = isolated_sessions(sessions.url, size=MOST_ISOLATED, deadline=settings.lease)
         announced: Any = _Announced(self, self._sessions, "checkpoint")
         self._writer = StepWriter(
             announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
@@ -112,6 +113,7 @@ class Performing:
             middleware=middleware,
             cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
+            max_interruptions=settings.max_interruptions,
         )
         self._services: list[asyncio.Task[None]] = []
 
@@ -250,7 +252,7 @@ class Performing:
         attempt = AttemptHere(claimed, slots, self.is_to_stop)
         attempt.begun = True
         try:
-            async with self._watched(attempt) as create:
+            with self._watched(attempt) as create:
                 task = attempt.task = create(self._performer.run(attempt))
                 while not task.done():
                     try:
@@ -274,14 +276,15 @@ class Performing:
             self.ending.discard(claimed.id)
             attempt.end()
 
-    @asynccontextmanager
-    async def _watched(self, attempt: AttemptHere) -> AsyncIterator[Callable[[Any], asyncio.Task[Any]]]:
+    @contextlib.contextmanager
+    def _watched(self, attempt: AttemptHere) -> Iterator[Callable[[Any], asyncio.Task[Any]]]:
         watch = self.watch
-        if watch is None or not watch.is_for(attempt.claimed):
-            yield asyncio.get_running_loop().create_task
-            return
-        with watch.over(attempt) as create:
-            yield create
+        with guarded_tasks():
+            if watch is None or not watch.is_for(attempt.claimed):
+                yield asyncio.get_running_loop().create_task
+                return
+            with watch.over(attempt) as create:
+                yield create
 
 
 class _Announced:

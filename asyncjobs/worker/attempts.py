@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.attempt import Latch
+from asyncjobs.harmless import log, shown
 from asyncjobs.worker.outcomes import counts_of
 
 if TYPE_CHECKING:
     from asyncjobs.defining.attempt import CancelReason
     from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
+
+
+logger = logging.getLogger("asyncjobs.worker")
 
 
 class Slots(Protocol):
@@ -28,14 +34,15 @@ class Slots(Protocol):
         """Go on in a slot, whether one is free or not."""
 
 
-class Attempt:
+class Attempt(Latch):
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_reason", "cancelled_at", "claimed",
-                 "number", "on_stop", "pool", "recorded", "started", "stopping", "stuck", "task", "timer",
-                 "writer")  # fmt: skip
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_by", "cancel_reason", "cancelled_at",
+                 "claimed", "finished", "number", "on_stop", "pool", "recorded", "started", "stopping", "stuck", "task",
+                 "timer", "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
+        super().__init__()
         self.claimed = claimed
         self.pool = pool
         self.number = claimed.attempt
@@ -46,6 +53,8 @@ class Attempt:
         self.begun = False
         self.started = False
         """Whether its time has begun, as far as `timeout` and `expires_in` go."""
+        self.finished = False
+        """Whether its code has come to its end without having been cancelled before."""
         self.apart = False
         """Whether it runs in a process of its own."""
         self.stopping = False
@@ -53,6 +62,8 @@ class Attempt:
         """Called when it is to come to an end of itself, where its code runs elsewhere."""
         self.stuck = False
         """Whether it goes on though its time for cleanup is over."""
+        self.cancel_by: Callable[[Attempt, CancelReason], object] = Attempt.cancel
+        """Cancels it, and sees to it that it ends."""
         self.cancel_reason: CancelReason | None = None
         self.cancelled_at = 0.0
         """Seconds since 1970, by this machine's clock; 0: it was not."""
@@ -86,6 +97,20 @@ class Attempt:
         if self.begun and self.task is not None:
             self.task.cancel()
         return True
+
+    @property
+    def outermost(self) -> Attempt:
+        """The run of a worker that this is."""
+        return self
+
+    def exit(self, exiting: BaseException) -> None:
+        """Have it fail: a task that it has started raised SystemExit or KeyboardInterrupt."""
+        late = " has ended, and" if self._ended else ""
+        told = "nothing follows from it" if self._ended else "the job fails"
+        text = "%s %s%s: a task that it has started raised %s: %s"
+        log(logger, logging.ERROR, text, self.claimed.kind, self.claimed.id, late, shown(exiting), told, error=exiting)
+        self.end_by(exiting)
+        self.cancel_by(self, "exit")
 
     def stop(self) -> None:
         """Have it come to an end of itself, at its next checkpoint."""

@@ -42,6 +42,7 @@ class Executor:
         retention: Seconds that a finished job is kept when its definition does not say.
         middleware: Around every job, the outermost first.
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
+        max_interruptions: How often in a row a job may be interrupted without progress.
         apart: Where attempts run that need a process of their own.
         writer: Of what is recorded of steps.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
@@ -56,6 +57,7 @@ class Executor:
         retention: float,
         middleware: Sequence[Any] = (),
         cleanup_timeout: float = 5.0,
+        max_interruptions: int = 10,
         apart: Apart,
         writer: StepWriter,
         on_room: Callable[[], None],
@@ -71,6 +73,7 @@ class Executor:
             middleware=middleware,
             cancel=self.cancel,
             cleanup_timeout=cleanup_timeout,
+            max_interruptions=max_interruptions,
             writer=writer,
             apart=apart,
             is_ending=lambda: self.runs_in is not None and self.runs_in.cancelling() > 0,

@@ -48,7 +48,7 @@ def outcome(
         return None
     # Snoozed, released or parked. One without a time that waits for an event has 0, and no time is ever less than a moment.
     counts = None if ending.counts is None else codec.dumps(ending.counts)
-    return Reschedule(claimed.id, claimed.fence, ending.wait, counts=counts, started=started, waits=ending.on_event)
+    return Reschedule(claimed.id, claimed.fence, ending.wait, error, counts, started=started, waits=ending.on_event)
 
 
 def counts_of(claimed: Claimed) -> dict[str, int]:

@@ -21,25 +21,25 @@ from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hooks, Layers, logged
 from asyncjobs.defining.performing import load_references, perform
 from asyncjobs.defining.policies import Policy
+from asyncjobs.defining.recorded import Write
 from asyncjobs.defining.settling import Ending, plain, settle
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
-from asyncjobs.exceptions import JobCrashed, JobExpired
+from asyncjobs.exceptions import JobCrashed, JobExpired, UnstorableResult
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.interruptions import interrupted
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 from asyncjobs.worker.telling import Teller
 
 logger = logging.getLogger("asyncjobs.worker")
 
-INTERRUPTIONS = "interrupted without progress"
-"""Counts how often in a row, among the counts of a job's declarations, which are called by their errors' names."""
-LONGEST_BACKOFF = 60.0
-"""Seconds."""
 AGAIN = 1.0
 """Seconds until a job is claimed again for which there was no process."""
+
+_GOES_ON = (What.retry, What.snooze, What.release)
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -54,6 +54,7 @@ class Performer:
         cancel: Cancels an attempt whose time is over.
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
         writer: Of what is recorded of steps.
+        max_interruptions: How often in a row a job may be interrupted without progress.
         apart: Where attempts run that need a process of their own; None: this is one.
         is_ending: Whether the worker is being cancelled, as by a loop that ends.
     """
@@ -65,11 +66,13 @@ class Performer:
         middleware: Sequence[Any],
         cancel: Callable[[Attempt, CancelReason], object],
         writer: StepWriter,
+        max_interruptions: int = 10,
         cleanup_timeout: float = 5.0,
         apart: Apart | None = None,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_ending = is_ending
+        self._max_interruptions = max_interruptions
         self._cleanup_timeout = cleanup_timeout
         self._apart = apart
         self._default_days = math.ceil(retention / 86_400)
@@ -99,13 +102,11 @@ class Performer:
                     return await self._run_apart(self._apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
-                attempt.writer = self._writer
+                attempt.writer, attempt.cancel_by = self._writer, self._cancel
                 context.running.set(job)
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
                 text = await self._perform(attempt, job, definition)
-                if job._stepper is not None:
-                    job._stepper.check_end()
                 error = None
                 self._warn_of_steps_left(job, definition)
         except ChildDied as died:
@@ -125,11 +126,10 @@ class Performer:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
-            # Not isinstance, which asks the error itself, and one that lies may answer with another.
-            is_cancelled = issubclass(type(raised), asyncio.CancelledError)
-            if is_cancelled and attempt.cancel_reason is None and self._is_ending():
-                # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
-                attempt.cancel_reason = "shutdown"
+            self._is_cut(attempt)
+        error = attempt.end_of(error)
+        if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
+            error = asyncio.CancelledError()  # which its code has caught, and has returned what it had by then
         if attempt.recorded is not None:
             await self._settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
@@ -183,6 +183,7 @@ class Performer:
                 result = await self._perform_inside(hooks, attempt, job, definition)
             else:
                 result = await self._perform_plainly(job, definition)
+                attempt.finished = not self._is_cut(attempt)
         finally:
             attempt.stop_timer()
         return None if result is None else definition.result.dump(result)
@@ -193,8 +194,9 @@ class Performer:
 
         async def run() -> Any:
             result = await self._perform_plainly(job, definition)
-            if attempt.cancel_reason is None:
+            if not self._is_cut(attempt):
                 attempt.stop_timer()  # the hooks that follow have a limit of their own
+                attempt.finished = True
                 done.append(result)
             return result
 
@@ -207,6 +209,15 @@ class Performer:
             if not isinstance(raised, asyncio.CancelledError):
                 logged(raised, job, "a hook failed; the job's outcome is what it was")
             return done[0]
+
+    def _is_cut(self, attempt: Attempt) -> bool:
+        """Whether a run was cancelled, before it came to its end or was ended otherwise."""
+        if attempt.cancel_reason is None and self._is_ending():
+            # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                attempt.cancel_reason = "shutdown"
+        return attempt.cancel_reason is not None
 
     def _perform_plainly(self, job: Any, definition: Definition) -> Any:
         if definition.is_async:
@@ -242,8 +253,10 @@ class Performer:
                 ending = await settle(job, verdict, self._layers.around(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
-        if ending.what is What.release and job is not None and job._stepper is not None:
-            ending = _backed_off(ending, job._stepper.progressed, counts_of(claimed))
+        if ending.what is What.release and job is not None and attempt.started:
+            ending = await self._interrupt(attempt, job, ending, error)
+        if ending.what in _GOES_ON and job is not None and job._definition.attributes and attempt.started:
+            ending = await self._save_attributes(attempt, job, ending)
         self._teller.tell(claimed, ending)
         if claimed.refused == Refused.crashed:
             # Each crash is with the job already; why it is not run again, is not.
@@ -256,6 +269,36 @@ class Performer:
             started=attempt.started,
             result=text if ending.what is What.succeed and ending.error is None else None,
         )
+
+    async def _interrupt(self, attempt: Attempt, job: Job[Any], ending: Ending, error: BaseException | None) -> Ending:
+        claimed, stepper, counts = attempt.claimed, job._stepper, counts_of(attempt.claimed)
+        progressed = stepper is not None and stepper.progressed
+        most = self._max_interruptions
+        found = interrupted(claimed, ending, error, progressed=progressed, counts=counts, most=most)
+        return found if isinstance(found, Ending) else await self._give_up(job, found)
+
+    async def _save_attributes(self, attempt: Attempt, job: Job[Any], ending: Ending) -> Ending:
+        """Save the attributes of a job without steps that goes on; those of one with steps are saved with them.
+
+        A step that runs again would count twice what is saved in its middle.
+        """
+        stepper, saved = job._stepper, attempt.claimed.progress
+        if stepper is not None and (stepper.progress.next_number or stepper.progress.recorded):
+            return ending
+        try:
+            text = attributes.dump(job)
+        except UnstorableResult as error:
+            return await self._give_up(job, error)
+        if text != saved:
+            attempt.recorder.write(Write(attributes=text))
+            await self._settled(attempt.recorder)
+        return ending
+
+    async def _give_up(self, job: Job[Any], error: Exception) -> Ending:
+        try:
+            return await settle(job, Verdict(What.fail, error), self._layers.around(job._definition), {})
+        except BaseException:  # cancelled meanwhile, or a hook's SystemExit
+            return Ending(What.fail, error)
 
     def _days(self, definition: Definition | None) -> int:
         if definition is None or definition.options.retention is None:
@@ -282,17 +325,6 @@ def _policies(job: Job[Any] | None, error: BaseException | None, definition: Def
     if job is None or job._stepper is None:
         return definition.policies
     return (*job._stepper.policies(error), *definition.policies)
-
-
-def _backed_off(ending: Ending, progressed: bool, counts: dict[str, int]) -> Ending:
-    """Have a job wait that is interrupted again and again without progress: the first time it goes on at once."""
-    before = counts.get(INTERRUPTIONS, 0)
-    now = 0 if progressed else before + 1
-    if now == before:
-        return ending
-    return ending._replace(
-        wait=min(2.0 ** (now - 1), LONGEST_BACKOFF) if now > 1 else 0.0, counts={**counts, INTERRUPTIONS: now}
-    )
 
 
 def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:

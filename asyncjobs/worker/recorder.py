@@ -23,7 +23,7 @@ from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
-from asyncjobs.settings import Settings
+from asyncjobs.worker.interruptions import INTERRUPTIONS
 from asyncjobs.worker.ledger import is_locked
 from asyncjobs.worker.recorded_size import MIB, RecordedSize
 from asyncjobs.worker.retrying import Backoff
@@ -38,11 +38,6 @@ T = TypeVar("T")
 BATCH = 200
 MOST_ISOLATED = 10
 """Isolated steps at once; each holds a connection. The others wait for their turn."""
-
-
-def isolated_sessions(url: str, settings: Settings) -> Sessions:
-    """Return the connections of isolated steps: with the role's own settings, since a user's statements run on them."""
-    return Sessions(url, size=MOST_ISOLATED, name="asyncjobs isolated steps", deadline=settings.lease)
 
 
 @dataclass(slots=True, eq=False)
@@ -271,23 +266,30 @@ class AttemptRecorder:
         """Run an isolated step; see `Recorder.transact`."""
         await self.settled()
         sessions = self._writer.isolated
-        transaction = Transaction(body, self._record_last, sessions=sessions, through_sqlalchemy=through_sqlalchemy)
+        transaction = Transaction(
+            body,
+            self._record_last,
+            sessions=sessions,
+            through_sqlalchemy=through_sqlalchemy,
+            lost_before=self.attempt.counts.get(INTERRUPTIONS, 0),
+        )
         async with self._writer.turns:
             try:
                 await sessions.run(transaction.run, endless=True)
             except DatabaseUnavailable as error:
                 if not (transaction.committing and await uncut(self._is_recorded(transaction.value))):
-                    raise Interrupted(f"an isolated step lost its connection: {error}") from error
+                    lost = Interrupted(f"an isolated step lost its connection: {error}")
+                    raise self.attempt.end_by(lost) from error
         if transaction.error is not None:
             raise transaction.error
         if transaction.refused:
             raise self._writer.lost(self.attempt)
 
-    async def _record_last(self, connection: Connection, write: Write) -> bool:
+    async def _record_last(self, connection: Connection, write: Write) -> tuple[bool, bool]:
         self._size.add(write)
         # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
         # ledger waiting.
-        return bool(await steps.record(connection, [self._row(write)]))
+        return await steps.record_isolated(connection, *self._row(write))
 
     async def _is_recorded(self, write: Write | None) -> bool:
         """Whether a transaction whose answer was lost has recorded its step.

@@ -17,6 +17,7 @@ from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
 from asyncjobs.db.rows import Claimed, Pulse
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import codec, registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
@@ -26,11 +27,12 @@ from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
+from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.janitor import Janitor
 from asyncjobs.worker.keeper import Keeper, Lease
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
-from asyncjobs.worker.recorder import StepWriter, isolated_sessions
+from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
 from asyncjobs.worker.timekeeper import Timekeeper
 from asyncjobs.worker.wakeups import Wakeups
 from asyncjobs.worker.watchdog import Watchdog
@@ -90,7 +92,7 @@ class Worker:
         self.ledger = Ledger(self._writing, self.wakeups.wake)
         self.apart = Apart(url, settings, services)
         self._recording = self._pinned("asyncjobs steps", 1, lock_timeout="200ms")
-        self._isolated = isolated_sessions(url, settings)
+        self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
         self.recorder = StepWriter(
             self._recording,
             self._isolated,
@@ -103,6 +105,7 @@ class Worker:
             retention=settings.retention,
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
+            max_interruptions=settings.max_interruptions,
             apart=self.apart,
             writer=self.recorder,
             on_room=self.wakeups.wake,
@@ -191,7 +194,7 @@ class Worker:
             await self._registered(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
                 logger.warning("%s", sentence)
-            with self._listening():
+            with guarded_tasks(), self._listening():
                 async with asyncio.TaskGroup() as group:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
                     others = [

@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, current_job, retry_on, step
+from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
-from asyncjobs.worker import performer
+from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
 from tests.support.processes import POLL
 
@@ -200,19 +200,73 @@ async def test_a_job_that_is_interrupted_again_and_again_without_progress_waits_
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    backed_off = performer._backed_off
+    interrupted = performer.interrupted
 
-    def quickly(*given: Any) -> Any:
-        ending = backed_off(*given)
+    def quickly(*given: Any, **more: Any) -> Any:
+        ending = interrupted(*given, **more)
         waits.append(ending.wait)
         return ending._replace(wait=min(ending.wait, 0.01))
 
-    monkeypatch.setattr(performer, "_backed_off", quickly)
+    monkeypatch.setattr(performer, "interrupted", quickly)
     made = await Stuck(times=9).enqueue()
     await made.result(timeout=20)
     assert waits == [0, 2, 4, 8, 16, 32, 60, 60, 60]
     status = await made.status()
-    assert (status.attempt, status.errors) == (1, [])
+    assert status.attempt == 1
+    assert {error.type for error in status.errors} == {"asyncjobs.exceptions.JobInterrupted"}
+    assert [error.message for error in status.errors][::8] == [
+        "was interrupted without progress: as if its worker stopped",
+        "was interrupted without progress, 9 times in a row: as if its worker stopped",
+    ]
+
+
+async def test_a_job_that_is_interrupted_too_often_in_a_row_fails_and_why_says_what_interrupted_it(
+    client: AsyncJobs, make_jobs: MakeJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruptions, "LONGEST_BACKOFF", 0.01)
+    made = await Stuck(times=99).enqueue()
+    async with worker(make_jobs, max_interruptions=3):
+        with pytest.raises(JobFailed, match="4 times in a row: as if its worker stopped; max_interruptions is 3"):
+            await made.result(timeout=20)
+    assert ran == ["work"] * 4
+    status = await made.status()
+    assert (status.state, [error.type for error in status.errors]) == (
+        "failed",
+        ["asyncjobs.exceptions.JobInterrupted"] * 4,
+    )
+
+
+async def test_why_says_what_a_job_was_interrupted_by_that_waits_to_go_on(
+    client: AsyncJobs, make_jobs: MakeJobs
+) -> None:
+    made = await Stuck(times=2).enqueue()
+    async with worker(make_jobs):
+        while (await made.status()).state != "scheduled":
+            await asyncio.sleep(POLL)
+        said = await client.why(made.id)
+    assert "it was interrupted without progress, 2 times in a row: as if its worker stopped" in said
+
+
+@job(kind="interrupted.plain")
+async def plain() -> None:
+    ran.append("plain")
+    gates["arrived"].set()
+    await gates["open"].wait()
+
+
+async def test_workers_that_stop_again_and_again_under_a_job_without_progress_leave_a_trace_from_the_second_on(
+    client: AsyncJobs, make_jobs: MakeJobs
+) -> None:
+    made = await plain().enqueue()
+    for _ in range(2):
+        gates["arrived"].clear()
+        async with worker(make_jobs, shutdown_timeout=0.05):
+            await gates["arrived"].wait()
+    status = await made.status()
+    assert (status.attempt, [error.message for error in status.errors]) == (
+        0,
+        ["was interrupted without progress, 2 times in a row: its worker stopped"],
+    )
 
 
 class Creeping(Job, kind="interrupted.Creeping"):

@@ -40,6 +40,21 @@ class TestFinish:
         assert (after["state"], after["result"], after["errors"], after["reason"]) == (4, '{"a":1}', None, None)
         assert after["finished_at"] >= after["started_at"]
 
+    @pytest.mark.parametrize("state", [State.succeeded, State.failed, State.discarded, State.cancelled])
+    async def test_a_job_that_was_asked_to_be_cancelled_is_cancelled_however_it_ended(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, state: State
+    ) -> None:
+        [job] = await running(worker_session, connection, worker, 1)
+        async with connection.transaction():  # a cancel that has its lock when the end is written
+            assert await connection.fetchval("select asyncjobs.cancel($1, 'enough')", job.id) == "cancelling"
+            end = succeeded(job, state=state, result="1", error='{"attempt":1}', reason="its own")
+            finishing = asyncio.ensure_future(jobs.finish(worker_session, [end]))
+            await until_blocked(connection)
+        assert await finishing == 1
+        row = await connection.fetchrow("select state, result, errors, reason from asyncjobs.finished")
+        reason = "its own" if state is State.cancelled else "enough"
+        assert row is not None and tuple(row) == (7, None, '{"attempt":1}', reason)
+
     async def test_each_end_of_a_batch_keeps_what_is_its_own(
         self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
     ) -> None:

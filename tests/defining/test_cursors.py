@@ -46,6 +46,10 @@ class Place:
         if self.stopping:
             raise Interrupted("stopping")
 
+    def refuse(self, error: InvalidStep) -> InvalidStep:
+        self.refused = error
+        return error
+
 
 @pytest.fixture
 async def place() -> Place:

@@ -1,7 +1,7 @@
 -- Record where a step of a running job stands, its attributes being as they were; see record_steps.sql, which does so for many.
 -- $1 id of the job  $2 fence  $3 number, $4 name and $5 state of the step  $6 result  $7 cursor  $8 error (JSON text)
 -- $9 seconds since it began
--- Rows: the id, or none: the lease is lost.
+-- Rows: the id, and whether it is part of the transaction of an isolated step (on); or none: the lease is lost.
 -- Locks: the job's row, which is not written: that, and the plan for it, cost a tenth.
 insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
 select id, $3::integer, $4::text, $5::text, attempt, clock_timestamp() - make_interval(secs => $9::float8),
@@ -12,4 +12,4 @@ from (
 on conflict (job, name) do update
 set state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result,
     cursor = excluded.cursor, error = excluded.error
-returning job as id
+returning job as id, pg_catalog.current_setting('asyncjobs.isolated', true) as isolated
