@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import Any
 
 _STREAMS = 3
@@ -15,6 +16,9 @@ _descriptors: dict[int, tuple[int, int]] = {}
 """What each was when it was given: closed since, its number may be another's."""
 _handlers: dict[int, Any] = {}
 """Of signals, as they were before ours."""
+
+_forking = threading.local()
+"""The signals that were blocked in a thread before it forked."""
 
 
 def keep_descriptor(descriptor: int) -> None:
@@ -53,6 +57,17 @@ def _identity(descriptor: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _hold_signals() -> None:
+    """Keep the signals that are handled here from the forked process until it has its own handlers: else they are lost."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _handlers) if _handlers else None
+
+
+def _let_signals_in() -> None:
+    if (mask := getattr(_forking, "mask", None)) is not None:
+        _forking.mask = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _forget() -> None:
     """Put /dev/null in the place of each descriptor: were it closed, its object here might later close another's."""
     if _descriptors:
@@ -67,7 +82,8 @@ def _forget() -> None:
         _descriptors.clear()
     if _handlers:
         restore_signals()
+    _let_signals_in()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_forget)

@@ -19,7 +19,7 @@ from asyncjobs.db import reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow
 from asyncjobs.defining import codec
-from asyncjobs.defining.status import Status
+from asyncjobs.defining.status import Status, StepStatus
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.settings import load
 
@@ -28,6 +28,10 @@ app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 MOST = 1_000
 _ALWAYS = ("arguments", "result")
 """What is shown of a job even where there is none."""
+_MOST_STEPS = 500
+"""Of a job, the last ones."""
+_ROOM = {"name": 60, "cursor": 40, "detail": 80}
+"""Characters of these columns of the table of steps, at most; `--json` has all of it."""
 
 
 @app.command("list")
@@ -200,22 +204,24 @@ def _show_steps(steps: list[dict[str, Any]]) -> None:
         ["step", "state", "attempt", "started_at", "finished_at", "cursor", "detail"],
         [
             (
-                step["name"],
+                printing.brief(step["name"], _ROOM["name"]),
                 step["state"],
                 step["attempt"],
                 step["started_at"],
                 step["finished_at"],
-                "" if step["cursor"] is None else printing.shortened(step["cursor"]),
-                _detail(step),
+                printing.brief(step["cursor"], _ROOM["cursor"]),
+                printing.brief(_detail(step), _ROOM["detail"]),
             )
-            for step in steps
+            for step in steps[-_MOST_STEPS:]
         ],
         empty="",
         cut_last=True,
     )
+    if len(steps) > _MOST_STEPS:
+        print(f"{len(steps) - _MOST_STEPS} earlier steps are not shown; --json prints them all")
 
 
-def _detail(step: dict[str, Any]) -> str:
+def _detail(step: dict[str, Any]) -> Any:
     """Return what a step came to, or what it waits for."""
     if step["error"] is not None:
         return str(step["error"])
@@ -223,13 +229,26 @@ def _detail(step: dict[str, Any]) -> str:
         event = " ".join(filter(None, (step["event"], step["key"])))
         until = "" if step["wakes_at"] is None else f"until {printing.shown(step['wakes_at'])}"
         return " ".join(filter(None, (event and f"for {event}", until)))
-    return "" if step["result"] is None else str(printing.shortened(step["result"]))
+    return step["result"]
 
 
 def _values(status: Status) -> dict[str, Any]:
     names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
     values = {name: getattr(status, name) for name in names}
-    return {**values, "steps": list(map(_fields, status.steps)), "errors": list(map(_fields, status.errors))}
+    steps = [{**_fields(step), "result": _result(step)} for step in status.steps]
+    return {**values, "steps": steps, "errors": list(map(_fields, status.errors))}
+
+
+def _result(step: StepStatus) -> Any:
+    """Return what a step returned; one that ran jobs has recorded each one's result as it was stored."""
+    ids, results = step.cursor, step.result
+    if not (isinstance(ids, list) and isinstance(results, list) and ids and len(ids) == len(results)):
+        return results
+    try:
+        list(map(UUID, ids))
+        return [None if text is None else codec.loads(text) for text in results]
+    except (ValueError, TypeError, AttributeError):
+        return results
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -70,9 +70,14 @@ def _room(others: Sequence[int]) -> int:
 def fields(values: dict[str, Any]) -> None:
     """Print names and values, one a line; a value of several lines is set in below its name."""
     width = max(map(len, values))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, value in values.items():
         lines = [harmless(line) for line in _text(value).removesuffix("\n").split("\n")]
-        if len(lines) == 1:
+        if any(width + 2 + len(line) > columns for line in lines):
+            room = max(columns - 2, 1)
+            lines = [line[at : at + room] for line in lines for at in range(0, max(len(line), 1), room)]
+            print(name, *(f"  {line}" for line in lines), sep="\n")
+        elif len(lines) == 1:
             print(f"{name.ljust(width)}  {lines[0]}".rstrip())
         else:
             print(name, *(f"  {line}" for line in lines), sep="\n")
@@ -87,6 +92,15 @@ def shortened(value: Any) -> Any:
     """Return `value`, or the beginning of its text when that is longer than a screen; JSON has all of it."""
     text = _text(value)
     return value if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters; --json prints them all)"
+
+
+def brief(value: Any, room: int) -> str:
+    """Return `value` as text of at most so many characters and, when it is cut, how much there is of it."""
+    text = shown(value)
+    if len(text) <= room:
+        return text
+    count = f"… ({len(value)} in all)" if isinstance(value, list | dict) else f"… ({len(text)} characters)"
+    return f"{text[: max(room - len(count), 1)]}{count}"
 
 
 def harmless(text: str) -> str:

@@ -4,12 +4,15 @@ import asyncio
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from uuid import UUID, uuid4
 
 import cli_jobs
 import pytest
+
+from tests.cli.conftest import on_terminal
 
 
 async def run(cli, *words, **options):
@@ -285,3 +288,28 @@ async def test_counts_written_by_hand_are_no_obstacle(sql, cli):
             f"insert into asyncjobs.job (id, kind, counts) values (gen_random_uuid(), 'k', '{counts}') returning id"
         )
         assert (await read(cli, "jobs", "show", row["id"]))["counts"] == {}
+
+
+async def test_a_job_that_ran_five_hundred_others_is_readable_and_their_results_are_what_they_were(cli, sql):
+    ids = [str(UUID(int=n)) for n in range(500)]
+    children = {
+        "n": 1, "name": "children", "state": "succeeded", "attempt": 1, "started_at": "2026-01-31T08:00:00Z",
+        "finished_at": "2026-01-31T08:00:01Z", "cursor": json.dumps(ids),
+        "result": json.dumps([None if n == 7 else str(n) for n in range(500)]), "error": None, "event": None, "key": None,
+        "wakes_at": None,
+    }  # fmt: skip
+    many = [{**children, "n": n, "name": f"page {n}" * 20, "cursor": None, "result": "1"} for n in range(2, 600)]
+    [row] = await sql(
+        "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, finished_at, attempt, priority, state, "
+        "crashes, kind, queue, args, result, progress, steps) select asyncjobs.new_id(), 1, current_date + 1, now(), now(), 1, 0, "
+        f"4, 0, 'k', 'q', '{{}}', '{json.dumps(list(range(500)))}', '{{}}', '{json.dumps([*many, children])}' returning id"
+    )
+    values = await read(cli, "jobs", "show", row["id"])
+    assert values["steps"][-1]["result"] == [None if n == 7 else n for n in range(500)]
+    shown = (await run(cli, "jobs", "show", row["id"])).stdout.splitlines()
+    [steps, last] = [line for line in shown if "(500 in all)" in line or "earlier steps" in line]
+    assert steps.startswith("children") and steps.count("(500 in all)") == 2 and "[0, 1, 2, 3," in steps
+    assert last == "99 earlier steps are not shown; --json prints them all"
+    assert max(len(line) for line in shown if not line.startswith("result")) < 260
+    screen = await asyncio.to_thread(on_terminal, cli, "jobs", "show", str(row["id"]), COLUMNS="100", NO_COLOR="1")
+    assert [line for line in re.sub(r"\x1b\[[0-9;]*m", "", screen).splitlines() if len(line) > 100] == []

@@ -19,12 +19,12 @@ async def test_at_a_signal_short_jobs_finish_and_all_others_move_unspent(scene, 
     first = await scene.start(name="first")
     short, long, deaf = await scene.enqueue(work.nap(0.5), work.hold(gate), work.ignore(gate))
     await scene.running(short, long, deaf)
-    await scene.start(name="second")
     first.stop(number)
     await scene.oracle.wait_for(event="ignored", job_id=deaf.id)
     row = await scene.row(deaf)
     assert (row["state"], row["attempt"]) == (2, 1)
     assert await first.exit_code(BOUND + SLACK) == 0
+    await scene.start(name="second")
     await scene.oracle.wait_for(event="start", job_id=deaf.id, worker="second")
     scene.open(gate)
     rows = await scene.finished(short, long, deaf)

@@ -23,13 +23,13 @@ async def test_a_thread_job_that_outlives_the_drain_is_given_back_unspent_as_its
     first = await scene.start(name="first")
     [job] = await scene.enqueue(work.thread(scene.gate()))
     await scene.running(job)
-    await scene.start(name="second")
     first.stop()
     await scene.oracle.wait_for(event="told", job_id=job.id)
     await first.wait_for_log("cancelling 1 jobs")
     row = await scene.row(job)
     assert (row["state"], row["attempt"]) == (2, 1)  # running still, and nobody else's
     assert await first.exit_code(timeout=2 + 6) == 0
+    await scene.start(name="second")
     await scene.oracle.wait_for(event="start", job_id=job.id, worker="second")
     scene.open(scene.gate())
     [row] = await scene.finished(job)
