@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import pickle
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -76,3 +78,42 @@ class JsonLines(logging.Formatter):
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class Carried:
+    """A record on its way to another process of this program: unpickled there, it is the dictionary of a record.
+
+    Message and arguments arrive as they are, since formatters and filters look at them (structlog's message is a
+    dictionary); where they cannot, the line arrives as text.
+    """
+
+    def __init__(self, record: logging.LogRecord) -> None:
+        values = dict(vars(record), exc_info=None)
+        if record.exc_info and not record.exc_text:
+            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+        self._plain = {k: v if isinstance(v, str | int | float | None) else repr(v) for k, v in values.items()}
+        self._plain.update(msg=record.getMessage(), args=None)
+        try:
+            self._whole = pickle.dumps(values)
+        except Exception:  # a lock in an argument, a class inside a function, somebody's own __reduce__
+            self._whole = b""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self._whole, self._plain)
+
+
+class _Known(pickle.Unpickler):
+    """Imports nothing: the program that runs as `__main__` here has another name there, and would begin anew."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module not in sys.modules:
+            raise pickle.UnpicklingError(module)
+        return super().find_class(module, name)
+
+
+def _arrived(whole: bytes, plain: dict[str, Any]) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = _Known(io.BytesIO(whole)).load()
+    except Exception:
+        return plain
+    return values
