@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
 from uuid import UUID
@@ -91,6 +92,7 @@ class Job(StepMethods, Generic[R]):
     _sent: bool = False
     _disposition: Disposition | None = None
     _attempt: Attempt | None = None
+    _context: tuple[Context, Context] | None = None
 
     def __init_subclass__(
         cls,
