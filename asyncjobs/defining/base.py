@@ -258,6 +258,15 @@ class Job(StepMethods, Generic[R]):
         await open_clients.current().enqueue(self, connection=connection)
         return self
 
+    def enqueue_from_thread(self) -> Self:
+        """Insert the job from a thread without an event loop: `enqueue`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        return open_clients.last().run_from_thread(self.enqueue, "`await job.enqueue()`")
+
     async def status(self) -> Status:
         """Read everything stored about the job.
 
@@ -321,6 +330,21 @@ class Job(StepMethods, Generic[R]):
             return await open_clients.current().result(self, timeout=seconds)
         finally:
             await running._attempt.take_slot()
+
+    @overload
+    def result_from_thread(self: _PerformsAsync[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: _Performs[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: Job[T], timeout: float | timedelta | None = None) -> T: ...
+    def result_from_thread(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait in a thread without an event loop: `result`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        return open_clients.last().run_from_thread(lambda: Job.result(self, timeout=timeout), "`await job.result()`")
 
     @overload
     def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...
