@@ -13,6 +13,7 @@ Split by what the caller can do about it::
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
+    ├── InsideEventLoop (RuntimeError)      await instead of blocking the loop's thread
     ├── AlreadyOpen (RuntimeError)          one AsyncJobs is opened once at a time
     ├── NotRunning (RuntimeError)           only inside a job
     ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
@@ -114,6 +115,10 @@ class RecordNotFound(DeserializationError, LookupError):
 
 class NotOpen(AsyncJobsError, RuntimeError):
     """No AsyncJobs is open in this process, or the one used is closed."""
+
+
+class InsideEventLoop(AsyncJobsError, RuntimeError):
+    """What blocks its thread (`blocking()`, `enqueue_from_thread`, `result_from_thread`) was called where a loop runs."""
 
 
 class AlreadyOpen(AsyncJobsError, RuntimeError):
