@@ -33,6 +33,8 @@ Split by what the caller can do about it::
         ├── PermissionDenied                the role lacks a right
         └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
 
+`JobNeverEnqueued` (RuntimeWarning) is a warning, and shown as Python's filters for warnings say.
+
 What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `defining.signals`.
 """
 
@@ -42,6 +44,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+
+class JobNeverEnqueued(RuntimeWarning):
+    """A job was made and dropped, and neither enqueued, performed nor handed to anything of asyncjobs."""
 
 
 def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJobsError:
