@@ -255,6 +255,8 @@ def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Jo
 def definition_of(kind: Any) -> Any:
     """Return the definition behind a `@job` function, a Job class or a kind's name."""
     found = registry.find(kind) if isinstance(kind, str) else getattr(kind, "_definition", None)
+    if isinstance(kind, Job):
+        kind._made_at = None
     if found is None:
         raise InvalidOption(f"{kind!r} is no job definition: give a @job function or a Job class")
     return found

@@ -13,6 +13,7 @@ from asyncjobs.exceptions import InvalidOption
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
     """Refuse what is no job, and say what it is."""
     if isinstance(job, Job):
+        job._made_at = None
         return
     if index is not None:
         what = f"item {index} of {what}"
