@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from datetime import datetime, timedelta
 from sys import _getframe
@@ -400,6 +400,11 @@ class Job(StepMethods, Generic[R]):
         async def perform(self) -> Any:
             """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
             await self.run_steps()
+
+        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job. Without it, that is all
+        # that the object holds, arguments included.
+        def __iter__(self) -> Iterator[tuple[str, Any]]:
+            return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
 
     def _require_row(self) -> None:
         self._made_at = None

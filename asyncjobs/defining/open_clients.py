@@ -97,6 +97,7 @@ def last() -> OpenClient:
     if not _open:
         raise NotOpen(
             "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
-            "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await; in a test take the fixture `jobs`"
+            "`FastAPI(lifespan=jobs.lifespan)` (the outermost application's: that of a mounted one is not run), or, without "
+            "an event loop, `with AsyncJobs().blocking():`, before you enqueue or await; in a test take the fixture `jobs`"
         )
     return _open[-1]
