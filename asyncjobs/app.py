@@ -16,6 +16,7 @@ from uuid import UUID
 
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
+from asyncjobs.client.sending import check_job
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.listening import Listener
@@ -301,6 +302,7 @@ class AsyncJobs:
 
     async def enqueue(self, job: J, *, connection: Any = None) -> J:
         """Insert a job through this client; `job.enqueue()` uses the one opened last. See `Job.enqueue`."""
+        check_job(job)
         await self._opened().enqueue(job, connection=connection)
         return job
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from anyio.from_thread import start_blocking_portal
 
 from asyncjobs.client.client import Client
+from asyncjobs.client.sending import check_job
 from asyncjobs.client.threads import refuse_inside
 from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
 from asyncjobs.defining.decorator import JobFunction
@@ -75,6 +76,7 @@ class BlockingJobs:
 
     def enqueue(self, job: J) -> J:
         """Insert a job and return it; see `Job.enqueue`."""
+        check_job(job)
         self._run(lambda: self._jobs.enqueue(job))
         return job
 

@@ -401,7 +401,7 @@ class Job(StepMethods, Generic[R]):
             """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
             await self.run_steps()
 
-        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job. Without it, that is all
+        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job: else it is made of all
         # that the object holds, arguments included.
         def __iter__(self) -> Iterator[tuple[str, Any]]:
             return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
