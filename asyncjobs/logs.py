@@ -9,6 +9,8 @@ import os
 import pickle
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -20,9 +22,11 @@ def configure(level: str, log_format: str | None, stream: TextIO | None = None) 
 
     Args:
         level: "debug", "info", "warning", "error" or "critical".
-        log_format: "text" or "json"; None: text on a terminal, else JSON.
+        log_format: "text" or "json"; None: text on a terminal, else JSON; "none": nothing is set up.
         stream: None: standard error.
     """
+    if log_format == "none":
+        return
     stream = stream or sys.stderr
     if log_format is None:
         log_format = "text" if stream.isatty() else "json"
@@ -32,6 +36,38 @@ def configure(level: str, log_format: str | None, stream: TextIO | None = None) 
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+@contextmanager
+def theirs_first() -> Iterator[None]:
+    """Let what is imported inside the block set up logging: by `dictConfig`, `basicConfig`, or a handler of the root logger.
+
+    Where it has given the root logger a handler, ours is gone, so that no line is doubled; else it stands there as before.
+    """
+    root = logging.getLogger()
+    ours = root.handlers[:]
+    root.handlers.clear()  # `basicConfig` does nothing beside another handler
+    last_resort = logging.lastResort
+    if ours:
+        logging.lastResort = ours[0]  # for the lines until then
+    try:
+        yield
+    finally:
+        logging.lastResort = last_resort
+        if not root.handlers:
+            root.handlers[:] = ours
+        speak_up()
+
+
+def speak_up() -> None:
+    """Have our loggers, and that of warnings, speak again that a `dictConfig` with `disable_existing_loggers` has silenced.
+
+    That is its default, and meant by hardly anybody: the worker would not even say that a job failed. Who wants less of it
+    gives the logger "asyncjobs" a level.
+    """
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.partition(".")[0] in ("asyncjobs", "py") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def wants_colours(stream: TextIO) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, job
@@ -117,3 +122,71 @@ async def test_a_process_jobs_record_is_logged_by_the_worker_with_the_message_it
     await (await in_process().enqueue()).result(timeout=40)
     [record] = [record for record in caplog.records if record.name == log.name]
     assert record.msg == {"event": "from a process job"}
+
+
+FAILS = """
+from asyncjobs import job
+
+@job(kind="logs.fails")
+async def fails() -> None:
+    logging.getLogger("app").warning("a line of the job")
+    raise ValueError("on purpose")
+"""
+SETUPS = {
+    "nothing": "import logging",
+    "basicConfig": 'import logging\nlogging.basicConfig(format="mine %(message)s", level="INFO")',
+    "a handler": "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())",
+    "dictConfig": """
+import logging.config
+logging.config.dictConfig({
+    "version": 1, "formatters": {"mine": {"format": "mine %(message)s"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "mine"}},
+    "root": {"level": "INFO", "handlers": ["out"]},
+})
+""",
+}
+
+
+async def _enqueue(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("select asyncjobs.enqueue(kind => 'logs.fails')")
+    await connection.close()
+
+
+def _burst(directory: Path, url: str, *words: str) -> str:
+    """Run a worker until nothing is left; return what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncjobs", "run", "logs_of_theirs", "--burst", *words],
+        cwd=directory, env={**os.environ, "ASYNCJOBS_DATABASE_URL": url}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.stderr
+
+
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS.keys())
+async def test_a_worker_says_each_line_once_however_its_modules_set_up_logging(
+    database_url: str, tmp_path: Path, setup: str
+) -> None:
+    (tmp_path / "logs_of_theirs.py").write_text(setup + FAILS)
+    await _enqueue(database_url)
+    said = await asyncio.to_thread(_burst, tmp_path, database_url)
+    assert said.count("a line of the job") == 1
+    assert len([line for line in said.splitlines() if "failed: ValueError: on purpose" in line]) == 1
+    assert ("mine a line" in said) == ("mine" in setup)
+
+
+async def test_a_worker_leaves_logging_alone_where_it_is_told_to(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "logs_of_theirs.py").write_text("import logging" + FAILS)
+    await _enqueue(database_url)
+    said = await asyncio.to_thread(_burst, tmp_path, database_url, "--log-format", "none")
+    assert "ready: worker" not in said  # as Python has it without any set-up: from warnings on
+    assert "a line of the job\n" in said.replace("\r", "")
+
+
+def test_what_is_disabled_by_a_dict_config_speaks_again_and_levels_are_kept() -> None:
+    from asyncjobs.logs import speak_up
+
+    ours, theirs = logging.getLogger("asyncjobs.worker"), logging.getLogger("logs.theirs")
+    ours.disabled = theirs.disabled = True
+    speak_up()
+    assert (ours.disabled, theirs.disabled) == (False, True)
+    theirs.disabled = False

@@ -283,14 +283,14 @@ def test_without_a_loop(jobs_sync):
     run_pytest(text, "-o", "asyncio_mode=auto").passed(3)
 
 
-def test_under_trio_the_fixture_says_that_asyncjobs_runs_on_asyncio(run_pytest, tmp_path) -> None:
-    (tmp_path / "trio.py").write_text(
-        "from types import SimpleNamespace\nlowlevel = SimpleNamespace(current_task=lambda: 'a task of trio')"
-    )
+def test_under_trio_the_fixture_says_that_asyncjobs_runs_on_asyncio(run_pytest) -> None:
     text = """
-import trio
-def test_it(jobs):
+def test_it(jobs, monkeypatch):
+    import sys
+    from types import SimpleNamespace
     from asyncjobs import NotOpen
+    lowlevel = SimpleNamespace(current_task=lambda: "a task of trio")
+    monkeypatch.setitem(sys.modules, "trio", SimpleNamespace(lowlevel=lowlevel))
     with pytest.raises(NotOpen, match="anyio_backend"):
         jobs.enqueue(send_welcome(1)).send(None)
 """
