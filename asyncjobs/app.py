@@ -11,12 +11,13 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.client.pulse import feel
+from asyncjobs.client.sending import check_job
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
@@ -31,6 +32,7 @@ from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
 from asyncjobs.services import Services
 
 if TYPE_CHECKING:
+    from asyncjobs.client.blocking import BlockingJobs
     from asyncjobs.settings import Settings
     from asyncjobs.worker.worker import Worker
 
@@ -131,6 +133,7 @@ class AsyncJobs:
         stack.callback(setattr, self, "_client", None)
         open_clients.push(self._client)
         stack.callback(open_clients.remove, self._client)
+        stack.callback(self._client.threads.close)
         return sessions
 
     async def _start_embedded(self, stack: AsyncExitStack) -> str:
@@ -161,6 +164,35 @@ class AsyncJobs:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    if not TYPE_CHECKING:  # so that type checkers refuse it, too
+
+        def __enter__(self) -> NoReturn:
+            raise NotOpen(
+                "an AsyncJobs is opened by `async with AsyncJobs() as jobs:`; in a program without an event loop by "
+                "`with AsyncJobs().blocking() as jobs:`"
+            )
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def blocking(self) -> BlockingJobs:
+        """Return this AsyncJobs for a program without an event loop: Flask, Django, a script, cron.
+
+        ::
+
+            with AsyncJobs().blocking() as jobs:
+                jobs.enqueue(send_welcome(42))
+
+        In the block its `enqueue`, `enqueue_all`, `get`, `result`, `status`, `cancel` and `retry` are called without
+        ``await``, from any thread; they are done on an event loop in a thread of its own. It is no worker.
+
+        Raises:
+            InsideEventLoop: On entering, and at each call: an event loop runs in this thread.
+            AlreadyOpen: On entering: this AsyncJobs is open.
+        """
+        from asyncjobs.client.blocking import BlockingJobs
+
+        return BlockingJobs(self)
 
     def _opened(self) -> Client:
         if self._client is None:
@@ -280,6 +312,7 @@ class AsyncJobs:
 
     async def enqueue(self, job: J, *, connection: Any = None) -> J:
         """Insert a job through this client; `job.enqueue()` uses the one opened last. See `Job.enqueue`."""
+        check_job(job)
         await self._opened().enqueue(job, connection=connection)
         return job
 

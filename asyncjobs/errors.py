@@ -21,8 +21,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
@@ -80,16 +79,6 @@ def unsubscribe(subscriber: Callable[..., Any]) -> None:
 def set_context(**values: Any) -> None:
     """Add to the context of every later report of this task (and of what it starts): inside a job, of this run."""
     _context.set({**_context.get(), **values})
-
-
-@contextmanager
-def own_context() -> Iterator[None]:
-    """Let what `set_context` adds inside the block be gone after it."""
-    token = _context.set(_context.get())
-    try:
-        yield
-    finally:
-        _context.reset(token)
 
 
 def add_context(provider: Callable[[], Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ Split by what the caller can do about it::
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
+    ├── InsideEventLoop (RuntimeError)      await instead of blocking the loop's thread
     ├── AlreadyOpen (RuntimeError)          one AsyncJobs is opened once at a time
     ├── NotRunning (RuntimeError)           only inside a job
     ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
@@ -34,6 +35,8 @@ Split by what the caller can do about it::
         ├── PermissionDenied                the role lacks a right
         └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
 
+`JobNeverEnqueued` (RuntimeWarning) is a warning, and shown as Python's filters for warnings say.
+
 What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `defining.signals`.
 """
 
@@ -43,6 +46,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+
+class JobNeverEnqueued(RuntimeWarning):
+    """A job was made and dropped, and neither enqueued, performed nor handed to anything of asyncjobs."""
 
 
 def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJobsError:
@@ -125,6 +132,10 @@ class RecordNotFound(DeserializationError, LookupError):
 
 class NotOpen(AsyncJobsError, RuntimeError):
     """No AsyncJobs is open in this process, or the one used is closed."""
+
+
+class InsideEventLoop(AsyncJobsError, RuntimeError):
+    """What blocks its thread (`blocking()`, `enqueue_from_thread`, `result_from_thread`) was called where a loop runs."""
 
 
 class AlreadyOpen(AsyncJobsError, RuntimeError):

@@ -35,6 +35,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import performing, registry
 from asyncjobs.defining.importing import import_problem
+from asyncjobs.logs import Carried
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
@@ -308,19 +309,20 @@ class _Slots:
 
 
 class _ToWorker(logging.Handler):
-    """Sends log records to the worker, which logs them as its own."""
+    """Sends log records to the worker, which logs them as its own: each goes through the handlers there, and none here."""
 
     def __init__(self, channel: BlockingChannel) -> None:
         super().__init__()
         self._channel = channel
+        for logger in list(logging.root.manager.loggerDict.values()):
+            if isinstance(logger, logging.Logger):
+                logger.handlers.clear()
+                logger.propagate = True
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            values = dict(vars(record), msg=record.getMessage(), args=None, exc_info=None)
-            if record.exc_info and not record.exc_text:
-                values["exc_text"] = logging.Formatter().formatException(record.exc_info)
             # Pickled apart: what cannot be read there is a lost line and no lost message.
-            self._channel.send("log", pickle.dumps(values))
+            self._channel.send("log", pickle.dumps(Carried(record)))
         except Exception:
             self.handleError(record)
 

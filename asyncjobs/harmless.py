@@ -42,5 +42,6 @@ def shown(error: BaseException) -> str:
 
 def log(logger: logging.Logger, level: int, text: str, *arguments: object, error: BaseException | None = None) -> None:
     """Log a line, with the traceback of `error`; a handler that raises (a full disk, somebody's own) harms nobody."""
+    logger.disabled = False  # a job may have imported what silences all there is: see `logs.speak_up`
     with contextlib.suppress(Exception):
         logger.log(level, text, *arguments, exc_info=error, stacklevel=2)

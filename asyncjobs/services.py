@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any
 
 logger = logging.getLogger("asyncjobs")
@@ -22,10 +23,13 @@ class Services:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._context = copy_context()
 
     def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run `coroutine` in a task of its own until it ends or the scope is closed."""
-        task = asyncio.get_running_loop().create_task(coroutine, name=f"asyncjobs {name}")
+        loop = asyncio.get_running_loop()
+        # Not in the context of whoever needs it first, a job perhaps: it outlives that, and is none of its doing.
+        task = loop.create_task(coroutine, name=f"asyncjobs {name}", context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -15,7 +15,10 @@ Environment = Annotated[
     str | None, typer.Option("--env", help="Its table to use, such as production; default: ASYNCJOBS_ENV.")
 ]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning, error or critical.")]
-LogFormat = Annotated[str | None, typer.Option(help="text or json; default: text on a terminal, else json.")]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(help="text, json, or none: logging is yours to set up; default: text on a terminal, else json."),
+]
 Modules = Annotated[list[str] | None, typer.Argument(metavar="[MODULE]...", help="Modules that define jobs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from asyncjobs import logs
 from asyncjobs.cli import options
 from asyncjobs.cli.exits import exit_codes
 from asyncjobs.cli.process import Plan, Process
@@ -93,7 +94,8 @@ def run(
                     logger.warning("%s", warning)
             raise typer.Exit(Supervising(plan, given, children).run())
         put_working_directory_first()
-        import_modules([*(modules or ()), *settings.imports])
+        with logs.theirs_first():
+            import_modules([*(modules or ()), *settings.imports])
     process = Process(plan)
     threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()
     raise typer.Exit(process.run())

@@ -63,6 +63,9 @@ class Bulk:
             await self._send(chunk)
             await self._settle()
         except BaseException as error:
+            for job in chunk:
+                if isinstance(job, Job):
+                    job._made_at = None  # the error tells that it is not enqueued
             if not isinstance(error, asyncio.CancelledError):
                 await self._settle_beside(error)
             if self._made:

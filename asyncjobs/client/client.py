@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.steps import in_transaction, stored_steps
+from asyncjobs.client.threads import Threads
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
 from asyncjobs.db.listening import Listener
@@ -69,6 +70,7 @@ class Client:
         self._sessions = sessions
         self._services = services
         self.loop = asyncio.get_running_loop()
+        self.threads = Threads()
         self._enqueuer = Enqueuer(sessions, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, listener, services)
         self._by_hand = ByHand(sessions, retention)
@@ -78,8 +80,12 @@ class Client:
         if asyncio.get_running_loop() is not self.loop:
             raise NotOpen(
                 "this AsyncJobs was opened on another event loop: open one here, "
-                "or from a thread call anyio.from_thread.run(job.enqueue)"
+                "or call job.enqueue_from_thread() and job.result_from_thread(), without a loop of the thread's own"
             )
+
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+        """Run what `make` returns on the client's loop, for a thread that waits for it; see `Threads.run`."""
+        return self.threads.run(make, instead)
 
     async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
         """Insert a job's row; see `Job.enqueue`."""
@@ -255,6 +261,8 @@ def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Jo
 def definition_of(kind: Any) -> Any:
     """Return the definition behind a `@job` function, a Job class or a kind's name."""
     found = registry.find(kind) if isinstance(kind, str) else getattr(kind, "_definition", None)
+    if isinstance(kind, Job):
+        kind._made_at = None
     if found is None:
         raise InvalidOption(f"{kind!r} is no job definition: give a @job function or a Job class")
     return found

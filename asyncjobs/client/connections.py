@@ -107,13 +107,18 @@ async def _on_asyncpg(connection: Any, call: _Call, values: dict[str, str | None
 async def _on_sqlalchemy(connection: Any, call: _Call, values: dict[str, str | None]) -> Any:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session
 
     if not isinstance(connection, AsyncConnection | AsyncSession | async_scoped_session):
         raise InvalidConnection(f"connection= got SQLAlchemy's {type(connection).__qualname__}: give {_ACCEPTED}")
     if _is_of_another_loop(connection):
         raise InvalidConnection(_ELSEWHERE)
-    result = await connection.execute(text(call.named), values)
-    return result.scalar_one()
+    statement = text(call.named)
+    if isinstance(connection, AsyncConnection):
+        return (await connection.execute(statement, values)).scalar_one()
+    session = connection.registry() if isinstance(connection, async_scoped_session) else connection
+    # SQLAlchemy's own `execute`: a derived session's may warn that it is not for its users (SQLModel's), or do more.
+    return await session.run_sync(lambda own: Session.execute(own, statement, values).scalar_one())
 
 
 def _is_of_another_loop(connection: Any) -> bool:

@@ -13,6 +13,7 @@ from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
     """Refuse what is no job, and say what it is; and a job that runs, whose row there is already."""
     if isinstance(job, Job) and job._attempt is None:
+        job._made_at = None
         return
     if index is not None:
         what = f"item {index} of {what}"

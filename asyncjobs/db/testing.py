@@ -89,15 +89,17 @@ async def empty(connection: Connection, *, workers: bool = True) -> None:
 
     Args:
         connection: Keeps a `lock_timeout` of 5 s.
-        workers: Whether those of workers, too.
+        workers: Whether those of workers, too: the kit's, and those whose session is gone. An application that is open for
+            many tests keeps its worker: without its row it would claim nothing for a second.
     """
-    kept = ["migration"] if workers else ["migration", "worker"]
     tables = await connection.fetch(
         "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'asyncjobs'::regnamespace "
         "and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all($1::text[]) order by 1",
-        kept,
+        ["migration", "worker"],
     )
     deletes = [f"delete from {row['name']}" for row in tables]  # noqa: S608 - names of ours, quoted by the server
+    if workers:
+        deletes.append(sql.read("test_forget_workers"))
     await connection.execute("; ".join(["set lock_timeout = '5s'", *deletes]))
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import Context
 from datetime import datetime, timedelta
+from sys import _getframe
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
 from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
 
-from asyncjobs.defining import context, open_clients, options
+from asyncjobs.defining import context, never_enqueued, open_clients, options
 from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.definition import Definition, Executor, Options
@@ -93,6 +95,9 @@ class Job(StepMethods, Generic[R]):
     _sent: bool = False
     _disposition: Disposition | None = None
     _attempt: Attempt | None = None
+    _context: tuple[Context, Context] | None = None
+    _made_at: never_enqueued.Place | None = None
+    """None from its first use on, and for what was loaded."""
 
     def __init_subclass__(
         cls,
@@ -145,6 +150,17 @@ class Job(StepMethods, Generic[R]):
         self._text = text
         if definition.function is None:
             self.__dict__.update(values)
+        if text is not None:
+            frame = _getframe(2)  # of whoever called the class or the function
+            self._made_at = frame.f_code, frame.f_lasti
+
+    def __del__(self, warn: Callable[[str, never_enqueued.Place], None] = never_enqueued.warn) -> None:
+        if self._made_at is not None and not self._sent:
+            warn(self._definition.kind, self._made_at)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._made_at = None  # whoever pickles or copies it goes on with that
+        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_context")}
 
     # What is known about it
 
@@ -227,6 +243,7 @@ class Job(StepMethods, Generic[R]):
             InvalidOption: Out of these limits, or both `wait` and `at`.
             AlreadyEnqueued: The row is made already.
         """
+        made_at, self._made_at = self._made_at, None  # an error says enough
         if self._sent:
             raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
         if wait is not None and at is not None:
@@ -238,7 +255,7 @@ class Job(StepMethods, Generic[R]):
             self._delay, self._run_at = options.duration(wait, "wait"), None
         if at is not None:
             self._delay, self._run_at = None, options.moment(at, "at")
-        self._queue, self._priority = checked_queue, checked_priority
+        self._queue, self._priority, self._made_at = checked_queue, checked_priority, made_at
         return self
 
     async def enqueue(self, *, connection: Any = None) -> Self:
@@ -258,8 +275,19 @@ class Job(StepMethods, Generic[R]):
             InvalidConnection: `connection` cannot carry it; nothing was written.
             DatabaseError: The database refused or cannot be reached; nothing was written.
         """
+        self._made_at = None
         await open_clients.current().enqueue(self, connection=connection)
         return self
+
+    def enqueue_from_thread(self) -> Self:
+        """Insert the job from a thread without an event loop: `enqueue`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        self._made_at = None
+        return open_clients.last().run_from_thread(self.enqueue, "`await job.enqueue()`")
 
     async def status(self) -> Status:
         """Read everything stored about the job.
@@ -326,6 +354,21 @@ class Job(StepMethods, Generic[R]):
             await running._attempt.take_slot()
 
     @overload
+    def result_from_thread(self: _PerformsAsync[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: _Performs[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: Job[T], timeout: float | timedelta | None = None) -> T: ...
+    def result_from_thread(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait in a thread without an event loop: `result`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        return open_clients.last().run_from_thread(lambda: Job.result(self, timeout=timeout), "`await job.result()`")
+
+    @overload
     def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...
     @overload
     def __await__(self: _Performs[T]) -> Generator[Any, Any, T]: ...
@@ -363,7 +406,13 @@ class Job(StepMethods, Generic[R]):
             """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
             await self.run_steps()
 
+        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job: else it is made of all
+        # that the object holds, arguments included.
+        def __iter__(self) -> Iterator[tuple[str, Any]]:
+            return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
+
     def _require_row(self) -> None:
+        self._made_at = None
         if not self._sent:
             raise NotEnqueued(
                 f"{self.kind} has not been enqueued, and awaiting does not enqueue: "
@@ -372,6 +421,7 @@ class Job(StepMethods, Generic[R]):
 
     def _stored_arguments(self) -> str:
         """Return the arguments as they are to be stored, with what was assigned since the job was made."""
+        self._made_at = None
         values = self._values
         if self._text is not None and self._definition.function is not None:
             return self._text

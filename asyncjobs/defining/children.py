@@ -23,6 +23,7 @@ def running(children: Sequence[Job[Any]]) -> Callable[[Cursor[list[UUID]]], Awai
     for child in children:
         if isinstance(child, type) or not hasattr(child, "_sent"):
             raise InvalidOption(f"run: {type(child).__name__} is no job: give the jobs one by one, `run(name, *jobs)`")
+        child._made_at = None  # recorded as run, it is not enqueued again
 
     async def run_children(cursor: Cursor[list[UUID]]) -> list[str | None]:
         if cursor.value is None:

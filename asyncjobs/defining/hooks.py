@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from asyncjobs import errors
 from asyncjobs.defining.calling import check_method, check_takes
+from asyncjobs.defining.contexts import InThread
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.harmless import log, shown
@@ -277,7 +278,11 @@ async def call_hook(hook: Hook, job: Job[Any], *more: Any, limit: float | Litera
             if job._definition.is_async:
                 result = hook(job, *more)
             else:
-                result = await anyio.to_thread.run_sync(lambda: hook(job, *more), abandon_on_cancel=True)
+                call = InThread(job, lambda: hook(job, *more))
+                try:
+                    result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+                finally:
+                    call.adopt()
             return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError:
             if timeout.expired():

@@ -6,7 +6,7 @@ A process-wide stack, not a context variable: one set in a web server's lifespan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -52,6 +52,9 @@ class OpenClient(Protocol):
     async def status(self, job_id: UUID) -> Status:
         """Read everything about the job."""
 
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+        """Run what `make` returns on its loop, for a thread that waits; on that loop's own, say to write `instead`."""
+
 
 _open: list[OpenClient] = []
 
@@ -78,12 +81,23 @@ def current() -> OpenClient:
     Raises:
         NotOpen: None is open.
     """
+    newest = last()
+    if len(_open) > 1:
+        loop = asyncio.get_running_loop()
+        return next((client for client in reversed(_open) if client.loop is loop), newest)
+    return newest
+
+
+def last() -> OpenClient:
+    """Return the client opened last, on whatever loop.
+
+    Raises:
+        NotOpen: None is open.
+    """
     if not _open:
         raise NotOpen(
             "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
-            "or `FastAPI(lifespan=jobs.lifespan)`, before you enqueue or await; in a test take the fixture `jobs`"
+            "`FastAPI(lifespan=jobs.lifespan)` (the outermost application's: that of a mounted one is not run), or, without "
+            "an event loop, `with AsyncJobs().blocking():`, before you enqueue or await; in a test take the fixture `jobs`"
         )
-    if len(_open) > 1:
-        loop = asyncio.get_running_loop()
-        return next((client for client in reversed(_open) if client.loop is loop), _open[-1])
     return _open[-1]

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import anyio.to_thread
 
-from asyncjobs import errors
 from asyncjobs.defining import attributes, context, open_clients
 from asyncjobs.defining.attempt import E, Latch
+from asyncjobs.defining.contexts import Inside, InThread, surroundings
 from asyncjobs.defining.deciding import Verdict, What, decide, said_by
 from asyncjobs.defining.recording_here import RecorderHere
 from asyncjobs.defining.settling import Ending, settle
@@ -59,14 +59,16 @@ async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | Non
         if job._attempt is not None:
             job._attempt.stopping = True  # all that a thread can see of it
 
-    value, error = await uncut(_outcome_in_thread(job, limiter, going_on), told)
+    call = InThread(job, cast("Any", job).perform)
+    value, error = await uncut(_outcome_in_thread(job, call, limiter, going_on), told)
+    call.adopt()
     if error is not None:
         raise error
     return value
 
 
 async def _outcome_in_thread(
-    job: Job[Any], limiter: anyio.CapacityLimiter | None, going_on: set[UUID]
+    job: Job[Any], perform: Callable[[], Any], limiter: anyio.CapacityLimiter | None, going_on: set[UUID]
 ) -> tuple[Any, BaseException | None]:
     """Return what a thread returned and what it raised; SystemExit, let out of this task, would end the loop."""
 
@@ -75,7 +77,7 @@ async def _outcome_in_thread(
             return None  # cancelled before it began: nobody takes the result
         going_on.add(job.id)
         try:
-            return run_code(cast("Any", job).perform)
+            return run_code(perform)
         finally:
             going_on.discard(job.id)
 
@@ -167,15 +169,7 @@ async def perform_now(job: Job[Any]) -> Any:
         attributes.restore(copy, recorder.attributes)
         if recorder.records:
             copy._resume(recorder.records)
-        token = context.running.set(copy)
-        try:
-            with errors.own_context():
-                value, verdict = await _attempt_here(copy, hooks, counts)
-                ending = (
-                    Ending(What.succeed) if verdict.what is What.succeed else await settle(copy, verdict, hooks, counts)
-                )
-        finally:
-            context.running.reset(token)
+        value, verdict, ending = await Inside(_run_here(copy, hooks, counts))
         match ending.what:
             case What.retry:
                 if not recorder.records:  # else they are saved with the steps
@@ -207,6 +201,15 @@ async def perform_now(job: Job[Any]) -> Any:
             case _:
                 return value if verdict.what is What.succeed else None
     raise AssertionError
+
+
+async def _run_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) -> tuple[Any, Verdict, Ending]:
+    context.running.set(copy)
+    with surroundings(in_worker=False):
+        value, verdict = await _attempt_here(copy, hooks, counts)
+        if verdict.what is What.succeed:
+            return value, verdict, Ending(What.succeed)
+        return value, verdict, await settle(copy, verdict, hooks, counts)
 
 
 async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) -> tuple[Any, Verdict]:

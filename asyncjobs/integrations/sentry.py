@@ -1,7 +1,13 @@
-"""The error reporter to Sentry: ``errors.subscribe(report_to_sentry)`` after `sentry_sdk.init`; needs the extra `sentry`."""
+"""The error reporter to Sentry: ``errors.subscribe(report_to_sentry)`` after `sentry_sdk.init`; needs the extra `sentry`.
+
+Imported, it gives each attempt an isolation scope of its own: what a job tells Sentry (`set_user`, `set_tag`, breadcrumbs)
+is on no other job's reports, nor on its caller's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sentry_sdk
@@ -9,6 +15,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.utils import event_from_exception
 
 from asyncjobs import errors
+from asyncjobs.defining import contexts
 from asyncjobs.errors import Severity
 
 # Sentry makes an event of each log line of level error; these lines say again what is reported.
@@ -18,6 +25,21 @@ for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.repo
 FLUSH_TIMEOUT = 2.0
 """Seconds that the process of a job lasts longer, at most, for its events to be sent."""
 errors.add_flush(lambda: sentry_sdk.flush(timeout=FLUSH_TIMEOUT))
+
+
+@contextmanager
+def own_scope(in_worker: bool) -> Iterator[None]:
+    """Fork Sentry's isolation scope; in a worker without its breadcrumbs: they are of the worker's own statements."""
+    if not sentry_sdk.get_client().is_active():
+        yield
+        return
+    with sentry_sdk.isolation_scope() as scope:
+        if in_worker:
+            scope.clear_breadcrumbs()
+        yield
+
+
+contexts.around.append(own_scope)
 
 _TAGS = ("kind", "queue", "attempt", "job_id")
 

@@ -132,7 +132,8 @@ class Settings(BaseSettings):
 
     log_level: LogLevel = "info"
 
-    log_format: Literal["text", "json"] = "text"
+    log_format: Literal["text", "json", "none"] = "text"
+    """`none`: `asyncjobs run` sets up no logging."""
 
     @field_validator("pools")
     @classmethod

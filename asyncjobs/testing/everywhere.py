@@ -23,8 +23,8 @@ class OpenEverywhere(AsyncJobs):
         super().__init__(database_url=database_url, **settings)
         self._url = database_url
         self._loops: list[Here] = []
-        self._anywhere = cast("open_clients.OpenClient", AnyLoop(self._here))
-        open_clients.push(self._anywhere)
+        self._anywhere = AnyLoop(self._here, self._loops)
+        open_clients.push(cast("open_clients.OpenClient", self._anywhere))
 
     def _here(self) -> Here:
         try:
@@ -39,7 +39,8 @@ class OpenEverywhere(AsyncJobs):
         return here
 
     def _end(self) -> None:
-        open_clients.remove(self._anywhere)
+        open_clients.remove(cast("open_clients.OpenClient", self._anywhere))
+        self._anywhere.end()
         for here in self._loops:
             here.end()
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
 from asyncjobs.app import AsyncJobs
+from asyncjobs.client.threads import refuse_inside
 from asyncjobs.defining import open_clients
 from asyncjobs.exceptions import NotOpen
 from asyncjobs.testing.performing import Performing
@@ -16,6 +21,8 @@ from asyncjobs.testing.performing import Performing
 if TYPE_CHECKING:
     from asyncjobs.client.client import Client
     from asyncjobs.settings import Settings
+
+T = TypeVar("T")
 
 CLOSE_TIMEOUT = 5.0
 
@@ -77,20 +84,56 @@ class Here:
 
 
 class AnyLoop:
-    """The open client that jobs find while a test's `jobs` is there, whichever loop they are on."""
+    """The open client that jobs find while a test's `jobs` is there, whichever loop they are on.
 
-    def __init__(self, here: Any) -> None:
+    Args:
+        here: Returns what is open on the loop that runs now.
+        loops: What is open, on each loop.
+    """
+
+    def __init__(self, here: Callable[[], Here], loops: list[Here]) -> None:
         self._here = here
+        self._loops = loops
+        self._stack = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._starting = threading.Lock()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that runs now: it is open on each."""
         return asyncio.get_running_loop()
 
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+        """Run what `make` returns on a loop that runs, the one opened last; without one, on one in a thread of its own."""
+        refuse_inside(None, instead)
+        for here in reversed(self._loops):
+            if here.loop.is_running():
+                return here.client.run_from_thread(make, instead)
+        with self._starting:
+            if self._portal is None:
+                self._portal = self._stack.enter_context(start_blocking_portal(name="asyncjobs tests"))
+        result: T = self._portal.call(make)
+        return result
+
+    def end(self) -> None:
+        """End the thread that it has, and what is open there."""
+        self._stack.close()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._here().client, name)
 
 
+def _in_trio() -> bool:
+    """Whether trio runs in this thread; it is not imported for that."""
+    trio: Any = sys.modules.get("trio")
+    try:
+        return trio is not None and trio.lowlevel.current_task() is not None
+    except RuntimeError:
+        return False
+
+
 def not_in_a_loop() -> NotOpen:
     """Return the error for a use where no event loop runs."""
+    if _in_trio():
+        return NotOpen('asyncjobs runs on asyncio, and this test on trio: have its `anyio_backend` be "asyncio"')
     return NotOpen("the fixture `jobs` is for async tests: a plain test uses `jobs_sync`, without await")

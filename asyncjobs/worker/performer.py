@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
-from asyncjobs.defining import attributes, codec, context, registry
+from asyncjobs.defining import attributes, codec, context, contexts, registry
 from asyncjobs.defining.attempt import CancelReason
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.deciding import Verdict, What, decide
@@ -93,8 +93,15 @@ class Performer:
         # threads as slots, parents would keep their children from starting.
         self._threads = anyio.CapacityLimiter(math.inf)
 
-    async def run(self, attempt: Attempt) -> End:
+    def run(self, attempt: Attempt) -> Coroutine[Any, Any, End]:
         """Run an attempt and return what is to be written about it. Nothing a job raises gets out."""
+        return self._run_surrounded(attempt) if contexts.around else self._run(attempt)
+
+    async def _run_surrounded(self, attempt: Attempt) -> End:
+        with contexts.surroundings(in_worker=True):
+            return await self._run(attempt)
+
+    async def _run(self, attempt: Attempt) -> End:
         claimed = attempt.claimed
         definition = registry.find(claimed.kind)
         job: Job[Any] | None = None

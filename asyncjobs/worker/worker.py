@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from asyncjobs import logs
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
@@ -191,6 +192,7 @@ class Worker:
         Raises:
             DatabaseError: The worker could not register.
         """
+        logs.speak_up()
         self.executor.runs_in = asyncio.current_task()
         keeper = self._services.start(self.keeper.run(), name="keeper")
         watchdog = self._services.start(self.watchdog.run(), name="watchdog")

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 
@@ -57,8 +58,23 @@ def engine_on(url: str, driver: str) -> AsyncEngine:
     return create_async_engine(url.replace("postgresql://", f"postgresql+{driver}://", 1), poolclass=NullPool)
 
 
+class OwnSyncSession(Session):
+    """Inside an `OwnSession`."""
+
+    def execute(self, *_: Any, **__: Any) -> Any:
+        raise DeprecationWarning("use exec()")
+
+
 class OwnSession(AsyncSession):
-    """As SQLModel's, and many an application's: the class is not SQLAlchemy's own."""
+    """As SQLModel's, and many an application's: not SQLAlchemy's own, with an `execute` that is not for use any more."""
+
+    sync_session_class = OwnSyncSession
+
+    async def execute(self, *_: Any, **__: Any) -> Any:
+        raise DeprecationWarning("use exec()")
+
+    async def exec(self, statement: Any) -> Any:
+        return await self.run_sync(Session.execute, statement)
 
 
 def by_session(driver: str, kind: type[AsyncSession] = AsyncSession) -> Opens:
@@ -94,7 +110,7 @@ def by_sqlalchemy_connection(driver: str) -> Opens:
 
 def _of_sqlalchemy(connection: AsyncSession | AsyncConnection | async_scoped_session[Any]) -> Caller:
     async def execute(statement: str) -> None:
-        await connection.execute(text(statement))
+        await (connection.exec if isinstance(connection, OwnSession) else connection.execute)(text(statement))
 
     return Caller(connection, execute, connection.commit, connection.rollback, connection.begin_nested)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -134,6 +135,66 @@ def test_an_error_without_a_text_is_told_of_too(
 @pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
 async def test_without_sentry_set_up_nothing_is_sent_and_nothing_fails(subscribed: None) -> None:
     await tidy().perform_now()
+
+
+@job(kind="integrations.alices")
+async def alices(gate: str) -> None:
+    sentry_sdk.set_user({"id": "alice"})
+    sentry_sdk.set_tag("tenant", "alice")
+    sentry_sdk.add_breadcrumb(message="alice was here")
+    gates[gate].set()
+    await gates["end"].wait()
+
+
+@job(kind="integrations.in_thread")
+def in_thread() -> None:
+    sentry_sdk.set_tag("tenant", "a thread's")
+    raise ValueError("in a thread")
+
+
+gates: dict[str, asyncio.Event] = {}
+
+
+@pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
+async def test_what_a_job_tells_sentry_is_on_its_own_reports_only(
+    subscribed: None, events: list[dict[str, Any]], jobs: AsyncJobs
+) -> None:
+    gates.update(begun=asyncio.Event(), end=asyncio.Event())
+    sentry_sdk.add_breadcrumb(message="a statement of the worker's own")
+    first = await alices("begun").enqueue()
+    await gates["begun"].wait()
+    for _ in ("beside it", "after it"):
+        with pytest.raises(JobFailed):
+            await (await spoilt().enqueue()).result(timeout=20)
+        with pytest.raises(JobFailed):
+            await (await in_thread().enqueue()).result(timeout=20)
+        gates["end"].set()
+        await first
+    sentry_sdk.flush()
+    told = [event for event in events if event["tags"]["job.kind"] in ("integrations.spoilt", "integrations.in_thread")]
+    assert len(told) >= 4
+    for event in told:
+        own = "a thread's" if event["tags"]["job.kind"] == "integrations.in_thread" else None
+        assert (event.get("user"), event["tags"].get("tenant")) == (None, own)
+        crumbs = [each["message"] for each in event.get("breadcrumbs", {}).get("values", ())]
+        assert not {"alice was here", "a statement of the worker's own"} & set(crumbs)
+
+
+@pytest.mark.parametrize("subscribed", [report_to_sentry], indirect=True)
+async def test_a_job_that_is_performed_here_has_its_callers_scope_and_leaves_nothing_in_it(
+    subscribed: None, events: list[dict[str, Any]]
+) -> None:
+    with sentry_sdk.isolation_scope():
+        sentry_sdk.set_tag("request", "7")
+        sentry_sdk.add_breadcrumb(message="the request began")
+        with pytest.raises(ValueError, match="in a thread"):
+            await in_thread().perform_now()
+        sentry_sdk.capture_message("the request ends")
+    sentry_sdk.flush()
+    [failed, ended] = events
+    assert (failed["tags"]["request"], failed["tags"]["tenant"]) == ("7", "a thread's")
+    assert "the request began" in [each["message"] for each in failed["breadcrumbs"]["values"]]
+    assert "tenant" not in ended["tags"]
 
 
 def test_sentry_is_flushed_where_a_process_ends_without_its_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ retention = "1 week"
         ("[default.dispatcher]\n[development]\ndispatcher = 5", "3: development.dispatcher: 5 is not a table"),
         ("development = 5\n[default]", "1: development: outside the environments"),
         ("[default]\nlease = true", "2: default.lease: true is not a time"),
-        ("[default]\nlog_format = 'xml'", '2: default.log_format: "xml" is not allowed; give "text" or "json"'),
+        ("[default]\nlog_format = 'xml'", '2: default.log_format: "xml" is not allowed; give "text", "json" or "none"'),
         (
             "[default]\nlog_level = 'loud'",
             '2: default.log_level: "loud" is not allowed; give "debug", "info", "warning", "error" or "critical"',

@@ -168,11 +168,133 @@ async def test_app(jobs):
         async with jobs.expect(send_welcome, user_id=1):
             await send_welcome(1).enqueue()
     assert AsyncJobs(database_url="postgresql://elsewhere/x")._arguments["database_url"] == "postgresql://elsewhere/x"
-
-def test_it_is_over_with_the_test():
-    assert os.environ["ASYNCJOBS_DATABASE_URL"] == "postgresql://mine/x"
 """
-    run_pytest(text, "-o", "asyncio_mode=auto", ASYNCJOBS_DATABASE_URL="postgresql://mine/x").passed(2)
+    run_pytest(text, "-o", "asyncio_mode=auto", ASYNCJOBS_DATABASE_URL="postgresql://mine/x").passed(1)
+
+
+MINE = "postgresql://127.0.0.1:1/mine"
+"""The developer's own database, which no test is to touch: nobody answers there."""
+
+SESSION = """
+import os
+
+@pytest.fixture(scope="session", autouse=True)
+def application():
+    with AsyncJobs().blocking() as application:
+        yield application
+
+def test_one(application, jobs_sync):
+    assert application.database_url == jobs_sync.database_url == os.environ["ASYNCJOBS_DATABASE_URL"]
+    application.enqueue(send_welcome(1))
+    jobs_sync.assert_enqueued(send_welcome, user_id=1)
+
+def test_two(application):
+    assert "/suite_" in application.database_url
+
+def test_the_next_finds_nothing(jobs_sync):
+    jobs_sync.refute_enqueued(send_welcome)
+"""
+
+
+def test_an_application_that_is_open_for_the_whole_session_works_on_the_tests_database(run_pytest) -> None:
+    run_pytest(SESSION, ASYNCJOBS_DATABASE_URL=MINE).passed(3)
+    run_pytest(SESSION, "-k", "test_two", ASYNCJOBS_DATABASE_URL=MINE).passed(1)
+    run_pytest(SESSION, "-n", "2", ASYNCJOBS_DATABASE_URL=MINE).passed(3)
+
+
+def test_a_project_that_uses_none_of_the_fixtures_is_left_alone(run_pytest) -> None:
+    text = f"""
+import os, sys
+@pytest.fixture
+def jobs(): return "mine"
+
+@pytest.fixture
+def shop(jobs): return jobs
+
+def test_it(shop):
+    assert os.environ["ASYNCJOBS_DATABASE_URL"] == "{MINE}"
+    assert "asyncjobs.testing.server" not in sys.modules
+"""
+    run_pytest(text, ASYNCJOBS_DATABASE_URL=MINE).passed(1)
+
+
+def test_without_a_server_the_tests_that_need_it_fail_for_that_and_the_others_work_nowhere(run_pytest) -> None:
+    text = """
+import os
+def test_needs_it(jobs_sync): ...
+
+def test_other():
+    assert os.environ["ASYNCJOBS_DATABASE_URL"].endswith("the_tests_have_no_server")
+"""
+    ran = run_pytest(text, url=MINE.replace("mine", "tests"), ASYNCJOBS_DATABASE_URL=MINE)
+    assert "1 passed, 1 error" in ran.output and "DatabaseUnavailable" in ran.output, ran.output
+
+
+def test_a_worker_that_runs_for_the_whole_session_keeps_its_place_between_tests(run_pytest) -> None:
+    text = """
+import asyncpg
+from anyio.from_thread import start_blocking_portal
+
+@pytest.fixture(scope="session")
+def worker():
+    pools = [{"queues": ["*"], "concurrency": 2}]
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(AsyncJobs(pools=pools).running()):
+        yield
+
+seen = set()
+@pytest.mark.parametrize("n", range(3))
+def test_it(worker, jobs_sync, n):
+    assert send_welcome(n).enqueue_from_thread().result_from_thread(timeout=20) == f"hello {n}"
+    async def workers():
+        connection = await asyncpg.connect(jobs_sync.database_url)
+        seen.update(row["id"] for row in await connection.fetch("select id from asyncjobs.worker where host <> 'pytest'"))
+        await connection.close()
+    asyncio.run(workers())
+    assert len(seen) == 1
+"""
+    run_pytest(text).passed(3)
+
+
+def test_code_under_test_enqueues_and_awaits_from_threads(run_pytest) -> None:
+    text = """
+@job(kind="kit.in_thread")
+def in_thread(n: int) -> str:
+    return send_welcome(n).enqueue_from_thread().result_from_thread(timeout=20)
+
+async def test_beside_a_loop(jobs):
+    made = await asyncio.to_thread(send_welcome(1).enqueue_from_thread)
+    await jobs.assert_enqueued(send_welcome, user_id=1)
+    assert await jobs.perform(in_thread(2)) == "hello 2"
+    await jobs.perform_enqueued()
+    assert await asyncio.to_thread(made.result_from_thread, 20) == "hello 1"
+
+async def test_on_the_loop_it_is_refused(jobs):
+    from asyncjobs import InsideEventLoop
+    with pytest.raises(InsideEventLoop):
+        send_welcome(1).enqueue_from_thread()
+
+def test_without_a_loop(jobs_sync):
+    made = send_welcome(1).enqueue_from_thread()
+    other = send_welcome(2)
+    jobs_sync.run(lambda: other.enqueue_from_thread())
+    assert jobs_sync.perform_enqueued() == 2
+    assert made.result_from_thread(timeout=20) == "hello 1"
+"""
+    run_pytest(text, "-o", "asyncio_mode=auto").passed(3)
+
+
+def test_under_trio_the_fixture_says_that_asyncjobs_runs_on_asyncio(run_pytest) -> None:
+    text = """
+def test_it(jobs, monkeypatch):
+    import sys
+    from types import SimpleNamespace
+    from asyncjobs import NotOpen
+    lowlevel = SimpleNamespace(current_task=lambda: "a task of trio")
+    monkeypatch.setitem(sys.modules, "trio", SimpleNamespace(lowlevel=lowlevel))
+    with pytest.raises(NotOpen, match="anyio_backend"):
+        jobs.enqueue(send_welcome(1)).send(None)
+"""
+    run_pytest(text).passed(1)
 
 
 def test_databases_are_made_beside_the_one_that_is_named_and_removed_after(run_pytest, beside) -> None:

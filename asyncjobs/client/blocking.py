@@ -1,0 +1,142 @@
+"""An AsyncJobs for programs without an event loop: its own runs in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from typing import Any, ParamSpec, Self, TypeVar, overload
+from uuid import UUID
+
+from anyio.from_thread import start_blocking_portal
+
+from asyncjobs.client.client import Client
+from asyncjobs.client.sending import check_job
+from asyncjobs.client.threads import refuse_inside
+from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
+from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.status import Status
+from asyncjobs.exceptions import AlreadyOpen, InvalidOption, NotOpen
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+J = TypeVar("J", bound=Job[Any])
+
+CHUNK = 2_000
+"""Jobs in one statement."""
+
+
+class BlockingJobs:
+    """What an `AsyncJobs` does, without ``await``; made by `AsyncJobs.blocking`, open inside its ``with`` block.
+
+    It may be used from any number of threads at once, and errors are those of the methods of the same names. Inside a
+    running event loop every call is refused: there, ``await`` those of an `AsyncJobs`.
+    """
+
+    def __init__(self, jobs: Any) -> None:
+        self._jobs = jobs
+        """The AsyncJobs, whose room is above this one."""
+        self._stack: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        refuse_inside(None, "`async with AsyncJobs() as jobs:`")
+        if self._stack is not None:
+            raise AlreadyOpen("this AsyncJobs is open already: use it where it is open, or make another")
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(name="asyncjobs"))
+            portal.call(self._jobs.open)
+            stack.callback(portal.call, self._jobs.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.close()
+
+    def _client(self) -> Client:
+        refuse_inside(None, "`async with AsyncJobs() as jobs:` around it, and `await`")
+        if self._stack is None:
+            raise NotOpen("it is open inside `with AsyncJobs().blocking() as jobs:` only")
+        client: Client = self._jobs._opened()
+        return client
+
+    def _run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return self._client().threads.run(make, "`await`")
+
+    @property
+    def database_url(self) -> str:
+        """The database in use; see `AsyncJobs.database_url`."""
+        self._client()
+        url: str = self._jobs.database_url
+        return url
+
+    def enqueue(self, job: J) -> J:
+        """Insert a job and return it; see `Job.enqueue`."""
+        check_job(job)
+        self._run(lambda: self._jobs.enqueue(job))
+        return job
+
+    def enqueue_all(self, jobs: Iterable[Job[Any]]) -> int:
+        """Insert many jobs and return how many rows were made; see `asyncjobs.enqueue_all`.
+
+        The iterable is read in this thread, as it goes.
+        """
+        if isinstance(jobs, Job) or not isinstance(jobs, Iterable):
+            raise InvalidOption(f"enqueue_all takes an iterable of jobs, not {type(jobs).__name__}")
+        source, made, read = iter(jobs), 0, 0
+        try:
+            while chunk := list(islice(source, CHUNK)):
+                made += self._run(partial(self._jobs.enqueue_all, chunk))
+                read += len(chunk)
+        except Exception as error:
+            if read:
+                error.add_note(f"enqueue_all: {made} jobs of the {read} items before were enqueued all the same")
+            raise
+        return made
+
+    @overload
+    def get(self, job_id: UUID | str) -> Job[Any]: ...
+    @overload
+    def get(self, job_id: UUID | str, kind: JobFunction[P, R]) -> Job[R]: ...
+    @overload
+    def get(self, job_id: UUID | str, kind: type[J]) -> J: ...
+    def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
+        """Return a job by its id; see `AsyncJobs.get`."""
+        found: Job[Any] = self._run(lambda: self._jobs.get(job_id, kind))
+        return found
+
+    @overload
+    def result(self, job: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result(self, job: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result(self, job: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    def result(self, job: Any, *, timeout: float | timedelta | None = None) -> Any:
+        """Wait until a job is final and return its return value; see `Job.result`."""
+        return self._run(lambda: Job.result(job, timeout=timeout))
+
+    def status(self, job: Job[Any] | UUID | str) -> Status:
+        """Read everything stored about a job; see `Job.status`."""
+        status: Status = self._run(lambda: self._jobs.status(_id_of(job)))
+        return status
+
+    def cancel(self, job: Job[Any] | UUID | str, reason: str = "") -> bool:
+        """Cancel a job, wherever it is; see `Job.cancel`."""
+        done: bool = self._run(lambda: self._jobs.cancel(_id_of(job), reason))
+        return done
+
+    def retry(self, job: Job[Any] | UUID | str, *, force: bool = False, from_step: str | None = None) -> bool:
+        """Make a job ready again that failed, was discarded or cancelled; see `AsyncJobs.retry`."""
+        done: bool = self._run(lambda: self._jobs.retry(_id_of(job), force=force, from_step=from_step))
+        return done
+
+
+def _id_of(job: Job[Any] | UUID | str) -> UUID | str:
+    if not isinstance(job, Job):
+        return job
+    job._require_row()
+    return job.id

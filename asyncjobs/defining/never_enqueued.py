@@ -1,0 +1,37 @@
+"""The warning for a job that was made and dropped, as Python's for a coroutine that was never awaited."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import CodeType
+from typing import Any
+
+from asyncjobs.exceptions import JobNeverEnqueued
+
+Place = tuple[CodeType, int]
+"""Code and instruction: to look up the line costs, in a long function, more than making the job."""
+
+_registries: dict[str, dict[Any, Any]] = {}
+"""What each file was warned of: the filter `default` shows a line once."""
+
+
+def warn(kind: str, place: Place, *, is_ending: Any = sys.is_finalizing) -> None:
+    """Warn of the line that made a job; not while the interpreter ends, which drops everything.
+
+    Args:
+        kind: Of the job.
+        place: Where it was made.
+        is_ending: Bound here, as the modules may be gone.
+    """
+    if is_ending():
+        return
+    code, instruction = place
+    line = next((line for start, end, line in code.co_lines() if start <= instruction < end), None)
+    where = f"{code.co_filename}:{line or code.co_firstlineno}"
+    text = (
+        f"a job {kind} was made at {where} and neither enqueued nor used: calling a definition only makes a job; "
+        "write `await …(…).enqueue()`, and give what calls something later `job.enqueue`, as in `add_task(job.enqueue)`"
+    )
+    registry = _registries.setdefault(code.co_filename, {})
+    warnings.warn_explicit(text, JobNeverEnqueued, code.co_filename, line or code.co_firstlineno, registry=registry)

@@ -1,0 +1,218 @@
+"""`AsyncJobs().blocking()`: programs without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_jobs import double
+
+from asyncjobs import (
+    AlreadyOpen,
+    AsyncJobs,
+    InsideEventLoop,
+    InvalidArguments,
+    InvalidOption,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    NotEnqueued,
+    NotOpen,
+    SchemaMismatch,
+    job,
+)
+from asyncjobs.client.blocking import BlockingJobs
+
+
+@job(kind="blocking.breaks")
+async def breaks() -> None:
+    raise ValueError("on purpose")
+
+
+@pytest.fixture
+def blocking(database_url: str) -> Iterator[BlockingJobs]:
+    with AsyncJobs(database_url=database_url).blocking() as jobs:
+        yield jobs
+
+
+@pytest.fixture
+def worker(database_url: str) -> Iterator[None]:
+    """A worker, on a loop in another thread."""
+    stop, ready = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        pools = [{"queues": ["*"], "concurrency": 10}]
+        async with AsyncJobs(database_url=database_url, shutdown_timeout=1, pools=pools).running():
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(work()))
+    thread.start()
+    assert ready.wait(20)
+    yield
+    stop.set()
+    thread.join()
+
+
+class TestWhatItGives:
+    def test_jobs_are_enqueued_and_awaited_without_await(self, worker: None, blocking: BlockingJobs) -> None:
+        made = blocking.enqueue(double(4))
+        assert blocking.result(made, timeout=20) == 8
+        assert blocking.status(made).state == blocking.status(made.id).state == "succeeded"
+        again = blocking.get(str(made.id), double)
+        assert blocking.result(again) == 8
+        assert not blocking.cancel(made)
+        assert not blocking.retry(made) and blocking.retry(made.id, force=True)
+
+    def test_many_are_enqueued_and_their_iterable_is_read_in_the_callers_thread(self, blocking: BlockingJobs) -> None:
+        threads = set()
+
+        def made() -> Iterator[Any]:
+            for number in range(4_500):
+                threads.add(threading.get_ident())
+                yield double(number)
+
+        assert blocking.enqueue_all(made()) == 4_500
+        assert threads == {threading.get_ident()}
+
+    def test_a_job_is_cancelled(self, blocking: BlockingJobs) -> None:
+        made = blocking.enqueue(double(1).set(wait=60))
+        assert blocking.cancel(made, reason="not needed")
+        with pytest.raises(JobCancelled, match="not needed"):
+            blocking.result(made, timeout=20)
+
+    def test_the_methods_of_a_job_work_beside_it(self, blocking: BlockingJobs) -> None:
+        assert double(1).enqueue_from_thread().disposition == "enqueued"
+
+    def test_many_threads_use_it_at_once(self, worker: None, blocking: BlockingJobs) -> None:
+        def one(number: int) -> int:
+            return blocking.result(blocking.enqueue(double(number)), timeout=30)
+
+        with ThreadPoolExecutor(20) as pool:
+            assert list(pool.map(one, range(100))) == [2 * number for number in range(100)]
+
+    def test_it_may_be_opened_again(self, database_url: str) -> None:
+        jobs = AsyncJobs(database_url=database_url)
+        blocking = jobs.blocking()
+        for opened in (blocking, blocking, jobs.blocking()):
+            with opened:
+                opened.enqueue(double(1))
+
+
+class TestErrors:
+    def test_arrive_as_themselves(self, worker: None, blocking: BlockingJobs) -> None:
+        with pytest.raises(JobFailed, match="on purpose"):
+            blocking.result(blocking.enqueue(breaks()), timeout=20)
+        with pytest.raises(NotEnqueued):
+            blocking.result(double(1))
+        with pytest.raises(NotEnqueued):
+            blocking.status(double(1))
+        with pytest.raises(JobNotFound):
+            blocking.get("01900000-0000-7000-8000-000000000000")
+        with pytest.raises(InvalidOption, match="is a definition"):
+            blocking.enqueue(double)  # type: ignore[type-var]
+        with pytest.raises(TimeoutError, match="is not final"):
+            blocking.result(blocking.enqueue(double(1).set(wait=60)), timeout=0.05)
+
+    def test_an_iterable_that_fails_keeps_the_chunks_before_and_says_how_many(self, blocking: BlockingJobs) -> None:
+        def made() -> Iterator[Any]:
+            for number in range(2_500):
+                yield double(number)
+            raise OSError("the file ends")
+
+        with pytest.raises(OSError, match="the file ends") as caught:
+            blocking.enqueue_all(made())
+        assert "2000 jobs of the 2000 items before" in caught.value.__notes__[0]
+
+    @pytest.mark.parametrize("wrong", [double(1), 7], ids=["a job", "a number"])
+    def test_what_is_no_iterable_is_refused(self, blocking: BlockingJobs, wrong: Any) -> None:
+        with pytest.raises(InvalidOption, match="takes an iterable of jobs"):
+            blocking.enqueue_all(wrong)
+
+    def test_a_database_without_the_schema_is_named_and_nothing_is_left_open(self, server: Any) -> None:
+        before = threading.active_count()
+        blocking = AsyncJobs(database_url=server.url("postgres")).blocking()
+        with pytest.raises(SchemaMismatch), blocking:
+            pass
+        assert threading.active_count() == before
+        with pytest.raises(NotOpen, match="with AsyncJobs"):
+            blocking.enqueue(double(1))
+
+    def test_opened_twice_it_says_so(self, blocking: BlockingJobs, database_url: str) -> None:
+        with pytest.raises(AlreadyOpen), blocking:
+            pass
+        jobs = AsyncJobs(database_url=database_url)
+        with jobs.blocking():
+            with pytest.raises(AlreadyOpen), jobs.blocking():
+                pass
+
+    def test_after_its_block_it_is_closed(self, database_url: str) -> None:
+        with AsyncJobs(database_url=database_url).blocking() as blocking:
+            pass
+        with pytest.raises(NotOpen, match="with AsyncJobs"):
+            blocking.enqueue(double(1))
+
+    async def test_inside_a_running_loop_it_is_refused_and_the_way_is_named(self, database_url: str) -> None:
+        blocking = AsyncJobs(database_url=database_url).blocking()
+        with pytest.raises(InsideEventLoop, match="async with AsyncJobs"), blocking:
+            pass
+        await asyncio.to_thread(blocking.__enter__)
+        try:
+            with pytest.raises(InsideEventLoop, match="await"):
+                blocking.enqueue(double(1))
+        finally:
+            await asyncio.to_thread(blocking.__exit__)
+
+    def test_a_plain_with_names_both_ways(self) -> None:
+        jobs: Any = AsyncJobs()
+        with pytest.raises(NotOpen, match=r"async with AsyncJobs\(\).*with AsyncJobs\(\)\.blocking\(\)"):
+            with jobs:
+                pass
+
+    def test_arguments_that_do_not_fit_are_refused_before_anything_is_asked(self) -> None:
+        with pytest.raises(InvalidArguments):
+            double("no number")  # type: ignore[arg-type]
+
+
+PROGRAM = """
+import sys
+from asyncjobs import AsyncJobs, job
+
+@job(kind="blocking.never")
+async def never() -> None: ...
+
+with AsyncJobs(database_url=sys.argv[1]).blocking() as jobs:
+    made = jobs.enqueue(never().set(wait=3600))
+    print("enqueued", flush=True)
+    {then}
+"""
+
+
+def program(directory: Path, url: str, then: str) -> subprocess.Popen[str]:
+    path = directory / "program.py"
+    path.write_text(PROGRAM.format(then=then))
+    words = [sys.executable, str(path), url]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+    with program(tmp_path, database_url, "jobs.result(made)") as running:
+        assert running.stdout is not None and running.stdout.readline() == "enqueued\n"
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=20)
+    assert "KeyboardInterrupt" in said and "never awaited" not in said and "was destroyed" not in said
+
+
+def test_a_program_that_forgets_to_close_it_ends_all_the_same(database_url: str, tmp_path: Path) -> None:
+    with program(tmp_path, database_url, "AsyncJobs(database_url=sys.argv[1]).blocking().__enter__()") as running:
+        _, said = running.communicate(timeout=20)
+    assert (running.returncode, said) == (0, "")

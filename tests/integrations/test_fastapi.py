@@ -1,0 +1,68 @@
+"""What FastAPI makes of a job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from asyncjobs import AsyncJobs, InvalidOption, Job, NotOpen, enqueue_all, job
+
+
+@job(kind="fastapi.pay")
+async def pay(card: str) -> None: ...
+
+
+class Pay(Job, kind="fastapi.Pay"):
+    card: str
+
+    async def perform(self) -> None: ...
+
+
+outer, inner = FastAPI(), FastAPI()
+outer.mount("/inner", inner)
+
+
+@outer.post("/function")
+async def by_function():
+    return await pay("4711").enqueue()
+
+
+@outer.post("/class")
+async def by_class():
+    return [await Pay(card="4711").enqueue()]
+
+
+@inner.post("/pay")
+async def mounted() -> None:
+    await pay("4711").enqueue()
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=outer), base_url="http://test") as client:
+        yield client
+
+
+async def test_a_job_that_an_endpoint_returns_is_its_id_kind_and_state(
+    web: httpx.AsyncClient, client: AsyncJobs
+) -> None:
+    answer = (await web.post("/function")).json()
+    assert answer == {"id": answer["id"], "kind": "fastapi.pay", "state": "ready"}
+    assert (await client.get(answer["id"])).kind == "fastapi.pay"
+    [answer] = (await web.post("/class")).json()
+    assert answer == {"id": answer["id"], "kind": "fastapi.Pay", "state": "ready"}
+    assert "4711" not in json.dumps(answer)
+
+
+async def test_a_job_is_no_iterable_of_jobs_for_all_that(client: AsyncJobs) -> None:
+    with pytest.raises(InvalidOption, match="call its enqueue"):
+        await enqueue_all(pay("4711"))  # type: ignore[arg-type]
+
+
+async def test_a_mounted_application_without_a_client_is_told_whose_lifespan_is_run(web: httpx.AsyncClient) -> None:
+    with pytest.raises(NotOpen, match="that of a mounted one is not run"):
+        await web.post("/inner/pay")

@@ -1,0 +1,192 @@
+"""Log lines on their way from a process job to its worker, and where `asyncjobs run` sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from asyncjobs import AsyncJobs, job
+from asyncjobs.forking import _ToWorker
+from asyncjobs.worker.apart import _log
+
+log = logging.getLogger("logs.of_the_jobs")
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class Channel:
+    """Carries log records to the worker, which is here."""
+
+    def send(self, _word: str, record: bytes) -> None:
+        _log(record)
+
+
+@pytest.fixture
+def arrived() -> Any:
+    """The records that arrive, of a logger that sends them as in a process job."""
+    sender, kept = logging.getLogger("logs.sent"), Kept()
+    root_handlers, names = logging.root.handlers[:], logging.root.manager.loggerDict
+    others = {
+        name: (each.handlers[:], each.propagate) for name, each in names.items() if isinstance(each, logging.Logger)
+    }
+    handler = _ToWorker(Channel())  # type: ignore[arg-type]
+    worker = logging.getLogger("logs.worker")
+    worker.addHandler(kept)
+    sender.addHandler(handler)
+    sender.propagate = False
+    sender.addFilter(lambda record: setattr(record, "name", "logs.worker") or True)
+    for each in (sender, worker):
+        each.setLevel(logging.INFO)
+    yield kept.records
+    logging.root.handlers[:] = root_handlers
+    for name, (handlers, propagate) in others.items():
+        logging.getLogger(name).handlers[:] = handlers
+        logging.getLogger(name).propagate = propagate
+    sender.handlers.clear()
+    worker.handlers.clear()
+
+
+def test_message_and_arguments_of_a_record_arrive_as_they_are(arrived: list[logging.LogRecord]) -> None:
+    sender = logging.getLogger("logs.sent")
+    sender.info({"event": "paid", "amount": 3}, extra={"_logger": sender})  # as structlog's ProcessorFormatter wants it
+    sender.info("paid %s of %r", 3, {"currency": "EUR"})
+    assert arrived[0].msg == {"event": "paid", "amount": 3}
+    assert arrived[0].__dict__["_logger"] is sender
+    assert (arrived[1].msg, arrived[1].args) == ("paid %s of %r", (3, {"currency": "EUR"}))
+
+
+class Local:
+    def __repr__(self) -> str:
+        return "<local>"
+
+
+def test_a_record_that_cannot_be_pickled_arrives_as_text(arrived: list[logging.LogRecord]) -> None:
+    logging.getLogger("logs.sent").info("locked by %s", threading.Lock(), extra={"lock": threading.Lock(), "n": 7})
+    assert arrived[0].getMessage().startswith("locked by <unlocked")
+    assert arrived[0].__dict__["lock"].startswith("<unlocked") and arrived[0].__dict__["n"] == 7
+
+
+def test_a_record_with_what_the_worker_has_not_imported_arrives_as_text_and_imports_nothing(
+    arrived: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = type(sys)("only_in_the_child")
+    module.Local = Local  # type: ignore[attr-defined]
+    monkeypatch.setattr(Local, "__module__", "only_in_the_child")
+    monkeypatch.setitem(sys.modules, "only_in_the_child", module)
+
+    class Leaving(Channel):
+        def send(self, word: str, record: bytes) -> None:
+            del sys.modules["only_in_the_child"]
+            super().send(word, record)
+
+    [handler] = [each for each in logging.getLogger("logs.sent").handlers if isinstance(each, _ToWorker)]
+    handler._channel = Leaving()  # type: ignore[assignment]
+    logging.getLogger("logs.sent").info("saw %s", Local())
+    assert (arrived[0].getMessage(), arrived[0].args) == ("saw <local>", None)
+
+
+def test_in_a_process_of_its_own_no_handler_of_the_programs_writes_beside_the_worker(
+    arrived: list[logging.LogRecord],
+) -> None:
+    own = logging.getLogger("logs.own")
+    own.addHandler(logging.StreamHandler())
+    own.propagate = False
+    _ToWorker(Channel())  # type: ignore[arg-type]
+    assert (own.handlers, own.propagate) == ([], True)
+
+
+@job(kind="logs.in_process", executor="process")
+def in_process() -> None:
+    log.warning({"event": "from a process job"})
+
+
+async def test_a_process_jobs_record_is_logged_by_the_worker_with_the_message_it_had(
+    jobs: AsyncJobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    await (await in_process().enqueue()).result(timeout=40)
+    [record] = [record for record in caplog.records if record.name == log.name]
+    assert record.msg == {"event": "from a process job"}
+
+
+FAILS = """
+from asyncjobs import job
+
+@job(kind="logs.fails")
+async def fails() -> None:
+    logging.getLogger("app").warning("a line of the job")
+    raise ValueError("on purpose")
+"""
+SETUPS = {
+    "nothing": "import logging",
+    "basicConfig": 'import logging\nlogging.basicConfig(format="mine %(message)s", level="INFO")',
+    "a handler": "import logging\nlogging.getLogger().addHandler(logging.StreamHandler())",
+    "dictConfig": """
+import logging.config
+logging.config.dictConfig({
+    "version": 1, "formatters": {"mine": {"format": "mine %(message)s"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "mine"}},
+    "root": {"level": "INFO", "handlers": ["out"]},
+})
+""",
+}
+
+
+async def _enqueue(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("select asyncjobs.enqueue(kind => 'logs.fails')")
+    await connection.close()
+
+
+def _burst(directory: Path, url: str, *words: str) -> str:
+    """Run a worker until nothing is left; return what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "asyncjobs", "run", "logs_of_theirs", "--burst", *words],
+        cwd=directory, env={**os.environ, "ASYNCJOBS_DATABASE_URL": url}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.stderr
+
+
+@pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS.keys())
+async def test_a_worker_says_each_line_once_however_its_modules_set_up_logging(
+    database_url: str, tmp_path: Path, setup: str
+) -> None:
+    (tmp_path / "logs_of_theirs.py").write_text(setup + FAILS)
+    await _enqueue(database_url)
+    said = await asyncio.to_thread(_burst, tmp_path, database_url)
+    assert said.count("a line of the job") == 1
+    assert len([line for line in said.splitlines() if "failed: ValueError: on purpose" in line]) == 1
+    assert ("mine a line" in said) == ("mine" in setup)
+
+
+async def test_a_worker_leaves_logging_alone_where_it_is_told_to(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "logs_of_theirs.py").write_text("import logging" + FAILS)
+    await _enqueue(database_url)
+    said = await asyncio.to_thread(_burst, tmp_path, database_url, "--log-format", "none")
+    assert "ready: worker" not in said  # as Python has it without any set-up: from warnings on
+    assert "a line of the job\n" in said.replace("\r", "")
+
+
+def test_what_is_disabled_by_a_dict_config_speaks_again_and_levels_are_kept() -> None:
+    from asyncjobs.logs import speak_up
+
+    ours, theirs = logging.getLogger("asyncjobs.worker"), logging.getLogger("logs.theirs")
+    ours.disabled = theirs.disabled = True
+    speak_up()
+    assert (ours.disabled, theirs.disabled) == (False, True)
+    theirs.disabled = False
