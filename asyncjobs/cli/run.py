@@ -50,6 +50,8 @@ def run(
             config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
         )
         options.configure_logs(settings)
+        # What is named here is imported wherever a job of this worker runs, as what the file names is.
+        settings = settings.model_copy(update={"imports": tuple(dict.fromkeys([*(modules or ()), *settings.imports]))})
         link = Link()
         plan = Plan(
             settings=settings,
@@ -69,7 +71,7 @@ def run(
             given = _arguments(modules or [], config, env, settings, burst=burst)
             raise typer.Exit(Supervising(plan, given, children).run())
         put_working_directory_first()
-        import_modules([*(modules or ()), *settings.imports])
+        import_modules(settings.imports)
     process = Process(plan)
     threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()
     raise typer.Exit(process.run())

@@ -6,6 +6,7 @@ import signal
 import time
 
 import cli_jobs
+import pytest
 
 from tests.support.proxy import STARTING_UP, Proxy
 
@@ -242,3 +243,19 @@ async def _fill(url):
 
     async with AsyncJobs(database_url=url) as client:
         await client.enqueue(cli_jobs.add(1))
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "supervised"])
+async def test_modules_named_to_run_are_imported_in_the_processes_of_jobs_too_and_in_that_order(
+    cli, project, sql, processes
+):
+    (project / "registers.py").write_text("known = ['registers']\n")
+    (project / "work.py").write_text(
+        "import sys\nfrom asyncjobs import job\n"
+        "before = [name for name in sys.modules if name in ('cli_jobs', 'registers')]\n"
+        "@job(executor='process')\ndef seen() -> list[str]:\n    return before\n"
+    )
+    await sql("select asyncjobs.enqueue(kind => 'work.seen', args => '{}')")
+    await asyncio.to_thread(cli, "run", "registers", "work", "--burst", *processes)
+    [finished] = await sql("select result, errors from asyncjobs.finished")
+    assert finished["result"] == '["registers"]', finished
