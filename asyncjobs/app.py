@@ -23,6 +23,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.guarding import refuse_while_importing
 from asyncjobs.defining.importing import import_modules, import_object
 from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
@@ -95,9 +96,11 @@ class AsyncJobs:
             SchemaMismatch: The database has no schema, or another version's; the message has the command.
             DatabaseUnavailable: It cannot be reached.
             AlreadyOpen: It is open already.
+            InvalidDefinition: The program is being imported for its jobs, and has no guard.
         """
         if self._stack is not None:
             raise AlreadyOpen("this AsyncJobs is open already: open it once, or make another")
+        refuse_while_importing()
         from asyncjobs.settings import load
 
         async with AsyncExitStack() as stack:

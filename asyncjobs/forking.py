@@ -25,7 +25,7 @@ from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining.importing import import_problem
+from asyncjobs.defining.guarding import import_for_jobs
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
@@ -47,7 +47,7 @@ def main() -> int:
         return 0
     recipe: Recipe = message[1]
     sys.path[:] = recipe.path
-    if problems := [problem for name in recipe.modules if (problem := import_problem(name))]:
+    if problems := [recipe.refusal] if recipe.refusal else import_for_jobs(recipe.modules):
         control.send("failed", "; ".join(problems))
         return 1
     control.send("ready")

@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncjobs.defining import options
 from asyncjobs.defining.definition import Options
-from asyncjobs.defining.identity import importable_module
+from asyncjobs.defining.origin import Origin
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 
 
@@ -50,7 +50,7 @@ def checked_options(
         raise InvalidDefinition(f"{name}: {error}") from error
 
 
-def checked_kind(kind: str | None, target: Any) -> str:
+def checked_kind(kind: str | None, target: Any, origin: Origin) -> str:
     """Return the kind of a function or class: `kind`, or its importable name.
 
     Raises:
@@ -65,7 +65,7 @@ def checked_kind(kind: str | None, target: Any) -> str:
                 f"{name} stands inside a function, where no worker can import it: move it to module level, "
                 "or give it a name of its own with kind=…"
             )
-        kind = f"{importable_module(target.__module__)}.{target.__qualname__}"
+        kind = f"{origin.name}.{target.__qualname__}"
     try:
         return options.kind_name(kind)
     except InvalidOption as error:

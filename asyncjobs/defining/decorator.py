@@ -167,16 +167,17 @@ def _define(
     if next(iter(inspect.signature(function).parameters), None) in ("self", "cls"):
         raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
     options = checked_options(name, **given)
-    check_code(function, name, options.executor)
+    source = Source.of(function, depth)
+    check_code(function, name, options.executor, source.origin)
     check_signature(function)
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
     job_class._declared = declared_on(function)
     definition = Definition(
-        kind=checked_kind(kind, function),
+        kind=checked_kind(kind, function, source.origin),
         aliases=checked_aliases(name, aliases),
         options=options,
-        source=Source.of(function, depth),
+        source=source,
         job_class=job_class,
         function=function,
         parameters=lambda: parameters_of_function(function),

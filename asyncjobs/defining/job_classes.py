@@ -53,17 +53,18 @@ def make_definition(
         )
     check_steps(cls, name)
     check_attributes(cls, name)
-    check_code(perform, f"{name}.perform", cls._options.executor)
+    source = Source.of(cls, 2)
+    check_code(perform, f"{name}.perform", cls._options.executor, source.origin)
     if len(inspect.signature(perform).parameters) != 1:
         raise InvalidDefinition(
             f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
             "and write `perform(self)`"
         )
     cls._definition = Definition(
-        kind=checked_kind(kind, cls),
+        kind=checked_kind(kind, cls, source.origin),
         aliases=checked_aliases(name, aliases),
         options=cls._options,
-        source=Source.of(cls, 2),
+        source=source,
         job_class=cls,
         function=None,
         parameters=lambda: fields_of(cls, root),

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncjobs.defining import registry
-from asyncjobs.defining.identity import importable_module
+from asyncjobs.defining.guarding import unguarded
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
 from asyncjobs.worker.attempts import Attempt
@@ -65,6 +65,7 @@ class Recipe:
         url: The database, for jobs that enqueue or await.
         settings: In force here.
         log_level: Least level of log records that are sent back.
+        refusal: Why none can be run there, known before anything is imported; empty: nothing is known.
     """
 
     path: Sequence[str]
@@ -72,15 +73,24 @@ class Recipe:
     url: str
     settings: Settings
     log_level: int
+    refusal: str = ""
 
 
 def recipe(url: str, settings: Settings) -> Recipe:
     """Return what the forking process must know, as of now."""
-    modules = dict.fromkeys(
-        [*settings.imports, *(importable_module(d.source.module) for d in registry.all_definitions())]
-    )
+    # Those of programs that cannot be imported run in this process alone.
+    origins = dict.fromkeys(d.source.origin for d in registry.all_definitions() if d.source.origin.importable)
+    modules = dict.fromkeys([*settings.imports, *(origin.name for origin in origins)])
+    path = dict.fromkeys([*sys.path, *(origin.path for origin in origins if origin.path)])
     level = logging.getLogger().getEffectiveLevel()
-    return Recipe(path=list(sys.path), modules=list(modules), url=url, settings=settings, log_level=level)
+    return Recipe(
+        path=list(path),
+        modules=list(modules),
+        url=url,
+        settings=settings,
+        log_level=level,
+        refusal=next(filter(None, map(unguarded, origins)), ""),
+    )
 
 
 class Apart:

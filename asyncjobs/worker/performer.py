@@ -77,6 +77,8 @@ class Performer:
         self._cancel = cancel
         self._writer = writer
         self._teller = Teller()
+        self._alone = asyncio.Lock()
+        """Held by a suspect that no other process can import."""
         self._warned_of: set[str] = set()
         self.in_threads: set[UUID] = set()
         """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
@@ -95,7 +97,8 @@ class Performer:
             if definition is None:
                 raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
             if attempt.cancel_reason is None and not claimed.refused:
-                if self._apart is not None and (attempt.apart or definition.options.executor == "process"):
+                suspected = attempt.apart and definition.source.origin.importable
+                if self._apart is not None and (suspected or definition.options.executor == "process"):
                     return await self._run_apart(self._apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
@@ -103,7 +106,11 @@ class Performer:
                 context.running.set(job)
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
-                text = await self._perform(attempt, job, definition)
+                if attempt.apart:
+                    async with self._alone:  # it is apart from the other suspects at least
+                        text = await self._perform(attempt, job, definition)
+                else:
+                    text = await self._perform(attempt, job, definition)
                 if job._stepper is not None:
                     job._stepper.check_end()
                 error = None
