@@ -18,8 +18,8 @@ from typing import Any
 
 _PROGRAMS = frozenset({"__main__", "__mp_main__"})
 _HERE_ONLY = f"__main__.{os.urandom(4).hex()}"
-"""The name of a program that has none: of this process and those forked from it. Two of them that shared `__main__` would run
-each other's jobs."""
+"""The name of a program that has none, of this process and those forked from it: two that shared `__main__` would run each
+other's jobs."""
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def _refuse_second(name: str, definition: Definition, other: Definition) -> None
     code, former = definition.function or definition.job_class, other.function or other.job_class
     if (differs := difference(code, former)) is not None:
         raise InvalidDefinition(
-            f"kind {name!r} is defined twice: by {other.source} and by {definition.source}, which differ in {differs!r}: the "
-            "stored jobs of both would run one of them; give each a kind of its own with kind=…"
+            f"kind {name!r} is defined twice: by {other.source} and by {definition.source}, which differ in {differs!r}: "
+            "the stored jobs of both would run one of them; give each a kind of its own with kind=…"
         )
 
 

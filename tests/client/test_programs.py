@@ -1,0 +1,151 @@
+"""Programs that hold their jobs themselves: what runs of them in a process of its own, and what cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.workers import ROOT
+
+PROGRAM = """\
+import asyncio, os, sys
+from asyncjobs import AsyncJobs, JobFailed, job
+
+print("begun", flush=True)
+
+@job(executor="process")
+def square(n: int) -> int:
+    return n * n
+
+async def main() -> None:
+    print("main() runs", flush=True)
+    async with AsyncJobs().running():
+        try:
+            print(await (await square(7).enqueue()).result(timeout=20), flush=True)
+        except JobFailed as error:
+            print(error.error_type, error.error_message, flush=True)
+
+{start}
+"""
+
+GUARDED = """\
+try:
+    if __name__ == "__main__":
+        asyncio.run(main())
+except KeyboardInterrupt:
+    pass
+"""
+
+UNSEEN = """\
+exec(compile("asyncio.run(main())", "<string>", "exec"), {**globals(), "__name__": "started"})
+"""
+"""The line at which the program is cannot be read: it is found out where it is imported."""
+
+SWALLOWING = """\
+import threading
+
+def start():
+    try:
+        asyncio.run(main())
+    except Exception:
+        pass
+
+thread = threading.Thread(target=start)
+thread.start()
+if __name__ == "__main__":
+    thread.join()
+"""
+
+SUSPECT = """\
+import asyncio, os
+import asyncpg
+from asyncjobs import AsyncJobs, job
+
+going = most = 0
+
+@job(kind="programs.suspect")
+async def suspect() -> int:
+    global going, most
+    going += 1
+    most = max(most, going)
+    await asyncio.sleep(0.05)
+    going -= 1
+    return os.getpid()
+
+async def main() -> None:
+    async with AsyncJobs() as jobs:
+        made = [await suspect().enqueue() for _ in range(3)]
+        connection = await asyncpg.connect(jobs.database_url)
+        await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
+        await connection.close()
+        async with AsyncJobs().running():
+            print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, database_url: str) -> Any:
+    """Run a program on the test's database; return what it prints."""
+
+    async def run(*words: str, text: str = "") -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *words),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "ASYNCJOBS_DATABASE_URL": database_url},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(text.encode()), 60)
+        return output.decode()
+
+    return run
+
+
+async def test_a_guarded_program_has_its_process_jobs_run(program: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(PROGRAM.format(start=GUARDED))
+    assert await program("shop.py") == "begun\nmain() runs\nbegun\n49\n"
+
+
+async def test_a_directory_has_its_process_jobs_run(program: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__main__.py").write_text(PROGRAM.format(start=GUARDED))
+    assert (await program("shop")).endswith("\n49\n")
+
+
+async def test_a_program_without_a_guard_is_refused_by_name_and_not_begun_again(program: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(PROGRAM.format(start="asyncio.run(main())"))
+    begun, runs, refused = (await program("shop.py")).splitlines()
+    assert (begun, runs) == ("begun", "main() runs")
+    assert refused.startswith("asyncjobs.worker.apart.CannotFork")
+    assert "shop cannot be imported" in refused and "by line 18" in refused and '`if __name__ == "__main__":`' in refused
+
+
+@pytest.mark.parametrize("start", [UNSEEN, SWALLOWING], ids=["run by exec", "run in a thread"])
+async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens_a_client(
+    program: Any, tmp_path: Path, start: str
+) -> None:
+    (tmp_path / "shop.py").write_text(PROGRAM.format(start=start))
+    *_, refused = (await program("shop.py")).splitlines()
+    assert "shop cannot be imported" in refused and '`if __name__ == "__main__":`' in refused
+
+
+@pytest.mark.parametrize(("words", "given"), [(["-c", SUSPECT], ""), (["-"], SUSPECT)], ids=["-c", "stdin"])
+async def test_suspects_of_a_program_that_cannot_be_imported_stay_in_it_one_at_a_time(
+    program: Any, words: list[str], given: str, connection: asyncpg.Connection
+) -> None:
+    assert await program(*words, text=given) == "True 1\n"
+
+
+async def test_suspects_of_a_program_without_a_guard_stay_in_it_one_at_a_time(
+    program: Any, tmp_path: Path, connection: asyncpg.Connection
+) -> None:
+    (tmp_path / "shop.py").write_text(SUSPECT)
+    assert await program("shop.py") == "True 1\n"
