@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.attributes import Attribute
+from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
 _LATER = frozenset({"then", "steps"})
@@ -49,7 +50,7 @@ def _annotation_names(cls: type) -> list[str]:
 
 def fields_of(cls: type, root: type) -> list[Parameter]:
     """Return a class's arguments, base classes first, as its annotations and defaults say."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     found: dict[str, Parameter] = {}
     for base in reversed(cls.__mro__):
         if not issubclass(base, root) or base is root:
@@ -60,5 +61,6 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
             default = getattr(cls, name, inspect.Parameter.empty)
             if isinstance(default, Attribute):
                 continue
-            found[name] = Parameter(name=name, annotation=hints[name], default=default, positional=False)
+            annotation = known(hints[name], cls, f"{cls.__module__}.{cls.__qualname__}.{name}")
+            found[name] = Parameter(name=name, annotation=annotation, default=default, positional=False)
     return list(found.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
@@ -14,6 +13,7 @@ from asyncjobs.defining.definition import Definition, Source, check_code
 from asyncjobs.defining.fields import fields_of, refuse_hiding
 from asyncjobs.defining.hooks import check_hooks
 from asyncjobs.defining.steps import check_steps, steps_of
+from asyncjobs.defining.type_variables import result_of
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -68,6 +68,18 @@ def make_definition(
         job_class=cls,
         function=None,
         parameters=lambda: fields_of(cls, root),
-        returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
+        returns=lambda: result_of(cls, root, perform),
     )
+    _refuse_open_variables(cls._definition)
     registry.register(cls._definition)
+
+
+def _refuse_open_variables(definition: Definition) -> None:
+    """Refuse a class with type variables that stand for nothing, as far as its annotations can be resolved by now."""
+    try:
+        definition.parameters()
+        definition.returns()
+    except InvalidDefinition:
+        raise
+    except Exception:  # said at the first use, when names exist that stand further down in the module
+        return

@@ -41,7 +41,7 @@ class Origin:
     @classmethod
     def of(cls, target: Any, frame: FrameType | None) -> Origin:
         """Return the origin of a function or class that `frame` defines."""
-        namespace = _namespace_of(target, frame)
+        namespace = namespace_of(target, frame)
         if target.__module__ not in _PROGRAMS:
             return cls(target.__module__, namespace=namespace)
         spec = namespace.get("__spec__")
@@ -87,8 +87,8 @@ def _name_of_file(path: Path) -> tuple[str, str]:
     return f"{package.stem if package.is_file() else package.name}.__main__", str(package.parent)
 
 
-def _namespace_of(target: Any, frame: FrameType | None) -> dict[str, Any]:
-    """Return the globals of the module of a function or class."""
+def namespace_of(target: Any, frame: FrameType | None = None) -> dict[str, Any]:
+    """Return the globals of the module of a function or class, which `frame` may have defined."""
     if frame is not None and frame.f_globals.get("__name__") == target.__module__:
         return frame.f_globals
     functions = [target] if inspect.isfunction(target) else [f for f in vars(target).values() if inspect.isfunction(f)]

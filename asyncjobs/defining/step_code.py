@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.cursors import Cursor
+from asyncjobs.defining.type_variables import hints_of_method, is_generic
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
 _known: WeakKeyDictionary[Callable[..., Any], Code] = WeakKeyDictionary()
@@ -40,9 +41,9 @@ class Code:
     returns: Any
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Code:
-        """Return what a function takes and returns."""
-        hints = _hints(function)
+    def of(cls, function: Callable[..., Any], owner: type | None = None) -> Code:
+        """Return what a function takes and returns, as a method of `owner`."""
+        hints = _hints(function, owner)
         try:
             names = list(inspect.signature(function).parameters)
         except (ValueError, TypeError):  # some built-in functions have none
@@ -69,7 +70,10 @@ def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
     Raises:
         InvalidDefinition: What it returns cannot be stored.
     """
+    owner = type(getattr(function, "__self__", None))
     function = getattr(function, "__func__", function)
+    if is_generic(owner):
+        return _code_of_generic(function, owner, f"{kind}.{name}")
     try:
         known = _known.get(function)
     except TypeError:  # it has no hash, or nothing can hold it weakly
@@ -79,10 +83,16 @@ def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
     return known
 
 
-def _checked(function: Callable[..., Any], where: str) -> Code:
-    code = Code.of(function)
+def _checked(function: Callable[..., Any], where: str, owner: type | None = None) -> Code:
+    code = Code.of(function, owner)
     Values(where, code.returns)
     return code
+
+
+@lru_cache(maxsize=1_000)
+def _code_of_generic(function: Callable[..., Any], owner: type, where: str) -> Code:
+    """A method of a generic class returns what the class says that is derived from it."""
+    return _checked(function, where, owner)
 
 
 class Values:
@@ -136,9 +146,11 @@ def _codec_of(annotation: Any, what: str) -> ValueCodec:
     return ValueCodec("step", annotation, what)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], owner: type | None = None) -> dict[str, Any]:
     """Return the annotations that can be resolved; one that is imported for type checkers alone stays the text it is."""
     try:
+        if owner is not None:
+            return hints_of_method(owner, function)
         return typing.get_type_hints(function, include_extras=True)
     except Exception:
         target = inspect.unwrap(function)

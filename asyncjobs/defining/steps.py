@@ -13,6 +13,7 @@ from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.policies import RetryOn
 from asyncjobs.defining.step_code import Code, Values
+from asyncjobs.defining.type_variables import known
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             )
         if not inspect.signature(function).parameters:
             raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
-        code = Code.of(function)
+        code = Code.of(function, cls)
         given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
         more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
         if more:
@@ -235,7 +236,7 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             raise InvalidDefinition(
                 f"{where} is a `def` and runs in a thread, where a cursor or a connection cannot be used: write `async def`"
             )
-        Values(where, code.returns)
+        Values(where, known(code.returns, cls, where))
         if code.cursor is not None:
             Values(where, code.cursor, "cursor")
         for option in ("when", "unless", "on_error"):
