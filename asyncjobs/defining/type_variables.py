@@ -100,7 +100,8 @@ def known(annotation: Any, cls: type, where: str) -> Any:
     """
     is_variable = isinstance(annotation, typing.TypeVar)
     variable = annotation if is_variable else next(iter(_variables(annotation)), None)
-    if variable is None:
+    is_model_alone = getattr(annotation, "__pydantic_generic_metadata__", {"origin": True})["origin"] is None
+    if variable is None or is_model_alone:
         return annotation
     generic = next((base for base in cls.__mro__ if variable in getattr(base, "__parameters__", ())), cls)
     raise InvalidDefinition(
@@ -123,9 +124,10 @@ def _own_hints(base: type) -> dict[str, Any]:
 
 
 def _variables(annotation: Any) -> tuple[Any, ...]:
-    """The type variables that can be filled in an annotation; a generic class that stands alone has them for itself."""
+    """The type variables that can be filled in an annotation; a generic class that stands alone has its own."""
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        metadata = getattr(annotation, "__pydantic_generic_metadata__", None)
-        return metadata["parameters"] if metadata and metadata["origin"] is not None else ()
+        # Not of the class alone: to pydantic, `Page[T]` with the variable of `Page` itself is `Page`.
+        metadata = getattr(annotation, "__pydantic_generic_metadata__", {"parameters": ()})
+        return tuple(metadata["parameters"])
     return tuple(getattr(annotation, "__parameters__", ()))
 
