@@ -14,7 +14,7 @@ from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.declaring import declared_on, rescuing
-from asyncjobs.defining.definition import Definition, Executor, Source, check_code
+from asyncjobs.defining.definition import Definition, Executor, Source, check_code, run_as
 from asyncjobs.defining.hooks import Point, add_hook
 from asyncjobs.exceptions import InvalidDefinition
 
@@ -179,7 +179,7 @@ def _define(
         options=options,
         source=source,
         job_class=job_class,
-        function=function,
+        function=run_as(function, options.executor),
         parameters=lambda: parameters_of_function(function),
         returns=lambda: typing.get_type_hints(function, include_extras=True).get("return", inspect.Parameter.empty),
     )

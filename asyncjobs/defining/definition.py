@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
@@ -187,6 +187,23 @@ class Definition:
         return job
 
 
+def run_as(target: Callable[..., Any], executor: str | None) -> Callable[..., Any]:
+    """Return a job's code as it is run: a plain wrapper of an `async def` as an `async def`, unless it is to run elsewhere.
+
+    What such a wrapper gives back is awaited where it can be; it may as well be a value that it had at hand.
+    """
+    is_wrapper = inspect.iscoroutinefunction(inspect.unwrap(target)) and not inspect.iscoroutinefunction(target)
+    if not is_wrapper or executor in ("thread", "process"):
+        return target
+
+    @wraps(target)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        value = target(*args, **kwargs)
+        return await value if inspect.isawaitable(value) else value
+
+    return call
+
+
 def check_code(target: Any, name: str, executor: str | None, origin: Origin) -> None:
     """Refuse code that cannot be a job's.
 
@@ -195,10 +212,11 @@ def check_code(target: Any, name: str, executor: str | None, origin: Origin) -> 
     """
     if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
         raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
-    is_async = inspect.iscoroutinefunction(target)
+    is_async = inspect.iscoroutinefunction(inspect.unwrap(target))
     if executor not in (None, "loop", "thread", "process"):
         raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop', 'thread' or 'process'")
-    if is_async and executor in ("thread", "process"):
+    # A plain wrapper of an `async def` may be there to run it in a loop of its own; then it says that it is a `def`.
+    if inspect.iscoroutinefunction(target) and executor in ("thread", "process"):
         raise InvalidDefinition(
             f"{name} is an `async def`: it runs on the loop; drop executor={executor!r} or write `def`"
         )

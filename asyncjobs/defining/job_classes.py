@@ -9,7 +9,7 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.attributes import check_attributes
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options
 from asyncjobs.defining.declaring import check_rescues, refuse_on_methods, rescues_in
-from asyncjobs.defining.definition import Definition, Source, check_code
+from asyncjobs.defining.definition import Definition, Source, check_code, run_as
 from asyncjobs.defining.fields import fields_of, refuse_hiding
 from asyncjobs.defining.hooks import check_hooks
 from asyncjobs.defining.steps import check_steps, steps_of
@@ -60,6 +60,8 @@ def make_definition(
             f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
             "and write `perform(self)`"
         )
+    if (runs := run_as(perform, cls._options.executor)) is not perform:
+        cls.perform = runs  # type: ignore[attr-defined]  # hidden from type checkers in `Job`
     cls._definition = Definition(
         kind=checked_kind(kind, cls, source.origin),
         aliases=checked_aliases(name, aliases),

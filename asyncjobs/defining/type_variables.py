@@ -71,7 +71,7 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 def hints_of_method(cls: type, method: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of a method of a class or one of its bases, like `hints_of`."""
-    owner = next((base for base in cls.__mro__ if method in vars(base).values()), cls)
+    owner = next((base for base in cls.__mro__ if any(method is each for each in vars(base).values())), cls)
     named = {variable.__name__: variable for variable in getattr(owner, "__type_params__", ())}
     hints = typing.get_type_hints(method, localns=named or None, include_extras=True)
     return {name: solved(hint, solutions(cls).get(owner, {})) for name, hint in hints.items()}
