@@ -53,7 +53,9 @@ class Job(StepMethods, Generic[R]):
             async def perform(self) -> str: ...
 
     Fields are keyword-only, their defaults are copied for each job, and a name that begins with an underscore is no
-    argument. Making a job validates it; nothing is in the database before `enqueue`. Jobs compare by identity.
+    argument; type checkers take it for one where the class annotates it (they have no word for this), so annotate it where
+    it is assigned: ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before
+    `enqueue`. Jobs compare by identity.
 
     Class options, inherited unless noted:
         kind: The stored name; default ``module.qualname``. Not inherited.

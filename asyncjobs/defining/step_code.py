@@ -16,7 +16,7 @@ from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.type_variables import hints_of_method, is_generic
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
-_known: WeakKeyDictionary[Callable[..., Any], Code] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Callable[..., Any], dict[type | None, Code]] = WeakKeyDictionary()
 """Weakly: a lambda or a closure is another one in each attempt, and would keep its job alive."""
 
 
@@ -70,29 +70,24 @@ def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
     Raises:
         InvalidDefinition: What it returns cannot be stored.
     """
-    owner = type(getattr(function, "__self__", None))
+    method_of: type = type(getattr(function, "__self__", None))
+    owner = (
+        method_of if is_generic(method_of) else None
+    )  # what a method of a generic class returns, those derived from it say
     function = getattr(function, "__func__", function)
-    if is_generic(owner):
-        return _code_of_generic(function, owner, f"{kind}.{name}")
     try:
-        known = _known.get(function)
+        of_owners = _known.setdefault(function, {})
     except TypeError:  # it has no hash, or nothing can hold it weakly
-        return _checked(function, f"{kind}.{name}")
-    if known is None:
-        known = _known[function] = _checked(function, f"{kind}.{name}")
-    return known
+        return _checked(function, f"{kind}.{name}", owner)
+    if owner not in of_owners:
+        of_owners[owner] = _checked(function, f"{kind}.{name}", owner)
+    return of_owners[owner]
 
 
-def _checked(function: Callable[..., Any], where: str, owner: type | None = None) -> Code:
+def _checked(function: Callable[..., Any], where: str, owner: type | None) -> Code:
     code = Code.of(function, owner)
     Values(where, code.returns)
     return code
-
-
-@lru_cache(maxsize=1_000)
-def _code_of_generic(function: Callable[..., Any], owner: type, where: str) -> Code:
-    """A method of a generic class returns what the class says that is derived from it."""
-    return _checked(function, where, owner)
 
 
 class Values:
@@ -146,7 +141,7 @@ def _codec_of(annotation: Any, what: str) -> ValueCodec:
     return ValueCodec("step", annotation, what)
 
 
-def _hints(function: Callable[..., Any], owner: type | None = None) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], owner: type | None) -> dict[str, Any]:
     """Return the annotations that can be resolved; one that is imported for type checkers alone stays the text it is."""
     try:
         if owner is not None:

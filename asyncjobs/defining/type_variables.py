@@ -41,6 +41,7 @@ def solutions(cls: type) -> Mapping[type, Solution]:
     return found
 
 
+@functools.lru_cache(maxsize=4_096)
 def is_generic(cls: type) -> bool:
     """Whether a class is derived from one that has type variables and is not `Job`."""
     return any(solution and base.__module__ != "asyncjobs.defining.base" for base, solution in solutions(cls).items())
@@ -105,13 +106,13 @@ def known(annotation: Any, cls: type, where: str) -> Any:
         return annotation
     generic = next((base for base in cls.__mro__ if variable in getattr(base, "__parameters__", ())), cls)
     raise InvalidDefinition(
-        f"{where}: nothing says what the type variable {variable.__name__} stands for: derive from {generic.__name__}[…] with "
-        f"a type in its place; {generic.__name__} itself is abstract=True"
+        f"{where}: nothing says what the type variable {variable.__name__} stands for: derive from {generic.__name__}[…] "
+        f"with a type in its place; {generic.__name__} itself is abstract=True"
     )
 
 
 def _own_hints(base: type) -> dict[str, Any]:
-    """The annotations of the body of one class, resolved where it stands; names of its module go before those of its body."""
+    """The annotations of the body of one class, resolved where it stands: its module's names go before its own."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -130,4 +131,3 @@ def _variables(annotation: Any) -> tuple[Any, ...]:
         metadata = getattr(annotation, "__pydantic_generic_metadata__", {"parameters": ()})
         return tuple(metadata["parameters"])
     return tuple(getattr(annotation, "__parameters__", ()))
-

@@ -107,7 +107,9 @@ async def test_a_plain_wrapper_of_an_async_def_runs_on_the_loop_and_is_awaited(
             assert await (await make().enqueue()).result(timeout=20) == result
 
 
-async def test_what_a_def_gives_back_of_an_async_def_is_awaited_on_the_loop(make_jobs: Callable[..., AsyncJobs]) -> None:
+async def test_what_a_def_gives_back_of_an_async_def_is_awaited_on_the_loop(
+    make_jobs: Callable[..., AsyncJobs],
+) -> None:
     @job(kind="decorated.handing_on")
     def handing_on(n: int):  # type: ignore[no-untyped-def]  # as many write
         return fetched(n)

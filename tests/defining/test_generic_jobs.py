@@ -257,7 +257,12 @@ class FetchDates(Chain[str, date], kind="generic.since_312.FetchDates"): ...
 @pytest.mark.parametrize("lazily", [True, False], ids=["annotations as text", "annotations"])
 async def test_classes_with_type_parameters(lazily: bool) -> None:
     namespace: dict[str, Any] = {"__name__": "generic_since_312"}
-    exec(SINCE_312.replace("from __future__ import annotations", "" if not lazily else "from __future__ import annotations"), namespace)
+    exec(
+        SINCE_312.replace(
+            "from __future__ import annotations", "" if not lazily else "from __future__ import annotations"
+        ),
+        namespace,
+    )
     made = namespace["FetchDate"](payload="2026-01-01", more=["2026-01-02"])
     assert (made.payload, made.more) == (date(2026, 1, 1), [date(2026, 1, 2)])
     assert await stored_result(made) == date(2026, 1, 1)
