@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
@@ -25,8 +25,9 @@ from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
 from asyncjobs.defining.guarding import refuse_while_importing
 from asyncjobs.defining.importing import import_modules, import_object
+from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
+from asyncjobs.exceptions import AlreadyOpen, InvalidCall, InvalidSettings, NotOpen
 from asyncjobs.services import Services
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class AsyncJobs:
         **settings: Any setting by name, such as `database_url`; these win over environment and file.
     """
 
+    @answered(remedy='everything goes by name, as in `AsyncJobs(database_url="postgresql://…")`')
     def __init__(
         self,
         *,
@@ -158,6 +160,13 @@ class AsyncJobs:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise InvalidCall("AsyncJobs is opened on an event loop: write `async with AsyncJobs() as jobs:`")
+
+        def __exit__(self, *_: object) -> None: ...
 
     def _opened(self) -> Client:
         if self._client is None:

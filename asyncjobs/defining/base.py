@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, cast, overload
 from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
@@ -17,6 +17,7 @@ from asyncjobs.defining.definition import Definition, Executor, Options
 from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.job_classes import make_definition
+from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
@@ -82,7 +83,7 @@ class Job(StepMethods, Generic[R]):
     _function_hooks: ClassVar[dict[Point, list[Hook]]] = {}
 
     # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
-    _values: dict[str, Any]
+    _values: dict[str, Any] = cast("dict[str, Any]", NeverMade())
     _text: str | None = None
     _id: UUID | None = None
     _queue: str | None = None
@@ -205,6 +206,7 @@ class Job(StepMethods, Generic[R]):
 
     # What can be done with it
 
+    @of_a_job()
     def set(
         self,
         *,
@@ -239,6 +241,7 @@ class Job(StepMethods, Generic[R]):
         self._queue, self._priority = checked_queue, checked_priority
         return self
 
+    @of_a_job()
     async def enqueue(self, *, connection: Any = None) -> Self:
         """Insert the job; it is durable once this returns. Return the job.
 
@@ -258,6 +261,7 @@ class Job(StepMethods, Generic[R]):
         await open_clients.current().enqueue(self, connection=connection)
         return self
 
+    @of_a_job()
     async def status(self) -> Status:
         """Read everything stored about the job.
 
@@ -268,6 +272,7 @@ class Job(StepMethods, Generic[R]):
         self._require_row()
         return await open_clients.current().status(self.id)
 
+    @of_a_job()
     async def cancel(self, reason: str = "") -> bool:
         """Cancel the job, wherever it is.
 
@@ -295,6 +300,7 @@ class Job(StepMethods, Generic[R]):
     async def result(self: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
     @overload
     async def result(self: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @of_a_job()
     async def result(self, *, timeout: float | timedelta | None = None) -> Any:
         """Wait until the job is final and return its return value, in the type `perform` is annotated with.
 
@@ -337,6 +343,7 @@ class Job(StepMethods, Generic[R]):
     async def perform_now(self: _Performs[T]) -> T: ...
     @overload
     async def perform_now(self: Job[T]) -> T: ...
+    @of_a_job()
     async def perform_now(self) -> Any:
         """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
 
@@ -359,6 +366,10 @@ class Job(StepMethods, Generic[R]):
         async def perform(self) -> Any:
             """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
             await self.run_steps()
+
+        apply_async, delay, perform_later = NotHere(), NotHere(), NotHere()
+        __dataclass_fields__ = NoDataclass("_process_class")
+        __attrs_attrs__ = NoDataclass("_collect_base_attrs")
 
     def _require_row(self) -> None:
         if not self._sent:

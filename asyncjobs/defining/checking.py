@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asyncjobs import keywords
 from asyncjobs.defining import options
 from asyncjobs.defining.definition import Options
 from asyncjobs.defining.origin import Origin
@@ -28,8 +29,8 @@ def checked_options(
         InvalidDefinition: Naming the definition, the option and its limit.
     """
     if unknown:
-        known = "kind, aliases, abstract, queue, priority, timeout, expires_in, retention, max_crashes, executor"
-        raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
+        known = ["kind", "aliases", "abstract", *Options.__dataclass_fields__]
+        raise InvalidDefinition(keywords.unknown(name, next(iter(unknown)), known))
     try:
         return Options(
             queue=queue if queue is None or callable(queue) else options.queue_name(queue),

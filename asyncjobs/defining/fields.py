@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.attributes import Attribute
+from asyncjobs.defining.misuse import ELSEWHERE
 from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
@@ -37,7 +38,7 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 def _own_names(root: type) -> set[str]:
     names = [name for base in root.__mro__[:-1] for name in (*vars(base), *_annotation_names(base))]
-    return {name for name in names if not name.startswith("__")}
+    return {name for name in names if not name.startswith("__") and name not in ELSEWHERE}
 
 
 def _annotation_names(cls: type) -> list[str]:

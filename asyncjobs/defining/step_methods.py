@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAli
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
 from asyncjobs.defining.children import running
+from asyncjobs.defining.misuse import of_a_job
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
 from asyncjobs.defining.steps import options_of
@@ -74,6 +75,7 @@ class StepMethods:
     async def step(
         self, name: str, function: Callable[[A, B, C, _Given], Awaitable[T]], one: A, two: B, three: C, /
     ) -> T: ...
+    @of_a_job('the step\'s name comes first, as in `await job.step("fetch", fetch, …)`')
     async def step(
         self, name: str, function: Callable[..., Any], /, *args: Any, isolated: Any = False, **kwargs: Any
     ) -> Any:

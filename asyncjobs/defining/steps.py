@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from asyncjobs import keywords
 from asyncjobs.defining import options
 from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.declaring import Declaration
@@ -115,8 +116,8 @@ def step(
         InvalidDefinition: Out of these limits, or this is no method.
     """
     if unknown:
-        known = ", ".join(option.name for option in fields(StepOptions))
-        raise InvalidDefinition(f"@step has no option {next(iter(unknown))!r}; there are {known}")
+        known = [option.name for option in fields(StepOptions)]
+        raise InvalidDefinition(keywords.unknown("@step", next(iter(unknown)), known))
     checked = _checked(
         isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
     )
