@@ -38,23 +38,17 @@ _ELSEWHERE = {
 }
 
 
-def meant(word: str, known: Iterable[str]) -> str | None:
-    """Return the word of `known` that `word` was meant to be; None: nothing is near."""
-    known = list(known)
-    return next((ours for ours in _ours(word) if ours in known), None) or next(
-        iter(get_close_matches(word.lower(), known, n=1)), None
-    )
+def ours(word: str, known: Iterable[str]) -> list[str]:
+    """Return the words of `known` that other systems call `word`."""
+    known = set(known)
+    return [each for each, theirs in _MEANT.items() if each in known and word.lower() in theirs]
 
 
 def unknown(where: str, word: str, known: Iterable[str]) -> str:
     """Say that something takes no option of this name, and what to write."""
     known = list(known)
-    if found := meant(word, known):
-        return f"{where} has no option {word!r}: write {found}=…; there are {', '.join(known)}"
-    place = next((_ELSEWHERE[ours] for ours in (word, *_ours(word)) if ours in _ELSEWHERE), None)
+    if found := [*ours(word, known), *get_close_matches(word.lower(), known, n=1)]:
+        return f"{where} has no option {word!r}: write {found[0]}=…; there are {', '.join(known)}"
+    place = next((_ELSEWHERE[each] for each in (word, *ours(word, _MEANT)) if each in _ELSEWHERE), None)
     remedy = f": {place}" if place else ""
     return f"{where} has no option {word!r}{remedy}; there are {', '.join(known) or 'none'}"
-
-
-def _ours(word: str) -> list[str]:
-    return [ours for ours, theirs in _MEANT.items() if word.lower() in theirs]

@@ -98,8 +98,8 @@ def check_attributes(cls: type, name: str) -> None:
     Raises:
         InvalidDefinition: One has no annotation.
     """
-    annotated = {known for base in cls.__mro__ for known in inspect.get_annotations(base)}
-    for missing in (known for known in _names_in(cls) if known not in annotated):
+    annotated = {each for base in cls.__mro__ for each in inspect.get_annotations(base)}
+    for missing in (each for each in _names_in(cls) if each not in annotated):
         raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{missing}: int = …`")
 
 

@@ -151,7 +151,8 @@ def _takes(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 def _said(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], remedy: str, error: TypeError
 ) -> str:
-    where = f"{function.__qualname__.removesuffix('.__init__') if '.__init__' in function.__qualname__ else function.__name__}()"
+    name, _, method = function.__qualname__.rpartition(".")
+    where = f"{name if method == '__init__' else method}()"
     parameters = inspect.signature(function).parameters.values()
     by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
     known = {each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)} - {
