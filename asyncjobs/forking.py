@@ -25,6 +25,7 @@ from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.defining import registry
 from asyncjobs.defining.guarding import import_for_jobs
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
@@ -50,7 +51,7 @@ def main() -> int:
     if problems := [recipe.refusal] if recipe.refusal else import_for_jobs(recipe.modules):
         control.send("failed", "; ".join(problems))
         return 1
-    control.send("ready")
+    control.send("ready", registry.all_names())
     _Forker(control, requests, recipe).run()
     return 0
 

@@ -7,6 +7,7 @@ start there, too, and that one would need a process again, and so on.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,9 +18,10 @@ from asyncjobs.defining.importing import import_problem
 from asyncjobs.defining.origin import Origin
 from asyncjobs.exceptions import InvalidDefinition
 
-_importing: str | None = None
-"""The module that is imported for jobs now; None: none is."""
+_imported: list[str] = []
+"""The modules that this process imports, or has imported, for jobs in processes forked from it; in those it is empty."""
 _refused: list[str] = []
+os.register_at_fork(after_in_child=_imported.clear)
 
 
 def unguarded(origin: Origin) -> str:
@@ -47,30 +49,27 @@ def unguarded(origin: Origin) -> str:
 
 def import_for_jobs(names: Iterable[str]) -> list[str]:
     """Import modules in the process that forks for jobs; return what is wrong, with programs that would run again."""
-    global _importing  # noqa: PLW0603 - of the process, which does nothing else meanwhile
     problems = []
-    try:
-        for name in dict.fromkeys(names):
-            _importing = name
-            problem = import_problem(name)
-            # Whatever the program has made of the refusal: it has begun to do again what it does when it is started.
-            if problem := _refused.pop() if _refused else problem:
-                problems.append(problem)
-            _refused.clear()
-    finally:
-        _importing = None
+    for name in dict.fromkeys(names):
+        _imported.append(name)
+        problem = import_problem(name)
+        # Whatever the program has made of the refusal: it has begun to do again what it does when it is started.
+        if problem := _refused.pop() if _refused else problem:
+            problems.append(problem)
+        _refused.clear()
     return problems
 
 
 def refuse_while_importing() -> None:
-    """Refuse to open a client in the process that imports a program for its jobs.
+    """Refuse to open a client in the process that imports programs for their jobs, also in a thread that one has begun.
 
     Raises:
-        InvalidDefinition: This is that process, and the program runs again.
+        InvalidDefinition: This is that process, and a program runs again.
     """
-    if _importing is not None:
-        frames = [each for each in _outwards(sys._getframe()) if each.f_globals.get("__name__") == _importing]
-        _refused.append(_told(_importing, frames[-1].f_lineno if frames else None))
+    if _imported:
+        frames = [each for each in _outwards(sys._getframe()) if each.f_globals.get("__name__") in _imported]
+        name = str(frames[-1].f_globals["__name__"]) if frames else _imported[-1]
+        _refused.append(_told(name, frames[-1].f_lineno if frames else None))
         raise InvalidDefinition(_refused[-1])
 
 

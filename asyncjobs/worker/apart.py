@@ -113,6 +113,8 @@ class Apart:
         self._numbers = itertools.count(1)
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._again_at = -math.inf
+        self.kinds: frozenset[str] = frozenset()
+        """What importing the modules has defined in the forking process."""
         self.on_up: Callable[[], object] = lambda: None
         """Called when the forking process has been started."""
 
@@ -262,14 +264,14 @@ class Apart:
                     answer = await control.receive()
             except TimeoutError:
                 answer = ("late", f"its modules were not imported within {START_TIMEOUT:g} s")
-            if answer != ("ready",):
+            if answer is None or answer[0] != "ready":
                 control.close()
                 self.close()
                 what, why = answer or ("ended", "the forking process ended at once")
                 # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
                 self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
-            self._control = control
+            self._control, self.kinds = control, frozenset(answer[1])
             logger.debug("the forking process is ready: pid %d", self._process.pid)
             self._services.start(self._listen(control), name="forking process")
             self.on_up()

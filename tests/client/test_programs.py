@@ -42,24 +42,19 @@ except KeyboardInterrupt:
     pass
 """
 
-UNSEEN = """\
-exec(compile("asyncio.run(main())", "<string>", "exec"), {**globals(), "__name__": "started"})
+IN_A_THREAD = """\
+import runpy, threading
+thread = threading.Thread(target=runpy.run_path, args=["shop.py"], kwargs={"run_name": "__main__"})
+thread.start()
+thread.join()
 """
-"""The line at which the program is cannot be read: it is found out where it is imported."""
+"""What the program is doing is not looked up there: it is found out where it is imported."""
 
 SWALLOWING = """\
-import threading
-
-def start():
-    try:
-        asyncio.run(main())
-    except Exception:
-        pass
-
-thread = threading.Thread(target=start)
-thread.start()
-if __name__ == "__main__":
-    thread.join()
+try:
+    asyncio.run(main())
+except Exception:
+    pass
 """
 
 SUSPECT = """\
@@ -88,6 +83,38 @@ async def main() -> None:
             print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, flush=True)
 
 asyncio.run(main())
+"""
+
+LATER = """\
+import asyncio, os
+import asyncpg
+from asyncjobs import AsyncJobs, JobFailed, job
+
+def define():
+    @job(kind="programs.later")
+    async def later() -> int:
+        return os.getpid()
+    return later
+
+async def main() -> None:
+    async with AsyncJobs() as jobs:
+        made = await define()().enqueue()
+        connection = await asyncpg.connect(jobs.database_url)
+        await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
+        await connection.close()
+        async with AsyncJobs().running():
+            print(await made.result(timeout=40) == os.getpid(), flush=True)
+            try:
+                await (await square(7).enqueue()).result(timeout=40)
+            except JobFailed as error:
+                print(error.error_type, error.error_message, flush=True)
+
+if __name__ == "__main__":
+    @job(executor="process")
+    def square(n: int) -> int:
+        return n * n
+
+    asyncio.run(main())
 """
 
 
@@ -130,13 +157,14 @@ async def test_a_program_without_a_guard_is_refused_by_name_and_not_begun_again(
     )
 
 
-@pytest.mark.parametrize("start", [UNSEEN, SWALLOWING], ids=["run by exec", "run in a thread"])
+@pytest.mark.parametrize("start", ["asyncio.run(main())", SWALLOWING], ids=["plainly", "swallowing errors"])
 async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens_a_client(
     program: Any, tmp_path: Path, start: str
 ) -> None:
     (tmp_path / "shop.py").write_text(PROGRAM.format(start=start))
-    *_, refused = (await program("shop.py")).splitlines()
-    assert "shop cannot be imported" in refused and '`if __name__ == "__main__":`' in refused
+    refused = [line for line in (await program("-c", IN_A_THREAD)).splitlines() if "CannotFork" in line]
+    assert len(refused) == 1
+    assert "shop cannot be imported" in refused[0] and '`if __name__ == "__main__":`' in refused[0]
 
 
 @pytest.mark.parametrize(("words", "given"), [(["-c", SUSPECT], ""), (["-"], SUSPECT)], ids=["-c", "stdin"])
@@ -151,3 +179,13 @@ async def test_suspects_of_a_program_without_a_guard_stay_in_it_one_at_a_time(
 ) -> None:
     (tmp_path / "shop.py").write_text(SUSPECT)
     assert await program("shop.py") == "True 1\n"
+
+
+async def test_what_an_import_of_the_program_does_not_define_runs_in_it_or_is_refused(
+    program: Any, tmp_path: Path, connection: asyncpg.Connection
+) -> None:
+    (tmp_path / "shop.py").write_text(LATER)
+    suspect, refused = (await program("shop.py")).splitlines()
+    assert suspect == "True"
+    assert refused.startswith("asyncjobs.exceptions.InvalidDefinition __main__.square (")
+    assert "is not defined where its module is imported" in refused
