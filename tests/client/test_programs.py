@@ -189,3 +189,40 @@ async def test_what_an_import_of_the_program_does_not_define_runs_in_it_or_is_re
     assert suspect == "True"
     assert refused.startswith("asyncjobs.exceptions.InvalidDefinition __main__.square (")
     assert "is not defined where its module is imported" in refused
+
+
+ENQUEUEING = """\
+import asyncio, logging
+from asyncjobs import AsyncJobs, job
+logging.basicConfig(format="%(message)s", stream=__import__("sys").stdout)
+
+@job
+async def send(n: int) -> int:
+    return n
+
+async def main() -> None:
+    jobs = AsyncJobs()
+    async with {opened}:
+        await send(1).enqueue()
+        made = await send(2).enqueue()
+        if "running" in "{opened}":
+            print(await made.result(timeout=20))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["-c", "file"])
+async def test_a_program_that_enqueues_what_no_worker_can_know_is_warned_once_unless_it_works_itself(
+    program: Any, tmp_path: Path, in_file: bool
+) -> None:
+    async def run(text: str) -> list[str]:
+        (tmp_path / "shop.py").write_text(text)
+        return (await program(*(["shop.py"] if in_file else ["-c", text]))).splitlines()
+
+    warned = await run(ENQUEUEING.format(opened="jobs"))
+    assert len(warned) == (0 if in_file else 1)
+    assert all(
+        "only a worker of this program can run __main__." in line and "define it in a module" in line for line in warned
+    )
+    assert await run(ENQUEUEING.format(opened="jobs.running()")) == ["2"]
