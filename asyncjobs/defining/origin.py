@@ -46,13 +46,12 @@ class Origin:
             return cls(target.__module__, namespace=namespace)
         spec = namespace.get("__spec__")
         if spec is not None and spec.name not in _PROGRAMS:
-            return cls(
-                spec.name, namespace=namespace
-            )  # of `python -m package`: package.__main__, which can be imported
+            # Of `python -m package` it is package.__main__, which can be imported.
+            return cls(spec.name, namespace=namespace)
         file = namespace.get("__file__")
-        path = Path(file).resolve() if isinstance(file, str) else None
-        if path is None or not (path.is_file() or any(parent.is_file() for parent in path.parents)):
+        if not isinstance(file, str) or file.startswith("<"):
             return cls(_HERE_ONLY, importable=False, namespace=namespace)  # `python -c`, `python < FILE`, a notebook
+        path = Path(file).resolve()
         name, directory = _name_of_file(path)
         importable = (
             path.is_file()

@@ -168,6 +168,10 @@ class TestTheProgramThatWasStarted:
         assert all(re.fullmatch(r"__main__\.[0-9a-f]{8}\.send", kind) for kind in kinds), kinds
         assert len(set(kinds)) == 3
 
+    def test_a_program_whose_file_is_not_there_keeps_its_name(self, tmp_path: Path) -> None:
+        frozen = f"exec({PROGRAM!r}, {{'__name__': '__main__', '__file__': 'shop.py'}})"  # as a packed program has it
+        assert python("-c", frozen, directory=tmp_path) == "shop.send shop.Outer.Inner"
+
     def test_a_file_that_is_no_module_keeps_its_name(self, tmp_path: Path) -> None:
         (tmp_path / "run-shop.py").write_text(PROGRAM)
         assert python("run-shop.py", directory=tmp_path) == "run-shop.send run-shop.Outer.Inner"

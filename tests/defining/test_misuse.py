@@ -186,7 +186,7 @@ class TestDataclasses:
             with pytest.raises(InvalidDefinition, match="a job class is no dataclass: remove the decorator"):
 
                 @decorator
-                class SendMail(Job, kind="misuse.SendMail"):
+                class SendMail(Job, kind="misuse.Attrs"):
                     to: str
 
                     async def perform(self) -> str:
