@@ -164,7 +164,10 @@ class AsyncJobs:
     if not TYPE_CHECKING:
 
         def __enter__(self) -> NoReturn:
-            raise InvalidCall("AsyncJobs is opened on an event loop: write `async with AsyncJobs() as jobs:`")
+            raise InvalidCall(
+                "AsyncJobs is opened on an event loop: write `async with AsyncJobs() as jobs:`, or where there is none "
+                "`with AsyncJobs().blocking() as jobs:`"
+            )
 
         def __exit__(self, *_: object) -> None: ...
 

@@ -33,7 +33,7 @@ def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None
 def row_of(job: Job[Any]) -> NewJob:
     """Return the row that a job is stored as."""
     definition = job._definition
-    if not definition.source.origin.importable:
+    if definition.source.origin.is_nameless:
         _warn_of_program(definition)
     return NewJob(
         job.id,
@@ -48,14 +48,13 @@ def row_of(job: Job[Any]) -> NewJob:
 
 
 def _warn_of_program(definition: Definition) -> None:
-    """Warn once of a kind that no worker can know but one of this program, when the program has made none so far."""
-    if definition.kind not in _warned_of and "asyncjobs.worker.worker" not in sys.modules:
-        _warned_of.add(definition.kind)
-        logger.warning(
-            "only a worker of this program can run %s, and it has none: %s",
-            definition.kind,
-            definition.source.origin.remedy,
-        )
+    """Warn once of a kind that no worker can know but one of this process, when it has made none so far."""
+    origin = definition.source.origin
+    is_named_by_hand = not definition.kind.startswith(f"{origin.name}.")  # as one that a worker elsewhere defines, too
+    if is_named_by_hand or definition.kind in _warned_of or "asyncjobs.worker.worker" in sys.modules:
+        return
+    _warned_of.add(definition.kind)
+    logger.warning("only a worker of this program can run %s, and it has none: %s", definition.kind, origin.remedy)
 
 
 def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:

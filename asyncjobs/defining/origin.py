@@ -61,9 +61,14 @@ class Origin:
         return cls(name, importable, directory, namespace)
 
     @property
+    def is_nameless(self) -> bool:
+        """Whether its name is of this process alone."""
+        return self.name is _HERE_ONLY
+
+    @property
     def remedy(self) -> str:
         """Why no other process can import it, and what to do."""
-        if self.name == _HERE_ONLY:
+        if self.is_nameless:
             return "this program has no file that another process could import: define it in a module, and import that"
         return (
             f"no other process can import {self.name!r}: define it in a module whose name is made of letters, digits "
