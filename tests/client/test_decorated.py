@@ -107,6 +107,11 @@ async def test_a_plain_wrapper_of_an_async_def_runs_on_the_loop_and_is_awaited(
             assert await (await make().enqueue()).result(timeout=20) == result
 
 
+def test_a_plain_wrapper_of_an_async_def_is_an_async_def_unless_it_says_otherwise() -> None:
+    assert [each._definition.executor for each in (managed, twice, given, alone)] == ["loop", "loop", "loop", "thread"]
+    assert Classy._definition.executor == Derived._definition.executor == "loop"
+
+
 async def test_what_a_def_gives_back_of_an_async_def_is_awaited_on_the_loop(
     make_jobs: Callable[..., AsyncJobs],
 ) -> None:

@@ -58,7 +58,7 @@ except Exception:
 """
 
 SUSPECT = """\
-import asyncio, os
+import asyncio, importlib.util, os
 import asyncpg
 from asyncjobs import AsyncJobs, job
 
@@ -74,13 +74,14 @@ async def suspect() -> int:
     return os.getpid()
 
 async def main() -> None:
-    async with AsyncJobs() as jobs:
-        made = [await suspect().enqueue() for _ in range(3)]
+    async with AsyncJobs().running() as jobs:
+        if importlib.util.find_spec("work"):  # there is a process for others meanwhile
+            await (await importlib.import_module("work").process_job().enqueue()).result(timeout=40)
+        made = [await suspect().set(wait=3600).enqueue() for _ in range(3)]
         connection = await asyncpg.connect(jobs.database_url)
-        await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
+        await connection.execute("update asyncjobs.job set state = 1, crashes = 2, attempt = 2")
         await connection.close()
-        async with AsyncJobs().running():
-            print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, flush=True)
+        print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, flush=True)
 
 asyncio.run(main())
 """
@@ -169,8 +170,11 @@ async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens
 
 @pytest.mark.parametrize(("words", "given"), [(["-c", SUSPECT], ""), (["-"], SUSPECT)], ids=["-c", "stdin"])
 async def test_suspects_of_a_program_that_cannot_be_imported_stay_in_it_one_at_a_time(
-    program: Any, words: list[str], given: str, connection: asyncpg.Connection
+    program: Any, tmp_path: Path, words: list[str], given: str, connection: asyncpg.Connection
 ) -> None:
+    (tmp_path / "work.py").write_text(
+        "from asyncjobs import job\n@job(executor='process')\ndef process_job() -> None: ...\n"
+    )
     assert await program(*words, text=given) == "True 1\n"
 
 
