@@ -26,9 +26,11 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.guarding import refuse_while_importing
 from asyncjobs.defining.importing import import_modules, import_object
+from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import AlreadyOpen, InvalidSettings, NotOpen
+from asyncjobs.exceptions import AlreadyOpen, InvalidCall, InvalidSettings, NotOpen
 from asyncjobs.services import Services
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class AsyncJobs:
         **settings: Any setting by name, such as `database_url`; these win over environment and file.
     """
 
+    @answered(remedy='everything goes by name, as in `AsyncJobs(database_url="postgresql://…")`')
     def __init__(
         self,
         *,
@@ -101,9 +104,11 @@ class AsyncJobs:
             SchemaMismatch: The database has no schema, or another version's; the message has the command.
             DatabaseUnavailable: It cannot be reached.
             AlreadyOpen: It is open already.
+            InvalidDefinition: The program is being imported for its jobs, and has no guard.
         """
         if self._stack is not None:
             raise AlreadyOpen("this AsyncJobs is open already: open it once, or make another")
+        refuse_while_importing()
         from asyncjobs.settings import load
 
         async with AsyncExitStack() as stack:
@@ -165,11 +170,11 @@ class AsyncJobs:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    if not TYPE_CHECKING:  # so that type checkers refuse it, too
+    if not TYPE_CHECKING:
 
         def __enter__(self) -> NoReturn:
-            raise NotOpen(
-                "an AsyncJobs is opened by `async with AsyncJobs() as jobs:`; in a program without an event loop by "
+            raise InvalidCall(
+                "AsyncJobs is opened on an event loop: write `async with AsyncJobs() as jobs:`, or where there is none "
                 "`with AsyncJobs().blocking() as jobs:`"
             )
 

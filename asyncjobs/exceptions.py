@@ -7,7 +7,9 @@ Split by what the caller can do about it::
     ├── InvalidStep (RuntimeError)          fix the order, the names or the nesting of the job's steps; never retried
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
-    │   └── InvalidConnection               ... the object given as connection=
+    │   ├── InvalidConnection               ... the object given as connection=
+    │   └── InvalidCall (TypeError)         ... an option that there is not, or one by position
+    ├── NotAJob (TypeError, AttributeError) a definition was used as a job: call it with the job's arguments first
     ├── InvalidArguments (ValueError)       fix the job's arguments
     │   ├── OtherVersion                    ... or deploy the code that takes them: they are another version's, perhaps
     │   └── UnstorableResult                ... what it returns: the work is done, so it is not done again
@@ -89,6 +91,14 @@ class InvalidOption(AsyncJobsError, ValueError):
 
 class InvalidConnection(InvalidOption):
     """`connection=` got an object that cannot carry an enqueue: of another kind, closed, or in a failed transaction."""
+
+
+class InvalidCall(InvalidOption, TypeError):
+    """Something was called with what it does not take; the message says what to write."""
+
+
+class NotAJob(AsyncJobsError, TypeError, AttributeError):
+    """A definition was used as if it were a job; the message says how a job is made of it."""
 
 
 class InvalidArguments(AsyncJobsError, ValueError):

@@ -34,7 +34,7 @@ from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import performing, registry
-from asyncjobs.defining.importing import import_problem
+from asyncjobs.defining.guarding import import_for_jobs
 from asyncjobs.logs import Carried
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
@@ -64,10 +64,10 @@ def main() -> int:
         return 0
     recipe: Recipe = message[1]
     sys.path[:] = recipe.path
-    if problems := [problem for name in recipe.modules if (problem := import_problem(name))]:
+    if problems := [recipe.refusal] if recipe.refusal else import_for_jobs(recipe.modules):
         control.send("failed", "; ".join(problems))
         return 1
-    control.send("ready")
+    control.send("ready", registry.all_names())
     _Forker(control, requests, recipe).run()
     return 0
 

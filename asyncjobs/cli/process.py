@@ -120,6 +120,7 @@ class Process:
             config=self._plan.config,
             environment=self._plan.environment,
             shutdown_timeout=self._settings.shutdown_timeout,
+            imports=self._settings.imports,
         )
         code = await self._work_until_stopped(jobs)
         if self._worker is not None:

@@ -69,6 +69,8 @@ def run(
         options.configure_logs(settings)
         entries = [entry.strip() for words in queues or () for entry in words.split(",")]
         pools = chosen(settings.pools, numbers=pool or (), queues=entries)
+        # What is named here is imported wherever a job of this worker runs, as what the file names is.
+        settings = settings.model_copy(update={"imports": tuple(dict.fromkeys([*(modules or ()), *settings.imports]))})
         link = Link()
         plan = Plan(
             settings=settings,
@@ -95,7 +97,7 @@ def run(
             raise typer.Exit(Supervising(plan, given, children).run())
         put_working_directory_first()
         with logs.theirs_first():
-            import_modules([*(modules or ()), *settings.imports])
+            import_modules(settings.imports)
     process = Process(plan)
     threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()
     raise typer.Exit(process.run())

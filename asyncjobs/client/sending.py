@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
 
 from asyncjobs.db.rows import NewJob
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.definition import Definition
+
+logger = logging.getLogger("asyncjobs.client")
+
+_warned_of: set[str] = set()
 
 
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
@@ -30,6 +39,8 @@ def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None
 def row_of(job: Job[Any]) -> NewJob:
     """Return the row that a job is stored as."""
     definition = job._definition
+    if definition.source.origin.is_nameless:
+        _warn_of_program(definition)
     return NewJob(
         job.id,
         definition.kind,
@@ -40,6 +51,16 @@ def row_of(job: Job[Any]) -> NewJob:
         job._delay,
         definition.options.expires_in,
     )
+
+
+def _warn_of_program(definition: Definition) -> None:
+    """Warn once of a kind that no worker can know but one of this process, when it has made none so far."""
+    origin = definition.source.origin
+    is_named_by_hand = not definition.kind.startswith(f"{origin.name}.")  # as one that a worker elsewhere defines, too
+    if is_named_by_hand or definition.kind in _warned_of or "asyncjobs.worker.worker" in sys.modules:
+        return
+    _warned_of.add(definition.kind)
+    logger.warning("only a worker of this program can run %s, and it has none: %s", definition.kind, origin.remedy)
 
 
 def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:

@@ -209,6 +209,12 @@ class ValueCodec:
                 value.close()  # it is said here that nobody awaited it
                 missing = "a coroutine that nobody has awaited: write `await`, in an `async def`"
                 raise shape.invalid([(self._what, missing)]) from None
+            if hasattr(type(value), "_definition_of_class"):
+                made = (
+                    "a job that was made and is nobody's result: `await` it after `enqueue()` and return what that gives, "
+                    "or return its `id`"
+                )
+                raise shape.invalid([(self._what, made)]) from None
             raise
         return text[len(self._before) : -1]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import ValueCodec
+from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -86,8 +86,10 @@ def attributes_of(cls: type, kind: str) -> Mapping[str, ValueCodec]:
         NameError: One has an annotation that cannot be resolved.
     """
     names = _names_in(cls)
-    hints = typing.get_type_hints(cls, include_extras=True) if names else {}
-    return {name: ValueCodec(f"{kind}.{name}", hints[name], "attribute") for name in names}
+    hints = hints_of(cls) if names else {}
+    return {
+        name: ValueCodec(f"{kind}.{name}", known(hints[name], cls, f"{kind}.{name}"), "attribute") for name in names
+    }
 
 
 def check_attributes(cls: type, name: str) -> None:
@@ -96,8 +98,8 @@ def check_attributes(cls: type, name: str) -> None:
     Raises:
         InvalidDefinition: One has no annotation.
     """
-    annotated = {known for base in cls.__mro__ for known in inspect.get_annotations(base)}
-    for missing in (known for known in _names_in(cls) if known not in annotated):
+    annotated = {each for base in cls.__mro__ for each in inspect.get_annotations(base)}
+    for missing in (each for each in _names_in(cls) if each not in annotated):
         raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{missing}: int = …`")
 
 

@@ -15,7 +15,8 @@ from asyncjobs.defining import options
 from asyncjobs.exceptions import InvalidOption
 
 Formula = Literal["polynomially_longer", "exponential"]
-WaitFunction = Callable[..., float | timedelta | Awaitable[float | timedelta]]
+Computed = float | timedelta | Awaitable[float | timedelta]
+WaitFunction = Callable[[int], Computed] | Callable[[int, Any], Computed]
 Wait = float | timedelta | Formula | WaitFunction
 
 DEFAULT_WAIT = 3.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from datetime import datetime, timedelta
 from sys import _getframe
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, cast, overload
 from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
@@ -19,6 +19,7 @@ from asyncjobs.defining.definition import Definition, Executor, Options
 from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.job_classes import make_definition
+from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
@@ -55,7 +56,9 @@ class Job(StepMethods, Generic[R]):
             async def perform(self) -> str: ...
 
     Fields are keyword-only, their defaults are copied for each job, and a name that begins with an underscore is no
-    argument. Making a job validates it; nothing is in the database before `enqueue`. Jobs compare by identity.
+    argument; type checkers take it for one where the class annotates it (they have no word for this), so annotate it where
+    it is assigned: ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before
+    `enqueue`. Jobs compare by identity.
 
     Class options, inherited unless noted:
         kind: The stored name; default ``module.qualname``. Not inherited.
@@ -84,7 +87,7 @@ class Job(StepMethods, Generic[R]):
     _function_hooks: ClassVar[dict[Point, list[Hook]]] = {}
 
     # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
-    _values: dict[str, Any]
+    _values: dict[str, Any] = cast("dict[str, Any]", NeverMade())
     _text: str | None = None
     _id: UUID | None = None
     _queue: str | None = None
@@ -223,6 +226,7 @@ class Job(StepMethods, Generic[R]):
 
     # What can be done with it
 
+    @of_a_job()
     def set(
         self,
         *,
@@ -258,6 +262,7 @@ class Job(StepMethods, Generic[R]):
         self._queue, self._priority, self._made_at = checked_queue, checked_priority, made_at
         return self
 
+    @of_a_job()
     async def enqueue(self, *, connection: Any = None) -> Self:
         """Insert the job; it is durable once this returns. Return the job.
 
@@ -289,6 +294,7 @@ class Job(StepMethods, Generic[R]):
         self._made_at = None
         return open_clients.last().run_from_thread(self.enqueue, "`await job.enqueue()`")
 
+    @of_a_job()
     async def status(self) -> Status:
         """Read everything stored about the job.
 
@@ -299,6 +305,7 @@ class Job(StepMethods, Generic[R]):
         self._require_row()
         return await open_clients.current().status(self.id)
 
+    @of_a_job()
     async def cancel(self, reason: str = "") -> bool:
         """Cancel the job, wherever it is.
 
@@ -326,6 +333,7 @@ class Job(StepMethods, Generic[R]):
     async def result(self: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
     @overload
     async def result(self: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @of_a_job()
     async def result(self, *, timeout: float | timedelta | None = None) -> Any:
         """Wait until the job is final and return its return value, in the type `perform` is annotated with.
 
@@ -383,6 +391,7 @@ class Job(StepMethods, Generic[R]):
     async def perform_now(self: _Performs[T]) -> T: ...
     @overload
     async def perform_now(self: Job[T]) -> T: ...
+    @of_a_job()
     async def perform_now(self) -> Any:
         """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
 
@@ -410,6 +419,10 @@ class Job(StepMethods, Generic[R]):
         # that the object holds, arguments included.
         def __iter__(self) -> Iterator[tuple[str, Any]]:
             return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
+
+        apply_async, delay, perform_later = NotHere(), NotHere(), NotHere()
+        __dataclass_fields__ = NoDataclass("_process_class")
+        __attrs_attrs__ = NoDataclass("_collect_base_attrs")
 
     def _require_row(self) -> None:
         self._made_at = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from asyncjobs import keywords
 from asyncjobs.defining import options
 from asyncjobs.defining.definition import Options
-from asyncjobs.defining.identity import importable_module
+from asyncjobs.defining.origin import Origin
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 
 
@@ -30,10 +31,8 @@ def checked_options(
         InvalidDefinition: Naming the definition, the option and its limit.
     """
     if unknown:
-        known = (
-            "kind, aliases, abstract, queue, priority, timeout, expires_in, retention, max_crashes, executor, dropped"
-        )
-        raise InvalidDefinition(f"{name} has no option {next(iter(unknown))!r}; there are {known}")
+        known = ["kind", "aliases", "abstract", *Options.__dataclass_fields__]
+        raise InvalidDefinition(keywords.unknown(name, next(iter(unknown)), known))
     try:
         return Options(
             queue=queue if queue is None or callable(queue) else options.queue_name(queue),
@@ -72,7 +71,7 @@ def refuse_dropped(name: str, dropped: Iterable[str], arguments: Iterable[str]) 
         raise InvalidDefinition(f"{name}: dropped names {both!r}, which is an argument: leave it out of one of them")
 
 
-def checked_kind(kind: str | None, target: Any) -> str:
+def checked_kind(kind: str | None, target: Any, origin: Origin) -> str:
     """Return the kind of a function or class: `kind`, or its importable name.
 
     Raises:
@@ -87,7 +86,7 @@ def checked_kind(kind: str | None, target: Any) -> str:
                 f"{name} stands inside a function, where no worker can import it: move it to module level, "
                 "or give it a name of its own with kind=…"
             )
-        kind = f"{importable_module(target.__module__)}.{target.__qualname__}"
+        kind = f"{origin.name}.{target.__qualname__}"
     try:
         return options.kind_name(kind)
     except InvalidOption as error:

@@ -10,6 +10,7 @@ from asyncjobs.defining import options
 from asyncjobs.defining.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Wait, checked_wait
 from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.hooks import marks_on
+from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.policies import DiscardOn, Handler, Policy, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
@@ -54,6 +55,7 @@ def declared_on(function: Callable[..., Any]) -> tuple[Policy, ...]:
     return getattr(function, _ON_FUNCTION, ())
 
 
+@answered(InvalidDefinition)
 def retry_on(
     *errors: type[BaseException],
     wait: Wait = DEFAULT_WAIT,
@@ -105,6 +107,7 @@ def retry_on(
     return Declaration("retry_on", policy)
 
 
+@answered(InvalidDefinition)
 def discard_on(*errors: type[BaseException], report: bool = False) -> Declaration:
     """Give the job up after one of `errors`, as `discarded`. Decorates and is found like `retry_on`.
 

@@ -7,16 +7,17 @@ import typing
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
 from asyncjobs.defining.declaring import declared_on, rescuing
-from asyncjobs.defining.definition import Definition, Executor, Source, check_code
+from asyncjobs.defining.definition import Definition, Executor, Source, check_code, run_as
 from asyncjobs.defining.hooks import Point, add_hook
-from asyncjobs.exceptions import InvalidDefinition
+from asyncjobs.defining.misuse import ELSEWHERE, no_job
+from asyncjobs.exceptions import InvalidDefinition, NotAJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,11 +28,22 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
     """A job whose code is a function."""
 
     _is_function_job = True
+    _made_by: ClassVar[JobFunction[..., Any]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the function, which can be imported; its class cannot.
+        return _again, (self._made_by, dict(self.__dict__))
 
     def perform(self) -> Coroutine[Any, Any, R]:
         """Call the function with the job's arguments."""
         function = cast("Callable[..., Coroutine[Any, Any, R]]", self._definition.function)
         return cast("Coroutine[Any, Any, R]", self._definition.arguments.call(function, self._values))
+
+
+def _again(made_by: JobFunction[..., Any], state: dict[str, Any]) -> Job[Any]:
+    job = made_by._job_class.__new__(made_by._job_class)
+    job.__dict__.update(state)
+    return job
 
 
 class JobFunction(Generic[P, R]):
@@ -46,6 +58,7 @@ class JobFunction(Generic[P, R]):
         self.function = function
         self._definition = definition
         self._job_class = definition.job_class
+        self._job_class._made_by = self  # type: ignore[attr-defined]  # of FunctionJob
         update_wrapper(self, function)
 
     @property
@@ -101,13 +114,12 @@ class JobFunction(Generic[P, R]):
         add_hook(self._job_class, point, hook)
         return hook
 
+    def __reduce__(self) -> str:
+        return self.__qualname__  # by its name in its module, as a function is
+
     def __getattr__(self, name: str) -> NoReturn:
-        if name in ("enqueue", "delay", "perform_now", "result", "set", "status", "apply_async", "perform_later"):
-            method = name if hasattr(Job, name) else "enqueue"
-            raise AttributeError(
-                f"{self.kind} is a definition: call it with the job's arguments first, as in "
-                f"`await {self.__name__}(…).{method}()`"
-            )
+        if name in ("enqueue", "perform_now", "result", "set", "status", "cancel", *ELSEWHERE):
+            raise NotAJob(no_job(self.kind, self.__name__, "enqueue" if name in ELSEWHERE else name))
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
@@ -168,19 +180,20 @@ def _define(
     if next(iter(inspect.signature(function).parameters), None) in ("self", "cls"):
         raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
     options = checked_options(name, **given)
-    check_code(function, name, options.executor)
+    source = Source.of(function, depth)
+    check_code(function, name, options.executor, source.origin)
     check_signature(function)
     refuse_dropped(name, options.dropped or (), inspect.signature(function).parameters)
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
     job_class._declared = declared_on(function)
     definition = Definition(
-        kind=checked_kind(kind, function),
+        kind=checked_kind(kind, function, source.origin),
         aliases=checked_aliases(name, aliases),
         options=options,
-        source=Source.of(function, depth),
+        source=source,
         job_class=job_class,
-        function=function,
+        function=run_as(function, options.executor),
         parameters=lambda: parameters_of_function(function),
         returns=lambda: typing.get_type_hints(function, include_extras=True).get("return", inspect.Parameter.empty),
     )

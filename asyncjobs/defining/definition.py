@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.defining.attributes import attributes_of
 from asyncjobs.defining.declaring import rescues_in
 from asyncjobs.defining.hooks import Hooks, hooks_of
+from asyncjobs.defining.origin import Origin, defining_frame
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.steps import Step, steps_of
 from asyncjobs.exceptions import InvalidDefinition
@@ -36,27 +36,37 @@ class Source:
     qualname: str
     file: str
     line: int
-    load: int
-    """Identity of the module's spec: `importlib.reload` makes a new one."""
+    origin: Origin
+    spec: Any = field(default=None, repr=False, compare=False)
+    """Of the module: `importlib.reload` makes a new one."""
 
     @classmethod
     def of(cls, target: Any, frame_depth: int) -> Source:
         """Return the source of a function or class that is being defined `frame_depth` calls up."""
-        frame = sys._getframe(frame_depth + 1)
-        module = sys.modules.get(target.__module__)
+        frame = defining_frame(target, frame_depth + 1)
+        origin = Origin.of(target, frame)
         return cls(
             target.__module__,
             target.__qualname__,
             frame.f_code.co_filename,
             frame.f_lineno,
-            id(getattr(module, "__spec__", None)),
+            origin,
+            origin.namespace.get("__spec__"),
         )
+
+    def is_of_one_load(self, other: Source) -> bool:
+        """Whether one load of a module has made both."""
+        return self.origin.namespace is other.origin.namespace and self.spec is other.spec
+
+    def is_run_again(self, other: Source) -> bool:
+        """Whether one line of one load of a module has made both."""
+        return self.is_of_one_load(other) and self.file == other.file and self.line == other.line
 
     def replaces(self, other: Source) -> bool:
         """Whether this is the same definition again: a reload, a rerun cell, an import by another path."""
         if (self.module, self.qualname) != (other.module, other.qualname):
             return self.file == other.file and self.line == other.line
-        return self.load != other.load or self.file != other.file or self.line == other.line
+        return not self.is_of_one_load(other) or self.file != other.file or self.line == other.line
 
     def __str__(self) -> str:
         return f"{self.module}.{self.qualname} ({self.file}:{self.line})"
@@ -104,6 +114,8 @@ class Definition:
     parameters: Callable[[], list[Parameter]] = field(repr=False)
     """Resolves the annotations; called at first use, when names that were forward references exist."""
     returns: Callable[[], Any] = field(repr=False)
+    is_over: bool = field(default=False, init=False, repr=False)
+    """Whether what made it has ended, as a test has, and no jobs of it are left: another may take its kind."""
 
     @cached_property
     def arguments(self) -> ArgumentCodec:
@@ -179,18 +191,36 @@ class Definition:
         return job
 
 
-def check_code(target: Any, name: str, executor: str | None) -> None:
+def run_as(target: Callable[..., Any], executor: str | None) -> Callable[..., Any]:
+    """Return a job's code as it is run: a plain wrapper of an `async def` as an `async def`, unless it is to run elsewhere.
+
+    What such a wrapper gives back is awaited where it can be; it may as well be a value that it had at hand.
+    """
+    is_wrapper = inspect.iscoroutinefunction(inspect.unwrap(target)) and not inspect.iscoroutinefunction(target)
+    if not is_wrapper or executor in ("thread", "process"):
+        return target
+
+    @wraps(target)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        value = target(*args, **kwargs)
+        return await value if inspect.isawaitable(value) else value
+
+    return call
+
+
+def check_code(target: Any, name: str, executor: str | None, origin: Origin) -> None:
     """Refuse code that cannot be a job's.
 
     Raises:
-        InvalidDefinition: A generator, or an executor that does not suit it.
+        InvalidDefinition: A generator, or an executor that does not suit it or its program.
     """
     if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
         raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
-    is_async = inspect.iscoroutinefunction(target)
+    is_async = inspect.iscoroutinefunction(inspect.unwrap(target))
     if executor not in (None, "loop", "thread", "process"):
         raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop', 'thread' or 'process'")
-    if is_async and executor in ("thread", "process"):
+    # A plain wrapper of an `async def` may be there to run it in a loop of its own; then it says that it is a `def`.
+    if inspect.iscoroutinefunction(target) and executor in ("thread", "process"):
         raise InvalidDefinition(
             f"{name} is an `async def`: it runs on the loop; drop executor={executor!r} or write `def`"
         )
@@ -202,4 +232,8 @@ def check_code(target: Any, name: str, executor: str | None) -> None:
         raise InvalidDefinition(
             f"{name} stands inside a function, where no other process can import it: move it to module level, "
             "or drop executor='process'"
+        )
+    if executor == "process" and not origin.importable:
+        raise InvalidDefinition(
+            f"{name} cannot run in a process of its own: {origin.remedy}, or drop executor='process'"
         )

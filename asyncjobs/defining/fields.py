@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.attributes import Attribute
+from asyncjobs.defining.misuse import ELSEWHERE
+from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
 _LATER = frozenset({"then", "steps"})
@@ -36,7 +38,7 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 def _own_names(root: type) -> set[str]:
     names = [name for base in root.__mro__[:-1] for name in (*vars(base), *_annotation_names(base))]
-    return {name for name in names if not name.startswith("__")}
+    return {name for name in names if not name.startswith("__") and name not in ELSEWHERE}
 
 
 def _annotation_names(cls: type) -> list[str]:
@@ -54,7 +56,7 @@ def names_of_fields(cls: type, root: type) -> set[str]:
 
 def fields_of(cls: type, root: type) -> list[Parameter]:
     """Return a class's arguments, base classes first, as its annotations and defaults say."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     found: dict[str, Parameter] = {}
     for base in reversed(cls.__mro__):
         if not issubclass(base, root) or base is root:
@@ -65,5 +67,6 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
             default = getattr(cls, name, inspect.Parameter.empty)
             if isinstance(default, Attribute):
                 continue
-            found[name] = Parameter(name=name, annotation=hints[name], default=default, positional=False)
+            annotation = known(hints[name], cls, f"{cls.__module__}.{cls.__qualname__}.{name}")
+            found[name] = Parameter(name=name, annotation=annotation, default=default, positional=False)
     return list(found.values())

@@ -1,12 +1,10 @@
-"""Names that identify: a job's id, and the stable name of the code that defines it."""
+"""Names that identify: a job's id."""
 
 from __future__ import annotations
 
 import os
 import struct
-import sys
 import time
-from pathlib import Path
 from uuid import UUID, SafeUUID
 
 _VERSION_AND_VARIANT = 0x7 << 76 | 0x2 << 62
@@ -36,26 +34,3 @@ def new_id() -> UUID:
 
 
 os.register_at_fork(after_in_child=_drawn.clear)
-
-
-def importable_module(name: str) -> str:
-    """Return the name under which a worker can import the module `name`.
-
-    The program that was started is `__main__` here and something else in a worker: its `python -m` name if it has one,
-    else its file's name below the first entry of `sys.path` that holds it.
-    """
-    if name != "__main__":
-        return name
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name)  # of `python -m package`: package.__main__, which a worker can import under this name
-    file = getattr(main, "__file__", None)
-    if file is None:
-        return name
-    path = Path(file).resolve()
-    for entry in sys.path:
-        root = Path(entry or ".").resolve()
-        if root in path.parents:
-            return ".".join(path.relative_to(root).with_suffix("").parts)
-    return path.stem

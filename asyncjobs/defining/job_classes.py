@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.attributes import check_attributes
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
 from asyncjobs.defining.declaring import check_rescues, refuse_on_methods, rescues_in
-from asyncjobs.defining.definition import Definition, Source, check_code
+from asyncjobs.defining.definition import Definition, Source, check_code, run_as
 from asyncjobs.defining.fields import fields_of, names_of_fields, refuse_hiding
 from asyncjobs.defining.hooks import check_hooks
 from asyncjobs.defining.steps import check_steps, steps_of
+from asyncjobs.defining.type_variables import result_of
 from asyncjobs.exceptions import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -55,20 +55,35 @@ def make_definition(
         )
     check_steps(cls, name)
     check_attributes(cls, name)
-    check_code(perform, f"{name}.perform", cls._options.executor)
+    source = Source.of(cls, 2)
+    check_code(perform, f"{name}.perform", cls._options.executor, source.origin)
     if len(inspect.signature(perform).parameters) != 1:
         raise InvalidDefinition(
             f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
             "and write `perform(self)`"
         )
+    if (runs := run_as(perform, cls._options.executor)) is not perform:
+        cls.perform = runs  # type: ignore[attr-defined]  # hidden from type checkers in `Job`
     cls._definition = Definition(
-        kind=checked_kind(kind, cls),
+        kind=checked_kind(kind, cls, source.origin),
         aliases=checked_aliases(name, aliases),
         options=cls._options,
-        source=Source.of(cls, 2),
+        source=source,
         job_class=cls,
         function=None,
         parameters=lambda: fields_of(cls, root),
-        returns=lambda: typing.get_type_hints(perform, include_extras=True).get("return", inspect.Parameter.empty),
+        returns=lambda: result_of(cls, root, perform),
     )
+    _refuse_open_variables(cls._definition)
     registry.register(cls._definition)
+
+
+def _refuse_open_variables(definition: Definition) -> None:
+    """Refuse a class with type variables that stand for nothing, as far as its annotations can be resolved by now."""
+    try:
+        definition.parameters()
+        definition.returns()
+    except InvalidDefinition:
+        raise
+    except Exception:  # said at the first use, when names exist that stand further down in the module
+        return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import itertools
 import operator
 from collections.abc import Callable, Mapping
@@ -45,7 +46,8 @@ async def perform(
     """
     if job._definition.is_async:
         return await cast("Any", job).perform()
-    return await _perform_in_thread(job, limiter, set() if going_on is None else going_on)
+    value = await _perform_in_thread(job, limiter, set() if going_on is None else going_on)
+    return await value if inspect.iscoroutine(value) else value  # of a `def` that returns what an `async def` gave it
 
 
 async def _perform_in_thread(job: Job[Any], limiter: anyio.CapacityLimiter | None, going_on: set[UUID]) -> Any:

@@ -13,9 +13,10 @@ from weakref import WeakKeyDictionary
 
 from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.cursors import Cursor
+from asyncjobs.defining.type_variables import hints_of_method, is_generic
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
-_known: WeakKeyDictionary[Callable[..., Any], Code] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Callable[..., Any], dict[type | None, Code]] = WeakKeyDictionary()
 """Weakly: a lambda or a closure is another one in each attempt, and would keep its job alive."""
 
 
@@ -40,9 +41,9 @@ class Code:
     returns: Any
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Code:
-        """Return what a function takes and returns."""
-        hints = _hints(function)
+    def of(cls, function: Callable[..., Any], owner: type | None = None) -> Code:
+        """Return what a function takes and returns, as a method of `owner`."""
+        hints = _hints(function, owner)
         try:
             names = list(inspect.signature(function).parameters)
         except (ValueError, TypeError):  # some built-in functions have none
@@ -69,18 +70,22 @@ def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
     Raises:
         InvalidDefinition: What it returns cannot be stored.
     """
+    method_of: type = type(getattr(function, "__self__", None))
+    owner = (
+        method_of if is_generic(method_of) else None
+    )  # what a method of a generic class returns, those derived from it say
     function = getattr(function, "__func__", function)
     try:
-        known = _known.get(function)
+        of_owners = _known.setdefault(function, {})
     except TypeError:  # it has no hash, or nothing can hold it weakly
-        return _checked(function, f"{kind}.{name}")
-    if known is None:
-        known = _known[function] = _checked(function, f"{kind}.{name}")
-    return known
+        return _checked(function, f"{kind}.{name}", owner)
+    if owner not in of_owners:
+        of_owners[owner] = _checked(function, f"{kind}.{name}", owner)
+    return of_owners[owner]
 
 
-def _checked(function: Callable[..., Any], where: str) -> Code:
-    code = Code.of(function)
+def _checked(function: Callable[..., Any], where: str, owner: type | None) -> Code:
+    code = Code.of(function, owner)
     Values(where, code.returns)
     return code
 
@@ -136,9 +141,11 @@ def _codec_of(annotation: Any, what: str) -> ValueCodec:
     return ValueCodec("step", annotation, what)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], owner: type | None) -> dict[str, Any]:
     """Return the annotations that can be resolved; one that is imported for type checkers alone stays the text it is."""
     try:
+        if owner is not None:
+            return hints_of_method(owner, function)
         return typing.get_type_hints(function, include_extras=True)
     except Exception:
         target = inspect.unwrap(function)

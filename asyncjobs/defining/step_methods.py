@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
 from asyncjobs.defining.children import running
+from asyncjobs.defining.misuse import of_a_job
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
 from asyncjobs.defining.steps import options_of
@@ -17,10 +18,17 @@ from asyncjobs.exceptions import NotRunning
 if TYPE_CHECKING:
     from asyncjobs.defining.attempt import Attempt
     from asyncjobs.defining.base import Job
+    from asyncjobs.defining.cursors import Cursor
     from asyncjobs.defining.definition import Definition
 
 P = ParamSpec("P")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 T = TypeVar("T")
+
+
+_Given: TypeAlias = "Cursor[Any]"
 
 
 class StepMethods:
@@ -47,21 +55,36 @@ class StepMethods:
         await self._steps().run_declared(self._definition.steps)
 
     @overload
+    async def step(
+        self, name: str, function: Callable[..., Awaitable[T]], /, *args: Any, isolated: bool, **kwargs: Any
+    ) -> T: ...
+    @overload
     async def step(self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    # With a cursor in front, or behind up to three arguments: that it may stand anywhere, the type system cannot say.
     @overload
     async def step(
-        self, name: str, function: Callable[..., Any], /, *args: Any, isolated: bool = False, **kwargs: Any
-    ) -> Any: ...
+        self, name: str, function: Callable[Concatenate[_Given, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[[A, _Given], Awaitable[T]], one: A, /) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[[A, B, _Given], Awaitable[T]], one: A, two: B, /) -> T: ...
+    @overload
+    async def step(
+        self, name: str, function: Callable[[A, B, C, _Given], Awaitable[T]], one: A, two: B, three: C, /
+    ) -> T: ...
+    @of_a_job('the step\'s name comes first, as in `await job.step("fetch", fetch, …)`')
     async def step(
         self, name: str, function: Callable[..., Any], /, *args: Any, isolated: Any = False, **kwargs: Any
     ) -> Any:
         """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
 
         Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
-        ``Cursor[…]``, or called `cursor` and not annotated, is given the step's cursor. What `@step` says of it holds: to
-        give one a `timeout` or a `retry`, decorate it.
+        ``Cursor[…]``, or called `cursor` and not annotated, is given the step's cursor: for type checkers it stands first,
+        or last behind arguments given by position. What `@step` says of it holds: to give one a `timeout` or a `retry`,
+        decorate it.
 
         Args:
             name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.

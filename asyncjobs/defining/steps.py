@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from asyncjobs import keywords
 from asyncjobs.defining import options
 from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.policies import RetryOn
 from asyncjobs.defining.step_code import Code, Values
+from asyncjobs.defining.type_variables import known
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 
 if TYPE_CHECKING:
@@ -114,8 +116,8 @@ def step(
         InvalidDefinition: Out of these limits, or this is no method.
     """
     if unknown:
-        known = ", ".join(option.name for option in fields(StepOptions))
-        raise InvalidDefinition(f"@step has no option {next(iter(unknown))!r}; there are {known}")
+        known = [option.name for option in fields(StepOptions)]
+        raise InvalidDefinition(keywords.unknown("@step", next(iter(unknown)), known))
     checked = _checked(
         isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
     )
@@ -218,7 +220,7 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             )
         if not inspect.signature(function).parameters:
             raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
-        code = Code.of(function)
+        code = Code.of(function, cls)
         given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
         more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
         if more:
@@ -235,7 +237,7 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             raise InvalidDefinition(
                 f"{where} is a `def` and runs in a thread, where a cursor or a connection cannot be used: write `async def`"
             )
-        Values(where, code.returns)
+        Values(where, known(code.returns, cls, where))
         if code.cursor is not None:
             Values(where, code.cursor, "cursor")
         for option in ("when", "unless", "on_error"):

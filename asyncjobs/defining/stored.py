@@ -8,6 +8,7 @@ from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition, Options, Source
+from asyncjobs.defining.origin import Origin
 
 
 class StoredJob(Job[Any], abstract=True):
@@ -23,7 +24,7 @@ class StoredJob(Job[Any], abstract=True):
             kind=kind,
             aliases=(),
             options=Options(),
-            source=Source("", kind, "", 0, 0),
+            source=Source("", kind, "", 0, Origin("", importable=False)),
             job_class=cls,
             function=None,
             parameters=_no_parameters,

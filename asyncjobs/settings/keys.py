@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from asyncjobs import keywords
 from asyncjobs.settings.models import Dispatcher, Pool, Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
     near = [
         name for name in words if min(len(name), len(word)) > 2 and (name.startswith(word) or word.startswith(name))
     ]
-    return next(iter(get_close_matches(word, words, n=1) + near), None)
+    return next(iter([*keywords.ours(word, words), *get_close_matches(word, words, n=1), *near]), None)
 
 
 def misplaced(word: str, table: str) -> str | None:

@@ -79,15 +79,18 @@ def asyncjobs_database_url(_asyncjobs_server: Server) -> str:
 
 @pytest.fixture
 def _asyncjobs(_asyncjobs_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    from asyncjobs.defining import registry
     from asyncjobs.testing.jobs import Jobs
 
     _asyncjobs_server.empty()
+    defined = registry.all_definitions()
     monkeypatch.setenv(VARIABLE, _asyncjobs_server.url)
     jobs = Jobs(database_url=_asyncjobs_server.url)
     try:
         yield jobs
     finally:
         jobs._end()
+        registry.end_those_since(defined)  # the same test with other parameters makes them again
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from typing import Any
 
 from asyncjobs import forks
 from asyncjobs.defining import registry
-from asyncjobs.defining.identity import importable_module
+from asyncjobs.defining.guarding import unguarded
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
 from asyncjobs.worker.attempts import Attempt
@@ -73,6 +73,7 @@ class Recipe:
         url: The database, for jobs that enqueue or await.
         settings: In force here.
         log_level: Least level of log records that are sent back.
+        refusal: Why none can be run there, known before anything is imported; empty: nothing is known.
     """
 
     path: Sequence[str]
@@ -80,15 +81,24 @@ class Recipe:
     url: str
     settings: Settings
     log_level: int
+    refusal: str = ""
 
 
 def recipe(url: str, settings: Settings) -> Recipe:
     """Return what the forking process must know, as of now."""
-    modules = dict.fromkeys(
-        [*settings.imports, *(importable_module(d.source.module) for d in registry.all_definitions())]
-    )
+    # Those of programs that cannot be imported run in this process alone.
+    origins = dict.fromkeys(d.source.origin for d in registry.all_definitions() if d.source.origin.importable)
+    modules = dict.fromkeys([*settings.imports, *(origin.name for origin in origins)])
+    path = dict.fromkeys([*sys.path, *(origin.path for origin in origins if origin.path)])
     level = logging.getLogger().getEffectiveLevel()
-    return Recipe(path=list(sys.path), modules=list(modules), url=url, settings=settings, log_level=level)
+    return Recipe(
+        path=list(path),
+        modules=list(modules),
+        url=url,
+        settings=settings,
+        log_level=level,
+        refusal=next(filter(None, map(unguarded, origins)), ""),
+    )
 
 
 class Apart:
@@ -113,6 +123,8 @@ class Apart:
         self._again_at = -math.inf
         self.stopping = asyncio.Event()
         """Set once the worker stops."""
+        self.kinds: frozenset[str] = frozenset()
+        """What importing the modules has defined in the forking process."""
         self.on_up: Callable[[], object] = lambda: None
         """Called when the forking process has been started."""
 
@@ -285,14 +297,14 @@ class Apart:
                     answer = await control.receive()
             except TimeoutError:
                 answer = ("late", f"its modules were not imported within {START_TIMEOUT:g} s")
-            if answer != ("ready",):
+            if answer is None or answer[0] != "ready":
                 control.close()
                 self.close()
                 what, why = answer or ("ended", "the forking process ended at once")
                 # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
                 self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
-            self._control = control
+            self._control, self.kinds = control, frozenset(answer[1])
             logger.debug("the forking process is ready: pid %d", self._process.pid)
             self._exits = {}
             self._services.start(self._listen(control, self._exits), name="forking process")

@@ -27,7 +27,7 @@ from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.defining.versions import VERSION_GRACE, given_back, nobody_came, without_wait
 from asyncjobs.durations import spell
-from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion, UnstorableResult
+from asyncjobs.exceptions import InvalidDefinition, JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
@@ -85,6 +85,8 @@ class Performer:
         self._cancel = cancel
         self._writer = writer
         self._teller = Teller()
+        self._alone = asyncio.Lock()
+        """Held by a suspect that no other process can import."""
         self._warned_of: set[str] = set()
         self._gave_back: set[str] = set()
         self.in_threads: set[UUID] = set()
@@ -111,15 +113,20 @@ class Performer:
             if definition is None:
                 raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
             if attempt.cancel_reason is None and not claimed.refused:
-                if self._apart is not None and (attempt.apart or definition.options.executor == "process"):
-                    return await self._run_apart(self._apart, attempt, definition)
+                apart = self._apart if attempt.apart or definition.options.executor == "process" else None
+                if apart is not None and await self._belongs_apart(apart, attempt, definition):
+                    return await self._run_apart(apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
                 attempt.writer, attempt.cancel_by = self._writer, self._cancel
                 context.running.set(job)
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
-                text = await self._perform(attempt, job, definition)
+                if attempt.apart:
+                    async with self._alone:  # it is apart from the other suspects at least
+                        text = await self._perform(attempt, job, definition)
+                else:
+                    text = await self._perform(attempt, job, definition)
                 error = None
                 self._warn_of_steps_left(job, definition)
         except ChildDied as died:
@@ -178,9 +185,23 @@ class Performer:
         with contextlib.suppress(asyncio.CancelledError):  # which `cancel_reason` tells of
             await uncut(recorded.settled())
 
+    async def _belongs_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> bool:
+        """Whether an attempt runs in a process of its own; a suspect whose kind is not defined there stays here."""
+        is_asked_for = definition.options.executor == "process"
+        if not is_asked_for and not definition.source.origin.importable:
+            return False
+        await apart.ready()  # what importing the modules takes is not the job's
+        if attempt.claimed.kind in apart.kinds:
+            return True
+        if is_asked_for:
+            raise InvalidDefinition(
+                f"{definition.source} is not defined where its module is imported for jobs in processes of their own: "
+                "define it at the module's top level, under no condition"
+            )
+        return False
+
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
-        await apart.ready()  # what importing the modules takes is not the job's
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:

@@ -278,3 +278,19 @@ async def test_a_choice_that_cannot_be_is_a_usage_error_that_names_what_there_is
 )
 def test_a_command_that_there_is_not_is_answered_with_the_one_that_is_meant(cli, words, said):
     assert said in " ".join(cli(*words, code=2).stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "supervised"])
+async def test_modules_named_to_run_are_imported_in_the_processes_of_jobs_too_and_in_that_order(
+    cli, project, sql, processes
+):
+    (project / "registers.py").write_text("known = ['registers']\n")
+    (project / "work.py").write_text(
+        "import sys\nfrom asyncjobs import job\n"
+        "before = [name for name in sys.modules if name in ('cli_jobs', 'registers')]\n"
+        "@job(executor='process')\ndef seen() -> list[str]:\n    return before\n"
+    )
+    await sql("select asyncjobs.enqueue(kind => 'work.seen', args => '{}')")
+    await asyncio.to_thread(cli, "run", "registers", "work", "--burst", *processes)
+    [finished] = await sql("select result, errors from asyncjobs.finished")
+    assert finished["result"] == '["registers"]', finished

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from asyncjobs import InvalidDefinition, job
+from asyncjobs import InvalidDefinition, Job, job
 from asyncjobs.defining import registry
 
 BODY = """\
@@ -24,6 +27,37 @@ class Mail(Job):
     async def perform(self) -> int:
         return {value}
 """
+
+CLOSING = """\
+from asyncjobs import job
+
+def make(factor):
+    @job(kind="again.closing")
+    async def scale(n: int) -> int:
+        return n * factor
+    return scale
+
+scale = make({value})
+"""
+
+DECORATED = """\
+import functools
+from asyncjobs import job
+
+def logged(function):
+    @functools.wraps(function)
+    async def inner():
+        return await function()
+    return inner
+
+@job(kind="again.edited")
+@logged
+async def cell() -> int:
+    return {value}
+"""
+
+
+async def at_module_level(n: int) -> str: ...
 
 
 @pytest.fixture
@@ -123,6 +157,114 @@ def test_a_definition_in_a_function_that_is_called_again_replaces() -> None:
 
     define()
     assert define() is registry.find("again.factory")
+
+
+def make_scale(factor: Any) -> Any:
+    @job(kind="again.scale")
+    async def scale(n: int) -> Any:
+        return n, factor
+
+    return scale
+
+
+def made_on_one_line(*functions: Any) -> list[Any]:
+    return [job(kind="again.made_on_one_line")(function) for function in functions]
+
+
+def wrapped(store: str) -> Any:
+    @functools.wraps(at_module_level)
+    async def inner(n: int) -> str:
+        return store * n
+
+    return inner
+
+
+def test_two_that_one_line_makes_and_that_close_over_other_values_are_refused() -> None:
+    first = make_scale(2)
+    with pytest.raises(InvalidDefinition, match=r"'again.scale' is defined twice: .*which differ in 'factor'.*kind="):
+        make_scale(3)
+    assert registry.find("again.scale") is first._definition
+    with pytest.raises(InvalidDefinition, match=r"at_module_level.*which differ in 'store'"):
+        [job(kind="again.stores")(wrapped(store)) for store in ("north", "south")]
+    with pytest.raises(InvalidDefinition, match=r"by .*later .* and by .*at_module_level"):
+        made_on_one_line(later, at_module_level)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: {"a": [datetime(2026, 1, 1, tzinfo=UTC)]}, id="equal values"),
+        pytest.param(lambda: wrapped("north"), id="functions"),
+        pytest.param(lambda: [functools.partial(print, 1), *made_again()], id="what is made in a function"),
+    ],
+)
+def test_one_that_closes_over_the_same_replaces(make: Callable[[], Any]) -> None:
+    registry._definitions.pop("again.scale", None)
+    make_scale(make())
+    assert make_scale(make())._definition is registry.find("again.scale")
+
+
+def made_again() -> list[Any]:
+    class Helper:
+        def help(self) -> int:
+            return helped()
+
+    def helped() -> int:
+        return 5
+
+    @functools.cache
+    def cached() -> Helper:
+        return Helper()
+
+    @job(kind="again.other")
+    async def other() -> None:
+        await other().enqueue()  # its own name is bound after it
+
+    return [Helper, cached, other, later]
+
+
+def later() -> None: ...
+
+
+def test_classes_that_one_line_makes_are_told_apart_by_what_they_close_over() -> None:
+    def make(factor: int, offset: int = 0) -> Any:
+        class Scale(Job, kind="again.Scale"):
+            n: int
+            by = offset
+
+            async def perform(self) -> int:
+                return self.n * factor + self.by
+
+        return Scale
+
+    make(2)
+    assert make(2)._definition is registry.find("again.Scale")
+    for other in (lambda: make(3), lambda: make(2, offset=1)):
+        with pytest.raises(InvalidDefinition, match="'again.Scale' is defined twice"):
+            other()
+
+
+async def test_a_reload_replaces_whatever_it_closes_over(write: Callable[[str, str], Path]) -> None:
+    path = write("again_closing", CLOSING.format(value=1))
+    module = importlib.import_module("again_closing")
+    path.write_text(CLOSING.format(value=2))
+    module = reload(module)
+    assert await module.scale(10).perform_now() == 20
+
+
+def test_an_edited_function_under_a_decorator_replaces_in_its_cell() -> None:
+    namespace = {"__name__": "again_edited"}
+    for value in (1, 2):
+        exec(compile(DECORATED.format(value=value), "<stdin>", "exec"), namespace)
+    assert registry.find("again.edited") is namespace["cell"]._definition
+
+
+def test_what_a_test_has_defined_may_be_other_in_the_next() -> None:
+    registry._definitions.pop("again.scale", None)
+    before = registry.all_definitions()
+    make_scale(2)
+    registry.end_those_since(before)
+    assert make_scale(3)._definition is registry.find("again.scale")
 
 
 def test_two_different_functions_of_one_kind_in_one_function_are_refused() -> None:

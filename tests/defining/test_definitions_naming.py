@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,30 @@ class Outer:
     class Inner(Job):
         async def perform(self) -> None: ...
 
+def told():
+    print(send(1).kind, flush=True)
+
 if __name__ == "__main__":
     print(send(1).kind, Outer.Inner().kind)
+"""
+
+CHILD = """\
+    import multiprocessing
+    child = multiprocessing.get_context("{method}").Process(target=told)
+    child.start()
+    child.join()
+"""
+
+PROCESS = """\
+from asyncjobs import InvalidDefinition, job
+
+def square(n: int) -> int:
+    return n * n
+
+try:
+    print(job(executor="process")(square).kind)
+except InvalidDefinition as error:
+    print(error)
 """
 
 
@@ -43,11 +67,17 @@ class Outer:
         async def perform(self) -> None: ...
 
 
-def python(*words: str, directory: Path) -> str:
+def python(*words: str, directory: Path, given: str | None = None) -> str:
     """What a program prints, run in `directory` with this project importable."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        [sys.executable, *words], cwd=directory, env=environment, capture_output=True, text=True, timeout=30
+        [sys.executable, *words],
+        input=given,
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
@@ -91,6 +121,80 @@ class TestTheProgramThatWasStarted:
         assert (
             python("-c", "from app.__main__ import send; print(send.kind)", directory=tmp_path) == "app.__main__.send"
         )
+
+    @pytest.mark.parametrize("method", ["spawn", "forkserver"])
+    def test_a_child_of_multiprocessing_names_kinds_as_the_program_does(self, tmp_path: Path, method: str) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM + CHILD.format(method=method))
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "shop.py").write_text((tmp_path / "shop.py").read_text())
+        assert python("shop.py", directory=tmp_path).splitlines() == ["shop.send shop.Outer.Inner", "shop.send"]
+        assert python("-m", "app.shop", directory=tmp_path).splitlines()[1] == "app.shop.send"
+
+    @pytest.mark.parametrize(
+        "profiler",
+        [("cProfile", "-o", os.devnull), ("profile", "-o", os.devnull), ("trace", "--count", "-C", "counts")],
+        ids=lambda words: words[0],
+    )
+    def test_a_program_under_a_profiler_has_its_own_name(self, tmp_path: Path, profiler: tuple[str, ...]) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM)
+        assert python("-m", *profiler, "shop.py", directory=tmp_path).splitlines()[0] == "shop.send shop.Outer.Inner"
+        assert (
+            python("-m", *profiler, str(tmp_path / "shop.py"), directory=tmp_path).splitlines()[0].startswith("shop.")
+        )
+
+    def test_a_directory_names_kinds_as_an_import_from_beside_it_would(self, tmp_path: Path) -> None:
+        (tmp_path / "shop").mkdir()
+        (tmp_path / "shop" / "__main__.py").write_text(PROGRAM)
+        named = "shop.__main__.send shop.__main__.Outer.Inner"
+        assert python("shop", directory=tmp_path) == named
+        assert python(".", directory=tmp_path / "shop") == named
+        assert python("__main__.py", directory=tmp_path / "shop") == named
+        imported = "import shop.__main__; print(shop.__main__.send.kind)"
+        assert python("-c", imported, directory=tmp_path) == "shop.__main__.send"
+
+    def test_an_archive_names_its_kinds_by_its_file_and_its_modules_as_usual(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "shop.pyz", "w") as archive:
+            archive.writestr("__main__.py", PROGRAM + "    import parts\n    print(parts.send.kind)\n")
+            archive.writestr("parts.py", PROGRAM)
+        assert python("shop.pyz", directory=tmp_path).splitlines() == [
+            "shop.__main__.send shop.__main__.Outer.Inner",
+            "parts.send",
+        ]
+
+    def test_programs_without_a_file_do_not_share_their_kinds(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(PROGRAM)
+        ways = [{"words": ["-c", PROGRAM]}, {"words": ["-c", PROGRAM]}, {"words": ["-"], "given": PROGRAM}]
+        kinds = [python(*way.pop("words"), directory=tmp_path, **way).split()[0] for way in ways]
+        assert all(re.fullmatch(r"__main__\.[0-9a-f]{8}\.send", kind) for kind in kinds), kinds
+        assert len(set(kinds)) == 3
+
+    def test_a_program_whose_file_is_not_there_keeps_its_name(self, tmp_path: Path) -> None:
+        frozen = f"exec({PROGRAM!r}, {{'__name__': '__main__', '__file__': 'shop.py'}})"  # as a packed program has it
+        assert python("-c", frozen, directory=tmp_path) == "shop.send shop.Outer.Inner"
+
+    def test_a_file_that_is_no_module_keeps_its_name(self, tmp_path: Path) -> None:
+        (tmp_path / "run-shop.py").write_text(PROGRAM)
+        assert python("run-shop.py", directory=tmp_path) == "run-shop.send run-shop.Outer.Inner"
+
+    @pytest.mark.parametrize(
+        ("words", "given", "why"),
+        [
+            (["-c", PROCESS], None, "this program has no file that another process could import"),
+            (["-"], PROCESS, "this program has no file that another process could import"),
+            (["run-shop.py"], None, "no other process can import 'run-shop'"),
+            (["shop.pyz"], None, "no other process can import 'shop.__main__'"),
+        ],
+        ids=["-c", "stdin", "no module", "archive"],
+    )
+    def test_a_process_job_of_a_program_that_cannot_be_imported_is_refused(
+        self, tmp_path: Path, words: list[str], given: str | None, why: str
+    ) -> None:
+        (tmp_path / "run-shop.py").write_text(PROCESS)
+        with zipfile.ZipFile(tmp_path / "shop.pyz", "w") as archive:
+            archive.writestr("__main__.py", PROCESS)
+        refused = python(*words, directory=tmp_path, given=given)
+        assert refused.startswith("__main__.square cannot run in a process of its own: ") and why in refused
+        assert "define it in a module" in refused
 
     def test_the_file_may_import_itself_under_its_own_name(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM + "    import shop\n    print(shop.send(1).kind)\n")

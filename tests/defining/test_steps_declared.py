@@ -81,7 +81,8 @@ class TestRefused:
     def test_an_option_that_there_is_not(self) -> None:
         given: dict[str, Any] = {"timeout": 3, "retries": 3}
         with pytest.raises(
-            InvalidDefinition, match=r"@step has no option 'retries'; there are isolated, when, .*formerly$"
+            InvalidDefinition,
+            match=r"@step has no option 'retries': write retry=…; there are isolated, when, .*formerly$",
         ):
             step(**given)
 

@@ -2,10 +2,23 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Generic, TypeVar, assert_type
 from uuid import UUID
 
-from asyncjobs import AsyncJobs, Job, Status, current_job, enqueue_all, job, register_reference
+from asyncjobs import (
+    AsyncJobs,
+    Cursor,
+    Job,
+    Status,
+    attribute,
+    current_job,
+    discard_on,
+    enqueue_all,
+    job,
+    register_reference,
+    retry_on,
+    step,
+)
 
 
 class Cloud:
@@ -86,7 +99,114 @@ class Explicit(Job[int]):
         return 1
 
 
+class Unavailable(Exception):
+    seconds: float = 1.0
+
+
+@job
+@retry_on(Unavailable, wait=lambda executions: executions * 30, attempts=3)
+@retry_on(TimeoutError, wait=lambda executions, error: executions * 30 if error.args else 1, attempts=3)
+async def retried(number: int) -> int:
+    return number
+
+
+def wait_for_service(executions: int, error: Unavailable) -> float:
+    return executions * error.seconds
+
+
+async def wait_long(executions: int) -> timedelta:
+    return timedelta(hours=executions)
+
+
+@retry_on(Unavailable, wait=wait_for_service)
+@retry_on(TimeoutError, wait=wait_long)
+@retry_on(ConnectionError, wait="polynomially_longer")
+@discard_on(LookupError)
+class Retried(Job):
+    n: int
+
+    async def perform(self) -> int:
+        self._cache: dict[str, int] = {}
+        return len(self._cache)
+
+
+Row = TypeVar("Row")
+
+
+class Fetch(Job[Row], Generic[Row], abstract=True):
+    url: str
+    rows: list[Row]
+
+    async def perform(self) -> Row:
+        return self.rows[0]
+
+
+class FetchClouds(Fetch[UUID]):
+    @step
+    async def first(self) -> None: ...
+
+    @step(isolated=True, when=lambda job: True, retry=retry_on(Unavailable, wait=1))
+    async def second(self, connection: Any) -> int:
+        return 1
+
+
+async def fetch(page: int, *, size: int = 10) -> dict[str, int]:
+    return {"page": page, "size": size}
+
+
+def parse(text: str) -> list[str]:
+    return [text]
+
+
+async def export(cursor: Cursor[int]) -> bytes:
+    return b""
+
+
+async def export_cloud(cloud_id: int, cursor: Cursor[UUID]) -> bytes:
+    return b""
+
+
+async def store(cloud_id: int, connection: Any) -> str:
+    return ""
+
+
+@job
+async def in_steps(n: int) -> int:
+    me = current_job()
+    assert_type(await me.step("fetch", fetch, 1), dict[str, int])
+    assert_type(await me.step("fetch 2", fetch, page=1, size=5), dict[str, int])
+    assert_type(await me.step("parse", parse, "a"), list[str])
+    assert_type(await me.step("export", export), bytes)
+    assert_type(await me.step("export cloud", export_cloud, 1), bytes)
+    assert_type(await me.step("store", store, 1, isolated=True), str)
+    assert_type(await me.step("now", lambda: 5), int)
+    await me.sleep("night", timedelta(hours=8))
+    payload = await me.wait_for("approved", key=n, timeout=60)
+    assert_type(await me.run("thumbs", plain(1), plain(2)), list[Any])
+    return len(str(payload))
+
+
+class InSteps(Job):
+    cloud_id: int
+    total: int = attribute(default=0)
+
+    async def fetch(self, page: int) -> dict[str, int]:
+        return {}
+
+    async def perform(self) -> int:
+        assert_type(await self.step("fetch", self.fetch, 1), dict[str, int])
+        assert_type(await self.step("export", export_cloud, self.cloud_id), bytes)
+        await self.run_steps()
+        return self.total
+
+
 async def making() -> None:
+    assert_type(FetchClouds(url="/", rows=[UUID(int=1)]).rows, list[UUID])
+    assert_type(await (await FetchClouds(url="/", rows=[]).enqueue()), UUID)
+    assert_type(await (await InSteps(cloud_id=1).enqueue()), int)
+    assert_type(await (await in_steps(1).enqueue()), int)
+    assert_type(await retried(1).perform_now(), int)
+    assert_type(await Retried(n=1).perform_now(), int)
     assert_type(plain(42), Job[str])
     assert_type(plain(user_id=42, template="x"), Job[str])
     assert_type(with_options(datetime.now(), tags=["a"]), Job[dict[str, int]])

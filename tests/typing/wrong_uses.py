@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from asyncjobs import AsyncJobs, Job, job
+from asyncjobs import AsyncJobs, Cursor, Job, current_job, job, retry_on
 
 
 @job
@@ -55,6 +55,35 @@ async def wrong_executor() -> None: ...
 
 class WrongOption(Job, priority="high"):  # wrong: an option of another type
     async def perform(self) -> None: ...
+
+
+async def fetch(page: int) -> dict[str, int]:
+    return {"page": page}
+
+
+async def export(cursor: Cursor[int]) -> bytes:
+    return b""
+
+
+async def in_steps() -> None:
+    me = current_job()
+    await me.step("fetch", fetch, "x")  # wrong: an argument of another type
+    await me.step("fetch", fetch, 1, more=1)  # wrong: an argument that there is not
+    await me.step("fetch", fetch)  # wrong: an argument is missing
+    await me.step(fetch, 1)  # wrong: without a name
+    await me.step("export", export, 1)  # wrong: the cursor is not the caller's to give
+    rows: list[int] = await me.step("fetch", fetch, 1)  # wrong: a dict
+    print(rows)
+
+
+@job
+@retry_on(ConnectionError, wait=lambda: 5)  # wrong: a function that takes nothing
+async def wrong_wait() -> None: ...
+
+
+@job
+@retry_on(ConnectionError, retries=3)  # wrong: an option that there is not
+async def wrong_retries() -> None: ...
 
 
 async def awaiting(jobs: AsyncJobs) -> None:

@@ -136,6 +136,8 @@ async def test_log_lines_that_cannot_be_logged_here_harm_nobody(child: Child, ca
 class NoProcess:
     """Where none can be had, for now or at all."""
 
+    kinds = frozenset({"apart.asking", "apart.suspected"})
+
     def __init__(self, *, available: bool) -> None:
         self.available = available
 

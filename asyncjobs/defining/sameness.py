@@ -1,0 +1,92 @@
+"""Whether code that was run twice has made the same function or class twice: told by what it closes over."""
+
+from __future__ import annotations
+
+import functools
+from types import CellType, FunctionType
+from typing import Any
+
+_CODE = (FunctionType, staticmethod, classmethod, property, functools.partial)
+_PLAIN = (str, int, float, bytes, tuple, frozenset, type(None))
+
+
+def difference(new: Any, old: Any) -> str | None:
+    """Return the name of something that two functions or two classes close over and that differs; None: nothing does.
+
+    Values are the same when they are equal; functions and classes, when they are made of the same code and what that closes
+    over is the same. A name that is not bound yet is taken for the same.
+    """
+    comparison = _Comparison()
+    if isinstance(new, FunctionType) and isinstance(old, FunctionType):
+        return comparison.of_functions(new, old)
+    # A class of a module has nothing to close over, and may be a cell of a notebook that was edited.
+    return comparison.of_classes(new, old) if "<locals>" in new.__qualname__ else None
+
+
+class _Comparison:
+    """Of two things and all that they are made of; each pair is looked at once, since a function may close over itself."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def of_functions(self, new: FunctionType, old: FunctionType) -> str | None:
+        if not _same_code(new, old):
+            return new.__qualname__
+        cells = zip(new.__code__.co_freevars, new.__closure__ or (), old.__closure__ or (), strict=False)
+        return next((name for name, one, other in cells if not self._same_cells(one, other)), None)
+
+    def of_classes(self, new: type, old: type) -> str | None:
+        for name, one in vars(new).items():
+            other = vars(old).get(name, one)
+            is_told = isinstance(one, _CODE) or (isinstance(one, _PLAIN) and not name.startswith("_"))
+            if is_told and not self._same(one, other):
+                return name
+        return None
+
+    def _same_cells(self, new: CellType, old: CellType) -> bool:
+        try:
+            return self._same(new.cell_contents, old.cell_contents)
+        except ValueError:  # bound after the definition, as the function's own name is
+            return True
+
+    def _same(self, new: Any, old: Any) -> bool:
+        pair = (id(new), id(old))
+        if new is old or pair in self._seen:
+            return True
+        self._seen.add(pair)
+        if type(new) is not type(old):
+            return False
+        match new:
+            case FunctionType():
+                return self.of_functions(new, old) is None
+            case type():
+                is_same_name = (new.__module__, new.__qualname__) == (old.__module__, old.__qualname__)
+                return is_same_name and self.of_classes(new, old) is None
+            case staticmethod() | classmethod():
+                return self._same(new.__func__, old.__func__)
+            case property():
+                return self._same((new.fget, new.fset, new.fdel), (old.fget, old.fset, old.fdel))
+            case functools.partial():
+                return self._same((new.func, new.args, new.keywords), (old.func, old.args, old.keywords))
+            case list() | tuple():
+                return len(new) == len(old) and all(map(self._same, new, old))
+            case dict():
+                return new.keys() == old.keys() and all(self._same(new[key], old[key]) for key in new)
+        if hasattr(new, "__wrapped__"):  # of a cache, or another definition
+            return self._same(new.__wrapped__, getattr(old, "__wrapped__", None))
+        try:
+            return bool(new == old)
+        except Exception:  # arrays have no one answer
+            return False
+
+
+def _same_code(new: FunctionType, old: FunctionType) -> bool:
+    if new.__code__ == old.__code__:
+        return True
+    # What stands at one place of a module under its own name is one function: that of a cell edited and run again.
+    is_at = (new.__code__.co_filename, new.__code__.co_firstlineno, new.__qualname__)
+    return "<" not in new.__qualname__ and is_at == (
+        old.__code__.co_filename,
+        old.__code__.co_firstlineno,
+        old.__qualname__,
+    )

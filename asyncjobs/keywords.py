@@ -1,0 +1,54 @@
+"""What an option was meant to be that something does not take: the one place of the words of other systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_MEANT = {
+    "wait": ("delay", "countdown", "defer_by", "defer", "in_", "wait_time", "backoff", "interval", "seconds"),
+    "at": ("eta", "run_at", "defer_until", "wait_until", "scheduled_at", "scheduled_for", "when"),
+    "attempts": ("retries", "max_retries", "max_attempts", "tries", "max_tries", "times", "limit"),
+    "errors": ("exceptions", "autoretry_for"),
+    "queue": ("queue_name", "queue_as", "channel", "routing_key"),
+    "kind": ("name", "task_name", "job_name", "key"),
+    "timeout": ("time_limit", "job_timeout", "max_runtime", "deadline"),
+    "expires_in": ("expires", "ttl", "expire", "job_ttl"),
+    "retention": ("result_ttl", "keep_result", "results_ttl", "store_results"),
+    "connection": ("conn", "session", "transaction", "using", "db"),
+    "isolated": ("atomic", "transaction", "in_transaction", "transactional"),
+    "when": ("if_", "condition", "only_if"),
+    "unless": ("skip_if", "unless_"),
+    "database_url": ("url", "dsn", "uri", "database", "db_url", "postgres_url", "connection_string", "broker"),
+    "database_connections": ("pool_size", "max_connections"),
+    "environment": ("env",),
+    "config": ("config_file", "config_path", "settings"),
+    "imports": ("modules", "include", "import_paths"),
+}
+_ELSEWHERE = {
+    "attempts": "how often it is tried again is said by @retry_on(Error, attempts=…)",
+    "wait": "how long a retry waits is said by @retry_on(Error, wait=…), when a job is due by job.set(wait=…)",
+    "at": "when a job is due is said by job.set(at=…)",
+    "connection": "connection= belongs to job.enqueue(connection=…)",
+    "timeout": "timeout= belongs to the definition: @job(timeout=…), or the class",
+    "expires_in": "expires_in= belongs to the definition: @job(expires_in=…), or the class",
+    "retention": "retention= belongs to the definition: @job(retention=…), or the class",
+    "queue": "queue= belongs to the definition or to job.set(queue=…)",
+    "priority": "priority= belongs to the definition or to job.set(priority=…)",
+}
+
+
+def ours(word: str, known: Iterable[str]) -> list[str]:
+    """Return the words of `known` that other systems call `word`."""
+    known = set(known)
+    return [each for each, theirs in _MEANT.items() if each in known and word.lower() in theirs]
+
+
+def unknown(where: str, word: str, known: Iterable[str]) -> str:
+    """Say that something takes no option of this name, and what to write."""
+    known = list(known)
+    if found := [*ours(word, known), *get_close_matches(word.lower(), known, n=1)]:
+        return f"{where} has no option {word!r}: write {found[0]}=…; there are {', '.join(known)}"
+    place = next((_ELSEWHERE[each] for each in (word, *ours(word, _MEANT)) if each in _ELSEWHERE), None)
+    remedy = f": {place}" if place else ""
+    return f"{where} has no option {word!r}{remedy}; there are {', '.join(known) or 'none'}"

@@ -1,0 +1,216 @@
+"""Wrong calls: each is answered with what to write instead."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pydantic.dataclasses
+import pytest
+
+from asyncjobs import (
+    AsyncJobs,
+    AsyncJobsError,
+    InvalidCall,
+    InvalidDefinition,
+    InvalidOption,
+    Job,
+    NotAJob,
+    UnstorableResult,
+    current_job,
+    discard_on,
+    job,
+    retry_on,
+    step,
+)
+
+
+class Cloud(Job):
+    cloud_id: int
+    delay: int
+
+    async def perform(self) -> int:
+        return self.delay
+
+
+@job
+async def hello(name: str) -> str:
+    return name
+
+
+@job
+async def handing_out() -> Any:
+    return hello("z")
+
+
+@job
+async def nameless() -> Any:
+    return await current_job().step(hello.function)  # type: ignore[call-overload]
+
+
+class Plain:
+    perform_later = "a name like any other"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Cloud.enqueue(cloud_id=1),
+        lambda: Cloud.enqueue(),
+        lambda: Cloud.enqueue("a"),
+        lambda: Cloud.set(queue="low"),
+        lambda: Cloud.perform_now(),
+        lambda: Cloud.step("a", print),
+        lambda: Cloud.perform_later(1),
+        lambda: Cloud.delay(1),
+        lambda: Cloud.apply_async(),
+        lambda: hello.enqueue("a"),
+        lambda: hello.delay("a"),
+        lambda: hello.cancel(),
+    ],
+)
+def test_a_definition_that_is_used_as_a_job_says_how_one_is_made(use: Callable[[], Any]) -> None:
+    with pytest.raises(NotAJob, match=r"is a definition: call it .* as in `await (Cloud|hello)\(…\)\.\w+\(\)`"):
+        use()
+
+
+async def test_what_other_systems_enqueue_with_is_answered_on_a_job_and_may_be_a_field() -> None:
+    with pytest.raises(NotAJob, match=r"a job has no perform_later\(\): `await job.enqueue\(\)`"):
+        hello("a").perform_later()
+    assert not hasattr(Cloud(cloud_id=1, delay=0), "apply_async")
+    assert await Cloud(cloud_id=1, delay=5).perform_now() == 5
+
+
+def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
+    made = Cloud(cloud_id=1, delay=0)
+    assert Job.set(made, queue="low").queue == Cloud.set(made, priority=5).queue == "low"
+    assert inspect.iscoroutinefunction(made.enqueue)
+    assert list(inspect.signature(Job.enqueue).parameters) == ["self", "connection"]
+    assert Job.enqueue.__doc__ and made.enqueue.__name__ == "enqueue"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (
+            lambda: hello("a").set(delay=5),
+            InvalidCall,
+            r"set\(\) has no option 'delay': write wait=…; there are queue,",
+        ),
+        (lambda: hello("a").set(eta=5), InvalidCall, r"write at=…"),
+        (lambda: hello("a").set(priorty=5), InvalidCall, r"write priority=…"),
+        (lambda: hello("a").set(retries=5), InvalidCall, r"said by @retry_on\(Error, attempts=…\)"),
+        (lambda: hello("a").set(time_limit=5), InvalidCall, r"timeout= belongs to the definition"),
+        (lambda: hello("a").set(color=5), InvalidCall, r"no option 'color'; there are queue, priority, wait, at$"),
+        (lambda: hello("a").set(5), InvalidCall, r"set\(\) takes its options by name: write queue=… or"),
+        (
+            lambda: hello("a").enqueue(object()),
+            InvalidCall,
+            r"enqueue\(\) takes its options by name: write connection=…",
+        ),
+        (lambda: hello("a").enqueue(session=5), InvalidCall, r"write connection=…"),
+        (lambda: hello("a").result(5), InvalidCall, r"result\(\) takes its options by name: write timeout=…"),
+        (
+            lambda: retry_on(OSError, retries=3),
+            InvalidDefinition,
+            r"retry_on\(\) has no option 'retries': write attempts=…",
+        ),
+        (lambda: retry_on(OSError, countdown=3), InvalidDefinition, r"write wait=…"),
+        (lambda: discard_on(OSError, attempts=3), InvalidDefinition, r"discard_on\(\) has no option 'attempts'"),
+        (lambda: job(retries=3)(hello.function), InvalidDefinition, r"hello has no option 'retries': how often it is"),
+        (lambda: job(task_name="a")(hello.function), InvalidDefinition, r"write kind=…"),
+        (lambda: type("X", (Job,), {}, time_limit=5), InvalidDefinition, r"write timeout=…"),
+        (lambda: step(atomic=True), InvalidDefinition, r"@step has no option 'atomic': write isolated=…"),
+        (lambda: AsyncJobs("postgresql://…"), InvalidCall, r"AsyncJobs\(\): everything goes by name.*database_url="),
+        (lambda: AsyncJobs(url="postgresql://…").open(), AsyncJobsError, r"did you mean database_url\?"),
+        (lambda: AsyncJobs().__enter__(), InvalidCall, r"write `async with AsyncJobs\(\)"),
+        (
+            lambda: nameless().perform_now(),
+            InvalidCall,
+            r'the step\'s name comes first, as in `await job.step\("fetch", ',
+        ),
+        (
+            lambda: handing_out().perform_now(),
+            UnstorableResult,
+            r"a job that was made and is nobody's result: `await` it",
+        ),
+    ],
+)
+async def test_a_call_that_nobody_answers_says_what_to_write(
+    call: Callable[[], Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        await call()
+
+
+def test_a_wrong_call_is_a_type_error_and_a_wrong_option() -> None:
+    assert issubclass(InvalidCall, TypeError) and issubclass(InvalidCall, InvalidOption)
+    assert issubclass(NotAJob, TypeError) and issubclass(NotAJob, AttributeError)
+
+
+def test_an_error_inside_is_not_taken_for_a_wrong_call() -> None:
+    with pytest.raises(InvalidOption, match="priority='high' is not allowed"):
+        hello("a").set(priority="high")
+    with pytest.raises(InvalidDefinition, match=r"retry_on: 5 is no exception class"):
+        retry_on(5)
+
+
+class TestDataclasses:
+    @pytest.mark.parametrize(
+        "decorator",
+        [
+            dataclasses.dataclass,
+            dataclasses.dataclass(frozen=True),
+            dataclasses.dataclass(slots=True),
+            pydantic.dataclasses.dataclass,
+            pydantic.dataclasses.dataclass(frozen=True),
+        ],
+    )
+    def test_a_job_class_under_a_decorator_of_dataclasses_is_refused_there(self, decorator: Any) -> None:
+        with pytest.raises(InvalidDefinition, match=r"SendMail: a job class is no dataclass: remove the decorator"):
+
+            @decorator
+            class SendMail(Job, kind="misuse.SendMail"):
+                to: str
+
+                async def perform(self) -> str:
+                    return self.to
+
+    def test_a_job_class_under_a_decorator_of_attrs_is_refused_there(self) -> None:
+        attr = pytest.importorskip("attr")
+        for decorator in (attr.define, attr.frozen, attr.define(slots=False), attr.s(auto_attribs=True)):
+            with pytest.raises(InvalidDefinition, match="a job class is no dataclass: remove the decorator"):
+
+                @decorator
+                class SendMail(Job, kind="misuse.Attrs"):
+                    to: str
+
+                    async def perform(self) -> str:
+                        return self.to
+
+    async def test_a_job_whose_class_was_given_another_init_says_so_at_its_first_use(self) -> None:
+        class SendMail(Job, kind="misuse.Given"):
+            async def perform(self) -> None: ...
+
+        SendMail.__init__ = lambda self: None  # as some decorator does
+        with pytest.raises(InvalidDefinition, match="a job class is no dataclass"):
+            await SendMail().perform_now()
+
+    def test_a_job_is_no_dataclass_to_those_who_ask(self) -> None:
+        assert not dataclasses.is_dataclass(Cloud)
+        assert not dataclasses.is_dataclass(Cloud(cloud_id=1, delay=0))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+async def test_definitions_and_jobs_can_be_copied_and_pickled(again: Callable[[Any], Any]) -> None:
+    assert again(hello) is hello
+    made = hello("a").set(queue="low")
+    assert made.id
+    same = again(made)
+    assert same.id == made.id and same.queue == "low"
+    assert await same.perform_now() == "a"
+    assert await again(Cloud(cloud_id=1, delay=3)).perform_now() == 3
