@@ -236,6 +236,11 @@ async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(sql.read("read_live"), ids)}
 
 
+async def read_states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the names of the states of those of `ids` that have a row."""
+    return {row["id"]: State(row["state"]).name for row in await connection.fetch(sql.read("read_states"), ids)}
+
+
 async def read_status(connection: Connection, job_id: UUID) -> StatusRow | None:
     """Return everything stored about one job, or None."""
     row = await connection.fetchrow(sql.read("read_status"), job_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
+from uuid import UUID
 
 if TYPE_CHECKING:
     from asyncjobs.defining.recorded import Recorder
@@ -24,6 +25,10 @@ class Attempt(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Where its steps are recorded."""
+
+    @property
+    def row(self) -> tuple[UUID, int] | None:
+        """Id and fence of the job that a worker runs here; None: none does, this is `perform_now` in a program."""
 
     @property
     def cancel_reason(self) -> CancelReason | None:
