@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,8 +10,8 @@ import typer
 
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
-from asyncjobs.client.endings import read_status
-from asyncjobs.client.why import Why, ask
+from asyncjobs.client.endings import read_status, unended
+from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import State, StatusRow
@@ -88,18 +89,21 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, bool]:
+    async def read() -> tuple[StatusRow | None, dict[UUID, str], bool]:
         async with database.reader(settings) as connection:
+            may_see_arguments = True
             try:
                 with translating():
-                    return await jobs.read_status(connection, job_id), True
+                    row = await jobs.read_status(connection, job_id)
             except PermissionDenied:
-                return await reading.status_without_arguments(connection, job_id), False
+                row, may_see_arguments = await reading.status_without_arguments(connection, job_id), False
+            children = [] if row is None else unended(row.steps)
+            return row, await jobs.read_states(connection, children) if children else {}, may_see_arguments
 
-    row, may_see_arguments = database.finish(read)
+    row, states, may_see_arguments = database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
-    values = _values(read_status(row))
+    values = _values(read_status(row, states))
     if not may_see_arguments:
         values["arguments"] = None
     if as_json:
@@ -143,6 +147,7 @@ def why(
         last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
         job = {**found.job._asdict(), "error": last}
         facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
+        facts["awaits"] = [{**one._asdict(), "state": State(one.state).name} for one in found.awaited]
         state = State(found.job.state).name
         printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
     else:
@@ -185,6 +190,8 @@ def _detail(step: dict[str, Any]) -> str:
     """Return what a step came to, or what it waits for."""
     if step["error"] is not None:
         return str(step["error"])
+    if step["children"] is not None:
+        return _children(step)
     if step["state"] in ("sleeping", "waiting"):
         event = " ".join(filter(None, (step["event"], step["key"])))
         until = "" if step["wakes_at"] is None else f"until {printing.shown(step['wakes_at'])}"
@@ -192,10 +199,27 @@ def _detail(step: dict[str, Any]) -> str:
     return "" if step["result"] is None else str(printing.shortened(step["result"]))
 
 
+def _children(step: dict[str, Any]) -> str:
+    """Return how many jobs a step runs and how they stand, the first that did not succeed, and the first results."""
+    children = step["children"]
+    counts = Counter(child["state"] or "gone" for child in children)
+    said = [f"{len(children)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+    others = [child for child in children if child["state"] != "succeeded"]
+    named = [f"{child['kind']} {child['id']} {child['state'] or 'gone'}" for child in others[:NAMED]]
+    said.append(", ".join(named) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else ""))
+    if step["result"] is not None:
+        said.append(str(printing.shortened(step["result"])))
+    return "; ".join(filter(None, said))
+
+
 def _values(status: Status) -> dict[str, Any]:
     names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
     values = {name: getattr(status, name) for name in names}
-    return {**values, "steps": list(map(_fields, status.steps)), "errors": list(map(_fields, status.errors))}
+    steps = [
+        {**_fields(step), "children": None if step.children is None else list(map(_fields, step.children))}
+        for step in status.steps
+    ]
+    return {**values, "steps": steps, "errors": list(map(_fields, status.errors))}
 
 
 def _fields(value: Any) -> dict[str, Any]:
