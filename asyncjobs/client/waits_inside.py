@@ -1,8 +1,8 @@
 """What the jobs that run here wait for: told to the database once a wait has lasted a second, and looked at for cycles.
 
 As PostgreSQL looks for deadlocks: a wait that is over sooner costs nothing but a place in a dict. Whoever closes a cycle
-writes his part of it before he looks, so that he sees the whole. He looks again after another second before he believes it:
-the wait of another may be over, and its clearing on its way.
+writes his part of it before he looks, so that he sees the whole. He looks again a moment later before he believes it: the wait
+of another may be over, and the word of that on its way.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ Row = tuple[UUID, int]
 """Id and fence of a running job."""
 
 TOLD_AFTER = 1.0
-"""Seconds that a wait has lasted before it is told, and between two looks at a cycle."""
-AGAIN_AFTER = 5.0
+"""Seconds that a wait has lasted before it is told."""
+LOOK_AGAIN_AFTER = 0.3
+"""Seconds between two looks at a cycle."""
+AGAIN_AFTER = 1.0
 """Seconds until it is tried again to tell what the database did not take."""
 
 
@@ -130,7 +132,7 @@ class WaitsInside:
                 continue
             if before.get(row) != way:
                 self._suspected[row] = way
-                self._look_at = asyncio.get_running_loop().time() + TOLD_AFTER
+                self._look_at = asyncio.get_running_loop().time() + LOOK_AGAIN_AFTER
                 continue
             error = AwaitCycle([(job_id, graph[job_id].kind) for job_id in way])
             for wait in list(self._told.get(row, {}).values()):
