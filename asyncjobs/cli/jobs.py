@@ -89,7 +89,7 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, dict[UUID, str], bool]:
+    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], bool]:
         async with database.reader(settings) as connection:
             may_see_arguments = True
             try:

@@ -160,8 +160,8 @@ class Client:
         children = unended(row.steps)
         return read_status(row, await self.states(children) if children else None)
 
-    async def states(self, ids: Sequence[UUID]) -> dict[UUID, str]:
-        """Read the states of those that have a row."""
+    async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Read the states of those that have a row, and why they were discarded or cancelled."""
         return await self._sessions.run(partial(jobs.read_states, ids=ids))
 
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:

@@ -52,8 +52,8 @@ def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
     )
 
 
-def read_status(row: StatusRow, states: Mapping[UUID, str] | None = None) -> Status:
-    """Return a stored row as a `Status`; `states`: those of jobs that its steps run, as far as they have a row."""
+def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = None) -> Status:
+    """Return a stored row as a `Status`; `states`: of the jobs that its steps run, as `read_states` has them."""
     return Status(
         id=row.id,
         kind=row.kind,
@@ -79,7 +79,7 @@ def read_status(row: StatusRow, states: Mapping[UUID, str] | None = None) -> Sta
     )
 
 
-def read_steps(text: str | None, states: Mapping[UUID, str] | None = None) -> list[StepStatus]:
+def read_steps(text: str | None, states: Mapping[UUID, tuple[str, str]] | None = None) -> list[StepStatus]:
     """Return the steps of a stored job, in their order; see `read_status`."""
     return [] if text is None else [_step(stored, states or {}) for stored in codec.loads(text)]
 
@@ -97,7 +97,7 @@ def _children(stored: dict[str, Any]) -> list[Child]:
     return [] if text is None else [Child.read(one) for one in codec.loads(text)["jobs"]]
 
 
-def _step(stored: dict[str, Any], states: Mapping[UUID, str]) -> StepStatus:
+def _step(stored: dict[str, Any], states: Mapping[UUID, tuple[str, str]]) -> StepStatus:
     error = _object(stored["error"])
     children, runs_jobs = _children(stored), stored.get("children") is not None
     result = None if stored["result"] is None else _plain(stored["result"])
@@ -119,8 +119,9 @@ def _step(stored: dict[str, Any], states: Mapping[UUID, str]) -> StepStatus:
     )
 
 
-def _child(child: Child, states: Mapping[UUID, str]) -> ChildStatus:
-    return ChildStatus(child.id, child.kind, cast("StateName | None", child.state or states.get(child.id)))
+def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
+    state = child.state or states.get(child.id, (None,))[0]
+    return ChildStatus(child.id, child.kind, cast("StateName | None", state))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -46,8 +46,8 @@ class OpenClient(Protocol):
     async def retry(self, ids: Sequence[UUID]) -> None:
         """Make jobs ready again that ended other than well; `ids` ascending."""
 
-    async def states(self, ids: Sequence[UUID]) -> dict[UUID, str]:
-        """Read the states of those that have a row."""
+    async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Read the states of those that have a row, and why they were discarded or cancelled."""
 
     async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
         """Emit an event."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast, overl
 
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
-from asyncjobs.defining.children import FanOut
+from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
 from asyncjobs.defining.steps import StepOptions, options_of

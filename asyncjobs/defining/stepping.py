@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from asyncjobs.defining import attributes, codec
-from asyncjobs.defining.children import FanOut
 from asyncjobs.defining.cursors import Cursor
+from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
 from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write

@@ -30,7 +30,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.client.by_hand import Action, Asked
-from asyncjobs.defining import child, children
+from asyncjobs.defining import child, children, fan_out
 from tests.support.asking import until
 
 ran: Counter[str] = Counter()
@@ -250,10 +250,10 @@ class TestWhatIsRecorded:
     async def test_many_are_enqueued_in_one_statement_and_recorded_a_few_times(
         self, jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(children, "LEAST_PAUSE", 20)
+        monkeypatch.setattr(fan_out, "LEAST_PAUSE", 20)
         written: list[str] = []
-        of_fan_out = children.FanOut._text
-        monkeypatch.setattr(children.FanOut, "_text", lambda self: written.append("") or of_fan_out(self))
+        text = children.Children.text
+        monkeypatch.setattr(children.Children, "text", lambda self: written.append("") or text(self))
         given.append([balance(f"{n} {'x' * 5_000}") for n in range(300)])  # 1.5 MB of arguments
         assert sum(await outcome(await parent().enqueue())) > 300 * 5_000
         assert len(written) <= 4, "ids, that they are enqueued, the first end, and all"
@@ -373,14 +373,13 @@ class TestAfterAFailure:
         assert ran["ann"] == 1
 
     def test_of_several_errors_one_that_no_retry_can_help_is_raised_and_marked(self) -> None:
-        fan_out = children.FanOut([balance("ann"), balance("bob")], detached=False)
         first, second = (child.Child(UUID(int=n), "k", "x") for n in (1, 2))
-        fan_out._given = [first, second]
+        both = children.Children([first, second], detached=False)
         first.failed(JobFailed(job_id=first.id, kind="k"))
-        assert fan_out._worst() is first.error
+        assert both.worst() is first.error
         assert not first.error._recorded
         second.failed(JobCancelled(job_id=second.id, kind="k", reason="enough"))
-        assert fan_out._worst() is second.error
+        assert both.worst() is second.error
         assert second.error._recorded
         assert JobNotFound(first.id)._recorded is False
         assert AwaitCycle([(first.id, "k")])._recorded

@@ -11,7 +11,7 @@ import pytest
 from client_jobs import Gate, double, wait_at
 
 from asyncjobs import AsyncJobs, Job, JobCancelled, current_job, job
-from asyncjobs.defining import children
+from asyncjobs.defining.fan_out import FanOut
 from tests.support.asking import until
 
 
@@ -104,13 +104,13 @@ async def test_detached_ones_are_left_alone(jobs: AsyncJobs, connection: asyncpg
 async def test_those_that_are_enqueued_while_the_parent_is_being_cancelled_are_cancelled_after_it(
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enqueue = children.FanOut._insist
+    enqueue = FanOut._insist
 
     async def cancelled_first(self: Any, of: Job[Any]) -> None:
         assert await connection.fetchval("select asyncjobs.cancel($1)", of.id) == "cancelling"
         await enqueue(self, of)
 
-    monkeypatch.setattr(children.FanOut, "_insist", cancelled_first)
+    monkeypatch.setattr(FanOut, "_insist", cancelled_first)
     Gate("raced")
     one = await parent("raced").enqueue()
     with pytest.raises(JobCancelled):
@@ -150,3 +150,18 @@ async def test_why_and_status_say_which_a_parent_waits_for(jobs: AsyncJobs, conn
     assert step.state == "running"
     assert [child.state for child in step.children or []] == ["succeeded", "ready"]
     assert [child.id for child in step.left] == [second.id]
+
+
+async def test_a_cancelled_parent_that_is_retried_has_its_children_run_again(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    one = await begun(grandparent("again"), "again")
+    assert await one.cancel()
+    await until(connection, "select not exists (select from asyncjobs.job)")
+    Gate.all["again"].open.set()
+    assert await jobs.retry(one.id)
+    await until(connection, "select count(*) = 1 from asyncjobs.finished where state = 4")
+    assert await states(connection) == {
+        "grandparent": "running", "parent": "running", "wait_at": "succeeded", "later": "ready"
+    }  # fmt: skip
+    assert await connection.fetchval("select count(distinct id) from asyncjobs.job") == 3, "the same jobs"
