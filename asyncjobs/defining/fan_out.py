@@ -192,7 +192,8 @@ class FanOut:
     async def _await(self, place: Place, children: Children) -> None:
         """Wait for all, and record who has ended."""
         loop = asyncio.get_running_loop()
-        left: Collection[asyncio.Task[None]] = {
+        left: Collection[asyncio.Task[None]]
+        left = tasks = {
             loop.create_task(_ended(job, child))
             for job, child in zip(self._jobs, children.given, strict=True)
             if child.state is None and child.error is None
@@ -213,8 +214,9 @@ class FanOut:
                     await place.record_children(children.text())
                     pause = max(LEAST_PAUSE, PAUSE_FOR_WRITE * (loop.time() - began))
         finally:
-            for task in left:
-                task.cancel()
+            for task in tasks:
+                if not task.cancel() and not task.cancelled():
+                    task.exception()  # seen: when the client is closed, all have the same
             await place.attempt.take_slot()
 
 

@@ -230,6 +230,24 @@ class TestWhatIsRecorded:
         assert ran["ann"] == 1
         assert (await connection.fetchval("select attempt from asyncjobs.finished where id = $1", one.id)) == 1
 
+    async def test_one_that_has_failed_is_not_retried_by_a_run_that_goes_on_after_a_stop(
+        self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+    ) -> None:
+        gate = Gate("stopped")
+        given.append([balance("robert"), wait_at("stopped")])
+        broken.add("robert")
+        async with make_jobs(shutdown_timeout=0):
+            one = await parent().enqueue()
+            async with make_jobs(shutdown_timeout=0).running():
+                await until(connection, """select children like '%"state":"failed"%' from asyncjobs.step""")
+                await gate.arrived.wait()
+            broken.clear()
+            gate.open.set()
+            async with make_jobs().running():
+                with pytest.raises(JobFailed, match="the bank does not answer"):
+                    await outcome(one)
+        assert ran["robert"] == 1
+
     async def test_one_whose_row_is_gone_and_whose_end_nobody_saw_is_not_found_and_not_run_again(
         self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
     ) -> None:
