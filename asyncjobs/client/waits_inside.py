@@ -1,8 +1,8 @@
 """What the jobs that run here wait for: told to the database once a wait has lasted a second, and looked at for cycles.
 
 As PostgreSQL looks for deadlocks: a wait that is over sooner costs nothing but a place in a dict. Whoever closes a cycle
-writes his part of it before he looks, so that he sees the whole. He looks again a moment later before he believes it: the word
-that another waits no more may be on its way.
+writes his part of it before he looks, so that he sees the whole. He looks again a moment later before he believes it: the
+word that another waits no more may be on its way.
 """
 
 from __future__ import annotations

@@ -98,8 +98,9 @@ def _say_that_it_is_for_good(error: JobError) -> None:
 
 def fingerprint(job: Job[Any]) -> str:
     """Return what tells a job's kind and arguments from others', the same in every process and on every attempt."""
-    values = codec.loads(job._stored_arguments())
-    given = job.arguments
+    text = job._stored_arguments()
+    values = codec.loads(text)
+    given = job.arguments if "[" in text else {}  # without a list in it there is none that was a set
     plain = {name: _ordered(values[name], lists=_holds_set(given.get(name), _DEEPEST)) for name in sorted(values)}
     return hashlib.sha256(f"{job.kind}\0{codec.dumps(plain)}".encode()).hexdigest()[:32]
 
@@ -118,7 +119,7 @@ def _holds_set(value: Any, levels: int) -> bool:
     """Whether a set is somewhere in a value: then no list in it is known to be in an order of its own."""
     if isinstance(value, set | frozenset):
         return True
-    if levels == 0 or isinstance(value, str | bytes):
+    if levels == 0 or isinstance(value, str | bytes | int | float | None):
         return False
     if isinstance(value, dict):
         inside: Any = value.values()
