@@ -38,12 +38,13 @@ from asyncjobs.defining.hooks import (
 )
 from asyncjobs.defining.references import register_reference
 from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
-from asyncjobs.defining.status import AttemptError, Status, StepStatus
+from asyncjobs.defining.status import AttemptError, ChildStatus, Status, StepStatus
 from asyncjobs.defining.steps import step
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     AlreadyOpen,
     AsyncJobsError,
+    AwaitCycle,
     DatabaseError,
     DatabaseUnavailable,
     DeserializationError,
@@ -85,7 +86,9 @@ __all__ = [
     "AsyncJobs",
     "AsyncJobsError",
     "AttemptError",
+    "AwaitCycle",
     "Cancel",
+    "ChildStatus",
     "Cursor",
     "DatabaseError",
     "DatabaseUnavailable",

@@ -8,6 +8,7 @@ Split by what the caller can do about it::
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
     │   ├── InvalidConnection               ... the object given as connection=
+    │   ├── AwaitCycle                      ... the job that is awaited, which waits for the one that awaits it
     │   └── InvalidCall (TypeError)         ... an option that there is not, or one by position
     ├── NotAJob (TypeError, AttributeError) a definition was used as a job: call it with the job's arguments first
     ├── InvalidArguments (ValueError)       fix the job's arguments
@@ -47,6 +48,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
 
@@ -60,6 +62,9 @@ def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJ
 
 class AsyncJobsError(Exception):
     """Base of every error of asyncjobs."""
+
+    _recorded = False
+    """Whether the same is raised again on every attempt of the job: no `retry_on` is asked about it."""
 
 
 class InvalidDefinition(AsyncJobsError, TypeError):
@@ -99,6 +104,30 @@ class InvalidCall(InvalidOption, TypeError):
 
 class NotAJob(AsyncJobsError, TypeError, AttributeError):
     """A definition was used as if it were a job; the message says how a job is made of it."""
+
+
+class AwaitCycle(InvalidOption):
+    """A job awaits itself, or jobs await each other, so that none of them can ever go on.
+
+    Raised in one of them, about a second after the last of them has begun to wait; the others go on with its failure.
+
+    Attributes:
+        way: Ids and kinds of the jobs, each of which awaits the next, and the last one the first.
+    """
+
+    _recorded = True
+
+    def __init__(self, way: Sequence[tuple[UUID, str]]) -> None:
+        self.way = list(way)
+        if len(self.way) == 1:
+            said = f"job {self.way[0][0]} awaits itself and would wait for ever"
+        else:
+            names = [f"{kind} {job_id}" for job_id, kind in [*self.way, self.way[0]]]
+            said = f"jobs await each other and would wait for ever: {' awaits '.join(names)}"
+        super().__init__(f"{said}; await it with a timeout, from outside, or not at all")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), {"way": self.way})
 
 
 class InvalidArguments(AsyncJobsError, ValueError):
@@ -197,7 +226,7 @@ class JobError(AsyncJobsError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By what it was made of, as names its parts; `args` alone has the message: a process pool could not give it back.
-        parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
+        parts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return _made_again, (type(self), parts)
 
 

@@ -68,7 +68,8 @@ def retry(
 ) -> None:
     """Make jobs ready again that failed, were discarded or cancelled, or wait for their retry.
 
-    Each keeps its id, its errors and its attempt, and goes on after the steps that are recorded.
+    Each keeps its id, its errors and its attempt, and goes on after the steps that are recorded. Where its last step ran
+    other jobs and some of them failed, these are retried with it.
     """
     with exit_codes():
         which = _which(
@@ -252,12 +253,13 @@ def _tell_named(command: _Command, answers: Sequence[Answer]) -> None:
     done = sum(answer.done for answer in answers)
     if command.as_json:
         jobs = [
-            {"id": a.id, "done": a.done, "state": None if a.state is None else a.state.name, "problem": _problem(command, a)}
+            {"id": a.id, "done": a.done, "state": None if a.state is None else a.state.name, "children": a.children,
+             "problem": _problem(command, a)}
             for a in answers
         ]  # fmt: skip
         printing.as_json({"action": command.action.value, "dry_run": command.dry_run, "count": done, "jobs": jobs})
     else:
-        print(_sentence(command, done))
+        print(_sentence(command, done) + _with_children(command, sum(answer.children for answer in answers)))
     problems = [problem for answer in answers if (problem := _problem(command, answer)) is not None]
     if problems:
         complain(*problems)
@@ -278,6 +280,14 @@ def _tell_matched(command: _Command, matched: Matched) -> None:
 
 def _sentence(command: _Command, count: int) -> str:
     return f"{_jobs(count)} {'would be ' if command.dry_run else ''}{_DONE[command.action]}"
+
+
+def _with_children(command: _Command, count: int) -> str:
+    """Return what else a retry does: jobs that steps ran, and that have failed, are retried as well."""
+    if not count:
+        return ""
+    children, verb = ("1 failed job", "is") if count == 1 else (f"{count} failed jobs", "are")
+    return f"; {children} that a step ran {'would be' if command.dry_run else verb} retried with it"
 
 
 def _problem(command: _Command, answer: Answer) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,14 +13,14 @@ from asyncjobs.cli.by_hand import age_of
 from asyncjobs.cli.exits import FAILED, USAGE, complain, exit_codes, fail
 from asyncjobs.cli.strangers import notes
 from asyncjobs.client.by_hand import Action, Filter, fails_so, filter_of
-from asyncjobs.client.endings import read_status
+from asyncjobs.client.endings import read_status, unended
 from asyncjobs.client.statuses import Statuses
-from asyncjobs.client.why import Why, ask
-from asyncjobs.db import reading
+from asyncjobs.client.why import NAMED, Why, ask
+from asyncjobs.db import jobs, reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow
 from asyncjobs.defining import codec
-from asyncjobs.defining.status import Status, StepStatus
+from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.settings import load
 
@@ -130,14 +131,16 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> StatusRow | None:
+    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]]]:
         async with database.reader(settings) as connection:
-            return await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
+            row = await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
+            children = [] if row is None else unended(row.steps)
+            return row, await jobs.read_states(connection, children) if children else {}
 
-    row = database.finish(read)
+    row, states = database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
-    values = _values(read_status(row))
+    values = _values(read_status(row, states))
     if row.args is None:
         values["arguments"] = None
     if as_json:
@@ -181,6 +184,7 @@ def why(
         last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
         job = {**found.job._asdict(), "error": last}
         facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
+        facts["awaits"] = [{**one._asdict(), "state": State(one.state).name} for one in found.awaited]
         state = State(found.job.state).name
         printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
     else:
@@ -225,6 +229,8 @@ def _detail(step: dict[str, Any]) -> Any:
     """Return what a step came to, or what it waits for."""
     if step["error"] is not None:
         return str(step["error"])
+    if step["children"] is not None:
+        return _children(step)
     if step["state"] in ("sleeping", "waiting"):
         event = " ".join(filter(None, (step["event"], step["key"])))
         until = "" if step["wakes_at"] is None else f"until {printing.shown(step['wakes_at'])}"
@@ -232,23 +238,27 @@ def _detail(step: dict[str, Any]) -> Any:
     return step["result"]
 
 
+def _children(step: dict[str, Any]) -> str:
+    """Return how many jobs a step runs and how they stand, the first that did not succeed, and the first results."""
+    children = step["children"]
+    counts = Counter(child["state"] or "gone" for child in children)
+    said = [f"{len(children)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
+    others = [child for child in children if child["state"] != "succeeded"]
+    named = [f"{child['kind']} {child['id']} {child['state'] or 'gone'}" for child in others[:NAMED]]
+    said.append(", ".join(named) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else ""))
+    if step["result"] is not None:
+        said.append(str(printing.shortened(step["result"])))
+    return "; ".join(filter(None, said))
+
+
 def _values(status: Status) -> dict[str, Any]:
     names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
     values = {name: getattr(status, name) for name in names}
-    steps = [{**_fields(step), "result": _result(step)} for step in status.steps]
+    steps = [
+        {**_fields(step), "children": None if step.children is None else list(map(_fields, step.children))}
+        for step in status.steps
+    ]
     return {**values, "steps": steps, "errors": list(map(_fields, status.errors))}
-
-
-def _result(step: StepStatus) -> Any:
-    """Return what a step returned; one that ran jobs has recorded each one's result as it was stored."""
-    ids, results = step.cursor, step.result
-    if not (isinstance(ids, list) and isinstance(results, list) and ids and len(ids) == len(results)):
-        return results
-    try:
-        list(map(UUID, ids))
-        return [None if text is None else codec.loads(text) for text in results]
-    except (ValueError, TypeError, AttributeError):
-        return results
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import partial
 from uuid import UUID
 
+from asyncjobs.client.waits_inside import Row, WaitsInside
 from asyncjobs.db import jobs
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.rows import Finished
@@ -40,13 +41,20 @@ class Waiters:
         self._done: set[UUID] = set()
         self._kick = asyncio.Event()
         self._running = False
+        self._inside = WaitsInside(sessions)
         listener.subscribe(DONE, self._notified)
 
-    async def wait(self, job_id: UUID) -> Finished:
+    async def wait(self, job_id: UUID, row: Row | None = None, *, timed: bool = False) -> Finished:
         """Wait until a job is final and return how it ended.
+
+        Args:
+            job_id: Its id.
+            row: Of the job that waits here; None: no job does.
+            timed: Whether the wait has a timeout.
 
         Raises:
             JobNotFound: Its row cannot be seen.
+            AwaitCycle: It waits for the job that waits here.
         """
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         futures = self._waiting.setdefault(job_id, [])
@@ -58,9 +66,14 @@ class Waiters:
                 self._running = True
                 self._listener.start(self._services)
                 self._services.start(self._look_after(), name="waiters")
+        inside = None if row is None else self._inside.begin(row, job_id, future, timed=timed)
+        if inside is not None and len(self._inside.new) == 1:
+            self._kick.set()  # when it is to be told of is not known yet
         try:
             return await future
         finally:
+            if inside is not None and self._inside.end(inside):
+                self._kick.set()
             futures.remove(future)
             if not futures and self._waiting.get(job_id) is futures:
                 del self._waiting[job_id]
@@ -93,7 +106,7 @@ class Waiters:
         await self._listener.settled()
         while True:
             try:
-                async with asyncio.timeout_at(next_look):
+                async with asyncio.timeout_at(min(next_look, self._inside.due_at)):
                     await self._kick.wait()
             except TimeoutError:
                 pass
@@ -103,6 +116,8 @@ class Waiters:
                 await self._read(self._done)
                 if loop.time() >= next_look:
                     await self._look_at(self._waiting)
+                if loop.time() >= self._inside.due_at:
+                    await self._inside.tell()
             except DatabaseError as error:
                 logger.warning("cannot look after %d awaited jobs, will try again: %s", len(self._waiting), error)
                 await asyncio.sleep(RETRY_PAUSE)

@@ -8,7 +8,7 @@ call: one that fails again at once is not retried for ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from enum import Enum
 from functools import partial
@@ -105,6 +105,8 @@ class Answer(NamedTuple):
     done: bool
     state: State | None
     """By now; None: there is no such job."""
+    children: int = 0
+    """Of a retry: jobs that a step of it ran, that have failed, and that are retried when it runs."""
 
 
 class Matched(NamedTuple):
@@ -187,8 +189,10 @@ def may(asked: Asked, state: int, attempt: int) -> bool:
             return state in asked.action.states
 
 
-def _answer(job_id: UUID, found: Done | None) -> Answer:
-    return Answer(job_id, False, None) if found is None else Answer(job_id, found.done, State(found.state))
+def _answer(job_id: UUID, found: Done | None, children: Mapping[UUID, int]) -> Answer:
+    if found is None:
+        return Answer(job_id, False, None)
+    return Answer(job_id, found.done, State(found.state), children.get(job_id, 0) if found.done else 0)
 
 
 class ByHand:
@@ -213,11 +217,14 @@ class ByHand:
         """
         wanted = sorted(set(ids))
         found: dict[UUID, Done] = {}
+        children: dict[UUID, int] = {}
         for start in range(0, len(wanted), BATCH):
             batch = wanted[start : start + BATCH]
+            if asked.action is Action.retry and asked.from_step is None:
+                children |= await self._sessions.run(partial(by_hand.failed_children, ids=batch))
             done = await (self._would(asked, batch) if dry_run else self._do(asked, batch))
             found.update((one.id, one) for one in done)
-        return [_answer(job_id, found.get(job_id)) for job_id in dict.fromkeys(ids)]
+        return [_answer(job_id, found.get(job_id), children) for job_id in dict.fromkeys(ids)]
 
     async def matching(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
         """Do it with all jobs that a filter matches, oldest first; return how many it was done with.

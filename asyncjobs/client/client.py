@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.bulk import Bulk
-from asyncjobs.client.by_hand import Answer, Asked, ByHand, Filter, Matched
+from asyncjobs.client.by_hand import Action, Answer, Asked, ByHand, Filter, Matched
 from asyncjobs.client.connections import emit_on, enqueue_on
-from asyncjobs.client.endings import outcome, read_status
+from asyncjobs.client.endings import outcome, read_status, stored_outcome, unended
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.steps import in_transaction, stored_steps
 from asyncjobs.client.threads import Threads
+from asyncjobs.client.waits_inside import holder
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
 from asyncjobs.db.listening import Listener
@@ -163,7 +165,22 @@ class Client:
         row = await self._statuses.read(job_id)
         if row is None:
             raise JobNotFound(job_id)
-        return read_status(row)
+        children = unended(row.steps)
+        return read_status(row, await self.states(children) if children else None)
+
+    async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Read the states of those that have a row, and why they were discarded or cancelled."""
+        return await self._sessions.run(partial(jobs.read_states, ids=ids))
+
+    async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
+        """Cancel those that are not final; `ids` ascending."""
+        self._check_loop()
+        await self._by_hand.named(Asked(Action.cancel, reason), ids)
+
+    async def retry(self, ids: Sequence[UUID]) -> None:
+        """Make jobs ready again that ended other than well; `ids` ascending."""
+        self._check_loop()
+        await self._by_hand.named(Asked(Action.retry), ids)
 
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; see `Job.cancel`."""
@@ -226,7 +243,7 @@ class Client:
         self._check_loop()
         try:
             async with asyncio.timeout(timeout) as limit:
-                ended = await self._waiters.wait(job.id)
+                ended = await self._waiters.wait(job.id, holder(), timed=timeout is not None)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -235,6 +252,17 @@ class Client:
                 "tells its state, `asyncjobs doctor` whether a worker serves it"
             ) from None
         return outcome(job, ended)
+
+    async def ended(self, job: Job[Any]) -> str | None:
+        """Wait for a job's end and return the JSON of its result.
+
+        Raises:
+            JobFailed, JobDiscarded, JobCancelled: It ended so.
+            JobNotFound: Its row cannot be seen.
+            AwaitCycle: It waits for the job that waits here.
+        """
+        self._check_loop()
+        return stored_outcome(job, await self._waiters.wait(job.id, holder()))
 
 
 def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Job[Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
+from uuid import UUID
 
 from asyncjobs.db.rows import Finished, State, StatusRow
 from asyncjobs.defining import codec
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.status import StateName, Status, StepStatus
+from asyncjobs.defining.child import Child
+from asyncjobs.defining.status import ChildStatus, StateName, Status, StepStatus
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
+
+MOST_LOOKED_AT = 1_000
+"""Jobs that one job runs whose states are looked at."""
 
 
 def outcome(job: Job[Any], ended: Finished) -> Any:
@@ -19,10 +25,19 @@ def outcome(job: Job[Any], ended: Finished) -> Any:
     Raises:
         JobFailed, JobDiscarded, JobCancelled: It ended so.
     """
+    return job._definition.result.load(stored_outcome(job, ended))
+
+
+def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
+    """Return the JSON of an ended job's result.
+
+    Raises:
+        JobFailed, JobDiscarded, JobCancelled: It ended so.
+    """
     state = State(ended.state)
     job._state = state.name
     if state is State.succeeded:
-        return job._definition.result.load(ended.result)
+        return ended.result
     reason = ended.reason or ""
     if state is State.discarded:
         raise JobDiscarded(job_id=ended.id, kind=ended.kind, reason=reason)
@@ -37,8 +52,8 @@ def outcome(job: Job[Any], ended: Finished) -> Any:
     )
 
 
-def read_status(row: StatusRow) -> Status:
-    """Return a stored row as a `Status`."""
+def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = None) -> Status:
+    """Return a stored row as a `Status`; `states`: of the jobs that its steps run, as `read_states` has them."""
     return Status(
         id=row.id,
         kind=row.kind,
@@ -60,17 +75,34 @@ def read_status(row: StatusRow) -> Status:
         finished_at=row.finished_at,
         worker=row.worker,
         attributes=_object(row.progress),
-        steps=read_steps(row.steps),
+        steps=read_steps(row.steps, states),
     )
 
 
-def read_steps(text: str | None) -> list[StepStatus]:
-    """Return the steps of a stored job, in their order."""
-    return [] if text is None else [_step(stored) for stored in codec.loads(text)]
+def read_steps(text: str | None, states: Mapping[UUID, tuple[str, str]] | None = None) -> list[StepStatus]:
+    """Return the steps of a stored job, in their order; see `read_status`."""
+    return [] if text is None else [_step(stored, states or {}) for stored in codec.loads(text)]
 
 
-def _step(stored: dict[str, Any]) -> StepStatus:
+def unended(text: str | None) -> list[UUID]:
+    """Return the jobs that steps of a stored job run and whose ends are not recorded; at most `MOST_LOOKED_AT`."""
+    if text is None or '"children":"' not in text:
+        return []
+    children = [child for stored in codec.loads(text) for child in _children(stored)]
+    return [child.id for child in children if child.state is None][:MOST_LOOKED_AT]
+
+
+def _children(stored: dict[str, Any]) -> list[Child]:
+    text = stored.get("children")
+    return [] if text is None else [Child.read(one) for one in codec.loads(text)["jobs"]]
+
+
+def _step(stored: dict[str, Any], states: Mapping[UUID, tuple[str, str]]) -> StepStatus:
     error = _object(stored["error"])
+    children, runs_jobs = _children(stored), stored.get("children") is not None
+    result = None if stored["result"] is None else _plain(stored["result"])
+    if runs_jobs and stored["state"] == "succeeded":
+        result = [child.result for child in children]
     return StepStatus(
         name=stored["name"],
         state=stored["state"],
@@ -80,10 +112,16 @@ def _step(stored: dict[str, Any]) -> StepStatus:
         wakes_at=_time(stored["wakes_at"]),
         event=stored["event"],
         key=stored["key"] or None,
-        result=None if stored["result"] is None else _plain(stored["result"]),
+        result=result,
         cursor=None if stored["cursor"] is None else _plain(stored["cursor"]),
         error=": ".join(str(error[part]) for part in ("type", "message") if error.get(part)) or None,
+        children=[_child(child, states) for child in children] if runs_jobs else None,
     )
+
+
+def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
+    state = child.state or states.get(child.id, (None,))[0]
+    return ChildStatus(child.id, child.kind, cast("StateName | None", state))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -22,6 +22,7 @@ def stored_steps(records: Sequence[Record]) -> str:
             {
                 "n": record.n, "name": record.name, "state": record.state, "attempt": 1, "started_at": now,
                 "finished_at": now if record.state in ENDED else None, "result": record.result, "cursor": record.cursor,
+                "children": record.children,
             }
             for record in records
         ]

@@ -10,6 +10,7 @@ from uuid import UUID
 from asyncjobs import durations
 from asyncjobs.client.endings import read_counts
 from asyncjobs.db import why as reading
+from asyncjobs.db.awaits import Awaited, read_awaited
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State
 from asyncjobs.db.why import Serving, Waiting
@@ -20,6 +21,8 @@ from asyncjobs.exceptions import JobNotFound
 
 _LONGEST = 300
 """Characters of an error's message or a reason that stand in a sentence."""
+NAMED = 3
+"""Jobs that are named of those that a job waits for."""
 
 
 class Facts(NamedTuple):
@@ -45,6 +48,8 @@ class Why(NamedTuple):
     job: Waiting
     facts: Facts
     sentence: str
+    awaited: Sequence[Awaited] = ()
+    """The first of the jobs that it waits for while it runs."""
 
 
 async def ask(connection: Connection, job_id: UUID) -> Why:
@@ -60,7 +65,8 @@ async def ask(connection: Connection, job_id: UUID) -> Why:
     if job is None:
         raise JobNotFound(job_id)
     facts = look(job, workers)
-    return Why(job, facts, say(job, facts, workers))
+    awaited = await read_awaited(connection, job_id, NAMED) if job.state == State.running else []
+    return Why(job, facts, say(job, facts, workers, awaited), awaited)
 
 
 def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
@@ -77,7 +83,7 @@ def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
     return Facts(len(alive), len(serving), len(knowing), slots, taken, job.ahead)
 
 
-def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
+def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequence[Awaited] = ()) -> str:
     """Return one sentence about a job, its subject left out: what it waits for, where it runs, or how it ended."""
     match State(job.state):
         case State.scheduled:
@@ -100,7 +106,9 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
             )
             return f"{found}{_interrupted(job)}"
         case State.running:
-            return _running(job, workers)
+            runs = _running(job, workers)
+            alive = any(worker.id == job.worker and not worker.late for worker in workers)
+            return f"{_awaiting(awaited)}; it {runs}" if awaited and alive else runs
         case State.waiting:
             return _parked(job)
         case State.succeeded:
@@ -227,6 +235,17 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
     if worker.missed:
         return f"{runs}, which is silent for {_span(worker.silent)}: if it is dead, {again}"
     return runs
+
+
+def _awaiting(awaited: Sequence[Awaited]) -> str:
+    """Return what a running job waits for, and that it holds no slot meanwhile."""
+    first = awaited[0]
+    names = ", ".join(f"{one.kind} {one.id} ({State(one.state).name})" for one in awaited)
+    more = f" and {first.left - len(awaited)} more" if first.left > len(awaited) else ""
+    jobs = "job" if first.of == 1 else "jobs"
+    if first.step is None:
+        return f"waits for {first.left} {'job' if first.left == 1 else 'jobs'} that it awaits, {names}{more}"
+    return f"waits for {first.left} of {first.of} {jobs} that its step {_short(first.step)!r} runs, {names}{more}"
 
 
 def _ended(job: Waiting) -> str:

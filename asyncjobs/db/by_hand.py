@@ -130,6 +130,11 @@ async def retry(
     return [Done(*row) for row in await connection.fetch(sql.read("retry"), ids, fences, forced, from_step)]
 
 
+async def failed_children(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return of each of these jobs, where there are any, how many failed jobs its last step runs: see `Job.run`."""
+    return {row["job"]: row["failed"] for row in await connection.fetch(sql.read("failed_children"), ids)}
+
+
 async def discard(
     connection: Connection, ids: Sequence[UUID], fences: Sequence[int] | None, reason: str, days: int
 ) -> list[Done]:

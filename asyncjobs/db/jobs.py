@@ -248,6 +248,12 @@ async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(sql.read("read_live"), ids)}
 
 
+async def read_states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+    """Return the states of those of `ids` that have a row, and why they were discarded or cancelled."""
+    rows = await connection.fetch(sql.read("read_states"), ids)
+    return {row["id"]: (State(row["state"]).name, row["reason"] or "") for row in rows}
+
+
 async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:
     """Return everything stored about one job that one of `STATUS_WAYS` tells, or None."""
     row = await connection.fetchrow(sql.read(way), job_id)

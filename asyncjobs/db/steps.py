@@ -20,13 +20,13 @@ async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write
         writes: The job's id, its fence and what is to be recorded; at most one a job, in the order of their ids.
     """
     job_id, fence, write = writes[0]
-    if len(writes) > 1 or write.name is None:
+    if len(writes) > 1 or write.name is None or write.children is not None:
         rows = ((job_id, fence, *write) for job_id, fence, write in writes)
         found = await connection.fetch(sql.read("record_steps"), *zip(*rows, strict=True))
     elif write.attributes is not None:  # the array form costs it a third
-        found = await connection.fetch(sql.read("record_step_and_attributes"), job_id, fence, *write)
+        found = await connection.fetch(sql.read("record_step_and_attributes"), job_id, fence, *write[:-1])
     else:
-        found = await connection.fetch(sql.read("record_step"), job_id, fence, *write[:-1])
+        found = await connection.fetch(sql.read("record_step"), job_id, fence, *write[:-2])
     return {row[0] for row in found}
 
 
@@ -40,7 +40,7 @@ async def record_isolated(connection: Connection, job_id: UUID, fence: int, writ
         write: What is recorded.
     """
     name = "record_step" if write.attributes is None else "record_step_and_attributes"
-    values = write[:-1] if write.attributes is None else write
+    values = write[:-2] if write.attributes is None else write[:-1]
     row = await connection.fetchrow(sql.read(name), job_id, fence, *values)
     return row is not None, row is not None and row["isolated"] == "on"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from uuid import UUID
 
 from asyncjobs.defining.signals import Parked
 from asyncjobs.exceptions import InvalidStep
@@ -80,6 +81,10 @@ class Attempt(Protocol):
     @property
     def recorder(self) -> Recorder:
         """Where its steps are recorded."""
+
+    @property
+    def row(self) -> tuple[UUID, int] | None:
+        """Id and fence of the job that a worker runs here; None: none does, this is `perform_now` in a program."""
 
     @property
     def cancel_reason(self) -> CancelReason | None:

@@ -23,7 +23,7 @@ from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
-from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
+from asyncjobs.exceptions import AlreadyEnqueued, AwaitCycle, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
     from asyncjobs.defining.status import Status
@@ -347,6 +347,7 @@ class Job(StepMethods, Generic[R]):
             TimeoutError: It is not final yet.
             NotEnqueued: It has no row yet.
             JobNotFound: No row can be seen: rolled back, or past its retention.
+            AwaitCycle: It awaits, perhaps through others, the job that awaits it here without a timeout.
         """
         self._require_row()
         seconds = None if timeout is None else options.duration(timeout, "timeout")
@@ -354,7 +355,7 @@ class Job(StepMethods, Generic[R]):
         if running is None or running._attempt is None:
             return await open_clients.current().result(self, timeout=seconds)
         if running.id == self.id:
-            raise InvalidOption(f"job {self.id} awaits itself and would wait for ever")
+            raise AwaitCycle([(self.id, self.kind)])
         running._attempt.give_slot_back()
         try:
             return await open_clients.current().result(self, timeout=seconds)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
 from asyncjobs.defining.signals import Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze
-from asyncjobs.exceptions import InvalidStep, UnstorableResult
+from asyncjobs.exceptions import AsyncJobsError, InvalidStep, UnstorableResult
 
 
 class What(Enum):
@@ -124,7 +124,9 @@ def _is_or_holds(error: BaseException | None, kind: type[Exception]) -> bool:
 
 
 def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Verdict:
-    """Return what the declarations say about an error."""
+    """Return what the declarations say about an error; those that retry are not asked about one that would come again."""
+    if isinstance(error, AsyncJobsError) and error._recorded:
+        policies = [policy for policy in policies if not isinstance(policy, RetryOn)]
     found = find(policies, error)
     match found:
         case (RetryOn() as policy, taken):

@@ -34,8 +34,20 @@ class OpenClient(Protocol):
     async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many rows."""
 
+    async def get(self, job_id: UUID) -> Job[Any]:
+        """Return a stored job, as the code here reads it."""
+
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; False when it is final already."""
+
+    async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
+        """Cancel those that are not final; `ids` ascending."""
+
+    async def retry(self, ids: Sequence[UUID]) -> None:
+        """Make jobs ready again that ended other than well; `ids` ascending."""
+
+    async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Read the states of those that have a row, and why they were discarded or cancelled."""
 
     async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
         """Emit an event."""
@@ -48,6 +60,9 @@ class OpenClient(Protocol):
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for the job's end and return its result."""
+
+    async def ended(self, job: Job[Any]) -> str | None:
+        """Wait for the job's end and return the JSON of its result; raise how it ended otherwise."""
 
     async def status(self, job_id: UUID) -> Status:
         """Read everything about the job."""

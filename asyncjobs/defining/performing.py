@@ -123,6 +123,10 @@ class _HereAndNow(Latch):
         self._cancel_reason: CancelReason | None = None
 
     @property
+    def row(self) -> tuple[UUID, int] | None:
+        return None if self._outer is None else self._outer.row
+
+    @property
     def stopping(self) -> bool:
         return self._stopping or (self._outer is not None and self._outer.stopping)
 

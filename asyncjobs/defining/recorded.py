@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from asyncjobs.exceptions import InvalidStep
 
-StepState = Literal["started", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out"]
+StepState = Literal["started", "running", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out"]
 ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 
 MOST_STEPS = 10_000
@@ -30,6 +30,8 @@ class Record(NamedTuple):
     """JSON of how far it got."""
     remaining: float | None = None
     """Seconds left of a sleep or a wait when this was read; None: as long as it takes, or it is neither."""
+    children: str | None = None
+    """JSON of the jobs that it runs; None: it runs none, but code."""
 
 
 class Write(NamedTuple):
@@ -49,6 +51,8 @@ class Write(NamedTuple):
     """Seconds since it began."""
     attributes: str | None = None
     """JSON of the job's attributes; None: as they are."""
+    children: str | None = None
+    """JSON of the jobs that it runs; None: it runs none, but code."""
 
 
 class Recorder(Protocol):

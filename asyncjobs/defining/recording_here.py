@@ -26,7 +26,9 @@ class RecorderHere:
     def write(self, write: Write) -> Awaitable[None]:
         """Record; see `Recorder.write`."""
         if write.name is not None:
-            self._records[write.name] = Record(write.n, write.name, write.state, write.result, write.cursor)
+            self._records[write.name] = Record(
+                write.n, write.name, write.state, write.result, write.cursor, children=write.children
+            )
         if write.attributes is not None:
             self.attributes = write.attributes
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

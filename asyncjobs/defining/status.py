@@ -25,12 +25,22 @@ class AttemptError:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStatus:
+    """One job that a step runs."""
+
+    id: UUID
+    kind: str
+    state: StateName | None
+    """Now, or as it ended; None: it has no row, and how it ended was not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepStatus:
     """What is recorded of one step."""
 
     name: str
     state: str
-    """started, succeeded, skipped, handled, sleeping, waiting or timed_out."""
+    """started, running (other jobs), succeeded, skipped, handled, sleeping, waiting or timed_out."""
     attempt: int
     """In which it was recorded last."""
     started_at: datetime
@@ -41,11 +51,18 @@ class StepStatus:
     """What it waits or waited for."""
     key: str | None
     result: Any
-    """As stored: plain JSON."""
+    """As stored: plain JSON. Of other jobs it is a list of theirs, in the order of `children`."""
     cursor: Any
     """As stored: plain JSON."""
     error: str | None
     """What was handled, as type and message."""
+    children: list[ChildStatus] | None = None
+    """The jobs that it runs, in the order in which they were given first; None: it runs none, but code."""
+
+    @property
+    def left(self) -> list[ChildStatus]:
+        """Of these jobs, those that are not final."""
+        return [child for child in self.children or () if child.state in ("scheduled", "ready", "running", "waiting")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAli
 
 from asyncjobs.defining import events
 from asyncjobs.defining import options as limits
-from asyncjobs.defining.children import running
+from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.misuse import of_a_job
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.stepping import Stepper
-from asyncjobs.defining.steps import options_of
+from asyncjobs.defining.steps import StepOptions, options_of
 from asyncjobs.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -103,21 +103,26 @@ class StepMethods:
         options = options_of(name, function, isolated=isolated)
         return await self._steps().run(name, function, *args, options=options, **kwargs)
 
-    async def run(self, name: str, *jobs: Job[Any]) -> list[Any]:
+    async def run(self, name: str, *jobs: Job[Any], detached: bool = False) -> list[Any]:
         """Run other jobs as a step: enqueue them, once, wait for all, and return their results in the order given.
 
-        Their ids are recorded before the first is enqueued: a run that goes on after a crash waits for these, and makes no
-        others. The slot is given back while this waits.
+        Their ids are recorded before the first is enqueued, and how each has ended, as it ends: a run that goes on after a
+        crash waits for those that are left, and makes no others. The slot is given back while this waits. When this job is
+        cancelled, so are they. When it runs again after it has failed because some of them did, these are retried.
 
         Args:
             name: As for `step`.
-            jobs: Not enqueued yet; as many, and in the same order, on every attempt.
+            jobs: Not enqueued yet; of the same kinds and arguments on every attempt, in any order.
+            detached: Leave them alone when this job is cancelled.
 
         Raises:
-            NotRunning, InvalidStep: As `step`.
-            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too.
+            NotRunning, InvalidStep: As `step`; and they are not those that are recorded.
+            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too. Of those that were discarded or
+                cancelled, no `retry_on` is asked: a retry of this job does not run them again.
+            JobNotFound: The row of one is gone, and how it ended was not recorded.
+            AwaitCycle: One awaits this job.
         """
-        texts = await self.step(name, running(jobs))
+        texts = await self._steps().run(name, FanOut(jobs, detached=detached), options=StepOptions())
         return [job._definition.result.load(text) for job, text in zip(jobs, texts, strict=True)]
 
     async def sleep(self, name: str, duration: float | timedelta) -> None:

@@ -57,11 +57,12 @@ class StepRun(NamedTuple):
 
     def write(
         self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
-        error: str | None = None,
+        error: str | None = None, *, children: str | None = None,
     ) -> Write:  # fmt: skip
         """Return what is to be recorded of it."""
         name = self.name if self.found is None else self.found.name
-        return Write(self.number, name, state, result, cursor, error, time.monotonic() - self.began, attributes)
+        age = time.monotonic() - self.began
+        return Write(self.number, name, state, result, cursor, error, age, attributes, children)
 
     def stored(self, value: Any) -> str | None:
         """JSON of what it returned.

@@ -8,10 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
+from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
 from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write
@@ -93,10 +94,13 @@ class Stepper:
             if self._current is not None:
                 self._refuse_overlap(name, self._current)
             record = self.progress.meet(name, formerly=options.formerly, code=code)
+            self._check_form(record, name, "jobs" if isinstance(function, FanOut) else "code")
             takes = code_of(function, self._kind, name)
             if record is not None and record.state in ENDED:
+                if isinstance(function, FanOut):
+                    return await function.replay(self._kind, record.children or "{}")
                 return Values(f"{self._kind}.{name}", takes.returns).load(record.result)
-            if record is not None and record.state != "started":
+            if record is not None and record.state not in ("started", "running"):
                 raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
             self.check()
             number, call = self.progress.next_number, partial(function, *arguments, **named)
@@ -119,6 +123,16 @@ class Stepper:
             self._current = self.cursor = None
             inside.reset(token)
 
+    def _check_form(self, record: Record | None, name: str, form: Literal["code", "jobs", "wait"]) -> None:
+        """Refuse that other jobs were run where the code has none now, or the other way round."""
+        if record is not None and (record.children is not None) != (form == "jobs"):
+            then = "something else" if record.children is None else "a run of other jobs"
+            now = {"code": "code", "jobs": "a run of other jobs", "wait": "a wait"}[form]
+            raise InvalidStep(
+                f"{self._kind}: step {name!r} was recorded as {then}, and is {now} now: give the new code a kind of its own "
+                "while jobs are in flight, or run this job again from a step: asyncjobs jobs retry ID --from STEP"
+            )
+
     async def _is_to_run(self, options: StepOptions) -> bool:
         if options.when is not None and not await self._asked(options.when):
             return False
@@ -139,6 +153,8 @@ class Stepper:
         try:
             if run.options.isolated:
                 return await self._run_isolated(run, given)
+            if isinstance(run.call.func, FanOut):
+                return await self._run_jobs(run)
             value = await run(given)
             self._check_going_on()
         except Exception as error:
@@ -158,6 +174,13 @@ class Stepper:
             at = place.values.dump(cursor.value)
         await self.record(run, "succeeded", self._attributes(), result=result, cursor=at)
         return value
+
+    async def _run_jobs(self, run: StepRun) -> Any:
+        place = _ChildrenPlace(self, run)
+        results = await run({"place": place})
+        self._check_going_on()
+        await self.record(run, "succeeded", self._attributes(), children=place.children)
+        return results
 
     async def _run_isolated(self, run: StepRun, given: dict[str, Any]) -> Any:
         value: Any = None
@@ -226,6 +249,7 @@ class Stepper:
         if self._current is not None:
             self._refuse_overlap(name, self._current)
         record = self.progress.meet(name)
+        self._check_form(record, name, "wait")
         if record is None or record.state not in ENDED:
             self.check()
             if record is None:
@@ -284,12 +308,29 @@ class Stepper:
 
     def record(
         self, run: StepRun, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
-        error: str | None = None,
+        error: str | None = None, children: str | None = None,
     ) -> Awaitable[None]:  # fmt: skip
         """Have a step recorded, and the attributes; done when they are durable."""
         changed = None if attributes == self._saved else attributes
         self._saved, self.progressed = attributes, True
-        return self._recorder.write(run.write(state, changed, result, cursor, error))
+        return self._recorder.write(run.write(state, changed, result, cursor, error, children=children))
+
+
+class _ChildrenPlace:
+    """Where is recorded what one run of a step runs."""
+
+    def __init__(self, stepper: Stepper, run: StepRun) -> None:
+        self._stepper = stepper
+        self._run = run
+        self.job = stepper._job
+        self.attempt = stepper.attempt
+        self.recorded = None if run.found is None else run.found.children
+        self.is_last = run.found is None or stepper.progress.recorded[-1] is run.found
+        self.children = ""
+
+    def record_children(self, children: str) -> Awaitable[None]:
+        self.children = children
+        return self._stepper.record(self._run, "running", self._stepper._attributes(), children=children)
 
 
 class _CursorPlace:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.attempt import Latch
@@ -78,6 +79,11 @@ class Attempt(Latch):
     def counts(self) -> Mapping[str, int]:
         """How often each declaration has taken an error of this job."""
         return counts_of(self.claimed)
+
+    @property
+    def row(self) -> tuple[UUID, int]:
+        """Its id and fence."""
+        return self.claimed.id, self.claimed.fence
 
     @property
     def recorder(self) -> AttemptRecorder:

@@ -98,3 +98,17 @@ class Greet(Job, queue="critical"):
     async def perform(self) -> str:
         begun()
         return f"hello {self.name}"
+
+
+@job
+async def part(n: int, broken: bool = False) -> int:
+    if broken and current_job().attempt == 1:
+        raise ValueError("broken")
+    return n
+
+
+@job
+async def whole(parts: int, broken: int = 0) -> int:
+    """Runs parts, of which the first `broken` fail once."""
+    begun()
+    return sum(await current_job().run("parts", *(part(n, n < broken) for n in range(parts))))

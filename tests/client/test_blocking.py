@@ -21,6 +21,7 @@ from asyncjobs import (
     AsyncJobs,
     InsideEventLoop,
     InvalidArguments,
+    InvalidCall,
     InvalidOption,
     JobCancelled,
     JobFailed,
@@ -174,7 +175,7 @@ class TestErrors:
 
     def test_a_plain_with_names_both_ways(self) -> None:
         jobs: Any = AsyncJobs()
-        with pytest.raises(NotOpen, match=r"async with AsyncJobs\(\).*with AsyncJobs\(\)\.blocking\(\)"):
+        with pytest.raises(InvalidCall, match=r"async with AsyncJobs\(\).*with AsyncJobs\(\)\.blocking\(\)"):
             with jobs:
                 pass
 

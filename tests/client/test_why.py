@@ -15,6 +15,7 @@ from client_jobs import Gate, double, fail, wait_at
 from asyncjobs import AsyncJobs, JobFailed, JobNotFound, job, retry_on
 from asyncjobs.client.why import Facts, look, say
 from asyncjobs.db import why as reading
+from asyncjobs.db.awaits import Awaited
 from asyncjobs.db.rows import State
 from asyncjobs.db.why import Serving, Waiting
 from tests.support.asking import until
@@ -212,6 +213,27 @@ CASES = [
 @pytest.mark.parametrize(("one", "workers", "sentence"), CASES)
 def test_the_sentence_of_every_case(one: Waiting, workers: list[Serving], sentence: str) -> None:
     assert say(one, look(one, workers), workers) == sentence
+
+
+AWAITED = [
+    (
+        [Awaited(UUID(int=1), "shop.mail", State.ready, "all", 7, 9), Awaited(UUID(int=2), "shop.mail", State.running, "all", 7, 9)],
+        (f"waits for 7 of 9 jobs that its step 'all' runs, shop.mail {UUID(int=1)} (ready), shop.mail {UUID(int=2)} (running) "
+         "and 5 more; it runs since "),
+    ),
+    (
+        [Awaited(UUID(int=1), "shop.mail", State.scheduled, None, 1, 1)],
+        f"waits for 1 job that it awaits, shop.mail {UUID(int=1)} (scheduled); it runs since ",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("awaited", "sentence"), AWAITED)
+def test_what_a_running_job_waits_for_comes_first(awaited: list[Awaited], sentence: str) -> None:
+    one = waiting(State.running, started_at=NOON, since=40.0, worker=WORKER, attempt=1)
+    assert say(one, look(one, [worker()]), [worker()], awaited).startswith(sentence)
+    dead = say(one, look(one, []), [], awaited)
+    assert dead.startswith("ran in attempt 1 on worker"), "and waits for nothing"
 
 
 def test_every_state_has_a_sentence() -> None:

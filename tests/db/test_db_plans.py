@@ -31,7 +31,11 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
-        f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {X}",
+        f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {X}, {X}",
+        ["Index Scan using job_pkey", "Index Cond: ((id >= "],
+    ),
+    "tell_waits": (
+        f"{IDS}, array[1], array[1], {IDS}, array[false]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_step": (

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncjobs import (
+    AwaitCycle,
     Cancel,
     Discard,
     Job,
+    JobCancelled,
     JobSignal,
     Retry,
     Snooze,
@@ -369,3 +372,13 @@ def test_the_decision_is_that_of_the_model(error: Exception, declared: list[Poli
     verdict = decide(error, policies=declared, counts=counts)
     assert (verdict.what, verdict.executions) == expected(error, declared, counts)
     assert verdict.error is error
+
+
+def test_no_retry_is_asked_about_an_error_that_every_attempt_would_meet_again() -> None:
+    cancelled = JobCancelled(job_id=UUID(int=1), kind="a.child")
+    every = (retries(Exception, attempts=None), discards(JobCancelled))
+    assert decide(cancelled, policies=every).what is What.retry
+    cancelled._recorded = True
+    assert decide(cancelled, policies=every).what is What.discard
+    assert decide(cancelled, policies=every[:1]) == Verdict(What.fail, cancelled)
+    assert decide(AwaitCycle([(UUID(int=1), "a.child")]), policies=EVERYTHING).what is What.fail

@@ -1,0 +1,22 @@
+-- What a running job waits for: live jobs that its step runs, or that it awaits in memory since a second and more.
+-- $1 id  $2 at most so many
+-- Rows: in the order in which they were given; id, kind, state, name of the step or null, how many live ones there are, of how many.
+-- Index: job_pkey, the primary key of step.
+with awaited as materialized (
+  select (child.one->>'id')::uuid as id, child.n, step.name as step, count(*) over () as total, child.one->>'state' as ended
+  from asyncjobs.job
+  join asyncjobs.step on step.job = job.id and step.state = 'running' and step.children is not null
+  cross join lateral json_array_elements(step.children::json->'jobs') with ordinality as child(one, n)
+  where job.id = $1::uuid and job.state = 2
+  union all
+  select awaited.id, awaited.n, null, count(*) over (), null
+  from asyncjobs.job
+  cross join lateral unnest(coalesce(job.waits_for, '{}') || coalesce(job.waits_timed, '{}')) with ordinality as awaited(id, n)
+  where job.id = $1::uuid and job.state = 2 and job.waits_fence = job.fence
+    and not exists (select from asyncjobs.step where step.job = job.id and step.state = 'running' and step.children is not null)
+)
+select job.id, job.kind, job.state, awaited.step, count(*) over () as "left", awaited.total as "of"
+from awaited join asyncjobs.job on job.id = awaited.id
+where awaited.ended is null
+order by awaited.n
+limit $2::integer

@@ -1,0 +1,19 @@
+-- Running jobs that wait for others without a timeout, as far as these lead to them.
+-- $1 ids to begin with
+-- Rows: id, kind, and those that it awaits which wait themselves: the rest leads nowhere. In no order.
+-- Index: job_pkey.
+with recursive reached as (
+  select given.id from unnest($1::uuid[]) as given(id)
+  union
+  select awaited.id
+  from reached
+  join asyncjobs.job on job.id = reached.id and job.state = 2 and job.waits_fence = job.fence
+  cross join lateral unnest(job.waits_for) as awaited(id)
+), waiting as materialized (
+  select job.id, job.kind, job.waits_for
+  from reached join asyncjobs.job on job.id = reached.id and job.state = 2 and job.waits_fence = job.fence
+  where job.waits_for is not null
+)
+select waiting.id, waiting.kind,
+       array(select awaited.id from unnest(waiting.waits_for) as awaited(id) join waiting as other on other.id = awaited.id)
+from waiting

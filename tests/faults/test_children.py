@@ -1,0 +1,56 @@
+"""Jobs that run and await others, over several workers that die."""
+
+import asyncio
+import random
+from uuid import uuid4
+
+from tests.faults import child_jobs as work
+from tests.support.processes import group_lives, until
+
+WORK = "tests.faults.child_jobs"
+
+
+async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_the_parents_workers(scene):
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    gate = scene.gate("held")
+    parents_worker = await scene.start(WORK, name="parents1", queues=["parents"])
+    await scene.start(WORK, name="parts", queues=["default"], concurrency=4)
+    whole = work.Whole(parts=60, gate=gate).set(queue="parents")
+    await scene.enqueue(whole)
+    for death in range(2, 6):
+        await asyncio.sleep(rng.random() * 0.3)
+        heir = scene.begin(WORK, name=f"parents{death}", queues=["parents"])
+        await scene.oracle.wait_for(event="start", job_id=str(whole.id), worker=parents_worker.name, timeout=30)
+        await asyncio.sleep(rng.random() * 0.2)
+        parents_worker.kill()
+        assert await until(lambda group=parents_worker.pid: not group_lives(group), 5)
+        for pid in {event.pid for event in scene.events(event="start", worker=parents_worker.name)} - {
+            parents_worker.pid
+        }:
+            scene.oracle.write("killed", of=pid, name=parents_worker.name)
+        await scene.all_ready(heir)
+        parents_worker = heir
+    scene.open(gate)
+    [row] = await scene.finished(whole, timeout=60)
+    results = [*range(60), "held"]
+    assert row["state"] == 4, row["errors"]
+    assert row["result"] in (
+        repr(results).replace("'", '"').replace(" ", ""),
+        repr(results[::-1]).replace("'", '"').replace(" ", ""),
+    )
+    starts = [event.fields["n"] for event in scene.events(event="start") if "n" in event.fields]
+    assert sorted(starts) == list(range(60))
+
+
+async def test_jobs_that_await_each_other_on_two_workers_are_refused_by_name(scene):
+    await scene.start(WORK, name="left", queues=["left"])
+    await scene.start(WORK, name="right", queues=["right"])
+    first, second = work.awaits(uuid4()).set(queue="left"), work.awaits(uuid4()).set(queue="right")
+    first._id, second._id = second._values["other"], first._values["other"]
+    await scene.enqueue(first, second)
+    rows = await scene.finished(first, second, timeout=20)
+    refused = [row for row in rows if "jobs await each other and would wait for ever: " in (row["result"] or "")]
+    assert refused, [row["errors"] for row in rows]
+    assert all(str(job.id) in row["result"] for row in refused for job in (first, second))
