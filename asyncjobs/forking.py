@@ -17,20 +17,16 @@ import socket
 import sys
 import threading
 import traceback
-from contextlib import AsyncExitStack
 from typing import Any
 
-from asyncjobs import errors
-from asyncjobs.app import AsyncJobs
-from asyncjobs.db.connecting import PINNED_PLANS
+import anyio
+
 from asyncjobs.db.rows import Claimed
-from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.importing import import_problem
+from asyncjobs.forked_group import ForkedGroup, Slots, flush, performing
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
-from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import StepWriter, isolated_sessions
 
 PR_SET_PDEATHSIG = 1
 
@@ -50,6 +46,7 @@ def main() -> int:
     if problems := [problem for name in recipe.modules if (problem := import_problem(name))]:
         control.send("failed", "; ".join(problems))
         return 1
+    anyio.run(anyio.sleep, 0)  # imports what anyio leaves to its first loop: half of what a child costs, 30 ms
     control.send("ready")
     _Forker(control, requests, recipe).run()
     return 0
@@ -146,37 +143,19 @@ class _Child:
         root = logging.getLogger()
         root.handlers[:] = [_ToWorker(self._channel)]
         root.setLevel(self._recipe.log_level)
+        if type(message[0]) is int:  # the number of a line: for several attempts, this is the first of them
+            ForkedGroup(self._channel, self._recipe).run(message)
+            return 0
         end = asyncio.run(self._perform(message[1]))
         self._ended = True
         self._channel.send("end", end)
-        # What would be done at the end of an interpreter, and is not at that of a fork.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        errors.flush()
+        flush()
         return 0
 
     async def _perform(self, claimed: Claimed) -> Any:
-        settings = self._recipe.settings
-        async with AsyncExitStack() as stack:
-            jobs = AsyncJobs()
-            jobs._assemble(self._recipe.url, settings, stack)
-            slots = _Slots(self._channel)
+        async with performing(self._recipe) as performer:
+            slots = Slots(self._channel)
             attempt = Attempt(claimed, slots, lambda: None)
-            isolated = isolated_sessions(self._recipe.url, settings)
-            recording = Sessions(
-                self._recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease
-            )
-            writer = StepWriter(recording, isolated, lambda attempt: attempt.cancel("lease_lost"))
-            stack.callback(recording.close)
-            stack.callback(isolated.close)
-            performer = Performer(
-                retention=settings.retention,
-                middleware=jobs._opened().middleware,
-                cancel=lambda attempt, reason: attempt.cancel(reason),
-                writer=writer,
-            )
-            writing = asyncio.get_running_loop().create_task(writer.run())
-            stack.callback(writing.cancel)
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task
@@ -184,7 +163,7 @@ class _Child:
             threading.Thread(target=self._listen, args=listening, name="asyncjobs worker's word", daemon=True).start()
             return await task
 
-    def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: _Slots) -> None:
+    def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: Slots) -> None:
         while True:
             match self._channel.receive():
                 case ("stop",):
@@ -197,29 +176,6 @@ class _Child:
                     return
                 case _:
                     os._exit(1)  # the worker is gone, and its lease with it: nothing of this may be written
-
-
-class _Slots:
-    """The slot of the attempt, which the worker keeps."""
-
-    def __init__(self, channel: BlockingChannel) -> None:
-        self._channel = channel
-        self._waiting: asyncio.Future[None] | None = None
-
-    def give_back(self) -> None:
-        self._channel.send("give_slot_back")
-
-    async def take_slot(self) -> None:
-        self._waiting = asyncio.get_running_loop().create_future()
-        self._channel.send("take_slot")
-        await self._waiting
-
-    def take_slot_at_once(self) -> None:
-        self._channel.send("take_slot")
-
-    def given(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
 
 class _ToWorker(logging.Handler):

@@ -83,7 +83,10 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving]) -> str:
         case State.ready:
             # What keeps a job from starting, the farthest from its start first; a pause or a limit has its place here.
             obstacles = (_end_asked, _nobody, _unserved, _unknown, _expired, _suspect, _no_slot, _others)
-            return next(filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next")
+            found = next(
+                filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next"
+            )
+            return found + _crashed_once(job)
         case State.running:
             return _running(job, workers)
         case State.waiting:
@@ -135,11 +138,24 @@ def _expired(job: Waiting, _: Facts) -> str | None:
 
 
 def _suspect(job: Waiting, _: Facts) -> str | None:
-    if job.crashes <= 0:
+    if job.crashes <= 1:
         return None
-    died = "once" if job.crashes == 1 else f"{job.crashes} times"
-    how = "among others, one suspect at a time" if job.crashes == 1 else "alone, in a process of its own"
-    return f"is a suspect, because its process died {died} while it ran: it runs {how}, and waits for its turn"
+    return f"{_suspected(job)}: it runs apart, {_company(job)}, and waits for its turn"
+
+
+def _crashed_once(job: Waiting) -> str:
+    return "; its process died once while it ran, and it runs again like any other" if job.crashes == 1 else ""
+
+
+def _suspected(job: Waiting) -> str:
+    return f"is a suspect, because its process died {job.crashes} times while it ran"
+
+
+def _company(job: Waiting) -> str:
+    if job.together == 1:
+        return "alone in a process"
+    others = "other suspects" if job.together is None else f"at most {job.together - 1} other suspects"
+    return f"alone or with {others} in a process"
 
 
 def _no_slot(job: Waiting, facts: Facts) -> str | None:
@@ -186,6 +202,8 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
     place = ", ".join(filter(None, (worker.host, f"pid {worker.pid}" if worker.pid else "")))
     where = f"worker {worker.id} ({place})" if place else f"worker {worker.id}"
     runs = f"{asked}runs since {_time(job.started_at)}, for {_span(job.since)}, in attempt {job.attempt} on {where}"
+    if job.crashes > 1:
+        runs = f"{_suspected(job)}; it {runs}{f', apart, {_company(job)}' if job.apart else ''}"
     if worker.late:
         return f"{runs}, which is silent for {_span(worker.silent)} and has lost its lease: {again}"
     if worker.missed:

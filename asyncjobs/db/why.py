@@ -48,6 +48,10 @@ class Waiting(NamedTuple):
     event: str | None = None
     """What that waits for."""
     key: str | None = None
+    apart: bool = False
+    """Whether it runs in a process of its own, or of suspects."""
+    together: int | None = None
+    """At most so many suspects share a process with it, itself included; None: any number."""
 
 
 class Serving(NamedTuple):

@@ -33,15 +33,16 @@ async def bury(connection: asyncpg.Connection, worker: UUID) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(sql.read("bury"), worker)]
 
 
-async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> bool:
+async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None, *, spared: bool = False) -> bool:
     """Declare one worker dead that is known to be; return whether it was alive until now.
 
     Args:
         connection: Any.
         worker: Its id.
         how: How its process ended, such as ``"SIGKILL"`` or ``"code 1"``; None: not known.
+        spared: It was killed from outside, as at the end of a stop: its jobs are not charged, and their attempts unspent.
     """
-    return bool(await connection.fetch(sql.read("end_worker"), worker, how))
+    return bool(await connection.fetch(sql.read("end_worker"), worker, how, spared))
 
 
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     lease: Annotated[float, time(1, 3600)] = 30.0
     """Seconds after its last sign of life until a worker's jobs go to others."""
 
+    isolate_suspects: bool = True
+    """Whether jobs that have crashed twice run in processes of their own, which have nothing of what the application opened
+    at its start; else in the worker, one at a time."""
+
     dispatcher: Dispatcher = Dispatcher()
 
     pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)

@@ -100,6 +100,7 @@ class Worker:
             retention=settings.retention,
             middleware=middleware,
             cleanup_timeout=settings.cleanup_timeout,
+            isolate_suspects=settings.isolate_suspects,
             apart=self.apart,
             writer=self.recorder,
             on_room=self.wakeups.wake,
