@@ -129,7 +129,7 @@ class NotEnqueued(AsyncJobsError, RuntimeError):
 
 
 class AlreadyEnqueued(AsyncJobsError, RuntimeError):
-    """`set` after `enqueue`: the row is made already."""
+    """`set` after `enqueue`, or `enqueue` of the job that runs, by itself: the row is made already."""
 
 
 class JobNotFound(AsyncJobsError, LookupError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
@@ -22,6 +24,9 @@ from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.recorder import StepWriter, isolated_sessions
 
+EXIT_WITHIN = 5.0
+"""Seconds that a child whose end was taken may need to exit: a standard output that nobody reads holds it."""
+
 
 class Sender(Protocol):
     """Where messages to the worker go."""
@@ -31,7 +36,7 @@ class Sender(Protocol):
 
 
 @asynccontextmanager
-async def performing(recipe: Recipe) -> AsyncIterator[Performer]:
+async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
     """Open what the jobs of this process need: a client, and the sessions that record steps."""
     settings = recipe.settings
     async with AsyncExitStack() as stack:
@@ -39,7 +44,9 @@ async def performing(recipe: Recipe) -> AsyncIterator[Performer]:
         jobs._assemble(recipe.url, settings, stack)
         isolated = isolated_sessions(recipe.url, settings)
         recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease)
-        writer = StepWriter(recording, isolated, lambda attempt: attempt.cancel("lease_lost"))
+        writer = StepWriter(
+            recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
+        )
         stack.callback(recording.close)
         stack.callback(isolated.close)
         performer = Performer(
@@ -128,7 +135,7 @@ class ForkedGroup:
         flush()
 
     async def _perform(self, first: tuple[Any, ...]) -> None:
-        async with performing(self._recipe) as performer, asyncio.TaskGroup() as tasks:
+        async with open_performer(self._recipe) as performer, asyncio.TaskGroup() as tasks:
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
 
             def obey(run: _Run, words: list[Any]) -> None:
@@ -153,8 +160,10 @@ class ForkedGroup:
                         loop.call_soon_threadsafe(obey, run, words, context=context)
                     message = self._channel.receive()
                 if self._runs:
-                    os._exit(1)  # the worker is gone, and its lease with it: nothing of this may be written
+                    os.killpg(0, signal.SIGKILL)  # the worker is gone, and its lease: nothing of this may be written
                 loop.call_soon_threadsafe(self._over.set)
+                time.sleep(EXIT_WITHIN)
+                os._exit(0)
 
             threading.Thread(target=listen, args=[first], name="asyncjobs worker's word", daemon=True).start()
             await self._over.wait()

@@ -34,6 +34,8 @@ EMBEDDED_LIMIT = 90.0
 """The same for the embedded server, which may have to be made first, and for `--migrate`."""
 YOUNG_OBJECTS = 10_000
 """Allocations between two looks for garbage; Python's 700 take a twentieth of the rate at which no-op jobs are drained."""
+GIVE_BACK_LIMIT = 0.45
+"""Seconds for giving back what is left when this process has to end."""
 CLOSE_LIMIT = 5.0
 """Seconds for everything that comes after the work."""
 
@@ -68,7 +70,13 @@ class Process:
         self._opening: asyncio.Task[Any] | None = None
         self._stopping = False
         self._address = safe_database_url(plan.settings.database_url)
-        self.signals = Signals(plan.settings.shutdown_timeout, self._running)
+        self.signals = Signals(
+            plan.settings.shutdown_timeout,
+            self._running,
+            # One that has a supervisor takes its word for it.
+            on_hangup=None if plan.worker_id is None else lambda: None,
+            give_back=self._give_back,
+        )
 
     def run(self) -> int:
         """Work until stopped; return the exit code. Ends the process itself when jobs are left that cannot be ended."""
@@ -90,11 +98,11 @@ class Process:
         if self._worker is not None:
             logger.info("stopped: %d jobs ended here", self._worker.ledger.finished)
         if left := self._running():
-            # Closing the loop would wait for them, for ever. They keep their lease until this process is gone.
+            # Closing the loop would wait for them, for ever.
             logger.error(
                 "%d jobs ignore their cancellation, this process ends under them: %s", len(left), "; ".join(left)
             )
-            leave(code)
+            leave(code, self._give_back)
         self.signals.end_within(CLOSE_LIMIT, code, "something keeps this process from ending")
         await jobs.close()
         return code
@@ -198,6 +206,10 @@ class Process:
             f"the database did not let this worker start within {limit:g} s: is the address right, and is it PostgreSQL "
             "that answers there?"
         )
+
+    def _give_back(self) -> None:
+        if self._worker is not None:
+            self._worker.keeper.give_back(GIVE_BACK_LIMIT)
 
     def _running(self) -> list[str]:
         """Return a line for each job that runs; asked from the signal thread, while the loop may change the jobs."""

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from asyncjobs import forks
 
 logger = logging.getLogger("asyncjobs.process")
 
@@ -36,6 +38,9 @@ class Signals:
         running: Returns a line for each job that runs now; called from another thread.
         margin: Seconds after these, or after the second signal, at which the process ends whatever still runs.
         on_quit: Called at SIGQUIT, from another thread.
+        on_hangup: Called at SIGHUP, from another thread; None: it stops, in order. A SIGHUP that was ignored when this
+            process began, as under nohup, is ignored on.
+        give_back: Called last of all before this process is ended under what runs; bounded in time.
     """
 
     def __init__(
@@ -45,10 +50,15 @@ class Signals:
         *,
         margin: float = MARGIN,
         on_quit: Callable[[], object] = lambda: None,
+        on_hangup: Callable[[], object] | None = None,
+        give_back: Callable[[], object] = lambda: None,
     ) -> None:
         self._shutdown_timeout = shutdown_timeout
         self._margin = margin
         self._on_quit = on_quit
+        self._on_hangup = on_hangup
+        self._give_back = give_back
+        self._had_terminal = _has_terminal()
         self._running = running
         # SimpleQueue.put may be interrupted by a signal whose handler puts too; no lock of ours may.
         self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -59,11 +69,13 @@ class Signals:
         self._overdue: tuple[int, str] = (0, "")
 
     def install(self) -> None:
-        """Take over SIGTERM, SIGINT and SIGQUIT; in the main thread."""
+        """Take over SIGTERM, SIGINT, SIGHUP and SIGQUIT; in the main thread."""
         for name in _STOPPING:
-            signal.signal(getattr(signal, name), self._handle)
+            forks.handle(getattr(signal, name), self._handle)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            forks.handle(signal.SIGHUP, lambda *_: self._notes.put(self._hang_up))
         if hasattr(signal, "SIGQUIT"):
-            signal.signal(signal.SIGQUIT, self._list_jobs)
+            forks.handle(signal.SIGQUIT, self._list_jobs)
             # Dumped by C code in the handler itself, even while Python cannot run; then the list above.
             faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=True)
         threading.Thread(target=self._act, name="asyncjobs signals", daemon=True).start()
@@ -89,10 +101,20 @@ class Signals:
 
     def _handle(self, number: int, _frame: Any) -> None:
         self._received += 1
-        if self._received > STOP_NOW:
-            os._exit(GIVEN_UP)
         level, name = self._received, signal.Signals(number).name
-        self._notes.put(lambda: self._reach(level, f"received {name}"))
+        if level > STOP_NOW + 1:
+            os._exit(GIVEN_UP)
+        elif level > STOP_NOW:
+            self._notes.put(lambda: self._end_now(GIVEN_UP, f"received {name} again"))
+        else:
+            self._notes.put(lambda: self._reach(level, f"received {name}"))
+
+    def _hang_up(self) -> None:
+        # A terminal that is closed says it, too, and means the end.
+        if self._on_hangup is None or (self._had_terminal and not _has_terminal()):
+            self._reach(STOP, "received SIGHUP")
+        else:
+            self._on_hangup()
 
     def _list_jobs(self, _number: int, _frame: Any) -> None:
         self._notes.put(self._log_jobs)
@@ -103,7 +125,7 @@ class Signals:
             try:
                 note = self._notes.get(timeout=timeout)
             except queue.Empty:
-                self._end_now()
+                self._end_now(*self._overdue)
             else:
                 note()
 
@@ -130,18 +152,29 @@ class Signals:
         jobs = self._running()
         _bounded(lambda: logger.warning("SIGQUIT: %d jobs run here\n%s", len(jobs), "\n".join(jobs)))
 
-    def _end_now(self) -> None:
-        code, why = self._overdue
+    def _end_now(self, code: int, why: str) -> None:
         jobs = self._running()
         left = f"; {len(jobs)} jobs are left: {', '.join(jobs)}" if jobs else ""
         _bounded(lambda: logger.error("%s%s; this process ends now", why, left))
-        leave(code)
+        leave(code, self._give_back)
 
 
-def leave(code: int) -> None:
-    """End this process now: no thread, no job and no exit handler can keep it."""
+def leave(code: int, last: Callable[[], object] = lambda: None) -> NoReturn:
+    """End this process now, after `last`, which is bounded in time: no thread, no job and no exit handler can keep it."""
     _bounded(_flush)
-    os._exit(code)
+    try:
+        last()
+    finally:
+        os._exit(code)
+
+
+def _has_terminal() -> bool:
+    """Whether there is a terminal whose closing this process is told of."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _flush() -> None:

@@ -56,7 +56,11 @@ class Supervising:
         self._supervisor: Supervisor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = Signals(
-            plan.settings.shutdown_timeout, self._children, margin=MARGIN, on_quit=self._pass_quit_on
+            plan.settings.shutdown_timeout,
+            self._children,
+            margin=MARGIN,
+            on_quit=self._pass_quit_on,
+            on_hangup=self._replace,
         )
 
     def run(self) -> int:
@@ -92,8 +96,9 @@ class Supervising:
     async def _supervise(self, url: str) -> int:
         sessions = Sessions(url, size=1, name="asyncjobs supervisor", deadline=BURY_LIMIT)
 
-        async def bury(worker: UUID, how: str) -> None:
-            await sessions.run(lambda connection: workers.end(connection, worker, how))
+        async def bury(worker: UUID, how: str, stopped: bool) -> None:
+            write = workers.release if stopped else workers.end
+            await sessions.run(lambda connection: write(connection, worker, how))
 
         supervisor = self._supervisor = Supervisor(
             self._command,
@@ -115,6 +120,11 @@ class Supervising:
         if self._supervisor is None:
             return []
         return [f"child {c.number} (pid {c.process.pid})" for c in self._supervisor.children if c.process is not None]
+
+    def _replace(self) -> None:
+        logger.info("received SIGHUP")
+        if self._supervisor is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._supervisor.replace)
 
     def _pass_quit_on(self) -> None:
         if self._supervisor is not None and self._loop is not None:

@@ -7,15 +7,20 @@ from typing import Any
 from asyncjobs.db.rows import NewJob
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.exceptions import InvalidOption
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
 
 
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
-    """Refuse what is no job, and say what it is."""
-    if isinstance(job, Job):
+    """Refuse what is no job, and say what it is; and a job that runs, whose row there is already."""
+    if isinstance(job, Job) and job._attempt is None:
         return
     if index is not None:
         what = f"item {index} of {what}"
+    if isinstance(job, Job):
+        raise AlreadyEnqueued(
+            f"{what}: {job.kind} {job.id} is the job that runs here, and one job has one row: to run it once more, raise "
+            "Snooze(…) or Retry(…); for a job after this one, make a new object and enqueue that"
+        )
     if isinstance(job, JobFunction) or (isinstance(job, type) and issubclass(job, Job)):
         raise InvalidOption(f"{what}: {job!r} is a definition: call it with its arguments to make a job")
     raise InvalidOption(f"{what}: {type(job).__name__} is no job: call a @job function or a Job class")

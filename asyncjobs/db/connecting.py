@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import asyncpg
 from asyncpg import Connection
 
+from asyncjobs import forks
 from asyncjobs.db.errors import translating
 
 __all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
@@ -56,6 +57,7 @@ async def connect(
             connection = await asyncpg.connect(
                 url, timeout=timeout, server_settings={"application_name": name[:63]}, statement_cache_size=100
             )
+        forks.keep_descriptor(connection._transport.get_extra_info("socket").fileno())
         if settings:
             try:
                 async with asyncio.timeout(timeout):

@@ -146,6 +146,16 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
     return int(row["moved"])
 
 
+async def finish_without_steps(connection: Connection, finishes: Sequence[Finish]) -> int:
+    """Move one ended job to the history, and leave out what is recorded of its steps and attributes, and its result."""
+    [finish] = finishes
+    row = await connection.fetchrow(
+        sql.read("finish_without_steps"),
+        finish.id, finish.fence, finish.state, finish.error, finish.reason, finish.days,
+    )  # fmt: skip
+    return int(row["moved"])
+
+
 async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]) -> set[UUID]:
     """Return the ids of those that are in the history with this very fence."""
     ids, fences = zip(*((f.id, f.fence) for f in finishes), strict=True)

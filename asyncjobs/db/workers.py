@@ -33,16 +33,26 @@ async def bury(connection: asyncpg.Connection, worker: UUID) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(sql.read("bury"), worker)]
 
 
-async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None, *, spared: bool = False) -> bool:
+async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> bool:
     """Declare one worker dead that is known to be; return whether it was alive until now.
 
     Args:
         connection: Any.
         worker: Its id.
         how: How its process ended, such as ``"SIGKILL"`` or ``"code 1"``; None: not known.
-        spared: It was killed from outside, as at the end of a stop: its jobs are not charged, and their attempts unspent.
     """
-    return bool(await connection.fetch(sql.read("end_worker"), worker, how, spared))
+    return bool(await connection.fetch(sql.read("end_worker"), worker, how))
+
+
+async def release(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> int:
+    """Give back unspent what a worker leaves that was told to stop, and declare it dead; return how many jobs that were.
+
+    Args:
+        connection: Any.
+        worker: Its id; its process has ended, or does so at once.
+        how: As for `end`.
+    """
+    return int(await connection.fetchval(sql.read("release_worker"), worker, how))
 
 
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:

@@ -249,6 +249,7 @@ class Job(StepMethods, Generic[R]):
 
         Raises:
             NotOpen: No AsyncJobs is open in this process, or it belongs to another event loop.
+            AlreadyEnqueued: It is the job that runs here.
             EnqueueOutcomeUnknown: The database's answer was lost; call `enqueue` again.
             InvalidConnection: `connection` cannot carry it; nothing was written.
             DatabaseError: The database refused or cannot be reached; nothing was written.

@@ -12,7 +12,8 @@ StepState = Literal["started", "succeeded", "skipped", "handled", "sleeping", "w
 ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 
 MOST_STEPS = 10_000
-MOST_NAME = 200
+MOST_NAME = 401
+"""An event and its key, of 200 characters each, are the name of a wait."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

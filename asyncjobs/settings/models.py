@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asyncjobs.settings.urls import safe_database_url
-from asyncjobs.settings.values import DatabaseURL, LogLevel, Module, Queue, time, whole
+from asyncjobs.settings.values import DatabaseURL, LogLevel, Module, Queue, size, time, whole
 
 
 class _Table(BaseModel):
@@ -110,6 +110,9 @@ class Settings(BaseSettings):
 
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
+
+    max_recorded: Annotated[int, size(1 << 20, 256 << 20)] = 64 << 20
+    """Bytes that may be recorded of one job's steps, their results and cursors."""
 
     lease: Annotated[float, time(1, 3600)] = 30.0
     """Seconds after its last sign of life until a worker's jobs go to others."""

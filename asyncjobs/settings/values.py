@@ -10,6 +10,8 @@ from asyncjobs.settings.urls import check_database_url
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
+_UNITS = {"": 0, "KiB": 10, "MiB": 20, "GiB": 30}
+_SIZE = re.compile(r"\s*([0-9]{1,12})\s*(|KiB|MiB|GiB)\s*")
 _QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -30,6 +32,20 @@ def time(minimum: float = 0.0, maximum: float = TEN_YEARS) -> BeforeValidator:
 
     def check(value: Any) -> float:
         return read_seconds(value, minimum=minimum, maximum=maximum)
+
+    return BeforeValidator(check)
+
+
+def size(minimum: int, maximum: int) -> BeforeValidator:
+    """Bytes: a whole number, or text with a unit, such as "64MiB"."""
+
+    def check(value: Any) -> int:
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        number = value if found is None else int(found[1]) << _UNITS[found[2]]
+        if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
+            limits = f"from {minimum >> 20}MiB to {maximum >> 20}MiB"
+            raise ValueError(f'{shown(value)} is not allowed; give {limits}, as bytes or as text like "64MiB"')
+        return number
 
     return BeforeValidator(check)
 

@@ -9,7 +9,7 @@ import pprint
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 from uuid import UUID, uuid4
 
 from asyncjobs.client.client import Client
@@ -41,6 +41,30 @@ class Left(NamedTuple):
     observed: Any
 
 
+class Tried(int):
+    """How many places were tried.
+
+    Attributes:
+        in_threads: How many of these wait for a thread, whose code is cut nowhere inside.
+    """
+
+    in_threads: int
+
+    def __new__(cls, places: int, in_threads: int) -> Self:
+        """Return so many places."""
+        made = super().__new__(cls, places)
+        made.in_threads = in_threads
+        return made
+
+    __str__ = int.__repr__
+
+    def __repr__(self) -> str:
+        threads = (
+            f", {self.in_threads} of them waits for a thread, whose code is cut nowhere" if self.in_threads else ""
+        )
+        return f"{int(self)} places{threads}"
+
+
 class Crashing:
     """One call of `crash_everywhere`; see `Jobs.crash_everywhere` for what the arguments mean."""
 
@@ -64,18 +88,22 @@ class Crashing:
         self._last_cut: Place | None = None
         self.clean: Left | None = None
 
-    async def run_all(self, how: Sequence[How], limit: int | None, only: tuple[How, int] | None) -> int:
+    async def run_all(self, how: Sequence[How], limit: int | None, only: tuple[How, int] | None) -> Tried:
         """Cut everywhere; return how many places were tried."""
         await self._run_clean(how if only is None else (only[0],))
+        tried: list[Place] = []
         if only is not None:
-            return int(await self._try(*only))
-        tried = 0
-        for each in how:
-            number = 1
-            while (limit is None or number <= limit) and await self._try(each, number):
-                number += 1
-                tried += 1
-        return tried
+            tried += filter(None, [await self._try(*only)])
+        else:
+            for each in how:
+                number = 1
+                while (limit is None or number <= limit) and (place := await self._try(each, number)) is not None:
+                    number += 1
+                    tried.append(place)
+        found = Tried(len(tried), sum(place.in_thread for place in tried))
+        if found.in_threads:
+            print(f"crash_everywhere: {found!r}")
+        return found
 
     # One run
 
@@ -135,8 +163,8 @@ class Crashing:
                     f"{_difference(self.clean.observed, again.observed)}"
                 )
 
-    async def _try(self, how: How, number: int) -> bool:
-        """Cut at one place and compare; return False when the run ended before it came there."""
+    async def _try(self, how: How, number: int) -> Place | None:
+        """Cut at one place, compare and return it; None when the run ended before it came there."""
         job = await self._begin()
         if how == "kill":
             ended, worker = await self._run_in_child(job, number)
@@ -149,7 +177,7 @@ class Crashing:
         self._last_cut = place
         left = await self._finish(job)
         self._compare(how, number, place, left)
-        return place is not None
+        return place
 
     async def _run_cancelled(self, job: Job[Any], number: int) -> Place | None:
         places: list[Place] = []

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from asyncjobs.testing.places import Place, Side, users_line
+from asyncjobs.defining import context as running_job
+from asyncjobs.defining import registry
+from asyncjobs.testing.places import Place, Side, code_line, users_line, waits_for_thread
 
 if TYPE_CHECKING:
     from asyncjobs.db.rows import Claimed
@@ -50,6 +52,8 @@ class Watch:
         self._cut_at = cut_at
         self._cut = cut
         self._times: Counter[tuple[Any, ...]] = Counter()
+        self._context: Context | None = None
+        """Of the attempt that is watched."""
 
     def is_for(self, claimed: Claimed) -> bool:
         """Whether an attempt at this row is to be watched."""
@@ -63,7 +67,7 @@ class Watch:
     def over(self, attempt: AttemptHere) -> Iterator[Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]]:
         """Watch one attempt, whose task is made by what this gives."""
         loop = asyncio.get_running_loop()
-        context = copy_context()
+        context = self._context = copy_context()
         context.run(watching.set, self)
 
         def create(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -103,18 +107,23 @@ class Watch:
             return  # not the job's, though begun in one of its calls: the client's
         root: Any = attempt.task.get_coro()
         coroutines = [root] if watched is None else [watched, root]
-        file, line, function = users_line(*coroutines) or _code_of(attempt)
+        file, line, function = users_line(*coroutines) or self._step_line() or _code_of(attempt)
         self.count += 1
         place = (file, line, function, side, what)
         self._times[place] += 1
         if self.count == self._cut_at:
-            self._cut(Place(self.count, *place, self._times[place]))
+            self._cut(Place(self.count, *place, self._times[place], any(map(waits_for_thread, coroutines))))
+
+    def _step_line(self) -> tuple[str, int, str] | None:
+        """Return where the declared step begins that the job is in; its frames are ours, or a thread's."""
+        job = None if self._context is None else self._context.get(running_job.running)
+        if job is None or job._stepper is None or job._stepper._current is None:
+            return None
+        return code_line(getattr(type(job), job._stepper._current, None))
 
 
 def _code_of(attempt: AttemptHere) -> tuple[str, int, str]:
     """Return where the job's code begins: it has ended, or not begun."""
-    from asyncjobs.defining import registry
-
     definition = registry.find(attempt.claimed.kind)
     if definition is None:
         return "?", 0, attempt.claimed.kind

@@ -12,7 +12,7 @@ from asyncjobs.db import testing as db
 from asyncjobs.defining.base import Job
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.testing.asserting import Asserting, Kind
-from asyncjobs.testing.crashing import HOWS, Crashing
+from asyncjobs.testing.crashing import HOWS, Crashing, Tried
 from asyncjobs.testing.cuts import How
 from asyncjobs.testing.interrupting import ANYWHERE, Interruption
 from asyncjobs.testing.performing import Performing
@@ -155,7 +155,7 @@ class Jobs(Asserting):
         limit: int | None = None,
         only: tuple[How, int] | None = None,
         in_child: Callable[[], Any] | None = None,
-    ) -> int:
+    ) -> Tried:
         """Prove a job safe: cut it everywhere, resume it, and compare what it leaves with what a clean run leaves.
 
         After `reset()`, `make()` runs clean; then again and again, each time cut at the next place and resumed to its end,
@@ -186,7 +186,8 @@ class Jobs(Asserting):
                 anew, for example ``lambda: engine.dispose(close=False)``. A job that opens its own needs none.
 
         Returns:
-            How many places were tried.
+            How many places were tried. Its `in_threads` are those of them that wait for a thread, such as a `def` step: what
+            the thread does is cut nowhere inside, and this proves nothing about that; it is printed, too.
 
         Raises:
             AssertionError: A cut made a difference: the place, the difference, and the call that repeats this case alone. Or

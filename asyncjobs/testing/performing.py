@@ -102,7 +102,9 @@ class Performing:
         self._sessions = sessions
         self._isolated = isolated_sessions(sessions.url, settings)
         announced: Any = _Announced(self, self._sessions, "checkpoint")
-        self._writer = StepWriter(announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"))
+        self._writer = StepWriter(
+            announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
+        )
         ends: Any = _Announced(self, self._sessions, "end")
         self._ledger = Ledger(ends, lambda: None)
         self._performer = Performer(

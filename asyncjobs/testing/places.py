@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import linecache
 import sysconfig
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple
 
+import anyio.to_thread
+
 import asyncjobs
 
 _OURS = str(Path(asyncjobs.__file__).parent) + "/"
 _LIBRARIES = tuple({sysconfig.get_paths()[name] + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+_INTO_THREADS = frozenset({anyio.to_thread.run_sync.__code__, asyncio.to_thread.__code__})
 
 Side = Literal["waits", "goes on", "writes", "has written"]
 
@@ -36,6 +42,8 @@ class Place(NamedTuple):
     """What is written: "a checkpoint" or "the job's end"; empty for a suspension."""
     occurrence: int
     """From 1: a loop comes to the same place again and again."""
+    in_thread: bool = False
+    """Whether a thread is waited for: what it does between this and its end is cut nowhere."""
 
     def __str__(self) -> str:
         source = linecache.getline(self.file, self.line).strip()
@@ -76,8 +84,15 @@ def users_line(*coroutines: Any) -> tuple[str, int, str] | None:
         for frame in reversed(frames_of(coroutine)):
             if is_users(frame):
                 return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
-    for coroutine in coroutines:
-        if frames := frames_of(coroutine):
-            frame = frames[-1]
-            return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
     return None
+
+
+def code_line(function: Any) -> tuple[str, int, str] | None:
+    """Return file, first line and name of a function or method; None when it is not written in Python."""
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
+    return None if code is None else (code.co_filename, code.co_firstlineno, code.co_qualname)
+
+
+def waits_for_thread(coroutine: Any) -> bool:
+    """Whether a suspended coroutine waits for a thread, as by `anyio.to_thread.run_sync` or `asyncio.to_thread`."""
+    return any(frame.f_code in _INTO_THREADS for frame in frames_of(coroutine))

@@ -3,7 +3,8 @@
 A forking process is started when the first one is needed. It imports the modules that define jobs, once, and forks for each
 attempt, or for each group of suspects (10 ms; a fresh interpreter takes 300 and more). The child runs the attempt whole,
 policies and hooks included, and sends back what is to be written; lease, slot and ledger stay here. So a child that dies
-harms its own jobs alone, it is seen what it died of, and it can be killed.
+harms its own jobs alone, it is seen what it died of, and it can be killed: with all that it has started, since each leads a
+process group of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import logging
 import math
 import pickle
+import signal
 import socket
 import struct
 import subprocess
@@ -22,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asyncjobs import forks
 from asyncjobs.defining import registry
 from asyncjobs.defining.identity import importable_module
 from asyncjobs.services import Services
@@ -38,8 +41,14 @@ FORKING = "asyncjobs.forking"
 """The module that the forking process runs."""
 START_TIMEOUT = 60.0
 """Seconds that importing the modules may take."""
-REAP_TIMEOUT = 5.0
-"""Seconds between the end of a child's channel and the word of how it ended."""
+REAP_TIMEOUT = 1.0
+"""Seconds between the end of a child's channel and the word of how it ended; one that goes on for longer is killed."""
+KILL_TIMEOUT = 5.0
+"""Seconds between that and the same word."""
+FROM_OUTSIDE = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+"""Exit codes of a child that may have got the signal that its worker got, as a service manager sends it to all processes."""
+STOP_NOTICE = 1.0
+"""Seconds in which its worker must have got it, too."""
 SHUTDOWN_GRACE = 1.0
 """Seconds that a cancelled attempt gets at most when its worker stops, which must give its job back in time."""
 STOP_TIMEOUT = 2.0
@@ -112,8 +121,10 @@ class Apart:
         self._control: Channel | None = None
         self._requests: socket.socket | None = None
         self._numbers = itertools.count(1)
-        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._exits: dict[int, asyncio.Future[int | None]] = {}
         self._again_at = -math.inf
+        self.stopping = asyncio.Event()
+        """Set once the worker stops."""
         self.on_up: Callable[[], object] = lambda: None
         """Called when the forking process has been started."""
 
@@ -166,12 +177,12 @@ class Apart:
         finally:
             process.leave(line)
 
-    def _fork(self) -> tuple[Channel, asyncio.Future[int]]:
+    def _fork(self) -> tuple[Channel, asyncio.Future[int | None]]:
         """Ask for a process; return the channel to it, and what will hold how it ended."""
         ours, theirs = socket.socketpair()
-        number = next(self._numbers)
-        exit_code = self._exits[number] = asyncio.get_running_loop().create_future()
-        exit_code.add_done_callback(lambda _: self._exits.pop(number, None))
+        number, exits = next(self._numbers), self._exits
+        exit_code = exits[number] = asyncio.get_running_loop().create_future()
+        exit_code.add_done_callback(lambda _: exits.pop(number, None))
         with theirs:
             try:
                 assert self._requests is not None
@@ -183,7 +194,7 @@ class Apart:
         return Channel(ours), exit_code
 
     async def _follow(
-        self, channel: Channel | Line, attempt: Attempt, grace: float, exit_code: asyncio.Future[int]
+        self, channel: Channel | Line, attempt: Attempt, grace: float, exit_code: asyncio.Future[int | None]
     ) -> Any:
         """Take a child's messages in until it has answered or is gone."""
         loop = asyncio.get_running_loop()
@@ -194,13 +205,20 @@ class Apart:
             attempt.stop()
         # In a task of its own, which goes on when this one is cancelled: half a message taken in makes the next unreadable.
         receiving: asyncio.Task[tuple[Any, ...] | None] | None = None
+        has_exited = False
         try:
             while True:
                 receiving = receiving or loop.create_task(channel.receive())
                 try:
-                    await asyncio.wait([receiving])
+                    awaited: list[asyncio.Future[Any]] = [receiving] if has_exited else [receiving, exit_code]
+                    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 except asyncio.CancelledError:
                     killing = await self._pass_on(channel, attempt, grace, pid)
+                    continue
+                if exit_code.done() and not has_exited:
+                    has_exited = True
+                    channel.end_input()  # what it has forked may hold its end, and would keep this waiting
+                if not receiving.done():
                     continue
                 message, receiving = receiving.result(), None
                 match message:
@@ -221,6 +239,7 @@ class Apart:
                         return end
                     case _:
                         break
+            how = "" if pid is None else await self._how(pid, attempt, exit_code)
         except BaseException:
             self._kill(pid)
             raise
@@ -235,7 +254,7 @@ class Apart:
             raise asyncio.CancelledError
         if pid is None:
             raise CannotFork("the forking process has made no process, or is gone")
-        raise ChildDied(await self._how(pid, exit_code))
+        raise ChildDied(how)
 
     async def _pass_on(
         self, channel: Channel | Line, attempt: Attempt, grace: float, pid: int | None
@@ -249,13 +268,25 @@ class Apart:
         await channel.send("cancel", attempt.cancel_reason)
         return killing
 
-    async def _how(self, pid: int, exit_code: asyncio.Future[int]) -> str:
-        try:
-            async with asyncio.timeout(REAP_TIMEOUT):
-                code = await exit_code
-        except TimeoutError:
-            return f"its process {pid} died"
-        return f"its process {pid} on {socket.gethostname()} died ({spell(code)}) while it ran"
+    async def _how(self, pid: int, attempt: Attempt, exit_code: asyncio.Future[int | None]) -> str:
+        """Return how a child ended that says nothing more; a stop that came to it first cancels the attempt."""
+        where = f"its process {pid} on {socket.gethostname()}"
+        await asyncio.wait([exit_code], timeout=REAP_TIMEOUT)
+        if not exit_code.done():
+            self._kill(pid)
+            await asyncio.wait([exit_code], timeout=KILL_TIMEOUT)
+        code = exit_code.result() if exit_code.done() else None
+        if code is None:
+            return f"{where} died while it ran"
+        if code in FROM_OUTSIDE and attempt.cancel_reason is None and await self._stops():
+            attempt.cancel_reason = "shutdown"
+        return f"{where} died ({spell(code)}) while it ran"
+
+    async def _stops(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_NOTICE):
+                await self.stopping.wait()
+        return self.stopping.is_set()
 
     def _kill(self, pid: int | None) -> None:
         """Have a child killed by its parent, who alone knows that the number is still the child's."""
@@ -288,6 +319,7 @@ class Apart:
                     requests.close()
                     raise CannotFork(f"the forking process cannot be started now: {error}") from error
             self._requests = requests
+            forks.keep_descriptor(requests.fileno())
             control = Channel(ours)
             await control.send("recipe", recipe(self._url, self._settings))
             try:
@@ -304,25 +336,31 @@ class Apart:
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
             self._control = control
             logger.debug("the forking process is ready: pid %d", self._process.pid)
-            self._services.start(self._listen(control), name="forking process")
+            self._exits = {}
+            self._services.start(self._listen(control, self._exits), name="forking process")
             self.on_up()
 
-    async def _listen(self, control: Channel) -> None:
+    async def _listen(self, control: Channel, exits: dict[int, asyncio.Future[int | None]]) -> None:
         """Take in how children ended."""
         try:
             while (message := await control.receive()) is not None:
                 match message:
                     case ("exit", int() as number, int() as code):
-                        if (waiting := self._exits.get(number)) is not None and not waiting.done():
+                        if (waiting := exits.get(number)) is not None and not waiting.done():
                             waiting.set_result(code)
         finally:
             control.close()
             if self._control is control:
                 self._control = None
+            for waiting in exits.values():
+                if not waiting.done():
+                    waiting.set_result(None)  # nobody is left who could tell
 
     def close(self) -> None:
         """End the forking process; its children are killed by it, or by their own watch when it cannot any more."""
         if self._requests is not None:
+            with contextlib.suppress(OSError):
+                self._requests.shutdown(socket.SHUT_RDWR)  # whatever was forked from this process meanwhile
             self._requests.close()
             self._requests = None
         self._control = None

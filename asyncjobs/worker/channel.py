@@ -6,11 +6,14 @@ Both ends are the same program of the same user, started by each other: what pic
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import socket
 import struct
 import threading
 from typing import Any
+
+from asyncjobs import forks
 
 _LENGTH = struct.Struct("!Q")
 
@@ -20,6 +23,7 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
+        forks.keep_descriptor(end.fileno())
         self._end = end
         self._loop = asyncio.get_running_loop()
 
@@ -48,8 +52,15 @@ class Channel:
             found += piece
         return bytes(found)
 
+    def end_input(self) -> None:
+        """Have `receive` return what has come by now, and then None, whoever holds the other end open."""
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
-        """Close this end."""
+        """End the talk, and close this end."""
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)  # which a process that was forked from this one cannot keep open
         self._end.close()
 
 
@@ -58,6 +69,7 @@ class BlockingChannel:
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(True)
+        forks.keep_descriptor(end.fileno())
         self._end = end
         self._sending = threading.Lock()
 

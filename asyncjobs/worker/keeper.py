@@ -82,6 +82,9 @@ class Keeper:
         self._stopping = False
         self._wake: asyncio.Event | None = None
         self._failure: BaseException | None = None
+        self._sessions: Sessions | None = None
+        self._is_over = False
+        """Whether the lease was given up, and is not to be taken again."""
 
     async def run(self) -> None:
         """Beat until cancelled; the thread has ended when this returns, unless the lease is needed still."""
@@ -103,6 +106,30 @@ class Keeper:
         if self._loop is not None and self._wake is not None:
             with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
                 self._loop.call_soon_threadsafe(self._wake.set)
+
+    def give_back(self, timeout: float) -> None:
+        """Give back unspent what runs under the lease, and end it: this process ends now. Blocks; from any other thread.
+
+        Args:
+            timeout: Seconds that it may take; what the database does not take in that time is rescued, as after a death.
+        """
+        if self._loop is None or self._loop.is_closed():
+            return
+        giving = asyncio.run_coroutine_threadsafe(self._give_back(timeout), self._loop)
+        try:
+            giving.result(timeout)
+        except Exception as error:
+            giving.cancel()
+            logger.warning("what is left here could not be given back: %s", error or "no answer in time")
+
+    def _gave_back(self) -> bool:
+        return self._is_over
+
+    async def _give_back(self, timeout: float) -> None:
+        self._is_over = True
+        worker, self._lease.worker = self._lease.worker, None
+        if worker is not None and self._sessions is not None:
+            await self._sessions.run(lambda connection: workers.release(connection, worker), deadline=timeout)
 
     async def registered(self) -> None:
         """Wait until the worker has a lease.
@@ -131,7 +158,9 @@ class Keeper:
         interval = self._lease.seconds / BEATS_A_LEASE
         # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
         # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
-        sessions = Sessions(self._url, size=1, name="asyncjobs keeper", deadline=self._lease.seconds * 0.6)
+        sessions = self._sessions = Sessions(
+            self._url, size=1, name="asyncjobs keeper", deadline=self._lease.seconds * 0.6
+        )
         # After a restart of the database the first worker back judges the others a fifth of a lease later: less than that
         # passes between an attempt to connect and the end of the next.
         backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
@@ -158,6 +187,8 @@ class Keeper:
 
     async def _beat(self, sessions: Sessions) -> None:
         await sessions.run(_nothing, deadline=max(self._lease.seconds / 10, 0.5))  # connects, when it has to
+        if self._gave_back():
+            return
         worker = self._lease.worker
         if worker is None:
             worker, self._next_id = self._next_id or uuid4(), None
@@ -173,6 +204,8 @@ class Keeper:
         if pulse is not None:
             self._reported = news or self._reported
             self._tell(lambda: self._on_beat(pulse))
+            return
+        if self._gave_back():
             return
         # Emptied here, in the thread: from this moment on nothing is claimed under a dead worker's id.
         self._lease.worker = None

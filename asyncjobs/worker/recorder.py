@@ -25,6 +25,7 @@ from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
 from asyncjobs.settings import Settings
 from asyncjobs.worker.ledger import is_locked
+from asyncjobs.worker.recorded_size import MIB, RecordedSize
 from asyncjobs.worker.retrying import Backoff
 
 if TYPE_CHECKING:
@@ -68,9 +69,18 @@ class StepWriter:
         sessions: One connection with pinned plans and a `lock_timeout`.
         isolated: Connections for isolated steps.
         on_lost: Called with an attempt whose lease turns out to be lost.
+        most: Bytes that may be recorded of one job's steps.
     """
 
-    def __init__(self, sessions: Sessions, isolated: Sessions, on_lost: Callable[[Attempt], object]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        isolated: Sessions,
+        on_lost: Callable[[Attempt], object],
+        *,
+        most: int = 64 * MIB,
+    ) -> None:
+        self.most = most
         self.sessions = sessions
         self.isolated = isolated
         self.turns = asyncio.Semaphore(MOST_ISOLATED)
@@ -193,11 +203,17 @@ class AttemptRecorder:
         self._writer = writer
         self.attempt = attempt
         self._loop = asyncio.get_running_loop()
+        self._size = RecordedSize(attempt.claimed.kind, writer.most)
         self._under_way: set[_Waiting] = set()
         self._settled: asyncio.Future[None] | None = None
 
     def write(self, write: Write) -> asyncio.Future[None]:
-        """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing."""
+        """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing.
+
+        Raises:
+            InvalidStep: More would be recorded of the job than there may be.
+        """
+        self._size.add(write)
         waiting = _Waiting(self._row(write), self, self._loop.create_future())
         self._under_way.add(waiting)
         self._writer.add(waiting)
@@ -222,7 +238,9 @@ class AttemptRecorder:
     async def load(self) -> list[Record]:
         """Return what earlier attempts have recorded."""
         claimed = self.attempt.claimed
-        return await self._insisting(lambda connection: steps.read(connection, claimed.id))
+        records = await self._insisting(lambda connection: steps.read(connection, claimed.id))
+        self._size.found(records)
+        return records
 
     async def begin_wait(
         self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
@@ -266,6 +284,7 @@ class AttemptRecorder:
             raise self._writer.lost(self.attempt)
 
     async def _record_last(self, connection: Connection, write: Write) -> bool:
+        self._size.add(write)
         # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
         # ledger waiting.
         return bool(await steps.record(connection, [self._row(write)]))

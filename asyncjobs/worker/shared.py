@@ -32,6 +32,10 @@ class Line:
         """Return the next message of the attempt; None when its process is gone."""
         return await self._received.get()
 
+    def end_input(self) -> None:
+        """Have `receive` return what has come by now, and then None, whoever holds the other end open."""
+        self._channel.end_input()
+
     def put(self, message: tuple[Any, ...] | None) -> None:
         """Have `receive` return a message."""
         self._received.put_nowait(message)
@@ -48,7 +52,11 @@ class Shared:
     """
 
     def __init__(
-        self, channel: Channel, exit_code: asyncio.Future[int], services: Services, on_log: Callable[[bytes], object]
+        self,
+        channel: Channel,
+        exit_code: asyncio.Future[int | None],
+        services: Services,
+        on_log: Callable[[bytes], object],
     ) -> None:
         self.exit_code = exit_code
         self.joined = 0

@@ -92,7 +92,10 @@ class Worker:
         self._recording = self._pinned("asyncjobs steps", 1, lock_timeout="200ms")
         self._isolated = isolated_sessions(url, settings)
         self.recorder = StepWriter(
-            self._recording, self._isolated, lambda attempt: self.executor.cancel(attempt, "lease_lost")
+            self._recording,
+            self._isolated,
+            lambda attempt: self.executor.cancel(attempt, "lease_lost"),
+            most=settings.max_recorded,
         )
         self.executor = Executor(
             self.pools,
@@ -167,6 +170,7 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
+        self.apart.stopping.set()
         if self.running:
             self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 

@@ -7,7 +7,7 @@ import time
 
 import cli_jobs
 
-from tests.support.processes import group_lives, until
+from tests.support.processes import alive, group_lives, until
 
 
 def pids(worker):
@@ -133,3 +133,46 @@ async def test_burst_ends_when_every_child_has_nothing_left(start, enqueue, sql)
     assert await worker.exit_code() == 0
     [row] = await sql("select count(*) from asyncjobs.finished")
     assert row["count"] == 50
+
+
+async def test_at_a_hangup_each_child_is_replaced_by_one_that_is_ready_before_it_goes(start, enqueue, sql):
+    worker = start("--processes", "2", "--shutdown-timeout", "20s")
+    await worker.wait_for_log("ready: worker", count=2)
+    await enqueue(cli_jobs.brief())
+    await worker.wait_for_log("begun brief")
+    before = pids(worker)
+    worker.stop(signal.SIGHUP)
+    await worker.wait_for_log("was replaced", count=2)
+    lines = [line for line in worker.log.splitlines() if "ready: worker" in line or "the supervisor stops" in line]
+    assert ["ready" in line for line in lines] == [True, True, True, False, True, False]
+    assert worker.running and len(pids(worker)) == 4 and not any(map(alive, before))
+    [row] = await sql("select state, attempt from asyncjobs.finished")
+    assert tuple(row) == (4, 1)
+    worker.stop()
+    assert await ended(worker, limit=5) == 0
+
+
+async def test_at_a_hangup_a_new_child_that_cannot_start_leaves_the_old_ones_running(start, project):
+    worker = start("--processes", "2")
+    await worker.wait_for_log("ready: worker", count=2)
+    before = pids(worker)
+    (project / "config.toml").write_text('[default]\nimports = ["nowhere"]\n')
+    worker.stop(signal.SIGHUP)
+    await worker.wait_for_log("the new child 1 has not become ready: the old processes go on")
+    assert all(map(alive, before))
+    worker.stop()
+    assert await ended(worker, limit=3) == 0
+
+
+async def test_what_a_killed_child_leaves_at_the_end_of_a_stop_is_given_back_unspent(start, enqueue, sql):
+    worker = start("--processes", "2", "--shutdown-timeout", "0s")
+    await worker.wait_for_log("ready: worker", count=2)
+    await enqueue(cli_jobs.forever())
+    await worker.wait_for_log("begun forever")
+    [row] = await sql("select worker from asyncjobs.job")
+    os.kill(pids(worker)[ids(worker).index(str(row["worker"]))], signal.SIGSTOP)
+    worker.stop()
+    await worker.wait_for_log("did not end in time: killed")
+    assert await ended(worker, limit=4) == 0
+    [row] = await sql("select state, attempt, crashes, errors from asyncjobs.job")
+    assert tuple(row) == (1, 0, 0, None)

@@ -15,7 +15,18 @@ import asyncpg
 import pytest
 from client_jobs import Note, double, enqueued_and_rolled_back, live, row, rows
 
-from asyncjobs import AlreadyEnqueued, AlreadyOpen, AsyncJobs, InvalidArguments, InvalidOption, Job, NotOpen, job
+from asyncjobs import (
+    AlreadyEnqueued,
+    AlreadyOpen,
+    AsyncJobs,
+    InvalidArguments,
+    InvalidOption,
+    Job,
+    NotOpen,
+    current_job,
+    enqueue_all,
+    job,
+)
 
 
 class TestWhatIsStored:
@@ -244,3 +255,31 @@ class TestWhichClient:
 
         child_id = await (await parent(5).enqueue()).result(timeout=10)
         assert await (await jobs.get(child_id, double)).result(timeout=10) == 10
+
+
+@job(kind="enqueue.again")
+async def again(how: str) -> str:
+    me = current_job()
+    try:
+        if how == "enqueue":
+            await me.enqueue()
+        elif how == "by the client":
+            await client_of_test[0].enqueue(me)
+        else:
+            await enqueue_all([again("never"), me])
+    except AlreadyEnqueued as error:
+        return str(error)
+    return "nothing was said"
+
+
+client_of_test: list[AsyncJobs] = []
+
+
+@pytest.mark.parametrize("how", ["enqueue", "by the client", "enqueue_all"])
+@pytest.mark.parametrize("here", [True, False], ids=["performed here", "in a worker"])
+async def test_a_job_that_enqueues_itself_is_told_how_to_run_again(make_jobs: Any, how: str, here: bool) -> None:
+    async with make_jobs().running() as jobs:
+        client_of_test[:] = [jobs]
+        made = again(how)
+        said = await made.perform_now() if here else await (await made.enqueue()).result(timeout=20)
+    assert str(made.id) in said and "raise Snooze(…) or Retry(…)" in said and "make a new object" in said

@@ -114,7 +114,7 @@ class TestStepsOutOfPlace:
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),
             ("", "is no name of a step"),
-            ("x" * 201, "is no name of a step"),
+            ("x" * 402, "is no name of a step"),
         ],
         ids=[
             "nested",
@@ -581,3 +581,45 @@ OF = {name: cursor_job(name, *how) for name, how in VALUES.items()}
 async def test_a_cursor_is_given_back_in_its_type(jobs: AsyncJobs, name: str) -> None:
     await (await OF[name]().enqueue()).result(timeout=20)
     assert given_back == [VALUES[name][1]] and type(given_back[0]) is type(VALUES[name][1])
+
+
+@job(kind="stepping.records_much")
+async def records_much(count: int, size: int) -> int:
+    steps = current_job()
+    for n in range(count):
+        await steps.step(f"page {n}", page, size)
+    return count
+
+
+async def page(size: int) -> str:
+    return "ä" * size
+
+
+class Rewrites(Job, kind="stepping.rewrites_much"):
+    count: int
+
+    @step
+    async def go(self, cursor: Cursor[str]) -> None:
+        for n in range(self.count):
+            await cursor.set(f"{n:x>400000}")
+
+    @step(isolated=True)
+    async def isolated(self, connection: Any) -> str:
+        await connection.execute("insert into much values (1)")
+        return "x" * 700_000
+
+
+async def test_more_than_may_be_recorded_of_a_job_is_refused_at_the_step(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    await connection.execute("create table if not exists much (n integer)")
+    async with make_jobs(max_recorded="1MiB").running():
+        assert await (await records_much(10, 50_000).enqueue()).result(timeout=20) == 10
+        made = await records_much(12, 50_000).enqueue()
+        with pytest.raises(JobFailed, match=r"InvalidStep: .*with step 'page 10', 1\.0 MiB .*; max_recorded is 1 MiB"):
+            await made.result(timeout=20)
+        status = await made.status()
+        assert (status.attempt, len(status.steps)) == (1, 10)
+        with pytest.raises(JobFailed, match="with step 'isolated'"):  # and what it has done is undone
+            await (await Rewrites(count=20).enqueue()).result(timeout=20)
+    assert await connection.fetchval("select count(*) from much") == 0

@@ -42,6 +42,14 @@ def forgotten() -> None:
     ran.clear()
 
 
+LONG_EVENT, LONG_KEY = "e" * 200, "🔑" * 200
+
+
+@job(kind="waiting.for_long_event")
+async def for_long_event() -> Any:
+    return await current_job().wait_for(LONG_EVENT, key=LONG_KEY)
+
+
 @job(kind="waiting.for_event")
 async def for_event(key: Any = None, timeout: float | None = None) -> Any:
     ran.append("run")
@@ -158,6 +166,20 @@ class TestEvents:
         for row in left:
             assert await emit("approved", key=row["key"], payload=int(row["key"])) >= 1
         assert [await each.result(timeout=20) for each in made] == [n % 50 for n in range(100)]
+
+    async def test_an_event_and_a_key_of_all_the_characters_there_may_be_are_waited_for_and_run_again_by_hand(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = await for_long_event().enqueue()
+        for payload in (1, 2):
+            await parked(connection)
+            assert await emit(LONG_EVENT, key=LONG_KEY, payload=payload) == 1
+            assert await made.result(timeout=20) == payload
+            [step] = (await made.status()).steps
+            assert step.name == f"{LONG_EVENT} {LONG_KEY}"
+            if payload == 1:
+                await jobs.retry(made.id, force=True, from_step=step.name)
+                made = await jobs.get(made.id, for_long_event)
 
     async def test_from_sql(self, jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
         made = await for_event("42").enqueue()

@@ -261,7 +261,8 @@ class TestACrash:
 class TestWhichDeathIsCharged:
     async def rescued(self, session, connection, job, *, spared=False) -> dict[str, Any]:
         row = await row_of(connection, job.id)
-        await workers.end(connection, row["worker"], "SIGKILL", spared=spared)
+        await workers.end(connection, row["worker"], "SIGKILL")
+        await connection.execute("update asyncjobs.worker set spared = $2 where id = $1", row["worker"], spared)
         assert await jobs.rescue(session, 10) == 1
         return await row_of(connection, job.id)
 
@@ -274,13 +275,27 @@ class TestWhichDeathIsCharged:
         assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 1)
         assert "while it ran; not charged to it: it ran in a process of its own" in row["errors"]
 
-    async def test_not_that_of_a_worker_that_was_killed_from_outside_and_no_attempt_is_spent(
+    async def test_not_that_of_a_worker_that_was_told_to_stop_and_no_attempt_is_spent(
         self, session, connection, worker
     ) -> None:
         [job] = await running(session, connection, worker)
         row = await self.rescued(session, connection, job, spared=True)
         assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 0)
-        assert "died (SIGKILL) while it ran; not charged to it: the worker was killed from outside" in row["errors"]
+        assert "died (SIGKILL) while it ran; not charged to it: the worker was told to stop" in row["errors"]
+
+    async def test_not_that_of_one_whose_row_somebody_held_while_it_was_given_back(
+        self, session, connection, worker, database_url
+    ) -> None:
+        held, free = await running(session, connection, worker, 2)
+        holder = await pinned(database_url)
+        async with holder.transaction():
+            await holder.execute("select from asyncjobs.job where id = $1 for update", held.id)
+            assert await workers.release(connection, worker, "SIGKILL") == 1
+        await jobs.rescue(session, 10)
+        holder.terminate()
+        for job in (held, free):
+            row = await row_of(connection, job.id)
+            assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 0)
 
     async def test_one_that_had_begun_in_time_and_whose_attempt_was_not_spent_does_not_expire(
         self, session, connection, worker

@@ -1,6 +1,7 @@
 """Signals, while jobs end in time, end late, take no notice, or block the loop; with and without a database."""
 
 import signal
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ SLACK = 3.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_at_a_signal_short_jobs_finish_long_ones_move_unspent_and_what_ignores_it_keeps_its_lease(scene, number):
+async def test_at_a_signal_short_jobs_finish_and_all_others_move_unspent(scene, number):
     gate = scene.gate()
     first = await scene.start(name="first")
     short, long, deaf = await scene.enqueue(work.nap(0.5), work.hold(gate), work.ignore(gate))
@@ -24,14 +25,14 @@ async def test_at_a_signal_short_jobs_finish_long_ones_move_unspent_and_what_ign
     row = await scene.row(deaf)
     assert (row["state"], row["attempt"]) == (2, 1)
     assert await first.exit_code(BOUND + SLACK) == 0
-    await scene.running(deaf, attempt=2)
+    await scene.oracle.wait_for(event="start", job_id=deaf.id, worker="second")
     scene.open(gate)
     rows = await scene.finished(short, long, deaf)
-    assert [(row["attempt"], row["crashes"]) for row in rows] == [(1, 0), (1, 0), (2, 1)]
+    assert [(row["attempt"], row["crashes"]) for row in rows] == [(1, 0), (1, 0), (1, 0)]
     assert scene.ends(short) == [("first", 1, "ok")]
     assert scene.ends(long) == [("first", 1, "CancelledError"), ("second", 1, "ok")]
-    assert scene.ends(deaf) == [("first", 1, "exited"), ("second", 2, "ok")]
-    await scene.clean(max_attempts=2)
+    assert scene.ends(deaf) == [("first", 1, "exited"), ("second", 1, "ok")]
+    await scene.clean(max_attempts=1)
 
 
 async def test_what_is_waiting_in_a_stopping_worker_is_given_back_and_nothing_more_is_claimed(scene):
@@ -152,3 +153,42 @@ async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop
     worker.stop()
     assert await worker.exit_code() == 0
     await scene.clean(max_attempts=1)
+
+
+@pytest.mark.parametrize("kind", [work.ignore, work.thread, work.block])
+async def test_what_a_stopping_worker_cannot_end_is_given_back_unspent_before_it_is_gone(scene, kind):
+    worker = await scene.start()
+    [job] = await scene.enqueue(kind(scene.gate()))
+    await scene.running(job)
+    worker.stop(signal.SIGHUP)  # a closed terminal; as a SIGTERM
+    assert await worker.exit_code(BOUND + SLACK) == 0
+    row = await scene.row(job)
+    assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 0, 0, None)
+    scene.open(scene.gate())
+    await scene.start(name="second")
+    [row] = await scene.finished(job)
+    assert (row["attempt"], row["result"]) == (1, '"second"')
+
+
+async def test_what_a_third_signal_leaves_is_given_back_unspent(scene):
+    worker = await scene.start(shutdown_timeout=60)
+    [job] = await scene.enqueue(work.block(scene.gate()))
+    await scene.running(job)
+    for count in range(3):
+        worker.stop()
+        if count < 2:
+            await worker.wait_for_log("received SIGTERM", count=count + 1)
+    assert await worker.exit_code() == 130
+    row = await scene.row(job)
+    assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 0, 0, None)
+
+
+async def test_a_hangup_that_was_ignored_when_the_worker_was_started_is_ignored(scene):
+    command = [sys.executable, "-m", "asyncjobs", "run", "tests.faults.jobs", "--config", str(scene.config("nohup"))]
+    worker = scene.workers.start(command=["sh", "-c", "trap '' HUP; exec \"$@\"", "nohup", *command], name="nohup")
+    await scene.all_ready(worker)
+    worker.stop(signal.SIGHUP)
+    await scene.finished(*await scene.enqueue(work.tiny()))
+    worker.stop()
+    await worker.wait_for_log("received SIGTERM")
+    assert await worker.exit_code() == 0 and "SIGHUP" not in worker.log

@@ -306,3 +306,14 @@ def test_development_needs_no_table_and_a_file_without_environments_serves_any(w
     assert problems(environment="development") == []
     write("[default]\n")
     assert problems(environment="anything") == []
+
+
+@pytest.mark.parametrize("value", ["64MiB", "67108864", 64 << 20, " 64 MiB "])
+def test_a_size_is_bytes_or_text_with_a_unit(value):
+    assert Settings(max_recorded=value).max_recorded == 64 << 20
+
+
+@pytest.mark.parametrize("value", ["64MB", "1GiB", "-1", 0, 1.5, True, "much"])
+def test_a_size_that_is_none_or_out_of_bounds_is_refused_with_the_bounds(value):
+    with pytest.raises(ValueError, match='give from 1MiB to 256MiB, as bytes or as text like "64MiB"'):
+        Settings(max_recorded=value)

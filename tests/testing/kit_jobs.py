@@ -318,3 +318,19 @@ URL = ""
 @job
 async def looks_up() -> None:
     raise KeyError("gone")
+
+
+class RepeatsInAThread(Job):
+    @step
+    def write(self) -> None:
+        write("written")
+
+
+class HalfInAThread(Job):
+    """Unsafe between its two lines, where nothing is cut."""
+
+    @step
+    def write(self) -> None:
+        if not lines():
+            write("one")
+            write("two")

@@ -132,6 +132,23 @@ async def test_a_failure_names_the_users_line_the_occurrence_the_difference_and_
     assert re.search(r"This case alone: await jobs.crash_everywhere\(…, only=\('kill', \d+\)\)", text)
 
 
+@pytest.mark.parametrize("how", ["kill", "cancel"])
+async def test_a_failure_in_a_def_step_or_at_the_checkpoint_of_a_declared_one_names_the_step(jobs: Jobs, how) -> None:
+    with pytest.raises(AssertionError, match="is not crash-safe") as failure:
+        await jobs.crash_everywhere(kit_jobs.RepeatsInAThread, reset=reset, observe=sorted_lines, how=how)
+    line = kit_jobs.RepeatsInAThread.write.__code__.co_firstlineno
+    assert f"{kit_jobs.__file__}:{line} in RepeatsInAThread.write" in str(failure.value)
+
+
+async def test_how_many_places_wait_for_a_thread_is_said_in_the_result(jobs: Jobs, capsys) -> None:
+    found = await jobs.crash_everywhere(kit_jobs.HalfInAThread, reset=reset, observe=sorted_lines)
+    assert found.in_threads >= 2
+    said = f"{int(found)} places, {found.in_threads} of them waits for a thread, whose code is cut nowhere"
+    assert repr(found) == said and said in capsys.readouterr().out
+    without = await jobs.crash_everywhere(looks_before_it_writes, reset=reset, observe=sorted_lines)
+    assert (without.in_threads, repr(without)) == (0, f"{int(without)} places")
+
+
 async def test_the_end_of_a_job_without_steps_is_a_place(jobs: Jobs) -> None:
     with pytest.raises(AssertionError, match="before the job's end was written"):
         await jobs.crash_everywhere(repeats_at_its_end, reset=reset, observe=lines)

@@ -172,6 +172,6 @@ def test_a_fork_that_fails_ends_that_attempt_alone(monkeypatch: pytest.MonkeyPat
         socket.send_fds(requests[0], [NUMBER.pack(1)], [child[1].fileno()])
     forker._fork()
     assert child[0].recv(1) == b""  # its worker is told
-    assert not forker._over and not forker._children
+    assert not forker._over and not forker._groups
     for each in (*control, *requests, child[0]):
         each.close()

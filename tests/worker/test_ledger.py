@@ -57,6 +57,41 @@ async def test_one_end_that_the_database_refuses_harms_only_itself(
     assert await connection.fetchval("select count(*) from asyncjobs.job") == 0
 
 
+TAKES_NO_GIGABYTE = """
+create function refuse() returns trigger language plpgsql as
+  'begin raise exception ''out of memory'' using errcode = ''54000''; end';
+create trigger refuse before insert on asyncjobs.finished for each row when (new.steps like '%gigabyte%') execute function refuse();
+"""
+"""As it says of one that is there, after minutes."""
+
+
+async def test_an_end_that_the_database_refuses_twice_is_written_without_steps_and_attributes(
+    ledger: Ledger, connection: asyncpg.Connection
+) -> None:
+    held = await running_jobs(connection, 3)
+    (too_much, fence), (_, _), (small, _) = held
+    await connection.execute("update asyncjobs.job set progress = '{}' where id = any($1)", [too_much, small])
+    await connection.executemany(
+        "insert into asyncjobs.step (job, n, name, state, attempt, started_at, result)"
+        " values ($1, 1, $2, 'succeeded', 1, now(), '1')",
+        [(too_much, "more than a gigabyte"), (small, "one")],
+    )
+    await connection.execute(TAKES_NO_GIGABYTE)
+    for job_id, its_fence in held:
+        ledger.finish(succeeded(job_id, its_fence, result="1"))
+    async with asyncio.timeout(60):
+        await ledger.drained()
+    rows = {row["id"]: row for row in await connection.fetch("select * from asyncjobs.finished")}
+    assert {row["id"]: row["state"] == State.failed for row in rows.values()} == {
+        job_id: job_id == too_much for job_id, _ in held
+    }
+    assert (rows[too_much]["steps"], rows[too_much]["progress"], rows[too_much]["result"]) == (None, None, None)
+    assert "out of memory" in rows[too_much]["errors"] and "one" in rows[small]["steps"]
+    assert await connection.fetchval("select count(*) from asyncjobs.job") == 0
+    assert await connection.fetchval("select count(*) from asyncjobs.step") == 0
+    assert fence == rows[too_much]["fence"]
+
+
 async def test_an_end_with_a_stale_fence_writes_nothing(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
     ledger.finish(succeeded(job_id, fence + 1))

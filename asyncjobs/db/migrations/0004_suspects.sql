@@ -9,4 +9,4 @@ drop index asyncjobs.job_for_suspects;
 create index job_for_suspects on asyncjobs.job (queue, priority, seq) where state = 1 and crashes > 1;
 
 alter table asyncjobs.worker
-  add column spared boolean not null default false;    -- killed from outside, as at the end of a stop: no job is to blame
+  add column spared boolean not null default false;    -- it was ended from outside: no job is to blame

@@ -2,7 +2,7 @@
 -- each as an error.
 -- $1 at most so many  $2 a job is charged again after so many deaths in a row that were not charged to it
 -- Rows: one; how many were rescued.
--- Charged is a death that the job can have caused: not that of a worker killed from outside, which spends no attempt either,
+-- Charged is a death that the job can have caused: not that of a worker that was told to stop, which spends no attempt either,
 -- and not one that took along a process in which the job ran by itself. But nothing runs for ever: a job may end its whole
 -- machine each time.
 -- Locks: the rescued rows, SKIP LOCKED. Index: job_for_rescue, a loose scan over the workers that hold jobs.
@@ -48,7 +48,7 @@ with recursive holder as (
                              where step.job = job.id order by n desc limit 1) end,
                           case when not (given.outside or apart) then null
                                when spared >= $2::integer then concat('; charged to it after ', spared, ' in a row that were not')
-                               when given.outside then '; not charged to it: the worker was killed from outside'
+                               when given.outside then '; not charged to it: the worker was told to stop'
                                else '; not charged to it: it ran in a process of its own' end),
         'traceback', '')::text)
   from given where job.ctid = given.ctid

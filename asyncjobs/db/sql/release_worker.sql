@@ -1,0 +1,19 @@
+-- Give back what a worker leaves whose process ends because it was told to stop, and declare it dead.
+-- $1 worker  $2 how it ended (a signal's name, an exit code), or null
+-- Rows: one; how many jobs were given back.
+-- Unspent and charged with nothing, as reschedule.sql gives back what is interrupted. Nobody is told: their code may go on for
+-- the moment that the process takes to end, and whoever looks of himself is later than that.
+-- Locks: the job rows, SKIP LOCKED: one that somebody has locked is rescued, and not charged either. Index: job_for_rescue.
+with ended as (
+  update asyncjobs.worker set dead_at = clock_timestamp(), ended = $2::text, spared = true
+  where id = $1::uuid and dead_at is null
+), held as materialized (
+  select ctid from asyncjobs.job where state = 2 and worker = $1::uuid for no key update skip locked
+), released as (
+  update asyncjobs.job
+  set state = 1, seq = nextval('asyncjobs.ready_seq'), fence = -job.fence, worker = null, started_at = null,
+      attempt = greatest(job.attempt - 1, 0), expires_at = null
+  from held where job.ctid = held.ctid
+  returning job.id
+)
+select count(*) as given_back from released
