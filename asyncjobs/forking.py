@@ -23,32 +23,25 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from asyncjobs import errors, forks
-from asyncjobs.app import AsyncJobs
-from asyncjobs.db.connecting import PINNED_PLANS
+import anyio
+
+from asyncjobs import forks
 from asyncjobs.db.rows import Claimed
-from asyncjobs.db.sessions import Sessions
-from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import performing, registry
 from asyncjobs.defining.guarding import import_for_jobs
+from asyncjobs.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_performer
 from asyncjobs.logs import Carried
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
-from asyncjobs.worker.exits_of_tasks import guarded_tasks
-from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
 
 PR_SET_PDEATHSIG = 1
 LEAVE_WITHIN = 1.0
 """Seconds that what an attempt has started and left gets to end after SIGTERM; when it died, there is no such time."""
-EXIT_WITHIN = 5.0
-"""Seconds that a child whose end was taken may need to exit: a standard output that nobody reads holds it."""
 
 
 def main() -> int:
@@ -67,6 +60,7 @@ def main() -> int:
     if problems := [recipe.refusal] if recipe.refusal else import_for_jobs(recipe.modules):
         control.send("failed", "; ".join(problems))
         return 1
+    anyio.run(anyio.sleep, 0)  # imports what anyio leaves to its first loop: half of what a child costs, 30 ms
     control.send("ready", registry.all_names())
     _Forker(control, requests, recipe).run()
     return 0
@@ -206,13 +200,13 @@ class _Child:
         root = logging.getLogger()
         root.handlers[:] = [_ToWorker(self._channel)]
         root.setLevel(self._recipe.log_level)
+        if type(message[0]) is int:  # the number of a line: for several attempts, this is the first of them
+            ForkedGroup(self._channel, self._recipe).run(message)
+            return 0
         end = self._end_of(message[1])
         self._ended = True
         self._channel.send("end", end)
-        # What would be done at the end of an interpreter, and is not at that of a fork.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        errors.flush()
+        flush()
         self._taken.wait()  # the worker hears of this exit from the forking process, and perhaps before it has read the end
         return 0
 
@@ -233,32 +227,9 @@ class _Child:
                 os._exit(1)
 
     async def _perform(self, claimed: Claimed) -> Any:
-        settings = self._recipe.settings
-        async with AsyncExitStack() as stack:
-            jobs = AsyncJobs()
-            jobs._assemble(self._recipe.url, settings, stack)
-            slots = _Slots(self._channel)
+        async with open_performer(self._recipe) as performer:
+            slots = Slots(self._channel)
             attempt = Attempt(claimed, slots, lambda: None)
-            isolated = isolated_sessions(self._recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
-            recording = Sessions(
-                self._recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease
-            )
-            writer = StepWriter(
-                recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
-            )
-            stack.callback(recording.close)
-            stack.callback(isolated.close)
-            performer = Performer(
-                retention=settings.retention,
-                middleware=jobs._opened().middleware,
-                version_grace=settings.version_grace,
-                cancel=lambda attempt, reason: attempt.cancel(reason),
-                writer=writer,
-                max_interruptions=settings.max_interruptions,
-            )
-            writing = asyncio.get_running_loop().create_task(writer.run())
-            stack.callback(writing.cancel)
-            stack.enter_context(guarded_tasks())
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task
@@ -266,7 +237,7 @@ class _Child:
             threading.Thread(target=self._listen, args=listening, name="asyncjobs worker's word", daemon=True).start()
             return await task
 
-    def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: _Slots) -> None:
+    def _listen(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, slots: Slots) -> None:
         while True:
             match self._channel.receive():
                 case ("stop",):
@@ -283,29 +254,6 @@ class _Child:
                     os.killpg(
                         0, signal.SIGKILL
                     )  # the worker is gone, and its lease with it: nothing of this may be written
-
-
-class _Slots:
-    """The slot of the attempt, which the worker keeps."""
-
-    def __init__(self, channel: BlockingChannel) -> None:
-        self._channel = channel
-        self._waiting: asyncio.Future[None] | None = None
-
-    def give_back(self) -> None:
-        self._channel.send("give_slot_back")
-
-    async def take_slot(self) -> None:
-        self._waiting = asyncio.get_running_loop().create_future()
-        self._channel.send("take_slot")
-        await self._waiting
-
-    def take_slot_at_once(self) -> None:
-        self._channel.send("take_slot")
-
-    def given(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
 
 class _ToWorker(logging.Handler):

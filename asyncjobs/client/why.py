@@ -104,7 +104,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
             found = next(
                 filter(None, (obstacle(job, facts) for obstacle in obstacles)), "is ready, and is claimed next"
             )
-            return f"{found}{_interrupted(job)}"
+            return f"{found}{_crashed_once(job)}{_interrupted(job)}"
         case State.running:
             runs = _running(job, workers)
             alive = any(worker.id == job.worker and not worker.late for worker in workers)
@@ -158,11 +158,24 @@ def _expired(job: Waiting, _: Facts) -> str | None:
 
 
 def _suspect(job: Waiting, _: Facts) -> str | None:
-    if job.crashes <= 0:
+    if job.crashes <= 1:
         return None
-    died = "once" if job.crashes == 1 else f"{job.crashes} times"
-    how = "among others, one suspect at a time" if job.crashes == 1 else "alone, in a process of its own"
-    return f"is a suspect, because its process died {died} while it ran: it runs {how}, and waits for its turn"
+    return f"{_suspected(job)}: it runs apart, {_company(job)}, and waits for its turn"
+
+
+def _crashed_once(job: Waiting) -> str:
+    return "; its process died once while it ran, and it runs again like any other" if job.crashes == 1 else ""
+
+
+def _suspected(job: Waiting) -> str:
+    return f"is a suspect, because its process died {job.crashes} times while it ran"
+
+
+def _company(job: Waiting) -> str:
+    if job.together == 1:
+        return "alone in a process"
+    others = "other suspects" if job.together is None else f"at most {job.together - 1} other suspects"
+    return f"alone or with {others} in a process"
 
 
 def _other_version(job: Waiting, _: Facts) -> str | None:
@@ -230,6 +243,8 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
     place = ", ".join(filter(None, (worker.host, f"pid {worker.pid}" if worker.pid else "")))
     where = f"worker {worker.id} ({place})" if place else f"worker {worker.id}"
     runs = f"{asked}runs since {_time(job.started_at)}, for {_span(job.since)}, in attempt {job.attempt} on {where}"
+    if job.crashes > 1:
+        runs = f"{_suspected(job)}; it {runs}{f', apart, {_company(job)}' if job.apart else ''}"
     if worker.late:
         return f"{runs}, which is silent for {_span(worker.silent)} and has lost its lease: {again}"
     if worker.missed:

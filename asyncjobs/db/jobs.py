@@ -16,6 +16,8 @@ _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
 STATUS_WAYS: tuple[str, ...] = ("read_status", "read_status_without_arguments", "read_status_by_function")
 """Statements: for those who work, those who look, and those who enqueue."""
+MOST_SPARED = 10
+"""Deaths of a job in a row that are not charged to it; the next is."""
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -94,6 +96,8 @@ async def claim(
     ranges: Sequence[Range],
     kinds: Sequence[str],
     worker: UUID,
+    apart: Sequence[str] = (),
+    once: Sequence[str] = (),
 ) -> list[Claimed]:
     """Claim jobs for the free slots of pools that share no queue.
 
@@ -103,12 +107,14 @@ async def claim(
         ranges: What to look at, in order.
         kinds: The kinds this worker knows; others stay ready.
         worker: Whose lease the jobs run under; dead or missing, nothing is claimed.
+        apart: Those of the kinds that run in processes of their own.
+        once: Those that may not crash a second time.
 
     Returns:
         At most `free[n]` jobs for each pool, in the order they are to run.
     """
     pool, queue, low, high, mark = zip(*ranges, strict=True)
-    rows = await connection.fetch(sql.read("claim"), free, pool, queue, low, high, mark, kinds, worker)
+    rows = await connection.fetch(sql.read("claim"), free, pool, queue, low, high, mark, kinds, worker, apart, once)
     # UPDATE … RETURNING keeps no order. A Record's fields come in Claimed's order, so it converts by position.
     claimed = [Claimed(*row) for row in rows]
     claimed.sort()  # by pool, range, priority, seq; no two have the same seq
@@ -160,7 +166,9 @@ async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]
 
 async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
     """Give running jobs back, to run again; return how many were. `jobs` are in the order of their ids."""
-    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits = zip(*jobs, strict=True)
+    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits, together = zip(
+        *jobs, strict=True
+    )
     row = await connection.fetchrow(
         sql.read("reschedule"),
         ids,
@@ -174,6 +182,7 @@ async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
         crashed if any(crashed) else (),
         started if any(started) else (),
         waits if any(waits) else (),
+        _unless_none(together),
     )
     return int(row["given_back"])
 
@@ -189,24 +198,22 @@ async def claim_suspects(
     *,
     queues: Sequence[str],
     limit: int,
-    crashes: tuple[int, int],
-    patience: float,
     kinds: Mapping[str, int],
     worker: UUID,
+    apart: bool,
 ) -> list[Claimed]:
-    """Claim jobs whose process died while they ran.
+    """Claim suspects: jobs that have crashed twice.
 
     Args:
         connection: With pinned plans.
         queues: Where to look, in order.
         limit: At most so many.
-        crashes: How often they have crashed, from and to.
-        patience: Those that crashed less often, too, when they have been ready for so many seconds.
-        kinds: What this worker knows, and each kind's `max_crashes`.
+        kinds: Of these kinds, each with its `max_crashes`.
         worker: Whose lease they run under.
+        apart: Whether they run in processes of their own.
     """
     rows = await connection.fetch(
-        sql.read("claim_suspects"), queues, limit, *crashes, patience, list(kinds), list(kinds.values()), worker
+        sql.read("claim_suspects"), queues, limit, list(kinds), list(kinds.values()), worker, apart
     )
     return sorted(Claimed(*row) for row in rows)
 
@@ -262,7 +269,7 @@ async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WA
 
 async def rescue(connection: Connection, limit: int) -> int:
     """Make jobs of dead workers ready again; return how many were."""
-    row = await connection.fetchrow(sql.read("rescue"), limit)
+    row = await connection.fetchrow(sql.read("rescue"), limit, MOST_SPARED)
     return int(row["rescued"])
 
 

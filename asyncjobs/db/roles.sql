@@ -109,7 +109,8 @@ grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 
 -- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
 grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worker, attempt, priority, state, crashes,
-              awaited, kind, queue, errors, counts, cancel_reason, progress, waits_fence, waits_for, waits_timed) on asyncjobs.job to asyncjobs_viewer;
+              awaited, kind, queue, errors, counts, cancel_reason, progress, waits_fence, waits_for, waits_timed,
+              apart, together) on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
               queue, result, errors, reason, progress, steps) on asyncjobs.finished to asyncjobs_viewer;
 grant select on asyncjobs.worker to asyncjobs_viewer;

@@ -74,13 +74,17 @@ class Claimed(NamedTuple):
     queue: str
     args: str
     crashes: int = 0
-    """How often its process died while it ran."""
+    """How many deaths of its process are charged to it."""
     counts: str | None = None
     """JSON: how often each declaration has taken an error of it."""
     refused: int = 0
     """A `Refused`."""
     progress: str | None = None
     """JSON of its attributes; None: nothing was recorded of it, no step either."""
+    apart: bool = False
+    """Whether it is a suspect that runs in a process of its own, or of suspects."""
+    together: int | None = None
+    """At most so many suspects share a process with it, itself included; None: any number."""
 
 
 class Finish(NamedTuple):
@@ -115,11 +119,13 @@ class Reschedule(NamedTuple):
     priority: int | None = None
     """None leaves it."""
     crashed: bool = False
-    """Whether it ended with its process."""
+    """Whether it ended with its process, and that is charged to it."""
     started: bool = False
     """Whether it is known to have been started in time: it expires no more."""
     waits: bool = False
     """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
+    together: int | None = None
+    """At most so many suspects share a process with it from now on; None leaves it."""
 
 
 class Finished(NamedTuple):

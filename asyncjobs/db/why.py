@@ -50,6 +50,10 @@ class Waiting(NamedTuple):
     key: str | None = None
     counts: str | None = None
     """JSON of what is counted of it, while it is live."""
+    apart: bool = False
+    """Whether it runs in a process of its own, or of suspects."""
+    together: int | None = None
+    """At most so many suspects share a process with it, itself included; None: any number."""
 
 
 class Serving(NamedTuple):

@@ -69,7 +69,7 @@ class Job(StepMethods, Generic[R]):
         timeout: Seconds or a timedelta that one attempt may take, then it ends in a `TimeoutError`. Default: no limit.
         expires_in: Seconds or a timedelta after the job is due; not started by then, it is discarded. Default: no limit.
         retention: Seconds or a timedelta that a finished job and its result are kept; None: the setting's (7 days).
-        max_crashes: How often its process may die while it runs, until it has failed. Default 3.
+        max_crashes: How many deaths of its process may be charged to it, until it has failed. Default 3.
         executor: ``"loop"`` for `async def`, ``"thread"`` for `def`; follows from `perform`. ``"process"`` runs a `def` in a
             process of its own, which is killed at a timeout or a cancellation.
         dropped: Names of former arguments: stored jobs may still have them, and this code ignores them. A derived class's

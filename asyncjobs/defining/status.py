@@ -77,7 +77,7 @@ class Status:
     attempt: int
     """Of the current or last run, from 1; 0 before the first."""
     crashes: int
-    """How often a worker died while it ran this job."""
+    """How many deaths of its process are charged to it."""
     arguments: dict[str, Any]
     """As stored: plain JSON. Empty where this role may not read them, as one that only enqueues or looks."""
     errors: list[AttemptError]

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     version_grace: Annotated[float, time(0, 86_400)] = 600.0
     """Seconds for which a job is given back whose arguments are strange to this code and may be another version's; then it
     fails. 0: at once."""
+    isolate_suspects: bool = True
+    """Whether jobs that have crashed twice run in processes of their own, which have nothing of what the application opened
+    at its start; else in the worker, one at a time."""
 
     dispatcher: Dispatcher = Dispatcher()
 

@@ -1,9 +1,10 @@
 """Attempts in processes of their own: jobs that have killed processes before, and those that ask for it.
 
 A forking process is started when the first one is needed. It imports the modules that define jobs, once, and forks for each
-attempt (10 ms; a fresh interpreter takes 300 and more). The child runs the attempt whole, policies and hooks included, and
-sends back what is to be written; lease, slot and ledger stay here. So a child that dies harms its own job alone, it is seen
-what it died of, and it can be killed: with all that it has started, since each leads a process group of its own.
+attempt, or for each group of suspects (10 ms; a fresh interpreter takes 300 and more). The child runs the attempt whole,
+policies and hooks included, and sends back what is to be written; lease, slot and ledger stay here. So a child that dies
+harms its own jobs alone, it is seen what it died of, and it can be killed: with all that it has started, since each leads a
+process group of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from asyncjobs.settings import Settings
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import Channel
 from asyncjobs.worker.exits import spell
+from asyncjobs.worker.groups import Group
+from asyncjobs.worker.shared import Line, Shared
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -56,7 +59,16 @@ NUMBER = struct.Struct("!Q")
 
 
 class ChildDied(Exception):
-    """The process of an attempt ended without saying how the attempt did; the message says how the process did."""
+    """The process of an attempt ended without saying how the attempt did; the message says how the process did.
+
+    Args:
+        how: The message.
+        together: How many attempts have run there, this one included.
+    """
+
+    def __init__(self, how: str, *, together: int = 1) -> None:
+        super().__init__(how)
+        self.together = together
 
 
 class CannotFork(Exception):
@@ -149,24 +161,52 @@ class Apart:
             asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
         """
         await self.ready()
-        ours, theirs = socket.socketpair()
-        channel = Channel(ours)
-        number, exits = next(self._numbers), self._exits
-        exit_code = exits[number] = asyncio.get_running_loop().create_future()
+        if attempt.apart is not None and attempt.apart.most > 1:
+            return await self._run_among(attempt.apart, attempt, grace)
+        channel, exit_code = self._fork()
         try:
-            with theirs:
-                assert self._requests is not None
-                socket.send_fds(self._requests, [NUMBER.pack(number)], [theirs.fileno()])
             await channel.send("run", attempt.claimed)
             return await self._follow(channel, attempt, grace, exit_code)
-        except OSError as error:
-            raise CannotFork(f"the forking process is gone: {error}") from error
         finally:
             channel.close()
-            del exits[number]
+
+    async def _run_among(self, group: Group, attempt: Attempt, grace: float) -> Any:
+        """Run an attempt in the process of its group, as the first or as a further one."""
+        if group.process is None or group.process.over:
+            group.process = Shared(*self._fork(), self._services, _log)
+        process = group.process
+        line = process.join()
+        try:
+            await line.send("run", attempt.claimed)
+            return await self._follow(line, attempt, grace, process.exit_code)
+        except ChildDied as died:
+            if process.joined == 1:
+                raise
+            raise ChildDied(
+                f"{died} among {process.joined} suspects there; not charged to it: it runs again among fewer, or alone",
+                together=process.joined,
+            ) from None
+        finally:
+            process.leave(line)
+
+    def _fork(self) -> tuple[Channel, asyncio.Future[int | None]]:
+        """Ask for a process; return the channel to it, and what will hold how it ended."""
+        ours, theirs = socket.socketpair()
+        number, exits = next(self._numbers), self._exits
+        exit_code = exits[number] = asyncio.get_running_loop().create_future()
+        exit_code.add_done_callback(lambda _: exits.pop(number, None))
+        with theirs:
+            try:
+                assert self._requests is not None
+                socket.send_fds(self._requests, [NUMBER.pack(number)], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                exit_code.cancel()
+                raise CannotFork(f"the forking process is gone: {error}") from error
+        return Channel(ours), exit_code
 
     async def _follow(
-        self, channel: Channel, attempt: Attempt, grace: float, exit_code: asyncio.Future[int | None]
+        self, channel: Channel | Line, attempt: Attempt, grace: float, exit_code: asyncio.Future[int | None]
     ) -> Any:
         """Take a child's messages in until it has answered or is gone."""
         loop = asyncio.get_running_loop()
@@ -228,7 +268,9 @@ class Apart:
             raise CannotFork("the forking process has made no process, or is gone")
         raise ChildDied(how)
 
-    async def _pass_on(self, channel: Channel, attempt: Attempt, grace: float, pid: int | None) -> asyncio.TimerHandle:
+    async def _pass_on(
+        self, channel: Channel | Line, attempt: Attempt, grace: float, pid: int | None
+    ) -> asyncio.TimerHandle:
         """Tell a child that its attempt was cancelled; return what kills it after `grace` seconds."""
         if attempt.cancel_reason is None:
             raise asyncio.CancelledError  # nobody's who may: a task is cancelled from outside the worker

@@ -16,6 +16,7 @@ from asyncjobs.worker.outcomes import counts_of
 
 if TYPE_CHECKING:
     from asyncjobs.defining.attempt import CancelReason
+    from asyncjobs.worker.groups import Group
     from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
 
 
@@ -56,8 +57,8 @@ class Attempt(Latch):
         """Whether its time has begun, as far as `timeout` and `expires_in` go."""
         self.finished = False
         """Whether its code has come to its end without having been cancelled before."""
-        self.apart = False
-        """Whether it runs in a process of its own."""
+        self.apart: Group | None = None
+        """A suspect's: those it shares a process with; None: it is none, or runs in this one."""
         self.stopping = False
         self.on_stop: Callable[[], object] | None = None
         """Called when it is to come to an end of itself, where its code runs elsewhere."""

@@ -271,7 +271,16 @@ class Dispatcher:
                 ranges.extend(self._marks.ranges(number, name, full=full, quick=pool.quick))
         if worker is None or not ranges or not any(free):
             return 0
-        claimed = await jobs.claim(connection, free=free, ranges=ranges, kinds=registry.all_names(), worker=worker)
+        known = registry.by_name()
+        claimed = await jobs.claim(
+            connection,
+            free=free,
+            ranges=ranges,
+            kinds=sorted(known),
+            worker=worker,
+            apart=[name for name, definition in known.items() if definition.executor == "process"],
+            once=[name for name, definition in known.items() if definition.max_crashes == 1],
+        )
         if self._lease.worker != worker:
             return 0  # the lease was lost meanwhile: these are rescued, and others run them
         self._hand_over(group, free, queues, claimed, now)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule
+from asyncjobs.defining import registry
 from asyncjobs.defining.attempt import CancelReason
+from asyncjobs.defining.definition import Definition
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.groups import Groups
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
@@ -24,9 +28,8 @@ STARTS_A_TURN = 64
 """Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch."""
 
 
-MOST_CRASHES = 32_767
-MOST_APART = 64
-"""Processes with a suspect each, at once: memory that each writes to is its own."""
+MOST_SUSPECTS = 10_000
+"""Claimed at once for processes of their own; the slots bound them."""
 AGAIN = 1.0
 """Seconds until a job is claimed again whose last run, under a lost lease, goes on."""
 STALE = 0.25
@@ -43,6 +46,7 @@ class Executor:
         middleware: Around every job, the outermost first.
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
         max_interruptions: How often in a row a job may be interrupted without progress.
+        isolate_suspects: Whether suspects run there, too; else here, one at a time.
         apart: Where attempts run that need a process of their own.
         writer: Of what is recorded of steps.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
@@ -59,6 +63,7 @@ class Executor:
         cleanup_timeout: float = 5.0,
         max_interruptions: int = 10,
         version_grace: float,
+        isolate_suspects: bool = True,
         apart: Apart,
         writer: StepWriter,
         on_room: Callable[[], None],
@@ -83,7 +88,10 @@ class Executor:
         self.runs_in: asyncio.Task[Any] | None = None
         """The task of the worker; None: it does not run yet."""
         self._apart = apart
+        self._isolate_suspects = isolate_suspects
+        self._groups = Groups()
         self._suspect: UUID | None = None
+        """The suspect that runs in this process, or is about to."""
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         """Of the worker: what a job sets in its own is not for the one that gets its slot."""
@@ -160,7 +168,7 @@ class Executor:
             self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN))
             return
         attempt = Attempt(claimed, pool, self.schedule)
-        if claimed.crashes:
+        if is_suspect(claimed):
             self._place_suspect(attempt)
         self._attempts[claimed.id] = attempt
         self._idle.clear()
@@ -168,31 +176,24 @@ class Executor:
 
     # Suspects
 
-    @property
-    def has_room_for_suspect(self) -> bool:
-        """Whether no suspect runs in this process or is about to: one at a time does, after its first crash."""
-        return self._suspect is None and not self._suspects_waiting
+    def runs_apart(self, definition: Definition) -> bool:
+        """Whether a suspect of that kind runs in a process of its own, or of suspects; else here."""
+        return self._apart.available and (self._isolate_suspects or definition.executor == "process")
 
-    @property
-    def most_crashes_here(self) -> int:
-        """How often a suspect may have crashed that runs in this process."""
-        return 1 if self._apart.available else MOST_CRASHES
-
-    @property
-    def room_apart(self) -> int:
-        """How many more suspects may run in processes of their own; 0, too, where none can be had."""
-        if not self._apart.available:
-            return 0
-        # Importing takes the forking process a second or more, and those that wait for it hold slots.
-        most = MOST_APART if self._apart.is_up else 1
-        return most - sum(attempt.apart for attempt in self._attempts.values()) - self._suspects_waiting
-
-    @property
-    def _suspects_waiting(self) -> int:
-        return sum(claimed.crashes > 0 for pool in self._pools for claimed in pool.queued)
+    def room_for_suspects(self, *, apart: bool) -> int:
+        """Return how many more may be claimed; here there is one at a time, beside the ordinary jobs."""
+        waiting = Counter(claimed.apart for pool in self._pools for claimed in pool.queued if is_suspect(claimed))
+        if not apart:
+            return int(self._suspect is None and not waiting[False])
+        if not self._apart.is_up:
+            # Importing takes the forking process a second or more, and those that wait for it hold slots.
+            return 1 - self._groups.running - waiting[True]
+        return MOST_SUSPECTS if self._groups.free(waiting[True]) > 0 else 0
 
     def accept_suspects(self, pool: Pool, claimed: Sequence[Claimed]) -> None:
         """Take suspects in, ahead of what waits: the slots that they were claimed for may be taken by now."""
+        if claimed and claimed[0].apart:
+            claimed = self._groups.plan(claimed)
         pool.queued.extendleft(reversed(claimed))
         self._accepted(pool)
 
@@ -201,10 +202,20 @@ class Executor:
         self._on_room()
 
     def _place_suspect(self, attempt: Attempt) -> None:
-        if self._suspect is None and attempt.claimed.crashes <= self.most_crashes_here:
-            self._suspect = attempt.claimed.id
-        else:
-            attempt.apart = True
+        claimed = attempt.claimed
+        if not claimed.apart:
+            self._suspect = claimed.id
+        elif not claimed.refused:
+            definition = registry.find(claimed.kind)
+            alone = definition is not None and definition.executor == "process"
+            attempt.apart = self._groups.join(claimed, alone=alone)
+
+    def _forget_suspect(self, attempt: Attempt) -> None:
+        if attempt.apart is not None:
+            self._groups.leave(attempt.apart)
+        elif self._suspect == attempt.claimed.id:
+            self._suspect = None
+        self._room_for_suspects()
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.begun = True
@@ -213,14 +224,13 @@ class Executor:
             if isinstance(end, Finish):
                 self._ledger.finish(end)
             elif end is not None:
-                if end.crashed:
+                if end.crashed or end.together is not None:
                     self._on_crash()
                 self._ledger.reschedule(end)
         finally:
             self._attempts.pop(attempt.claimed.id, None)
-            if attempt.claimed.crashes:
-                self._suspect = None if self._suspect == attempt.claimed.id else self._suspect
-                self._room_for_suspects()
+            if is_suspect(attempt.claimed):
+                self._forget_suspect(attempt)
             if not self._attempts:
                 self._idle.set()
             attempt.end()
@@ -294,3 +304,8 @@ class Executor:
     def left(self) -> list[Claimed]:
         """Return the rows of attempts that are still going on."""
         return [attempt.claimed for attempt in self._attempts.values()]
+
+
+def is_suspect(claimed: Claimed) -> bool:
+    """Whether a job has crashed twice: from then on it is kept apart, until it is final."""
+    return claimed.crashes > 1

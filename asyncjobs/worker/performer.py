@@ -133,7 +133,9 @@ class Performer:
             evidence = f"{died}{await self._writer.last_step(claimed.id)}"
             crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
             log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
-            return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=True)
+            alone = died.together == 1
+            together = None if alone else died.together // 2
+            return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=alone, together=together)
         except CannotFork as raised:
             if self._apart is not None and self._apart.available:
                 log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)

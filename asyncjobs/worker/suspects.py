@@ -1,22 +1,19 @@
-"""Suspects: jobs whose process died while they ran. Nobody knows which of those that ran there did it.
+"""Suspects: jobs that have crashed twice. Nobody knows yet which of those that ran in their processes did it.
 
-After its first crash a job runs among the ordinary ones, one such at a time; after the second in a process of its own. The
-same holds for one that has waited `PATIENCE` seconds for its turn: else the jobs of a killed worker would run one by one.
+After its first crash a job is claimed like any other, since machines are lost every day. From the second on it runs in a
+process of its own, or shares one with other suspects (see `groups`), and only a death that it died alone there is charged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
 from asyncjobs.defining import registry
-from asyncjobs.worker.executor import MOST_CRASHES, Executor
+from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.keeper import Lease
 from asyncjobs.worker.pools import Pool
-
-PATIENCE = 0.5
-"""Seconds. With the next poll and the start of the forking process, some 2 until all jobs of a killed worker run again."""
 
 
 class Suspects:
@@ -57,14 +54,12 @@ class Suspects:
         worker = self._lease.worker
         if worker is None or self._claiming:
             return 0
-        kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
         claimed = 0
         self._claiming, self._put_off = True, []
         try:
             for pool in self._pools:
-                here = ((1, self._executor.most_crashes_here), int(self._executor.has_room_for_suspect))
-                apart = ((2, MOST_CRASHES), self._executor.room_apart)
-                for crashes, room in (here, apart):
+                for apart, kinds in self._ways():
+                    room = self._executor.room_for_suspects(apart=apart)
                     if room > 0 and not _places(pool):
                         self._put_off.append(pool)
                     if (limit := min(_places(pool), room)) <= 0:
@@ -73,10 +68,9 @@ class Suspects:
                         connection,
                         queues=pool.queues(self._known_queues()),
                         limit=limit,
-                        crashes=crashes,
-                        patience=PATIENCE,
                         kinds=kinds,
                         worker=worker,
+                        apart=apart,
                     )
                     if self._lease.worker == worker:  # else they are rescued, and others run them
                         self._executor.accept_suspects(pool, found)
@@ -84,6 +78,14 @@ class Suspects:
         finally:
             self._claiming = False
         return claimed
+
+    def _ways(self) -> Iterator[tuple[bool, dict[str, int]]]:
+        """Yield whether they run apart, and of which kinds, each with its `max_crashes`."""
+        known = registry.by_name()
+        for apart in (False, True):
+            kinds = {name: d.max_crashes for name, d in known.items() if self._executor.runs_apart(d) is apart}
+            if kinds:
+                yield apart, kinds
 
 
 def _places(pool: Pool) -> int:

@@ -111,6 +111,7 @@ class Worker:
             cleanup_timeout=settings.cleanup_timeout,
             max_interruptions=settings.max_interruptions,
             version_grace=settings.version_grace,
+            isolate_suspects=settings.isolate_suspects,
             apart=self.apart,
             writer=self.recorder,
             on_room=self.wakeups.wake,

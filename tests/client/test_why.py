@@ -87,7 +87,8 @@ CASES = [
     (
         waiting(State.ready, crashes=1, expired=True),
         [worker((["*"], 1), late=True)],
-        "waits for a worker: none is alive; start one with `asyncjobs run`",
+        ("waits for a worker: none is alive; start one with `asyncjobs run`; its process died once while it ran, and it runs "
+        "again like any other"),
     ),
     (
         waiting(State.ready, ahead=5),
@@ -103,13 +104,24 @@ CASES = [
     (
         waiting(State.ready, crashes=1, ahead=3),
         [HERE],
-        ("is a suspect, because its process died once while it ran: it runs among others, one suspect at a time, and waits for "
-        "its turn"),
+        "waits for its turn: 3 jobs are ahead of it in queue low; its process died once while it ran, and it runs again like any other",
     ),
     (
         waiting(State.ready, crashes=2),
         [HERE],
-        ("is a suspect, because its process died 2 times while it ran: it runs alone, in a process of its own, and waits for "
+        ("is a suspect, because its process died 2 times while it ran: it runs apart, alone or with other suspects in a "
+        "process, and waits for its turn"),
+    ),
+    (
+        waiting(State.ready, crashes=2, together=3),
+        [HERE],
+        ("is a suspect, because its process died 2 times while it ran: it runs apart, alone or with at most 2 other "
+        "suspects in a process, and waits for its turn"),
+    ),
+    (
+        waiting(State.ready, crashes=3, together=1),
+        [HERE],
+        ("is a suspect, because its process died 3 times while it ran: it runs apart, alone in a process, and waits for "
         "its turn"),
     ),
     (
@@ -133,6 +145,12 @@ CASES = [
     (waiting(State.ready, ahead=1000), [HERE], "waits for its turn: at least 1000 jobs are ahead of it in queue low"),
     (waiting(State.ready), [HERE], "is ready, and is claimed next"),
     # running
+    (
+        waiting(State.running, started_at=NOON, since=60.0, worker=WORKER, attempt=3, crashes=2, apart=True),
+        [HERE],
+        (f"is a suspect, because its process died 2 times while it ran; it runs since 2026-01-31T12:00:00Z, for 1m, in attempt 3 "
+        f"on worker {WORKER} (box, pid 7), apart, alone or with other suspects in a process"),
+    ),
     (
         waiting(State.running, started_at=NOON, since=7260.0, worker=WORKER, attempt=2),
         [HERE],

@@ -44,9 +44,15 @@ def ranges(*queues: str, pool: int = 1) -> list[Range]:
 
 
 async def claim(
-    connection: asyncpg.Connection, worker: UUID, free: int = 10, *queues: str, kinds: Sequence[str] = ("k",)
+    connection: asyncpg.Connection,
+    worker: UUID,
+    free: int = 10,
+    *queues: str,
+    kinds: Sequence[str] = ("k",),
+    **more: Sequence[str],
 ) -> list[Claimed]:
-    return await jobs.claim(connection, free=[free], ranges=ranges(*(queues or ("q",))), kinds=kinds, worker=worker)
+    wanted = ranges(*(queues or ("q",)))
+    return await jobs.claim(connection, free=[free], ranges=wanted, kinds=kinds, worker=worker, **more)
 
 
 def succeeded(claimed: Claimed, **other: Any) -> Finish:

@@ -37,7 +37,7 @@ async def running(
 
 
 async def suspects(session: asyncpg.Connection, worker: UUID, **given: Any) -> list[Claimed]:
-    wanted = {"queues": ["q"], "limit": 10, "crashes": (1, 32_767), "patience": 0.0, "kinds": {"k": 3}, **given}
+    wanted = {"queues": ["q"], "limit": 10, "kinds": {"k": 3}, "apart": True, **given}
     return await jobs.claim_suspects(session, worker=worker, **wanted)
 
 
@@ -210,7 +210,7 @@ async def claim_all(session: asyncpg.Connection, worker: UUID, most: int) -> lis
     return found
 
 
-class TestSuspects:
+class TestACrash:
     @pytest.fixture
     async def lost(self, session, connection, worker) -> Claimed:
         """A job of a worker that has died."""
@@ -227,43 +227,171 @@ class TestSuspects:
         assert error["type"] == "asyncjobs.exceptions.JobCrashed" and error["attempt"] == 1
         assert error["message"].endswith(" on web-1 died (SIGKILL) while it ran")
 
-    async def test_they_are_no_part_of_an_ordinary_claim(self, session, connection, lost) -> None:
+    async def test_the_first_leaves_it_among_the_ordinary_jobs(self, session, connection, lost) -> None:
         await jobs.rescue(session, 10)
         heir = await make_worker(connection)
-        assert await claim(session, heir) == []
-        [job] = await suspects(session, heir)
-        assert (job.id, job.attempt, job.crashes, job.refused) == (lost.id, 2, 1, 0)
+        assert await suspects(session, heir) == []
+        [job] = await claim(session, heir)
+        assert (job.id, job.attempt, job.crashes, job.refused, job.apart) == (lost.id, 2, 1, 0, False)
 
-    async def test_one_that_crashed_as_often_as_its_kind_allows_is_refused_and_no_attempt_spent(
+    async def test_the_first_of_a_kind_that_may_crash_once_is_its_last_and_no_attempt_is_spent(
         self, session, connection, lost
     ) -> None:
         await jobs.rescue(session, 10)
-        heir = await make_worker(connection)
-        [job] = await suspects(session, heir, kinds={"k": 1})
-        assert (job.refused, job.attempt) == (Refused.crashed, 1)
-
-    async def test_those_with_few_crashes_wait_for_a_while(self, session, connection, lost) -> None:
-        await jobs.rescue(session, 10)
-        heir = await make_worker(connection)
-        assert await suspects(session, heir, crashes=(2, 9), patience=3600.0) == []
-        [job] = await suspects(session, heir, crashes=(2, 9), patience=0.0)
-        assert job.id == lost.id
-
-    async def test_a_dead_worker_claims_none(self, session, lost) -> None:
-        await jobs.rescue(session, 10)
-        assert await suspects(session, lost.id) == []
+        [other] = await put(connection, 1)
+        claimed = await claim(session, await make_worker(connection), once=["k"])
+        assert {(job.id, job.refused, job.attempt) for job in claimed} == {
+            (lost.id, Refused.crashed, 1),
+            (other, Refused.not_at_all, 1),
+        }
 
     async def test_one_that_was_asked_to_be_cancelled_is_refused(self, session, connection, lost) -> None:
         await jobs.cancel(connection, lost.id, "enough", 7)
         await jobs.rescue(session, 10)
-        [job] = await suspects(session, await make_worker(connection))
+        [job] = await claim(session, await make_worker(connection))
         assert job.refused == Refused.cancelled
 
-    async def test_a_crash_that_was_seen_is_charged_with_the_reschedule(self, session, connection, worker) -> None:
+    async def test_that_was_seen_is_charged_with_the_reschedule(self, session, connection, worker) -> None:
         [job] = await running(session, connection, worker)
         await jobs.reschedule(session, [Reschedule(job.id, job.fence, error="seen", spent=True, crashed=True)])
         row = await row_of(connection, job.id)
         assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 1, 1, "seen")
+
+
+class TestWhichDeathIsCharged:
+    async def rescued(self, session, connection, job, *, spared=False) -> dict[str, Any]:
+        row = await row_of(connection, job.id)
+        await workers.end(connection, row["worker"], "SIGKILL")
+        await connection.execute("update asyncjobs.worker set spared = $2 where id = $1", row["worker"], spared)
+        assert await jobs.rescue(session, 10) == 1
+        return await row_of(connection, job.id)
+
+    async def test_not_that_of_a_worker_whose_job_ran_in_a_process_of_its_own(
+        self, session, connection, worker
+    ) -> None:
+        await put(connection, 1)
+        [job] = await claim(session, worker, apart=["k"])
+        row = await self.rescued(session, connection, job)
+        assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 1)
+        assert "while it ran; not charged to it: it ran in a process of its own" in row["errors"]
+
+    async def test_not_that_of_a_worker_that_was_told_to_stop_and_no_attempt_is_spent(
+        self, session, connection, worker
+    ) -> None:
+        [job] = await running(session, connection, worker)
+        row = await self.rescued(session, connection, job, spared=True)
+        assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 0)
+        assert "died (SIGKILL) while it ran; not charged to it: the worker was told to stop" in row["errors"]
+
+    async def test_not_that_of_one_whose_row_somebody_held_while_it_was_given_back(
+        self, session, connection, worker, database_url
+    ) -> None:
+        held, free = await running(session, connection, worker, 2)
+        holder = await pinned(database_url)
+        async with holder.transaction():
+            await holder.execute("select from asyncjobs.job where id = $1 for update", held.id)
+            assert await workers.release(connection, worker, "SIGKILL") == 1
+        await jobs.rescue(session, 10)
+        holder.terminate()
+        for job in (held, free):
+            row = await row_of(connection, job.id)
+            assert (row["state"], row["crashes"], row["attempt"]) == (1, 0, 0)
+
+    async def test_one_that_had_begun_in_time_and_whose_attempt_was_not_spent_does_not_expire(
+        self, session, connection, worker
+    ) -> None:
+        await put(connection, 1, expires_in=3600.0)
+        [job] = await claim(session, worker)
+        await connection.execute("update asyncjobs.job set expires_at = clock_timestamp()")
+        await self.rescued(session, connection, job, spared=True)
+        [again] = await claim(session, await make_worker(connection))
+        assert (again.refused, again.attempt) == (Refused.not_at_all, 1)
+
+    async def test_the_next_one_after_ten_in_a_row_that_were_not(self, session, connection) -> None:
+        """Else a job that ends its whole machine each time would do so for ever."""
+        await put(connection, 1)
+        crashes = []
+        for _ in range(12):
+            [job] = await claim(session, await make_worker(connection), apart=["k"])
+            row = await self.rescued(session, connection, job)
+            crashes.append(row["crashes"])
+            await connection.execute("update asyncjobs.job set crashes = 0")
+        assert crashes == [0] * 10 + [1] * 2
+        assert "while it ran; charged to it after 10 in a row that were not" in row["errors"]
+
+    async def test_a_run_that_ended_in_order_begins_that_row_anew(self, session, connection, worker) -> None:
+        await put(connection, 1)
+        [job] = await claim(session, worker, apart=["k"])
+        assert (await self.rescued(session, connection, job))["spared"] == 1
+        [job] = await claim(session, await make_worker(connection), apart=["k"])
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, spent=True)])
+        assert (await row_of(connection, job.id))["spared"] == 0
+
+    async def test_that_of_the_worker_in_which_a_later_run_was(self, session, connection, worker) -> None:
+        await put(connection, 1)
+        [job] = await claim(session, worker, apart=["k"])
+        await self.rescued(session, connection, job)
+        [job] = await claim(session, await make_worker(connection))
+        assert (await self.rescued(session, connection, job))["crashes"] == 1
+
+
+class TestSuspects:
+    @pytest.fixture
+    async def suspect(self, session, connection) -> UUID:
+        [made] = await put(connection, 1)
+        await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
+        return made
+
+    @pytest.fixture
+    async def heir(self, connection) -> UUID:
+        return await make_worker(connection)
+
+    async def test_are_no_part_of_an_ordinary_claim(self, session, suspect, heir) -> None:
+        assert await claim(session, heir) == []
+        [job] = await suspects(session, heir)
+        assert (job.id, job.attempt, job.crashes, job.refused, job.apart, job.together) == (
+            suspect,
+            3,
+            2,
+            0,
+            True,
+            None,
+        )
+
+    async def test_one_that_crashed_as_often_as_its_kind_allows_is_refused_and_no_attempt_spent(
+        self, session, suspect, heir
+    ) -> None:
+        [job] = await suspects(session, heir, kinds={"k": 2})
+        assert (job.refused, job.attempt) == (Refused.crashed, 2)
+
+    async def test_only_of_the_kinds_asked_for(self, session, suspect, heir) -> None:
+        assert await suspects(session, heir, kinds={"other": 3}) == []
+
+    async def test_a_dead_worker_claims_none(self, session, connection, suspect, heir) -> None:
+        await workers.end(connection, heir)
+        assert await suspects(session, heir) == []
+
+    @pytest.mark.parametrize(("apart", "crashes"), [(True, 2), (False, 3)])
+    async def test_the_death_of_their_worker_is_charged_to_those_that_ran_in_it(
+        self, session, connection, suspect, heir, apart, crashes
+    ) -> None:
+        await suspects(session, heir, apart=apart)
+        await workers.end(connection, heir, "SIGKILL")
+        await jobs.rescue(session, 10)
+        assert (await row_of(connection, suspect))["crashes"] == crashes
+
+    async def test_what_died_among_others_is_not_charged_and_is_with_fewer_from_then_on(
+        self, session, connection, suspect, heir
+    ) -> None:
+        [job] = await suspects(session, heir)
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, error="seen", spent=True, together=3)])
+        row = await row_of(connection, suspect)
+        assert (row["state"], row["crashes"], row["attempt"], row["errors"]) == (1, 2, 3, "seen")
+        [job] = await suspects(session, heir)
+        assert job.together == 3
+        await jobs.reschedule(session, [Reschedule(job.id, job.fence, spent=True, crashed=True)])
+        [job] = await suspects(session, heir, kinds={"k": 9})
+        assert (job.crashes, job.together) == (3, 3)
 
 
 class TestRescueAmongMany:

@@ -125,8 +125,7 @@ class TestTheFence:
         await workers.end(connection, worker)
         assert await jobs.rescue(connection, 10) == 1
         heir = await make_worker(connection)
-        given = {"queues": ["q"], "limit": 1, "crashes": (1, 1), "patience": 0.0, "kinds": {"k": 3}}
-        [ours] = await jobs.claim_suspects(worker_session, worker=heir, **given)
+        [ours] = await claim(worker_session, heir)
         assert ours.id == zombies.id
         assert await jobs.finish(worker_session, [succeeded(zombies)]) == 0
         assert await jobs.reschedule(worker_session, [Reschedule(zombies.id, zombies.fence)]) == 0

@@ -19,7 +19,7 @@ IDS = f"array[{ID}]::uuid[]"
 # Statement: its arguments, and what its plan must have.
 HOT = {
     "claim": (
-        f"array[10], array[1], array['q'], array[-32768], array[32767], array[0], array['k'], {ID}",
+        f"array[10], array[1], array['q'], array[-32768], array[32767], array[0], array['k'], {ID}, array['k'], array['k']",
         ["Index Scan using job_for_claim", "ROW(priority, seq)", "Tid Scan on job"],
     ),
     "finish": (
@@ -27,7 +27,7 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], array['x'], array['x'], array[true], array['x'], array[1], {TRUE}, {TRUE}, {TRUE}",
+        f"{IDS}, array[1], array[0.0], {X}, {X}, {TRUE}, {X}, array[1], {TRUE}, {TRUE}, {TRUE}, array[1]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
@@ -47,11 +47,11 @@ HOT = {
         ["Index Scan using job_pkey on job", "Index Cond: (id = ", "Conflict Arbiter Indexes: step_pkey"],
     ),
     "claim_suspects": (
-        f"array['q'], 10, 1, 9, 0.0, array['k'], array[3], {ID}",
+        f"array['q'], 10, array['k'], array[3], {ID}, true",
         ["Index Scan using job_for_suspects", "Tid Scan on job"],
     ),
     "promote": ("500", ["Index Scan using job_for_promotion", "Index Cond: (run_at <= ", "Tid Scan on job"]),
-    "rescue": ("500", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
+    "rescue": ("500, 10", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
 }
 COLD = {
     "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: (id = g"]),

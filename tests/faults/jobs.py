@@ -210,6 +210,19 @@ def die(how: str) -> None:
                 held.append(b"x" * 2**24)
 
 
+@job(kind="faults.waits_for_another")
+async def waits_for_another() -> str:
+    """Gives its slot back meanwhile."""
+    with oracle.interval(current_job()):
+        return await (await tiny().enqueue())
+
+
+@job(kind="faults.says")
+async def says(text: str) -> None:
+    with oracle.interval(current_job()):
+        logging.getLogger("faults").warning(text)
+
+
 @job(kind="faults.bomb")
 async def bomb(how: str, delay: float = 0.05) -> None:
     """Ends its process, and everybody's in it."""

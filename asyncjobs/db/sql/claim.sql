@@ -1,16 +1,18 @@
 -- Claim jobs for the free slots of some pools, in pool order, then in the order of each pool's ranges.
 -- $1 free slots of each pool  $2 pool of each range (from 1)  $3 queue  $4 least priority  $5 greatest priority
 -- $6 least seq at the least priority: the mark below which this worker has seen everything
--- $7 kinds this worker knows  $8 this worker
+-- $7 kinds this worker knows  $8 this worker  $9 kinds that run in processes of their own  $10 kinds that may not crash
+-- a second time
 -- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
 -- row that the driver cannot decode would strand the whole batch as running. `refused` says that the job is not to be run:
--- 1 it was cancelled while it ran elsewhere, 2 it has expired; no attempt is spent on that.
+-- 1 it was cancelled while it ran elsewhere, 2 it has expired, 3 it has crashed as often as its kind allows; no attempt is
+-- spent on that.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, one descent a range.
 -- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
 -- worker row claims nothing: its jobs would be charged with a crash that is not theirs. `unnest` feeds the nested loops
 -- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
 -- `least`: one row with the greatest attempt, written by hand, must not fail every claim of its queue.
--- Suspects, jobs whose process died while they ran, are left to claim_suspects.sql.
+-- Suspects, jobs that have crashed twice, are left to claim_suspects.sql.
 with picked as materialized (
   select chosen.ctid, pool.n as pool, chosen.range
   from unnest($1::integer[]) with ordinality as pool(free, n)
@@ -23,7 +25,7 @@ with picked as materialized (
       from asyncjobs.job
       where job.state = 1 and job.queue = range.queue
         and (job.priority, job.seq) >= (range.low, range.mark) and job.priority <= range.high
-        and job.crashes < 1 and job.kind = any($7::text[])
+        and job.crashes < 2 and job.kind = any($7::text[])
       order by job.priority, job.seq
       limit pool.free
       for no key update skip locked
@@ -35,10 +37,13 @@ with picked as materialized (
 )
 update asyncjobs.job
 set state = 2, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid, started_at = clock_timestamp(),
+    apart = job.kind = any($9::text[]),
     attempt = case when cancel_reason is null and (expires_at is null or attempt > 0 or expires_at > clock_timestamp())
+                        and not (crashes > 0 and job.kind = any($10::text[]))
                    then least(attempt, 2147483646) + 1 else attempt end
 from picked
 where job.ctid = picked.ctid
 returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
           job.crashes, job.counts,
-          case when job.cancel_reason is not null then 1 when job.attempt = 0 then 2 else 0 end as refused, job.progress
+          case when job.cancel_reason is not null then 1 when job.crashes > 0 and job.kind = any($10::text[]) then 3
+               when job.attempt = 0 then 2 else 0 end as refused, job.progress

@@ -1,4 +1,5 @@
--- Whether jobs are left that nobody else will run: suspects that are ready, and running jobs whose worker is dead or looks it.
+-- Whether jobs are left that no ordinary claim finds: suspects that are ready, and running jobs whose worker is dead or looks
+-- it.
 -- $1 queues  $2 kinds that are known here
 -- Rows: one; `left_over`.
 -- A worker looks dead that is silent for a sixth of its lease, or whose session is gone: see bury.sql, which then has to wait.
@@ -12,7 +13,7 @@ with recursive holder as (
 )
 select exists (
          select from asyncjobs.job
-         where state = 1 and crashes > 0 and queue = any($1::text[]) and kind = any($2::text[])
+         where state = 1 and crashes > 1 and queue = any($1::text[]) and kind = any($2::text[])
        ) or exists (
          select from holder left join asyncjobs.worker as w on w.id = holder.worker
          where holder.worker is not null

@@ -7,11 +7,11 @@
 -- A time written by hand that Python cannot hold is shown as the nearest that it can.
 with one as materialized (
   (select id, state, kind, queue, priority, seq, attempt, crashes, errors, null::text as reason, cancel_reason,
-          enqueued_at, run_at, expires_at, started_at, null::timestamptz as finished_at, worker, counts
+          enqueued_at, run_at, expires_at, started_at, null::timestamptz as finished_at, worker, counts, apart, together
    from asyncjobs.job where id = $1::uuid)
   union all
   (select id, state, kind, queue, priority, null, attempt, crashes, errors, reason, null,
-          enqueued_at, null, null, started_at, finished_at, null, null
+          enqueued_at, null, null, started_at, finished_at, null, null, false, null
    from asyncjobs.finished where id = $1::uuid)
   limit 1
 )
@@ -32,7 +32,7 @@ select id, one.state, kind, queue, one.attempt, crashes, reverse(split_part(reve
                  order by job.priority, job.seq limit $3::integer
                ) as before
                where before.kind = any($2::text[]) limit $4::integer) as counted
-       ) else 0 end as ahead, step.name as step, step.event, step.key, one.counts
+       ) else 0 end as ahead, step.name as step, step.event, step.key, one.counts, one.apart, one.together
 from one
 left join asyncjobs.step on one.state in (0, 3) and step.job = one.id and step.state in ('sleeping', 'waiting')
 limit 1

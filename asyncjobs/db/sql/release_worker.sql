@@ -3,9 +3,10 @@
 -- Rows: one; how many jobs were given back.
 -- Unspent and charged with nothing, as reschedule.sql gives back what is interrupted. Nobody is told: their code may go on for
 -- the moment that the process takes to end, and whoever looks of himself is later than that.
--- Locks: the job rows, SKIP LOCKED: one that somebody has locked is rescued, as after a death. Index: job_for_rescue.
+-- Locks: the job rows, SKIP LOCKED: one that somebody has locked is rescued, and not charged either. Index: job_for_rescue.
 with ended as (
-  update asyncjobs.worker set dead_at = clock_timestamp(), ended = $2::text where id = $1::uuid and dead_at is null
+  update asyncjobs.worker set dead_at = clock_timestamp(), ended = $2::text, spared = true
+  where id = $1::uuid and dead_at is null
 ), held as materialized (
   select ctid from asyncjobs.job where state = 2 and worker = $1::uuid for no key update skip locked
 ), released as (

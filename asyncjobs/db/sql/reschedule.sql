@@ -2,8 +2,8 @@
 -- $1 ids, ascending  $2 fences  $3 seconds until they are due  $4 errors, one JSON line each  $5 counts (JSON text)
 -- $6 whether the attempt is spent  $7 queues  $8 priorities  $9 whether it ended with its process
 -- $10 whether it was started in time  $11 whether it waits for an event, at most the seconds of $3, or for ever where these
--- are 0
--- Of $3 to $11 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
+-- are 0  $12 at most so many suspects share a process with it from now on
+-- Of $3 to $12 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
 -- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
 -- One that was snoozed, or interrupted, was started in time, and expires no more, though its attempt is not spent.
@@ -13,10 +13,11 @@
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,
-         coalesce(g.crashed, false) as crashed, coalesce(g.started, false) as started, coalesce(g.waits, false) as waits
+         coalesce(g.crashed, false) as crashed, coalesce(g.started, false) as started, coalesce(g.waits, false) as waits,
+         g.together
   from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::smallint[],
-              $9::boolean[], $10::boolean[], $11::boolean[])
-       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, started, waits)
+              $9::boolean[], $10::boolean[], $11::boolean[], $12::smallint[])
+       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, started, waits, together)
 ), again as (
   update asyncjobs.job
   set state = case when job.cancel_reason is not null or (given.waits and job.woken) then 1
@@ -34,6 +35,7 @@ with given as materialized (
                     else concat_ws(E'\n', job.errors, given.error) end,
       expires_at = case when not given.started then job.expires_at end,
       counts = coalesce(given.counts, job.counts), crashes = least(job.crashes, 32766) + given.crashed::integer,
+      together = coalesce(given.together, job.together), spared = 0,
       queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
   from given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
