@@ -9,7 +9,7 @@ from asyncpg import Connection
 
 from asyncjobs.db import sql
 from asyncjobs.db.rows import NewJob
-from asyncjobs.defining.recorded import Record, Write
+from asyncjobs.defining.recorded import Record, StepForm, Write
 
 
 async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write]]) -> set[UUID]:
@@ -64,7 +64,8 @@ async def begin_wait(
 ) -> Record | None:
     """Begin a wait, or find it begun; return what is recorded of it by now, or None when the lease is lost."""
     row = await connection.fetchrow(sql.read("begin_wait"), job_id, fence, n, name, event, key, seconds, progress)
-    return None if row is None else Record(n, name, row["state"], row["result"], remaining=row["remaining"])
+    form: StepForm = "sleep" if event is None else "wait"
+    return None if row is None else Record(n, name, row["state"], row["result"], remaining=row["remaining"], form=form)
 
 
 async def emit(connection: Connection, name: str, key: str, payload: str | None) -> int:

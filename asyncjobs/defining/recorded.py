@@ -8,7 +8,10 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from asyncjobs.exceptions import InvalidStep
 
-StepState = Literal["started", "running", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out"]
+StepState = Literal[
+    "started", "running", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out", "failed"
+]
+StepForm = Literal["code", "jobs", "wait", "sleep"]
 ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 
 MOST_STEPS = 10_000
@@ -32,6 +35,8 @@ class Record(NamedTuple):
     """Seconds left of a sleep or a wait when this was read; None: as long as it takes, or it is neither."""
     children: str | None = None
     """JSON of the jobs that it runs; None: it runs none, but code."""
+    form: StepForm = "code"
+    """What it was when it was recorded."""
 
 
 class Write(NamedTuple):

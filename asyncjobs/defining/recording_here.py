@@ -27,7 +27,13 @@ class RecorderHere:
         """Record; see `Recorder.write`."""
         if write.name is not None:
             self._records[write.name] = Record(
-                write.n, write.name, write.state, write.result, write.cursor, children=write.children
+                write.n,
+                write.name,
+                write.state,
+                write.result,
+                write.cursor,
+                children=write.children,
+                form="code" if write.children is None else "jobs",
             )
         if write.attributes is not None:
             self.attributes = write.attributes

@@ -40,7 +40,8 @@ class StepStatus:
 
     name: str
     state: str
-    """started, running (other jobs), succeeded, skipped, handled, sleeping, waiting or timed_out."""
+    """started, running (other jobs), succeeded, skipped, handled, sleeping, waiting, timed_out or failed (a wait
+    that the next attempt begins anew)."""
     attempt: int
     """In which it was recorded last."""
     started_at: datetime

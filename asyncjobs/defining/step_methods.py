@@ -154,7 +154,8 @@ class StepMethods:
             name: Of the step; None: the event and its key. A job that waits for the same event twice must say.
 
         Raises:
-            TimeoutError: It was not emitted in time. That is recorded: run again, the step raises it again.
+            TimeoutError: It was not emitted in time. If that ends the attempt, the next one waits anew; if the code catches
+                it and goes on to another step, it is recorded, and raised again where the job runs again.
             NotRunning, InvalidStep: As `step`.
             InvalidOption: Out of these limits.
         """

@@ -8,14 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncjobs.defining import attributes, codec
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.hooks import call_hook
 from asyncjobs.defining.policies import Policy, RetryOn, find
-from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepState, Write
+from asyncjobs.defining.recorded import ENDED, Progress, Record, Recorder, StepForm, StepState, Write
 from asyncjobs.defining.signals import Interrupted, Parked
 from asyncjobs.defining.step_code import Values, code_of
 from asyncjobs.defining.step_runs import StepRun, StepTimeout
@@ -51,6 +51,8 @@ class Stepper:
         """Whether an earlier attempt has recorded something."""
         self.progressed = False
         """Whether this attempt has."""
+        self._late: tuple[TimeoutError, int, str] | None = None
+        """What the wait has raised that no event ended in time, its number and its name."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
         self._current: str | None = None
         self.cursor: Cursor[Any] | None = None
@@ -100,8 +102,6 @@ class Stepper:
                 if isinstance(function, FanOut):
                     return await function.replay(self._kind, record.children or "{}")
                 return Values(f"{self._kind}.{name}", takes.returns).load(record.result)
-            if record is not None and record.state not in ("started", "running"):
-                raise InvalidStep(f"{self._kind}: step {name!r} was recorded as a wait, and is run as code now")
             self.check()
             number, call = self.progress.next_number, partial(function, *arguments, **named)
             run = StepRun(self._kind, name, number, record, options, takes, call, time.monotonic())
@@ -123,14 +123,13 @@ class Stepper:
             self._current = self.cursor = None
             inside.reset(token)
 
-    def _check_form(self, record: Record | None, name: str, form: Literal["code", "jobs", "wait"]) -> None:
-        """Refuse that other jobs were run where the code has none now, or the other way round."""
-        if record is not None and (record.children is not None) != (form == "jobs"):
-            then = "something else" if record.children is None else "a run of other jobs"
-            now = {"code": "code", "jobs": "a run of other jobs", "wait": "a wait"}[form]
+    def _check_form(self, record: Record | None, name: str, form: StepForm) -> None:
+        """Refuse that what was recorded as one thing is another in the code that runs now."""
+        if record is not None and record.form != form:
             raise InvalidStep(
-                f"{self._kind}: step {name!r} was recorded as {then}, and is {now} now: give the new code a kind of its own "
-                "while jobs are in flight, or run this job again from a step: asyncjobs jobs retry ID --from STEP"
+                f"{self._kind}: step {name!r} was recorded as {_FORMS[record.form]} ({record.state}), and is "
+                f"{_FORMS[form]} now: give the new code a kind of its own while jobs are in flight, or run this job again "
+                "from a step: asyncjobs jobs retry ID --from STEP"
             )
 
     async def _is_to_run(self, options: StepOptions) -> bool:
@@ -249,11 +248,12 @@ class Stepper:
         if self._current is not None:
             self._refuse_overlap(name, self._current)
         record = self.progress.meet(name)
-        self._check_form(record, name, "wait")
+        self._check_form(record, name, "sleep" if event is None else "wait")
         if record is None or record.state not in ENDED:
             self.check()
             if record is None:
-                record = Record(self.progress.next_number, name, "sleeping" if event is None else "waiting")
+                form: StepForm = "sleep" if event is None else "wait"
+                record = Record(self.progress.next_number, name, "sleeping" if event is None else "waiting", form=form)
             text = self._attributes()
             # Also when it was begun: whether it is over is for the database to say, whose clock and whose events count.
             record = await self._recorder.begin_wait(record, event=event, key=key, seconds=seconds, attributes=text)
@@ -264,10 +264,22 @@ class Stepper:
                     Parked(record.remaining, on_event=event is not None, kind=self._kind, step=name)
                 )
             case "timed_out":
-                raise TimeoutError(f"no event {event!r} came in time")
-            case "succeeded":
-                return None if record.result is None else codec.loads(record.result)
-        raise InvalidStep(f"{self._kind}: step {name!r} was recorded as code ({record.state}), and is a wait now")
+                late = TimeoutError(f"no event {event!r} came in time")
+                self._late = (late, record.n, name)
+                raise late
+        return None if record.result is None else codec.loads(record.result)
+
+    def wait_again(self, error: BaseException | None) -> None:
+        """Have the next attempt wait anew for an event that did not come in time, if that has ended this one.
+
+        Recorded as it was, it would end every attempt at once. If the code caught the error and went on, that stands: the
+        next attempt must not take another way.
+        """
+        if self._late is None:
+            return
+        late, number, name = self._late
+        if number == self.progress.next_number and _comes_from(error, late):
+            self._recorder.write(Write(number, name, "failed"))
 
     # Checkpoints
 
@@ -314,6 +326,16 @@ class Stepper:
         changed = None if attributes == self._saved else attributes
         self._saved, self.progressed = attributes, True
         return self._recorder.write(run.write(state, changed, result, cursor, error, children=children))
+
+
+_FORMS: dict[StepForm, str] = {"code": "code", "jobs": "a run of other jobs", "wait": "a wait", "sleep": "a sleep"}
+
+
+def _comes_from(error: BaseException | None, cause: BaseException) -> bool:
+    """Whether an error is another, was raised from it, or gathers one that is."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_comes_from(leaf, cause) for leaf in error.exceptions)
+    return error is not None and (error is cause or _comes_from(error.__cause__, cause))
 
 
 class _ChildrenPlace:

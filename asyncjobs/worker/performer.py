@@ -153,6 +153,8 @@ class Performer:
         if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
             error = asyncio.CancelledError()  # which its code has caught, and has returned what it had by then
         if attempt.recorded is not None:
+            if job is not None and job._stepper is not None:
+                job._stepper.wait_again(error)
             await self._settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
             return Finish(claimed.id, claimed.fence, State.succeeded, text, None, None, self._days(definition))

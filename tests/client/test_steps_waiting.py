@@ -242,6 +242,45 @@ async def timed(timeout: float) -> str:
     return await me.step("after", lambda: "after")
 
 
+@job(kind="waiting.insistent")
+@retry_on(TimeoutError, wait=0, attempts=3)
+async def insistent(timeout: float) -> Any:
+    ran.append("run")
+    return await current_job().wait_for("ready", timeout=timeout)
+
+
+@job(kind="waiting.changed")
+async def changed() -> str:
+    me = current_job()
+    match versions:
+        case ["sleep"]:
+            await me.sleep("nap", 0)
+        case ["wait"]:
+            await me.wait_for("event", name="nap")
+        case _:
+            await me.step("nap", lambda: None)
+    ran.append("past")
+    raise ValueError
+
+
+versions: list[str] = []
+FORMS = {"sleep": "a sleep", "wait": "a wait", "code": "code"}
+
+
+@pytest.mark.parametrize(("then", "now"), [(then, now) for then in FORMS for now in FORMS if then != now])
+async def test_a_record_is_asked_what_it_was(jobs: AsyncJobs, then: str, now: str) -> None:
+    versions[:] = [then]
+    await emit("event")
+    made = await changed().enqueue()
+    with pytest.raises(JobFailed, match="ValueError"):
+        await made.result(timeout=20)
+    versions[:] = [now]
+    await jobs.retry(made.id)
+    with pytest.raises(JobFailed, match=f"recorded as {FORMS[then]} .*, and is {FORMS[now]} now"):
+        await made.result(timeout=20)
+    assert ran == ["past"]
+
+
 class TestTimeouts:
     @pytest.mark.parametrize("timeout", [0, 0.1])
     async def test_a_wait_that_is_over_raises_a_timeout_error_each_time(
@@ -253,6 +292,24 @@ class TestTimeouts:
         assert ran.count("run") == (3 if timeout else 2)
         state = "select steps::json->0->>'state' from asyncjobs.finished"
         assert await connection.fetchval(state) == "timed_out"
+
+    async def test_one_that_ended_the_attempt_is_waited_for_anew_by_a_policys_retry(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = await insistent(0.1).enqueue()
+        with pytest.raises(JobFailed, match="no event 'ready' came in time"):
+            await made.result(timeout=20)
+        status = await made.status()
+        assert (status.attempt, ran) == (3, ["run"] * 6)  # each attempt begins a wait, is parked, and goes on
+        assert [each.state for each in status.steps] == ["failed"]
+
+    async def test_one_that_ended_the_attempt_is_waited_for_anew_by_a_retry_by_hand(self, jobs: AsyncJobs) -> None:
+        made = await for_event(timeout=0.05).enqueue()
+        with pytest.raises(JobFailed):
+            await made.result(timeout=20)
+        await emit("approved", payload="at last")  # kept, since nobody waits
+        assert await jobs.retry(made.id)
+        assert await made.result(timeout=20) == "at last"
 
     async def test_it_is_the_jobs_own_error_and_goes_to_its_policies(self, jobs: AsyncJobs) -> None:
         with pytest.raises(JobFailed, match=r"TimeoutError: no event 'approved' came in time"):

@@ -1,7 +1,8 @@
 -- What is recorded of a job's steps, in their order.
 -- $1 id of the job
--- Rows: number, name, state, result, cursor, seconds left of a wait (null: as long as it takes, or no wait), what it runs.
+-- Rows: number, name, state, result, cursor, seconds left of a wait (null: as long as it takes, or no wait), what it runs, what it is.
 -- Index: the primary key.
 select n, name, state, result, cursor, extract(epoch from wakes_at - clock_timestamp())::float8 as remaining,
-       children
+       children, case when children is not null then 'jobs' when event is not null then 'wait'
+                      when wakes_at is not null then 'sleep' else 'code' end as form
 from asyncjobs.step where job = $1::uuid order by n
