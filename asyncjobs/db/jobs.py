@@ -229,9 +229,16 @@ async def cancel(connection: Connection, job_id: UUID, reason: str, days: int) -
     return found
 
 
-async def read_held(connection: Connection, worker: UUID) -> list[tuple[UUID, int]]:
-    """Return what runs under a worker's lease: ids and fences."""
-    return [(row["id"], row["fence"]) for row in await connection.fetch(sql.read("read_held"), worker)]
+async def read_held(connection: Connection, worker: UUID, kinds: Mapping[str, int]) -> list[tuple[UUID, int, bool]]:
+    """Return what runs under a worker's lease: ids, fences, and whether the claim counted no attempt.
+
+    Args:
+        connection: With pinned plans.
+        worker: This one.
+        kinds: max_crashes of each kind that is known here.
+    """
+    rows = await connection.fetch(sql.read("read_held"), worker, list(kinds), list(kinds.values()))
+    return [(row["id"], row["fence"], row["refused"]) for row in rows]
 
 
 async def promote(connection: Connection, limit: int) -> tuple[int, float | None]:

@@ -237,10 +237,11 @@ class Dispatcher:
         if worker is None:
             self._doubtful = False  # they are rescued
             return
+        kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
         try:
             async with self._changing:
                 held = await self._sessions.run(
-                    lambda connection: jobs.read_held(connection, worker), deadline=self._deadline
+                    lambda connection: jobs.read_held(connection, worker, kinds), deadline=self._deadline
                 )
                 here = self._executor.holds() | self._ledger.holds()
         except DatabaseError as error:
@@ -248,9 +249,9 @@ class Dispatcher:
             self._wakeups.wake()
             return
         self._doubtful = False
-        strays = [(job_id, fence) for job_id, fence in held if job_id not in here]
-        for job_id, fence in strays:
-            self._ledger.reschedule(Reschedule(job_id, fence))
+        strays = [stray for stray in held if stray[0] not in here]
+        for job_id, fence, refused in strays:
+            self._ledger.reschedule(Reschedule(job_id, fence, spent=refused))
         if strays:
             logger.warning("gave back %d jobs: they were claimed, and the answer was lost", len(strays))
 

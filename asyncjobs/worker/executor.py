@@ -165,7 +165,7 @@ class Executor:
         if claimed.id in self._attempts:
             # Its lease was lost, and what was run of it goes on here: it is not to run beside itself.
             pool.give_back()
-            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN))
+            self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN, spent=bool(claimed.refused)))
             return
         attempt = Attempt(claimed, pool, self.schedule)
         if is_suspect(claimed):

@@ -219,3 +219,31 @@ class TestManyAtOnce:
         assert [job.id for job in await claim(worker_session, worker, 2)] == made[1:]
         await transaction.rollback()
         assert [job.id for job in await claim(worker_session, worker, 2)] == made[:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ("attempt = 2, cancel_reason = 'enough'", True),
+        ("expires_at = clock_timestamp() - interval '1 minute'", True),
+        ("attempt = 2, crashes = 1", True),
+        ("attempt = 2", False),
+    ],
+    ids=["cancelled", "expired", "crashed too often", "to be run"],
+)
+async def test_a_claim_whose_answer_was_lost_is_given_back_with_the_attempts_that_the_job_had(
+    connection: asyncpg.Connection, database_url: str, change: str, refused: bool
+) -> None:
+    worker = await make_worker(connection)
+    session = await pinned(database_url)
+    try:
+        [job_id] = await put(connection)
+        await connection.execute(f"update asyncjobs.job set {change}")
+        before = await connection.fetchval("select attempt from asyncjobs.job")
+        assert await claim(session, worker, 1, once=["k"])
+        [(held, fence, was_refused)] = await jobs.read_held(session, worker, {"k": 1})
+        assert (held, was_refused) == (job_id, refused)
+        await jobs.reschedule(session, [Reschedule(held, fence, spent=was_refused)])
+    finally:
+        session.terminate()
+    assert await connection.fetchval("select attempt from asyncjobs.job") == before
