@@ -15,21 +15,23 @@ import enum
 import types
 import typing
 import uuid
+from functools import partial
 from typing import Annotated, Any, Final, ForwardRef, Literal, TypeVar, Union
 
 import pydantic
 import typing_extensions
 
 from asyncjobs.defining import plain_json
-from asyncjobs.defining.argument_schemas import PlainSchema, ReferenceSchema
+from asyncjobs.defining.argument_schemas import PlainSchema, ReferenceSchema, UuidSchema, refuse_other_tuple
 from asyncjobs.defining.references import MISSING, reference_for
 
 _SCALARS: Final = frozenset(
-    {bool, float, type(None), dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal, pydantic.NaiveDatetime}
+    {bool, float, type(None), dt.date, dt.time, dt.timedelta, decimal.Decimal, pydantic.NaiveDatetime}
 )
+ASTERISKS: Final = "a secret would be stored as asterisks; pass the name of the secret and look it up in the job"
 _REFUSED: Final[dict[Any, str]] = {
-    pydantic.SecretStr: "its text would be stored as asterisks; pass the name of the secret and look it up in the job",
-    pydantic.SecretBytes: "its bytes would be stored as asterisks; pass the name of the secret and look it up",
+    pydantic.SecretStr: ASTERISKS,
+    pydantic.SecretBytes: ASTERISKS,
     bytearray: "it would come back as bytes; annotate bytes",
     memoryview: "it would come back as bytes; annotate bytes",
     abcs.Callable: "JSON cannot hold code; pass the name of what is to be called",
@@ -40,6 +42,15 @@ _REFUSED: Final[dict[Any, str]] = {
 )
 _REFUSED_KEYS: Final = frozenset({bytes, type(None), tuple, frozenset})
 _UNIONS: Final = (Union, types.UnionType)
+_CONCRETE: Final[dict[Any, Any]] = {
+    abcs.Sequence: list,
+    abcs.MutableSequence: list,
+    abcs.Mapping: dict,
+    abcs.MutableMapping: dict,
+    abcs.Set: set,
+    abcs.MutableSet: set,
+}
+"""What JSON gives back for them, whatever was given."""
 _TEXT: Final = (typing.Annotated, typing_extensions.Annotated)
 
 
@@ -69,6 +80,8 @@ class Compiled:
     def _prepare(self, annotation: Any) -> Any:
         if annotation is int:
             return _INT
+        if annotation is uuid.UUID:
+            return Annotated[uuid.UUID, UuidSchema()]
         if annotation in (dt.datetime, pydantic.AwareDatetime):
             return pydantic.AwareDatetime
         if _hashable(annotation) and annotation in _SCALARS:
@@ -84,9 +97,12 @@ class Compiled:
 
     def _prepare_special(self, annotation: Any) -> Any:
         origin = typing.get_origin(annotation)
+        concrete = _CONCRETE.get(origin or annotation) if _hashable(annotation) else None
+        if concrete is not None:
+            return self._prepare(concrete[typing.get_args(annotation)] if typing.get_args(annotation) else concrete)
         refusal = _REFUSED.get(origin or annotation) if _hashable(annotation) else None
         if refusal:
-            raise Unsupported(f"{show(annotation)} cannot be an argument: {refusal}")
+            raise Unsupported(f"{show(annotation)} cannot be stored: {refusal}")
         if isinstance(annotation, str | ForwardRef):
             raise Unresolved(f"{show(annotation)} cannot be resolved; import it where the job is defined")
         if isinstance(annotation, TypeVar):
@@ -134,21 +150,29 @@ class Compiled:
             return Annotated[annotation, PlainSchema(annotation)]
         if annotation is tuple:
             return self._prepare(tuple[Any, ...])
-        if annotation in (set, frozenset, collections.deque, abcs.Sequence, abcs.Set):
+        if annotation in (set, frozenset, collections.deque):
             return self._prepare(annotation[Any])
-        if annotation in (abcs.Mapping, abcs.MutableMapping, collections.OrderedDict, collections.defaultdict):
+        if annotation is collections.OrderedDict:
             return self._prepare(annotation[str, Any])
+        if annotation is collections.defaultdict:
+            raise Unsupported(
+                "defaultdict does not say what it makes; annotate defaultdict[str, int], or what its values are"
+            )
         self.opaque = True
+        if isinstance(annotation, type) and issubclass(annotation, tuple):
+            return Annotated[annotation, pydantic.BeforeValidator(partial(refuse_other_tuple, annotation))]
         return annotation
 
     def _prepare_generic(self, annotation: Any, origin: Any, args: tuple[Any, ...]) -> Any:
         if origin in _TEXT:
             self.opaque = True
             own = any(hasattr(data, "__get_pydantic_core_schema__") for data in annotation.__metadata__)
-            inner = args[0] if own and args[0] in (Any, object) else self._prepare(args[0])
+            # Pydantic's UUID4 and Strict() go with its own schema of a UUID only.
+            is_as_it_is = args[0] is uuid.UUID or (own and args[0] in (Any, object))
+            inner = args[0] if is_as_it_is else self._prepare(args[0])
             return Annotated[(inner, *annotation.__metadata__)]
         if origin is Literal:
-            return annotation
+            return _prepare_literal(annotation)
         if origin in _UNIONS:
             return self._prepare_union(annotation, args)
         if not args and origin is not tuple:  # typing.List, typing.Dict
@@ -173,7 +197,11 @@ class Compiled:
             key = str
         if origin is dict and key is str and args[1] in (Any, object):
             return self._prepare_bare(dict)
-        return origin[self._prepare(args[0] if key is not str else key), self._prepare(args[1])]
+        values = self._prepare(args[1])
+        if origin is collections.defaultdict and args[1] in (int, list, dict):
+            # Pydantic makes what these make, and does not know them with what was added to them.
+            values = Annotated[(args[1], pydantic.Field(default_factory=args[1]), *values.__metadata__)]
+        return origin[self._prepare(args[0] if key is not str else key), values]
 
     def _prepare_union(self, annotation: Any, args: tuple[Any, ...]) -> Any:
         before, self.references = self.references, False
@@ -185,6 +213,13 @@ class Compiled:
             )
         self.references = self.references or before
         return Union[tuple(members)]  # noqa: UP007 - built from a list
+
+
+def _prepare_literal(annotation: Any) -> Any:
+    for value in typing.get_args(annotation):
+        if isinstance(value, bytes):
+            raise Unsupported(f"{show(annotation)}: JSON does not give back bytes here; use str")
+    return annotation
 
 
 def show(annotation: Any) -> str:

@@ -72,6 +72,20 @@ def is_of_other_names(error: ValidationError) -> bool:
     )
 
 
+def explain_unread(
+    error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str
+) -> list[Problem]:
+    """The same for a text that was just made of values, and cannot be read."""
+    problems = _explain(error, given, parameters, whole, missing="the job would not get it", remedy="the annotation is")
+    return [(path, f"cannot be read back: {fact}; {plain_json.INVERSE}") for path, fact in problems]
+
+
+def unread(error: Exception) -> str:
+    """Fact and remedy of a value whose text was just made, and whose reading raised an error of the user's code."""
+    text = str(error).splitlines()[0][:_LONGEST_FACT] if str(error) else ""
+    return f"cannot be read back: {type(error).__qualname__}: {text}; {plain_json.INVERSE}"
+
+
 def unknown(name: str, parameters: Iterable[str]) -> str:
     """Fact and remedy of an argument that the job does not have."""
     names = list(parameters)
@@ -167,8 +181,11 @@ def _fact(detail: ErrorDetails) -> tuple[str, bool]:
         return _TOO_LARGE, True
     if kind == "string_unicode":
         return _SURROGATE, True
+    name = type(detail["input"]).__name__
+    if name == bounds.get("class_name", bounds.get("class")):
+        return f"is of another class called {name}: it was defined again; make the value anew", True
     fact = detail["msg"][:_LONGEST_FACT].removeprefix("Input ").removesuffix(".")
-    return fact[:1].lower() + fact[1:], False
+    return fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:], False  # "URL scheme …" stays so
 
 
 def _path(loc: tuple[int | str, ...], given: Any, *, ends_in_name: bool) -> str:

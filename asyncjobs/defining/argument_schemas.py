@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -10,7 +11,7 @@ from asyncjobs.defining import plain_json
 from asyncjobs.defining.references import NoKey, Reference, StoredKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 PLAIN_ERROR: Final = "not_plain_json"
 
@@ -29,7 +30,7 @@ class PlainSchema:
             stored = core_schema.dict_schema()
         else:
             stored = core_schema.any_schema()
-        given = core_schema.no_info_after_validator_function(_check_plain, stored)
+        given = core_schema.no_info_after_validator_function(_made_plain, stored)
         return core_schema.json_or_python_schema(json_schema=stored, python_schema=given)
 
 
@@ -64,7 +65,52 @@ class ReferenceSchema:
         return key
 
 
-def _check_plain(value: Any) -> Any:
-    if plain_json.is_plain(value) or not plain_json.problems(value, ""):
-        return value
-    raise PydanticCustomError(PLAIN_ERROR, "is not plain JSON")
+class UuidSchema:
+    """Pydantic metadata: a UUID of Python's own class, also of one that asyncpg has made, which is of a derived class."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        stored = core_schema.uuid_schema()
+        given = core_schema.no_info_after_validator_function(_own_uuid, stored)
+        return core_schema.json_or_python_schema(json_schema=stored, python_schema=given)
+
+
+def refuse_other_tuple(cls: type[Any], value: Any) -> Any:
+    """Refuse a NamedTuple of another class: pydantic would make one of `cls` of its items, whatever they mean."""
+    if type(value) is not cls and isinstance(value, tuple) and hasattr(value, "_fields"):
+        raise PydanticCustomError(
+            "other_tuple", "is a {other}, not a {cls}", {"other": type(value).__name__, "cls": cls.__name__}
+        )
+    return value
+
+
+def is_plain_schema(schema: Mapping[str, Any]) -> bool:
+    """Whether a compiled schema is that of plain JSON."""
+    return _given_to(schema) is _made_plain
+
+
+def is_uuid_schema(schema: Mapping[str, Any]) -> bool:
+    """Whether a compiled schema is that of a UUID."""
+    return _given_to(schema) is _own_uuid
+
+
+def is_reference_schema(schema: Mapping[str, Any]) -> bool:
+    """Whether a compiled schema is that of a reference."""
+    writer = schema.get("serialization", {}).get("function")
+    return isinstance(getattr(writer, "__self__", None), ReferenceSchema)
+
+
+def _given_to(schema: Mapping[str, Any]) -> Any:
+    """The function that a value in Python is given to after it was validated; None: another schema."""
+    given = schema.get("python_schema", {})
+    return given["function"].get("function") if given.get("type") == "function-after" else None
+
+
+def _own_uuid(value: UUID) -> UUID:
+    return value if type(value) is UUID else UUID(int=value.int)
+
+
+def _made_plain(value: Any) -> Any:
+    try:
+        return plain_json.plain(value)
+    except ValueError:
+        raise PydanticCustomError(PLAIN_ERROR, "is not plain JSON") from None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 import json
 import typing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncjobs.defining import references
+from asyncjobs.defining import argument_readback, references
 from asyncjobs.defining.argument_shape import Parameter, Shape
 from asyncjobs.defining.references import MISSING
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion
@@ -109,10 +110,14 @@ class ArgumentCodec:
         return self._shape.validate(self._by_name(args, kwargs) if args else kwargs)
 
     def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Arguments bound and dumped: what `bind` and `dump` give, without the second look at what was just validated."""
+        """Arguments bound and dumped, without a second look at what was just validated, and as they will be loaded.
+
+        Raises:
+            InvalidArguments: With every problem at once.
+        """
         shape = self._shape
         values = shape.validate(self._by_name(args, kwargs) if args else kwargs)
-        return values, shape.dump(values)
+        return values, shape.store(values)
 
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
         """Call `function` with its arguments; those it takes by position only are passed so."""
@@ -128,7 +133,7 @@ class ArgumentCodec:
             InvalidArguments: With the path of each value that cannot be stored.
         """
         shape = self._shape
-        return shape.dump(values if shape.opaque else shape.validate(values))
+        return shape.store(dict(values) if shape.opaque else shape.validate(values))
 
     def load(self, text: str) -> dict[str, Any]:
         """Arguments of a stored row, with defaults for those absent; references are still StoredKeys.
@@ -199,11 +204,20 @@ class ValueCodec:
 
     def dump(self, value: Any) -> str | None:
         """JSON text of a value; None for None, which is stored as nothing at all."""
+        return self.keep(value)[1]
+
+    def keep(self, value: Any) -> tuple[Any, str | None]:
+        """A value as it will be loaded, and its JSON text; None for None, which is stored as nothing at all.
+
+        Raises:
+            UnstorableResult: It does not fit the annotation, or would come back as something else.
+        """
         if value is None:
-            return None
+            return None, None
         shape = self._shape
         try:
-            text = shape.dump(shape.validate({self._what: value}))
+            values = shape.validate({self._what: value})
+            text = shape.store(values)
         except InvalidArguments:
             if inspect.iscoroutine(value):
                 value.close()  # it is said here that nobody awaited it
@@ -216,7 +230,16 @@ class ValueCodec:
                 )
                 raise shape.invalid([(self._what, made)]) from None
             raise
-        return text[len(self._before) : -1]
+        return values[self._what], text[len(self._before) : -1]
+
+    def is_kept(self, value: Any, kept: Any) -> bool:
+        """Whether a value is what `keep` has made of it, at every depth."""
+        return value is kept or self.is_exact(value) or argument_readback.is_same(value, kept)
+
+    @cached_property
+    def is_exact(self) -> Callable[[Any], bool]:
+        """Tells of a value by its type, in 0.1 µs, that it will be loaded as what it is; False: `keep` can tell."""
+        return self._shape.is_exact(self._what)
 
     def load(self, text: str | None) -> Any:
         """Value of a stored text."""

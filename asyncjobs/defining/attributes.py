@@ -61,7 +61,8 @@ def attribute(
             cloud_id: int
             total: int = attribute(default=0)
 
-    Its values are JSON with types restored from the annotation, like arguments.
+    Its values are JSON with types restored from the annotation, like arguments: from the next checkpoint on it is what a
+    resumed job is given, 5 for the "5" that was assigned to an int.
 
     Args:
         default: Its value at first; copied for each job.
@@ -111,7 +112,9 @@ def _names_in(cls: type) -> list[str]:
 
 
 def dump(job: Job[Any]) -> str | None:
-    """Return a job's attributes as JSON text; None when its class has none.
+    """Return a job's attributes as JSON text, and give it those that a resumed job is given; None when its class has none.
+
+    An attribute that is what it will be loaded as is left alone: it may be held elsewhere, and appended to.
 
     Raises:
         UnstorableResult: One cannot be stored.
@@ -121,7 +124,11 @@ def dump(job: Job[Any]) -> str | None:
         return None
     parts = []
     for name, of_one in codecs.items():
-        parts.append(f"{codec.dumps(name)}:{of_one.dump(getattr(job, name)) or 'null'}")
+        value = getattr(job, name)
+        kept, text = of_one.keep(value)
+        if not of_one.is_kept(value, kept):
+            setattr(job, name, kept)
+        parts.append(f"{codec.dumps(name)}:{text or 'null'}")
     return "{" + ",".join(parts) + "}"
 
 

@@ -40,6 +40,9 @@ class Place(Protocol):
     snapshot: Callable[[], str | None] | None
     """Returns the job's attributes as JSON; None: it has none."""
 
+    def kept(self, value: Any) -> Any:
+        """Return a value as a resumed step is given it; UnstorableResult if it cannot be."""
+
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
 
@@ -73,7 +76,7 @@ class Cursor(Generic[T]):
 
     @property
     def value(self) -> T | None:
-        """Where it stands."""
+        """Where it stands; what it was moved to, as a resumed step is given it."""
         return self._value
 
     @property
@@ -97,7 +100,7 @@ class Cursor(Generic[T]):
         Raises:
             InvalidStep: It lies before where the cursor stands, or cannot be compared with that.
         """
-        self._check_forward(value)
+        self._check_forward(self._place.kept(value))
         self._move(value)
         await self._moved()
 
@@ -133,11 +136,11 @@ class Cursor(Generic[T]):
         self, source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], T] | None
     ) -> AsyncGenerator[Item, None]:
         place, here, begun = self._place, self._value, False
-        attempt, snapshot = place.attempt, place.snapshot
+        attempt, snapshot, kept = place.attempt, place.snapshot, place.kept
         # All in one loop: a generator and a call more cost 0.5 µs an item, and a loop over a server-side cursor takes 1.5.
         async with items_of(source) as items:
             async for item in items:
-                value: Any = item if key is None else key(item)
+                value: Any = kept(item if key is None else key(item))
                 try:
                     if not lies_beyond(value, here, begun=begun):
                         continue
@@ -211,7 +214,10 @@ class Cursor(Generic[T]):
         error: BaseException | None = None
         interruption: BaseException | None = None
         try:
-            async with aclosing(by_key(source, key, self._value)) as items, asyncio.TaskGroup() as group:
+            async with (
+                aclosing(by_key(source, key, self._value, self._place.kept)) as items,
+                asyncio.TaskGroup() as group,
+            ):
                 async for item, value in items:
                     task = group.create_task(call(item))
                     window.append((value, task))
@@ -265,7 +271,7 @@ class Cursor(Generic[T]):
             raise self._place.refuse(
                 InvalidStep("the step of this cursor has ended: what it is moved to now would not be recorded")
             )
-        self._value = value
+        self._value = self._place.kept(value)
         self._moves += 1
         if self._place.snapshot is not None:
             self._attributes = self._place.snapshot()

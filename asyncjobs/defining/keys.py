@@ -34,9 +34,12 @@ def lies_beyond(value: Any, here: Any, *, begun: bool) -> bool:
 
 
 async def by_key(
-    source: AsyncIterable[Item] | Iterable[Item], key: Callable[[Item], Any] | None, passed: Any
+    source: AsyncIterable[Item] | Iterable[Item],
+    key: Callable[[Item], Any] | None,
+    passed: Any,
+    kept: Callable[[Any], Any],
 ) -> AsyncGenerator[tuple[Item, Any], None]:
-    """Go through items with their keys, beyond those up to `passed`.
+    """Go through items with their keys, which `kept` makes what a cursor holds, beyond those up to `passed`.
 
     Raises:
         InvalidStep: A key does not lie beyond that of the item before it, or cannot be compared with it.
@@ -44,7 +47,7 @@ async def by_key(
     here, begun = passed, False
     async with items_of(source) as items:
         async for item in items:
-            value = item if key is None else key(item)
+            value = kept(item if key is None else key(item))
             if lies_beyond(value, here, begun=begun):
                 here, begun = value, True
                 yield item, value

@@ -235,7 +235,7 @@ async def _attempt_here(copy: Job[Any], hooks: Hooks, counts: dict[str, int]) ->
         async with limit:
             await load_references(copy)
             value = await hooks.perform(copy, run)
-        definition.result.dump(value)
+        value, _ = definition.result.keep(value)  # as whoever awaits it would be given it
     except BaseException as raised:
         if not isinstance(raised, Exception) and said_by(raised) is None:
             raise  # a cancellation or an exit: the caller's

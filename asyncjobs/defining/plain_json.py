@@ -6,9 +6,14 @@ them in Python takes 106). Only a value that differs is walked, to name the plac
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import marshal
 import math
 import reprlib
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from pydantic_core import from_json
 
@@ -20,32 +25,73 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 200
 """Levels of lists and dicts that are not empty, the arguments' own dict included: where pydantic's JSON reader stops."""
 TOO_DEEP: Final = f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value"
+INVERSE: Final = (
+    "what a class writes (serializers, exclude) it must read to the same (validators, __init__, __post_init__)"
+)
 MIN_INT: Final = -(2**63)
 MAX_INT: Final = 2**64 - 1
 NUL_ESCAPE: Final = "\\u0000"
 MANY: Final = 5
 """Problems named in one error; the rest say the same again."""
 
+_NONE: Final = object()
 _ATOMS: Final = frozenset({bool, type(None)})
-_PRINTED: Final = frozenset({bool, type(None), float})
+_PRINTED: Final = frozenset({bool, type(None), float, dt.date, dt.time, dt.datetime, dt.timedelta, Decimal, UUID})
 _LONGEST: Final = 60
 _REMEDY: Final = "annotate it, or pass dict (with str keys), list, str, int, float, bool or None"
 
 
 def is_plain(value: Any) -> bool:
     """Whether plain JSON gives back an equal value; False may also mean that only a walk can tell."""
+    return _is_plain_scalar(value) or _copied(value) is not _NONE
+
+
+def is_exactly_plain(value: Any) -> bool:
+    """Whether plain JSON gives back an equal value of the same types, at every depth."""
+    if _is_plain_scalar(value):
+        return True
+    try:
+        marshal.dumps(value)  # refuses an instance of a subclass, such as a member of a StrEnum, wherever it stands
+    except ValueError:
+        return False
+    return _copied(value) is not _NONE
+
+
+def plain(value: Any) -> Any:
+    """A value as plain JSON gives it back: a member of a StrEnum is text, and a defaultdict a dict.
+
+    Raises:
+        ValueError: It does not give back an equal one.
+    """
+    if _is_plain_scalar(value):
+        return value
+    copy = _copied(value)
+    if copy is not _NONE:
+        return copy
+    if problems(value, ""):
+        raise ValueError
+    return json.loads(json.dumps(value))  # keys that are instances of a subclass of str, which orjson refuses
+
+
+def _is_plain_scalar(value: Any) -> bool:
     kind = type(value)
     if kind is str:
         return "\x00" not in value and (value.isascii() or not text_problem(value))
     if kind is int:
         return bool(MIN_INT <= value <= MAX_INT)
-    if kind in _ATOMS:
-        return True
+    return kind in _ATOMS
+
+
+def _copied(value: Any) -> Any:
+    """The value through JSON, if that is equal; else _NONE."""
     try:
         text = codec.dumps(value)
-        return NUL_ESCAPE not in text and not too_deep(text) and bool(codec.loads(text) == value)
+        if NUL_ESCAPE in text or too_deep(text):
+            return _NONE
+        copy = codec.loads(text)
     except (TypeError, ValueError, RecursionError):
-        return False
+        return _NONE
+    return copy if copy == value else _NONE
 
 
 def too_deep(text: str) -> bool:

@@ -53,7 +53,10 @@ class Reference(Generic[ObjectT, KeyT]):
         try:
             key = self.dump(value)
         except Exception as error:
-            text = f"dump of {name} raised {type(error).__qualname__}; correct it, or save the object first"
+            text = (
+                f"dump of {name} raised {type(error).__qualname__}; correct it, save the object first, or load it again "
+                "(refresh) if its session has expired it"
+            )
             raise NoKey(value, text) from error
         if key is None:
             raise NoKey(value, f"this {name} has no key yet; save or flush it before making the job")

@@ -120,6 +120,25 @@ class Values:
         except InvalidArguments as error:
             raise self._named(error) from error
 
+    def keep(self, value: Any) -> tuple[Any, str | None]:
+        """A value as it will be loaded, and its JSON text; None for None.
+
+        Raises:
+            UnstorableResult: It has none, or one that would be loaded as something else.
+        """
+        try:
+            return self._codec.keep(value)
+        except InvalidArguments as error:
+            raise self._named(error) from error
+
+    def kept(self, value: Any) -> Any:
+        """A value as it will be loaded: nearly always itself.
+
+        Raises:
+            UnstorableResult: As `keep`.
+        """
+        return value if value is None or self._codec.is_exact(value) else self.keep(value)[0]
+
     def load(self, text: str | None) -> Any:
         """Value of a stored text.
 

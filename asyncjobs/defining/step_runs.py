@@ -64,13 +64,13 @@ class StepRun(NamedTuple):
         age = time.monotonic() - self.began
         return Write(self.number, name, state, result, cursor, error, age, attributes, children)
 
-    def stored(self, value: Any) -> str | None:
-        """JSON of what it returned.
+    def stored(self, value: Any) -> tuple[Any, str | None]:
+        """What it returned as a resumed job is given it, and the JSON of that.
 
         Raises:
             UnstorableResult: It has none.
         """
-        return None if value is None else Values(self.where, self.takes.returns).dump(value)
+        return (None, None) if value is None else Values(self.where, self.takes.returns).keep(value)
 
     def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""

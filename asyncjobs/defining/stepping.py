@@ -147,7 +147,7 @@ class Stepper:
         takes = run.takes
         if takes.cursor is not None and takes.cursor_name not in run.call.keywords:
             place = _CursorPlace(self, run, Values(run.where, takes.cursor, "cursor"))
-            begins_at = None if run.found is None else place.values.load(run.found.cursor)
+            begins_at = None if run.found is None else place.read(run.found.cursor)
             cursor = self.cursor = given[takes.cursor_name] = Cursor(place, begins_at)
         try:
             if run.options.isolated:
@@ -166,7 +166,7 @@ class Stepper:
             if cursor is not None:
                 cursor.leave()
             raise
-        result = run.stored(value)
+        value, result = run.stored(value)
         at = None
         if cursor is not None:
             cursor.close()
@@ -191,8 +191,9 @@ class Stepper:
                 given["connection"] = connection
             value = await run(given)
             self._check_going_on()
+            value, result = run.stored(value)
             text = self._attributes()
-            return run.write("succeeded", text, result=run.stored(value))
+            return run.write("succeeded", text, result=result)
 
         await self._recorder.transact(body, through_sqlalchemy=run.takes.through_sqlalchemy)
         self._saved, self.progressed = text, True
@@ -366,6 +367,22 @@ class _CursorPlace:
         self.check = stepper.check
         self.refuse = stepper.attempt.end_by
         self.snapshot = stepper.snapshot
+        self.kept = values.kept
+
+    def read(self, text: str | None) -> Any:
+        """Return where the cursor stands that was recorded.
+
+        Raises:
+            InvalidStep: The code records another type now: an id would be read as a time.
+        """
+        value = self.values.load(text)
+        if text is not None and text[0] not in "[{" and self.values.dump(value) != text:
+            raise InvalidStep(
+                f"{self._run.where}: its cursor was recorded as {text:.60}, which is read as {value!r:.60} now: keep the "
+                "type of a cursor while jobs are in flight, or run this job again from a step: asyncjobs jobs retry ID "
+                "--from STEP"
+            )
+        return value
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         return self._stepper.record(self._run, "started", attributes or "{}", cursor=self.values.dump(value))

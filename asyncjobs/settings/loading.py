@@ -124,7 +124,9 @@ def _fact(details: ErrorDetails) -> str:
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"{shown(value)} is not a table; write its keys with values"
         case _:
-            return f"{shown(value)} is not allowed; {details['msg'][0].lower()}{details['msg'][1:]}"
+            fact = details["msg"]
+            # "URL scheme …" stays so
+            return f"{shown(value)} is not allowed; {fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:]}"
 
 
 _EXAMPLES = {"queues": '["default"]', "concurrency": "10"}

@@ -623,3 +623,31 @@ async def test_more_than_may_be_recorded_of_a_job_is_refused_at_the_step(
         with pytest.raises(JobFailed, match="with step 'isolated'"):  # and what it has done is undone
             await (await Rewrites(count=20).enqueue()).result(timeout=20)
     assert await connection.fetchval("select count(*) from much") == 0
+
+
+cursor_types: list[Any] = []
+
+
+async def moved(cursor: Any) -> None:
+    await cursor.set(41)
+    raise ValueError
+
+
+async def moved_later(cursor: Cursor[datetime]) -> None:
+    await cursor.checkpoint()
+
+
+@job(kind="failing.cursor_of_another_type")
+async def cursor_of_another_type() -> None:
+    await current_job().step("move", cursor_types[0])
+
+
+async def test_a_cursor_that_was_recorded_as_another_type_is_not_read_as_this_one(jobs: AsyncJobs) -> None:
+    cursor_types[:] = [moved]
+    made = await cursor_of_another_type().enqueue()
+    with pytest.raises(JobFailed, match="ValueError"):
+        await made.result(timeout=20)
+    cursor_types[:] = [moved_later]
+    await jobs.retry(made.id)
+    with pytest.raises(JobFailed, match="its cursor was recorded as 41, which is read as datetime"):
+        await made.result(timeout=20)

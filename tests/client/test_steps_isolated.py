@@ -288,3 +288,15 @@ async def test_a_link_that_breaks_before_sqlalchemy_has_it_is_a_lost_link(databa
     with pytest.raises(DatabaseUnavailable):
         async with through_sqlalchemy.wrapped(connection):
             pass
+
+
+class Lax(Job, kind="isolated.Lax"):
+    async def perform(self) -> list[Any]:
+        async def count(connection: Any) -> int:
+            return "5"  # type: ignore[return-value]
+
+        return [await self.step("count", step(isolated=True)(count))]
+
+
+async def test_its_value_is_the_stored_one_in_its_first_run_too(jobs: AsyncJobs) -> None:
+    assert await (await Lax().enqueue()).result(timeout=10) == [5]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, List, Literal, NamedTuple, NewType, 
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, computed_field
+from pydantic import UUID4, BaseModel, ConfigDict, Field, HttpUrl, JsonValue, SecretStr, computed_field
 from typing_extensions import TypeAliasType, TypedDict
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter
@@ -149,6 +149,8 @@ def round_trip(annotation, value):
         (Union[int, list[int]], [1]),  # noqa: UP007
         (Line | Pair, Pair(1, date(2026, 1, 1))),
         (list[Line] | None, [LINE]),
+        (UUID4, uuid4()),
+        (dict[UUID4, Annotated[UUID, Field(strict=True)]], {uuid4(): uuid4()}),
         (Annotated[int, Field(gt=0)], 3),
         (Annotated[dict, "note"], {"a": 1}),
         (UserId, UserId(5)),
@@ -243,3 +245,27 @@ def test_plain_json_is_checked_inside_typed_containers():
 def test_any_parameter_name_is_allowed(name):
     codec = ArgumentCodec("k", [Parameter(name, int)])
     assert codec.load(codec.dump(codec.bind((), {name: 1}))) == {name: 1}
+
+
+def test_an_object_of_a_class_that_was_defined_again_is_said_to_be_one():
+    old = dataclass(type("Point", (), {"__annotations__": {"x": int}}))
+    new = dataclass(type("Point", (), {"__annotations__": {"x": int}}))
+    models = [type("Model", (BaseModel,), {"__annotations__": {"x": int}, "__module__": __name__}) for _ in range(2)]
+    for annotation, value in [(new, old(1)), (models[1], models[0](x=1))]:
+        with pytest.raises(
+            InvalidArguments, match="another class called .*: it was defined again; make the value anew"
+        ):
+            codec_for(annotation).bind((value,), {})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "fact"),
+    [
+        (UUID, 5, "UUID input should be"),
+        (HttpUrl, "x:y", "URL scheme should be"),
+        (int, "a", "should be a valid integer"),
+    ],
+)
+def test_a_fact_keeps_its_capitals(annotation, value, fact):
+    with pytest.raises(InvalidArguments, match=f"x: {fact}"):
+        codec_for(annotation).bind((value,), {})

@@ -27,6 +27,9 @@ class Place:
         self.snapshot: Callable[[], str | None] | None = None
         self.attempt = self
 
+    def kept(self, value: Any) -> Any:
+        return value
+
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
         if isinstance(value, complex):
             raise ValueError("unstorable")

@@ -193,7 +193,8 @@ def test_a_dump_that_fails_is_refused_by_its_path():
 
     register_reference(Cloud, dump=dump, load=lambda key: Cloud(key))
     assert problems_of(list[Cloud], [Cloud(1)]) == {
-        "x[0]": "dump of Cloud raised RuntimeError; correct it, or save the object first"
+        "x[0]": "dump of Cloud raised RuntimeError; correct it, save the object first, or load it again (refresh) "
+        "if its session has expired it"
     }
 
 

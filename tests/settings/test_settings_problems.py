@@ -1,7 +1,7 @@
 import pytest
 
 from asyncjobs.exceptions import InvalidSettings
-from asyncjobs.settings import Settings, load
+from asyncjobs.settings import Settings, load, loading
 from asyncjobs.settings.loading import read
 
 POOL = "queues = ['a']\nconcurrency = 1\n"
@@ -317,3 +317,8 @@ def test_a_size_is_bytes_or_text_with_a_unit(value):
 def test_a_size_that_is_none_or_out_of_bounds_is_refused_with_the_bounds(value):
     with pytest.raises(ValueError, match='give from 1MiB to 256MiB, as bytes or as text like "64MiB"'):
         Settings(max_recorded=value)
+
+
+def test_a_fact_keeps_its_capitals():
+    details = {"type": "url_scheme", "loc": (), "input": "x:y", "msg": "URL scheme should be 'http'"}
+    assert loading._fact(details) == "\"x:y\" is not allowed; URL scheme should be 'http'"
