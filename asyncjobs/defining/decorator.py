@@ -32,7 +32,7 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By the function, which can be imported; its class cannot.
-        return _again, (self._made_by, dict(self.__dict__))
+        return _again, (self._made_by, self.__getstate__())
 
     def perform(self) -> Coroutine[Any, Any, R]:
         """Call the function with the job's arguments."""

@@ -178,8 +178,8 @@ async def perform_now(job: Job[Any]) -> Any:
         value, verdict, ending = await Inside(_run_here(copy, hooks, counts))
         match ending.what:
             case What.retry:
-                if not recorder.records:  # else they are saved with the steps
-                    recorder.attributes = attributes.dump(copy)
+                if not recorder.records and not (copy._stepper and copy._stepper.progress.next_number):
+                    recorder.attributes = attributes.dump(copy)  # those of a job with steps are saved with these
                 counts = ending.counts or counts
                 await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
             case What.snooze:

@@ -40,7 +40,7 @@ async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql
     worker = start("--burst")
     assert await worker.exit_code() == 0
     assert "ready: worker" in worker.log
-    assert "12 kinds" in worker.log
+    assert "14 kinds" in worker.log
     assert "stopped: 21 jobs ended here" in worker.log
     [row] = await sql("select count(*) from asyncjobs.job")
     assert row["count"] == 1
@@ -213,7 +213,7 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["level"] == "info"
     assert ready["logger"] == "asyncjobs.process"
     assert ready["timestamp"].endswith("Z")
-    assert ready["kinds"] == 12
+    assert ready["kinds"] == 14
     assert ready["pools"] == ["* x 10"]
 
 

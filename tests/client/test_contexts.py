@@ -168,9 +168,10 @@ def surrounded() -> Iterator[None]:
     def fails(in_worker: bool) -> Any:
         raise OSError("not to be reached")
 
+    before = contexts.around[:]
     contexts.around[:] = [fails, noted]
     yield
-    contexts.around.clear()
+    contexts.around[:] = before
 
 
 @RUN

@@ -18,6 +18,10 @@ begun: Counter[str] = Counter()
 done: Counter[str] = Counter()
 
 
+INTERRUPTED = {"asyncjobs.exceptions.JobInterrupted"}
+"""All that may be left of a link that was lost."""
+
+
 @pytest.fixture(autouse=True)
 async def effects(connection: asyncpg.Connection) -> None:
     begun.clear()
@@ -157,7 +161,7 @@ async def test_the_answer_to_a_statement_is_lost(
         await ended(made, connection)
         assert fault.fired.is_set()
         status = await made.status()
-        assert (status.attempt, status.errors) == (1, [])
+        assert status.attempt == 1 and {error.type for error in status.errors} <= INTERRUPTED
         assert begun["thread"] == 1 and done == dict.fromkeys(ALL, 1)
         assert begun["isolated"] == (1 + times if lost == "the record of an isolated step" else 1)
 
@@ -177,7 +181,7 @@ async def test_its_connections_are_cut_after_a_message(
             await made.enqueue()
             await ended(made, connection)
             status = await made.status()
-            assert (status.attempt, status.errors) == (1, []), f"message {k}"
+            assert status.attempt == 1 and {error.type for error in status.errors} <= INTERRUPTED, f"message {k}"
             assert done == dict.fromkeys(ALL, 1), f"message {k}"
             await proxy.heal()
             if not fault.fired.is_set():

@@ -60,6 +60,15 @@ async def cell() -> int:
 async def at_module_level(n: int) -> str: ...
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """Definitions of modules that are gone afterwards: a process of jobs could import them no more."""
+    before = registry.by_name()
+    yield
+    for name in registry.by_name().keys() - before.keys():
+        del registry._definitions[name]
+
+
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]]:
     """Write an importable module that is forgotten at the end."""
