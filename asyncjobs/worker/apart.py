@@ -26,6 +26,7 @@ from typing import Any
 
 from asyncjobs import forks
 from asyncjobs.defining import registry
+from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.guarding import unguarded
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
@@ -149,6 +150,10 @@ class Apart:
     def available(self) -> bool:
         """Whether processes can be had; not when the forking process could not be started a while ago."""
         return asyncio.get_running_loop().time() >= self._again_at
+
+    def may_run(self, definition: Definition) -> bool:
+        """Whether a kind is defined in the processes to be had, as far as that is known before the first."""
+        return definition.source.origin.importable and (not self.is_up or definition.kind in self.kinds)
 
     async def run(self, attempt: Attempt, *, grace: float) -> Any:
         """Run an attempt in a process of its own and return what is to be written about it.

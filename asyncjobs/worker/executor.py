@@ -178,7 +178,9 @@ class Executor:
 
     def runs_apart(self, definition: Definition) -> bool:
         """Whether a suspect of that kind runs in a process of its own, or of suspects; else here."""
-        return self._apart.available and (self._isolate_suspects or definition.executor == "process")
+        if definition.executor == "process":
+            return self._apart.available
+        return self._isolate_suspects and self._apart.available and self._apart.may_run(definition)
 
     def room_for_suspects(self, *, apart: bool) -> int:
         """Return how many more may be claimed; here there is one at a time, beside the ordinary jobs."""

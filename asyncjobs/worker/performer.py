@@ -85,8 +85,6 @@ class Performer:
         self._cancel = cancel
         self._writer = writer
         self._teller = Teller()
-        self._alone = asyncio.Lock()
-        """Held by a suspect that no other process can import."""
         self._warned_of: set[str] = set()
         self._gave_back: set[str] = set()
         self.in_threads: set[UUID] = set()
@@ -114,7 +112,7 @@ class Performer:
                 raise LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
             if attempt.cancel_reason is None and not claimed.refused:
                 apart = self._apart if attempt.apart or definition.options.executor == "process" else None
-                if apart is not None and await self._belongs_apart(apart, attempt, definition):
+                if apart is not None:
                     return await self._run_apart(apart, attempt, definition)
                 job = _load(definition, claimed)
                 job._attempt = attempt
@@ -122,11 +120,7 @@ class Performer:
                 context.running.set(job)
                 if claimed.progress is not None:
                     await _resume(job, attempt, claimed.progress)
-                if attempt.apart:
-                    async with self._alone:  # it is apart from the other suspects at least
-                        text = await self._perform(attempt, job, definition)
-                else:
-                    text = await self._perform(attempt, job, definition)
+                text = await self._perform(attempt, job, definition)
                 error = None
                 self._warn_of_steps_left(job, definition)
         except ChildDied as died:
@@ -189,23 +183,17 @@ class Performer:
         with contextlib.suppress(asyncio.CancelledError):  # which `cancel_reason` tells of
             await uncut(recorded.settled())
 
-    async def _belongs_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> bool:
-        """Whether an attempt runs in a process of its own; a suspect whose kind is not defined there stays here."""
-        is_asked_for = definition.options.executor == "process"
-        if not is_asked_for and not definition.source.origin.importable:
-            return False
+    async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
+        """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
         await apart.ready()  # what importing the modules takes is not the job's
-        if attempt.claimed.kind in apart.kinds:
-            return True
-        if is_asked_for:
+        if attempt.claimed.kind not in apart.kinds:
+            if definition.options.executor != "process":
+                # A suspect: claimed again, it runs in this process, one of them at a time, and its death here is charged.
+                return Reschedule(attempt.claimed.id, attempt.claimed.fence)
             raise InvalidDefinition(
                 f"{definition.source} is not defined where its module is imported for jobs in processes of their own: "
                 "define it at the module's top level, under no condition"
             )
-        return False
-
-    async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition) -> End:
-        """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:

@@ -60,9 +60,10 @@ except Exception:
 SUSPECT = """\
 import asyncio, importlib.util, os
 import asyncpg
-from asyncjobs import AsyncJobs, job
+from asyncjobs import AsyncJobs, current_job, job
 
 going = most = 0
+marked = []  # as what dies with its worker and is not charged with that
 
 @job(kind="programs.suspect")
 async def suspect() -> int:
@@ -70,18 +71,23 @@ async def suspect() -> int:
     going += 1
     most = max(most, going)
     await asyncio.sleep(0.05)
+    connection = await asyncpg.connect(client.database_url)
+    marked.append(await connection.fetchval("select apart from asyncjobs.job where id = $1", current_job().id))
+    await connection.close()
     going -= 1
     return os.getpid()
 
 async def main() -> None:
+    global client
     async with AsyncJobs().running() as jobs:
+        client = jobs
         if importlib.util.find_spec("work"):  # there is a process for others meanwhile
             await (await importlib.import_module("work").process_job().enqueue()).result(timeout=40)
         made = [await suspect().set(wait=3600).enqueue() for _ in range(3)]
         connection = await asyncpg.connect(jobs.database_url)
         await connection.execute("update asyncjobs.job set state = 1, crashes = 2, attempt = 2")
         await connection.close()
-        print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, flush=True)
+        print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, *set(marked), flush=True)
 
 asyncio.run(main())
 """
@@ -175,14 +181,14 @@ async def test_suspects_of_a_program_that_cannot_be_imported_stay_in_it_one_at_a
     (tmp_path / "work.py").write_text(
         "from asyncjobs import job\n@job(executor='process')\ndef process_job() -> None: ...\n"
     )
-    assert await program(*words, text=given) == "True 1\n"
+    assert await program(*words, text=given) == "True 1 False\n"
 
 
 async def test_suspects_of_a_program_without_a_guard_stay_in_it_one_at_a_time(
     program: Any, tmp_path: Path, connection: asyncpg.Connection
 ) -> None:
     (tmp_path / "shop.py").write_text(SUSPECT)
-    assert await program("shop.py") == "True 1\n"
+    assert await program("shop.py") == "True 1 False\n"
 
 
 async def test_what_an_import_of_the_program_does_not_define_runs_in_it_or_is_refused(
