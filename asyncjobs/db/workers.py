@@ -55,6 +55,11 @@ async def release(connection: asyncpg.Connection, worker: UUID, how: str | None 
     return int(await connection.fetchval(sql.read("release_worker"), worker, how))
 
 
+async def spare(connection: asyncpg.Connection, worker: UUID) -> bool:
+    """Have the jobs of a worker not be charged with its death, which may come at any time; return whether it is alive."""
+    return bool(await connection.fetch(sql.read("spare_worker"), worker))
+
+
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:
     """Whether jobs are left that nobody else will run: ready suspects, and those of workers that are or look dead."""
     return bool(await connection.fetchval(sql.read("read_left"), queues, kinds))

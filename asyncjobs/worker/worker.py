@@ -307,9 +307,17 @@ class Worker:
                 claimed.id,
             )
         if self.executor.running:
+            await self._spare()
             self._services.start(self._outlast(keeper), name="lease of jobs that ignore their cancellation")
         else:
             await self._give_up_lease(keeper)
+
+    async def _spare(self) -> None:
+        """Have what goes on here not be charged with the end of a process that is not ours to end, a web server's."""
+        worker = self.lease.worker
+        with contextlib.suppress(DatabaseError):
+            if worker is not None:
+                await self._keeping_house.run(partial(workers.spare, worker=worker), deadline=LAST_WORDS)
 
     async def _write_out(self) -> None:
         try:
