@@ -10,7 +10,6 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from asyncjobs.db.connecting import Connection
-from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import InvalidStep
 
 RESET_TIMEOUT = 5.0
@@ -68,7 +67,10 @@ for _name in (
 
 @contextlib.asynccontextmanager
 async def lent(connection: Connection) -> AsyncIterator[LentConnection]:
-    """Lend a connection for the length of a block, and clean its session after it, or end it where that cannot be done."""
+    """Lend a connection for the length of a block; what was changed in it that no statement takes back ends it.
+
+    Its session is to be cleaned next.
+    """
     handle = LentConnection(connection)
     try:
         yield handle
@@ -79,8 +81,6 @@ async def lent(connection: Connection) -> AsyncIterator[LentConnection]:
     _take_back(handle, connection)
     if handle.is_changed:
         connection.terminate()
-    else:
-        await uncut(_clean(connection))
 
 
 def _take_back(handle: LentConnection, connection: Connection) -> None:
@@ -89,7 +89,7 @@ def _take_back(handle: LentConnection, connection: Connection) -> None:
         connection._on_release()  # what was made of it, its transactions and prepared statements, refuses from now on
 
 
-async def _clean(connection: Connection) -> None:
+async def clean(connection: Connection) -> None:
     """Have a session be as it was opened; end it if anything is going on there still, or if it does not answer."""
     try:
         if not connection.is_closed() and not connection.is_in_transaction():

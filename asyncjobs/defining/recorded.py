@@ -71,12 +71,15 @@ class Recorder(Protocol):
             DatabaseError: The database refuses it.
         """
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
+    async def transact(
+        self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False, lends: bool = True
+    ) -> None:
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
 
         Args:
             body: Given a connection; what it raises is raised, and the transaction rolled back.
             through_sqlalchemy: The connection is SQLAlchemy's, not asyncpg's.
+            lends: Whether the step's code is given the connection: then its session is cleaned afterwards.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was committed.

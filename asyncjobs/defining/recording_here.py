@@ -41,7 +41,9 @@ class RecorderHere:
         done.set_result(None)
         return done
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
+    async def transact(
+        self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False, **_how: Any
+    ) -> None:
         """Run an isolated step in a transaction of the open client."""
         await self.write(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
 

@@ -195,7 +195,8 @@ class Stepper:
             text = self._attributes()
             return run.write("succeeded", text, result=result)
 
-        await self._recorder.transact(body, through_sqlalchemy=run.takes.through_sqlalchemy)
+        takes = run.takes
+        await self._recorder.transact(body, through_sqlalchemy=takes.through_sqlalchemy, lends=takes.takes_connection)
         self._saved, self.progressed = text, True
         return value
 

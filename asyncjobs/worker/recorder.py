@@ -17,6 +17,7 @@ from uuid import UUID
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.lending import clean
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
@@ -262,7 +263,9 @@ class AttemptRecorder:
             except DatabaseUnavailable as error:
                 await backoff.failed(error)
 
-    async def transact(self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False) -> None:
+    async def transact(
+        self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False, lends: bool = True
+    ) -> None:
         """Run an isolated step; see `Recorder.transact`."""
         await self.settled()
         sessions = self._writer.isolated
@@ -275,7 +278,7 @@ class AttemptRecorder:
         )
         async with self._writer.turns:
             try:
-                await sessions.run(transaction.run, endless=True)
+                await sessions.run(transaction.run, endless=True, after=clean if lends else None)
             except DatabaseUnavailable as error:
                 if not (transaction.committing and await uncut(self._is_recorded(transaction.value))):
                     lost = Interrupted(f"an isolated step lost its connection: {error}")

@@ -49,7 +49,7 @@ async def test_jobs_that_await_each_other_on_two_workers_are_refused_by_name(sce
     await scene.start(WORK, name="right", queues=["right"])
     first, second = work.awaits(uuid4()).set(queue="left"), work.awaits(uuid4()).set(queue="right")
     first._id, second._id = second._values["other"], first._values["other"]
-    await scene.enqueue(first, second)
+    await scene.jobs.enqueue_all([first, second])  # at once: a job that is not there yet cannot be awaited
     rows = await scene.finished(first, second, timeout=20)
     refused = [row for row in rows if "jobs await each other and would wait for ever: " in (row["result"] or "")]
     assert refused, [row["errors"] for row in rows]
