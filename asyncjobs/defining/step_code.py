@@ -139,6 +139,11 @@ class Values:
         """
         return value if value is None or self._codec.is_exact(value) else self.keep(value)[0]
 
+    @property
+    def is_exact(self) -> Callable[[Any], bool]:
+        """Tells of a value that it will be loaded as what it is; False: `kept` can tell."""
+        return self._codec.is_exact
+
     def load(self, text: str | None) -> Any:
         """Value of a stored text.
 

@@ -368,7 +368,7 @@ class _CursorPlace:
         self.check = stepper.check
         self.refuse = stepper.attempt.end_by
         self.snapshot = stepper.snapshot
-        self.kept = values.kept
+        self.is_exact, self.kept = values.is_exact, values.kept
 
     def read(self, text: str | None) -> Any:
         """Return where the cursor stands that was recorded.

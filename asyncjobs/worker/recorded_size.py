@@ -27,7 +27,7 @@ class RecordedSize:
 
     def found(self, records: Iterable[Record]) -> None:
         """Count what earlier attempts have recorded."""
-        self._sizes = {record.name: _size(record.result, record.cursor) for record in records}
+        self._sizes = {record.name: _size(record.result, record.cursor, record.children) for record in records}
         self._sum = sum(self._sizes.values())
 
     def add(self, write: Write) -> None:
@@ -38,7 +38,7 @@ class RecordedSize:
         """
         if write.name is None:
             return
-        size = _size(write.result, write.cursor, write.error)
+        size = _size(write.result, write.cursor, write.error, write.children)
         now = self._sum + size - self._sizes.get(write.name, 0)
         if now > self._most:
             raise InvalidStep(

@@ -27,6 +27,9 @@ class Place:
         self.snapshot: Callable[[], str | None] | None = None
         self.attempt = self
 
+    def is_exact(self, value: Any) -> bool:
+        return False
+
     def kept(self, value: Any) -> Any:
         return value
 
