@@ -41,7 +41,7 @@ class Place(Protocol):
     """Returns the job's attributes as JSON; None: it has none."""
 
     is_exact: Callable[[Any], bool]
-    """Whether a value is known to be what `kept` returns: asked first in a loop, where a call costs a twentieth of an item."""
+    """Whether a value is known to be what `kept` returns: asked first in a loop, where a call is a twentieth of an item."""
 
     def kept(self, value: Any) -> Any:
         """Return a value as a resumed step is given it; UnstorableResult if it cannot be."""
