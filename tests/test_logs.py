@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, job
+from asyncjobs.defining import registry
 from asyncjobs.forking import _ToWorker
 from asyncjobs.worker.apart import _log
 
@@ -116,6 +117,14 @@ def in_process() -> None:
     log.warning({"event": "from a process job"})
 
 
+@pytest.fixture
+def only_these_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all that the tests of this run define, some is for the processes of workers alone, and cannot be imported here."""
+    here = {name: definition for name, definition in registry.by_name().items() if name.startswith("logs.")}
+    monkeypatch.setattr(registry, "_definitions", here)
+
+
+@pytest.mark.usefixtures("only_these_kinds")
 async def test_a_process_jobs_record_is_logged_by_the_worker_with_the_message_it_had(
     jobs: AsyncJobs, caplog: pytest.LogCaptureFixture
 ) -> None:
