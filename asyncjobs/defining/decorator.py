@@ -58,7 +58,7 @@ class JobFunction(Generic[P, R]):
         self.function = function
         self._definition = definition
         self._job_class = definition.job_class
-        self._job_class._made_by = self  # type: ignore[attr-defined]  # of FunctionJob
+        cast("type[FunctionJob[R]]", self._job_class)._made_by = self
         update_wrapper(self, function)
 
     @property
