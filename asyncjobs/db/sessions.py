@@ -12,7 +12,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import Context
 from typing import TypeVar
 
 import asyncpg
@@ -65,7 +64,6 @@ class Sessions:
         self._watchman: asyncio.TimerHandle | None = None
         self._opening = 0
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
-        self._finishing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._answered_at = time.monotonic()
         self._fails = False
@@ -92,7 +90,6 @@ class Sessions:
         *,
         deadline: float | None = None,
         endless: bool = False,
-        after: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
     ) -> T:
         """Run `operation` on a connection and return what it returns.
 
@@ -100,7 +97,6 @@ class Sessions:
             operation: Given the connection.
             deadline: Seconds that it may take, waiting for the connection included; None: the sessions' own.
             endless: It runs a user's code, and may take as long as that does: the deadline is for the connection alone.
-            after: What is still to be done to the connection before anybody else gets it; nobody waits for that.
 
         Raises:
             DatabaseUnavailable: No connection, a broken link, or no end within the deadline. Whether the statement took
@@ -135,25 +131,8 @@ class Sessions:
             raise _begun(DatabaseUnavailable(late) if overdue else translated(error, url=self.url)) from error
         finally:
             del self._in_use[connection]
-            if clean and after is not None:
-                self._release_after(connection, after)
-            else:
-                self._release(connection, clean=clean)
+            self._release(connection, clean=clean)
         return result
-
-    def _release_after(
-        self, connection: asyncpg.Connection, after: Callable[[asyncpg.Connection], Awaitable[None]]
-    ) -> None:
-        async def finish() -> None:
-            try:
-                await after(connection)
-            finally:
-                self._release(connection, clean=not connection.is_closed())
-
-        # In a context of its own: it is no part of the job that has used the connection.
-        task = asyncio.get_running_loop().create_task(finish(), name="asyncjobs reset", context=Context())
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
 
     def limit(self, connection: asyncpg.Connection) -> None:
         """End an endless use `deadline` seconds from now: the user's code in it is over."""
