@@ -220,6 +220,7 @@ async def making() -> None:
     assert_type(Derived(amount=1.5, tenant="x"), Derived)
     assert_type(DerivedAgain(amount=1.5, more=2).tenant, str)
     assert_type(plain.kind, str)
+    assert_type(plain.__name__, str)
 
 
 async def changing() -> None:

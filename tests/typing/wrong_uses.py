@@ -39,6 +39,7 @@ send(1).id = None  # wrong: an id cannot be assigned
 send(1).set(priority="high")  # wrong: an option of another type
 send(1).set(color="red")  # wrong: an option that there is not
 send(1).set(at="tomorrow")  # wrong: an option of another type
+send.enqueue()  # wrong: a definition
 
 
 @job(queue=5)  # wrong: an option of another type
