@@ -79,6 +79,14 @@ class TestGet:
             with pytest.raises(KindMismatch):
                 await client.get(made, dated)
 
+    async def test_a_job_that_is_given_is_never_read_as_another_sort(
+        self, client: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = await double(2).enqueue()
+        await connection.execute("""update asyncjobs.job set args = '{"number": "many"}'""")
+        with pytest.raises(InvalidArguments):
+            await client.get(made)
+
     async def test_a_job_of_an_unknown_kind_is_read_anew(
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
