@@ -102,6 +102,8 @@ class Job(StepMethods, Generic[R]):
     _context: tuple[Context, Context] | None = None
     _made_at: never_enqueued.Place | None = None
     """None from its first use on, and for what was loaded."""
+    _asked: str | None = None
+    """The `async def` that was taken last from a job not yet used: a use only once it is awaited."""
 
     def __init_subclass__(
         cls,
@@ -158,13 +160,13 @@ class Job(StepMethods, Generic[R]):
             frame = _getframe(2)  # of whoever called the class or the function
             self._made_at = frame.f_code, frame.f_lasti
 
-    def __del__(self, warn: Callable[[str, never_enqueued.Place], None] = never_enqueued.warn) -> None:
+    def __del__(self, warn: Callable[[str, never_enqueued.Place, str | None], None] = never_enqueued.warn) -> None:
         if self._made_at is not None and not self._sent:
-            warn(self._definition.kind, self._made_at)
+            warn(self._definition.kind, self._made_at, self._asked)
 
     def __getstate__(self) -> dict[str, Any]:
         self._made_at = None  # whoever pickles or copies it goes on with that
-        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_context")}
+        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_asked", "_context")}
 
     # What is known about it
 
