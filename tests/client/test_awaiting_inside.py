@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from uuid import UUID
 
 import anyio.from_thread
 import pytest
@@ -222,3 +223,23 @@ async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_ch
     gate.open.set()
     assert await (await double(1).enqueue()).result(timeout=10) == 2
     assert await until(lambda: single._worker.pools[0].running == 0, 10)
+
+
+async def test_workers_that_stop_again_and_again_under_a_job_that_waits_for_another_are_not_counted(
+    client: AsyncJobs, make_jobs: Callable[..., AsyncJobs]
+) -> None:
+    arrived = asyncio.Event()
+
+    @job(kind="inside.waits_for_long")
+    async def waits_for_long(other: UUID) -> int:
+        arrived.set()
+        return int(await client.result(other))
+
+    late = await double(21).set(wait=3600).enqueue()
+    made = await waits_for_long(late.id).enqueue()
+    for _ in range(4):
+        arrived.clear()
+        async with make_jobs(max_interruptions=1).running():
+            await arrived.wait()
+    status = await made.status()
+    assert (status.state, status.attempt, status.errors) == ("ready", 0, [])
