@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
+from stopping import MakeJobs, at_gate, gates, here, ran, until_so, worker
 
-from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
+from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, job, retry_on, step
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
@@ -19,40 +18,7 @@ from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
 from tests.support.processes import POLL
 
-ran: list[str] = []
-here: list[Job[Any]] = []
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-async def forgotten() -> None:
-    ran.clear()
-    here.clear()
-    gates.clear()
-    gates.update(arrived=asyncio.Event(), open=asyncio.Event())
-
-
-async def at_gate() -> None:
-    here.append(current_job())
-    gates["arrived"].set()
-    await gates["open"].wait()
-
-
-MakeJobs = Callable[..., AsyncJobs]
-
-
-async def until_so(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(POLL)
-
-
-@asynccontextmanager
-async def worker(make_jobs: MakeJobs, **settings: Any) -> AsyncIterator[AsyncExitStack]:
-    """A worker; closing what this gives stops it."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(make_jobs(**settings).running())
-        yield stack
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 class Export(Job, kind="interrupted.Export"):

@@ -4,6 +4,7 @@ import asyncpg
 import kit_jobs
 import pytest
 from kit_jobs import (
+    Assigning,
     again,
     asks,
     broken,
@@ -16,7 +17,7 @@ from kit_jobs import (
     waits_for_later,
 )  # fmt: skip
 
-from asyncjobs import InvalidOption, JobDiscarded, JobFailed, emit
+from asyncjobs import AssignmentNotSaved, InvalidOption, JobDiscarded, JobFailed, emit
 from asyncjobs.testing import Jobs, performing
 
 
@@ -43,6 +44,13 @@ async def test_arguments_that_the_job_does_not_take_fail_it_at_once(jobs: Jobs) 
     status = await jobs.status(made)
     assert status.state == "failed"
     assert "user: no argument of this job; did you mean user_id?" in status.errors[0].message
+
+
+async def test_what_a_step_assigns_and_nothing_saves_warns_in_the_test(jobs: Jobs) -> None:
+    await Assigning().enqueue()
+    with pytest.warns(AssignmentNotSaved, match=r"self\.total") as found:
+        assert await jobs.perform_enqueued() == 1
+    assert [each.filename for each in found] == [kit_jobs.__file__]
 
 
 async def test_a_job_that_waits_for_others_has_them_performed_meanwhile(jobs: Jobs) -> None:
