@@ -30,6 +30,7 @@ from asyncjobs import (
     retry_on,
 )
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 
 SEEN: list[Any] = []
 
@@ -68,7 +69,7 @@ class TestARetry:
 
     async def test_waits_in_the_database(self, jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
         made = await patient().enqueue()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (await made.status()).attempt == 0 or (await made.status()).state != "scheduled":
                 await asyncio.sleep(0.01)
         seconds = await connection.fetchval(
@@ -184,9 +185,7 @@ class TestWhatAJobSaysItself:
         async with make_jobs():
             made = await snoozes_once().enqueue()
             performed = asyncio.ensure_future(made.perform_now())
-            async with asyncio.timeout(20):
-                while not SEEN:
-                    await asyncio.sleep(0.005)
+            await until_so(lambda: SEEN)
             async with make_jobs().running():
                 assert await performed == "of its row"
         assert SEEN == ["snoozed"]
@@ -272,7 +271,7 @@ class TestTime:
     async def test_what_is_not_started_in_time_is_discarded_and_never_runs(self, make_jobs: Any) -> None:
         async with make_jobs():
             made = await expires().enqueue()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while (await made.status()).expires_at > (await later_than()):
                     pass
         async with make_jobs().running():
@@ -284,12 +283,10 @@ class TestTime:
         async with make_jobs():
             async with make_jobs(shutdown_timeout=0).running():
                 made = await interrupted().enqueue()
-                async with asyncio.timeout(20):
-                    while not SEEN:
-                        await asyncio.sleep(0.005)
+                await until_so(lambda: SEEN)
             status = await made.status()
             assert (status.state, status.attempt) == ("ready", 0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while await later_than() < status.enqueued_at + timedelta(seconds=0.5):
                     await asyncio.sleep(0.05)
             async with make_jobs().running():
@@ -595,7 +592,7 @@ async def linger(made: Job[Any]) -> None:
 
 
 async def begun(count: int = 1) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while SEEN.count("begun") < count:
             await asyncio.sleep(0.01)
 

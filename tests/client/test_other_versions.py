@@ -15,6 +15,7 @@ import pytest
 
 from asyncjobs import AsyncJobs, InvalidArguments, InvalidDefinition, Job, job
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 from tests.support.workers import ROOT, Worker, Workers
 
 OLD = """
@@ -92,9 +93,12 @@ async def test_a_job_with_a_new_argument_that_an_old_worker_meets_waits_for_a_ne
     old = await deploy.work("old")
     made = await deploy.enqueue("new", "name=Ada")  # the default is untouched, and stored
     await old.wait_for_log("its arguments may be another version's (lang: no argument of this job; it takes name)")
-    async with asyncio.timeout(20):
-        while "another version" not in (why := await client.why(made)):  # the moment at which the old one looks again
-            await asyncio.sleep(0.02)
+
+    async def waits() -> str | None:
+        why = await client.why(made)
+        return why if "another version" in why else None  # the moment at which the old one looks again
+
+    why = await until_so(waits)
     assert why.startswith("waits for a worker of another version")
     assert "lang: no argument of this job" in why
     await deploy.work("new")
@@ -209,7 +213,7 @@ async def test_the_time_it_has_waited_is_forgotten_once_a_worker_takes_it(
     key = '{"given back, ms, for its arguments: lang: no argument": 5000}'
     await connection.execute("update asyncjobs.job set counts = $2 where id = $1", made, key)
     async with make_jobs().running() as jobs:
-        await asyncio.wait_for(taken.wait(), 20)
+        await asyncio.wait_for(taken.wait(), PATIENCE)
         await until(connection, "select state = 0 from asyncjobs.job where id = $1", made)
         assert (await jobs.status(made)).counts == {}
     assert snoozes.kind

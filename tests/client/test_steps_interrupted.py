@@ -17,7 +17,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
-from tests.support.processes import POLL
+from tests.support.processes import POLL, until_so
 
 ran: list[str] = []
 here: list[Job[Any]] = []
@@ -39,12 +39,6 @@ async def at_gate() -> None:
 
 
 MakeJobs = Callable[..., AsyncJobs]
-
-
-async def until_so(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(POLL)
 
 
 @asynccontextmanager

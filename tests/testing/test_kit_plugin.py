@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 from asyncjobs.db.connecting import connect
+from tests.support.processes import PATIENCE
 
 ASYNC = """
 async def test_signup(jobs):
@@ -146,7 +147,7 @@ async def test_long(jobs):
         cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + PATIENCE
         while not (place / "url").exists() or not (place / "url").read_text():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
@@ -392,16 +393,13 @@ def test_nothing():
     run_pytest(text, jobs=False, url="").passed(1)
 
 
-def test_the_first_test_is_there_within_three_seconds_and_the_others_cost_little(run_pytest) -> None:
+def test_the_first_test_starts_the_server_and_each_other_costs_a_small_part_of_that(run_pytest) -> None:
     text = """
 import time
 @pytest.mark.parametrize("n", range(50))
 async def test_it(jobs, n):
     await send_welcome(n).enqueue()
 """
-    with contextlib.suppress(OSError):
-        if os.getloadavg()[0] > 1.5:
-            return  # a shared machine's other work would be measured
     run = run_pytest(text, "-o", "asyncio_mode=auto", "--durations=0", "-vv", url="")
     run.passed(50)
     seconds = [
@@ -409,4 +407,4 @@ async def test_it(jobs, n):
         for line in run.output.splitlines()
         if "test_it.py::test_it[" in line and "s " in line[:8]
     ]
-    assert max(seconds) < 3 and (sum(seconds) - max(seconds)) / 49 < 0.03
+    assert median(seconds) < max(seconds) / 10
