@@ -190,12 +190,9 @@ async def test_a_job_that_swallows_its_cancellation_keeps_its_slot_and_ends_canc
         started = await begun(swallow, "swallowing")
         behind = await double(1).enqueue()
         await started.cancel("enough")
-        async with asyncio.timeout(PATIENCE):
-            while "is stuck" not in caplog.text:
-                await asyncio.sleep(0.005)
-        async with asyncio.timeout(PATIENCE):
-            while (await behind.status()).state != "ready":  # it may have been claimed ahead, and is given back then
-                await asyncio.sleep(0.005)
+        await until_so(lambda: "is stuck" in caplog.text)
+        # It may have been claimed ahead, and is given back then.
+        await until(connection, "select true from asyncjobs.job where id = $1 and state = 1", behind.id)
         assert (await started.status()).state == "running"
         Gate.all["swallowing"].open.set()
         with pytest.raises(JobCancelled, match="enough"):
@@ -341,9 +338,7 @@ async def test_a_cancelled_thread_keeps_slot_and_lease_until_it_ends_and_its_res
         await arrived(thread.begun)
         behind = await in_thread("behind").enqueue()
         await started.cancel("stop")
-        async with asyncio.timeout(PATIENCE):
-            while "is stuck" not in caplog.text:
-                await asyncio.sleep(0.005)
+        await until_so(lambda: "is stuck" in caplog.text)
         status = await started.status()
         assert status.state == "running"
         assert status.worker is not None
@@ -363,9 +358,7 @@ async def test_a_thread_past_its_timeout_is_retried_once_it_has_ended_and_never_
     thread = threads["timeout"] = Thread()
     started = await in_thread_with_timeout("timeout").enqueue()
     await arrived(thread.begun)
-    async with asyncio.timeout(PATIENCE):
-        while "is stuck" not in caplog.text:
-            await asyncio.sleep(0.005)
+    await until_so(lambda: "is stuck" in caplog.text)
     assert (await started.status()).attempt == 1
     thread.begun.clear()
     thread.go_on.set()

@@ -32,7 +32,7 @@ from asyncjobs import (
 from asyncjobs.client.by_hand import Action, Asked
 from asyncjobs.defining import child, children, fan_out
 from tests.support.asking import until
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, until_so
 
 ran: Counter[str] = Counter()
 broken: set[str] = set()
@@ -297,9 +297,7 @@ class TestWhatIsRecorded:
 
 
 async def _until_ran(times: int, name: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while ran[name] < times:
-            await asyncio.sleep(0.001)
+    await until_so(lambda: ran[name] >= times)
 
 
 class TestAfterAFailure:

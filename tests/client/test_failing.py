@@ -69,9 +69,7 @@ class TestARetry:
 
     async def test_waits_in_the_database(self, jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
         made = await patient().enqueue()
-        async with asyncio.timeout(PATIENCE):
-            while (await made.status()).attempt == 0 or (await made.status()).state != "scheduled":
-                await asyncio.sleep(0.01)
+        await until(connection, "select true from asyncjobs.job where id = $1 and attempt = 1 and state = 0", made.id)
         seconds = await connection.fetchval(
             "select extract(epoch from run_at - clock_timestamp())::float8 from asyncjobs.job"
         )
@@ -592,9 +590,7 @@ async def linger(made: Job[Any]) -> None:
 
 
 async def begun(count: int = 1) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while SEEN.count("begun") < count:
-            await asyncio.sleep(0.01)
+    await until_so(lambda: SEEN.count("begun") >= count)
 
 
 class TestCancelling:

@@ -17,7 +17,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
-from tests.support.processes import POLL, until_so
+from tests.support.processes import until_so
 
 ran: list[str] = []
 here: list[Job[Any]] = []
@@ -234,9 +234,12 @@ async def test_why_says_what_a_job_was_interrupted_by_that_waits_to_go_on(
     client: AsyncJobs, make_jobs: MakeJobs
 ) -> None:
     made = await Stuck(times=2).enqueue()
+
+    async def is_put_off() -> bool:
+        return (await made.status()).state == "scheduled"
+
     async with worker(make_jobs):
-        while (await made.status()).state != "scheduled":
-            await asyncio.sleep(POLL)
+        await until_so(is_put_off)
         said = await client.why(made.id)
     assert "it was interrupted without progress, 2 times in a row: as if its worker stopped" in said
 

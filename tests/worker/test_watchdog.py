@@ -11,6 +11,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.defining import context
 from asyncjobs.worker.blocks import Culprit
 from asyncjobs.worker.watchdog import Watchdog
+from tests.support.asking import until
 from tests.support.processes import until_so
 
 
@@ -46,10 +47,10 @@ async def test_a_report_that_cannot_be_made_costs_no_lease(jobs, database_url, c
         last = "select beat_at, linked_at, dead_at from asyncjobs.worker"
         first = await connection.fetchrow(last)
         for _ in range(3):  # beats, each awaited
-            before = await connection.fetchrow(last)
+            before = await connection.fetchval("select beat_at from asyncjobs.worker")
             keeper.beat_now()
-            while (now := await connection.fetchrow(last)) == before:
-                await asyncio.sleep(0.01)
+            await until(connection, "select true from asyncjobs.worker where beat_at > $1", before)
+        now = await connection.fetchrow(last)
     finally:
         connection.terminate()
     assert now["beat_at"] > first["beat_at"]
