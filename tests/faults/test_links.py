@@ -9,7 +9,7 @@ from asyncjobs.db.listening import DONE, DUE, READY
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.faults import jobs as work
-from tests.faults.scene import LEASE_LOST
+from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support.processes import PATIENCE, until
 from tests.support.proxy import STARTING_UP, named
 
@@ -21,8 +21,9 @@ DEAF = "the listener is deaf, polling meanwhile"
     "ended", [SESSIONS, *(pytest.param((name,) * 20, id=name, marks=pytest.mark.slow) for name in SESSIONS)]
 )
 async def test_sessions_that_are_ended_again_and_again_cost_no_job_and_no_busy_loop(scene, proxy, proxied_url, ended):
-    await scene.start(name="tormented", url=proxied_url, concurrency=5)
-    other = await scene.start(name="other", queues=["nothing"])  # would bury it, were it silent
+    # A worker without a session is judged after a sixth of its lease; a new one takes a busy machine a while.
+    await scene.start(name="tormented", url=proxied_url, concurrency=5, lease=4 * LEASE)
+    other = await scene.start(name="other", queues=["nothing"], lease=4 * LEASE)  # would bury it, were it silent
     held, first = await scene.enqueue(work.hold(scene.gate()), work.tiny())
     await scene.running(held)
     await scene.finished(first)
