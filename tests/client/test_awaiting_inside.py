@@ -96,11 +96,16 @@ async def lets_it_out() -> None:
     await (await fail("in the child").enqueue())
 
 
+limits: dict[str, asyncio.Timeout] = {}
+
+
 @job(kind="inside.impatient")
 async def impatient(gate: str) -> str:
     child = await wait_at(gate).enqueue()
     try:
-        return await child.result(timeout=0.05)
+        async with asyncio.timeout(None) as limit:
+            limits[gate] = limit
+            return await child.result(timeout=3600)
     except TimeoutError:
         Gate.all[gate].open.set()
         return "gave up"
@@ -172,6 +177,7 @@ async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(single
     gate = Gate("impatient")
     made = await impatient("impatient").enqueue()
     await gate.arrived.wait()
+    limits["impatient"].reschedule(0)
     assert await until(lambda: bool(single._worker.pools[0]._resuming))
     assert not gate.open.is_set()
     gate.open.set()

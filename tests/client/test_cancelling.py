@@ -317,7 +317,7 @@ def in_thread(name: str) -> str:
     return "a result that nobody gets"
 
 
-@job(kind="cancelling.thread_in_time", timeout=0.3)
+@job(kind="cancelling.thread_in_time", timeout=1)  # its thread begins in that time
 @retry_on(TimeoutError, wait=0, attempts=5)
 def in_thread_with_timeout(name: str) -> str:
     return in_thread(name).perform()

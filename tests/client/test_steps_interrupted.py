@@ -162,7 +162,7 @@ async def test_an_error_of_its_clean_up_is_nobodys_and_handled_by_nobody(
     assert row is not None and tuple(row) == (1, 0, None) and ran == ["work"]
 
 
-class Limited(Job, kind="interrupted.Limited", timeout=0.1):
+class Limited(Job, kind="interrupted.Limited", timeout=1):  # its step begins in that time
     @step
     async def work(self, cursor: Cursor[int]) -> None:
         ran.append("work")
