@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 @contextlib.asynccontextmanager
 async def connected(proxy, name="client"):
-    connection = await asyncpg.connect(proxy.url(), server_settings={"application_name": name}, timeout=5)
+    connection = await asyncpg.connect(proxy.url(), server_settings={"application_name": name}, timeout=PATIENCE)
     try:
         yield connection
     finally:
@@ -146,7 +146,7 @@ async def test_chosen_connections_are_refused_with_the_servers_own_words(proxied
     async with proxied() as proxy:
         proxy.refuse(named("worker"), STARTING_UP)
         with pytest.raises(asyncpg.CannotConnectNowError):
-            await asyncpg.connect(proxy.url(), server_settings={"application_name": "worker"}, timeout=5)
+            await asyncpg.connect(proxy.url(), server_settings={"application_name": "worker"}, timeout=PATIENCE)
         async with connected(proxy, "web") as connection:
             assert await connection.fetchval("select 1") == 1
         proxy.refuse(named("worker"))
@@ -201,7 +201,7 @@ async def test_a_connection_can_be_cut_after_every_single_message(proxied, postg
     async def work(proxy, n):
         try:
             connection = await asyncpg.connect(
-                proxy.url() + "?sslmode=disable", timeout=5
+                proxy.url() + "?sslmode=disable", timeout=PATIENCE
             )  # prefer: asyncpg tries twice
             try:
                 async with connection.transaction():
