@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.processes import PATIENCE
 import asyncio
 import os
 import signal
@@ -33,6 +32,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.client.blocking import BlockingJobs
+from tests.support.processes import PATIENCE
 
 
 @job(kind="blocking.breaks")
