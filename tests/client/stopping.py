@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from asyncjobs import AsyncJobs, Job, current_job
-from tests.support.processes import POLL
 
 MakeJobs = Callable[..., AsyncJobs]
 
@@ -32,13 +31,6 @@ async def at_gate() -> None:
     here.append(current_job())
     gates["arrived"].set()
     await gates["open"].wait()
-
-
-async def until_so(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; TimeoutError after a while."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(POLL)
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from stopping import MakeJobs, gates, here, ran, until_so, worker
+from stopping import MakeJobs, gates, here, ran, worker
 
 from asyncjobs import AsyncJobs, Cursor, InvalidStep, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
+from tests.support.processes import until_so
 
 pytestmark = pytest.mark.usefixtures("gate")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from stopping import MakeJobs, at_gate, gates, here, ran, until_so, worker
+from stopping import MakeJobs, at_gate, gates, here, ran, worker
 
 from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, job, retry_on, step
 from asyncjobs.db import steps
@@ -16,7 +16,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
-from tests.support.processes import POLL
+from tests.support.processes import until_so
 
 pytestmark = pytest.mark.usefixtures("gate")
 
@@ -134,7 +134,7 @@ async def test_an_error_of_its_clean_up_is_nobodys_and_handled_by_nobody(
     assert row is not None and tuple(row) == (1, 0, None) and ran == ["work"]
 
 
-class Limited(Job, kind="interrupted.Limited", timeout=0.1):
+class Limited(Job, kind="interrupted.Limited", timeout=1):  # its step begins in that time
     @step
     async def work(self, cursor: Cursor[int]) -> None:
         ran.append("work")
@@ -206,9 +206,12 @@ async def test_why_says_what_a_job_was_interrupted_by_that_waits_to_go_on(
     client: AsyncJobs, make_jobs: MakeJobs
 ) -> None:
     made = await Stuck(times=2).enqueue()
+
+    async def is_put_off() -> bool:
+        return (await made.status()).state == "scheduled"
+
     async with worker(make_jobs):
-        while (await made.status()).state != "scheduled":
-            await asyncio.sleep(POLL)
+        await until_so(is_put_off)
         said = await client.why(made.id)
     assert "it was interrupted without progress, 2 times in a row: as if its worker stopped" in said
 

@@ -19,6 +19,7 @@ from kit_jobs import (
 
 from asyncjobs import AssignmentNotSaved, InvalidOption, JobDiscarded, JobFailed, emit
 from asyncjobs.testing import Jobs, performing
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +158,7 @@ async def test_there_is_no_way_back_in_time(jobs: Jobs) -> None:
 
 async def test_a_worker_runs_beside_the_test_when_it_is_asked_to(jobs: Jobs) -> None:
     async with jobs.running():
-        assert await (await flaky(0).enqueue()).result(timeout=5) == 0
+        assert await (await flaky(0).enqueue()).result(timeout=PATIENCE) == 0
     await jobs.assert_performed(flaky, times=1)
 
 
