@@ -62,8 +62,10 @@ class Ledger:
         self._finishes: list[Finish] = []
         self._reschedules: list[Reschedule] = []
         name: Callable[[Any], str] = lambda end: f"job {end.id}"  # noqa: E731
-        self._moving = HeldBack(self._move, self._move_otherwise, key=_ID, what=WRITING, name=name)
-        self._giving_back = HeldBack(self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=name)
+        self._moving = HeldBack[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=name)
+        self._giving_back = HeldBack[Reschedule](
+            self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=name
+        )
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
         self._last_batch = 0
@@ -210,8 +212,8 @@ class Ledger:
     async def _move_otherwise(self, finish: Finish, error: DatabaseError) -> bool:
         """Write the end of a job whose end the database refuses in a form that it takes; return whether it did.
 
-        Where it is for a value of the end, the job has failed, and that is its error. What is in the way for other reasons may
-        be gone another time.
+        Where it is for a value of the end, the job has failed, and that is its error. What else is in the way may be gone
+        another time.
         """
         if lacks_day(error):
             await self._make_days(finish.days + 1)

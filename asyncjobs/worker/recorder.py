@@ -167,7 +167,7 @@ class StepWriter:
         locked: set[UUID] = set()
         if passing:
             held, left = await self.sessions.run(
-                partial(passing_locked, rows=rows, write=steps.record, nothing=frozenset[UUID]())
+                partial(passing_locked, rows=rows, write=steps.record, nothing=set[UUID]())
             )
             locked = {row[0] for row in left}
         else:
