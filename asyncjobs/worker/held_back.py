@@ -81,7 +81,7 @@ class HeldBack(Generic[T]):
         """To be tried at once, the last first."""
         self._locked = _Waiting[T]()
         self._refused: dict[str, _Waiting[T]] = {}
-        """By SQLSTATE; by an empty one those whose statement has ended its session."""
+        """By SQLSTATE; by an empty one those whose statements had no answer."""
         self._told: set[str] = set()
 
     def __len__(self) -> int:
@@ -181,32 +181,39 @@ class HeldBack(Generic[T]):
             self._under_way = ()
 
     async def _not_taken(self, rows: Sequence[T], error: DatabaseError) -> None:
-        if not error.refused and not getattr(error, "begun", False):
+        begun = error.refused or getattr(error, "begun", False)
+        if not begun:
             self._parts.append(rows)
-            raise error
-        if len(rows) > 1:
+        elif len(rows) > 1:
             # Without an answer, too: it may be one of them that ends the session, or takes longer than there is.
             middle = len(rows) // 2
             self._parts += [rows[middle:], rows[:middle]]
-        else:
-            await self._not_taken_alone(rows[0], error)
-        if not error.refused:
+        elif await self._dealt_with(rows[0], error):
+            return
+        # What has had no answer before, alone, is what ended the session then and now.
+        known = begun and len(rows) == 1 and "" in self._refused
+        if begun and len(rows) == 1:
+            self._keep(rows[0], error)
+        if not error.refused and not known:
             raise error
 
-    async def _not_taken_alone(self, row: T, error: DatabaseError) -> None:
+    async def _dealt_with(self, row: T, error: DatabaseError) -> bool:
         self._under_way = [row]
         try:
-            if error.refused and await self._alone(row, error):
-                return
+            return error.refused and await self._alone(row, error)
         except BaseException:
             self._parts.append([row])
             raise
+
+    def _keep(self, row: T, error: DatabaseError) -> None:
+        """Keep a row that was refused alone, to be tried again in a while; say so where it is for a new reason."""
         why = sqlstate_of(error) if error.refused else ""
-        if why not in self._refused:
+        is_new = why not in self._refused
+        if is_new:
             self._refused[why] = _Waiting()
             self._refused[why].wait(longer=False)
         self._refused[why].rows.append(row)
-        if why not in self._told and error.refused:
+        if why not in self._told and (error.refused or not is_new):
             self._told.add(why)
             logger.warning(
                 "%s: %s of %s; trying again until it works, the others go on", self._what, error, self._name(row)
@@ -215,4 +222,4 @@ class HeldBack(Generic[T]):
     def _note_over(self) -> None:
         for why in [why for why in self._told if why not in self._refused]:
             self._told.discard(why)
-            logger.info("%s: the database takes again what it refused with SQLSTATE %s", self._what, why)
+            logger.info("%s: the database takes what it refused%s", self._what, f" with SQLSTATE {why}" if why else "")
