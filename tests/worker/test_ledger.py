@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -19,14 +20,20 @@ from tests.support.asking import until, until_blocked
 WORKER = uuid4()
 
 
-@pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    sessions = Sessions(database_url, size=1, name="test ledger", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
+@contextlib.asynccontextmanager
+async def writing(url: str) -> AsyncIterator[Ledger]:
+    sessions = Sessions(url, size=1, name="test ledger", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
     ledger = Ledger(sessions, lambda: None)
     running = asyncio.ensure_future(ledger.run())
     yield ledger
     running.cancel()
     sessions.close()
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    async with writing(database_url) as ledger:
+        yield ledger
 
 
 async def running_jobs(connection: asyncpg.Connection, count: int) -> list[tuple[UUID, int]]:
@@ -177,6 +184,29 @@ async def test_an_end_that_the_database_refuses_waits_until_it_takes_it_and_the_
     assert tuple(row) == (State.succeeded, "1")
     assert ledger.lost == 0
     assert len([record for record in caplog.records if "the others go on" in record.message]) == 1
+
+
+async def test_a_role_that_may_no_longer_write_to_the_history_gives_jobs_back_and_keeps_the_ends(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    role = f"writer_{uuid4().hex}"
+    await connection.execute(
+        f"create role {role}; grant usage on schema asyncjobs to {role}; "
+        f"grant all on all tables in schema asyncjobs to {role}; grant all on all sequences in schema asyncjobs to {role}; "
+        f"revoke insert on asyncjobs.finished from {role}"
+    )
+    held = await running_jobs(connection, 20)
+    async with writing(f"{database_url}{'&' if '?' in database_url else '?'}role={role}") as ledger:
+        for end in held[:10]:
+            ledger.finish(succeeded(*end))
+        for end in held[10:]:
+            ledger.reschedule(Reschedule(*end))
+        await until(connection, "select count(*) = 10 from asyncjobs.job where state = 1")
+        assert ledger.holds() == {job_id for job_id, _ in held[:10]}
+        await connection.execute(f"grant insert on asyncjobs.finished to {role}")
+        await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 10
+    await connection.execute(f"drop owned by {role}; drop role {role}")
 
 
 async def test_of_many_ends_that_are_refused_for_one_reason_one_line_is_logged(
