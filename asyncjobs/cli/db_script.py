@@ -75,7 +75,7 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
     if not wanted:
         return f"{head}-- There is nothing after it.\n"
-    first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP.strip()
+    first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
         each.format(

@@ -27,7 +27,7 @@ LOCK = "lock table asyncjobs.migration in share row exclusive mode"
 WAIT = 10.0
 """Seconds that locks are waited for in all, unless the caller says otherwise."""
 
-BOOTSTRAP = """\
+BOOTSTRAP_BODY = """\
 for attempt in 1 .. 5 loop
   begin
     create schema if not exists asyncjobs;
@@ -44,6 +44,7 @@ for attempt in 1 .. 5 loop
 end loop;
 """
 """Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does."""
+_BOOTSTRAP = f"do $$ begin {BOOTSTRAP_BODY} end $$;"
 
 
 class Migration(NamedTuple):
@@ -204,7 +205,7 @@ async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migr
         await check(connection)
     _check_unchanged(there)
     if not there:
-        await locks.run(lambda connection: connection.execute(f"do $$ begin {BOOTSTRAP} end $$"))
+        await locks.run(lambda connection: connection.execute(_BOOTSTRAP))
     missing = [migration for migration in known() if migration.number not in there]
     made = [migration for migration in missing if await locks.run(partial(_apply, migration=migration))]
     if made:

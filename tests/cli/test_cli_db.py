@@ -167,7 +167,7 @@ def test_what_comes_after_a_migration_is_printed_alone(make_cli, empty_database_
 async def first_migrations(url):
     """Apply all but the last."""
     connection = await connect(url)
-    await connection.execute(f"do $$ begin {migrating.BOOTSTRAP} end $$")
+    await connection.execute(migrating._BOOTSTRAP)
     for step in migrating.known()[:-1]:
         await connection.execute(step.text)
         await connection.execute(

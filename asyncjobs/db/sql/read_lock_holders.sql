@@ -4,7 +4,7 @@
 -- but the first where this login may not see them.
 select activity.pid, activity.application_name as application, activity.usename as login, coalesce(activity.state, 'unseen') as state,
        coalesce(activity.xact_start at time zone 'UTC', clock_timestamp() at time zone 'UTC') as since,
-       left(regexp_replace(coalesce(activity.query, ''), '\s+', ' ', 'g'), 80) as query
+       left(regexp_replace(coalesce(activity.query, ''), '[[:cntrl:][:space:]]+', ' ', 'g'), 80) as query
 from pg_catalog.pg_stat_activity as activity
 where activity.datname = current_database() and activity.pid <> pg_backend_pid()
   and exists (
