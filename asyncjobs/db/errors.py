@@ -27,6 +27,8 @@ LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalCl
 
 MIGRATE = "run `asyncjobs db migrate` with this version"
 
+LOCK_NOT_AVAILABLE = "55P03"
+
 ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asyncjobs_viewer", "asyncjobs_owner"
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
@@ -75,7 +77,7 @@ def sqlstate_of(error: DatabaseError) -> str:
 
 def is_locked(error: DatabaseError) -> bool:
     """Return whether something that was needed is locked by somebody, for longer than our `lock_timeout`."""
-    return sqlstate_of(error) == "55P03"
+    return sqlstate_of(error) == LOCK_NOT_AVAILABLE
 
 
 def is_of_values(error: DatabaseError) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from asyncjobs.db.errors import is_locked, sqlstate_of
+from asyncjobs.db.errors import LOCK_NOT_AVAILABLE, is_locked, sqlstate_of
 from asyncjobs.exceptions import DatabaseError
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -118,8 +118,8 @@ class HeldBack(Generic[T]):
             DatabaseError: There is no answer. What was to be written is kept.
         """
         if new:
-            # What is locked now is likely to be so in the next batch, too: it would wait for each of these again.
-            await self._try(new, passing=bool(self._locked.rows))
+            # What is locked now is likely to be so for the next batch, too, which would wait for it in vain.
+            await self._try(new, passing=bool(self._locked.rows) or LOCK_NOT_AVAILABLE in self._refused)
         if not len(self):
             return
         loop = asyncio.get_running_loop()

@@ -305,6 +305,25 @@ async def test_a_day_of_the_history_that_cannot_be_made_holds_up_only_the_ends_t
     somebody.terminate()
 
 
+async def test_while_somebody_holds_a_day_of_the_history_locked_ends_of_other_days_are_written(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str
+) -> None:
+    held = await running_jobs(connection, 21)
+    day = await connection.fetchval("select to_char((clock_timestamp() at time zone 'UTC')::date + 7, 'YYYYMMDD')")
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.execute(f"lock table asyncjobs.finished_{day} in share mode")
+        for number, end in enumerate(held[:20]):
+            ledger.finish(succeeded(*end, days=7 if number % 2 else 3))
+        await until(connection, "select count(*) = 10 from asyncjobs.finished")
+        ledger.finish(succeeded(*held[20], days=3))
+        await until(connection, "select count(*) = 11 from asyncjobs.finished")
+    await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 21
+    assert ledger.lost == 0
+    somebody.terminate()
+
+
 async def test_what_is_refused_is_written_when_the_worker_stops_if_the_database_takes_it_by_then(
     ledger: Ledger, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,9 @@
 -- Locks of ours are locks on rows and tables of ours. An advisory lock can be taken by every login of the database, and what waits
 -- for it waits for as long as that likes.
 
+-- Who has emitted an event, and not committed yet, has locked it otherwise: his transaction is waited for.
+lock table asyncjobs.event, asyncjobs.step in share row exclusive mode;
+
 -- Empty: a row is here while the event it names is locked, and only for those that want the same lock. It needs no log.
 create unlogged table asyncjobs.event_lock (
   name text not null,
