@@ -45,7 +45,8 @@ async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
         jobs = AsyncJobs()
         jobs._assemble(recipe.url, settings, stack)
         isolated = isolated_sessions(recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
-        recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease)
+        pinned = {**PINNED_PLANS, "lock_timeout": "200ms"}
+        recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=pinned, deadline=settings.lease)
         writer = StepWriter(
             recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )

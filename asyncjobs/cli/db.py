@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 import typer
 
 from asyncjobs import db as db_room
+from asyncjobs import durations
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.db_script import PSQL_STOPS, script
 from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
@@ -29,17 +31,29 @@ ROLES = Path(db_room.__file__).parent / "roles.sql"
 
 
 @app.command()
-def migrate(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+def migrate(
+    *,
+    config: options.Config = None,
+    env: options.Environment = None,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to wait for locks that others hold, such as 5m.")
+    ] = durations.spell(migrating.WAIT),
+    as_json: options.Json = False,
+) -> None:
     """Bring the schema up to date; nothing happens when it is."""
     with exit_codes():
         settings = load(config, environment=env)
+    try:
+        seconds = durations.seconds(wait, name="--wait")
+    except ValueError as error:
+        fail(USAGE, str(error))
 
     async def apply() -> list[migrating.Migration]:
         async with database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs migrate")
             try:
                 with translating():
-                    return await migrating.migrate(connection)
+                    return await migrating.migrate(connection, wait=seconds, on_wait=partial(typer.echo, err=True))
             finally:
                 connection.terminate()
 

@@ -14,8 +14,8 @@ do $asyncjobs$
 declare
   waited_for_locks text := current_setting('lock_timeout');
 begin
-perform pg_advisory_xact_lock({lock});
 {first}
+{lock};
 perform set_config('lock_timeout', '1s', true);
 """
 
@@ -42,24 +42,23 @@ $asyncjobs$;
 
 _PSQL_BEGIN = """\
 \\set ON_ERROR_STOP on
-select pg_advisory_lock({lock});
-{first}
+do $$ begin {first} end $$;
 """
 
 _PSQL_MIGRATION = """
+begin;
+{lock};
 select not exists (select from asyncjobs.migration where number = {number}) as asyncjobs_missing \\gset
 \\if :asyncjobs_missing
-begin;
 set local lock_timeout = '1s';
 {text}
 insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
-commit;
 \\endif
+commit;
 """
 
 _PSQL_END = """
 select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
-select pg_advisory_unlock({lock});
 """
 
 PSQL_STOPS = "\\set ON_ERROR_STOP on\n"
@@ -76,13 +75,12 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
     if not wanted:
         return f"{head}-- There is nothing after it.\n"
-    required = _REQUIRED.format(number=after)
-    if psql:
-        required = f"do $$ begin {required} end $$;"
+    first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
-        each.format(number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip())
+        each.format(
+            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), lock=migrating.LOCK
+        )
         for step in wanted
     ]
-    first = required if after else migrating._BOOTSTRAP.strip()
-    return "".join([head, begin.format(lock=migrating._LOCK, first=first), *steps, end.format(lock=migrating._LOCK)])
+    return "".join([head, begin.format(lock=migrating.LOCK, first=first), *steps, end])

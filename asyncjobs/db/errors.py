@@ -27,6 +27,8 @@ LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalCl
 
 MIGRATE = "run `asyncjobs db migrate` with this version"
 
+LOCK_NOT_AVAILABLE = "55P03"
+
 ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asyncjobs_viewer", "asyncjobs_owner"
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
@@ -66,6 +68,36 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if state[:2] in _UNAVAILABLE_CLASSES:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
+
+
+def sqlstate_of(error: DatabaseError) -> str:
+    """Return the SQLSTATE of what the server, or the driver, refused; empty: there was no answer."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def is_locked(error: DatabaseError) -> bool:
+    """Return whether something that was needed is locked by somebody, for longer than our `lock_timeout`."""
+    return sqlstate_of(error) == LOCK_NOT_AVAILABLE
+
+
+def is_of_values(error: DatabaseError) -> bool:
+    """Return whether it is for a value, which will be the same another time, that the database has refused a row."""
+    # 22 data exception, 23 constraint, 54 limit exceeded; or the driver could not encode it.
+    return sqlstate_of(error)[:2] in ("22", "23", "54")
+
+
+def lacks_day(error: DatabaseError) -> bool:
+    """Return whether the history has no partition for the day on which a job may go.
+
+    The server's text is in its own language; the fields of an error are not. A constraint that is violated has a name.
+    """
+    cause = error.__cause__
+    return (
+        sqlstate_of(error) == "23514"
+        and getattr(cause, "table_name", None) == "finished"
+        and getattr(cause, "schema_name", None) == "asyncjobs"
+        and getattr(cause, "constraint_name", None) is None
+    )
 
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:

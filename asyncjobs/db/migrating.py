@@ -1,30 +1,50 @@
-"""Numbered, forward-only migrations, applied under an advisory lock, each in its own transaction."""
+"""Numbered, forward-only migrations, each in its own transaction and under a lock on the table that lists them.
+
+No advisory lock: every login of the database can take one, and who migrates would wait for as long as that likes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from functools import cache
+import logging
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
 from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
+from asyncjobs.db.jobs import make_partitions
+from asyncjobs.db.lock_wait import LockWait
 from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
 
-_HERE = Path(__file__).parent / "migrations"
-_LOCK = 4_274_993_741_120_017_001  # any fixed number that nobody else takes
+logger = logging.getLogger("asyncjobs.migrate")
 
-_BOOTSTRAP = """
-create schema if not exists asyncjobs;
-create table if not exists asyncjobs.migration (
-  number integer primary key,
-  name text not null,
-  checksum text not null,
-  applied_at timestamptz not null default clock_timestamp()
-);
+_HERE = Path(__file__).parent / "migrations"
+LOCK = "lock table asyncjobs.migration in share row exclusive mode"
+WAIT = 10.0
+"""Seconds that locks are waited for in all, unless the caller says otherwise."""
+
+BOOTSTRAP_BODY = """\
+for attempt in 1 .. 5 loop
+  begin
+    create schema if not exists asyncjobs;
+    create table if not exists asyncjobs.migration (
+      number integer primary key,
+      name text not null,
+      checksum text not null,
+      applied_at timestamptz not null default clock_timestamp()
+    );
+    exit;
+  exception when unique_violation or duplicate_schema or duplicate_table then
+    null;  -- somebody else has made it just now
+  end;
+end loop;
 """
+"""Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does."""
+_BOOTSTRAP = f"do $$ begin {BOOTSTRAP_BODY} end $$;"
 
 
 class Migration(NamedTuple):
@@ -123,24 +143,31 @@ async def _check_server(connection: asyncpg.Connection) -> None:
         )
 
 
-async def migrate(connection: asyncpg.Connection) -> list[Migration]:
+async def migrate(
+    connection: asyncpg.Connection, *, wait: float = WAIT, on_wait: Callable[[str], object] = logger.warning
+) -> list[Migration]:
     """Apply what is missing and return it; nothing when the schema is current.
 
-    Two at once: one waits for the other and finds nothing left. Killed midway, it goes on where it was.
+    Two at once: each is applied by one of them. Killed midway, it goes on where it was.
+
+    Args:
+        connection: Not in a transaction.
+        wait: Seconds that locks are waited for in all: of another who migrates, and of transactions that use the tables.
+        on_wait: Told what is waited for, after a second and whenever that has changed.
 
     Raises:
         SchemaMismatch: The schema is newer than this version, or was changed.
         PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
+        DatabaseUnavailable: A lock was not to be had in time; the message names who holds it.
     """
     await _check_server(connection)
-    await connection.execute("select pg_advisory_lock($1::bigint)".replace("$1", str(_LOCK)))
     try:
         await _be_the_owner(connection)
-        return await _migrate(connection)
+        return await _migrate(connection, LockWait(connection, wait, on_wait))
     except asyncpg.InsufficientPrivilegeError as error:
         raise PermissionDenied(await _to_migrate(connection, str(error.message))) from error
     finally:
-        await connection.execute(f"reset role; select pg_advisory_unlock({_LOCK})")
+        await connection.execute("reset role")
 
 
 async def _be_the_owner(connection: asyncpg.Connection) -> None:
@@ -172,22 +199,28 @@ async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
     return f"{message}; the schema belongs to {owner}: migrate as that, or `grant {owner} to {login}`"
 
 
-async def _migrate(connection: asyncpg.Connection) -> list[Migration]:
+async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
     there = await _applied(connection)
     if there and max(there) > known()[-1].number:
         await check(connection)
     _check_unchanged(there)
     if not there:
-        await connection.execute(_BOOTSTRAP)
-    made = [migration for migration in known() if migration.number not in there]
-    for migration in made:
-        async with connection.transaction():
-            await connection.execute("set local lock_timeout = '1s'")
-            await connection.execute(migration.text)
-            await connection.execute(
-                "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
-                *(migration.number, migration.name, migration.checksum),
-            )
+        await locks.run(lambda connection: connection.execute(_BOOTSTRAP))
+    missing = [migration for migration in known() if migration.number not in there]
+    made = [migration for migration in missing if await locks.run(partial(_apply, migration=migration))]
     if made:
-        await connection.fetchval("select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10)")
+        await locks.run(partial(make_partitions, days=10))
     return made
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> bool:
+    """Apply one migration unless somebody has meanwhile; return whether it was done here."""
+    await connection.execute(LOCK)
+    if await connection.fetchval("select exists (select from asyncjobs.migration where number = $1)", migration.number):
+        return False
+    await connection.execute(migration.text)
+    await connection.execute(
+        "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
+        *(migration.number, migration.name, migration.checksum),
+    )
+    return True

@@ -60,6 +60,26 @@ def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_agai
     assert cli("run", "--burst").returncode == 0
 
 
+def test_migrate_names_who_holds_a_lock_and_stops_when_the_wait_is_over(make_cli, empty_database_url):
+    cli = make_cli(empty_database_url)
+    asyncio.run(first_migrations(empty_database_url))
+
+    async def behind(statement):
+        somebody = await connect(empty_database_url, name="nightly report")
+        async with somebody.transaction():
+            await somebody.execute(statement)
+            done = await asyncio.to_thread(cli, "db", "migrate", "--wait", "1s", code=3)
+            assert f"held by pid {somebody.get_server_pid()} (nightly report, " in done.stderr
+        somebody.terminate()
+        assert f": {statement}" in done.stderr and "--wait 5m" in done.stderr
+
+    asyncio.run(behind("lock table asyncjobs.migration in share mode"))
+    assert "--wait: 5 minutes is not a time" in cli("db", "migrate", "--wait", "5 minutes", code=2).stderr.replace(
+        '"', ""
+    )
+    assert cli("db", "migrate").returncode == 0
+
+
 DRIVERS = ("asyncpg", "psycopg")
 
 
@@ -146,7 +166,6 @@ def test_what_comes_after_a_migration_is_printed_alone(make_cli, empty_database_
 
 async def first_migrations(url):
     """Apply all but the last."""
-    await execute(url, "create schema asyncjobs")
     connection = await connect(url)
     await connection.execute(migrating._BOOTSTRAP)
     for step in migrating.known()[:-1]:

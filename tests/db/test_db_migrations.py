@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from asyncjobs import AsyncJobs, SchemaMismatch
+from asyncjobs import AsyncJobs, DatabaseUnavailable, SchemaMismatch
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.migrating import Migration
@@ -37,6 +37,10 @@ async def empty(server: EmbeddedPostgres) -> AsyncIterator[Callable[..., Any]]:
     for name in names:
         await admin.execute(f"drop database {name} with (force)")
     admin.terminate()
+
+
+OURS = ["make_partitions", "drop_expired", "lock_event", "emit", "begin_wait", "cancel", "retry", "discard"]
+"""Functions that lock."""
 
 
 async def on(url: str, statement: str, *args: Any) -> Any:
@@ -75,10 +79,59 @@ class TestMigrating:
     async def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
         assert [migration.number for migration in migrating.known()] == list(range(1, len(migrating.known()) + 1))
 
-    async def test_two_at_once_one_waits_and_finds_nothing_left(self, empty: Callable[..., Any]) -> None:
+    async def test_of_several_at_once_each_migration_is_applied_by_one(self, empty: Callable[..., Any]) -> None:
         url = await empty()
         made = await asyncio.gather(*(migrate(url) for _ in range(4)))
-        assert sorted(map(len, made)) == [0, 0, 0, len(migrating.known())]
+        assert sorted(number for numbers in made for number in numbers) == [m.number for m in migrating.known()]
+
+    @pytest.mark.parametrize(
+        "holding", ["lock table asyncjobs.migration in row exclusive mode", "select from asyncjobs.job"]
+    )
+    async def test_a_lock_of_somebodys_is_waited_for_and_he_is_named(
+        self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, holding: str
+    ) -> None:
+        url = await empty()
+        await migrate(url)
+        with_more(monkeypatch, "alter table asyncjobs.job add column more integer")
+        connection, somebody = await connect(url), await connect(url, name="nightly report")
+        transaction = somebody.transaction()
+        await transaction.start()
+        await somebody.execute(holding)
+        told = asyncio.Queue[str]()
+        migration = asyncio.ensure_future(migrating.migrate(connection, wait=60, on_wait=told.put_nowait))
+        async with asyncio.timeout(20):
+            said = await told.get()
+            assert f"pid {somebody.get_server_pid()} (nightly report, " in said and said.endswith(holding)
+            assert not migration.done()
+            await transaction.rollback()
+            assert len(await migration) == 1
+        assert await connection.fetchval("show lock_timeout") == "0"
+        with pytest.raises(DatabaseUnavailable, match=r"not to be had within 100ms, held by pid .*--wait 5m"):
+            with_more(monkeypatch, "alter table asyncjobs.job add column again integer")
+            async with somebody.transaction():
+                await somebody.execute(holding)
+                await migrating.migrate(connection, wait=0.1)
+        for each in (connection, somebody):
+            each.terminate()
+
+    async def test_none_of_our_locks_can_be_taken_by_a_login_without_rights(self, empty: Callable[..., Any]) -> None:
+        url = await empty()
+        await migrate(url)
+        connection = await connect(url)
+        login = f"nobody_{next(_numbers)}"
+        await connection.execute(f"create role {login} login")
+        assert (
+            await connection.fetch("select proname from pg_proc where prosrc ~ 'advisory' and proname = any($1)", OURS)
+            == []
+        )
+        await connection.execute(f"set session authorization {login}")
+        for lock in ("lock table asyncjobs.migration in share mode", "select asyncjobs.lock_event('approved', '7')"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with connection.transaction():
+                    await connection.execute(lock)
+        await connection.execute("reset session authorization")
+        await connection.execute(f"drop role {login}")
+        connection.terminate()
 
     async def test_what_is_new_is_applied_and_what_was_there_is_left_alone(
         self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -34,6 +34,7 @@ HOT = {
         f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {X}, {X}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
+    "lock_running": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
     "tell_waits": (
         f"{IDS}, array[1], array[1], {IDS}, array[false]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
