@@ -118,6 +118,19 @@ def problems(value: Any, path: str) -> list[tuple[str, str]]:
     return found
 
 
+def is_large(value: Any, most: int) -> bool:
+    """Whether lists and dicts hold more than `most` values, at all depths together."""
+    stack, left = [value], most
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list | tuple | dict | set | frozenset):
+            left -= len(value)
+            if left < 0:
+                return True
+            stack += value.values() if isinstance(value, dict) else value
+    return False
+
+
 def join(path: str, key: Any) -> str:
     """Path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
     if isinstance(key, str) and key.isidentifier() and len(key) <= _LONGEST:

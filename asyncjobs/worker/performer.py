@@ -14,6 +14,7 @@ import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
 from asyncjobs.defining import attributes, codec, context, contexts, registry
+from asyncjobs.defining.argument_shape import MOST_STORED
 from asyncjobs.defining.attempt import CancelReason
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.deciding import Verdict, What, decide
@@ -380,10 +381,9 @@ def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:
         return _load(definition, claimed)
     except Exception:
         values: Any = None
-    try:
-        values = codec.loads(claimed.args)
-    except ValueError:
-        values = None
+    if len(claimed.args) <= MOST_STORED:
+        with contextlib.suppress(ValueError):
+            values = codec.loads(claimed.args)
     job = definition.restore(values if isinstance(values, dict) else {})
     job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
     job._sent, job._state = True, "running"
