@@ -32,6 +32,7 @@ from asyncjobs.exceptions import InvalidDefinition, JobCrashed, JobExpired, Othe
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.ends import End
 from asyncjobs.worker.interruptions import interrupted
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
@@ -43,9 +44,6 @@ AGAIN = 1.0
 """Seconds until a job is claimed again for which there was no process."""
 
 _GOES_ON = (What.retry, What.snooze, What.release)
-
-End = Finish | Reschedule | None
-"""What is to be written about an attempt; None: nothing may be."""
 
 
 class Performer:
@@ -198,8 +196,7 @@ class Performer:
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:
-            end: End = await apart.run(attempt, grace=grace)
-            return end
+            return await apart.run(attempt, grace=grace)
         finally:
             attempt.stop_timer()
 

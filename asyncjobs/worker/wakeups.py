@@ -3,8 +3,8 @@
 With 32 idle workers and 50 jobs/s, every notice woke all of them: 32 claims a job, the database at 36 % CPU. Two chosen by
 turn, the others a moment later in case the chosen are busy: 6 claims, 19 %.
 
-Anybody may NOTIFY, of ever new names. So what a notice names is looked up in sets, and new names are believed up to a number,
-after which the database is asked which queues there are. Of too many notices the listener hears none.
+Anybody may NOTIFY, of ever new names. So what a notice names is looked up in sets, and new names are believed up to a
+number, after which the database is asked which queues there are. Of too many notices the listener hears none.
 """
 
 from __future__ import annotations
