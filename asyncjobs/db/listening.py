@@ -42,8 +42,8 @@ TEST_TIMEOUT = 5.0
 """Seconds between two proofs of hearing, and until one counts as failed."""
 LONGEST_PAUSE = 10.0
 CROWD, CROWD_WITHIN = 2_000, 0.1
-"""More notices than `CROWD` within so many seconds are not listened to. Commits that notify, which wait for each other in all of
-the server, come to some hundred in that time."""
+"""More notices than `CROWD` within so many seconds are not listened to. Commits that notify wait for each other in all of
+the server, and come to some hundred in that time."""
 CROWD_PAUSE = 1.0
 """Seconds for which a crowd is not listened to, the first time; then twice as long."""
 LOOK_EVERY = 0.1
@@ -53,7 +53,7 @@ LOOK_EVERY = 0.1
 TOO_MANY = f"more than {CROWD:,} notices came within {CROWD_WITHIN:g} s"
 
 
-class _Counting(asyncpg.Connection):
+class _Counting(asyncpg.Connection):  # type: ignore[misc]
     """A connection that ends itself when notices come too fast: each costs a callback of the loop, and the loop has jobs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

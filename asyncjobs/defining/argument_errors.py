@@ -202,8 +202,7 @@ def _explain(
 ) -> list[Problem]:
     """One problem a path: pydantic reports every member of a union, here they are told as one.
 
-    Args:
-        names: Keys that may be told of values that may not; None: these may.
+    With `names`, keys that are none of these are not told, nor any value.
     """
     if error.error_count() > _MOST_ERRORS:
         count = f"{error.error_count():,} values are of other types or have other names than the job takes"

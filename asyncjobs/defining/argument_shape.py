@@ -105,8 +105,10 @@ class Shape:
 
     @cached_property
     def _in_full(self) -> SchemaValidator | PluggableSchemaValidator:
-        """Says all that is wrong, where the others end a list and a dict at the first wrong item: a list from a web form may
-        have a million, which would take seconds and gigabytes."""
+        """Says all that is wrong, where the others end a list and a dict at the first wrong item.
+
+        A list from a web form may have a million, which would take seconds and gigabytes.
+        """
         return self._adapter(in_full=True).validator
 
     @cached_property
@@ -127,7 +129,7 @@ class Shape:
         except Unsupported as error:
             raise InvalidDefinition(f"{self.kind}: {parameter.name}: {error}") from None
 
-    def core_schema(self, handler: Any, *, in_full: bool) -> core_schema.CoreSchema:
+    def schema_of_values(self, handler: Any, *, in_full: bool) -> core_schema.CoreSchema:
         """Not a TypedDict class: its `extra` would hold for the user's dataclasses too, and refuse their own fields."""
         fields = {name: self._field(handler, parameter, in_full) for name, parameter in self.parameters.items()}
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=_CORE_CONFIG)
@@ -157,7 +159,7 @@ class Shape:
         try:
             return self._validate(given)
         except ValidationError as error:
-            found = argument_errors.in_full(error, given, lambda values: self._in_full.validate_python(values))
+            found = argument_errors.in_full(error, given, self._in_full.validate_python)
             problems = argument_errors.explain(found, given, self.parameters, self.what)
             if found is error:
                 problems.append(argument_errors.UNSEEN)
@@ -348,7 +350,7 @@ class _Schema:
         self._in_full = in_full
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
-        return self._shape.core_schema(handler, in_full=self._in_full)
+        return self._shape.schema_of_values(handler, in_full=self._in_full)
 
 
 def _failing_fast(schema: Any) -> Any:

@@ -118,6 +118,20 @@ def problems(value: Any, path: str) -> list[tuple[str, str]]:
     return found
 
 
+def shown(text: str) -> Any:
+    """The value of a stored text; the text itself where it is no JSON, or too deep for the reader."""
+    try:
+        return text if too_deep(text) else codec.loads(text)
+    except ValueError:
+        return text
+
+
+def shown_object(text: str | None) -> dict[str, Any]:
+    """The JSON object of a stored text; an empty one where it is none."""
+    found = None if text is None else shown(text)
+    return found if isinstance(found, dict) else {}
+
+
 def is_large(value: Any, most: int) -> bool:
     """Whether lists and dicts hold more than `most` values, at all depths together."""
     stack, left = [value], most
