@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import typer
 
@@ -184,10 +185,24 @@ def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
 
 def without_password(found: str) -> tuple[str, str | None]:
     """Return a URL without its password, and the password: the words of a command can be read by everybody here."""
-    parts = urlsplit(found)
-    login, at, hosts = parts.netloc.rpartition("@")
+    # Cut out of the text: to libpq an empty host, the order of parameters, and a + in a value mean what they say.
+    scheme, separator, rest = found.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
     user, _, password = login.partition(":")
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    given = dict(query).get("password", unquote(password)) or None
-    rest = urlencode([pair for pair in query if pair[0] != "password"], quote_via=quote)
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}", query=rest)), given
+    path, mark, query = rest[len(authority) :].partition("?")
+    kept = []
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if unquote(name) == "password":
+            password = value
+        elif unquote(name) == "sslpassword":
+            fail(
+                USAGE,
+                "database_url has sslpassword, which psql takes in its words alone, where everybody here reads it: "
+                "use a key without one, or give psql a service file of your own",
+            )
+        else:
+            kept.append(pair)
+    place = f"{scheme}{separator}{user}{at}{hosts}{path}{mark if kept else ''}{'&'.join(kept)}"
+    return place, unquote(password) or None

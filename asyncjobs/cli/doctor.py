@@ -17,6 +17,7 @@ from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
+from asyncjobs.harmless import harmless
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
 from asyncjobs.worker import reports
@@ -64,7 +65,7 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
             mark = verdict.ljust(4)
             if logs.wants_colours(sys.stdout):
                 mark = typer.style(mark, fg=_COLOURS[verdict])
-            print(f"{mark}  {check}: {printing.harmless(text)}")
+            print(f"{mark}  {check}: {harmless(text)}")
     raise typer.Exit(UNHEALTHY if any(finding.verdict == "fail" for finding in findings) else OK)
 
 

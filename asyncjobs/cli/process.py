@@ -119,6 +119,7 @@ class Process:
         jobs = AsyncJobs(
             config=self._plan.config,
             environment=self._plan.environment,
+            database_url=self._settings.database_url or None,
             shutdown_timeout=self._settings.shutdown_timeout,
             imports=self._settings.imports,
         )

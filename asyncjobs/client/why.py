@@ -12,7 +12,7 @@ from asyncjobs.client.endings import read_counts
 from asyncjobs.db import why as reading
 from asyncjobs.db.awaits import Awaited, read_awaited
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import State
+from asyncjobs.db.rows import State, state_name
 from asyncjobs.db.why import Serving, Waiting
 from asyncjobs.defining.queue_patterns import serves
 from asyncjobs.defining.stored_errors import read_errors
@@ -85,7 +85,7 @@ def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
 
 def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequence[Awaited] = ()) -> str:
     """Return one sentence about a job, its subject left out: what it waits for, where it runs, or how it ended."""
-    match State(job.state):
+    match job.state:
         case State.scheduled:
             return _scheduled(job, facts)
         case State.ready:
@@ -120,6 +120,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
             return f"was discarded {_ended(job)}: {_short(job.reason)}"
         case State.cancelled:
             return f"was cancelled {_ended(job)}: {_short(job.reason)}"
+    return f"is in {state_name(job.state)}, which this version of asyncjobs does not know"
 
 
 _Obstacle = Callable[[Waiting, Facts], str | None]
@@ -255,7 +256,7 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
 def _awaiting(awaited: Sequence[Awaited]) -> str:
     """Return what a running job waits for, and that it holds no slot meanwhile."""
     first = awaited[0]
-    names = ", ".join(f"{one.kind} {one.id} ({State(one.state).name})" for one in awaited)
+    names = ", ".join(f"{one.kind} {one.id} ({state_name(one.state)})" for one in awaited)
     more = f" and {first.left - len(awaited)} more" if first.left > len(awaited) else ""
     jobs = "job" if first.of == 1 else "jobs"
     if first.step is None:

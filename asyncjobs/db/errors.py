@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -127,6 +128,11 @@ def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError) or not url:
         return DatabaseUnavailable(f"no answer from the database: {message}")
     where = places.server_of(url)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", message)
+        return DatabaseError(
+            f"the certificate of the server at {where} was refused: {why}; see sslmode and sslrootcert in database_url"
+        )
     if isinstance(error, socket.gaierror):
         return DatabaseUnavailable(
             f"no answer from the database: there is no host {where} ({message}); see database_url"

@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow
+from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, state_name
 
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
@@ -265,7 +265,7 @@ async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
 async def read_states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
     """Return the states of those of `ids` that have a row, and why they were discarded or cancelled."""
     rows = await connection.fetch(sql.read("read_states"), ids)
-    return {row["id"]: (State(row["state"]).name, row["reason"] or "") for row in rows}
+    return {row["id"]: (state_name(row["state"]), row["reason"] or "") for row in rows}
 
 
 async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
+from asyncjobs.defining.plain_json import shown_object
 
 COUNTED = 20_000
 """Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
@@ -113,7 +113,7 @@ async def queues(connection: Connection) -> list[QueueRow]:
 async def workers(connection: Connection) -> list[WorkerRow]:
     """Read the workers that nobody has declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
-    return [WorkerRow(row["id"], _object(row["about"]), _object(row["report"]), *row[3:]) for row in rows]
+    return [WorkerRow(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:
@@ -189,12 +189,3 @@ async def hears(url: str, *, timeout: float) -> bool:
     finally:
         listening.terminate()
     return True
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Read a JSON object; what is none is an empty one."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -27,6 +27,8 @@ logger = logging.getLogger("asyncjobs.worker")
 
 MOST_CLAIMS = 2
 """Claims under way at once: an urgent pool's does not wait for a large one's."""
+LOOK_PAUSE, LOOK_SHARE = 0.05, 4.0
+"""Between two looks for queues that notices ask for: so many seconds, and so many times as long as the last one took."""
 FEW = 50
 """A pool that asks for more is claimed for alone: its statement would hold up the others'."""
 URGENT_FOR = 1.0
@@ -70,7 +72,9 @@ class Dispatcher:
         self._wakeups = wakeups
         self._polling_interval = polling_interval
         self._marks = Marks()
-        self._known_queues: list[str] = []
+        self._known_queues: set[str] = set()
+        self._look_at = float("-inf")
+        """The loop's time from which the database may be asked for its queues before the next poll."""
         self._claims = 0
         self._doubtful = False
         self._changing = asyncio.Lock()
@@ -88,13 +92,16 @@ class Dispatcher:
         next_doubt = loop.time() + self._lease.seconds
         async with asyncio.TaskGroup() as claims:
             while not self._stopping:
-                timeout = max(next_poll - loop.time(), 0)
-                await self._wakeups.wait(timeout)
+                until = min(next_poll, self._look_at) if self._wakeups.needs_look else next_poll
+                await self._wakeups.wait(max(until - loop.time(), 0))
                 if loop.time() >= next_poll:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
                     self.suspects.due = True
+                    await self._learn_queues()
+                elif self._wakeups.needs_look and loop.time() >= self._look_at:
+                    self._wakeups.all_hungry(self._pools)
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
@@ -131,7 +138,7 @@ class Dispatcher:
         self._wakeups.wake()
 
     @property
-    def known_queues(self) -> list[str]:
+    def known_queues(self) -> set[str]:
         """The queues that patterns stand for."""
         return self._known_queues
 
@@ -142,25 +149,30 @@ class Dispatcher:
     def _lower_marks(self) -> None:
         news = self._wakeups.take_news()
         self.suspects.due |= bool(news) and self._wakeups.suspects_expected
-        for queue, seq in news:
+        for queue, seq in news.items():
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving:
                 continue
             self._marks.lower(queue, seq)
-            if queue not in self._known_queues:
-                self._known_queues.append(queue)
+            self._known_queues.add(queue)
             for pool in serving:
                 pool.hungry, pool.flowing = True, False
 
     async def _learn_queues(self) -> None:
         """Refresh the names that patterns stand for."""
         if not any(pool.has_patterns for pool in self._pools):
+            self._wakeups.looked(())
             return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            self._known_queues = await self._sessions.run(jobs.ready_queues, deadline=self._deadline)
+            self._known_queues = set(await self._sessions.run(jobs.ready_queues, deadline=self._deadline))
             self._marks.keep(self._known_queues)
+            self._wakeups.looked(self._known_queues)
         except DatabaseError as error:
             await self._backoff.failed(error)
+        took = loop.time() - began
+        self._look_at = loop.time() + max(LOOK_PAUSE, LOOK_SHARE * took)
 
     @property
     def _deadline(self) -> float:

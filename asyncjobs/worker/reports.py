@@ -14,6 +14,9 @@ MOST = 50
 """Stuck jobs, and kinds, that one worker names: the row is written again with each change."""
 
 
+_MOST_NUMBER = 1e15
+
+
 class Stuck(NamedTuple):
     """A job that was cancelled and goes on."""
 
@@ -90,4 +93,4 @@ def _mappings(values: object) -> list[dict[str, Any]]:
 
 
 def _are_numbers(*values: object) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(type(value) in (int, float) and 0 <= value < _MOST_NUMBER for value in values)  # type: ignore[operator]

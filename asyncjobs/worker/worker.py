@@ -84,10 +84,10 @@ class Worker:
         self.ready = asyncio.Event()
         """Set once jobs are claimed."""
         self.lease = Lease(settings.lease)
-        self.wakeups = Wakeups()
         self.served = [pool for pool in pools or settings.pools if share is None or share <= pool.processes]
         """The settings of the pools that this process runs."""
         self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
+        self.wakeups = Wakeups(self.pools)
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
         self._keeping_house = self._pinned(
@@ -361,6 +361,7 @@ class Worker:
         self.wakeups.wake()
 
     def _look_at_everything(self) -> None:
+        self.wakeups.needs_look = True
         self.wakeups.all_hungry(self.pools)
         self.wakeups.wake()
         self.timekeeper.notified()

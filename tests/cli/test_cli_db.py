@@ -11,6 +11,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import asyncjobs
+from asyncjobs.cli.db import without_password
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
@@ -189,6 +190,26 @@ async def test_a_program_migrates_by_its_url(empty_database_url):
             await asyncjobs.migrate(url)
     with pytest.raises(asyncjobs.DatabaseUnavailable, match="no answer from the database at 127.0.0.1:1"):
         await asyncjobs.migrate("postgresql://u@127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "password"),
+    [
+        ("postgresql:///db?host=/run/postgresql", "postgresql:///db?host=/run/postgresql", None),
+        ("postgresql://u:p%40w@h:5/db", "postgresql://u@h:5/db", "p@w"),
+        ("postgresql://u@h/db?a=1&password=x+y&b=%2B", "postgresql://u@h/db?a=1&b=%2B", "x+y"),
+        ("postgresql://u@h/db?p%61ssword=x", "postgresql://u@h/db", "x"),
+        ("postgresql://u@/db?host=a,b&port=1,2", "postgresql://u@/db?host=a,b&port=1,2", None),
+    ],
+)
+def test_psql_gets_the_url_as_it_is_without_its_password(given, place, password):
+    assert without_password(given) == (place, password)
+
+
+def test_psql_is_not_given_a_password_that_only_its_words_could_hold(make_cli):
+    refused = make_cli("postgresql://u@h/db?sslkey=k&sslpassword=hunter2")("db", "psql", code=2)
+    assert "sslpassword" in refused.stderr
+    assert "hunter2" not in refused.stderr
 
 
 def test_psql_gets_the_words_behind_the_dashes_and_its_exit_code_is_ours(cli):

@@ -3,6 +3,7 @@
 import asyncio
 
 import cli_jobs
+import pytest
 
 from asyncjobs.cli import tls
 from asyncjobs.cli.doctor import server_findings
@@ -19,7 +20,7 @@ async def diagnose(cli, code=0):
     return {finding["check"]: (finding["verdict"], finding["text"]) for finding in findings}
 
 
-def verdicts(server, url="postgresql://u@h/d", here=1000.0):
+def verdicts(server, url="postgresql://u@localhost/d", here=1000.0):
     return {found.check: found.verdict for found in server_findings(server, url, clock_here=here)}
 
 
@@ -95,11 +96,22 @@ def test_a_link_over_the_network_must_be_verified():
     assert verdicts(away)["tls"] == "warn"
     assert verdicts(secured)["tls"] == "warn"
     assert verdicts(secured, full)["tls"] == "ok"
-    assert verdicts(SERVER._replace(address="127.0.0.1"))["tls"] == "ok"
-    assert verdicts(SERVER._replace(address="::1"))["tls"] == "ok"
+    for here, address in (("localhost", "127.0.0.1"), ("127.0.0.1:6432", "127.0.0.1"), ("[::1]:5432", "::1")):
+        assert verdicts(SERVER._replace(address=address), f"postgresql://u@{here}/d")["tls"] == "ok"
     assert tls.state(secured, full) == "TLSv1.3, verify-full"
     assert tls.state(secured, "postgresql://u@h/d") == "TLSv1.3, certificate not verified"
     assert tls.state(away, full) == "no TLS"
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1", "::1"])
+def test_a_link_to_another_machine_is_open_though_its_server_sees_a_pooler_beside_it_alone(address):
+    near = SERVER._replace(address=address)
+    url = "postgresql://u@db.example.com:6432/app"
+    assert "the link to db.example.com:6432 has no TLS:" in tls.warning(near, url)
+    assert tls.state(near, url) == "no TLS"
+    assert tls.warning(near, "postgresql://u@localhost,db.example.com/app")
+    for here in ("postgresql:///app?host=/run/postgresql", "postgresql://u@%2Frun%2Fpg/app", "postgresql:///app"):
+        assert tls.warning(near, here) is None
 
 
 def test_queues_are_served_by_pattern_and_exclusion():

@@ -12,7 +12,8 @@ with recursive name as (
   select name.queue, counted.jobs, counted.oldest
   from name
   cross join lateral (
-    select count(*) as jobs, extract(epoch from clock_timestamp() - min(run_at) filter (where isfinite(run_at)))::float8 as oldest
+    select count(*) as jobs, 
+             extract(epoch from clock_timestamp() - min(least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00')) filter (where isfinite(run_at)))::float8 as oldest
     from (select run_at from asyncjobs.job where state = 1 and queue = name.queue
           order by priority, seq limit $1::integer) as sample
   ) as counted
