@@ -2,7 +2,8 @@
 
 A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
 even shows the channel. So the only proof is end to end: a NOTIFY of ours must come back. A deaf listener is replaced, and
-until one hears, everything works by polling, slower.
+until one hears, everything works by polling, slower. Behind a pooler that is known to give sessions by the transaction
+nothing listens: the LISTEN would stay on a session that is others'.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 
 from asyncpg import Connection
 
+from asyncjobs.db import pooling
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
@@ -42,7 +44,7 @@ class Listener:
     """Listens on channels over a connection of its own and calls back.
 
     Args:
-        url: Must reach a session of its own: not through a transaction pooler.
+        url: Of the database.
         name: Shown as `application_name`.
         test_every: Seconds between two proofs of hearing; a failed one takes as long again to be noticed.
     """
@@ -91,7 +93,7 @@ class Listener:
 
     async def _run(self) -> None:
         pause = 0.0
-        while True:
+        while not pooling.gives_transactions(self._url):
             try:
                 await self._listen()
             except DatabaseError as error:
@@ -101,10 +103,18 @@ class Listener:
             self._settled.set()
             # Jitter: after a restart of the database not all listeners come back at once.
             await asyncio.sleep(pause * (0.5 + random.random()))
+        logger.warning(
+            "a pooler in transaction mode stands before the database: no notices come through it, so this process polls; "
+            "point database_url at the database itself, or at a port in session mode"
+        )
+        self._settled.set()
 
     async def _listen(self) -> None:
-        """Connect, listen, and stay until the link breaks or proves deaf; always ends with DatabaseUnavailable."""
+        """Connect, listen, and stay until the link breaks or proves deaf; then DatabaseUnavailable is raised."""
         connection = await connect(self._url, name=self._name)
+        if not pooling.is_own(connection):
+            connection.terminate()
+            return
         # One event for all that may end a pause: a broken link, a new channel.
         connection.add_termination_listener(lambda _: self._changed.set())
         try:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from asyncjobs.db import pooling
 from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
 from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
 
@@ -132,6 +133,11 @@ async def migrate(connection: asyncpg.Connection) -> list[Migration]:
         SchemaMismatch: The schema is newer than this version, or was changed.
         PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
     """
+    if not pooling.is_own(connection):
+        raise SchemaMismatch(
+            "a pooler in transaction mode stands before the database, and a migration needs one session to its end: migrate "
+            "with the URL of the database itself, or of a port in session mode"
+        )
     await _check_server(connection)
     await connection.execute("select pg_advisory_lock($1::bigint)".replace("$1", str(_LOCK)))
     try:

@@ -21,6 +21,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.trouble import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -61,6 +62,8 @@ class Ledger:
         self._empty = asyncio.Event()
         self._empty.set()
         self._backoff = Backoff(logger, "writing how jobs ended")
+        self.trouble = Trouble()
+        """Why no end can be stored."""
         self.writing = False
         """Whether a statement of its is under way."""
         self.finished = 0
@@ -85,8 +88,8 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether so much is unwritten that no more should be claimed."""
-        return len(self._finishes) + len(self._reschedules) >= FULL
+        """Whether no more should be claimed: too much is unwritten, or cannot be written."""
+        return bool(self.trouble.reason) or len(self._finishes) + len(self._reschedules) >= FULL
 
     def holds(self) -> set[UUID]:
         """Return the jobs whose end is not known to be written."""
@@ -147,12 +150,15 @@ class Ledger:
             if finishes:
                 await self._write(finishes, jobs.finish, jobs.finished_with_fence, _failed)
             self._backoff.succeeded()
+            self.trouble.end()
         except BaseException as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
             self._finishes = finishes + self._finishes
             self._reschedules = reschedules + self._reschedules
             if not isinstance(error, DatabaseError):
                 raise
+            if not is_locked(error):
+                self.trouble.begin(f"how jobs ended cannot be stored: {error}")
             await self._backoff.failed(error)
         finally:
             self._under_way = []

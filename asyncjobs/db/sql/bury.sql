@@ -3,13 +3,18 @@
 -- Rows: the ids of those declared dead now.
 -- The death rule: silent for a sixth of the lease (5 s) and its session gone, or silent for the whole lease (30 s); and
 -- only a worker judges whose own link has been whole for a fifth of its lease (6 s), because after a restart of the
--- database everybody has been silent. Another role sees backend_start as null: null counts as alive.
+-- database everybody has been silent. Another role sees backend_start as null: null counts as alive. Of a worker without a
+-- session of its own (pid 0, behind a pooler) the whole lease decides.
+-- A beat that is to come was made before the clock was set back: its worker counts as heard at this moment.
 -- Locks: the dead rows; the condition is rechecked under the lock.
+with heard as (
+  update asyncjobs.worker set beat_at = clock_timestamp() where dead_at is null and beat_at > clock_timestamp()
+)
 update asyncjobs.worker as w
 set dead_at = clock_timestamp()
 where w.dead_at is null and w.id <> $1::uuid
   and (w.beat_at < clock_timestamp() - w.lease
-       or (w.beat_at < clock_timestamp() - w.lease / 6
+       or (w.beat_at < clock_timestamp() - w.lease / 6 and w.backend_pid <> 0
            and not exists (select from pg_stat_activity as s
                            where s.pid = w.backend_pid
                              and (s.backend_start is null or w.backend_start is null

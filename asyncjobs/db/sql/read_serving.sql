@@ -2,7 +2,7 @@
 -- Rows: one a worker, the longest at work first; `silent` is seconds since its last beat, `missed` says that it has missed some,
 -- `late` that its lease is over; `held` is JSON: how many jobs of each queue run there, or null.
 -- Index: job_for_rescue, one range a worker.
-select id, host, about, extract(epoch from clock_timestamp() - beat_at)::float8 as silent,
+select id, host, about, report, extract(epoch from clock_timestamp() - beat_at)::float8 as silent,
        beat_at < clock_timestamp() - lease / 6 as missed, beat_at < clock_timestamp() - lease as late,
        (select json_object_agg(queue, jobs)::text
         from (select queue, count(*) as jobs from asyncjobs.job
