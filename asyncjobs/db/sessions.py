@@ -144,6 +144,7 @@ class Sessions:
             connection = None
         if connection is None:
             connection = await self._acquire(end, endless=endless)
+        since = self._all[connection]
         clean = False
         self._watch(connection, math.inf if endless else max(end, loop.time() + 0.001))
         try:
@@ -159,8 +160,8 @@ class Sessions:
             at_fault = is_of_session(error)
             clean = answered and not at_fault and not connection.is_in_transaction()
             self._note(answered=answered and not at_fault)
-            if at_fault:  # and so may be all that were opened when it was
-                self.end_idle()
+            if at_fault or not answered:  # and so may be all that were opened, or idle, for as long
+                self.end_idle(math.inf if at_fault else since)
             late = f"the database did not answer within {end - begun:.3g} s; the connection was ended"
             # asyncpg calls the end of a connection that we ended a PostgresError too.
             overdue = not answered and loop.time() >= self._in_use[connection]
@@ -316,7 +317,7 @@ class Sessions:
 
     def _tell_first(self, error: Exception) -> None:
         """Tell the first in line why it gets no connection, unless the server is full and one of ours falls free in time."""
-        if is_full(error) and (self._in_use or self._finishing):
+        if is_full(error) and (self._in_use or self._finishing or self._openers):
             return
         if self._waiting:
             self._waiting.popleft().set_exception(error)

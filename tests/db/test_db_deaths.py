@@ -97,6 +97,17 @@ class TestWhoIsDead:
         await age(connection, worker, beat=100)
         assert await workers.bury(connection, judge) == [worker]
 
+    @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
+    async def test_of_one_without_a_session_of_its_own_the_whole_lease_decides(
+        self, connection: asyncpg.Connection, judge: UUID, beat: float, dead: bool
+    ) -> None:
+        worker = await make_worker(connection, LEASE)
+        await connection.execute(
+            "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", worker
+        )
+        await age(connection, worker, beat=beat)
+        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+
     async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
         await with_dead_session(connection, database_url, 600)
         assert len(await workers.bury(connection, judge)) == 1
@@ -182,6 +193,34 @@ class TestBeats:
         row = await connection.fetchrow("select *, clock_timestamp() as now from asyncjobs.worker where id = $1", judge)
         assert (row["now"] - row["linked_at"]).total_seconds() < 100
         assert row["backend_pid"] == session.get_server_pid()
+
+
+class TestAClockThatWasSetBack:
+    """Then times of before are times to come."""
+
+    async def test_the_dead_count_as_heard_at_that_moment_and_are_buried_in_time(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        worker = await with_dead_session(connection, database_url, beat=-600)
+        assert await workers.bury(connection, judge) == []
+        [row] = await connection.fetch(
+            "select beat_at <= clock_timestamp() as past from asyncjobs.worker where id = $1", worker
+        )
+        assert row["past"]
+        await age(connection, worker, beat=60)
+        assert await workers.bury(connection, judge) == [worker]
+
+    async def test_a_link_counts_as_whole_from_the_next_beat_on(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        worker = await with_dead_session(connection, database_url, beat=600)
+        await age(connection, judge, beat=-600, linked=-300)
+        await workers.beat(connection, judge)
+        times = "select beat_at, linked_at, clock_timestamp() as now from asyncjobs.worker where id = $1"
+        row = await connection.fetchrow(times, judge)
+        assert row["linked_at"] <= row["now"] and row["beat_at"] <= row["now"]
+        await age(connection, judge, linked=70)
+        assert await workers.bury(connection, judge) == [worker]
 
 
 class TestRescue:
