@@ -104,6 +104,8 @@ async def _open_pooled(
 ) -> asyncpg.Connection:
     connection = await _open(url, name, timeout, pooling.by_transaction(connection_class), cached=0)
     connection.settings = settings
+    # For looking at types that it does not know, asyncpg sets this for the session, and back to what it found.
+    connection._server_caps = connection._server_caps._replace(jit=False)
     return connection
 
 

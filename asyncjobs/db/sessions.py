@@ -268,7 +268,8 @@ class Sessions:
         if opening:
             where = places.server_of(self.url)
             return f"no answer from the database at {where}: no connection could be opened in {seconds:.3g} s"
-        return f"all {len(self._all)} connections were busy for {seconds:.3g} s; raise database_connections"
+        remedy = "raise database_connections" if len(self._all) >= self.size else "the server gives no more"
+        return f"all {len(self._all)} connections were busy for {seconds:.3g} s; {remedy}"
 
     def _leave_line(self, turn: asyncio.Future[asyncpg.Connection]) -> None:
         """Pass on what was given to a waiter at the very moment in which it gave up."""

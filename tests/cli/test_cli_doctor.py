@@ -112,13 +112,15 @@ def test_the_connections_that_the_pools_need_are_compared_with_each_limit(limits
 
 async def test_a_role_that_may_have_too_few_connections_fails(make_cli, database_url, sql):
     role = f"few_of_{urlsplit(database_url).path.strip('/')}"
-    await sql(f"create role {role} login password 'x' connection limit 4; grant all on schema asyncjobs to {role}")
+    await sql(f"create role {role} login password 'x' connection limit 4")
+    await sql(f"grant all on schema asyncjobs to {role}")
     await sql(f"grant select on all tables in schema asyncjobs to {role}")
     parts = urlsplit(database_url)
     limited = urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
     verdict, text = (await diagnose(make_cli(limited), code=3))["connections"]
     assert (verdict, text.startswith(f"role {role} may have 4; ")) == ("fail", True)
-    await sql(f"drop owned by {role}; drop role {role}")
+    await sql(f"drop owned by {role}")
+    await sql(f"drop role {role}")
 
 
 def test_a_worker_that_claims_nothing_is_named_with_its_reason():

@@ -17,6 +17,7 @@ import pytest
 from asyncjobs import DatabaseUnavailable
 from asyncjobs.db import sessions as module
 from asyncjobs.db.sessions import Sessions, check_writable
+from asyncjobs.db.transactions import Transaction, isolated_sessions
 from tests.support.processes import until
 from tests.support.proxy import Proxy
 
@@ -114,6 +115,33 @@ class TestASessionAtFault:
         with pytest.raises(DatabaseUnavailable):
             await sessions.run(operation, endless=True)
         assert (len(calls), sessions.statistics) == (1, (0, 0))
+
+
+class TestAnIsolatedStepOnSuchASession:
+    @pytest.fixture
+    def isolated(self, database_url: str) -> Iterator[Sessions]:
+        sessions = isolated_sessions(database_url, size=1, deadline=20)
+        yield sessions
+        sessions.close()
+
+    async def test_finds_no_database_and_the_session_is_ended(self, isolated: Sessions) -> None:
+        await isolated.run(lambda c: c.execute("set default_transaction_read_only = on"))
+        with pytest.raises(DatabaseUnavailable, match="takes no writes"):
+            await isolated.run(Transaction(write, sessions=isolated).run, endless=True)
+        assert isolated.statistics == (0, 0)
+        transaction = Transaction(write, sessions=isolated)
+        await isolated.run(transaction.run, endless=True)
+        assert transaction.error is None
+
+    async def test_keeps_its_own_error_if_it_made_its_own_transaction_read_only(self, isolated: Sessions) -> None:
+        async def body(connection: asyncpg.Connection) -> None:
+            await connection.execute("set transaction read only")
+            await write(connection)
+
+        transaction = Transaction(body, sessions=isolated)
+        await isolated.run(transaction.run, endless=True)
+        assert isinstance(transaction.error, asyncpg.ReadOnlySQLTransactionError)
+        assert isolated.statistics == (1, 1)
 
 
 @contextmanager

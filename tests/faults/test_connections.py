@@ -38,7 +38,9 @@ async def test_with_too_few_it_ends_with_one_line_and_has_run_nothing(scene, con
     jobs = await scene.enqueue(*(work.tiny(n) for n in range(12)))
     worker = scene.begin(url=limited)
     assert await worker.exit_code(40) == 3
-    assert f"of {NEEDED} connections: too many connections for role" in worker.log.splitlines()[-1]
+    [critical] = [line for line in worker.log.splitlines() if "CRITICAL" in line]
+    assert f"of {NEEDED} connections: too many connections for role" in critical
+    assert "`asyncjobs doctor` says how many" in critical
     assert READY not in worker.log and "Traceback" not in worker.log
     rows = [await scene.row(job) for job in jobs]
     assert {(row["state"], row["attempt"]) for row in rows} == {(1, 0)}
