@@ -144,7 +144,7 @@ class Sessions:
             connection = None
         if connection is None:
             connection = await self._acquire(end, endless=endless)
-        since = self._all[connection]
+        since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
         clean = False
         self._watch(connection, math.inf if endless else max(end, loop.time() + 0.001))
         try:
@@ -176,7 +176,7 @@ class Sessions:
 
     async def _proves(self, connection: asyncpg.Connection) -> bool:
         """Return whether a connection answers that was idle for long; else it is ended, and those idle as long with it."""
-        since = self._all[connection]
+        since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
         self._watch(connection, asyncio.get_running_loop().time() + PROOF)
         answered = False
         try:

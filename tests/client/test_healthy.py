@@ -74,3 +74,19 @@ async def test_a_worker_that_only_waits_for_its_lease_to_end_is_not_healthy(
         lease.renewed_at -= lease.seconds
         assert lease.over  # the next beat renews it
         assert await until(lambda: jobs.healthy, 20)
+
+
+async def test_a_client_whose_database_takes_no_writes_is_not_healthy_until_it_does(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    name = await connection.fetchval("select current_database()")
+    async with make_jobs(lease=1) as jobs:
+        await double(1).enqueue()
+        await connection.execute(f"alter database {name} set default_transaction_read_only = on")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name
+        )
+        assert await until(lambda: not jobs.healthy, 20)
+        await connection.execute(f"alter database {name} reset default_transaction_read_only")
+        assert await until(lambda: jobs.healthy, 20)
+        await double(2).enqueue()
