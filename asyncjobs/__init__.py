@@ -26,7 +26,7 @@ from asyncjobs.defining.context import current_job
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.declaring import discard_on, rescue_from, retry_on
 from asyncjobs.defining.decorator import job
-from asyncjobs.defining.events import emit
+from asyncjobs.defining.events import emit, emit_from_thread
 from asyncjobs.defining.hooks import (
     after_discard,
     after_enqueue,
@@ -139,6 +139,7 @@ __all__ = [
     "current_job",
     "discard_on",
     "emit",
+    "emit_from_thread",
     "enqueue_all",
     "errors",
     "job",

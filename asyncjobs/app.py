@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -24,10 +25,13 @@ from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import open_clients, options
-from asyncjobs.defining.base import Job
+from asyncjobs.defining.awaiting import result_of
+from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
 from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.events import stored_event
 from asyncjobs.defining.guarding import refuse_while_importing
 from asyncjobs.defining.importing import import_modules, import_object
+from asyncjobs.defining.job_ids import JobOrId, id_of
 from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import AlreadyOpen, InvalidCall, InvalidSettings, NotOpen
@@ -42,6 +46,7 @@ logger = logging.getLogger("asyncjobs")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 J = TypeVar("J", bound=Job[Any])
 
 PRIVATE_IN = ("development", "test")
@@ -189,8 +194,8 @@ class AsyncJobs:
             with AsyncJobs().blocking() as jobs:
                 jobs.enqueue(send_welcome(42))
 
-        In the block its `enqueue`, `enqueue_all`, `get`, `result`, `status`, `cancel` and `retry` are called without
-        ``await``, from any thread; they are done on an event loop in a thread of its own. It is no worker.
+        In the block its `enqueue`, `enqueue_all`, `emit`, `get`, `result`, `status`, `cancel` and `retry` are called
+        without ``await``, from any thread; they are done on an event loop in a thread of its own. It is no worker.
 
         Raises:
             InsideEventLoop: On entering, and at each call: an event loop runs in this thread.
@@ -329,17 +334,23 @@ class AsyncJobs:
         """Insert many jobs through this client; see `asyncjobs.enqueue_all`."""
         return await self._opened().enqueue_all(jobs)
 
+    async def emit(self, name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:
+        """Emit an event through this client; `asyncjobs.emit` uses the one opened last. See there."""
+        return await self._opened().emit(*stored_event(name, key, payload), connection=connection)
+
     @overload
-    async def get(self, job_id: UUID | str) -> Job[Any]: ...
+    async def get(self, job: J) -> J: ...
     @overload
-    async def get(self, job_id: UUID | str, kind: JobFunction[P, R]) -> Job[R]: ...
+    async def get(self, job: UUID | str) -> Job[Any]: ...
     @overload
-    async def get(self, job_id: UUID | str, kind: type[J]) -> J: ...
-    async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
+    async def get(self, job: JobOrId, kind: JobFunction[P, R]) -> Job[R]: ...
+    @overload
+    async def get(self, job: JobOrId, kind: type[J]) -> J: ...
+    async def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
         """Return a job by its id, to await it or ask about it.
 
         Args:
-            job_id: A UUID or its text.
+            job: A UUID or its text; or a job, which is read anew, into another object.
             kind: The `@job` function or Job class it must be of; its result then has that type.
 
         Where this role may not read arguments, the job has none, and can be awaited all the same.
@@ -347,28 +358,49 @@ class AsyncJobs:
         Raises:
             JobNotFound: No row can be seen.
             KindMismatch: It is of another kind.
-            InvalidOption: `job_id` is no UUID.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id.
         """
-        return await self._opened().get(job_id, kind)
+        return await self._opened().get(job, kind)
 
-    async def cancel(self, job_id: UUID | str, reason: str = "") -> bool:
-        """Cancel a job by its id; see `Job.cancel`."""
-        return await self._opened().cancel(options.job_id(job_id), options.reason(reason))
+    @overload
+    async def result(self, job: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self, job: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self, job: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self, job: UUID | str, *, timeout: float | timedelta | None = None) -> Any: ...
+    async def result(self, job: Any, *, timeout: float | timedelta | None = None) -> Any:
+        """Wait until a job is final and return its return value; see `Job.result`.
 
-    async def status(self, job_id: UUID | str) -> Status:
-        """Read everything stored about a job; see `Job.status`."""
-        return await self._opened().status(options.job_id(job_id))
+        Args:
+            job: A job, a UUID or its text. By an id the value has the type of the kind that is defined here, else it is
+                plain JSON.
+            timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the job alone.
+        """
+        client = self._opened()
+        found = job if isinstance(job, Job) else await client.get(job)
+        return await result_of(found, timeout, client)
+
+    async def cancel(self, job: JobOrId, reason: str = "") -> bool:
+        """Cancel a job, or the one with this id; see `Job.cancel`."""
+        return await self._opened().cancel(id_of(job), options.reason(reason))
+
+    async def status(self, job: JobOrId) -> Status:
+        """Read everything stored about a job, or the one with this id; see `Job.status`."""
+        return await self._opened().status(id_of(job))
 
     # By hand
 
-    async def retry(self, job_id: UUID | str, *, force: bool = False, from_step: str | None = None) -> bool:
+    async def retry(self, job: JobOrId, *, force: bool = False, from_step: str | None = None) -> bool:
         """Make a job ready again that failed, was discarded or cancelled, or waits for its retry.
 
         It keeps its id, its errors and its attempt: its next run is the attempt after the last. What its declarations have
         counted, its crashes and its expiry are forgotten. Retried twice at once, it runs once.
 
         Args:
-            job_id: A UUID or its text.
+            job: A job, a UUID or its text.
             force: One that succeeded, too, and one that is scheduled for its first run.
             from_step: This step and those after it run again, also of one that succeeded; attributes stay as they were saved
                 last. None: it goes on where it stands.
@@ -378,17 +410,18 @@ class AsyncJobs:
 
         Raises:
             JobNotFound: No row can be seen.
-            InvalidOption: `job_id` is no UUID, or the job has no such step.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id, or the job has no such step.
             PermissionDenied: The role only enqueues, or only looks.
         """
         asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
-        return await self._opened().do(asked, options.job_id(job_id))
+        return await self._opened().do(asked, id_of(job))
 
-    async def discard(self, job_id: UUID | str, *, reason: str = "") -> bool:
+    async def discard(self, job: JobOrId, *, reason: str = "") -> bool:
         """Discard a job that is scheduled, ready or waiting, or has failed. No `after_discard` runs: no worker takes part.
 
         Args:
-            job_id: A UUID or its text.
+            job: A job, a UUID or its text.
             reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
 
         Returns:
@@ -396,10 +429,11 @@ class AsyncJobs:
 
         Raises:
             JobNotFound: No row can be seen.
-            InvalidOption: `job_id` is no UUID, or `reason` cannot be stored.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id, or `reason` cannot be stored.
             PermissionDenied: The role only enqueues, or only looks.
         """
-        return await self._opened().do(Asked(Action.discard, options.reason(reason)), options.job_id(job_id))
+        return await self._opened().do(Asked(Action.discard, options.reason(reason)), id_of(job))
 
     async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Retry all failed jobs that match, the oldest first; see `retry`.
@@ -447,15 +481,16 @@ class AsyncJobs:
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
         return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
 
-    async def why(self, job_id: UUID | str) -> str:
+    async def why(self, job: JobOrId) -> str:
         """Return one sentence, its subject left out, that says what a job waits for, where it runs, or how it ended.
 
         Raises:
             JobNotFound: No row can be seen.
-            InvalidOption: `job_id` is no UUID.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id.
             PermissionDenied: The role only enqueues.
         """
-        return (await self._opened().why(options.job_id(job_id))).sentence
+        return (await self._opened().why(id_of(job))).sentence
 
 
 async def migrate(database_url: str) -> list[str]:

@@ -174,7 +174,7 @@ class NotOpen(AsyncJobsError, RuntimeError):
 
 
 class InsideEventLoop(AsyncJobsError, RuntimeError):
-    """What blocks its thread (`blocking()`, `enqueue_from_thread`, `result_from_thread`) was called where a loop runs."""
+    """What blocks its thread (`blocking()`, whatever ends in `_from_thread`) was called where a loop runs."""
 
 
 class AlreadyOpen(AsyncJobsError, RuntimeError):

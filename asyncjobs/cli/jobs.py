@@ -27,6 +27,8 @@ from asyncjobs.settings import load
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
 MOST = 1_000
+_PAST = (State.running, State.waiting, State.succeeded)
+"""The errors of jobs in these states are of earlier attempts; `jobs show` has them."""
 _ALWAYS = ("arguments", "result")
 """What is shown of a job even where there is none."""
 _MOST_STEPS = 500
@@ -57,7 +59,7 @@ def list_jobs(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """List jobs, newest first, each with its last error, or the reason why it was discarded or cancelled."""
+    """List jobs, newest first, each with the error that it has failed with or is retried for, or why it was ended."""
     with exit_codes():
         settings = load(config, environment=env)
         states = [_state(name) for name in state] if state else None
@@ -197,8 +199,8 @@ def _error(row: reading.ListedJob) -> dict[str, str] | None:
 
 
 def _why(row: reading.ListedJob) -> str:
-    """Return why a job is where it is, on one line; empty when nothing went wrong."""
-    error = _error(row)
+    """Return what went wrong with a job that stands so for it, on one line; empty when nothing did."""
+    error = None if row.state in _PAST else _error(row)
     said = [error["type"].removeprefix("builtins."), error["message"]] if error else []
     return " ".join((row.reason or ": ".join(filter(None, said))).split())
 

@@ -17,6 +17,7 @@ from asyncjobs.client.sending import check_job
 from asyncjobs.client.threads import refuse_inside
 from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
 from asyncjobs.defining.decorator import JobFunction
+from asyncjobs.defining.job_ids import JobOrId
 from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import AlreadyOpen, InvalidOption, NotOpen
 
@@ -99,14 +100,16 @@ class BlockingJobs:
         return made
 
     @overload
-    def get(self, job_id: UUID | str) -> Job[Any]: ...
+    def get(self, job: J) -> J: ...
     @overload
-    def get(self, job_id: UUID | str, kind: JobFunction[P, R]) -> Job[R]: ...
+    def get(self, job: UUID | str) -> Job[Any]: ...
     @overload
-    def get(self, job_id: UUID | str, kind: type[J]) -> J: ...
-    def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
-        """Return a job by its id; see `AsyncJobs.get`."""
-        found: Job[Any] = self._run(lambda: self._jobs.get(job_id, kind))
+    def get(self, job: JobOrId, kind: JobFunction[P, R]) -> Job[R]: ...
+    @overload
+    def get(self, job: JobOrId, kind: type[J]) -> J: ...
+    def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
+        """Return a job as it is stored; see `AsyncJobs.get`."""
+        found: Job[Any] = self._run(lambda: self._jobs.get(job, kind))
         return found
 
     @overload
@@ -115,28 +118,28 @@ class BlockingJobs:
     def result(self, job: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
     @overload
     def result(self, job: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result(self, job: UUID | str, *, timeout: float | timedelta | None = None) -> Any: ...
     def result(self, job: Any, *, timeout: float | timedelta | None = None) -> Any:
-        """Wait until a job is final and return its return value; see `Job.result`."""
-        return self._run(lambda: Job.result(job, timeout=timeout))
+        """Wait until a job is final and return its return value; see `AsyncJobs.result`."""
+        return self._run(lambda: self._jobs.result(job, timeout=timeout))
 
-    def status(self, job: Job[Any] | UUID | str) -> Status:
+    def status(self, job: JobOrId) -> Status:
         """Read everything stored about a job; see `Job.status`."""
-        status: Status = self._run(lambda: self._jobs.status(_id_of(job)))
+        status: Status = self._run(lambda: self._jobs.status(job))
         return status
 
-    def cancel(self, job: Job[Any] | UUID | str, reason: str = "") -> bool:
+    def cancel(self, job: JobOrId, reason: str = "") -> bool:
         """Cancel a job, wherever it is; see `Job.cancel`."""
-        done: bool = self._run(lambda: self._jobs.cancel(_id_of(job), reason))
+        done: bool = self._run(lambda: self._jobs.cancel(job, reason))
         return done
 
-    def retry(self, job: Job[Any] | UUID | str, *, force: bool = False, from_step: str | None = None) -> bool:
+    def retry(self, job: JobOrId, *, force: bool = False, from_step: str | None = None) -> bool:
         """Make a job ready again that failed, was discarded or cancelled; see `AsyncJobs.retry`."""
-        done: bool = self._run(lambda: self._jobs.retry(_id_of(job), force=force, from_step=from_step))
+        done: bool = self._run(lambda: self._jobs.retry(job, force=force, from_step=from_step))
         return done
 
-
-def _id_of(job: Job[Any] | UUID | str) -> UUID | str:
-    if not isinstance(job, Job):
-        return job
-    job._require_row()
-    return job.id
+    def emit(self, name: str, *, key: Any = None, payload: Any = None) -> int:
+        """Emit an event, and return how many jobs wait no more; see `asyncjobs.emit`."""
+        woken: int = self._run(lambda: self._jobs.emit(name, key=key, payload=payload))
+        return woken

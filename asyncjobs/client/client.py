@@ -26,10 +26,12 @@ from asyncjobs.db import jobs, steps
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import StatusRow
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import options, registry
+from asyncjobs.defining import registry
 from asyncjobs.defining.base import Job
+from asyncjobs.defining.calls import ANY, CANCEL, EMIT, ENQUEUE, ENQUEUE_ALL, RESULT, STATUS, Call
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Layers
+from asyncjobs.defining.job_ids import JobOrId, id_of
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored import StoredJob
@@ -39,7 +41,6 @@ from asyncjobs.exceptions import (
     InvalidOption,
     JobNotFound,
     KindMismatch,
-    NotOpen,
 )
 from asyncjobs.services import Services
 
@@ -78,20 +79,17 @@ class Client:
         self._by_hand = ByHand(sessions, retention)
         self._statuses = Statuses(sessions.run)
 
-    def _check_loop(self) -> None:
+    def _check_loop(self, call: Call = ANY) -> None:
         if asyncio.get_running_loop() is not self.loop:
-            raise NotOpen(
-                "this AsyncJobs was opened on another event loop: open one here, "
-                "or call job.enqueue_from_thread() and job.result_from_thread(), without a loop of the thread's own"
-            )
+            raise call.on_another_loop()
 
-    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
         """Run what `make` returns on the client's loop, for a thread that waits for it; see `Threads.run`."""
-        return self.threads.run(make, instead)
+        return self.threads.run(make, f"`{call.on_loop}`")
 
     async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
         """Insert a job's row; see `Job.enqueue`."""
-        self._check_loop()
+        self._check_loop(ENQUEUE)
         check_job(job)
         await self._enqueue_with_hooks(job, connection)
 
@@ -133,17 +131,19 @@ class Client:
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
-        self._check_loop()
+        self._check_loop(ENQUEUE_ALL)
         bulk = Bulk(self._sessions, self._services, self._enqueue_with_hooks, self._has_hooks)
         return await bulk.enqueue(all_jobs)
 
     def _has_hooks(self, job: Job[Any]) -> bool:
         return self._layers.around(job._definition).on_enqueue
 
-    async def get(self, job_id: UUID | str, kind: Any = None) -> Job[Any]:
-        """Return a job by its id; see `AsyncJobs.get`."""
+    async def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
+        """Return a job as it is stored; see `AsyncJobs.get`."""
         self._check_loop()
-        wanted_id = options.job_id(job_id)
+        wanted_id = id_of(job)
+        if kind is None and isinstance(job, Job) and not isinstance(job, StoredJob):
+            kind = type(job)
         row = await self._statuses.read(wanted_id)
         if row is None:
             raise JobNotFound(wanted_id)
@@ -161,7 +161,7 @@ class Client:
 
     async def status(self, job_id: UUID) -> Status:
         """Read everything about a job; see `Job.status`."""
-        self._check_loop()
+        self._check_loop(STATUS)
         row = await self._statuses.read(job_id)
         if row is None:
             raise JobNotFound(job_id)
@@ -184,7 +184,7 @@ class Client:
 
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; see `Job.cancel`."""
-        self._check_loop()
+        self._check_loop(CANCEL)
         days = math.ceil(self._retention / 86_400)
         came_to = await self._sessions.run(lambda connection: jobs.cancel(connection, job_id, reason, days))
         if came_to is None:
@@ -193,7 +193,7 @@ class Client:
 
     async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
         """Emit an event; see `asyncjobs.emit`."""
-        self._check_loop()
+        self._check_loop(EMIT)
         if connection is not None:
             return await emit_on(connection, name, key, payload)
         return await self._sessions.run(lambda connection: steps.emit(connection, name, key, payload))
@@ -240,7 +240,7 @@ class Client:
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
-        self._check_loop()
+        self._check_loop(RESULT)
         try:
             async with asyncio.timeout(timeout) as limit:
                 ended = await self._waiters.wait(job.id, holder(), timed=timeout is not None)

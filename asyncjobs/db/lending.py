@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
+from asyncpg.connresource import ConnectionResource
 from asyncpg.pool import PoolConnectionProxy
 
 from asyncjobs.db import pooling
@@ -21,7 +22,7 @@ NOT_YOURS = (
 )
 
 # What DISCARD ALL does, but for prepared statements: asyncpg would not know that its own are gone. One round trip.
-_RESET = """
+RESET = """
 close all; set session authorization default; reset all; select pg_catalog.pg_advisory_unlock_all(); unlisten *;
 discard sequences; discard temp
 """
@@ -66,28 +67,39 @@ for _name in (
     setattr(LentConnection, _name, _noting(_name))
 
 
-@contextlib.asynccontextmanager
-async def lent(connection: Connection) -> AsyncIterator[LentConnection]:
-    """Lend a connection for the length of a block; what was changed in it that no statement takes back ends it.
+@contextlib.contextmanager
+def lent(connection: Connection) -> Iterator[LentConnection]:
+    """Lend a connection for the length of a block, or until it is taken back; then its session is to be cleaned.
 
-    Its session is to be cleaned next.
+    An error that is no `Exception` ends it, and so does a change that no statement takes back.
     """
     handle = LentConnection(connection)
     try:
         yield handle
-    except BaseException:
-        _take_back(handle, connection)
-        connection.terminate()
+    except BaseException as error:
+        handle.is_changed = handle.is_changed or not isinstance(error, Exception)
         raise
-    _take_back(handle, connection)
-    if handle.is_changed:
-        connection.terminate()
+    finally:
+        take_back(handle, connection)
+        if handle.is_changed:
+            connection.terminate()
 
 
-def _take_back(handle: LentConnection, connection: Connection) -> None:
+def take_back(handle: LentConnection, connection: Connection, *kept: ConnectionResource) -> None:
+    """Have the handle refuse from here on, and what was made of it, its transactions and prepared statements.
+
+    Args:
+        handle: Of which nothing comes to pass if it was taken back before.
+        connection: What it stands for.
+        kept: What was made of the connection itself, and is of use still.
+    """
+    if handle._con is None:
+        return
     handle._detach()
     if not connection.is_closed():
-        connection._on_release()  # what was made of it, its transactions and prepared statements, refuses from now on
+        connection._on_release()
+        for resource in kept:
+            resource._con_release_ctr = connection._pool_release_ctr
 
 
 async def clean(connection: Connection) -> None:
@@ -99,7 +111,7 @@ async def clean(connection: Connection) -> None:
         return
     try:
         if not connection.is_closed() and not connection.is_in_transaction():
-            await connection.execute(_RESET, timeout=RESET_TIMEOUT)
+            await connection.execute(RESET, timeout=RESET_TIMEOUT)
             return
     except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         pass

@@ -76,7 +76,6 @@ class Sessions:
         self._shrinking: asyncio.TimerHandle | None = None
         self._openers: list[asyncio.Task[None]] = []
         self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
-        self._finishing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._answered_at = time.monotonic()
         self._fails = False
@@ -103,7 +102,6 @@ class Sessions:
         *,
         deadline: float | None = None,
         endless: bool = False,
-        after: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
     ) -> T:
         """Run `operation` on a connection and return what it returns.
 
@@ -111,7 +109,6 @@ class Sessions:
             operation: Given the connection.
             deadline: Seconds that it may take, waiting for the connection included; None: the sessions' own.
             endless: It runs a user's code, and may take as long as that does: the deadline is for the connection alone.
-            after: What is still to be done to the connection before anybody else gets it; nobody waits for that.
 
         Raises:
             DatabaseUnavailable: No connection, a broken link, or no end within the deadline. Whether the statement took
@@ -122,12 +119,12 @@ class Sessions:
         loop = asyncio.get_running_loop()
         end = loop.time() + (self.deadline if deadline is None else deadline)
         try:
-            return await self._run(operation, end, endless=endless, after=after)
+            return await self._run(operation, end, endless=endless)
         except DatabaseError as error:
             # Refused for the session's sake, before anything was done; a user's code is not for us to repeat.
             if endless or not is_of_session(error):
                 raise
-        return await self._run(operation, end, endless=endless, after=after)
+        return await self._run(operation, end, endless=endless)
 
     async def _run(
         self,
@@ -135,7 +132,6 @@ class Sessions:
         end: float,
         *,
         endless: bool,
-        after: Callable[[asyncpg.Connection], Awaitable[None]] | None,
     ) -> T:
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -168,10 +164,7 @@ class Sessions:
             raise _begun(DatabaseUnavailable(late) if overdue else translated(error, url=self.url)) from error
         finally:
             del self._in_use[connection]
-            if clean and after is not None:
-                self._release_after(connection, after)
-            else:
-                self._release(connection, clean=clean)
+            self._release(connection, clean=clean)
         return result
 
     async def _proves(self, connection: asyncpg.Connection) -> bool:
@@ -189,20 +182,6 @@ class Sessions:
             if not answered:
                 self._release(connection, clean=False)
         return answered
-
-    def _release_after(
-        self, connection: asyncpg.Connection, after: Callable[[asyncpg.Connection], Awaitable[None]]
-    ) -> None:
-        async def finish() -> None:
-            try:
-                await after(connection)
-            finally:
-                self._release(connection, clean=not connection.is_closed())
-
-        # In a context of its own: it is no part of the job that has used the connection.
-        task = asyncio.get_running_loop().create_task(finish(), name="asyncjobs reset", context=Context())
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
 
     def limit(self, connection: asyncpg.Connection) -> None:
         """End an endless use `deadline` seconds from now: the user's code in it is over."""
@@ -318,7 +297,7 @@ class Sessions:
 
     def _tell_first(self, error: Exception) -> None:
         """Tell the first in line why it gets no connection, unless the server is full and one of ours falls free in time."""
-        if is_full(error) and (self._in_use or self._finishing or self._openers):
+        if is_full(error) and (self._in_use or self._openers):
             return
         if self._waiting:
             self._waiting.popleft().set_exception(error)

@@ -11,7 +11,7 @@ import asyncpg
 
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
-from asyncjobs.db.lending import NOT_YOURS, lent
+from asyncjobs.db.lending import NOT_YOURS, RESET, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
@@ -37,15 +37,22 @@ where name in ('idle_in_transaction_session_timeout', 'transaction_timeout') and
 
 
 class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose transactions bear a mark from their beginning, which costs no round trip of its own."""
+    """A connection whose transactions bear a mark from their beginning, and may clean the session at their end.
+
+    Neither costs a round trip of its own: one for the cleaning alone would be a fifth of a step.
+    """
 
     is_closed_by_code = False
     """Whether somebody has closed it; we do not, we terminate."""
+    is_cleaned = False
+    """Whether the end of a transaction cleans the session, too."""
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
         """Execute; see `Connection.execute`."""
         if query == "BEGIN;":
             query = f"BEGIN; set local {MARK} = 'on'"
+        elif self.is_cleaned and query in ("COMMIT;", "ROLLBACK;"):
+            query += RESET
         return str(await super().execute(query, *arguments, timeout=timeout))
 
     async def close(self, *, timeout: float | None = None) -> None:
@@ -74,7 +81,8 @@ class Transaction(Generic[T]):
         last: Given what `body` returned; returns whether that is to be committed, and whether the transaction is still the
             one that was begun.
         sessions: `isolated_sessions`; `last` and the commit, which nothing else cuts, may take as long as their deadline.
-        through_sqlalchemy: Whether `body` is given SQLAlchemy's connection.
+        through_sqlalchemy: Whether `body` is given SQLAlchemy's connection, which ends it.
+        cleans: Whether `body` may change the session, which others are to have after it.
         lost_before: How often in a row it was tried before, and its session lost.
     """
 
@@ -85,6 +93,7 @@ class Transaction(Generic[T]):
         *,
         sessions: Sessions,
         through_sqlalchemy: bool = False,
+        cleans: bool = False,
         lost_before: int = 0,
     ) -> None:
         self._body = body
@@ -92,6 +101,8 @@ class Transaction(Generic[T]):
         self._last = last
         self._sessions = sessions
         self._through_sqlalchemy = through_sqlalchemy
+        self._cleans = cleans
+        self._is_cleaning = False
         self.value: T | None = None
         """What `body` returned."""
         self.committing = False
@@ -106,35 +117,48 @@ class Transaction(Generic[T]):
 
         Raises:
             DatabaseUnavailable: The link is broken, and the user's code has not broken it.
-            Exception: The driver's, that too. With `committing`, it may be done.
+            Exception: The driver's, that too. With `committing`, it may be done, `error` or not.
         """
         begun = asyncio.get_running_loop().time()
         transaction = connection.transaction()
         await transaction.start()
         async with self._given(connection) as given:
             try:
-                self.value = await self._body(given)
-                if not connection.is_closed() and not connection.is_in_transaction():
-                    raise InvalidStep(_ENDED)
-                if self._through_sqlalchemy:
-                    await given.commit()  # of its savepoint
+                self.value = await self._perform(given, connection, transaction)
                 await self._end(connection, transaction, self.value)
             except Exception as error:
+                self.error = error
                 if self.committing:
+                    await clean(connection)
                     raise
                 has_ended = connection.is_closed()
                 await self._roll_back(connection, transaction, given)
                 if not has_ended and await _is_spoilt(connection, error):
                     connection.terminate()
                     raise DatabaseUnavailable(f"this session of the database takes no writes: {error}") from error
-                self.error = error
                 if has_ended:
                     self.error = await self._reason(connection, error, asyncio.get_running_loop().time() - begun)
 
+    async def _perform(self, given: Any, connection: Connection, transaction: Any) -> T:
+        try:
+            value = await self._body(given)
+        finally:
+            if isinstance(given, LentConnection):
+                take_back(given, connection, transaction)  # before it is cleaned: nobody is to change it after that
+        if not connection.is_closed() and not connection.is_in_transaction():
+            raise InvalidStep(_ENDED)
+        if self._through_sqlalchemy:
+            await given.commit()  # of its savepoint
+        return value
+
     @contextlib.asynccontextmanager
     async def _given(self, connection: Connection) -> AsyncIterator[Any]:
-        async with wrapped(connection) if self._through_sqlalchemy else lent(connection) as given:
-            yield given
+        if self._through_sqlalchemy:
+            async with wrapped(connection) as given:
+                yield given
+        else:
+            with lent(connection) as given:
+                yield given
 
     async def _roll_back(self, connection: Connection, transaction: Any, given: Any) -> None:
         """Roll back, or end a session on which that cannot be done: something of the user's goes on there."""
@@ -143,7 +167,7 @@ class Transaction(Generic[T]):
                 await given.rollback()
         try:
             if connection.is_in_transaction():
-                await transaction.rollback()
+                await self._finish(connection, transaction.rollback)
                 return
         except Exception:  # a statement of the user's goes on there, or it has no link any more
             connection.terminate()
@@ -200,7 +224,9 @@ class Transaction(Generic[T]):
             # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed; or
             # a statement of his that still goes on, beside which asyncpg sends nothing.
             state = getattr(error, "sqlstate", None) or ""
-            self.committing = connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
+            # In one message with the commit, it may be the cleaning that was refused.
+            unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError)
+            self.committing = unsure or connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
             raise
 
     async def _commit(self, connection: Connection, transaction: Any, value: T) -> None:
@@ -215,10 +241,19 @@ class Transaction(Generic[T]):
             self.committing = False
             raise InvalidStep(_ENDED)
         if held:
-            await transaction.commit()
+            await self._finish(connection, transaction.commit)
         else:
             self.refused = True
-            await transaction.rollback()
+            await self._finish(connection, transaction.rollback)
+
+    async def _finish(self, connection: Connection, end: Callable[[], Awaitable[None]]) -> None:
+        """End the transaction, and clean the session in the same message."""
+        self._is_cleaning = connection.is_cleaned = self._cleans
+        try:
+            await end()
+        finally:
+            connection.is_cleaned = False
+        self._is_cleaning = False
 
 
 async def _is_spoilt(connection: Connection, error: Exception) -> bool:

@@ -28,9 +28,9 @@ async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | No
     return None if row is None else Pulse(*row)
 
 
-async def bury(connection: asyncpg.Connection, worker: UUID) -> list[UUID]:
-    """Declare dead whose lease is over, as seen by `worker`; return their ids."""
-    return [row["id"] for row in await connection.fetch(sql.read("bury"), worker)]
+async def bury(connection: asyncpg.Connection, worker: UUID) -> dict[UUID, int]:
+    """Declare dead whose lease is over, as seen by `worker`; return their ids, and how many jobs run under each."""
+    return {row["id"]: row["jobs"] for row in await connection.fetch(sql.read("bury"), worker)}
 
 
 async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> bool:

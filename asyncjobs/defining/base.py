@@ -12,9 +12,10 @@ from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
 
-from asyncjobs.defining import context, never_enqueued, open_clients, options
+from asyncjobs.defining import calls, never_enqueued, open_clients, options
 from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.attributes import attribute
+from asyncjobs.defining.awaiting import result_of
 from asyncjobs.defining.definition import Definition, Executor, Options
 from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
@@ -23,7 +24,7 @@ from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
-from asyncjobs.exceptions import AlreadyEnqueued, AwaitCycle, InvalidDefinition, InvalidOption, NotEnqueued
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
 
 if TYPE_CHECKING:
     from asyncjobs.defining.status import Status
@@ -101,6 +102,8 @@ class Job(StepMethods, Generic[R]):
     _context: tuple[Context, Context] | None = None
     _made_at: never_enqueued.Place | None = None
     """None from its first use on, and for what was loaded."""
+    _asked: str | None = None
+    """The `async def` that was taken last from a job not yet used: a use only once it is awaited."""
 
     def __init_subclass__(
         cls,
@@ -157,13 +160,13 @@ class Job(StepMethods, Generic[R]):
             frame = _getframe(2)  # of whoever called the class or the function
             self._made_at = frame.f_code, frame.f_lasti
 
-    def __del__(self, warn: Callable[[str, never_enqueued.Place], None] = never_enqueued.warn) -> None:
+    def __del__(self, warn: Callable[[str, never_enqueued.Place, str | None], None] = never_enqueued.warn) -> None:
         if self._made_at is not None and not self._sent:
-            warn(self._definition.kind, self._made_at)
+            warn(self._definition.kind, self._made_at, self._asked)
 
     def __getstate__(self) -> dict[str, Any]:
         self._made_at = None  # whoever pickles or copies it goes on with that
-        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_context")}
+        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_asked", "_context")}
 
     # What is known about it
 
@@ -281,7 +284,7 @@ class Job(StepMethods, Generic[R]):
             DatabaseError: The database refused or cannot be reached; nothing was written.
         """
         self._made_at = None
-        await open_clients.current().enqueue(self, connection=connection)
+        await open_clients.current(calls.ENQUEUE).enqueue(self, connection=connection)
         return self
 
     def enqueue_from_thread(self) -> Self:
@@ -292,7 +295,7 @@ class Job(StepMethods, Generic[R]):
             NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
         """
         self._made_at = None
-        return open_clients.last().run_from_thread(self.enqueue, "`await job.enqueue()`")
+        return open_clients.last(calls.ENQUEUE).run_from_thread(self.enqueue, calls.ENQUEUE)
 
     @of_a_job()
     async def status(self) -> Status:
@@ -303,7 +306,7 @@ class Job(StepMethods, Generic[R]):
             JobNotFound: No row can be seen.
         """
         self._require_row()
-        return await open_clients.current().status(self.id)
+        return await open_clients.current(calls.STATUS).status(self.id)
 
     @of_a_job()
     async def cancel(self, reason: str = "") -> bool:
@@ -325,7 +328,7 @@ class Job(StepMethods, Generic[R]):
             InvalidOption: `reason` cannot be stored.
         """
         self._require_row()
-        return await open_clients.current().cancel(self.id, options.reason(reason))
+        return await open_clients.current(calls.CANCEL).cancel(self.id, options.reason(reason))
 
     @overload
     async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
@@ -349,18 +352,7 @@ class Job(StepMethods, Generic[R]):
             JobNotFound: No row can be seen: rolled back, or past its retention.
             AwaitCycle: It awaits, perhaps through others, the job that awaits it here without a timeout.
         """
-        self._require_row()
-        seconds = None if timeout is None else options.duration(timeout, "timeout")
-        running = context.running.get()
-        if running is None or running._attempt is None:
-            return await open_clients.current().result(self, timeout=seconds)
-        if running.id == self.id:
-            raise AwaitCycle([(self.id, self.kind)])
-        running._attempt.give_slot_back()
-        try:
-            return await open_clients.current().result(self, timeout=seconds)
-        finally:
-            await running._attempt.take_slot()
+        return await result_of(self, timeout)
 
     @overload
     def result_from_thread(self: _PerformsAsync[T], timeout: float | timedelta | None = None) -> T: ...
@@ -375,7 +367,7 @@ class Job(StepMethods, Generic[R]):
             InsideEventLoop: This is that loop's own thread.
             NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
         """
-        return open_clients.last().run_from_thread(lambda: Job.result(self, timeout=timeout), "`await job.result()`")
+        return open_clients.last(calls.RESULT).run_from_thread(lambda: Job.result(self, timeout=timeout), calls.RESULT)
 
     @overload
     def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...

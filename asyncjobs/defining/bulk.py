@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncjobs.defining import open_clients
 from asyncjobs.defining.base import Job
+from asyncjobs.defining.calls import ENQUEUE_ALL
 
 
 async def enqueue_all(jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
@@ -21,4 +22,4 @@ async def enqueue_all(jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int
         EnqueueOutcomeUnknown: The database's answer to a chunk was lost; enqueueing the same jobs again is safe.
         NotOpen: No AsyncJobs is open in this process.
     """
-    return await open_clients.current().enqueue_all(jobs)
+    return await open_clients.current(ENQUEUE_ALL).enqueue_all(jobs)

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
@@ -53,6 +53,9 @@ class JobFunction(Generic[P, R]):
         function: The function itself, to call directly.
         kind: The stored name.
     """
+
+    __name__: str
+    __qualname__: str
 
     def __init__(self, function: Callable[..., Any], definition: Definition) -> None:
         self.function = function
@@ -117,10 +120,13 @@ class JobFunction(Generic[P, R]):
     def __reduce__(self) -> str:
         return self.__qualname__  # by its name in its module, as a function is
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in ("enqueue", "perform_now", "result", "set", "status", "cancel", *ELSEWHERE):
-            raise NotAJob(no_job(self.kind, self.__name__, "enqueue" if name in ELSEWHERE else name))
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    # Hidden from type checkers, which would take a definition for whatever has any attribute: for a job, too.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in ("enqueue", "perform_now", "result", "set", "status", "cancel", *ELSEWHERE):
+                raise NotAJob(no_job(self.kind, self.__name__, "enqueue" if name in ELSEWHERE else name))
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<job {self.kind}>"

@@ -1,4 +1,4 @@
-"""`emit`: what jobs wait for with `wait_for`."""
+"""`emit` and `emit_from_thread`: what jobs wait for with `wait_for`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from asyncjobs.defining import open_clients
 from asyncjobs.defining.arguments import ValueCodec
+from asyncjobs.defining.calls import EMIT
 from asyncjobs.exceptions import InvalidOption
 
 MOST = 200
@@ -34,8 +35,33 @@ async def emit(name: str, *, key: Any = None, payload: Any = None, connection: A
         InvalidArguments: `payload` cannot be stored.
         DatabaseError: The database refused or cannot be reached; whether it was emitted is unknown if its answer was lost.
     """
-    text = _payloads.dump(payload)
-    return await open_clients.current().emit(checked_name(name), key_text(key), text, connection=connection)
+    event = stored_event(name, key, payload)
+    return await open_clients.current(EMIT).emit(*event, connection=connection)
+
+
+def emit_from_thread(name: str, *, key: Any = None, payload: Any = None) -> int:
+    """Emit an event from a thread without an event loop: `emit`, on the loop of the client opened last.
+
+    Raises:
+        InsideEventLoop: This is that loop's own thread.
+        NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+    """
+    event = stored_event(name, key, payload)
+
+    async def on_its_loop() -> int:
+        return await open_clients.current(EMIT).emit(*event)
+
+    return open_clients.last(EMIT).run_from_thread(on_its_loop, EMIT)
+
+
+def stored_event(name: Any, key: Any, payload: Any) -> tuple[str, str, str | None]:
+    """Return an event's name, key and payload as they are stored.
+
+    Raises:
+        InvalidOption: Out of the limits of `emit`.
+        InvalidArguments: `payload` cannot be stored.
+    """
+    return checked_name(name), key_text(key), _payloads.dump(payload)
 
 
 def checked_name(name: Any) -> str:

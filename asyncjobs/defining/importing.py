@@ -31,9 +31,10 @@ def import_modules(names: Iterable[str]) -> None:
 
 def import_problem(name: str) -> str | None:
     """Import one module; return what is wrong with it, or None."""
-    if not all(part.isidentifier() for part in name.split(".")):
-        likely = name.partition(":")[0].removesuffix(".py").strip("./").replace("/", ".")
-        return f"imports: {name!r} is no module's name: write {likely!r}"
+    if name.endswith(".py") or not _is_dotted(name):
+        meant = _module_of(name)
+        remedy = "give a dotted name, such as 'app.jobs'" if meant is None else f"did you mean {meant!r}?"
+        return f"imports: {name!r} is no module's name; {remedy}"
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -48,6 +49,22 @@ def import_problem(name: str) -> str | None:
     except (Exception, SystemExit) as error:
         return _broken(name, error)
     return None
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _module_of(name: str) -> str | None:
+    """Return the module that a file's path, or another system's `module:object`, stands for; None: it stands for none."""
+    path = Path(name.partition(":")[0])
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    parts = path.with_suffix("").parts if path.suffix == ".py" else path.parts
+    if parts[-1:] == ("__init__",):
+        parts = parts[:-1]
+    meant = ".".join(parts)
+    return meant if _is_dotted(meant) else None
 
 
 def import_object(name: str) -> Any:

@@ -65,9 +65,12 @@ class _OfAJob:
     def __init__(self, function: Callable[..., Any], call: Callable[..., Any]) -> None:
         update_wrapper(cast("Any", self), function)
         self._call = call
+        self._is_async = inspect.iscoroutinefunction(function)
 
     def __get__(self, job: Any, owner: type) -> Callable[..., Any]:
         if job is not None:
+            if self._is_async and job._made_at is not None:
+                job._asked = self._call.__name__
             return MethodType(self._call, job)
         return update_wrapper(partial(_called_on_class, self._call, owner), self._call)
 

@@ -16,12 +16,13 @@ _registries: dict[str, dict[Any, Any]] = {}
 """What each file was warned of: the filter `default` shows a line once."""
 
 
-def warn(kind: str, place: Place, *, is_ending: Any = sys.is_finalizing) -> None:
+def warn(kind: str, place: Place, asked: str | None, *, is_ending: Any = sys.is_finalizing) -> None:
     """Warn of the line that made a job; not while the interpreter ends, which drops everything.
 
     Args:
         kind: Of the job.
         place: Where it was made.
+        asked: Its method that was called without an effect, since what that returns was not awaited; None: none was.
         is_ending: Bound here, as the modules may be gone.
     """
     if is_ending():
@@ -29,9 +30,13 @@ def warn(kind: str, place: Place, *, is_ending: Any = sys.is_finalizing) -> None
     code, instruction = place
     line = next((line for start, end, line in code.co_lines() if start <= instruction < end), None)
     where = f"{code.co_filename}:{line or code.co_firstlineno}"
+    if asked is None:
+        why = "neither enqueued nor used: calling a definition only makes a job; write `await …(…).enqueue()`"
+    else:
+        why = f"its {asked}() was not awaited, so it did nothing: write `await …(…).{asked}()`"
     text = (
-        f"a job {kind} was made at {where} and neither enqueued nor used: calling a definition only makes a job; "
-        "write `await …(…).enqueue()`, and give what calls something later `job.enqueue`, as in `add_task(job.enqueue)`"
+        f"a job {kind} was made at {where} and {why}, and give what calls something later `job.enqueue`, "
+        "as in `add_task(job.enqueue)`"
     )
     registry = _registries.setdefault(code.co_filename, {})
     warnings.warn_explicit(text, JobNeverEnqueued, code.co_filename, line or code.co_firstlineno, registry=registry)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Itera
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
-from asyncjobs.exceptions import NotOpen
+from asyncjobs.defining.calls import ANY, Call
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -67,8 +67,8 @@ class OpenClient(Protocol):
     async def status(self, job_id: UUID) -> Status:
         """Read everything about the job."""
 
-    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
-        """Run what `make` returns on its loop, for a thread that waits; on that loop's own, say to write `instead`."""
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
+        """Run what `make` returns, which is `call`, on its loop, for a thread that waits; refuse that loop's own."""
 
 
 _open: list[OpenClient] = []
@@ -90,29 +90,28 @@ def middleware() -> Sequence[Any]:
     return current().middleware if _open else ()
 
 
-def current() -> OpenClient:
+def current(call: Call = ANY) -> OpenClient:
     """Return the client opened last on this event loop; without one, the client opened last, which says that it is not ours.
+
+    Args:
+        call: What it is wanted for.
 
     Raises:
         NotOpen: None is open.
     """
-    newest = last()
+    newest = last(call)
     if len(_open) > 1:
         loop = asyncio.get_running_loop()
         return next((client for client in reversed(_open) if client.loop is loop), newest)
     return newest
 
 
-def last() -> OpenClient:
-    """Return the client opened last, on whatever loop.
+def last(call: Call = ANY) -> OpenClient:
+    """Return the client opened last, on whatever loop; see `current`.
 
     Raises:
         NotOpen: None is open.
     """
     if not _open:
-        raise NotOpen(
-            "no AsyncJobs is open in this process: enter `async with AsyncJobs():` around your program, "
-            "`FastAPI(lifespan=jobs.lifespan)` (the outermost application's: that of a mounted one is not run), or, without "
-            "an event loop, `with AsyncJobs().blocking():`, before you enqueue or await; in a test take the fixture `jobs`"
-        )
+        raise call.nowhere_open()
     return _open[-1]

@@ -6,7 +6,6 @@ import math
 import re
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from asyncjobs.exceptions import InvalidOption
 
@@ -31,7 +30,7 @@ def queue_name(value: Any) -> str:
     """
     if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
         raise InvalidOption(
-            f"queue={_shown(value)} is no queue name: use 1 to 64 letters, digits and _ . : - , not beginning with -"
+            f"queue={shown(value)} is no queue name: use 1 to 64 letters, digits and _ . : - , not beginning with -"
         )
     return value
 
@@ -40,7 +39,7 @@ def kind_name(value: Any) -> str:
     """Return `value` if it can name a kind: 1 to 200 printable characters, no space at either end."""
     if not isinstance(value, str) or not _KIND.fullmatch(value):
         raise InvalidOption(
-            f"kind={_shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'"
+            f"kind={shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'"
         )
     return value
 
@@ -49,7 +48,7 @@ def priority(value: Any) -> int:
     """Return `value` if it is a priority: a whole number in PostgreSQL's smallint; smaller runs first."""
     if type(value) is not int or not LEAST_PRIORITY <= value <= GREATEST_PRIORITY:
         raise InvalidOption(
-            f"priority={_shown(value)} is not allowed: use a whole number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}; "
+            f"priority={shown(value)} is not allowed: use a whole number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}; "
             "smaller runs first"
         )
     return value
@@ -67,10 +66,10 @@ def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST
         # Compared before float(): an int may be too large for one.
         seconds = float(value) if isinstance(value, float) or abs(value) <= most else math.inf
     else:
-        raise InvalidOption(f"{name}={_shown(value)} is no time span: use seconds or a timedelta")
+        raise InvalidOption(f"{name}={shown(value)} is no time span: use seconds or a timedelta")
     if math.isnan(seconds) or not least <= seconds <= most:
         longest = "10 years" if most == LONGEST else f"{most:g} seconds"
-        raise InvalidOption(f"{name}={_shown(value)} is out of range: use {least:g} seconds to {longest}")
+        raise InvalidOption(f"{name}={shown(value)} is out of range: use {least:g} seconds to {longest}")
     return seconds
 
 
@@ -81,7 +80,7 @@ def fraction(value: Any, name: str) -> float:
         InvalidOption: It does not, or is no number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidOption(f"{name}={_shown(value)} is not allowed: use a number from 0 to 1")
+        raise InvalidOption(f"{name}={shown(value)} is not allowed: use a number from 0 to 1")
     return float(value)
 
 
@@ -92,7 +91,7 @@ def whole(value: Any, name: str, *, least: int, most: int) -> int:
         InvalidOption: It is not.
     """
     if type(value) is not int or not least <= value <= most:
-        raise InvalidOption(f"{name}={_shown(value)} is not allowed: use a whole number from {least} to {most}")
+        raise InvalidOption(f"{name}={shown(value)} is not allowed: use a whole number from {least} to {most}")
     return value
 
 
@@ -103,11 +102,11 @@ def reason(value: Any) -> str:
         InvalidOption: It is no text, too long, or holds a NUL or a lone surrogate.
     """
     if not isinstance(value, str):
-        raise InvalidOption(f"reason={_shown(value)} is no text")
+        raise InvalidOption(f"reason={shown(value)} is no text")
     if len(value) > MOST_REASON:
         raise InvalidOption(f"reason has {len(value)} characters: use at most {MOST_REASON}")
     if re.search("[\x00\ud800-\udfff]", value):
-        raise InvalidOption(f"reason={_shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
+        raise InvalidOption(f"reason={shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
     return value
 
 
@@ -118,37 +117,21 @@ def moment(value: Any, name: str) -> datetime:
         InvalidOption: No datetime, without a time zone, or too far away.
     """
     if not isinstance(value, datetime):
-        raise InvalidOption(f"{name}={_shown(value)} is no time: use an aware datetime")
+        raise InvalidOption(f"{name}={shown(value)} is no time: use an aware datetime")
     if value.utcoffset() is None:
         raise InvalidOption(
-            f"{name}={_shown(value)} has no time zone, and which one is meant would depend on the machine: "
+            f"{name}={shown(value)} has no time zone, and which one is meant would depend on the machine: "
             "use datetime.now(UTC) + …, or .replace(tzinfo=…)"
         )
     now = datetime.now(value.tzinfo)
     # Compared by year: near datetime.max the difference of two zones overflows.
     if abs(value.year - now.year) > 10:
-        raise InvalidOption(f"{name}={_shown(value)} is out of range: use a time within ten years of now")
+        raise InvalidOption(f"{name}={shown(value)} is out of range: use a time within ten years of now")
     return value
 
 
-def job_id(value: Any) -> UUID:
-    """Return a job's id, from a UUID or its text.
-
-    Raises:
-        InvalidOption: Neither, or the nil UUID.
-    """
-    found = value
-    if isinstance(value, str):
-        try:
-            found = UUID(value)
-        except ValueError:
-            found = None
-    if not isinstance(found, UUID) or found.int == 0:
-        raise InvalidOption(f"a job is named by its id, a UUID (`job.id`) or the text of one; got {_shown(value)}")
-    return found
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as it is named in an error: at most 60 characters."""
     try:
         text = repr(value)
     except Exception:

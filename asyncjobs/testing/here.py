@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asyncjobs.app import AsyncJobs
 from asyncjobs.client.threads import refuse_inside
 from asyncjobs.defining import open_clients
+from asyncjobs.defining.calls import Call
 from asyncjobs.exceptions import NotOpen
 from asyncjobs.testing.performing import Performing
 
@@ -103,12 +104,12 @@ class AnyLoop:
         """The loop that runs now: it is open on each."""
         return asyncio.get_running_loop()
 
-    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
         """Run what `make` returns on a loop that runs, the one opened last; without one, on one in a thread of its own."""
-        refuse_inside(None, instead)
+        refuse_inside(None, f"`{call.on_loop}`")
         for here in reversed(self._loops):
             if here.loop.is_running():
-                return here.client.run_from_thread(make, instead)
+                return here.client.run_from_thread(make, call)
         with self._starting:
             if self._portal is None:
                 self._portal = self._stack.enter_context(start_blocking_portal(name="asyncjobs tests"))

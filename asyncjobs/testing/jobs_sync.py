@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from asyncjobs.defining.base import Job
+from asyncjobs.defining.job_ids import JobOrId
 from asyncjobs.exceptions import NotOpen
 from asyncjobs.testing.jobs import Jobs
 
@@ -51,9 +51,9 @@ class JobsSync:
 
         return self._run(call())
 
-    def result(self, job: Job[Any], *, timeout: float | None = 5.0) -> Any:
-        """Return what a job returned that has ended; see `Job.result`."""
-        return self.run(job.result, timeout=timeout)
+    def result(self, job: JobOrId, *, timeout: float | None = 5.0) -> Any:
+        """Return what a job returned that has ended; see `AsyncJobs.result`."""
+        return self._run(self._jobs.result(job, timeout=timeout))
 
     @contextmanager
     def expect(self, *kind: Any, **wanted: Any) -> Iterator[Expectation]:

@@ -39,9 +39,9 @@ class Slots(Protocol):
 class Attempt(Latch):
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
-    __slots__ = ("_ended", "_holds", "_on_slot", "_waits", "apart", "begun", "cancel_by", "cancel_reason", "cancelled_at",
-                 "claimed", "finished", "number", "on_stop", "pool", "recorded", "started", "stopping", "stuck", "task",
-                 "timer", "writer")  # fmt: skip
+    __slots__ = ("_ended", "_holds", "_on_slot", "_waiting", "_waits", "apart", "begun", "cancel_by", "cancel_reason",
+                 "cancelled_at", "claimed", "finished", "number", "on_stop", "pool", "recorded", "started", "stopping",
+                 "stuck", "task", "timer", "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         super().__init__()
@@ -74,6 +74,8 @@ class Attempt(Latch):
         self._on_slot = on_slot
         self._holds = True
         self._waits = 0
+        self._waiting: set[asyncio.Task[Any]] = set()
+        """The tasks of its code that wait for other jobs."""
         self._ended = False
 
     @property
@@ -95,7 +97,10 @@ class Attempt(Latch):
         return self.recorded
 
     def cancel(self, reason: CancelReason) -> bool:
-        """Cancel its task, once, and return whether it was now; before its first step the reason alone tells it."""
+        """Cancel it, once, and return whether it was now; before its first step the reason alone tells it.
+
+        Its task is cancelled, and what waits for other jobs: a thread that waits for one gets to its end by nothing else.
+        """
         if self.cancel_reason is not None or self._ended:
             return False
         self.cancel_reason = reason
@@ -103,6 +108,9 @@ class Attempt(Latch):
         self.stopping = True
         if self.begun and self.task is not None:
             self.task.cancel()
+        for task in self._waiting:
+            if not task.cancelling():
+                task.cancel()
         return True
 
     @property
@@ -120,10 +128,15 @@ class Attempt(Latch):
         self.cancel_by(self, "exit")
 
     def stop(self) -> None:
-        """Have it come to an end of itself, at its next checkpoint."""
+        """Have it come to an end of itself, at its next checkpoint; waiting for other jobs, it is interrupted at once.
+
+        What it waits for may take hours and run anywhere, and is not known to end while this worker lasts.
+        """
         self.stopping = True
         if self.on_stop is not None:
             self.on_stop()
+        if self._waits:
+            self.cancel_by(self, "shutdown")
 
     def stop_timer(self) -> None:
         """Have nothing more happen after a time."""
@@ -134,12 +147,18 @@ class Attempt(Latch):
     def give_slot_back(self) -> None:
         """Let another job run while this one waits; what waits beside it has given the slot back for all."""
         self._waits += 1
+        if (task := asyncio.current_task()) is not None:
+            self._waiting.add(task)
         if self._holds:
             self._free()
+        if self.stopping:
+            self.cancel_by(self, "shutdown")
 
     async def take_slot(self) -> None:
         """Wait for a slot to go on in, once nothing of this run waits any more."""
         self._waits -= 1
+        if (task := asyncio.current_task()) is not None:
+            self._waiting.discard(task)
         if self._waits or self._ended or self._holds:
             return
         if self.cancel_reason is not None:

@@ -273,13 +273,18 @@ class Executor:
 
     # Stopping
 
-    def stop(self) -> None:
-        """Start no more: what was claimed is given back unspent, and running jobs are told to come to an end."""
+    def stop(self) -> int:
+        """Start no more: what was claimed is given back unspent, and running jobs are told to come to an end.
+
+        Returns:
+            How many of these wait for other jobs: they are cancelled at once.
+        """
         self._stopped = True
         for pool in self._pools:
             self._release(pool)
         for attempt in self._attempts.values():
             attempt.stop()
+        return sum(attempt.cancel_reason == "shutdown" for attempt in self._attempts.values())
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""

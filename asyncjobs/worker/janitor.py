@@ -75,9 +75,11 @@ class Janitor:
         worker = self._lease.worker
         if worker is None:
             return 0
-        for dead in await self._sessions.run(lambda connection: workers.bury(connection, worker)):
+        buried = await self._sessions.run(lambda connection: workers.bury(connection, worker))
+        for dead, left in buried.items():
             self._on_rescue()
-            logger.warning("worker %s is dead: its jobs run elsewhere", dead)
+            rest = f"its {left} jobs run elsewhere" if left else "it had no jobs"
+            logger.warning("worker %s is dead: %s", dead, rest)
         total = 0
         while True:
             rescued = await self._sessions.run(lambda connection: jobs.rescue(connection, BATCH))

@@ -17,7 +17,6 @@ from uuid import UUID
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.lending import clean
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
@@ -277,17 +276,22 @@ class AttemptRecorder:
             self._record_last,
             sessions=sessions,
             through_sqlalchemy=through_sqlalchemy,
+            cleans=lends and not through_sqlalchemy,
             lost_before=self.attempt.counts.get(INTERRUPTIONS, 0),
         )
         async with self._writer.turns:
             if self._writer.room is not None:
                 await self._writer.room.wait()
             try:
-                await sessions.run(transaction.run, endless=True, after=clean if lends else None)
-            except DatabaseUnavailable as error:
-                if not (transaction.committing and await uncut(self._is_recorded(transaction.value))):
+                await sessions.run(transaction.run, endless=True)
+            except DatabaseError as error:
+                if transaction.committing and await uncut(self._is_recorded(transaction.value)):
+                    transaction.error = None
+                elif isinstance(error, DatabaseUnavailable):
                     lost = Interrupted(f"an isolated step lost its connection: {error}")
                     raise self.attempt.end_by(lost) from error
+                elif transaction.error is None:
+                    raise
         if transaction.error is not None:
             raise transaction.error
         if transaction.refused:

@@ -310,12 +310,12 @@ class Worker:
         return await workers.anything_left(connection, queues, registry.all_names())
 
     async def _let_finish(self) -> None:
-        """Phase one of stopping: what has not started is given back, what runs may finish."""
-        self.executor.stop()
-        if self.executor.running:
-            logger.info(
-                "stopping: %d jobs may finish within %g s", self.executor.running, self._settings.shutdown_timeout
-            )
+        """Phase one of stopping: what has not started or waits for other jobs is given back, what runs may finish."""
+        waiting = self.executor.stop()
+        if waiting:
+            logger.info("stopping: %d jobs that wait for other jobs are given back", waiting)
+        if running := self.executor.running - waiting:
+            logger.info("stopping: %d jobs may finish within %g s", running, self._settings.shutdown_timeout)
         now = asyncio.ensure_future(self._stop_now.wait())
         idle = asyncio.ensure_future(self.executor.idle())
         await asyncio.wait([now, idle], timeout=self._settings.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)

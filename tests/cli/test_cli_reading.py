@@ -103,25 +103,21 @@ ENDED = {
 """Messages of its errors and the reason of one job in each of these states."""
 
 
+def stored(*messages):
+    """Errors with these messages, as they are stored: an SQL literal."""
+    of_all = {"attempt": 1, "at": "2026-01-31T08:00:00Z", "type": "builtins.OSError", "traceback": ""}
+    lines = [json.dumps({**of_all, "message": message}) for message in messages]
+    return "'{}'".format("\n".join(lines)) if lines else "null"
+
+
 @pytest.fixture
 async def ended(sql):
     for state, (messages, reason) in ENDED.items():
-        lines = [
-            {
-                "attempt": 1,
-                "at": "2026-01-31T08:00:00Z",
-                "type": "builtins.OSError",
-                "message": message,
-                "traceback": "",
-            }
-            for message in messages
-        ]
-        errors = "'{}'".format("\n".join(map(json.dumps, lines))) if lines else "null"
         why = f"'{reason}'" if reason else "null"
         await sql(
             "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, attempt, priority, state, crashes, "
             "kind, queue, args, errors, reason) values "
-            f"(gen_random_uuid(), 1, current_date, now(), 1, 0, {state}, 0, 'k', 'q', '{{}}', {errors}, {why})"
+            f"(gen_random_uuid(), 1, current_date, now(), 1, 0, {state}, 0, 'k', 'q', '{{}}', {stored(*messages)}, {why})"
         )
 
 
@@ -137,6 +133,29 @@ async def test_a_listing_says_of_each_job_its_last_error_or_why_it_was_given_up(
     assert "not wanted any more" in shown
     assert "by hand" in shown
     assert max(map(len, shown.splitlines())) < 400
+
+
+@pytest.mark.parametrize(("state", "shown"), [(0, True), (1, True), (2, False), (3, False)])
+async def test_a_listing_shows_the_error_of_an_earlier_attempt_where_it_says_why_the_job_stands_so(
+    sql, cli, state, shown
+):
+    await sql(
+        "insert into asyncjobs.job (id, queue, priority, state, run_at, attempt, kind, args, errors, worker) "
+        f"values (gen_random_uuid(), 'q', 0, {state}, now(), 1, 'k', '{{}}', {stored('once')}, gen_random_uuid())"
+    )
+    [listed] = await asyncio.to_thread(cli.json, "jobs", "list")
+    assert listed["error"]["message"] == "once"  # a program has all of it
+    assert ("OSError" in (await run(cli, "jobs", "list")).stdout) == shown
+
+
+async def test_a_listing_shows_no_error_beside_a_job_that_has_succeeded(sql, cli):
+    await sql(
+        "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, attempt, priority, state, crashes, "
+        "kind, queue, args, errors) values "
+        f"(gen_random_uuid(), 1, current_date, now(), 2, 0, 4, 0, 'k', 'q', '{{}}', {stored('once')})"
+    )
+    shown = (await run(cli, "jobs", "list")).stdout
+    assert "succeeded" in shown and "OSError" not in shown
 
 
 async def test_the_error_of_a_listed_job_ends_where_the_terminal_does(ended, cli):

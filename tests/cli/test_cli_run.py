@@ -189,6 +189,26 @@ async def test_migrate_brings_the_schema_up_before_the_work(start, empty_databas
     assert "applied migration 1 initial" in worker.log
 
 
+def test_a_file_in_place_of_a_module_is_refused_with_the_modules_name_and_not_imported(cli):
+    (cli.directory / "orders.py").write_text("raise SystemExit('imported')\n")
+    (cli.directory / "app").mkdir()
+    (cli.directory / "app" / "orders.py").touch()
+    for given, meant in (
+        ("orders.py", "orders"),
+        ("./orders.py", "orders"),
+        ("app/orders.py", "app.orders"),
+        ("app/orders", "app.orders"),
+        ("app/__init__.py", "app"),
+        ("app.orders:main", "app.orders"),
+        (f"{cli.directory}/app/orders.py", "app.orders"),
+    ):
+        done = cli("run", given, code=2)
+        assert f"imports: {given!r} is no module's name; did you mean {meant!r}?" in done.stderr, done.stderr
+    for given in ("../orders.py", "my-orders.py", "/elsewhere/orders.py", "."):
+        done = cli("run", given, code=2)
+        assert f"{given!r} is no module's name; give a dotted name, such as 'app.jobs'" in done.stderr, done.stderr
+
+
 def test_every_module_that_cannot_be_imported_is_named_at_once(cli):
     (cli.directory / "broken.py").write_text("import os\n1 / 0\n")
     (cli.directory / "leaving.py").write_text("raise SystemExit(0)\n")

@@ -129,6 +129,14 @@ async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(single: Asyn
     assert going.most == 1
 
 
+async def test_one_slot_is_enough_for_a_job_that_awaits_another_by_its_id(single: AsyncJobs) -> None:
+    @job(kind="inside.by_id")
+    async def by_id() -> int:
+        return await single.result((await tree(0).enqueue()).id)
+
+    assert await single.result((await by_id().enqueue()).id, timeout=20) == 1
+
+
 async def test_one_slot_is_enough_for_a_chain_of_four(single: AsyncJobs) -> None:
     assert await (await tree(3).enqueue()).result(timeout=10) == 4
     assert going.most == 1

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from asyncjobs import (
     InvalidArguments,
     InvalidCall,
     InvalidOption,
+    Job,
     JobCancelled,
     JobFailed,
     JobNotFound,
     NotEnqueued,
     NotOpen,
     SchemaMismatch,
+    current_job,
     job,
 )
 from asyncjobs.client.blocking import BlockingJobs
@@ -37,6 +39,11 @@ from asyncjobs.client.blocking import BlockingJobs
 @job(kind="blocking.breaks")
 async def breaks() -> None:
     raise ValueError("on purpose")
+
+
+@job(kind="blocking.for_approval")
+async def for_approval(key: int) -> Any:
+    return await current_job().wait_for("blocking.approved", key=key)
 
 
 @pytest.fixture
@@ -73,6 +80,21 @@ class TestWhatItGives:
         assert blocking.result(again) == 8
         assert not blocking.cancel(made)
         assert not blocking.retry(made) and blocking.retry(made.id, force=True)
+
+    @pytest.mark.parametrize("named", [lambda made: made, lambda made: made.id, lambda made: str(made.id)])
+    def test_a_job_is_named_by_itself_by_its_id_or_by_the_text_of_that(
+        self, worker: None, blocking: BlockingJobs, named: Callable[[Job[int]], Any]
+    ) -> None:
+        made = named(blocking.enqueue(double(4)))
+        assert blocking.result(made, timeout=20) == 8
+        assert blocking.get(made).arguments == blocking.get(made, double).arguments == {"number": 4}
+        assert blocking.status(made).result == 8
+        assert not blocking.cancel(made)
+        assert blocking.retry(made, force=True)
+
+    def test_a_job_that_waits_for_an_event_gets_it(self, worker: None, blocking: BlockingJobs) -> None:
+        assert blocking.emit("blocking.approved", key=7, payload={"by": "kim"}) == 0
+        assert blocking.result(blocking.enqueue(for_approval(7)), timeout=20) == {"by": "kim"}
 
     def test_many_are_enqueued_and_their_iterable_is_read_in_the_callers_thread(self, blocking: BlockingJobs) -> None:
         threads = set()
@@ -134,6 +156,12 @@ class TestErrors:
             blocking.enqueue_all(made())
         assert "2000 jobs of the 2000 items before" in caught.value.__notes__[0]
 
+    @pytest.mark.parametrize("wrong", ["", "x", 5, None, double], ids=["empty", "text", "number", "none", "function"])
+    def test_what_names_no_job_is_refused(self, blocking: BlockingJobs, wrong: Any) -> None:
+        for ask in (blocking.get, blocking.result, blocking.status, blocking.cancel, blocking.retry):
+            with pytest.raises(InvalidOption, match="names no job: give a job that was enqueued, its id"):
+                ask(wrong)
+
     @pytest.mark.parametrize("wrong", [double(1), 7], ids=["a job", "a number"])
     def test_what_is_no_iterable_is_refused(self, blocking: BlockingJobs, wrong: Any) -> None:
         with pytest.raises(InvalidOption, match="takes an iterable of jobs"):
@@ -159,8 +187,9 @@ class TestErrors:
     def test_after_its_block_it_is_closed(self, database_url: str) -> None:
         with AsyncJobs(database_url=database_url).blocking() as blocking:
             pass
-        with pytest.raises(NotOpen, match="with AsyncJobs"):
-            blocking.enqueue(double(1))
+        for use in (lambda: blocking.enqueue(double(1)), lambda: blocking.emit("approved")):
+            with pytest.raises(NotOpen, match="with AsyncJobs"):
+                use()
 
     async def test_inside_a_running_loop_it_is_refused_and_the_way_is_named(self, database_url: str) -> None:
         blocking = AsyncJobs(database_url=database_url).blocking()
@@ -168,8 +197,9 @@ class TestErrors:
             pass
         await asyncio.to_thread(blocking.__enter__)
         try:
-            with pytest.raises(InsideEventLoop, match="await"):
-                blocking.enqueue(double(1))
+            for use in (lambda: blocking.enqueue(double(1)), lambda: blocking.emit("approved")):
+                with pytest.raises(InsideEventLoop, match="await"):
+                    use()
         finally:
             await asyncio.to_thread(blocking.__exit__)
 

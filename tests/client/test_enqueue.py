@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from asyncjobs import (
     InvalidArguments,
     InvalidOption,
     Job,
+    JobCancelled,
     NotOpen,
     current_job,
     enqueue_all,
@@ -174,6 +175,16 @@ class TestLater:
         assert status.started_at - status.enqueued_at >= timedelta(seconds=0.29)
 
 
+@pytest.fixture
+async def second_url(server: Any) -> AsyncIterator[str]:
+    """The URL of another database."""
+    other = await asyncpg.connect(server.url("postgres"))
+    await other.execute("create database second_of_two template template_of_tests")
+    yield server.url("second_of_two")
+    await other.execute("drop database second_of_two with (force)")
+    await other.close()
+
+
 class TestWhichClient:
     async def test_none_open_says_what_to_open(self, make_jobs: Callable[..., AsyncJobs]) -> None:
         made = double(1)
@@ -209,35 +220,29 @@ class TestWhichClient:
         assert await live(connection) == 2
 
     async def test_the_one_opened_last_is_used_and_after_it_the_one_before(
-        self, make_jobs: Callable[..., AsyncJobs], server: Any, connection: asyncpg.Connection
+        self, make_jobs: Callable[..., AsyncJobs], second_url: str, connection: asyncpg.Connection
     ) -> None:
-        other = await asyncpg.connect(server.url("postgres"))
-        await other.execute("create database second_of_two template template_of_tests")
-        try:
-            async with make_jobs() as first:
-                async with make_jobs(database_url=server.url("second_of_two")) as second:
-                    await double(1).enqueue()
-                    assert await live(connection) == 0
-                    await first.enqueue(double(2))
-                    assert await live(connection) == 1
-                    assert (await second.status((await double(3).enqueue()).id)).arguments == {"number": 3}
-                await double(4).enqueue()
-                assert await live(connection) == 2
-        finally:
-            await other.execute("drop database second_of_two with (force)")
-            await other.close()
+        async with make_jobs() as first:
+            async with make_jobs(database_url=second_url) as second:
+                await double(1).enqueue()
+                assert await live(connection) == 0
+                await first.enqueue(double(2))
+                assert await live(connection) == 1
+                assert (await second.status((await double(3).enqueue()).id)).arguments == {"number": 3}
+            await double(4).enqueue()
+            assert await live(connection) == 2
 
-    async def test_from_another_event_loop_it_is_refused_and_the_way_is_named(self, client: AsyncJobs) -> None:
-        def in_thread() -> BaseException | None:
-            try:
-                asyncio.run(double(1).enqueue())
-            except BaseException as error:
-                return error
-            return None
-
-        error = await asyncio.to_thread(in_thread)
-        assert isinstance(error, NotOpen)
-        assert "from_thread" in str(error)
+    async def test_what_is_asked_of_one_of_several_is_done_by_that(
+        self, make_jobs: Callable[..., AsyncJobs], second_url: str, connection: asyncpg.Connection
+    ) -> None:
+        async with make_jobs() as first, make_jobs(database_url=second_url):
+            made = await first.enqueue(double(1))
+            assert await first.cancel(made)
+            for named in (made, made.id):
+                with pytest.raises(JobCancelled):
+                    await first.result(named)
+            assert await first.emit("approved", key=7) == 0
+            assert await connection.fetchval("select key from asyncjobs.event") == "7"
 
     async def test_from_a_thread_of_the_loop(self, client: AsyncJobs, connection: asyncpg.Connection) -> None:
         def endpoint() -> None:

@@ -1,11 +1,11 @@
-"""`enqueue_from_thread` and `result_from_thread`: from any thread, on the loop of the client opened last."""
+"""`enqueue_from_thread`, `result_from_thread` and `emit_from_thread`: from any thread, on the loop of the client opened last."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,20 @@ import asyncpg
 import pytest
 from client_jobs import double, live
 
-from asyncjobs import AsyncJobs, InsideEventLoop, JobFailed, NotOpen, job
+from asyncjobs import (
+    AsyncJobs,
+    InsideEventLoop,
+    InvalidArguments,
+    InvalidOption,
+    JobFailed,
+    NotOpen,
+    current_job,
+    emit,
+    emit_from_thread,
+    job,
+)
+from asyncjobs.db.connecting import connect
+from tests.support.asking import until
 
 
 @job(kind="threads.never")
@@ -21,14 +34,57 @@ async def never() -> None:
     await asyncio.sleep(3600)
 
 
+@job(kind="threads.for_approval")
+async def for_approval(key: int) -> Any:
+    return await current_job().wait_for("approved", key=key)
+
+
 @job(kind="threads.breaks")
 def breaks() -> None:
     raise ValueError("on purpose")
 
 
+AWAITED = "select awaited from asyncjobs.job"
+
+
 def both() -> tuple[str | None, int]:
     made = double(4).enqueue_from_thread()
     return made.disposition, made.result_from_thread(timeout=20)
+
+
+class TestEvents:
+    async def test_a_job_that_waits_goes_on_with_what_a_thread_emits(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = await for_approval(7).enqueue()
+        await until(connection, "select true from asyncjobs.job where state = 3")
+        assert await asyncio.to_thread(lambda: emit_from_thread("approved", key=7, payload={"by": "kim"})) == 1
+        assert await made.result(timeout=20) == {"by": "kim"}
+
+    async def test_a_def_job_emits(self, jobs: AsyncJobs) -> None:
+        @job(kind="threads.approves")
+        def approves(key: int) -> int:
+            return emit_from_thread("approved", key=key, payload=["from a def job"])
+
+        assert await (await approves(8).enqueue()).result(timeout=20) == 0
+        assert await (await for_approval(8).enqueue()).result(timeout=20) == ["from a def job"]
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"name": ""}, {"name": "approved", "key": 1.5}, {"name": "approved", "payload": object()}],
+        ids=["name", "key", "payload"],
+    )
+    async def test_what_emit_refuses_is_refused_with_the_same_words(
+        self, client: AsyncJobs, wrong: dict[str, Any]
+    ) -> None:
+        async def said(call: Callable[[], Awaitable[int]]) -> tuple[type, str]:
+            with pytest.raises((InvalidOption, InvalidArguments)) as caught:
+                await call()
+            return caught.type, str(caught.value)
+
+        expected = await said(lambda: emit(**wrong))
+        assert await said(lambda: asyncio.to_thread(lambda: emit_from_thread(**wrong))) == expected
+        assert await said(lambda: client.emit(**wrong)) == expected
 
 
 class TestAnyThread:
@@ -89,17 +145,16 @@ class TestErrors:
         made = await double(1).enqueue()
         with pytest.raises(InsideEventLoop, match=r"await job\.result\(\)"):
             made.result_from_thread()
-
-    def test_without_an_open_client_it_says_what_to_open(self) -> None:
-        with pytest.raises(NotOpen, match="async with AsyncJobs"):
-            double(1).enqueue_from_thread()
+        with pytest.raises(InsideEventLoop, match=r"await emit\("):
+            emit_from_thread("approved")
 
     def test_a_client_whose_loop_does_not_run_is_not_waited_for(self, database_url: str) -> None:
         with asyncio.Runner() as runner:
             jobs = AsyncJobs(database_url=database_url)
             runner.run(jobs.open())
-            with pytest.raises(NotOpen, match="does not run"):
-                double(1).enqueue_from_thread()
+            for use in (double(1).enqueue_from_thread, lambda: emit_from_thread("approved")):
+                with pytest.raises(NotOpen, match="does not run"):
+                    use()
             runner.run(jobs.close())
 
     async def test_a_client_that_was_opened_before_a_fork_is_not_waited_for(
@@ -112,11 +167,13 @@ class TestErrors:
 
 
 class TestClosedMeanwhile:
-    async def test_a_thread_that_waits_is_told(self, make_jobs: Callable[..., AsyncJobs]) -> None:
+    async def test_a_thread_that_waits_is_told(
+        self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+    ) -> None:
         async with make_jobs():
             made = await never().enqueue()
             waiting = asyncio.create_task(asyncio.to_thread(made.result_from_thread))
-            await until_somebody_waits()
+            await until(connection, AWAITED)
         with pytest.raises(NotOpen, match="closed while"):
             await waiting
 
@@ -134,21 +191,18 @@ class TestClosedMeanwhile:
             except BaseException as error:
                 ended.append(error)
 
+        async def until_it_waits() -> None:
+            thread.start()
+            connection = await connect(database_url)
+            await until(connection, AWAITED)
+            await connection.close()
+
         thread = threading.Thread(target=wait)
-        loop.call_soon(thread.start)
-        loop.run_until_complete(until_somebody_waits())
+        loop.run_until_complete(until_it_waits())
         thread.join(20)
         assert isinstance(ended[0], NotOpen)
         loop.run_until_complete(jobs.close())
         loop.close()
-
-
-async def until_somebody_waits() -> None:
-    from asyncjobs.defining import open_clients
-
-    client: Any = open_clients.last()
-    while not client.threads._waiting or not client._waiters._waiting:
-        await asyncio.sleep(0.01)
 
 
 class Noted:

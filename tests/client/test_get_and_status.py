@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +11,17 @@ import asyncpg
 import pytest
 from client_jobs import Gate, Note, double, fail, wait_at
 
-from asyncjobs import AsyncJobs, InvalidArguments, InvalidOption, Job, JobFailed, JobNotFound, KindMismatch, job
+from asyncjobs import (
+    AsyncJobs,
+    InvalidArguments,
+    InvalidOption,
+    Job,
+    JobFailed,
+    JobNotFound,
+    KindMismatch,
+    NotEnqueued,
+    job,
+)
 
 NIL = UUID(int=0)
 
@@ -24,6 +34,11 @@ async def renamed(number: int) -> int:
 @job(kind="get.dated")
 async def dated(at: datetime) -> datetime:
     return at
+
+
+def asked_of(client: AsyncJobs) -> list[Callable[[Any], Awaitable[Any]]]:
+    """Everything that takes one job."""
+    return [client.get, client.status, client.result, client.cancel, client.retry, client.discard, client.why]
 
 
 class TestGet:
@@ -56,14 +71,41 @@ class TestGet:
             assert (await jobs.get(text, double)).id == made.id
             assert (await jobs.status(text)).id == made.id
 
-    @pytest.mark.parametrize("wrong", ["", "x", "not-a-uuid", str(NIL), NIL, 5, None, b"x" * 16, double])
+    async def test_a_job_that_is_given_is_read_anew_as_one_of_its_own_kind(self, client: AsyncJobs) -> None:
+        for made in (await double(2).enqueue(), await Note(text="x").enqueue()):
+            found = await client.get(made)
+            assert found is not made and type(found) is type(made)
+            assert (found.id, found.arguments) == (made.id, made.arguments)
+            with pytest.raises(KindMismatch):
+                await client.get(made, dated)
+
+    async def test_a_job_that_is_given_is_never_read_as_another_sort(
+        self, client: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = await double(2).enqueue()
+        await connection.execute("""update asyncjobs.job set args = '{"number": "many"}'""")
+        with pytest.raises(InvalidArguments):
+            await client.get(made)
+
+    async def test_a_job_of_an_unknown_kind_is_read_anew(
+        self, client: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        found = await client.get(await connection.fetchval("""select asyncjobs.enqueue('elsewhere', '{"a": 1}')"""))
+        assert (await client.get(found)).arguments == {"a": 1}
+
+    @pytest.mark.parametrize("wrong", ["", "x", "not-a-uuid", str(NIL), NIL, 5, None, b"x" * 16, double, Note])
     async def test_what_is_no_id_is_refused_and_costs_no_connection(self, client: AsyncJobs, wrong: Any) -> None:
         await double(1).enqueue()
         before = client._opened()._sessions.statistics
-        for ask in (client.get, client.status):
-            with pytest.raises(InvalidOption, match="a job is named by its id, a UUID"):
+        for ask in asked_of(client):
+            with pytest.raises(InvalidOption, match="names no job: give a job that was enqueued, its id"):
                 await ask(wrong)
         assert client._opened()._sessions.statistics == before
+
+    async def test_a_job_without_a_row_is_refused_as_not_enqueued(self, client: AsyncJobs) -> None:
+        for ask in asked_of(client):
+            with pytest.raises(NotEnqueued):
+                await ask(double(1))
 
     async def test_an_unknown_id_is_not_found(self, client: AsyncJobs) -> None:
         unknown = uuid4()

@@ -84,7 +84,8 @@ async def test_a_client_whose_database_takes_no_writes_is_not_healthy_until_it_d
         await double(1).enqueue()
         await connection.execute(f"alter database {name} set default_transaction_read_only = on")
         await connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+            name,
         )
         assert await until(lambda: not jobs.healthy, 20)
         await connection.execute(f"alter database {name} reset default_transaction_read_only")

@@ -246,7 +246,8 @@ async def test_a_session_that_cannot_be_cleaned_is_ended(
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid, _ = await looked(jobs)
-    monkeypatch.setattr(lending, "_RESET", "select 1 / 0")
+    for module in (lending, transactions):
+        monkeypatch.setattr(module, "RESET", "select 1 / 0")
     await looked(jobs)
     await until(connection, f"select not exists (select from pg_stat_activity where pid = {int(pid)})")
     await (await NeedsNone().enqueue()).result(timeout=20)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from client_jobs import double
 
-from asyncjobs import AlreadyOpen, AsyncJobs, NotOpen
+from asyncjobs import AlreadyOpen, AsyncJobs, Job, NotOpen, emit, emit_from_thread, enqueue_all
 
 
 def in_another_loop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -47,6 +47,62 @@ async def test_another_event_loop_is_refused_with_the_remedy(client: AsyncJobs) 
         error = in_another_loop(use)
         assert isinstance(error, NotOpen)
         assert "opened on another event loop" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("use", "instead"),
+    [
+        (double(1).enqueue, "job.enqueue_from_thread()"),
+        (lambda: enqueue_all([double(1)]), "job.enqueue_from_thread()"),
+        (lambda: emit("approved"), "emit_from_thread(…)"),
+        (lambda: enqueued().result(), "job.result_from_thread()"),
+        (lambda: enqueued().status(), None),
+        (lambda: enqueued().cancel(), None),
+    ],
+    ids=["enqueue", "enqueue_all", "emit", "result", "status", "cancel"],
+)
+async def test_on_another_event_loop_the_call_for_threads_is_named_where_there_is_one(
+    client: AsyncJobs, use: Callable[[], Any], instead: str | None
+) -> None:
+    error = in_another_loop(use)
+    assert isinstance(error, NotOpen)
+    end = f", or call `{instead}` in a thread without a loop" if instead else ""
+    assert str(error) == f"this AsyncJobs was opened on another event loop: open one here{end}"
+
+
+@pytest.mark.parametrize(
+    ("use", "what", "blocking"),
+    [
+        (double(1).enqueue, "enqueue", "jobs.enqueue(job)"),
+        (lambda: enqueue_all([double(1)]), "enqueue", "jobs.enqueue_all(…)"),
+        (lambda: emit("approved"), "emit", "jobs.emit(…)"),
+        (lambda: asyncio.to_thread(double(1).enqueue_from_thread), "enqueue", "jobs.enqueue(job)"),
+        (lambda: asyncio.to_thread(enqueued().result_from_thread), "await a job", "jobs.result(job)"),
+        (lambda: asyncio.to_thread(emit_from_thread, "approved"), "emit", "jobs.emit(…)"),
+        (lambda: enqueued().result(), "await a job", "jobs.result(job)"),
+        (lambda: enqueued().status(), "ask for a status", "jobs.status(job)"),
+        (lambda: enqueued().cancel(), "cancel a job", "jobs.cancel(job)"),
+    ],
+    ids=[
+        *("enqueue", "enqueue_all", "emit", "enqueue from a thread", "result from a thread", "emit from a thread"),
+        *("result", "status", "cancel"),
+    ],
+)
+async def test_without_an_open_client_the_error_says_what_to_open_for_what_was_tried(
+    use: Callable[[], Any], what: str, blocking: str
+) -> None:
+    with pytest.raises(NotOpen) as caught:
+        await use()
+    said = str(caught.value)
+    assert f"before you {what}, enter `async with AsyncJobs():`" in said
+    assert f"without an event loop, `with AsyncJobs().blocking() as jobs:` and `{blocking}`;" in said
+
+
+def enqueued() -> Job[int]:
+    """A job that says that it has a row."""
+    made = double(1)
+    made._sent = True
+    return made
 
 
 async def test_with_one_open_on_each_loop_a_job_uses_its_own(

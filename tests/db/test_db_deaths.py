@@ -69,7 +69,7 @@ class TestWhoIsDead:
         self, connection: asyncpg.Connection, database_url: str, judge: UUID, beat: float, dead: bool
     ) -> None:
         worker = await with_dead_session(connection, database_url, beat)
-        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+        assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
 
     @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
     async def test_silent_for_the_whole_lease_though_the_session_lives(
@@ -77,7 +77,7 @@ class TestWhoIsDead:
     ) -> None:
         worker = await make_worker(session, LEASE)
         await age(connection, worker, beat=beat)
-        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+        assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
 
     async def test_a_session_whose_start_cannot_be_seen_counts_as_alive(
         self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
@@ -85,7 +85,7 @@ class TestWhoIsDead:
         worker = await make_worker(session, LEASE)
         await connection.execute("update asyncjobs.worker set backend_start = null where id = $1", worker)
         await age(connection, worker, beat=100)
-        assert await workers.bury(connection, judge) == []
+        assert await workers.bury(connection, judge) == {}
 
     async def test_a_process_id_that_came_again_is_another_session(
         self, connection: asyncpg.Connection, session: asyncpg.Connection, judge: UUID
@@ -95,7 +95,7 @@ class TestWhoIsDead:
             "update asyncjobs.worker set backend_start = backend_start - interval '1 h' where id = $1", worker
         )
         await age(connection, worker, beat=100)
-        assert await workers.bury(connection, judge) == [worker]
+        assert list(await workers.bury(connection, judge)) == [worker]
 
     @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
     async def test_of_one_without_a_session_of_its_own_the_whole_lease_decides(
@@ -111,7 +111,7 @@ class TestWhoIsDead:
     async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
         await with_dead_session(connection, database_url, 600)
         assert len(await workers.bury(connection, judge)) == 1
-        assert await workers.bury(connection, judge) == []
+        assert await workers.bury(connection, judge) == {}
 
     async def test_two_judges_at_once_bury_each_once(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID, session: asyncpg.Connection
@@ -142,15 +142,15 @@ class TestWhoMayJudge:
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
     ) -> None:
         await with_dead_session(connection, database_url, 600)
-        assert await workers.bury(connection, uuid4()) == []
+        assert await workers.bury(connection, uuid4()) == {}
         await workers.end(connection, judge)
-        assert await workers.bury(connection, judge) == []
+        assert await workers.bury(connection, judge) == {}
 
     async def test_nobody_buries_itself(self, connection: asyncpg.Connection) -> None:
         worker = await make_worker(connection, LEASE)
         await age(connection, worker, linked=6000, beat=0)
         await connection.execute("update asyncjobs.worker set lease = '1 ms'")
-        assert await workers.bury(connection, worker) == []
+        assert await workers.bury(connection, worker) == {}
 
 
 class TestBeats:

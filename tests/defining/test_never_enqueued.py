@@ -87,6 +87,19 @@ class TestWarns:
         make().set(wait=5)
         assert len(caught) == 1
 
+    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+    @MAKE
+    def test_that_only_the_await_was_forgotten(
+        self, caught: list[warnings.WarningMessage], make: Callable[[], Job[Any]]
+    ) -> None:
+        make().enqueue()  # type: ignore[unused-coroutine]
+        make().set(wait=5).perform_now()  # type: ignore[unused-coroutine]
+        make().set(wait=5)
+        told = [str(w.message) for w in caught if w.category is JobNeverEnqueued]
+        assert "its enqueue() was not awaited, so it did nothing: write `await …(…).enqueue()`" in told[0]
+        assert "its perform_now() was not awaited" in told[1]
+        assert "neither enqueued nor used" in told[2]
+
     def test_once_a_line_by_default_and_never_where_it_is_ignored(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(never_enqueued, "_registries", {})
         for action, count in (("default", 1), ("ignore", 0), ("always", 10)):

@@ -23,6 +23,40 @@ async def held(gate: str) -> str:
         return "held"
 
 
+@job(kind="children.awaits_held")
+async def awaits_held(gate: str) -> str:
+    """Awaits one that is held, in queue "held", as soon as its own gate is open."""
+    with oracle.interval(current_job()):
+        await opened(f"{gate}-own")
+        return await (await held(gate).set(queue="held").enqueue())
+
+
+@job(kind="children.awaits_held_in_thread")
+def awaits_held_in_thread(gate: str) -> str:
+    with oracle.interval(current_job()):
+        return held(gate).set(queue="held").enqueue_from_thread().result_from_thread()
+
+
+@job(kind="children.awaits_held_apart", executor="process")
+def awaits_held_apart(gate: str) -> str:
+    with oracle.interval(current_job()):
+        return held(gate).set(queue="held").enqueue_from_thread().result_from_thread()
+
+
+@job(kind="children.runs_held")
+async def runs_held(gate: str) -> list[str]:
+    with oracle.interval(current_job()):
+        return await current_job().run("held", *(held(gate).set(queue="held") for _ in range(2)))
+
+
+@job(kind="children.gathers_held")
+async def gathers_held(gate: str) -> list[str]:
+    """Awaits several at once, each in a task of its own."""
+    with oracle.interval(current_job()):
+        made = [await held(gate).set(queue="held").enqueue() for _ in range(2)]
+        return await asyncio.gather(*(each.result() for each in made))
+
+
 class Whole(Job, kind="children.Whole", max_crashes=1_000):
     """Runs so many parts and one that is held, in another order on every attempt."""
 

@@ -21,7 +21,7 @@ J = TypeVar("J", bound=Job[Any])
 LEASE = 3.0
 SHUTDOWN_TIMEOUT = 2.0
 READY = "ready: worker"
-BURIED = "is dead: its jobs run elsewhere"
+BURIED = "is dead: it"
 LEASE_LOST = "this worker was declared dead"
 
 CONFIG = """\
@@ -153,6 +153,14 @@ class Scene:
         """Wait until each has begun its `attempt`."""
         for job in jobs:
             await self.oracle.wait_for(event="start", job_id=job.id, attempt=attempt, timeout=timeout)
+
+    async def awaited(self, kind: str) -> None:
+        """Wait until somebody awaits a job of a kind."""
+
+        async def rows() -> list[asyncpg.Record]:
+            return await self.fetch("select from asyncjobs.job where kind = $1 and awaited", kind)
+
+        await self.eventually(rows, f"awaited {kind}")
 
     async def finished(self, *jobs: Job[Any], timeout: float = 20) -> list[dict[str, Any]]:
         """Wait until each is in the history; their rows. Looks at the table: no LISTEN of ours is among the sessions."""

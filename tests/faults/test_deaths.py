@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.faults import jobs as work
-from tests.faults.scene import BURIED, LEASE, LEASE_LOST
+from tests.faults.scene import LEASE, LEASE_LOST
 
 
 async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones_do_not(scene):
@@ -17,7 +17,7 @@ async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones
     second = await scene.start(name="second", concurrency=60)
     first.kill()
     await scene.running(*held, attempt=2, timeout=LEASE + 6)
-    await second.wait_for_log(BURIED)
+    await second.wait_for_log("is dead: its 50 jobs run elsewhere")
     scene.open(scene.gate())
     rows = await scene.finished(*held)
     assert {(row["attempt"], row["crashes"], row["result"]) for row in rows} == {(2, 1, '"second"')}

@@ -11,7 +11,6 @@ import pytest
 from asyncjobs import AsyncJobs, DatabaseError
 from asyncjobs.db import migrating, pooling
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.lending import clean
 from asyncjobs.db.pooling import Pooler
 from asyncjobs.db.transactions import Transaction, isolated_sessions
 from tests.faults import jobs as work
@@ -115,8 +114,8 @@ async def test_in_transaction_mode_an_isolated_step_has_one_transaction(own_scen
         await connection.executemany("insert into isolated values ($1)", [(1,), (2,)])
         return await connection.fetchval("select count(*) from isolated where n > $1", 0)
 
-    transaction = Transaction(body, sessions=sessions)
-    await sessions.run(transaction.run, endless=True, after=clean)
+    transaction = Transaction(body, sessions=sessions, cleans=True)
+    await sessions.run(transaction.run, endless=True)
     sessions.close()
     assert (transaction.value, transaction.error) == (2, None)
 

@@ -1,12 +1,15 @@
 """Signals, while jobs end in time, end late, take no notice, or block the loop; with and without a database."""
 
+import asyncio
 import signal
 import sys
 
 import pytest
 
+from tests.faults import child_jobs as family
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
+from tests.support.oracle import PATH_VARIABLE
 
 BOUND = SHUTDOWN_TIMEOUT + 2
 SLACK = 3.0
@@ -192,3 +195,79 @@ async def test_a_hangup_that_was_ignored_when_the_worker_was_started_is_ignored(
     worker.stop()
     await worker.wait_for_log("received SIGTERM")
     assert await worker.exit_code() == 0 and "SIGHUP" not in worker.log
+
+
+FAMILY = "tests.faults.child_jobs"
+LONG = 600
+"""Seconds that a worker would let its jobs finish: nothing here lasts as long."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        family.runs_held,
+        family.awaits_held,
+        family.gathers_held,
+        family.awaits_held_in_thread,
+        family.awaits_held_apart,
+    ],
+)
+async def test_a_stopping_worker_gives_back_at_once_a_job_that_waits_for_others(scene, kind):
+    gate = scene.gate()
+    scene.open(f"{gate}-own")
+    first = await scene.start(FAMILY, name="first", queues=["default"], shutdown_timeout=LONG)
+    [parent] = await scene.enqueue(kind(gate))
+    await scene.awaited(family.held.kind)
+    first.stop()
+    assert await first.exit_code() == 0
+    row = await scene.row(parent)
+    assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 0, 0, None)
+    scene.open(gate)
+    await scene.start(FAMILY, name="second")
+    [row] = await scene.finished(parent)
+    assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (4, 1, 0, None)
+
+
+async def test_a_job_that_comes_to_wait_for_another_while_its_worker_stops_is_given_back_then(scene):
+    gate = scene.gate()
+    first = await scene.start(FAMILY, name="first", queues=["default"], shutdown_timeout=LONG)
+    [parent] = await scene.enqueue(family.awaits_held(gate))
+    await scene.running(parent)
+    first.stop()
+    await first.wait_for_log("stopping: 1 jobs may finish")
+    scene.open(f"{gate}-own")
+    assert await first.exit_code() == 0
+    row = await scene.row(parent)
+    assert (row["state"], row["attempt"], row["errors"]) == (1, 0, None)
+
+
+async def test_what_runs_beside_a_waiting_job_may_finish(scene):
+    gate = scene.gate()
+    worker = await scene.start(FAMILY, name="only", shutdown_timeout=LONG)
+    [parent] = await scene.enqueue(family.runs_held(gate))
+    await scene.awaited(family.held.kind)
+    await scene.oracle.wait_for(event="start", worker="only", count=3)
+    worker.stop()
+    await worker.wait_for_log("stopping: 1 jobs that wait for other jobs are given back")
+    await worker.wait_for_log("stopping: 2 jobs may finish")
+    scene.open(gate)
+    assert await worker.exit_code() == 0
+    states = await scene.fetch("select state from asyncjobs.finished where kind = 'children.held'")
+    assert [row["state"] for row in states] == [4, 4]
+    assert (await scene.row(parent))["attempt"] == 0
+    await scene.start(FAMILY, name="second")
+    [row] = await scene.finished(parent)
+    assert (row["result"], row["attempt"]) == ('["held","held"]', 1)
+
+
+@pytest.mark.parametrize("kind", [family.runs_held, family.awaits_held, family.awaits_held_in_thread])
+async def test_a_program_whose_job_waits_for_others_ends_its_worker_at_once(scene, make_jobs, monkeypatch, kind):
+    monkeypatch.setenv(PATH_VARIABLE, str(scene.oracle.path))
+    gate = scene.gate()
+    scene.open(f"{gate}-own")
+    program = make_jobs(pools=[{"queues": ["default"], "concurrency": 1}], shutdown_timeout=LONG)
+    async with asyncio.timeout(LONG / 10), program.running():
+        [parent] = await scene.enqueue(kind(gate))
+        await scene.awaited(family.held.kind)
+    row = await scene.row(parent)
+    assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 0, 0, None)

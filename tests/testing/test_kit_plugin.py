@@ -50,7 +50,7 @@ def test_a_thread_that_enqueues(jobs_sync):
     import anyio.from_thread
     job = send_welcome(1)
     jobs_sync.run(lambda: anyio.from_thread.run(job.enqueue))
-    assert jobs_sync.perform(job) == jobs_sync.result(job) == "hello 1"
+    assert jobs_sync.perform(job) == jobs_sync.result(job) == jobs_sync.result(job.id) == "hello 1"
 
 def test_the_async_fixture_says_what_to_use(jobs):
     from asyncjobs import NotOpen
@@ -279,8 +279,13 @@ def test_without_a_loop(jobs_sync):
     jobs_sync.run(lambda: other.enqueue_from_thread())
     assert jobs_sync.perform_enqueued() == 2
     assert made.result_from_thread(timeout=20) == "hello 1"
+
+def test_an_event_without_a_loop(jobs_sync):
+    from asyncjobs import emit_from_thread
+    assert emit_from_thread("approved", key=7) == jobs_sync.run(lambda: emit_from_thread("approved")) == 0
+    assert jobs_sync.emit("approved") == 0
 """
-    run_pytest(text, "-o", "asyncio_mode=auto").passed(3)
+    run_pytest(text, "-o", "asyncio_mode=auto").passed(4)
 
 
 def test_under_trio_the_fixture_says_that_asyncjobs_runs_on_asyncio(run_pytest) -> None:

@@ -13,6 +13,8 @@ from asyncjobs import (
     attribute,
     current_job,
     discard_on,
+    emit,
+    emit_from_thread,
     enqueue_all,
     job,
     register_reference,
@@ -218,6 +220,7 @@ async def making() -> None:
     assert_type(Derived(amount=1.5, tenant="x"), Derived)
     assert_type(DerivedAgain(amount=1.5, more=2).tenant, str)
     assert_type(plain.kind, str)
+    assert_type(plain.__name__, str)
 
 
 async def changing() -> None:
@@ -278,8 +281,52 @@ async def reading(jobs: AsyncJobs, job_id: UUID) -> None:
     assert_type(await (await jobs.get(job_id, Blocking)), list[int])
     assert_type(await plain(1).status(), Status)
     assert_type(await jobs.status(job_id), Status)
+    assert_type(await jobs.status(plain(1)), Status)
+    assert_type(await jobs.get(plain(1)), Job[str])
+    assert_type(await jobs.get(ProcessCloud(cloud_id=1)), ProcessCloud)
+    assert_type(await jobs.get(plain(1), plain), Job[str])
     assert_type(plain(1).id, UUID)
     assert_type(current_job().attempt, int)
+
+
+async def by_the_job_or_its_id(jobs: AsyncJobs, either: Job[Any] | UUID | str) -> None:
+    assert_type(await jobs.result(plain(1)), str)
+    assert_type(await jobs.result(ProcessCloud(cloud_id=1), timeout=5), str)
+    assert_type(await jobs.result(Blocking(number=1), timeout=timedelta(seconds=5)), list[int])
+    assert_type(await jobs.result(Derived(amount=1.5)), bytes)
+    assert_type(await jobs.result(UUID(int=1)), Any)
+    assert_type(await jobs.result("", timeout=5), Any)
+    await jobs.result(either)
+    assert_type(await jobs.cancel(either, "no longer needed"), bool)
+    assert_type(await jobs.retry(either, force=True), bool)
+    assert_type(await jobs.discard(either, reason="no longer needed"), bool)
+    assert_type(await jobs.why(either), str)
+    assert_type(await jobs.get(either, plain), Job[str])
+
+
+def without_a_loop(either: Job[Any] | UUID | str) -> None:
+    assert_type(plain(1).enqueue_from_thread(), Job[str])
+    assert_type(plain(1).result_from_thread(5), str)
+    assert_type(emit_from_thread("approved", key=1, payload={"by": "kim"}), int)
+    with AsyncJobs().blocking() as jobs:
+        assert_type(jobs.enqueue(ProcessCloud(cloud_id=1)), ProcessCloud)
+        assert_type(jobs.result(plain(1)), str)
+        assert_type(jobs.result(ProcessCloud(cloud_id=1), timeout=5), str)
+        assert_type(jobs.result(Blocking(number=1)), list[int])
+        assert_type(jobs.result(UUID(int=1)), Any)
+        assert_type(jobs.result(""), Any)
+        jobs.result(either)
+        assert_type(jobs.get(ProcessCloud(cloud_id=1)), ProcessCloud)
+        assert_type(jobs.get(either, plain), Job[str])
+        assert_type(jobs.status(either), Status)
+        assert_type(jobs.cancel(either), bool)
+        assert_type(jobs.retry(either), bool)
+        assert_type(jobs.emit("approved", key=1, payload={"by": "kim"}), int)
+
+
+async def emitting(jobs: AsyncJobs, connection: Any) -> None:
+    assert_type(await emit("approved", key=UUID(int=1), connection=connection), int)
+    assert_type(await jobs.emit("approved", payload=[1]), int)
 
 
 async def through_a_client() -> None:

@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from asyncjobs import AsyncJobs, Cursor, Job, current_job, job, retry_on
+from asyncjobs import AsyncJobs, Cursor, Job, current_job, emit_from_thread, job, retry_on
 
 
 @job
@@ -39,6 +39,7 @@ send(1).id = None  # wrong: an id cannot be assigned
 send(1).set(priority="high")  # wrong: an option of another type
 send(1).set(color="red")  # wrong: an option that there is not
 send(1).set(at="tomorrow")  # wrong: an option of another type
+send.enqueue()  # wrong: a definition
 
 
 @job(queue=5)  # wrong: an option of another type
@@ -94,3 +95,28 @@ async def awaiting(jobs: AsyncJobs) -> None:
     await send(1).result(timeout="soon")  # wrong: an option of another type
     send(1).undefined()  # wrong: a method that there is not
     print(number, text, other)
+
+
+async def by_the_job_or_its_id(jobs: AsyncJobs) -> None:
+    await jobs.result(send)  # wrong: a definition
+    await jobs.result(5)  # wrong: neither a job nor an id
+    await jobs.status(send)  # wrong: a definition
+    await jobs.cancel(Process)  # wrong: a definition
+    await jobs.retry(5)  # wrong: neither a job nor an id
+    await jobs.discard(None)  # wrong: neither a job nor an id
+    await jobs.why(b"")  # wrong: neither a job nor an id
+    await jobs.get(5)  # wrong: neither a job nor an id
+    number: int = await jobs.result(send(1))  # wrong: a str
+    await jobs.emit(5)  # wrong: a name of another type
+    print(number)
+
+
+def without_a_loop() -> None:
+    emit_from_thread("approved", 7)  # wrong: by position what goes by name only
+    emit_from_thread("approved", connection=None)  # wrong: an option that there is not
+    with AsyncJobs().blocking() as jobs:
+        jobs.result(send)  # wrong: a definition
+        jobs.status(5)  # wrong: neither a job nor an id
+        text: bytes = jobs.result(Process(cloud_id=1))  # wrong: a str
+        jobs.emit("approved", 7)  # wrong: by position what goes by name only
+    print(text)

@@ -1,10 +1,14 @@
-"""The janitor's housekeeping of events."""
+"""The janitor: what it says of dead workers, and its housekeeping of events."""
 
 from __future__ import annotations
+
+import logging
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.worker import janitor
@@ -27,3 +31,28 @@ async def test_events_that_nobody_has_waited_for_are_removed_after_the_retention
     await Janitor(sessions, Lease(3), lambda: 1, retention=60.0, on_rescue=lambda: None).keep_house()
     sessions.close()
     assert [row["name"] for row in await connection.fetch("select name from asyncjobs.event")] == ["new"] * 7
+
+
+async def test_of_a_dead_worker_is_said_how_many_jobs_it_leaves_or_that_it_had_none(
+    database_url: str, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, busy, idle = uuid4(), uuid4(), uuid4()
+    for worker in (judge, busy, idle):
+        await workers.register(connection, worker, lease=30.0, about="{}")
+    await connection.execute(
+        "update asyncjobs.worker set linked_at = linked_at - interval '1 h',"
+        " beat_at = case when id = $1 then beat_at else beat_at - interval '1 h' end",
+        judge,
+    )
+    await connection.execute(
+        "insert into asyncjobs.job (id, kind, state, worker) select gen_random_uuid(), 'k', 2, $1 from generate_series(1, 3)",
+        busy,
+    )
+    sessions = Sessions(database_url, size=1, name="janitor", settings=PINNED_PLANS)
+    lease = Lease(30)
+    lease.worker = judge
+    with caplog.at_level(logging.WARNING, "asyncjobs.worker"):
+        await Janitor(sessions, lease, lambda: 1, retention=60.0, on_rescue=lambda: None).rescue()
+    sessions.close()
+    assert f"worker {busy} is dead: its 3 jobs run elsewhere" in caplog.messages
+    assert f"worker {idle} is dead: it had no jobs" in caplog.messages

@@ -1,12 +1,12 @@
 -- Declare workers dead whose lease is over.
 -- $1 this worker
--- Rows: the ids of those declared dead now.
+-- Rows: the ids of those declared dead now, and how many jobs run under each.
 -- The death rule: silent for a sixth of the lease (5 s) and its session gone, or silent for the whole lease (30 s); and
 -- only a worker judges whose own link has been whole for a fifth of its lease (6 s), because after a restart of the
 -- database everybody has been silent. Another role sees backend_start as null: null counts as alive. Of a worker without a
 -- session of its own (pid 0, behind a pooler) the whole lease decides.
 -- A beat that is to come was made before the clock was set back: its worker counts as heard at this moment.
--- Locks: the dead rows; the condition is rechecked under the lock.
+-- Locks: the dead rows; the condition is rechecked under the lock. Index: job_for_rescue.
 with heard as (
   update asyncjobs.worker set beat_at = clock_timestamp() where dead_at is null and beat_at > clock_timestamp()
 )
@@ -23,4 +23,4 @@ where w.dead_at is null and w.id <> $1::uuid
               where me.id = $1::uuid and me.dead_at is null
                 and me.linked_at < clock_timestamp() - me.lease / 5
                 and me.beat_at > clock_timestamp() - me.lease / 5)
-returning w.id
+returning w.id, (select count(*) from asyncjobs.job where state = 2 and worker = w.id) as jobs
