@@ -106,7 +106,7 @@ class TestWhoIsDead:
             "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", worker
         )
         await age(connection, worker, beat=beat)
-        assert await workers.bury(connection, judge) == ([worker] if dead else [])
+        assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
 
     async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
         await with_dead_session(connection, database_url, 600)
@@ -202,13 +202,13 @@ class TestAClockThatWasSetBack:
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
     ) -> None:
         worker = await with_dead_session(connection, database_url, beat=-600)
-        assert await workers.bury(connection, judge) == []
+        assert await workers.bury(connection, judge) == {}
         [row] = await connection.fetch(
             "select beat_at <= clock_timestamp() as past from asyncjobs.worker where id = $1", worker
         )
         assert row["past"]
         await age(connection, worker, beat=60)
-        assert await workers.bury(connection, judge) == [worker]
+        assert list(await workers.bury(connection, judge)) == [worker]
 
     async def test_a_link_counts_as_whole_from_the_next_beat_on(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
@@ -220,7 +220,7 @@ class TestAClockThatWasSetBack:
         row = await connection.fetchrow(times, judge)
         assert row["linked_at"] <= row["now"] and row["beat_at"] <= row["now"]
         await age(connection, judge, linked=70)
-        assert await workers.bury(connection, judge) == [worker]
+        assert list(await workers.bury(connection, judge)) == [worker]
 
 
 class TestRescue:

@@ -119,7 +119,7 @@ class TestASessionAtFault:
 
 class TestAnIsolatedStepOnSuchASession:
     @pytest.fixture
-    def isolated(self, database_url: str) -> Iterator[Sessions]:
+    async def isolated(self, database_url: str) -> AsyncIterator[Sessions]:
         sessions = isolated_sessions(database_url, size=1, deadline=20)
         yield sessions
         sessions.close()
