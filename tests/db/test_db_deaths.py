@@ -138,6 +138,29 @@ class TestWhoMayJudge:
         await age(connection, judge, linked=linked, beat=beat)
         assert len(await workers.bury(connection, judge)) == int(may)
 
+    async def test_nobody_whose_own_session_is_gone(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        """The database has been started anew since its last beat, and the others may only be a moment slower."""
+        worker = await with_dead_session(connection, database_url, 100)
+        own = await connection.fetchrow("select backend_pid, backend_start from asyncjobs.worker where id = $1", judge)
+        moved = "update asyncjobs.worker set backend_pid = $2, backend_start = $3 where id = $1"
+        await connection.execute(moved, judge, *await gone(database_url))
+        assert await workers.bury(connection, judge) == {}
+        await connection.execute(moved, judge, *own)
+        assert list(await workers.bury(connection, judge)) == [worker]
+
+    async def test_one_without_a_session_of_its_own_by_the_whole_lease_alone(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        await connection.execute(
+            "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", judge
+        )
+        worker = await with_dead_session(connection, database_url, 100)
+        assert await workers.bury(connection, judge) == {}
+        await age(connection, worker, beat=310)
+        assert list(await workers.bury(connection, judge)) == [worker]
+
     async def test_the_dead_and_the_unknown_judge_nobody(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
     ) -> None:
