@@ -43,6 +43,7 @@ from asyncjobs.defining.steps import step
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     AlreadyOpen,
+    AssignmentNotSaved,
     AsyncJobsError,
     AwaitCycle,
     DatabaseError,
@@ -83,6 +84,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlreadyEnqueued",
     "AlreadyOpen",
+    "AssignmentNotSaved",
     "AsyncJobs",
     "AsyncJobsError",
     "AttemptError",

@@ -38,7 +38,7 @@ Split by what the caller can do about it::
         ├── PermissionDenied                the role lacks a right
         └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
 
-`JobNeverEnqueued` (RuntimeWarning) is a warning, and shown as Python's filters for warnings say.
+`JobNeverEnqueued` and `AssignmentNotSaved` (RuntimeWarning) are warnings, and shown as Python's filters for warnings say.
 
 What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `defining.signals`.
 """
@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 class JobNeverEnqueued(RuntimeWarning):
     """A job was made and dropped, and neither enqueued, performed nor handed to anything of asyncjobs."""
+
+
+class AssignmentNotSaved(RuntimeWarning):
+    """A step assigned to its job what is no `attribute()`: where the job goes on, it is without it."""
 
 
 def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJobsError:

@@ -23,6 +23,7 @@ import typing_extensions
 
 from asyncjobs.defining import plain_json
 from asyncjobs.defining.argument_schemas import PlainSchema, ReferenceSchema, UuidSchema, refuse_other_tuple
+from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.references import MISSING, reference_for
 
 _SCALARS: Final = frozenset(
@@ -36,6 +37,7 @@ _REFUSED: Final[dict[Any, str]] = {
     memoryview: "it would come back as bytes; annotate bytes",
     abcs.Callable: "JSON cannot hold code; pass the name of what is to be called",
     type: "JSON cannot hold a class; pass its name",
+    Cursor: "it is given to a step, `async def export(self, cursor: Cursor[int])`, and to nothing else",
 } | dict.fromkeys(
     (abcs.Iterable, abcs.Iterator, abcs.Generator, abcs.AsyncIterable, abcs.AsyncIterator, abcs.AsyncGenerator),
     "it can be read only once; annotate list",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import ValueCodec
+from asyncjobs.defining.calling import check_takes
+from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
@@ -45,11 +47,19 @@ class Attribute:
     def __set__(self, job: Job[Any], value: Any) -> None:
         job.__dict__[self.name] = value
 
+    def declaration(self, name: str) -> str:
+        """Return how it is declared, as code."""
+        kind = self._factory if self._factory is not None else type(self._default)
+        annotation = kind.__name__ if isinstance(kind, type) and self._default is not None else "…"
+        given = "default_factory=…" if self._factory is not None else f"default={self._default!r:.40}"
+        return f"{name}: {annotation} = attribute({given})"
+
 
 @overload
 def attribute(*, default: T, init: Literal[False] = False) -> T: ...
 @overload
 def attribute(*, default_factory: Callable[[], T], init: Literal[False] = False) -> T: ...
+@answered(InvalidDefinition, "write `attribute(default=0)` or `attribute(default_factory=list)`")
 def attribute(
     *, default: Any = _MISSING, default_factory: Callable[[], Any] | None = None, init: Literal[False] = False
 ) -> Any:
@@ -70,12 +80,19 @@ def attribute(
         init: Always False: tells type checkers that it is no argument.
 
     Raises:
-        InvalidDefinition: Neither or both of `default` and `default_factory`, or `init` is true.
+        InvalidDefinition: Neither or both of `default` and `default_factory`, one that makes nothing, or `init` is true.
     """
     if (default is _MISSING) == (default_factory is None):
         raise InvalidDefinition("attribute() takes default= or default_factory=, one of them")
     if init:
         raise InvalidDefinition("attribute(init=True): an attribute is no argument; annotate a plain field instead")
+    if default_factory is not None:
+        if not callable(default_factory):
+            raise InvalidDefinition(
+                f"attribute(default_factory={default_factory!r:.40}) is no function: write default=…, which is copied for "
+                "each job"
+            )
+        check_takes(default_factory, "attribute(default_factory=…)")
     return Attribute(default, default_factory)
 
 
@@ -101,7 +118,8 @@ def check_attributes(cls: type, name: str) -> None:
     """
     annotated = {each for base in cls.__mro__ for each in inspect.get_annotations(base)}
     for missing in (each for each in _names_in(cls) if each not in annotated):
-        raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{missing}: int = …`")
+        declared = inspect.getattr_static(cls, missing).declaration(missing)
+        raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{declared}`")
 
 
 def _names_in(cls: type) -> list[str]:

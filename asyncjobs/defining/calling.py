@@ -20,7 +20,7 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
     Raises:
         InvalidDefinition: It takes fewer, or needs more.
     """
-    signature = _signature(function)
+    signature = signature_of(function)
     if signature is None:
         return
     try:
@@ -31,7 +31,7 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
         bare = [parameter.replace(annotation=empty, default=empty) for parameter in signature.parameters.values()]
         shown = signature.replace(parameters=bare, return_annotation=empty)
         raise InvalidDefinition(
-            f"{where}: {name}{shown} is called with {' and '.join(given)}, and does not take that: {error}"
+            f"{where}: {name}{shown} is called with {' and '.join(given) or 'nothing'}, and does not take that: {error}"
         ) from None
 
 
@@ -48,15 +48,15 @@ def check_method(cls: type, name: str, where: str, *given: str) -> None:
 
 def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     """Whether a function can be called with these arguments; also when it has no signature, as some built-in ones are."""
-    signature = _signature(function)
+    signature = signature_of(function)
     try:
         return signature is None or bool(signature.bind(*arguments, **named))
     except TypeError:
         return False
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Of a wrapper, its own."""
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return what a function takes, of a wrapper its own; None: that cannot be told."""
     try:
         return inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError, NameError):  # NameError: Python 3.14 looks at annotations, here for type checkers

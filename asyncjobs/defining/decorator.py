@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, T
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
+from asyncjobs.defining.attributes import Attribute
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
 from asyncjobs.defining.declaring import declared_on, rescuing
@@ -189,7 +190,13 @@ def _define(
     source = Source.of(function, depth)
     check_code(function, name, options.executor, source.origin)
     check_signature(function)
-    refuse_dropped(name, options.dropped or (), inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    if wrong := [each.name for each in parameters.values() if isinstance(each.default, Attribute)]:
+        raise InvalidDefinition(
+            f"{name}: {wrong[0]}=attribute(…): a function has no attributes: write a class derived from Job, or "
+            "keep what the steps of the function return"
+        )
+    refuse_dropped(name, options.dropped or (), parameters)
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
     job_class._declared = declared_on(function)

@@ -8,7 +8,8 @@ import typing
 from typing import ClassVar
 
 from asyncjobs.defining.arguments import Parameter
-from asyncjobs.defining.attributes import Attribute
+from asyncjobs.defining.attributes import Attribute, attribute
+from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.misuse import ELSEWHERE
 from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
@@ -62,11 +63,26 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
         if not issubclass(base, root) or base is root:
             continue
         for name in _annotation_names(base):
+            where = f"{cls.__module__}.{cls.__qualname__}.{name}"
+            default = getattr(cls, name, inspect.Parameter.empty)
+            _refuse_slip(where, name, hints[name], default)
             if name.startswith("_") or typing.get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
                 continue
-            default = getattr(cls, name, inspect.Parameter.empty)
             if isinstance(default, Attribute):
                 continue
-            annotation = known(hints[name], cls, f"{cls.__module__}.{cls.__qualname__}.{name}")
+            annotation = known(hints[name], cls, where)
             found[name] = Parameter(name=name, annotation=annotation, default=default, positional=False)
     return list(found.values())
+
+
+def _refuse_slip(where: str, name: str, annotation: object, default: object) -> None:
+    """Refuse a field that was meant to be an attribute, or a step's cursor."""
+    if default is attribute:
+        raise InvalidDefinition(f"{where} = attribute is not called: write `{name}: … = attribute(default=…)`")
+    for part in (annotation, *typing.get_args(annotation)):
+        if isinstance(part, Attribute):
+            raise InvalidDefinition(f"{where} has attribute(…) in its annotation: write `{part.declaration(name)}`")
+        if part is Cursor or typing.get_origin(part) is Cursor:
+            raise InvalidDefinition(
+                f"{where} is a cursor, which is no field: a step takes it, `async def export(self, {name}: Cursor[int])`"
+            )

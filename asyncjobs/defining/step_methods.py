@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar, cast, overload
 
-from asyncjobs.defining import events
+from asyncjobs.defining import assignments, events
 from asyncjobs.defining import options as limits
 from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.misuse import of_a_job
@@ -181,4 +181,5 @@ class StepMethods:
                 "`current_job().step(…)`"
             )
         job = cast("Job[Any]", self)  # whose part this is, and nobody else's
+        assignments.watch(type(job))
         self._stepper = Stepper(job, self._attempt, self._attempt.recorder, records)

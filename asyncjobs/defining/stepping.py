@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from asyncjobs.defining import attributes, codec
+from asyncjobs.defining import attributes, codec, context
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.hooks import call_hook
@@ -59,6 +59,14 @@ class Stepper:
         """Of the step that runs; None: none runs, or it takes none."""
         # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
         self._saved = self._attributes() if records else None
+
+    @property
+    def step_here(self) -> str | None:
+        """The step whose code is running here, in a task or a thread of it; None: it is other code of the job, or none."""
+        is_other = (
+            inside.get() is None and context.running.get() is self._job
+        )  # a thread that a step starts knows neither
+        return None if is_other else self._current
 
     # Running
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asyncjobs import keywords
 from asyncjobs.defining import options
+from asyncjobs.defining.bare_calls import answering
 from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.policies import RetryOn
@@ -125,8 +126,9 @@ def step(
     def decorate(function: F) -> F:
         if not inspect.isfunction(function):
             raise InvalidDefinition(f"@step decorates a method of a job, not {type(function).__name__}")
-        setattr(function, _MARK, checked)
-        return function
+        answers = answering(function)
+        setattr(answers, _MARK, checked)
+        return answers
 
     return decorate if method is None else decorate(method)
 

@@ -41,7 +41,7 @@ class Attempt(Latch):
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waiting", "_waits", "apart", "begun", "cancel_by", "cancel_reason",
                  "cancelled_at", "claimed", "finished", "number", "on_stop", "pool", "recorded", "started", "stopping",
-                 "stuck", "task", "timer", "writer")  # fmt: skip
+                 "stuck", "task", "timer", "was_waiting", "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         super().__init__()
@@ -74,6 +74,8 @@ class Attempt(Latch):
         self._on_slot = on_slot
         self._holds = True
         self._waits = 0
+        self.was_waiting = False
+        """Whether it was interrupted since it waited for other jobs."""
         self._waiting: set[asyncio.Task[Any]] = set()
         """The tasks of its code that wait for other jobs."""
         self._ended = False
@@ -136,7 +138,7 @@ class Attempt(Latch):
         if self.on_stop is not None:
             self.on_stop()
         if self._waits:
-            self.cancel_by(self, "shutdown")
+            self._interrupt_wait()
 
     def stop_timer(self) -> None:
         """Have nothing more happen after a time."""
@@ -151,8 +153,12 @@ class Attempt(Latch):
             self._waiting.add(task)
         if self._holds:
             self._free()
-        if self.stopping:
-            self.cancel_by(self, "shutdown")
+        if self.stopping and self.cancel_reason is None:
+            self._interrupt_wait()
+
+    def _interrupt_wait(self) -> None:
+        self.was_waiting = self.cancel_reason is None
+        self.cancel_by(self, "shutdown")
 
     async def take_slot(self) -> None:
         """Wait for a slot to go on in, once nothing of this run waits any more."""

@@ -296,7 +296,8 @@ class Performer:
                 ending = await settle(job, verdict, self._layers.around(definition), counts)
             except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
                 ending = plain(decide(raised, cancel_reason=attempt.cancel_reason))
-        if ending.what is What.release and job is not None and attempt.started:
+        # One that waits for others is not at fault for being interrupted, however long they take.
+        if ending.what is What.release and job is not None and attempt.started and not attempt.was_waiting:
             ending = await self._interrupt(attempt, job, ending, error, counts)
         if ending.what in _GOES_ON and job is not None and job._definition.attributes and attempt.started:
             ending = await self._save_attributes(attempt, job, ending)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from asyncjobs import AsyncJobs
 from asyncjobs.cli.application import app
 from asyncjobs.db.connecting import connect
+from tests.support.processes import PATIENCE
 from tests.support.workers import ROOT, Workers
 
 HERE = Path(__file__).parent
@@ -70,7 +71,7 @@ class Cli:
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
 
     def _here(self, words):
@@ -106,7 +107,7 @@ def on_terminal(cli, *words, **environment):
             if not part:
                 break
             shown += part
-        process.wait(10)
+        process.wait(PATIENCE)
         return shown.decode()
     finally:
         os.close(ours)

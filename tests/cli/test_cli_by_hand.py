@@ -13,6 +13,7 @@ import cli_jobs
 import pytest
 
 from tests.cli.conftest import on_terminal
+from tests.support.asking import until
 
 
 async def run(cli, *words, **options):
@@ -161,29 +162,25 @@ async def test_filters_narrow_and_go_together(end, cli, states):
     assert await states() == {1: 1, 6: 3, 7: 6}
 
 
-async def test_a_running_job_is_not_discarded_but_cancelled(start, enqueue, cli, sql):
+async def test_a_running_job_is_not_discarded_but_cancelled(start, enqueue, cli, connection):
     job_id = await enqueue(cli_jobs.forever())
     worker = start()
     await worker.wait_for_log("begun forever")
     refused = await run(cli, "jobs", "discard", job_id, "--yes", code=1)
     assert f"job {job_id} was not discarded: it runs: cancel it" in refused.stderr
     assert (await run(cli, "jobs", "cancel", job_id, "--yes", "--reason", "by hand")).stdout == "1 job cancelled\n"
-    async with asyncio.timeout(10):
-        while not await sql("select from asyncjobs.finished where state = 7 and reason = 'by hand'"):
-            await asyncio.sleep(0.01)
+    await until(connection, "select true from asyncjobs.finished where state = 7 and reason = 'by hand'")
     assert "it has ended as cancelled" in (await run(cli, "jobs", "cancel", job_id, "--yes", code=1)).stderr
 
 
-async def test_a_job_that_failed_in_a_worker_is_retried_there(start, enqueue, cli, sql):
+async def test_a_job_that_failed_in_a_worker_is_retried_there(start, enqueue, cli, connection):
     job_id = await enqueue(cli_jobs.fail("once"))
     worker = start()
     await worker.wait_for_log("begun fail")
-    async with asyncio.timeout(10):
-        while not await sql("select from asyncjobs.finished where state = 5 and attempt = 1"):
-            await asyncio.sleep(0.01)
-        await run(cli, "jobs", "retry", "--error", "this fails", "--yes")
-        while not await sql("select from asyncjobs.finished where state = 5 and attempt = 2"):
-            await asyncio.sleep(0.01)
+    failed = "select true from asyncjobs.finished where state = 5 and attempt = $1"
+    await until(connection, failed, 1)
+    await run(cli, "jobs", "retry", "--error", "this fails", "--yes")
+    await until(connection, failed, 2)
     values = await read(cli, "jobs", "show", job_id)
     assert [error["attempt"] for error in values["errors"]] == [1, 2]
 

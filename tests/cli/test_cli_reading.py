@@ -11,6 +11,7 @@ from asyncjobs.db import reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.cli.conftest import on_terminal
+from tests.support.processes import PATIENCE
 
 
 async def run(cli, *words, **options):
@@ -27,7 +28,7 @@ async def filled(start, enqueue, cli):
     worker = start()
     await worker.wait_for_log("begun forever")
     await enqueue(cli_jobs.add(5).set(wait=600, queue="later"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await enqueue(cli_jobs.add(6))
     return worker
 

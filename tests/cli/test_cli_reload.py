@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.processes import alive, children, until
+from tests.support.processes import alive, children, until_so
 from tests.support.workers import Workers
 
 JOBS = """
@@ -60,5 +60,5 @@ async def test_its_end_is_its_workers(reloading, number):
     worker = max(children(reloading.pid))
     os.kill(reloading.pid, number)
     assert await reloading.exit_code() == (-number if number == signal.SIGKILL else 0)
-    assert await until(lambda: not alive(worker), 10)
+    await until_so(lambda: not alive(worker))
     assert not re.search("Traceback", reloading.log)

@@ -13,6 +13,7 @@ from asyncjobs.cli.db import ROLES
 from asyncjobs.db import jobs, migrating, workers
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+from tests.support.processes import PATIENCE
 
 LOGINS = {"web": "asyncjobs_enqueuer", "runner": "asyncjobs_worker", "looker": "asyncjobs_viewer", "nobody": None}
 
@@ -359,7 +360,7 @@ async def test_an_enqueuer_has_the_status_of_a_job_by_its_id_without_arguments_a
         assert "this fails" in (await client.status(failed)).errors[0].message
         steps = (await client.status(stepped)).steps
         assert [(each.name, each.state) for each in steps] == [("one", "succeeded"), ("two", "succeeded")]
-        assert await (await client.get(done, cli_jobs.note)).result(timeout=5) == "canary7 None"
+        assert await (await client.get(done, cli_jobs.note)).result(timeout=PATIENCE) == "canary7 None"
         with pytest.raises(KindMismatch):
             await client.get(done, cli_jobs.add)
         with pytest.raises(JobNotFound):

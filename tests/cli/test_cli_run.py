@@ -8,6 +8,7 @@ import time
 import cli_jobs
 import pytest
 
+from tests.support.processes import SLACK
 from tests.support.proxy import STARTING_UP, Proxy
 
 SHUTDOWN = 0.3
@@ -17,10 +18,8 @@ GRACE = 2.0
 
 
 async def ended(worker, *, limit):
-    begun = time.monotonic()
-    code = await worker.exit_code(limit + 5)
-    assert time.monotonic() - begun <= limit, worker.log
-    return code
+    """Its exit code, after no more than *limit* seconds and what a busy machine adds."""
+    return await worker.exit_code(limit + SLACK)
 
 
 async def running(start, enqueue, job, *args, **options):
@@ -50,14 +49,14 @@ async def test_burst_waits_for_the_jobs_of_a_worker_that_has_just_been_killed(st
     killed, job_id = await running(start, enqueue, cli_jobs.once_forever())
     killed.kill()
     worker = start("--burst")
-    assert await worker.exit_code(40) == 0
+    assert await worker.exit_code() == 0
     assert "stopped: 1 jobs ended here" in worker.log
     [finished] = await sql("select id, crashes from asyncjobs.finished")
     assert (finished["id"], finished["crashes"]) == (job_id, 1)
 
 
 async def test_a_signal_lets_running_jobs_finish_and_claims_no_more(start, enqueue, sql):
-    worker, job_id = await running(start, enqueue, cli_jobs.brief(), "--shutdown-timeout", "20s")
+    worker, job_id = await running(start, enqueue, cli_jobs.brief(), "--shutdown-timeout", "10m")
     worker.stop(signal.SIGINT)
     await worker.wait_for_log("received SIGINT")
     await enqueue(cli_jobs.add(1))
@@ -109,7 +108,7 @@ async def test_a_job_that_does_not_end_cannot_keep_the_process(start, enqueue):
     for worker in workers.values():
         worker.stop()
     for worker in workers.values():
-        await worker.wait_for_log("received SIGTERM", timeout=SHUTDOWN + 0.5)  # with spin, the loop is blocked
+        await worker.wait_for_log("received SIGTERM")  # with spin, the loop is blocked
     codes = await asyncio.gather(*(ended(worker, limit=SHUTDOWN + GRACE) for worker in workers.values()))
     assert codes == [0, 0, 0]
     assert "1 jobs are left: cli_jobs.spin" in workers["spin"].log
@@ -160,10 +159,10 @@ async def test_a_start_that_cannot_succeed_ends_with_code_3_within_15_seconds(
             "does not exist": start(url=database_url.replace(name, "nowhere")),
         }
         for reason, worker in starts.items():
-            assert await worker.exit_code(16) == 3, reason
+            assert await worker.exit_code() == 3, reason
             assert reason in worker.log
             assert "Traceback" not in worker.log
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 15 + SLACK
 
 
 async def test_a_signal_ends_a_start_that_hangs(start, database_url):

@@ -3,11 +3,10 @@
 import os
 import re
 import signal
-import time
 
 import cli_jobs
 
-from tests.support.processes import alive, group_lives, until
+from tests.support.processes import SLACK, alive, group_lives, until
 
 
 def pids(worker):
@@ -20,9 +19,8 @@ def ids(worker):
 
 
 async def ended(worker, *, limit):
-    begun = time.monotonic()
-    code = await worker.exit_code(limit + 5)
-    assert time.monotonic() - begun <= limit, worker.log
+    """Its exit code, after no more than *limit* seconds and what a busy machine adds; nobody of its group is left."""
+    code = await worker.exit_code(limit + SLACK)
     assert not group_lives(worker.pid)
     return code
 
@@ -89,7 +87,7 @@ async def test_quit_and_the_second_signal_reach_the_children(start, enqueue, sql
 
 async def test_a_signal_to_the_whole_group_counts_once(start, enqueue, sql):
     """As systemd sends SIGTERM, and a terminal Ctrl-C."""
-    worker = start("--processes", "2", "--shutdown-timeout", "20s")
+    worker = start("--processes", "2", "--shutdown-timeout", "10m")
     await enqueue(cli_jobs.brief())
     await worker.wait_for_log("ready: worker", count=2)
     await worker.wait_for_log("begun brief")
@@ -113,7 +111,7 @@ async def test_children_stop_when_the_supervisor_is_killed(start):
     worker = start("--processes", "2")
     await worker.wait_for_log("ready: worker", count=2)
     worker.kill()
-    await until(lambda: not group_lives(worker.pid), 5)
+    await until(lambda: not group_lives(worker.pid))
     assert not group_lives(worker.pid)
     assert worker.log.count("the supervisor is gone: jobs may finish") == 2
     assert worker.log.count("stopped: 0 jobs ended here") == 2
@@ -148,7 +146,7 @@ async def test_burst_ends_when_every_child_has_nothing_left(start, enqueue, sql)
 
 
 async def test_at_a_hangup_each_child_is_replaced_by_one_that_is_ready_before_it_goes(start, enqueue, sql):
-    worker = start("--processes", "2", "--shutdown-timeout", "20s")
+    worker = start("--processes", "2", "--shutdown-timeout", "10m")
     await worker.wait_for_log("ready: worker", count=2)
     await enqueue(cli_jobs.brief())
     await worker.wait_for_log("begun brief")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import asyncpg
 import pytest
+from stopping import MakeJobs, gates, worker
 
 from asyncjobs import AsyncJobs, Job, JobFailed, Retry, Snooze, attribute, retry_on, step
-from tests.client.test_steps_interrupted import MakeJobs, worker
 
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-async def forgotten() -> None:
-    gates.update(arrived=asyncio.Event(), open=asyncio.Event())
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 @retry_on(ValueError, wait=0, attempts=9)

@@ -24,12 +24,16 @@ def known(jobs: AsyncJobs) -> None:
     opened[:] = [jobs]
 
 
+limits: dict[UUID, asyncio.Timeout] = {}
+
+
 @job(kind="cycles.awaits")
 @retry_on(AwaitCycle, wait=0, attempts=50)
 async def awaits(other: UUID, timeout: float | None = None) -> str:
     found = await opened[0].get(other)
     try:
-        await found.result(timeout=timeout)
+        async with asyncio.timeout(None) as limits[other]:
+            await found.result(timeout=timeout)
     except TimeoutError:
         return "went on"
     return "awaited"
@@ -95,13 +99,14 @@ async def test_a_job_may_catch_it_and_go_on(jobs: AsyncJobs) -> None:
 async def test_an_await_with_a_timeout_ends_by_itself_and_is_no_cycle(
     jobs: AsyncJobs, connection: asyncpg.Connection
 ) -> None:
-    first, second = awaits(uuid4(), timeout=3), awaits(uuid4())
+    first, second = awaits(uuid4(), timeout=3600), awaits(uuid4())
     first._id, second._id = second._values["other"], first._values["other"]
     await jobs.enqueue_all([first, second])
     await until(connection, "select count(*) = 2 from asyncjobs.job where waits_fence = fence")
     assert (await jobs.why(first.id)).startswith(
         f"waits for 1 job that it awaits, cycles.awaits {second.id} (running);"
     )
+    limits[second.id].reschedule(0)
     assert await first.result(timeout=20) == "went on"
     assert await second.result(timeout=20) == "awaited"
 

@@ -34,6 +34,7 @@ from asyncjobs import (
 )
 from asyncjobs.client import awaiting
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named
 
 
@@ -118,7 +119,7 @@ class TestResults:
     async def test_a_result_comes_back_in_the_type_that_was_annotated(
         self, jobs: AsyncJobs, definition: Any, expected: Any
     ) -> None:
-        result = await (await definition().enqueue()).result(timeout=10)
+        result = await (await definition().enqueue()).result(timeout=PATIENCE)
         assert result == expected
         assert type(result) is type(expected)
 
@@ -129,7 +130,7 @@ class TestResults:
         made = await wait_at("elsewhere").enqueue()
         async with make_jobs() as other:
             found = await other.get(made.id, wait_at)
-            waiting = asyncio.ensure_future(found.result(timeout=10))
+            waiting = asyncio.ensure_future(found.result(timeout=PATIENCE))
             await Gate.all["elsewhere"].arrived.wait()
             Gate.all["elsewhere"].open.set()
             assert await waiting == "elsewhere"
@@ -188,7 +189,7 @@ class TestOtherEnds:
 
     async def test_never_enqueued_is_told_at_once_whatever_is_asked(self, client: AsyncJobs) -> None:
         made = double(1)
-        for asking in (made, made.result(), made.result(timeout=5), made.status()):
+        for asking in (made, made.result(), made.result(timeout=PATIENCE), made.status()):
             with pytest.raises(NotEnqueued, match=r"client\.double.*enqueue\(\)"):
                 await asking
 
@@ -196,7 +197,7 @@ class TestOtherEnds:
         made = await double(1).enqueue()
         assert await made == 2
         await connection.execute("truncate asyncjobs.finished")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(JobNotFound, match="retention") as raised:
                 await made
         assert raised.value.job_id == made.id
@@ -206,7 +207,7 @@ class TestOtherEnds:
     ) -> None:
         monkeypatch.setattr(awaiting, "SAFETY_POLL", 0.1)
         made = await double(1).enqueue()
-        waiting = asyncio.ensure_future(made.result(timeout=10))
+        waiting = asyncio.ensure_future(made.result(timeout=PATIENCE))
         await until(connection, "select awaited from asyncjobs.job")
         await connection.execute("delete from asyncjobs.job")
         with pytest.raises(JobNotFound):
@@ -246,7 +247,7 @@ class TestTimeouts:
     async def test_one_that_gives_up_takes_nothing_from_the_others(self, jobs: AsyncJobs) -> None:
         gate = Gate("others")
         made = await wait_at("others").enqueue()
-        staying = asyncio.ensure_future(made.result(timeout=10))
+        staying = asyncio.ensure_future(made.result(timeout=PATIENCE))
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 await made.result(timeout=0.02)
@@ -271,7 +272,7 @@ class TestNoticesThatDoNotCome:
     ) -> None:
         gate = Gate("lost")
         made = await wait_at("lost").enqueue()
-        waiting = asyncio.ensure_future(made.result(timeout=10))
+        waiting = asyncio.ensure_future(made.result(timeout=PATIENCE))
         await until(connection, "select awaited from asyncjobs.job")
         dropped = proxy.drop_messages("A")
         async with make_jobs().running():
@@ -297,7 +298,7 @@ class TestNoticesThatDoNotCome:
         for number in range(3):
             gate = Gate(f"killed {number}")
             made = await wait_at(f"killed {number}").enqueue()
-            waiting = asyncio.ensure_future(made.result(timeout=10))
+            waiting = asyncio.ensure_future(made.result(timeout=PATIENCE))
             await gate.arrived.wait()
             await until(connection, kill)
             gate.open.set()
@@ -323,7 +324,7 @@ class TestNoticesThatDoNotCome:
     ) -> None:
         gate = Gate("junk")
         made = await wait_at("junk").enqueue()
-        waiting = asyncio.ensure_future(made.result(timeout=10))
+        waiting = asyncio.ensure_future(made.result(timeout=PATIENCE))
         await gate.arrived.wait()
         for channel in ("asyncjobs_done", "asyncjobs_ready", "asyncjobs_due"):
             await connection.execute("select pg_notify($1, $2)", channel, payload)
@@ -339,13 +340,13 @@ class TestClosing:
             waiting = [asyncio.ensure_future(made.result()) for _ in range(3)]
             with pytest.raises(TimeoutError):
                 await made.result(timeout=0.1)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [NotOpen] * 3
         with pytest.raises(NotOpen):
             await made
         async with make_jobs().running():
-            assert await made.result(timeout=10) == 2
+            assert await made.result(timeout=PATIENCE) == 2
 
     async def test_nothing_is_left_in_the_database_by_a_client_that_was_closed(
         self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection

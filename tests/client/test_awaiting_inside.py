@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from uuid import UUID
 
 import anyio.from_thread
 import pytest
 from client_jobs import Gate, double, fail, wait_at
 
 from asyncjobs import AsyncJobs, InvalidOption, JobCancelled, JobFailed, current_job, job
-from tests.support.processes import until
+from tests.support.processes import PATIENCE, until
 
 
 class Going:
@@ -96,11 +97,16 @@ async def lets_it_out() -> None:
     await (await fail("in the child").enqueue())
 
 
+limits: dict[str, asyncio.Timeout] = {}
+
+
 @job(kind="inside.impatient")
 async def impatient(gate: str) -> str:
     child = await wait_at(gate).enqueue()
     try:
-        return await child.result(timeout=0.05)
+        async with asyncio.timeout(None) as limit:
+            limits[gate] = limit
+            return await child.result(timeout=3600)
     except TimeoutError:
         Gate.all[gate].open.set()
         return "gave up"
@@ -125,7 +131,7 @@ tasks: list[asyncio.Task[None]] = []
 
 
 async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(single: AsyncJobs) -> None:
-    assert await (await tree(1).enqueue()).result(timeout=10) == 2
+    assert await (await tree(1).enqueue()).result(timeout=PATIENCE) == 2
     assert going.most == 1
 
 
@@ -138,7 +144,7 @@ async def test_one_slot_is_enough_for_a_job_that_awaits_another_by_its_id(single
 
 
 async def test_one_slot_is_enough_for_a_chain_of_four(single: AsyncJobs) -> None:
-    assert await (await tree(3).enqueue()).result(timeout=10) == 4
+    assert await (await tree(3).enqueue()).result(timeout=PATIENCE) == 4
     assert going.most == 1
 
 
@@ -148,7 +154,7 @@ async def test_one_slot_is_enough_for_a_tree_whose_children_are_awaited_together
 
 
 async def test_a_job_performed_inside_another_gives_back_the_slot_of_that(single: AsyncJobs) -> None:
-    assert await (await performed_now().enqueue()).result(timeout=10) == 3
+    assert await (await performed_now().enqueue()).result(timeout=PATIENCE) == 3
     assert going.most == 1
 
 
@@ -160,18 +166,18 @@ async def test_never_more_than_concurrency_go_on_at_once(make_jobs: Callable[...
 
 
 async def test_def_jobs_wait_for_each_other_too(single: AsyncJobs) -> None:
-    assert await (await tree_in_thread(2).enqueue()).result(timeout=5) == 3
+    assert await (await tree_in_thread(2).enqueue()).result(timeout=PATIENCE) == 3
 
 
 async def test_a_job_that_awaits_itself_is_told_so(single: AsyncJobs) -> None:
-    assert "awaits itself" in await (await itself().enqueue()).result(timeout=10)
+    assert "awaits itself" in await (await itself().enqueue()).result(timeout=PATIENCE)
 
 
 async def test_a_failing_child_is_the_parents_error(single: AsyncJobs) -> None:
-    result = await (await with_failing_child().enqueue()).result(timeout=10)
+    result = await (await with_failing_child().enqueue()).result(timeout=PATIENCE)
     assert result == "builtins.ValueError: in the child"
     with pytest.raises(JobFailed, match="in the child") as raised:
-        await (await lets_it_out().enqueue()).result(timeout=10)
+        await (await lets_it_out().enqueue()).result(timeout=PATIENCE)
     assert raised.value.error_type == "asyncjobs.exceptions.JobFailed"
 
 
@@ -180,21 +186,22 @@ async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(single
     gate = Gate("impatient")
     made = await impatient("impatient").enqueue()
     await gate.arrived.wait()
-    assert await until(lambda: bool(single._worker.pools[0]._resuming), 10)
+    limits["impatient"].reschedule(0)
+    assert await until(lambda: bool(single._worker.pools[0]._resuming))
     assert not gate.open.is_set()
     gate.open.set()
-    assert await made.result(timeout=10) == "gave up"
+    assert await made.result(timeout=PATIENCE) == "gave up"
 
 
 async def test_the_slot_is_free_for_others_again_after_each_wait(single: AsyncJobs) -> None:
     for _ in range(3):
-        assert await (await tree(1).enqueue()).result(timeout=10) == 2
-        assert await (await double(2).enqueue()).result(timeout=10) == 4
+        assert await (await tree(1).enqueue()).result(timeout=PATIENCE) == 2
+        assert await (await double(2).enqueue()).result(timeout=PATIENCE) == 4
 
 
 async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_none(single: AsyncJobs) -> None:
     gate = Gate("task")
-    await (await leaves_a_task("task").enqueue()).result(timeout=10)
+    await (await leaves_a_task("task").enqueue()).result(timeout=PATIENCE)
     busy = Gate("busy")
     occupying = await wait_at("busy").enqueue()
     await busy.arrived.wait()  # the one slot is taken
@@ -203,11 +210,11 @@ async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_n
     with pytest.raises(TimeoutError):
         await made[0].result(timeout=0.3)  # no slot for it while the busy job holds the only one
     busy.open.set()
-    assert await occupying.result(timeout=10) == "busy"
-    async with asyncio.timeout(10):
+    assert await occupying.result(timeout=PATIENCE) == "busy"
+    async with asyncio.timeout(PATIENCE):
         await gate.arrived.wait()
-    assert await asyncio.gather(*(each.result(timeout=10) for each in made)) == [1, 1, 1]
-    assert await (await tree(2, width=2).enqueue()).result(timeout=10) == 7
+    assert await asyncio.gather(*(each.result(timeout=PATIENCE) for each in made)) == [1, 1, 1]
+    assert await (await tree(2, width=2).enqueue()).result(timeout=PATIENCE) == 7
     assert going.most == 1
 
 
@@ -217,8 +224,28 @@ async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_ch
     await gate.arrived.wait()
     await made.cancel("enough")
     with pytest.raises(JobCancelled, match="enough"):
-        await made.result(timeout=10)
+        await made.result(timeout=PATIENCE)
     assert not gate.open.is_set()
     gate.open.set()
-    assert await (await double(1).enqueue()).result(timeout=10) == 2
-    assert await until(lambda: single._worker.pools[0].running == 0, 10)
+    assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2
+    assert await until(lambda: single._worker.pools[0].running == 0)
+
+
+async def test_workers_that_stop_again_and_again_under_a_job_that_waits_for_another_are_not_counted(
+    client: AsyncJobs, make_jobs: Callable[..., AsyncJobs]
+) -> None:
+    arrived = asyncio.Event()
+
+    @job(kind="inside.waits_for_long")
+    async def waits_for_long(other: UUID) -> int:
+        arrived.set()
+        return int(await client.result(other))
+
+    late = await double(21).set(wait=3600).enqueue()
+    made = await waits_for_long(late.id).enqueue()
+    for _ in range(4):
+        arrived.clear()
+        async with make_jobs(max_interruptions=1).running():
+            await arrived.wait()
+    status = await made.status()
+    assert (status.state, status.attempt, status.errors) == ("ready", 0, [])

@@ -13,6 +13,7 @@ from client_jobs import double, live
 
 from asyncjobs import AsyncJobs, InvalidArguments, enqueue_all, job
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 GOOD = 20
 
@@ -83,7 +84,7 @@ async def test_an_integer_of_thirty_digits_arrives_exactly_or_not_at_all(
 ) -> None:
     number = 123456789012345678901234567890
     made = await put(connection, kind="'bad.anything'", args=f"""'{{"value": [{number}]}}'""")
-    assert await (await jobs.get(made)).result(timeout=10) == f"[{number}]"
+    assert await (await jobs.get(made)).result(timeout=PATIENCE) == f"[{number}]"
 
 
 ROWS: dict[str, dict[str, str]] = {
@@ -172,6 +173,6 @@ async def test_awaited_rows_of_the_history_that_are_odd_fail_their_waiter_alone(
         await each
     await connection.execute("update asyncjobs.finished set state = 99 where id = $1", made[0].id)
     await connection.execute("update asyncjobs.finished set result = '[nonsense' where id = $1", made[1].id)
-    ends = await asyncio.gather(*(each.result(timeout=5) for each in made), return_exceptions=True)
+    ends = await asyncio.gather(*(each.result(timeout=PATIENCE) for each in made), return_exceptions=True)
     assert [type(end) for end in ends[:2]] == [ValueError, InvalidArguments]
     assert ends[2] == 4

@@ -34,6 +34,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.client.blocking import BlockingJobs
+from tests.support.processes import PATIENCE
 
 
 @job(kind="blocking.breaks")
@@ -239,11 +240,11 @@ def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(database_
     with program(tmp_path, database_url, "jobs.result(made)") as running:
         assert running.stdout is not None and running.stdout.readline() == "enqueued\n"
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=PATIENCE)
     assert "KeyboardInterrupt" in said and "never awaited" not in said and "was destroyed" not in said
 
 
 def test_a_program_that_forgets_to_close_it_ends_all_the_same(database_url: str, tmp_path: Path) -> None:
     with program(tmp_path, database_url, "AsyncJobs(database_url=sys.argv[1]).blocking().__enter__()") as running:
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=PATIENCE)
     assert (running.returncode, said) == (0, "")

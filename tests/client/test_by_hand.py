@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ import pytest
 from client_jobs import Gate, Note, double, rows, wait_at
 
 from asyncjobs import AsyncJobs, InvalidOption, JobDiscarded, JobNotFound, job, retry_on
-from asyncjobs.client import by_hand
+from asyncjobs.client import awaiting, by_hand
 from asyncjobs.client.by_hand import Action, Asked, filter_of, may
 from asyncjobs.db import by_hand as statements
 from asyncjobs.db.connecting import connect
@@ -20,6 +21,7 @@ from asyncjobs.db.jobs import enqueue_once
 from asyncjobs.db.rows import NewJob, State
 from asyncjobs.defining import codec
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 broken: set[str] = set()
 """The names that `fragile` fails for."""
@@ -130,7 +132,7 @@ class TestRetry:
         await listener.add_listener("asyncjobs_ready", lambda *given: heard.put_nowait(given[-1]))
         ids = [*await end(connection, State.failed, 3), *await end(connection, State.failed, queue="other")]
         await client.retry_all()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             told = {await heard.get(), await heard.get()}
         listener.terminate()
         seqs = {
@@ -319,13 +321,17 @@ class TestDiscard:
         assert not await client.discard(job_id)
         assert await state_of(connection, job_id) == [state]
 
-    async def test_whoever_awaits_it_is_told_at_once(self, client: AsyncJobs, connection: asyncpg.Connection) -> None:
-        made = await double(1).enqueue()
-        waiting = asyncio.ensure_future(made.result(timeout=30))
-        await until(connection, "select true from asyncjobs.job where awaited")
-        assert await client.discard(made.id, reason="enough")
-        with pytest.raises(JobDiscarded, match="enough"):
-            await asyncio.wait_for(waiting, 4)  # the slow poll comes after 5 s
+    async def test_whoever_awaits_it_is_told_without_a_poll(
+        self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(awaiting, "SAFETY_POLL", 3600.0)
+        async with make_jobs() as client:
+            made = await double(1).enqueue()
+            waiting = asyncio.ensure_future(made.result(timeout=PATIENCE))
+            await until(connection, "select true from asyncjobs.job where awaited")
+            assert await client.discard(made.id, reason="enough")
+            with pytest.raises(JobDiscarded, match="enough"):
+                await waiting
 
     @pytest.mark.parametrize("state", [State.ready, State.failed])
     async def test_who_waited_for_another_discard_finds_it_done(
@@ -432,7 +438,7 @@ class TestFilters:
             monkeypatch.setattr(statements, "BATCH", batch)
             monkeypatch.setattr(by_hand, "BATCH", batch)
             monkeypatch.setattr(statements, "LOOKED_AT", looked_at)
-            async with asyncio.timeout(30):  # it would look at the same jobs for ever
+            async with asyncio.timeout(PATIENCE):  # it would look at the same jobs for ever
                 assert await client.retry_all(kind="k", dry_run=True) == 23, (batch, looked_at)
             assert await client.retry_all(kind="k", limit=10, dry_run=True) == 10, (batch, looked_at)
         monkeypatch.setattr(statements, "BATCH", 4)

@@ -13,7 +13,7 @@ from client_jobs import double
 
 from asyncjobs import AsyncJobs, Job, current_job, job
 from tests.support.asking import until
-from tests.support.processes import POLL
+from tests.support.processes import until_so
 
 Call = Callable[[Job[int]], Coroutine[Any, Any, Any]]
 
@@ -82,11 +82,12 @@ def checking(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
         sessions = client._sessions
         assert sessions is not None
-        async with asyncio.timeout(10):
-            while sessions.statistics[0] != sessions.statistics[1] or any(
-                task.get_name() in PASSING for task in asyncio.all_tasks()
-            ):
-                await asyncio.sleep(POLL)
+        await until_so(
+            lambda: (
+                sessions.statistics[0] == sessions.statistics[1]
+                and not any(task.get_name() in PASSING for task in asyncio.all_tasks())
+            )
+        )
 
     return check
 

@@ -26,6 +26,7 @@ from asyncjobs import (
 )
 from asyncjobs.worker.canceller import Canceller
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 
 told: list[Any] = []
 
@@ -113,7 +114,7 @@ async def test_a_reason_that_cannot_be_stored_is_refused_and_the_job_goes_on(cli
 async def running_at(name: str) -> tuple[Any, Gate]:
     gate = Gate(name)
     started = await wait_at(name).enqueue()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await gate.arrived.wait()
     return started, gate
 
@@ -147,7 +148,7 @@ async def clean_up(gate: str, then: str = "") -> str:
 async def begun(make: Any, name: str, *more: Any) -> Any:
     gate = Gate(name)
     started = await make(name, *more).enqueue()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await gate.arrived.wait()
     return started
 
@@ -189,12 +190,9 @@ async def test_a_job_that_swallows_its_cancellation_keeps_its_slot_and_ends_canc
         started = await begun(swallow, "swallowing")
         behind = await double(1).enqueue()
         await started.cancel("enough")
-        async with asyncio.timeout(20):
-            while "is stuck" not in caplog.text:
-                await asyncio.sleep(0.005)
-        async with asyncio.timeout(20):
-            while (await behind.status()).state != "ready":  # it may have been claimed ahead, and is given back then
-                await asyncio.sleep(0.005)
+        await until_so(lambda: "is stuck" in caplog.text)
+        # It may have been claimed ahead, and is given back then.
+        await until(connection, "select true from asyncjobs.job where id = $1 and state = 1", behind.id)
         assert (await started.status()).state == "running"
         Gate.all["swallowing"].open.set()
         with pytest.raises(JobCancelled, match="enough"):
@@ -281,12 +279,10 @@ async def test_a_job_is_cancelled_while_its_worker_drains(
         await worker.__aenter__()
         draining = await begun(itself, "draining")
         stopping = asyncio.ensure_future(worker.__aexit__(None, None, None))
-        async with asyncio.timeout(20):
-            while not told[0].stopping:
-                await asyncio.sleep(0.005)
+        await until_so(lambda: told[0].stopping)
         assert told[0].cancel_reason is None
         assert await client.cancel(draining.id, reason="while it drains")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await stopping
         assert told[0].cancel_reason == "user"
         found = await client.status(draining.id)
@@ -321,16 +317,14 @@ def in_thread(name: str) -> str:
     return "a result that nobody gets"
 
 
-@job(kind="cancelling.thread_in_time", timeout=0.3)
+@job(kind="cancelling.thread_in_time", timeout=1)  # its thread begins in that time
 @retry_on(TimeoutError, wait=0, attempts=5)
 def in_thread_with_timeout(name: str) -> str:
     return in_thread(name).perform()
 
 
 async def arrived(event: threading.Event) -> None:
-    async with asyncio.timeout(20):
-        while not event.is_set():
-            await asyncio.sleep(0.005)
+    await until_so(event.is_set)
 
 
 async def test_a_cancelled_thread_keeps_slot_and_lease_until_it_ends_and_its_result_is_dropped(
@@ -344,9 +338,7 @@ async def test_a_cancelled_thread_keeps_slot_and_lease_until_it_ends_and_its_res
         await arrived(thread.begun)
         behind = await in_thread("behind").enqueue()
         await started.cancel("stop")
-        async with asyncio.timeout(20):
-            while "is stuck" not in caplog.text:
-                await asyncio.sleep(0.005)
+        await until_so(lambda: "is stuck" in caplog.text)
         status = await started.status()
         assert status.state == "running"
         assert status.worker is not None
@@ -366,9 +358,7 @@ async def test_a_thread_past_its_timeout_is_retried_once_it_has_ended_and_never_
     thread = threads["timeout"] = Thread()
     started = await in_thread_with_timeout("timeout").enqueue()
     await arrived(thread.begun)
-    async with asyncio.timeout(20):
-        while "is stuck" not in caplog.text:
-            await asyncio.sleep(0.005)
+    await until_so(lambda: "is stuck" in caplog.text)
     assert (await started.status()).attempt == 1
     thread.begun.clear()
     thread.go_on.set()
@@ -412,9 +402,7 @@ async def test_a_loop_that_ends_and_cancels_the_job_before_its_worker_does_not_f
         async with make_jobs().running():
             made = await held().enqueue()
             await until(connection, "select state = 2 from asyncjobs.job")
-            async with asyncio.timeout(20):
-                while not tasks:
-                    await asyncio.sleep(0)
+            await until_so(lambda: tasks)
             end_of_the_loop()
             await asyncio.wait(tasks)  # that of the attempt: how it ended is decided, and told, in it
     assert "failed: CancelledError" not in caplog.text

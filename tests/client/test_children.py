@@ -32,6 +32,7 @@ from asyncjobs import (
 from asyncjobs.client.by_hand import Action, Asked
 from asyncjobs.defining import child, children, fan_out
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 
 ran: Counter[str] = Counter()
 broken: set[str] = set()
@@ -296,9 +297,7 @@ class TestWhatIsRecorded:
 
 
 async def _until_ran(times: int, name: str) -> None:
-    async with asyncio.timeout(10):
-        while ran[name] < times:
-            await asyncio.sleep(0.001)
+    await until_so(lambda: ran[name] >= times)
 
 
 class TestAfterAFailure:
@@ -384,7 +383,7 @@ class TestAfterAFailure:
         gate.open.set()
         assert await jobs.retry(given[0][0].id)
         with pytest.raises(JobDiscarded) if how == "discarded" else nullcontext():
-            await given[0][0].result(timeout=10)
+            await given[0][0].result(timeout=PATIENCE)
         assert await jobs.retry(one.id)
         with pytest.raises(JobFailed, match="was discarded") if how == "discarded" else nullcontext():
             assert await outcome(one) == ["given up", 3]

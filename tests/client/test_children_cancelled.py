@@ -13,6 +13,7 @@ from client_jobs import Gate, double, wait_at
 from asyncjobs import AsyncJobs, Job, JobCancelled, current_job, job
 from asyncjobs.defining.fan_out import FanOut
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 
 @job(kind="cancelled.parent")
@@ -41,7 +42,7 @@ async def begun(made: Job[Any], gate: str) -> Job[Any]:
     """Enqueue a job and wait until its running child is there."""
     at = Gate(gate)
     await made.enqueue()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await at.arrived.wait()
     return made
 

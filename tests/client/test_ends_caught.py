@@ -8,20 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from stopping import MakeJobs, gates, here, ran, worker
 
 from asyncjobs import AsyncJobs, Cursor, InvalidStep, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
-from tests.client.test_steps_interrupted import MakeJobs, until_so, worker
+from tests.support.processes import until_so
 
-ran: list[str] = []
-here: list[Job[Any]] = []
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-async def forgotten() -> None:
-    ran.clear()
-    here.clear()
-    gates.update(arrived=asyncio.Event(), open=asyncio.Event())
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 async def excepting(call: Callable[[], Awaitable[Any]]) -> None:

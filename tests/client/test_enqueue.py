@@ -28,6 +28,7 @@ from asyncjobs import (
     enqueue_all,
     job,
 )
+from tests.support.processes import PATIENCE
 
 
 class TestWhatIsStored:
@@ -170,7 +171,7 @@ class TestLater:
 
     async def test_a_delayed_job_runs_when_it_is_due_and_not_before(self, jobs: AsyncJobs) -> None:
         made = await double(4).set(wait=0.3).enqueue()
-        assert await made.result(timeout=10) == 8
+        assert await made.result(timeout=PATIENCE) == 8
         status = await made.status()
         assert status.started_at - status.enqueued_at >= timedelta(seconds=0.29)
 
@@ -258,8 +259,8 @@ class TestWhichClient:
             child = anyio.from_thread.run(double(number).enqueue)
             return str(child.id)
 
-        child_id = await (await parent(5).enqueue()).result(timeout=10)
-        assert await (await jobs.get(child_id, double)).result(timeout=10) == 10
+        child_id = await (await parent(5).enqueue()).result(timeout=PATIENCE)
+        assert await (await jobs.get(child_id, double)).result(timeout=PATIENCE) == 10
 
 
 @job(kind="enqueue.again")

@@ -14,6 +14,7 @@ from client_jobs import double, live, rows
 
 from asyncjobs import AsyncJobs, JobFailed, job
 from asyncjobs.worker import timekeeper
+from tests.support.processes import PATIENCE
 
 
 @dataclasses.dataclass
@@ -150,7 +151,7 @@ class TestTheWorker:
             "ids": [str(uuid4())],
         }
         made = await connection.fetchval("select asyncjobs.enqueue('sql.typed', $1::text::json)", json.dumps(given))
-        result = await (await jobs.get(made, typed)).result(timeout=10)
+        result = await (await jobs.get(made, typed)).result(timeout=PATIENCE)
         assert result == ["Place", "datetime", "timedelta", "set", "UUID"]
 
     async def test_a_delayed_one_is_woken_for_in_time(
@@ -158,19 +159,19 @@ class TestTheWorker:
     ) -> None:
         monkeypatch.setattr(timekeeper, "LOOK_AHEAD", 60.0)
         async with make_jobs().running() as jobs:
-            assert await (await double(1).enqueue()).result(timeout=10) == 2  # the first look is over
+            assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2  # the first look is over
             made = await connection.fetchval(
                 """select asyncjobs.enqueue('client.double', '{"number": 1}', run_at => clock_timestamp() + '200 ms')"""
             )
-            assert await (await jobs.get(made, double)).result(timeout=10) == 2
+            assert await (await jobs.get(made, double)).result(timeout=PATIENCE) == 2
 
     async def test_arguments_that_do_not_fit_fail_that_job_alone(
         self, jobs: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
         wrong = await connection.fetchval("""select asyncjobs.enqueue('client.double', '{"number": "one"}')""")
-        assert await (await double(1).enqueue()).result(timeout=10) == 2
+        assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2
         with pytest.raises(JobFailed, match="number") as raised:
-            await (await jobs.get(wrong)).result(timeout=10)
+            await (await jobs.get(wrong)).result(timeout=PATIENCE)
         assert raised.value.error_type == "asyncjobs.exceptions.InvalidArguments"
 
 
@@ -277,7 +278,7 @@ class TestWhatAJobCouldNotRead:
             return n
 
         made = (await enqueue(connection, f"""'sql.gives_back', '{{"n": {value}}}'"""))["id"]
-        found = await (await jobs.get(made)).result(timeout=10)
+        found = await (await jobs.get(made)).result(timeout=PATIENCE)
         assert found == (json.loads(value) if READABLE[value] is None else READABLE[value])
         assert gives_back.kind
 
@@ -333,7 +334,7 @@ class TestAHostileSchema:
         await connection.execute(self.HOSTILE)
         async with make_jobs().running() as jobs:
             made = await double(4).enqueue()
-            assert await made.result(timeout=10) == 8
+            assert await made.result(timeout=PATIENCE) == 8
             assert (await jobs.status(made.id)).state == "succeeded"
             later = await double(5).set(wait=0.05).enqueue()
-            assert await later.result(timeout=10) == 10
+            assert await later.result(timeout=PATIENCE) == 10

@@ -26,6 +26,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.defining import hooks
+from tests.support.processes import PATIENCE
 
 said: list[Any] = []
 
@@ -124,7 +125,7 @@ class TestOneJob:
 
         monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await function().enqueue()
         assert await rows(connection) == 0
 

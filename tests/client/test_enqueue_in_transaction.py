@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from asyncjobs import AsyncJobs, JobNotFound
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
@@ -53,7 +54,7 @@ class TestEveryKindOfConnection:
             await gone.enqueue(connection=caller.connection)
             await caller.rollback()
         assert await rows(connection) == 1
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(JobNotFound, match="rolled back"):
                 await gone
 
@@ -113,13 +114,13 @@ class TestEveryKindOfConnection:
         self, make_jobs: Callable[..., AsyncJobs], caller: Caller
     ) -> None:
         async with make_jobs(dispatcher={"polling_interval": 60}).running() as jobs:
-            await (await double(0).enqueue()).result(timeout=10)  # the worker is up, and its next poll far away
+            await (await double(0).enqueue()).result(timeout=PATIENCE)  # the worker is up, and its next poll far away
             made = double(21)
             await jobs.enqueue(made, connection=caller.connection)
             with pytest.raises(JobNotFound):
                 await made
             await caller.commit()
-            assert await made.result(timeout=10) == 42
+            assert await made.result(timeout=PATIENCE) == 42
 
 
 async def test_a_raw_connection_of_a_session_would_have_kept_the_row(

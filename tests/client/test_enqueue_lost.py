@@ -11,6 +11,7 @@ from client_jobs import Note, double, live, row, rows
 
 from asyncjobs import AsyncJobs, DatabaseUnavailable, EnqueueOutcomeUnknown, NotEnqueued, enqueue_all
 from asyncjobs.client import bulk
+from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named
 
 INSERT = "insert into asyncjobs.job"
@@ -84,10 +85,10 @@ class TestTheAnswerIsLost:
         with pytest.raises(EnqueueOutcomeUnknown):
             await made.enqueue()
         async with make_jobs().running() as near:
-            assert await (await near.get(made.id, double)).result(timeout=10) == 10
+            assert await (await near.get(made.id, double)).result(timeout=PATIENCE) == 10
         await far.enqueue(made)
         assert (await live(connection), await rows(connection)) == (0, 2)
-        assert await made.result(timeout=10) == 10
+        assert await made.result(timeout=PATIENCE) == 10
 
     async def test_each_of_those_who_shared_the_statement_learns_of_its_own_job(
         self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
@@ -148,7 +149,7 @@ class TestTheDatabaseCannotBeReached:
         proxy.refuse(error=error)
         proxy.cut()
         made = [double(1), Note(text="x")]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises((EnqueueOutcomeUnknown, DatabaseUnavailable)):
                 await double(9).enqueue()  # the broken connection may be used once before it is known to be
             for each in made:

@@ -14,6 +14,7 @@ from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.client import enqueuing
 from asyncjobs.db import jobs as statements
 from tests.support.asking import until_blocked
+from tests.support.processes import PATIENCE
 
 ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once")
 
@@ -193,7 +194,7 @@ class TestTheClientIsClosedMeanwhile:
         async with make_jobs():
             callers = [asyncio.ensure_future(each.enqueue()) for each in made]
             await held.reached.wait()  # one row alone is in, three are in flight, six wait
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             ends = await asyncio.gather(*callers, return_exceptions=True)
         assert [type(end) for end in ends[1:4]] == [EnqueueOutcomeUnknown] * 3
         assert [end.job_id for end in ends[1:4]] == [each.id for each in made[1:4]]
@@ -212,7 +213,7 @@ class TestTheClientIsClosedMeanwhile:
             async with make_jobs():
                 caller = asyncio.ensure_future(made.enqueue())
                 await lock.blocks()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 with pytest.raises(EnqueueOutcomeUnknown):
                     await caller
         async with make_jobs():

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from asyncjobs import AsyncJobs, InvalidConnection, NotEnqueued, SchemaMismatch
 from tests.support.asking import until_blocked
+from tests.support.processes import PATIENCE
 
 TRANSACTIONS = ["asyncpg", "asyncpg from a pool", "session on asyncpg", "session on psycopg", "psycopg"]
 
@@ -29,7 +30,7 @@ async def refused(client: AsyncJobs, connection: asyncpg.Connection, given: Any,
     sessions = client._opened()._sessions
     before = sessions.statistics
     made = double(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(InvalidConnection) as raised:
             await made.enqueue(connection=given)
     for word in ("connection=", *words):

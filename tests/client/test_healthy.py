@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import asyncpg
@@ -10,7 +9,8 @@ import pytest
 from client_jobs import double
 
 from asyncjobs import AsyncJobs
-from tests.support.processes import until
+from tests.support.asking import until
+from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
 LEASE = 2
@@ -35,24 +35,25 @@ async def test_it_is_false_once_the_database_is_away_for_a_lease_and_true_again_
 ) -> None:
     jobs = make_jobs(database_url=proxied_url, lease=LEASE, database_connections=2)
     async with jobs.running() if works else jobs:
-        assert await until(lambda: jobs.healthy, 20)
+        await until_so(lambda: jobs.healthy)
         how(proxy)
         assert jobs.healthy  # a moment without the database is not worth a restart
-        assert await until(lambda: not jobs.healthy, 30)
+        await until_so(lambda: not jobs.healthy)
         proxy.thaw()
         await proxy.accept()
-        assert await until(lambda: jobs.healthy, 30)
+        await until_so(lambda: jobs.healthy)
 
 
 async def test_an_idle_client_whose_database_answers_stays_healthy(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
 ) -> None:
-    async with make_jobs(lease=1) as jobs:
-        asked = "select count(*) from pg_stat_activity where application_name = 'asyncjobs client' and query like '%read_only%'"
-        for _ in range(3):
-            assert await until(lambda: jobs.healthy, 5)
-            await asyncio.sleep(0.5)
-        assert await connection.fetchval(asked) <= 1  # on the one connection that it has
+    asks = "from pg_stat_activity where application_name = 'asyncjobs client' and query like '%read_only%'"
+    async with make_jobs(lease=LEASE) as jobs:
+        first = await until(connection, f"select query_start {asks}")
+        # It asks again and again, on the one connection that it has, long after what it knew at first is too old.
+        await until(connection, f"select query_start > $1::timestamptz + {2 * LEASE} * interval '1 s' {asks}", first)
+        await until_so(lambda: jobs.healthy)
+        assert await connection.fetchval(f"select count(*) {asks}") == 1
 
 
 async def test_a_client_that_is_closed_is_not(make_jobs: Callable[..., AsyncJobs]) -> None:
@@ -68,12 +69,12 @@ async def test_a_worker_that_only_waits_for_its_lease_to_end_is_not_healthy(
     make_jobs: Callable[..., AsyncJobs],
 ) -> None:
     async with make_jobs().running() as jobs:
-        assert await until(lambda: jobs.healthy, 20)
+        await until_so(lambda: jobs.healthy)
         assert jobs._worker is not None
         lease = jobs._worker.lease
         lease.renewed_at -= lease.seconds
         assert lease.over  # the next beat renews it
-        assert await until(lambda: jobs.healthy, 20)
+        await until_so(lambda: jobs.healthy)
 
 
 async def test_a_client_whose_database_takes_no_writes_is_not_healthy_until_it_does(
@@ -87,7 +88,7 @@ async def test_a_client_whose_database_takes_no_writes_is_not_healthy_until_it_d
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
             name,
         )
-        assert await until(lambda: not jobs.healthy, 20)
+        await until_so(lambda: not jobs.healthy)
         await connection.execute(f"alter database {name} reset default_transaction_read_only")
-        assert await until(lambda: jobs.healthy, 20)
+        await until_so(lambda: jobs.healthy)
         await double(2).enqueue()

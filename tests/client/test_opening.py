@@ -12,6 +12,7 @@ import pytest
 from client_jobs import double
 
 from asyncjobs import AlreadyOpen, AsyncJobs, Job, NotOpen, emit, emit_from_thread, enqueue_all
+from tests.support.processes import PATIENCE
 
 
 def in_another_loop(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -36,10 +37,10 @@ async def test_opening_twice_is_refused_and_harms_nothing(make_jobs: Callable[..
         for again in (jobs.open, jobs.running().__aenter__):
             with pytest.raises(AlreadyOpen, match="open already"):
                 await again()
-        assert await (await double(2).enqueue()).result(timeout=10) == 4
+        assert await (await double(2).enqueue()).result(timeout=PATIENCE) == 4
         assert jobs.healthy
     async with jobs.running():
-        assert await (await double(3).enqueue()).result(timeout=10) == 6
+        assert await (await double(3).enqueue()).result(timeout=PATIENCE) == 6
 
 
 async def test_another_event_loop_is_refused_with_the_remedy(client: AsyncJobs) -> None:

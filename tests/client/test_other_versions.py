@@ -15,6 +15,7 @@ import pytest
 
 from asyncjobs import AsyncJobs, InvalidArguments, InvalidDefinition, Job, job
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 from tests.support.workers import ROOT, Worker, Workers
 
 OLD = """
@@ -84,6 +85,12 @@ async def deploy(tmp_path: Path, database_url: str) -> AsyncIterator[Deploy]:
         yield Deploy(tmp_path, database_url, workers)
 
 
+async def gone(worker: Worker) -> None:
+    """Stop it: for as long as it is there, which of the two takes a job first is chance, at each of a growing row of looks."""
+    worker.stop()
+    assert await worker.exit_code() == 0
+
+
 async def test_a_job_with_a_new_argument_that_an_old_worker_meets_waits_for_a_new_one(
     deploy: Deploy, client: AsyncJobs
 ) -> None:
@@ -92,14 +99,18 @@ async def test_a_job_with_a_new_argument_that_an_old_worker_meets_waits_for_a_ne
     old = await deploy.work("old")
     made = await deploy.enqueue("new", "name=Ada")  # the default is untouched, and stored
     await old.wait_for_log("its arguments may be another version's (lang: no argument of this job; it takes name)")
-    async with asyncio.timeout(20):
-        while "another version" not in (why := await client.why(made)):  # the moment at which the old one looks again
-            await asyncio.sleep(0.02)
+
+    async def waits() -> str | None:
+        why = await client.why(made)
+        return why if "another version" in why else None  # the moment at which the old one looks again
+
+    why = await until_so(waits)
     assert why.startswith("waits for a worker of another version")
     assert "lang: no argument of this job" in why
     await deploy.work("new")
+    await gone(old)
     found = await client.get(made)
-    assert await found.result(timeout=30) == "en Ada"
+    assert await found.result(timeout=PATIENCE) == "en Ada"
     status = await found.status()
     assert (status.state, status.attempt, status.errors) == ("succeeded", 1, [])
 
@@ -113,7 +124,8 @@ async def test_a_job_that_lacks_an_argument_of_the_new_code_waits_for_an_old_wor
     made = await deploy.enqueue("old", "name=Ada")
     await new.wait_for_log("its arguments may be another version's (lang: is missing")
     await deploy.work("old")
-    assert await (await client.get(made)).result(timeout=30) == "old Ada"
+    await gone(new)
+    assert await (await client.get(made)).result(timeout=PATIENCE) == "old Ada"
 
 
 async def test_an_argument_that_was_dropped_runs_old_jobs_at_once(deploy: Deploy, client: AsyncJobs) -> None:
@@ -121,7 +133,7 @@ async def test_an_argument_that_was_dropped_runs_old_jobs_at_once(deploy: Deploy
     deploy.add("after", DROPS)
     made = await deploy.enqueue("before", "name=Ada", "lang=de")
     await deploy.work("after")
-    assert await (await client.get(made)).result(timeout=30) == "old Ada"
+    assert await (await client.get(made)).result(timeout=PATIENCE) == "old Ada"
 
 
 async def test_nobody_takes_it_within_the_grace_and_it_fails_saying_so(deploy: Deploy, client: AsyncJobs) -> None:
@@ -131,7 +143,7 @@ async def test_nobody_takes_it_within_the_grace_and_it_fails_saying_so(deploy: D
     worker = await deploy.work("old")
     found = await client.get(made)
     with pytest.raises(Exception, match="no worker that takes them came within 1s200ms"):
-        await found.result(timeout=30)
+        await found.result(timeout=PATIENCE)
     status = await found.status()
     assert (status.state, status.attempt, len(status.errors)) == ("failed", 1, 1)
     assert status.errors[0].type == "asyncjobs.exceptions.InvalidArguments"
@@ -142,7 +154,7 @@ async def test_nobody_takes_it_within_the_grace_and_it_fails_saying_so(deploy: D
     worker.stop()
     await worker.exit_code()
     assert await client.retry(made)
-    assert await found.result(timeout=30) == "en Ada"
+    assert await found.result(timeout=PATIENCE) == "en Ada"
 
 
 async def strange(connection: asyncpg.Connection, kind: str, args: str = '{"name": "Ada", "lang": "en"}') -> UUID:
@@ -177,7 +189,7 @@ async def test_a_process_job_has_the_same_grace(
     await deploy.work("apart")
     made = await strange(connection, "shop.hello")
     with pytest.raises(Exception, match="version_grace"):
-        await (await client.get(made)).result(timeout=30)
+        await (await client.get(made)).result(timeout=PATIENCE)
     assert (await client.status(made)).attempt == 1
 
 
@@ -186,8 +198,8 @@ async def test_one_that_waits_can_be_cancelled_and_expires(
 ) -> None:
     async with make_jobs().running() as jobs:
         made, late = await strange(connection, "versions.hello"), await strange(connection, "versions.hello")
-        await connection.execute("update asyncjobs.job set expires_at = now() + interval '1 s' where id = $1", late)
         await until(connection, "select count(*) = 2 from asyncjobs.job where counts is not null")
+        await connection.execute("update asyncjobs.job set expires_at = now() where id = $1", late)
         assert await jobs.cancel(made)
         assert (await jobs.status(made)).state == "cancelled"
         assert await until(connection, "select state from asyncjobs.finished where id = $1", late) == 6
@@ -209,7 +221,7 @@ async def test_the_time_it_has_waited_is_forgotten_once_a_worker_takes_it(
     key = '{"given back, ms, for its arguments: lang: no argument": 5000}'
     await connection.execute("update asyncjobs.job set counts = $2 where id = $1", made, key)
     async with make_jobs().running() as jobs:
-        await asyncio.wait_for(taken.wait(), 20)
+        await asyncio.wait_for(taken.wait(), PATIENCE)
         await until(connection, "select state = 0 from asyncjobs.job where id = $1", made)
         assert (await jobs.status(made)).counts == {}
     assert snoozes.kind

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.support.processes import PATIENCE
 from tests.support.workers import ROOT
 
 PROGRAM = """\
@@ -27,7 +28,7 @@ async def main() -> None:
     print("main() runs", flush=True)
     async with AsyncJobs().running():
         try:
-            print(await (await square(7).enqueue()).result(timeout=20), flush=True)
+            print(await (await square(7).enqueue()).result(timeout=60), flush=True)
         except JobFailed as error:
             print(error.error_type, error.error_message, flush=True)
 
@@ -82,12 +83,12 @@ async def main() -> None:
     async with AsyncJobs().running() as jobs:
         client = jobs
         if importlib.util.find_spec("work"):  # there is a process for others meanwhile
-            await (await importlib.import_module("work").process_job().enqueue()).result(timeout=40)
+            await (await importlib.import_module("work").process_job().enqueue()).result(timeout=60)
         made = [await suspect().set(wait=3600).enqueue() for _ in range(3)]
         connection = await asyncpg.connect(jobs.database_url)
         await connection.execute("update asyncjobs.job set state = 1, crashes = 2, attempt = 2")
         await connection.close()
-        print({await each.result(timeout=40) for each in made} == {os.getpid()}, most, *set(marked), flush=True)
+        print({await each.result(timeout=60) for each in made} == {os.getpid()}, most, *set(marked), flush=True)
 
 asyncio.run(main())
 """
@@ -110,9 +111,9 @@ async def main() -> None:
         await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
         await connection.close()
         async with AsyncJobs().running():
-            print(await made.result(timeout=40) == os.getpid(), flush=True)
+            print(await made.result(timeout=60) == os.getpid(), flush=True)
             try:
-                await (await square(7).enqueue()).result(timeout=40)
+                await (await square(7).enqueue()).result(timeout=60)
             except JobFailed as error:
                 print(error.error_type, error.error_message, flush=True)
 
@@ -137,7 +138,7 @@ def program(tmp_path: Path, database_url: str) -> Any:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        output, _ = await asyncio.wait_for(process.communicate(text.encode()), 60)
+        output, _ = await asyncio.wait_for(process.communicate(text.encode()), 3 * PATIENCE)
         return output.decode()
 
     return run
@@ -216,7 +217,7 @@ async def main() -> None:
         await send(1).enqueue()
         made = await send(2).enqueue()
         if "running" in "{opened}":
-            print(await made.result(timeout=20))
+            print(await made.result(timeout=60))
 
 asyncio.run(main())
 """

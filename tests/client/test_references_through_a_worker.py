@@ -9,6 +9,7 @@ import pytest
 from client_jobs import double, row
 
 from asyncjobs import AsyncJobs, Job, JobFailed, job, register_reference
+from tests.support.processes import PATIENCE
 
 
 class Cloud:
@@ -69,39 +70,39 @@ async def test_it_is_stored_as_its_key_and_loaded_before_the_job_runs(
 ) -> None:
     made = await name_of(Cloud(1, "another object")).set(wait=0.2).enqueue()
     assert (await row(connection, made))["args"] == '{"cloud":1}'
-    assert await made.result(timeout=10) == "cloud 1"
+    assert await made.result(timeout=PATIENCE) == "cloud 1"
 
 
 async def test_in_containers_and_absent_and_in_threads(jobs: AsyncJobs) -> None:
     made = await names_of([stored[0], stored[2]], other=stored[1]).enqueue()
-    assert await made.result(timeout=10) == ["cloud 0", "cloud 2", "cloud 1"]
-    assert await (await names_of([]).enqueue()).result(timeout=10) == []
+    assert await made.result(timeout=PATIENCE) == ["cloud 0", "cloud 2", "cloud 1"]
+    assert await (await names_of([]).enqueue()).result(timeout=PATIENCE) == []
 
 
 async def test_a_field_of_a_class_is_the_loaded_object(jobs: AsyncJobs) -> None:
     made = await Rename(cloud=stored[1], name="new").enqueue()
-    assert await made.result(timeout=10) == "new"
+    assert await made.result(timeout=PATIENCE) == "new"
     assert stored[1].name == "new"
 
 
 async def test_one_that_is_gone_ends_in_failed_and_says_which(jobs: AsyncJobs) -> None:
     made = await name_of(stored.pop(1)).enqueue()
     with pytest.raises(JobFailed, match="Cloud with key 1 does not exist any more") as raised:
-        await made.result(timeout=10)
+        await made.result(timeout=PATIENCE)
     assert raised.value.error_type == "asyncjobs.exceptions.RecordNotFound"
     assert (await made.status()).state == "failed"
-    assert await (await double(1).enqueue()).result(timeout=10) == 2
+    assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2
 
 
 async def test_a_loader_that_fails_ends_in_failed_with_a_reason_that_may_pass(jobs: AsyncJobs) -> None:
     made = await broken(Broken()).enqueue()
     with pytest.raises(JobFailed, match="could not be loaded: ConnectionError: no answer about 5") as raised:
-        await made.result(timeout=10)
+        await made.result(timeout=PATIENCE)
     assert raised.value.error_type == "asyncjobs.exceptions.DeserializationError"
 
 
 async def test_a_job_that_was_found_again_can_be_performed_here(jobs: AsyncJobs) -> None:
     made = await name_of(stored[1]).enqueue()
-    assert await made.result(timeout=10) == "cloud 1"
+    assert await made.result(timeout=PATIENCE) == "cloud 1"
     found = await jobs.get(made.id, name_of)
     assert await found.perform_now() == "cloud 1"

@@ -12,6 +12,7 @@ import pytest
 
 from asyncjobs import AsyncJobs, Cursor, InvalidOption, Job, Retry, attribute, current_job, emit, job, step
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 ran: list[str] = []
 
@@ -50,7 +51,7 @@ class Cloud(Job, kind="steps.Cloud"):
 async def test_steps_run_in_order_and_a_retry_goes_on_where_the_last_attempt_stopped(jobs: AsyncJobs) -> None:
     ran.clear()
     cloud = await Cloud(cloud_id=1).enqueue()
-    assert await cloud.result(timeout=10) == 11
+    assert await cloud.result(timeout=PATIENCE) == 11
     assert ran == ["moderate", "analyze", "export 0", "export 1", "export 2", "export 3", "export 3", "export 4"]
 
 
@@ -75,7 +76,7 @@ async def test_a_job_sleeps_and_waits_for_an_event_without_running(
     made = await imperative(7).enqueue()
     await until(connection, "select state = 3 from asyncjobs.job where id = $1", made.id)
     assert await emit("approved", key=7, payload={"by": "kim"}) == 1
-    assert await made.result(timeout=10) == [[7, 7], {"by": "kim"}]
+    assert await made.result(timeout=PATIENCE) == [[7, 7], {"by": "kim"}]
     assert ran == ["parse"]
 
 
@@ -90,7 +91,7 @@ async def test_perform_now(jobs: AsyncJobs) -> None:
 async def test_the_status_tells_of_every_step(jobs: AsyncJobs) -> None:
     made = await imperative(9).enqueue()
     await emit("approved", key=9, payload=[1])
-    await made.result(timeout=10)
+    await made.result(timeout=PATIENCE)
     status = await made.status()
     assert [(each.name, each.state, each.result) for each in status.steps] == [
         ("parse", "succeeded", [9, 9]),
@@ -109,7 +110,7 @@ async def test_a_job_is_run_again_from_a_step(jobs: AsyncJobs) -> None:
     ):
         await jobs.retry(cloud.id, from_step="thumbs")
     assert await jobs.retry(cloud.id, from_step="export")
-    assert await cloud.result(timeout=10) == 11
+    assert await cloud.result(timeout=PATIENCE) == 11
     assert ran == [f"export {n}" for n in range(5)]
 
 
@@ -150,7 +151,7 @@ async def broken(**_: Any) -> None:
 
 async def test_other_jobs_are_run_once_and_their_results_given_back_in_their_types(jobs: AsyncJobs) -> None:
     ran.clear()
-    assert await (await parent(True).enqueue()).result(timeout=10) == [timedelta(seconds=1), timedelta(seconds=2)]
+    assert await (await parent(True).enqueue()).result(timeout=PATIENCE) == [timedelta(seconds=1), timedelta(seconds=2)]
     assert sorted(ran) == ["child 1", "child 2"]
 
 
@@ -158,7 +159,7 @@ async def test_a_run_that_was_cut_while_it_enqueued_others_enqueues_the_same_aga
     jobs: AsyncJobs, connection: asyncpg.Connection
 ) -> None:
     ran.clear()
-    assert await (await interrupted_parent().enqueue()).result(timeout=10) == [
+    assert await (await interrupted_parent().enqueue()).result(timeout=PATIENCE) == [
         timedelta(seconds=3),
         timedelta(seconds=4),
     ]

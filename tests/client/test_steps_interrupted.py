@@ -4,55 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
+from stopping import MakeJobs, at_gate, gates, here, ran, worker
 
-from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
+from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, job, retry_on, step
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.worker import interruptions, performer
 from tests.support.asking import until_blocked
-from tests.support.processes import POLL
+from tests.support.processes import until_so
 
-ran: list[str] = []
-here: list[Job[Any]] = []
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-async def forgotten() -> None:
-    ran.clear()
-    here.clear()
-    gates.clear()
-    gates.update(arrived=asyncio.Event(), open=asyncio.Event())
-
-
-async def at_gate() -> None:
-    here.append(current_job())
-    gates["arrived"].set()
-    await gates["open"].wait()
-
-
-MakeJobs = Callable[..., AsyncJobs]
-
-
-async def until_so(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(POLL)
-
-
-@asynccontextmanager
-async def worker(make_jobs: MakeJobs, **settings: Any) -> AsyncIterator[AsyncExitStack]:
-    """A worker; closing what this gives stops it."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(make_jobs(**settings).running())
-        yield stack
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 class Export(Job, kind="interrupted.Export"):
@@ -168,7 +134,7 @@ async def test_an_error_of_its_clean_up_is_nobodys_and_handled_by_nobody(
     assert row is not None and tuple(row) == (1, 0, None) and ran == ["work"]
 
 
-class Limited(Job, kind="interrupted.Limited", timeout=0.1):
+class Limited(Job, kind="interrupted.Limited", timeout=1):  # its step begins in that time
     @step
     async def work(self, cursor: Cursor[int]) -> None:
         ran.append("work")
@@ -240,9 +206,12 @@ async def test_why_says_what_a_job_was_interrupted_by_that_waits_to_go_on(
     client: AsyncJobs, make_jobs: MakeJobs
 ) -> None:
     made = await Stuck(times=2).enqueue()
+
+    async def is_put_off() -> bool:
+        return (await made.status()).state == "scheduled"
+
     async with worker(make_jobs):
-        while (await made.status()).state != "scheduled":
-            await asyncio.sleep(POLL)
+        await until_so(is_put_off)
         said = await client.why(made.id)
     assert "it was interrupted without progress, 2 times in a row: as if its worker stopped" in said
 

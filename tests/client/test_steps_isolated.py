@@ -16,6 +16,7 @@ from asyncjobs import AsyncJobs, DatabaseUnavailable, Job, JobFailed, Retry, att
 from asyncjobs.db import through_sqlalchemy
 from asyncjobs.db.connecting import connect
 from tests.support.asking import until, until_blocked
+from tests.support.processes import PATIENCE
 
 ran: list[str] = []
 gates: dict[str, asyncio.Event] = {}
@@ -299,4 +300,4 @@ class Lax(Job, kind="isolated.Lax"):
 
 
 async def test_its_value_is_the_stored_one_in_its_first_run_too(jobs: AsyncJobs) -> None:
-    assert await (await Lax().enqueue()).result(timeout=10) == [5]
+    assert await (await Lax().enqueue()).result(timeout=PATIENCE) == [5]

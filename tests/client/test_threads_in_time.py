@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import AsyncJobs, JobCancelled, JobFailed, current_job, job, retry_on
+from tests.support.processes import PATIENCE, until_so
 
 BEGUN, GO = threading.Semaphore(0), threading.Semaphore(0)
 RUNNING: list[int] = []
@@ -46,15 +47,13 @@ def plain() -> str:
 
 
 async def begun() -> None:
-    assert await asyncio.to_thread(BEGUN.acquire, timeout=20)
+    assert await asyncio.to_thread(BEGUN.acquire, timeout=PATIENCE)
 
 
 async def until_stopping(jobs: AsyncJobs) -> None:
     worker = jobs._worker
     assert worker is not None
-    async with asyncio.timeout(20):
-        while not all(attempt.stopping for attempt in worker.executor._attempts.values()):
-            await asyncio.sleep(0.01)
+    await until_so(lambda: all(attempt.stopping for attempt in worker.executor._attempts.values()))
 
 
 async def test_after_a_timeout_the_next_attempt_waits_for_the_thread_of_the_last(make_jobs: Any) -> None:

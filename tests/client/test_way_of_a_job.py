@@ -11,6 +11,8 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Job, JobFailed, JobNotFound, NotEnqueued, NotOpen, errors, job
+from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 
 @job(kind="tests.add", queue="mailers")
@@ -45,7 +47,7 @@ async def test_a_class_job_returns_its_result_to_whoever_awaits_it(jobs: AsyncJo
 
 
 async def test_a_def_job_runs_in_a_thread(jobs: AsyncJobs) -> None:
-    assert await (await add_in_thread(1).enqueue()).result(timeout=10) == 2
+    assert await (await add_in_thread(1).enqueue()).result(timeout=PATIENCE) == 2
 
 
 async def test_an_error_ends_in_failed_and_reaches_the_waiter_with_its_traceback(jobs: AsyncJobs) -> None:
@@ -86,10 +88,8 @@ async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full
         while not any(each.mark > newest for each in marks.ranges(1, "mailers", full=False)):
             await (await add(1).enqueue())
     # Not awaited: that alone would tell the worker of them.
-    ended = "select count(*) from asyncjobs.finished where id = any($1)"
-    async with asyncio.timeout(12):
-        while await connection.fetchval(ended, [each.id for each in late]) < len(late):
-            await asyncio.sleep(0.02)
+    ended = "select count(*) = cardinality($1::uuid[]) from asyncjobs.finished where id = any($1)"
+    await until(connection, ended, [each.id for each in late])
 
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody's")

@@ -19,6 +19,7 @@ from asyncjobs.db.awaits import Awaited
 from asyncjobs.db.rows import State
 from asyncjobs.db.why import Serving, Waiting
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 ID, WORKER = UUID(int=1), UUID(int=2)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -386,4 +387,4 @@ class TestInADatabase:
 
     async def test_what_is_not_there_is_not_found(self, client: AsyncJobs) -> None:
         with pytest.raises(JobNotFound):
-            await asyncio.wait_for(client.why(uuid4()), 10)
+            await asyncio.wait_for(client.why(uuid4()), PATIENCE)

@@ -13,6 +13,7 @@ from db_rows import claim, make_worker, pinned, put, states, succeeded
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
 from tests.support.asking import until_blocked
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ class TestFinish:
 
         await connection.add_listener("asyncjobs_done", notified)
         assert await jobs.finish(worker_session, [succeeded(job) for job in batch]) == 500
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await everything.wait()
         assert heard == {str(job_id) for job_id in awaited}
         assert len(payloads) == 3

@@ -12,6 +12,7 @@ from db_rows import claim, make_worker, pinned, put, succeeded
 
 from asyncjobs import AsyncJobs, job
 from asyncjobs.db import jobs, reading
+from tests.support.processes import PATIENCE
 
 PAST = date(2020, 1, 1)
 
@@ -108,7 +109,7 @@ class TestRetention:
             assert (expires + timedelta(days=1)).day == 1
 
     async def test_a_kind_that_is_kept_for_ten_years_is_stored_at_once(self, jobs: AsyncJobs) -> None:
-        assert await (await kept_long().enqueue()).result(timeout=10) == 1
+        assert await (await kept_long().enqueue()).result(timeout=PATIENCE) == 1
 
     async def test_a_kind_that_appears_later_is_stored_too(
         self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
@@ -119,7 +120,7 @@ class TestRetention:
             async def appears_later() -> int:
                 return 2
 
-            assert await (await appears_later().enqueue()).result(timeout=10) == 2
+            assert await (await appears_later().enqueue()).result(timeout=PATIENCE) == 2
 
 
 class TestDropping:
@@ -140,7 +141,7 @@ class TestDropping:
         assert (
             await worker_session.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert await jobs.drop_expired(connection) == 0
         assert (
             await worker_session.fetchval(f"select count(*) from asyncjobs.finished where expires_on = '{PAST}'") == 1
@@ -158,7 +159,7 @@ class TestDropping:
         await worker_session.fetch(
             "lock table only asyncjobs.finished in access share mode"
         )  # as a query on another day does
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert await jobs.drop_expired(connection) == 0
         for day in days:
             assert await connection.fetchval(f"select count(*) from asyncjobs.finished_{day:%Y%m%d}") == 0

@@ -16,6 +16,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.migrating import Migration
 from asyncjobs.embedded import EmbeddedPostgres
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 _numbers = itertools.count(1)
 
@@ -102,7 +103,7 @@ class TestMigrating:
         assert await connection.fetchval("select to_regclass('asyncjobs.third') is null")
         other = await connect(url)
         with pytest.raises(asyncpg.DivisionByZeroError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await migrating.migrate(other)
         for each in (connection, other):
             each.terminate()

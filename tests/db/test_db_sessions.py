@@ -13,6 +13,7 @@ import pytest
 from asyncjobs import DatabaseError, DatabaseUnavailable, NotOpen, PermissionDenied, SchemaMismatch
 from asyncjobs.db.sessions import Sessions
 from tests.support.asking import until
+from tests.support.processes import PATIENCE, until_so
 from tests.support.proxy import Proxy
 
 Make = Callable[..., Sessions]
@@ -65,9 +66,7 @@ class TestConnections:
         sessions = make()
         pid = await sessions.run(lambda c: c.fetchval("select pg_backend_pid()"))
         await connection.execute("select pg_terminate_backend($1)", pid)
-        async with asyncio.timeout(5):
-            while not sessions._idle[0].is_closed():
-                await asyncio.sleep(0.005)
+        await until_so(sessions._idle[0].is_closed)
         assert await sessions.run(one) == 1
         assert sessions.statistics == (1, 1)
 
@@ -158,7 +157,7 @@ class TestDeadlines:
         sessions = make(url=proxied_url, deadline=0.3)
         assert await sessions.run(one, deadline=10) == 1
         proxy.freeze()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.3 s") as raised:
                 await sessions.run(one)
         assert raised.value.begun
@@ -169,17 +168,17 @@ class TestDeadlines:
     async def test_connecting_counts(self, make: Make, proxy: Proxy, proxied_url: str) -> None:
         proxy.freeze()
         sessions = make(url=proxied_url, deadline=0.3)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailable):
                 await sessions.run(one)
         assert sessions.statistics == (0, 0)
 
     async def test_one_use_may_have_its_own(self, make: Make) -> None:
-        sessions = make(deadline=30)
+        sessions = make(deadline=3600)
         await sessions.run(one)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailable, match=r"within 0\.2 s"):
-                await sessions.run(sleeping(60), deadline=0.2)
+                await sessions.run(sleeping(3600), deadline=0.2)
 
     async def test_all_busy_is_said_so_and_what_to_raise(self, make: Make) -> None:
         sessions = make(1, deadline=30)
@@ -198,13 +197,13 @@ class TestCancellation:
     async def test_in_the_middle_of_a_statement_it_ends_the_connection_at_once(
         self, make: Make, proxy: Proxy, proxied_url: str
     ) -> None:
-        sessions = make(url=proxied_url)
+        sessions = make(url=proxied_url, deadline=3600)
         await sessions.run(one)
         proxy.freeze()  # not even the end of it can be told to the server
         running = asyncio.ensure_future(sessions.run(one))
         await asyncio.sleep(0)
         running.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(asyncio.CancelledError):
                 await running
         assert sessions.statistics == (0, 0)
@@ -253,7 +252,7 @@ class TestCancellation:
         await asyncio.sleep(0)
         waiting += [asyncio.ensure_future(sessions.run(one)) for _ in range(2)]
         await asyncio.gather(first, return_exceptions=True)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert await waiting[1] == 1
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
@@ -271,7 +270,7 @@ class TestFairness:
 
         hogging = asyncio.ensure_future(hog())
         await sessions_busy(sessions)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert [await sessions.run(one) for _ in range(20)] == [1] * 20
         stop = True
         await hogging
@@ -304,12 +303,12 @@ class TestFairness:
 
 class TestClosing:
     async def test_what_is_in_flight_fails_and_who_waits_is_told(self, make: Make) -> None:
-        sessions = make(1)
-        flying = asyncio.ensure_future(sessions.run(sleeping(60)))
+        sessions = make(1, deadline=3600)
+        flying = asyncio.ensure_future(sessions.run(sleeping(3600)))
         waiting = [asyncio.ensure_future(sessions.run(one)) for _ in range(3)]
         await sessions_busy(sessions)
         sessions.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             ends = await asyncio.gather(flying, *waiting, return_exceptions=True)
         assert isinstance(ends[0], DatabaseUnavailable)
         assert [type(end) for end in ends[1:]] == [NotOpen] * 3
@@ -330,6 +329,4 @@ class TestClosing:
 
 
 async def sessions_busy(sessions: Sessions) -> None:
-    async with asyncio.timeout(5):
-        while not sessions._in_use:
-            await asyncio.sleep(0.005)
+    await until_so(lambda: sessions._in_use)

@@ -18,7 +18,7 @@ from asyncjobs import DatabaseUnavailable
 from asyncjobs.db import sessions as module
 from asyncjobs.db.sessions import Sessions, check_writable
 from asyncjobs.db.transactions import Transaction, isolated_sessions
-from tests.support.processes import until
+from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
 Make = Callable[..., Sessions]
@@ -190,7 +190,7 @@ class TestIdleConnections:
     async def test_what_is_not_kept_is_ended_when_nobody_uses_it(self, make: Make) -> None:
         sessions = make(3, keep=0.05)
         await open_all(sessions)
-        assert await until(lambda: sessions.statistics == (0, 0), 10)
+        await until_so(lambda: sessions.statistics == (0, 0))
         assert await sessions.run(one) == 1
 
     async def test_links_over_tcp_are_kept_alive(self, make: Make, proxied_url: str) -> None:
@@ -236,7 +236,7 @@ class TestConnectionsThatCannotBeHad:
         sessions = make(2, url=proxied_url, deadline=20)
         let_go = asyncio.Event()
         first = asyncio.ensure_future(sessions.run(lambda _: let_go.wait()))
-        assert await until(lambda: bool(sessions._in_use), 10)
+        await until_so(lambda: bool(sessions._in_use))
         proxy.freeze(lambda name: name != "")  # a pooler whose pool is empty lets the next in, and has it wait
         frozen = proxy.counts["connections"]
         second = asyncio.ensure_future(sessions.run(pid_without_asking))

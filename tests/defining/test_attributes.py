@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
 
-from asyncjobs import InvalidArguments, InvalidDefinition, Job, UnstorableResult, attribute
+from asyncjobs import Cursor, InvalidArguments, InvalidDefinition, Job, UnstorableResult, attribute, job
 from asyncjobs.defining import attributes
 
 
@@ -120,13 +120,43 @@ def test_init_is_refused() -> None:
         attribute(default=1, init=True)
 
 
-def test_one_without_an_annotation_is_refused() -> None:
-    with pytest.raises(InvalidDefinition, match=r"total = attribute\(…\) has no annotation"):
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("total: attribute(default=0)", r"Wrong\.total .*: write `total: int = attribute\(default=0\)`"),
+        ("total: attribute(default_factory=list)", r"write `total: list = attribute\(default_factory=…\)`"),
+        ("total: attribute(default=None)", r"write `total: … = attribute\(default=None\)`"),
+        ("_total: attribute(default=0)", r"write `_total: int = attribute\(default=0\)`"),
+        ("total: Annotated[int, attribute(default=0)] = 1", r"write `total: int = attribute\(default=0\)`"),
+        ("total = attribute(default=0)", r"no annotation: write `total: int = attribute\(default=0\)`"),
+        ("total: int = attribute", r"is not called: write `total: … = attribute\(default=…\)`"),
+        ("total: int = attribute(0)", r"attribute\(\): write `attribute\(default=0\)`"),
+        ("total: int = attribute(defualt=0)", r"no option 'defualt': write default=…"),
+        ("total: list[int] = attribute(default_factory=[])", r"is no function: write default=…"),
+        ("total: list[int] = attribute(default_factory=lambda job: [])", r"<lambda>\(job\) is called with nothing"),
+        ("place: Cursor[int]", r"Wrong\.place is a cursor, .*: a step takes it, `async def \w+\(self, place: Cursor"),
+        ("place: Cursor | None = None", r"Wrong\.place is a cursor"),
+        ("place: Cursor[int] = attribute(default=None)", r"Wrong\.place is a cursor"),
+    ],
+)
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"], ids=["evaluated", "as text"])
+def test_a_slip_is_refused_when_the_class_is_made_with_what_to_write(field: str, said: str, future: str) -> None:
+    code = f"{future}class Wrong(Job, kind='attributes.Slip'):\n    {field}\n    async def perform(self): ...\n"
+    with pytest.raises(InvalidDefinition, match=said):
+        exec(compile(code, __file__, "exec", dont_inherit=True), {**globals(), "Annotated": Annotated})
 
-        class Wrong(Job, kind="declared.Wrong"):
-            total = attribute(default=0)
 
-            async def perform(self) -> None: ...
+def test_a_function_has_none_and_no_cursor_for_an_argument() -> None:
+    with pytest.raises(InvalidDefinition, match=r"total=attribute\(…\): a function has no attributes"):
+
+        @job(kind="attributes.function")
+        async def function(total: int = attribute(default=0)) -> None: ...
+
+    @job(kind="attributes.with_cursor")
+    async def with_cursor(places: list[Cursor[int]]) -> None: ...
+
+    with pytest.raises(InvalidDefinition, match=r"places: .*Cursor\[int\] cannot be stored: it is given to a step"):
+        with_cursor([])
 
 
 def test_one_that_cannot_be_stored_is_refused_when_the_first_job_is_made() -> None:

@@ -19,6 +19,7 @@ from asyncjobs.defining.backoff import LONGEST_COMPUTED, seconds
 from asyncjobs.defining.deciding import What, decide
 from asyncjobs.defining.hooks import Hooks
 from asyncjobs.defining.settling import settle
+from tests.support.processes import PATIENCE
 
 WEEK = 7 * 86_400
 
@@ -208,7 +209,7 @@ class TestWaitFunctions:
                 cut_off.set()
             return 1.0
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await waited(wait) == backoff.DEFAULT_WAIT
         assert cut_off.is_set()
         assert "cut off after 0.001 s" in caplog.text

@@ -11,6 +11,7 @@ import pytest
 from asyncjobs import Cursor, InvalidStep
 from asyncjobs.defining import cursors
 from asyncjobs.defining.signals import Interrupted
+from tests.support.processes import PATIENCE, until_so
 
 
 class Place:
@@ -192,13 +193,13 @@ class TestMap:
             await gates[n].wait()
 
         mapping = asyncio.ensure_future(cursor.map(work, source(range(6)), concurrency=3))
-        await until(lambda: begun == [0, 1, 2])
+        await until_so(lambda: begun == [0, 1, 2])
         gates[1].set()
         gates[2].set()
         await turns()
         assert (begun, cursor.value) == ([0, 1, 2], None)  # no more than three beyond the lowest
         gates[0].set()
-        await until(lambda: begun == [0, 1, 2, 3, 4, 5])
+        await until_so(lambda: begun == [0, 1, 2, 3, 4, 5])
         assert cursor.value == 2
         for gate in gates.values():
             gate.set()
@@ -218,7 +219,7 @@ class TestMap:
                 leaking.cancel()
                 await leaking
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(asyncio.CancelledError):
                 await cursor.map(work, range(30), concurrency=concurrency)
         assert cursor.value is not None and cursor.value < at
@@ -262,7 +263,7 @@ class TestMap:
         async def work(_item: int) -> None: ...
 
         mapping = asyncio.ensure_future(cursor.map(work, slow()))
-        await until(lambda: cursor.value == 1 and place.recorded == [1])
+        await until_so(lambda: cursor.value == 1 and place.recorded == [1])
         more.set()
         await mapping
         assert cursor.value == 2
@@ -303,7 +304,7 @@ class TestMap:
         async def work(_item: int) -> None:
             raise KeyError
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(KeyError):
                 await Cursor(place, None).map(work, endless())
 
@@ -339,7 +340,7 @@ class TestMap:
                 await asyncio.Event().wait()
 
         mapping = asyncio.ensure_future(cursor.map(work, range(100), concurrency=4))
-        await until(lambda: len(begun) == 9)
+        await until_so(lambda: len(begun) == 9)
         mapping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await mapping
@@ -376,18 +377,18 @@ class TestRecording:
         cursor: Cursor[int] = Cursor(place, None)
         place.open.clear()
         setting = asyncio.ensure_future(cursor.set(1))
-        await until(lambda: place.recorded == [1])
+        await until_so(lambda: place.recorded == [1])
         await cursor.set(2)
         place.open.set()
         await setting
-        await until(lambda: place.recorded == [1, 2])
+        await until_so(lambda: place.recorded == [1, 2])
 
     async def test_a_last_move_is_recorded_though_no_other_follows(self, place: Place) -> None:
         cursor: Cursor[int] = Cursor(place, None)
         await cursor.set(1)
         await cursor.set(2)
         assert place.recorded == [1]
-        await until(lambda: place.recorded == [1, 2])
+        await until_so(lambda: place.recorded == [1, 2])
 
     async def test_a_loop_that_waits_for_nothing_is_recorded_by_the_count(self, place: Place, never: None) -> None:
         cursor: Cursor[int] = Cursor(place, None)
@@ -410,7 +411,7 @@ class TestRecording:
         await cursor.set(1)
         place.refusal = RuntimeError("refused")
         await cursor.set(2)
-        await until(lambda: cursor._writing is not None and cursor._writing.done())
+        await until_so(lambda: cursor._writing is not None and cursor._writing.done())
         with pytest.raises(RuntimeError, match="refused"):
             await cursor.set(3)
 
@@ -423,7 +424,7 @@ class TestRecording:
         cursor: Cursor[Any] = Cursor(place, None)
         await cursor.set(1)
         await cursor.set(1j)
-        await until(lambda: cursor._writing is not None and cursor._writing.done())
+        await until_so(lambda: cursor._writing is not None and cursor._writing.done())
         with pytest.raises(ValueError, match="unstorable"):
             await (cursor.set(2) if way == "set" else getattr(cursor, way)())
         cursor.leave()
@@ -438,7 +439,7 @@ class TestRecording:
             async for item in cursor.each([1, 2, 3]):
                 total += item
                 if item == 3:
-                    await until(lambda: place.recorded == [1, 2])
+                    await until_so(lambda: place.recorded == [1, 2])
                     raise ZeroDivisionError
         await cursor.flush()
         assert list(zip(place.recorded, place.attributes, strict=True)) == [(1, "1"), (2, "3")]
@@ -447,9 +448,3 @@ class TestRecording:
 async def turns() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -28,6 +28,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.defining import hooks, open_clients
+from tests.support.processes import PATIENCE
 
 said: list[Any] = []
 Call = Callable[[], Awaitable[Any]]
@@ -343,7 +344,7 @@ class TestAround:
             await call()
             await asyncio.Event().wait()
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await function().perform_now() == "done"
         assert "a hook failed after its call had returned" in caplog.text
 
@@ -427,7 +428,7 @@ class TestBefore:
 
         try:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE):
                     await function().perform_now()
         finally:
             released.set()
@@ -480,7 +481,7 @@ class TestAfter:
         async def after(job: Job) -> None:
             await asyncio.Event().wait()
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await function().perform_now() == "done"
         assert "a hook was cut off after 0.001 s" in caplog.text
 

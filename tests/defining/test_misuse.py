@@ -15,9 +15,11 @@ import pytest
 from asyncjobs import (
     AsyncJobs,
     AsyncJobsError,
+    Cursor,
     InvalidCall,
     InvalidDefinition,
     InvalidOption,
+    InvalidStep,
     Job,
     NotAJob,
     UnstorableResult,
@@ -50,6 +52,49 @@ async def handing_out() -> Any:
 @job
 async def nameless() -> Any:
     return await current_job().step(hello.function)  # type: ignore[call-overload]
+
+
+class Stepping(Job, kind="misuse.Stepping"):
+    how: str
+
+    @step(isolated=True)
+    async def lent(self, connection: Any) -> str:
+        return f"lent {connection}"
+
+    @step
+    async def rows(self, place: Cursor[int]) -> str:
+        return f"rows {place}"
+
+    @step(retry=retry_on(OSError))
+    async def inside(self, *, cursor: Any) -> None:
+        raise TypeError("of its own")
+
+    async def perform(self) -> Any:
+        match self.how:
+            case "lent":
+                return await self.lent()  # type: ignore[call-arg]
+            case "rows":
+                return await self.rows()  # type: ignore[call-arg]
+            case "given":
+                return [await self.lent("here"), await self.rows("there")]  # type: ignore[arg-type]
+            case "error inside":
+                return await self.inside(cursor=None)
+            case "other error":
+                return await self.lent(1, 2)  # type: ignore[call-arg]
+            case "step with too much":
+                return await self.step("rows", self.rows, 1, 2)
+
+
+@step(timeout=60)
+async def pages(first: int, cursor: Cursor[int]) -> int:
+    return first
+
+
+@job(kind="misuse.paging")
+async def paging(how: str) -> int:
+    if how == "bare":
+        return await pages(3)  # type: ignore[call-arg]
+    return await current_job().step("pages", pages, 3)
 
 
 class Plain:
@@ -134,6 +179,32 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
             r'the step\'s name comes first, as in `await job.step\("fetch", ',
         ),
         (
+            lambda: Stepping(how="lent").perform_now(),
+            InvalidCall,
+            r"""lent\(\) is a step, .* its 'connection' .*`await self\.step\("lent", self\.lent\)`, or `await self\.run_steps""",
+        ),
+        (
+            lambda: Stepping(how="rows").perform_now(),
+            InvalidCall,
+            r"its 'place' .*`await self\.step\(\"rows\", self\.rows",
+        ),
+        (
+            lambda: paging("bare").perform_now(),
+            InvalidCall,
+            r'its \'cursor\' .*current_job\(\)\.step\("pages", pages, …\)',
+        ),
+        (lambda: Stepping(how="error inside").perform_now(), TypeError, r"^of its own$"),
+        (
+            lambda: Stepping(how="other error").perform_now(),
+            TypeError,
+            r"takes 2 positional arguments but 3 were given",
+        ),
+        (
+            lambda: Stepping(how="step with too much").perform_now(),
+            InvalidStep,
+            r"follows the function is passed to it",
+        ),
+        (
             lambda: handing_out().perform_now(),
             UnstorableResult,
             r"a job that was made and is nobody's result: `await` it",
@@ -145,6 +216,12 @@ async def test_a_call_that_nobody_answers_says_what_to_write(
 ) -> None:
     with pytest.raises(error, match=said):
         await call()
+
+
+async def test_a_step_that_takes_more_runs_as_one_and_can_be_called_with_all_that_it_takes() -> None:
+    assert await Stepping(how="given").perform_now() == ["lent here", "rows there"]
+    assert await paging("as a step").perform_now() == 3
+    assert list(inspect.signature(Stepping.lent).parameters) == ["self", "connection"]
 
 
 def test_a_wrong_call_is_a_type_error_and_a_wrong_option() -> None:

@@ -27,6 +27,7 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
+from tests.support.processes import PATIENCE
 
 runs: list[Any] = []
 
@@ -361,7 +362,7 @@ class TestTime:
             runs.append(current_job().cancel_reason)
 
         never = threading.Event()
-        watchdog = asyncio.get_running_loop().call_later(10, never.set)
+        watchdog = asyncio.get_running_loop().call_later(PATIENCE, never.set)
         with pytest.raises(TimeoutError):
             await slow().perform_now()
         watchdog.cancel()
@@ -398,7 +399,7 @@ class TestCancellation:
                     return
             runs.append("stopped")
 
-        watchdog = asyncio.get_running_loop().call_later(10, never.set)
+        watchdog = asyncio.get_running_loop().call_later(PATIENCE, never.set)
         caller = asyncio.ensure_future(waiting().perform_now())
         assert await asyncio.to_thread(started.wait, 10)
         caller.cancel()

@@ -13,6 +13,7 @@ from asyncjobs.defining.deciding import What, decide
 from asyncjobs.defining.hooks import Hooks
 from asyncjobs.defining.policies import Policy, RescueFrom
 from asyncjobs.defining.settling import Ending, settle
+from tests.support.processes import PATIENCE
 
 
 @job(kind="settling.job")
@@ -128,7 +129,7 @@ class TestOnExhausted:
 
     async def test_that_hangs_fails_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             ending = await settled(ERROR, exhausted(hang))
         assert (ending.what, type(ending.error)) == (What.fail, TimeoutError)
 
@@ -155,7 +156,7 @@ class TestARescue:
         assert (await settled(ERROR, rescuing(raising(raised)))).what is what
 
     async def test_may_take_as_long_as_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             ending = await settled(ERROR, rescuing(hang), limited())
         assert (ending.what, type(ending.error)) == (What.fail, TimeoutError)
 

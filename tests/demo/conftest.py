@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
-END = 30  # seconds
+END = PATIENCE
 
 
 def until(condition, seconds=END):

@@ -12,12 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.support.processes import PATIENCE
+
 SCRIPT = Path(__file__).with_name("owner.py")
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
-async def eventually(condition, seconds=15.0):
+async def eventually(condition, seconds=PATIENCE):
     """Wait until `condition()` holds; fail when it does not."""
     deadline = time.monotonic() + seconds
     while not condition():

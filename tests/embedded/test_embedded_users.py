@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres
+from tests.support.processes import PATIENCE
 
 from .owners import eventually, postmasters
 from .test_embedded_server import ask
@@ -92,7 +93,7 @@ async def test_users_may_come_while_the_last_one_removes_everything(place):
         async with EmbeddedPostgres(place / "pg", temporary=True, fsync=False) as server:
             assert await ask(server.url(), "select 1") == 1
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         leaving = EmbeddedPostgres(place / "pg", temporary=True)
         await leaving.start()
         await asyncio.gather(leaving.stop(), use(), use())

@@ -14,6 +14,7 @@ from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
 from asyncjobs.db.connecting import connect
 from tests.support.checker import Verdict, check, read_rows
 from tests.support.oracle import Event, Oracle
+from tests.support.processes import PATIENCE
 from tests.support.workers import Worker, Workers
 
 J = TypeVar("J", bound=Job[Any])
@@ -130,7 +131,7 @@ class Scene:
         return await self.eventually(shown, f"such report of {worker.name}")
 
     async def all_ready(self, *workers: Worker) -> None:
-        await asyncio.gather(*(worker.wait_for_log(READY, timeout=40) for worker in workers))
+        await asyncio.gather(*(worker.wait_for_log(READY) for worker in workers))
 
     # Jobs
 
@@ -149,7 +150,7 @@ class Scene:
             self.oracle.write("ok", job_id=job.id)
         return list(jobs)
 
-    async def running(self, *jobs: Job[Any], attempt: int = 1, timeout: float = 20) -> None:
+    async def running(self, *jobs: Job[Any], attempt: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until each has begun its `attempt`."""
         for job in jobs:
             await self.oracle.wait_for(event="start", job_id=job.id, attempt=attempt, timeout=timeout)
@@ -162,7 +163,7 @@ class Scene:
 
         await self.eventually(rows, f"awaited {kind}")
 
-    async def finished(self, *jobs: Job[Any], timeout: float = 20) -> list[dict[str, Any]]:
+    async def finished(self, *jobs: Job[Any], timeout: float = PATIENCE) -> list[dict[str, Any]]:
         """Wait until each is in the history; their rows. Looks at the table: no LISTEN of ours is among the sessions."""
         ids = [job.id for job in jobs]
 
@@ -193,7 +194,7 @@ class Scene:
         (found,) = await self.fetch("select * from asyncjobs.job where id = $1", job.id)
         return dict(found)
 
-    async def eventually(self, look: Callable[[], Awaitable[Any]], what: str, timeout: float = 20) -> Any:
+    async def eventually(self, look: Callable[[], Awaitable[Any]], what: str, timeout: float = PATIENCE) -> Any:
         """Look until the answer is true; it.
 
         Raises:

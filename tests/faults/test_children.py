@@ -22,10 +22,10 @@ async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_t
     for death in range(2, 6):
         await asyncio.sleep(rng.random() * 0.3)
         heir = scene.begin(WORK, name=f"parents{death}", queues=["parents"])
-        await scene.oracle.wait_for(event="start", job_id=str(whole.id), worker=parents_worker.name, timeout=30)
+        await scene.oracle.wait_for(event="start", job_id=str(whole.id), worker=parents_worker.name)
         await asyncio.sleep(rng.random() * 0.2)
         parents_worker.kill()
-        assert await until(lambda group=parents_worker.pid: not group_lives(group), 5)
+        assert await until(lambda group=parents_worker.pid: not group_lives(group))
         for pid in {event.pid for event in scene.events(event="start", worker=parents_worker.name)} - {
             parents_worker.pid
         }:
@@ -33,7 +33,7 @@ async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_t
         await scene.all_ready(heir)
         parents_worker = heir
     scene.open(gate)
-    [row] = await scene.finished(whole, timeout=60)
+    [row] = await scene.finished(whole)
     results = [*range(60), "held"]
     assert row["state"] == 4, row["errors"]
     assert row["result"] in (
@@ -50,7 +50,7 @@ async def test_jobs_that_await_each_other_on_two_workers_are_refused_by_name(sce
     first, second = work.awaits(uuid4()).set(queue="left"), work.awaits(uuid4()).set(queue="right")
     first._id, second._id = second._values["other"], first._values["other"]
     await scene.jobs.enqueue_all([first, second])  # at once: a job that is not there yet cannot be awaited
-    rows = await scene.finished(first, second, timeout=20)
+    rows = await scene.finished(first, second)
     refused = [row for row in rows if "jobs await each other and would wait for ever: " in (row["result"] or "")]
     assert refused, [row["errors"] for row in rows]
     assert all(str(job.id) in row["result"] for row in refused for job in (first, second))

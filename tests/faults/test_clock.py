@@ -8,7 +8,6 @@ import pytest
 
 from tests.faults import jobs as work
 from tests.faults.conftest import migrated, scene_of
-from tests.faults.scene import LEASE
 from tests.support.postgres import ThrowAwayPostgres
 
 STEP = 600
@@ -26,7 +25,7 @@ async def test_times_that_are_to_come_delay_no_rescue(scene):
         STEP,
     )
     first.kill()
-    await scene.running(held, attempt=2, timeout=LEASE * 10)
+    await scene.running(held, attempt=2)
     scene.open(scene.gate())
     [row] = await scene.finished(held)
     assert row["result"] == f'"{second.name}"'
@@ -65,6 +64,6 @@ async def test_a_real_step_of_ten_minutes_back_delays_no_rescue(shifted, tmp_pat
         [row] = await scene.fetch("select extract(epoch from clock_timestamp())::float8 as now")
         assert row["now"] < time.time() - STEP / 2
         first.kill()
-        await scene.running(held, attempt=2, timeout=LEASE * 10)
+        await scene.running(held, attempt=2)
         scene.open(scene.gate())
         await scene.finished(held)

@@ -29,7 +29,7 @@ async def until_running(scene, count, attempt):
         return row["n"] >= count
 
     await scene.eventually(all_run, f"{count} running jobs", 120)
-    await scene.eventually(lambda: begun(scene, count, attempt), f"{count} that have begun", 60)
+    await scene.eventually(lambda: begun(scene, count, attempt), f"{count} that have begun")
 
 
 async def begun(scene, count, attempt):
@@ -40,7 +40,7 @@ async def supervised(scene, processes, concurrency):
     config = scene.config("supervised", concurrency=concurrency, lease=LEASE)
     words = ["-m", "asyncjobs", "run", "tests.faults.jobs", "--config", str(config), "--processes", str(processes)]
     supervisor = scene.workers.start(command=[sys.executable, *words], name="supervised")
-    await supervisor.wait_for_log("ready: worker", count=processes, timeout=60)
+    await supervisor.wait_for_log("ready: worker", count=processes)
     return supervisor
 
 

@@ -12,6 +12,7 @@ import pytest
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
 from tests.faults import late_here, only_here
+from tests.faults.scene import LEASE
 from tests.support.processes import alive, until
 
 ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
@@ -38,7 +39,8 @@ def little_memory():
 
 async def supervised(scene, *, concurrency=120, before=()):
     """Two processes under a supervisor, which starts them again and sees how they end."""
-    config = scene.config("supervised", concurrency=concurrency)
+    # Nobody else finds a worker dead before the supervisor has said how it ended: that takes a sixth of the lease.
+    config = scene.config("supervised", concurrency=concurrency, lease=10 * LEASE)
     command = [
         *before,
         sys.executable,
@@ -52,7 +54,7 @@ async def supervised(scene, *, concurrency=120, before=()):
         "2",
     ]
     supervisor = scene.workers.start(command=command, name="supervised")
-    await supervisor.wait_for_log("ready: worker", count=2, timeout=40)
+    await supervisor.wait_for_log("ready: worker", count=2)
     return supervisor
 
 
@@ -63,8 +65,8 @@ async def test_a_bomb_fails_after_three_deaths_that_count_and_all_its_neighbours
     bomb = work.bomb(how)
     more = [work.nap(0.2) for _ in range(50)]
     await scene.enqueue(*neighbours, bomb, *more)
-    rows = await scene.finished(*neighbours, *more, timeout=60)
-    [row] = await scene.finished(bomb, timeout=60)
+    rows = await scene.finished(*neighbours, *more)
+    [row] = await scene.finished(bomb)
     runs = len(
         scene.oracle.runs(bomb.id)
     )  # four at most: where there are enough processes, a suspect has one to itself
@@ -87,18 +89,19 @@ async def test_a_job_that_takes_all_memory_fails_after_three_deaths_and_all_its_
     neighbours = [work.nap(0.2) for _ in range(20)]
     bomb = work.bomb("OOM")
     await scene.enqueue(*neighbours, bomb)
-    rows = await scene.finished(*neighbours, timeout=60)
-    [row] = await scene.finished(bomb, timeout=60)
+    rows = await scene.finished(*neighbours)
+    [row] = await scene.finished(bomb)
     assert (row["state"], row["attempt"], row["crashes"]) == (5, 3, 3)
     assert {row["state"] for row in rows} == {4}
     status = await scene.jobs.status(bomb.id)
-    assert all("(SIGKILL) while it ran" in error.message for error in status.errors)
+    told = [error.message for error in status.errors]
+    assert all("(SIGKILL) while it ran" in message for message in told), told
 
 
 async def test_after_its_second_crash_a_job_ends_no_worker_any_more(scene):
     workers = [await scene.start(concurrency=5, name=name) for name in ("first", "second", "third")]
     [bomb] = await scene.enqueue(work.bomb("SIGKILL"))
-    [row] = await scene.finished(bomb, timeout=40)
+    [row] = await scene.finished(bomb)
     assert (row["state"], row["crashes"]) == (5, 3)
     assert sum(worker.running for worker in workers) == 1
 
@@ -146,7 +149,7 @@ class TestSuspects:
     ):
         held = await self.held(scene, 150)
         worker = await scene.start(concurrency=160)
-        await scene.running(*held, attempt=3, timeout=60)
+        await scene.running(*held, attempt=3)
         together = Counter(self.pids(scene, attempt=3))
         assert worker.pid not in together and len(together) < 64
         pid, count = together.most_common(1)[0]
@@ -197,7 +200,7 @@ class TestSuspects:
         held, waiting, throwing, saying = jobs[:100], jobs[100:110], jobs[110:120], jobs[120:]
         await scene.fetch(SUSPECT)
         worker = await scene.start(concurrency=140)
-        rows = await scene.finished(*waiting, *throwing, *saying, timeout=60)
+        rows = await scene.finished(*waiting, *throwing, *saying)
         assert [row["state"] for row in rows] == [4] * 10 + [5] * 10 + [4] * 10
         assert {row["crashes"] for row in rows} == {2}
         await worker.wait_for_log("a line of a suspect", count=10)
@@ -205,7 +208,7 @@ class TestSuspects:
         [row] = await scene.finished(held[0])
         assert (row["state"], row["reason"]) == (7, "enough")
         worker.stop()
-        assert await worker.exit_code(20) == 0
+        assert await worker.exit_code() == 0
         rows = [await scene.row(job) for job in held[1:]]
         assert {(row["state"], row["attempt"], row["crashes"], row["errors"]) for row in rows} == {(1, 2, 2, None)}
 
@@ -229,7 +232,7 @@ async def test_a_job_that_may_crash_once_fails_at_its_first_crash_and_its_callba
     await scene.start(name="first")
     await scene.start(name="second")
     [bomb] = await scene.enqueue(work.bomb_once("SIGKILL"))
-    [row] = await scene.finished(bomb, timeout=40)
+    [row] = await scene.finished(bomb)
     assert (row["state"], row["attempt"], row["crashes"]) == (5, 1, 1)
     assert len(scene.events(job_id=str(bomb.id), event="discarded JobCrashed")) == 1
 
@@ -280,7 +283,7 @@ class TestAProcessJob:
         [row] = await scene.finished(job)
         [start] = scene.events(job_id=str(job.id), event="start")
         assert row["state"] == 5 and "TimeoutError" in row["errors"]
-        assert await until(lambda: not alive(start.pid), 5)
+        assert await until(lambda: not alive(start.pid))
 
     async def test_that_is_cancelled_is_killed(self, scene):
         await scene.start()
@@ -290,7 +293,7 @@ class TestAProcessJob:
         [row] = await scene.finished(job)
         [start] = scene.events(job_id=str(job.id), event="start")
         assert (row["state"], row["reason"]) == (7, "enough")
-        assert await until(lambda: not alive(start.pid), 5)
+        assert await until(lambda: not alive(start.pid))
 
     async def test_that_dies_is_run_again_and_its_worker_takes_no_notice(self, scene):
         worker = await scene.start()
@@ -313,7 +316,7 @@ class TestAProcessJob:
         await scene.running(job)
         [start] = scene.events(job_id=str(job.id), event="start")
         first.kill()
-        assert await until(lambda: not alive(start.pid), 5)
+        assert await until(lambda: not alive(start.pid))
         await scene.start(name="second")
         await scene.running(job, attempt=2)
         scene.open(gate)
@@ -327,7 +330,7 @@ class TestAProcessJob:
         [job] = await scene.enqueue(work.apart(gate))
         await scene.running(job)
         first.stop()
-        assert await first.exit_code(15) == 0
+        assert await first.exit_code() == 0
         row = await scene.row(job)
         assert (row["state"], row["attempt"], row["crashes"]) == (1, 0, 0)
 
@@ -343,4 +346,4 @@ class TestAProcessJob:
         path = tmp_path / "sent"
         await scene.finished(*await scene.enqueue(work.puts_off(str(path))))
         for what in ("printed", "reported"):
-            assert await until(Path(f"{path}-{what}").exists, 5)
+            assert await until(Path(f"{path}-{what}").exists)

@@ -42,14 +42,14 @@ async def test_a_crash_of_the_database_costs_nothing_that_was_acknowledged_and_n
         await scene.oracle.wait_for(event="end", how="ok", count=100 * n)
         await postgres.stop(crash)
         await postgres.start()
-        await scene.eventually(partial(enqueues, scene, back := work.tiny()), "enqueue after the restart", 10)
-        await scene.finished(back, timeout=10)
+        await scene.eventually(partial(enqueues, scene, back := work.tiny()), "enqueue after the restart")
+        await scene.finished(back)
     over.set()
     await asyncio.gather(*enqueuers)
     scene.open(scene.gate())
     for job, row in zip(held, await scene.finished(*held), strict=True):
         assert row["attempt"] == 1, scene.ends(job)
-    await scene.finished(*stream, timeout=30)
+    await scene.finished(*stream)
     assert scene.buried() == [] and all(worker.running for worker in workers)
     await scene.clean(max_attempts=1)
 

@@ -16,7 +16,7 @@ async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones
     await scene.running(*held)
     second = await scene.start(name="second", concurrency=60)
     first.kill()
-    await scene.running(*held, attempt=2, timeout=LEASE + 6)
+    await scene.running(*held, attempt=2)
     await second.wait_for_log("is dead: its 50 jobs run elsewhere")
     scene.open(scene.gate())
     rows = await scene.finished(*held)
@@ -32,7 +32,7 @@ async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worke
     await scene.running(long)
     await scene.start(name="second")
     short = await scene.enqueue(*(work.tiny(n) for n in range(300)))
-    [row] = await scene.finished(long, timeout=30)
+    [row] = await scene.finished(long)
     assert (row["attempt"], row["crashes"]) == (1, 0)
     await scene.finished(*short)
     assert scene.buried() == []
@@ -47,7 +47,7 @@ async def test_a_write_of_a_thawed_worker_is_refused_when_another_has_its_job(sc
     await scene.running(job)
     zombie.freeze()
     await scene.start(name="other")
-    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    await scene.running(job, attempt=2)
     if other_is == "done":
         scene.open(f"{gate}-other")
         await scene.finished(job)
@@ -70,7 +70,7 @@ async def test_a_thawed_worker_cancels_the_job_that_another_runs_and_works_on_un
     await scene.running(job)
     zombie.freeze()
     other = await scene.start(name="other")
-    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    await scene.running(job, attempt=2)
     lease = (await scene.row(job))["worker"]
     zombie.thaw()
     await zombie.wait_for_log(LEASE_LOST)
@@ -136,7 +136,7 @@ async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_ki
         victim.kill()
         await scene.all_ready(heir)
         victim = heir
-    rows = await scene.finished(*all_jobs, timeout=90)
+    rows = await scene.finished(*all_jobs)
     # Each death charges what that worker had claimed; nothing else spends an attempt.
     assert all(row["attempt"] == row["crashes"] + 1 <= deaths + 1 for row in rows)
     verdict = await scene.clean()

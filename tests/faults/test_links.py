@@ -1,7 +1,6 @@
 """Sessions that are ended, links that freeze or go deaf, answers that get lost, notices that are junk."""
 
 import asyncio
-import time
 from functools import partial
 
 import pytest
@@ -11,7 +10,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST
-from tests.support.processes import until
+from tests.support.processes import PATIENCE, until
 from tests.support.proxy import STARTING_UP, named
 
 SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
@@ -22,8 +21,9 @@ DEAF = "the listener is deaf, polling meanwhile"
     "ended", [SESSIONS, *(pytest.param((name,) * 20, id=name, marks=pytest.mark.slow) for name in SESSIONS)]
 )
 async def test_sessions_that_are_ended_again_and_again_cost_no_job_and_no_busy_loop(scene, proxy, proxied_url, ended):
-    await scene.start(name="tormented", url=proxied_url, concurrency=5)
-    other = await scene.start(name="other", queues=["nothing"])  # would bury it, were it silent
+    # A worker without a session is judged after a sixth of its lease; a new one takes a busy machine a while.
+    await scene.start(name="tormented", url=proxied_url, concurrency=5, lease=4 * LEASE)
+    other = await scene.start(name="other", queues=["nothing"], lease=4 * LEASE)  # would bury it, were it silent
     held, first = await scene.enqueue(work.hold(scene.gate()), work.tiny())
     await scene.running(held)
     await scene.finished(first)
@@ -57,9 +57,9 @@ async def test_jobs_whose_claim_was_committed_and_its_answer_lost_are_run_and_ch
     worker = await scene.start(url=proxied_url)
     lost = proxy.hold_replies_after("set state = 2", where=named("dispatcher"))
     jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await lost.fired.wait()
-    rows = await scene.finished(*jobs, timeout=LEASE + 8)
+    rows = await scene.finished(*jobs)
     assert {(row["attempt"], row["crashes"]) for row in rows} == {(1, 0)}
     assert worker.running and LEASE_LOST not in worker.log
     verdict = await scene.clean(max_attempts=1)
@@ -74,7 +74,7 @@ async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy
     for n in range(6):
         jobs += await scene.enqueue(work.tiny(n))
         await scene.finished(*jobs)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await lost.fired.wait()
     assert "lease was lost" not in worker.log and LEASE_LOST not in worker.log
     verdict = await scene.clean(max_attempts=1)
@@ -99,25 +99,23 @@ async def test_every_use_of_a_session_ends_by_its_deadline_when_the_link_freezes
         await sessions.run(lambda connection: connection.fetch("select 1"), deadline=5)  # a link that works
         if use is not transaction:
             proxy.freeze()
-        began = time.monotonic()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailable):
                 await sessions.run(use)
             with pytest.raises(DatabaseUnavailable):  # now one that has to connect first
                 await sessions.run(uses[0])
-        assert time.monotonic() - began < 4
         proxy.thaw()
     sessions.close()
 
 
 async def test_a_cancelled_use_of_a_frozen_link_ends_at_once(proxy, proxied_url):
-    sessions = Sessions(proxied_url, size=1, name="frozen")
+    sessions = Sessions(proxied_url, size=1, name="frozen", deadline=3600)
     await sessions.run(lambda connection: connection.fetch("select 1"))
     proxy.freeze()
     using = asyncio.ensure_future(sessions.run(lambda connection: connection.fetch("select 1")))
     await asyncio.sleep(0)
     using.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.wait([using])
     assert using.cancelled() and sessions.statistics == (0, 0)
     sessions.close()
@@ -130,10 +128,10 @@ async def test_a_worker_alone_behind_a_frozen_link_goes_on_with_its_jobs_when_it
     proxy.freeze()
     scene.open(scene.gate())
     for what in ("renewing the lease", "writing how jobs ended", "claiming", "making due jobs ready"):
-        await worker.wait_for_log(f"{what}: ", timeout=20)
+        await worker.wait_for_log(f"{what}: ")
     proxy.thaw()
     later = await scene.enqueue(*(work.tiny(n) for n in range(5)))
-    await scene.finished(*held, *later, timeout=10)
+    await scene.finished(*held, *later)
     verdict = await scene.clean(max_attempts=1)
     assert not verdict.repeated
 
@@ -144,7 +142,7 @@ async def test_a_worker_cut_off_for_its_lease_loses_its_job_and_cancels_it_when_
     await scene.running(job)
     await scene.start(name="other")
     proxy.freeze()
-    await scene.running(job, attempt=2, timeout=LEASE + 8)
+    await scene.running(job, attempt=2)
     proxy.thaw()
     await cut_off.wait_for_log(LEASE_LOST)
     await scene.oracle.wait_for(event="end", job_id=job.id, pid=cut_off.pid, how="CancelledError")
@@ -157,25 +155,25 @@ async def test_a_worker_cut_off_for_its_lease_loses_its_job_and_cancels_it_when_
 async def test_a_deaf_listener_is_noticed_and_jobs_are_found_by_polling(scene, proxy, proxied_url, make_jobs, fault):
     # Polling is twice a second here, so that a notice cannot be mistaken for it: those take milliseconds.
     async with make_jobs(database_url=proxied_url, dispatcher={"polling_interval": 0.5}).running() as jobs:
-        assert await until(lambda: jobs.listening, 10)
+        assert await until(lambda: jobs.listening)
         if fault == "frozen":
             proxy.freeze(named("listener"))
         else:
             proxy.drop_messages("A", where=named("listener"))
-        assert await until(lambda: not jobs.listening, 10)
+        assert await until(lambda: not jobs.listening)
         for n in range(3):
-            await scene.finished(*await scene.enqueue(work.tiny(n)), timeout=5)
+            await scene.finished(*await scene.enqueue(work.tiny(n)))
         assert jobs.healthy and not jobs.listening
         await proxy.heal()
-        assert await until(lambda: jobs.listening, 20)
-        await scene.finished(*await scene.enqueue(work.tiny(4)), timeout=5)
+        assert await until(lambda: jobs.listening)
+        await scene.finished(*await scene.enqueue(work.tiny(4)))
 
 
 async def test_a_worker_process_says_in_its_log_that_it_is_deaf(scene, proxy, proxied_url):
     proxy.drop_messages("A", where=named("listener"))
     worker = await scene.start(url=proxied_url)
     await worker.wait_for_log(DEAF)
-    await scene.finished(*await scene.enqueue(work.tiny()), timeout=5)
+    await scene.finished(*await scene.enqueue(work.tiny()))
 
 
 async def test_what_is_enqueued_while_the_listener_is_gone_is_found_as_soon_as_it_is_back(scene, proxy, proxied_url):
@@ -185,7 +183,7 @@ async def test_what_is_enqueued_while_the_listener_is_gone_is_found_as_soon_as_i
         await proxy.wait_until(lambda: "asyncjobs listener" in proxy.names())
         assert proxy.cut(named("listener")) == 1
         [job] = await scene.enqueue(work.tiny(n))
-        await scene.finished(job, timeout=5)
+        await scene.finished(job, timeout=40)
 
 
 JUNK = [
@@ -211,11 +209,11 @@ async def test_junk_on_our_channels_is_ignored_and_notices_are_heard_still(scene
     async with make_jobs() as client:
         [held] = await scene.enqueue(work.hold(scene.gate()))
         waiting = asyncio.ensure_future((await client.get(held.id)).result(timeout=30))
-        assert await until(lambda: client.listening, 10)
+        assert await until(lambda: client.listening)
         for channel in (READY, DUE, DONE, "asyncjobs_test_0"):
             await scene.fetch("select pg_notify($1, junk) from unnest($2::text[]) as junk", channel, JUNK)
         jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
-        await scene.finished(*jobs, timeout=10)
+        await scene.finished(*jobs, timeout=40)  # by a poll it would take a minute
         scene.open(scene.gate())
         assert await waiting == worker.name
         assert client.listening

@@ -17,7 +17,7 @@ from tests.faults import jobs as work
 from tests.faults.scene import LEASE
 from tests.support.pgbouncer import PgBouncer, find
 from tests.support.postgres import ThrowAwayPostgres
-from tests.support.processes import until
+from tests.support.processes import until_so
 
 SIZE = 12
 ASKED = (
@@ -129,7 +129,7 @@ async def test_in_transaction_mode_the_jobs_of_a_killed_worker_run_elsewhere(own
         await scene.start(name="second", url=url, polling_interval=0.2)
         first.kill()
         scene.open(scene.gate())
-        [row] = await scene.finished(held, timeout=LEASE * 10)
+        [row] = await scene.finished(held)
     assert row["attempt"] == 2
 
 
@@ -137,7 +137,7 @@ async def test_a_pooler_in_session_mode_is_told_from_it_and_notices_come(own_sce
     async with PgBouncer(postgres, "session") as bouncer:
         url = bouncer.url("faults")
         async with AsyncJobs(database_url=url, lease=LEASE).running() as jobs:
-            assert await until(lambda: jobs.listening and jobs.healthy, 20)
+            await until_so(lambda: jobs.listening and jobs.healthy)
             assert pooling.known(url) is Pooler.session
 
 

@@ -29,7 +29,7 @@ async def test_the_timeout_of_a_process_job_ends_it_and_all_that_it_has_started(
     pids = await started(scene, job, 2 if how == "pool" else 1)
     [row] = await scene.finished(job)
     assert row["state"] == 5 and "TimeoutError" in row["errors"]
-    assert await until(lambda: not alive(*pids), 5)
+    assert await until(lambda: not alive(*pids))
 
 
 @pytest.mark.parametrize("how", groups.WAYS)
@@ -39,7 +39,7 @@ async def test_a_cancelled_process_job_ends_with_all_that_it_has_started(scene, 
     assert await job.cancel()
     [row] = await scene.finished(job)
     assert row["state"] == 7
-    assert await until(lambda: not alive(*pids), 5)
+    assert await until(lambda: not alive(*pids))
 
 
 @pytest.mark.parametrize("how", groups.WAYS)
@@ -48,7 +48,7 @@ async def test_the_death_of_a_process_job_is_known_while_what_it_has_started_liv
     pids = await started(scene, job, 2 if how == "pool" else 1)
     [row] = await scene.finished(job)
     assert (row["state"], row["crashes"]) == (5, 1) and "SIGKILL" in row["errors"]
-    assert await until(lambda: not alive(*pids), 5)
+    assert await until(lambda: not alive(*pids))
 
 
 async def test_what_a_process_job_leaves_when_it_returns_is_ended(scene, worker):
@@ -56,7 +56,7 @@ async def test_what_a_process_job_leaves_when_it_returns_is_ended(scene, worker)
     pids = await started(scene, job, 2)
     [row] = await scene.finished(job)
     assert row["state"] == 4
-    assert await until(lambda: not alive(*pids), 10)
+    assert await until(lambda: not alive(*pids))
 
 
 async def test_a_process_job_that_closes_its_way_to_the_worker_has_died(scene, worker):
@@ -74,7 +74,7 @@ async def test_what_a_process_job_has_started_dies_with(scene, worker, who):
         worker.kill()
     if who != "the worker":
         os.kill(forking, signal.SIGKILL)
-    assert await until(lambda: not alive(*pids, forking), 10)
+    assert await until(lambda: not alive(*pids, forking))
 
 
 async def test_no_signal_is_handled_in_what_a_job_forks_as_its_worker_handles_it(scene, worker):

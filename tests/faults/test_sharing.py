@@ -13,7 +13,7 @@ async def test_a_worker_never_claims_a_kind_that_only_a_newer_one_knows(scene):
         scene.oracle.write("ok", job_id=job.id)
     await scene.start(name="old")
     known = await scene.enqueue(*(work.tiny(n) for n in range(50)))  # behind a thousand that it must pass over
-    await scene.finished(*known, timeout=10)
+    await scene.finished(*known)
     [left] = await scene.fetch("select count(*), max(attempt), max(fence) from asyncjobs.job where state = 1")
     assert tuple(left) == (1_000, 0, 0)
     await scene.start("tests.faults.jobs", "tests.faults.new_jobs", name="new", concurrency=50)
@@ -30,7 +30,7 @@ async def test_what_was_claimed_ahead_of_long_jobs_is_given_back_to_idle_workers
     held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(10)))
     await scene.finished(*warm_up)
     await scene.start(name="second", concurrency=10)
-    await scene.running(*held, timeout=10)
+    await scene.running(*held)
     scene.open(scene.gate())
     rows = await scene.finished(*held)
     assert {row["attempt"] for row in rows} == {1}

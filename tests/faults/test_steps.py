@@ -1,18 +1,20 @@
 """Jobs with steps whose workers are killed and stopped, and whose database crashes."""
 
 import asyncio
-import contextlib
 import random
 from collections import Counter, defaultdict
+from functools import partial
 
 import pytest
 
+from asyncjobs.defining.stored_errors import read_errors
 from tests.faults import step_jobs as work
 from tests.faults.conftest import migrated, scene_of
 from tests.support.postgres import ThrowAwayPostgres
-from tests.support.processes import group_lives, until
+from tests.support.processes import SLACK, group_lives, until
 
 WORK = "tests.faults.step_jobs"
+INTERRUPTED = "asyncjobs.exceptions.JobInterrupted"
 
 
 async def with_effects(scene):
@@ -51,6 +53,11 @@ async def whole(scene, *jobs, timeout):
     return rows
 
 
+def begun_or_over(scene, jobs, **wanted):
+    """Whether a worker has come to a step; when the other was quicker with all the jobs, any moment will do."""
+    return scene.events(**wanted) or all(scene.events(event="end", job_id=job.id, how="ok") for job in jobs)
+
+
 @pytest.mark.parametrize("deaths", [8, pytest.param(200, marks=pytest.mark.slow)])
 async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_and_skip_no_row(scene, deaths):
     await with_effects(scene)
@@ -60,15 +67,15 @@ async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_a
     victim, all_jobs = await scene.start(WORK, concurrency=4), []
     for _ in range(deaths):
         heir = scene.begin(WORK, concurrency=4)
-        all_jobs += await scene.enqueue(*(work.Six() for _ in range(2)))
+        fresh = await scene.enqueue(*(work.Six() for _ in range(2)))
+        all_jobs += fresh
         name = rng.choice(work.NAMES[:3] + work.NAMES[4:])
         event = "row" if name in ("export", "fan_out") else "step_start"
-        with contextlib.suppress(TimeoutError):  # the heir was quicker: any moment will do
-            await scene.oracle.wait_for(event=event, step=name, worker=victim.name, timeout=5)
+        assert await until(partial(begun_or_over, scene, fresh, event=event, step=name, worker=victim.name))
         await asyncio.sleep(rng.random() * (0.15 if event == "row" else 0.02))
         victim.kill()
         # Suspects run in processes of their own, which die with it; one may have begun just now.
-        assert await until(lambda group=victim.pid: not group_lives(group), 5)
+        assert await until(lambda group=victim.pid: not group_lives(group))
         for pid in {event.pid for event in scene.events(event="start", worker=victim.name)} - {victim.pid}:
             scene.oracle.write("killed", of=pid, name=victim.name)
         await scene.all_ready(heir)
@@ -77,22 +84,22 @@ async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_a
     await scene.clean()
 
 
-async def test_a_worker_that_is_stopped_hands_its_cursor_over_within_a_second(scene):
+async def test_a_worker_that_is_stopped_hands_its_cursor_over_at_once(scene):
     first = await scene.start(WORK, name="first")
     [job] = await scene.enqueue(work.Slow(gate=scene.gate()))
     await scene.oracle.wait_for(event="row", job_id=job.id, count=50)
-    await scene.start(WORK, name="second")
+    await scene.start(WORK, name="second", polling_interval=60)
     first.stop()
     [_, again] = await scene.oracle.wait_for(event="export", job_id=job.id, count=2)
     [end] = scene.events(event="end", job_id=job.id)
     assert (end.worker, end.fields["how"], again.worker) == ("first", "Interrupted", "second")
     rows = [event.fields["n"] for event in scene.events(event="row", job_id=job.id) if event.worker == "first"]
     assert again.fields["at"] == rows[-1] == max(rows)
-    assert (again.ns - end.ns) / 1e9 < 1
+    assert (again.ns - end.ns) / 1e9 < 1 + SLACK  # no poll has found it
     scene.open(scene.gate())
     [row] = await scene.finished(job)
     assert (row["state"], row["attempt"], row["errors"], row["crashes"]) == (4, 1, None, 0)
-    assert await first.exit_code(15) == 0
+    assert await first.exit_code() == 0
     numbers = [event.fields["n"] for event in scene.events(event="row", job_id=job.id)]
     assert numbers == list(range(1, len(numbers) + 1))
     await scene.clean(max_attempts=1)
@@ -102,7 +109,7 @@ async def test_a_suspect_in_a_process_of_its_own_goes_on_with_its_steps(scene):
     await with_effects(scene)
     workers = [await scene.start(WORK, name=name) for name in ("first", "second", "third")]
     [job] = await scene.enqueue(work.Deadly(gate=scene.gate()))
-    [apart] = await scene.oracle.wait_for(event="apart", job_id=job.id, timeout=40)
+    [apart] = await scene.oracle.wait_for(event="apart", job_id=job.id)
     assert apart.pid not in {worker.pid for worker in workers}
     scene.open(scene.gate())
     [row] = await scene.finished(job)
@@ -124,7 +131,7 @@ async def test_a_suspect_in_a_process_of_its_own_is_interrupted_when_its_worker_
     first.stop()
     [end] = await scene.oracle.wait_for(event="end", job_id=job.id)
     assert end.pid != first.pid and end.fields["how"] == "Interrupted"
-    assert await first.exit_code(15) == 0
+    assert await first.exit_code() == 0
     row = await scene.row(job)
     assert (row["state"], row["attempt"], row["crashes"], row["errors"]) == (1, 0, 2, None)
     await scene.start(WORK, name="second")
@@ -148,10 +155,13 @@ async def test_a_database_that_crashes_at_any_moment_costs_no_attempt_and_repeat
                 batch = await scene.enqueue(*(work.Six() for _ in range(3)))
                 all_jobs += batch
                 name = rng.choice(work.NAMES[:3] + work.NAMES[4:])
-                await scene.oracle.wait_for(event="step_start", step=name, job_id=batch[0].id, timeout=60)
+                await scene.oracle.wait_for(event="step_start", step=name, job_id=batch[0].id)
                 await asyncio.sleep(rng.random() * (0.15 if name in ("export", "fan_out") else 0.02))
                 await postgres.stop("immediate")
                 await postgres.start()
             rows = await whole(scene, *all_jobs, timeout=120)
-            assert {(row["attempt"], row["crashes"], row["errors"]) for row in rows} == {(1, 0, None)}
+            assert {(row["attempt"], row["crashes"]) for row in rows} == {(1, 0)}
+            # A run that had recorded nothing when the database went says so; it has spent nothing.
+            errors = [error for row in rows for error in read_errors(row["errors"])]
+            assert {(error.type, error.attempt) for error in errors} <= {(INTERRUPTED, 1)}
             await scene.clean(max_attempts=1)

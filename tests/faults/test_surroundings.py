@@ -71,7 +71,7 @@ async def test_a_worker_with_a_wrong_clock_is_rescued_by_the_databases(scene):
     await scene.running(held)
     await scene.start(name="second", environment=clock_shifted_by(-HOUR, scene.directory))
     first.kill()
-    await scene.running(held, attempt=2, timeout=LEASE + 6)
+    await scene.running(held, attempt=2)
     scene.open(scene.gate())
     await scene.finished(held)
     await scene.clean(max_attempts=2)
@@ -103,7 +103,7 @@ async def test_timeouts_set_on_the_workers_role_are_waited_out_and_leave_nothing
             await connection.execute(f"lock table asyncjobs.{table} in access exclusive mode")
             await connection.execute("select pg_sleep(0.4)")  # many statements of theirs are cancelled meanwhile
     scene.open(scene.gate())
-    rows = await scene.finished(held, *jobs, timeout=30)
+    rows = await scene.finished(held, *jobs)
     assert {(row["state"], row["attempt"]) for row in rows} == {(4, 1)}
     assert any("canceling statement due to" in worker.log for worker in workers)
     assert scene.buried() == [] and all(worker.running for worker in workers)

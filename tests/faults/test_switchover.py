@@ -11,7 +11,7 @@ from asyncjobs import DatabaseError
 from tests.faults import jobs as work
 from tests.faults.conftest import migrated, scene_of
 from tests.support.postgres import ThrowAwayPostgres, find_binaries
-from tests.support.processes import until
+from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
 
@@ -31,21 +31,21 @@ async def test_after_a_database_was_read_only_worker_and_client_go_on_as_soon_as
     async with make_jobs(
         database_url=scene.url, lease=2, pools=[{"queues": ["web"], "concurrency": 1}]
     ).running() as web:
-        assert await until(lambda: web.healthy, 20)
+        await until_so(lambda: web.healthy)
         await scene.fetch("alter database faults set default_transaction_read_only = on")
         ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'faults' and pid <> pg_backend_pid()"
         await scene.fetch(ended)
         for what in ("renewing the lease", "claiming"):
-            await worker.wait_for_log(f"{what}: cannot execute", timeout=40)
-        assert await until(lambda: not web.healthy, 20)
+            await worker.wait_for_log(f"{what}: cannot execute")
+        await until_so(lambda: not web.healthy)
         assert not await enqueues(web, work.tiny())
         writer = await asyncpg.connect(scene.url)
         await writer.execute("set default_transaction_read_only = off")
         await writer.execute("alter database faults reset default_transaction_read_only")
         await writer.close()
         await scene.eventually(partial(enqueues, web, after := work.tiny()), "enqueue by the client")
-        await scene.finished(after, timeout=40)
-        assert await until(lambda: web.healthy, 20)
+        await scene.finished(after)
+        await until_so(lambda: web.healthy)
 
 
 async def test_after_a_switchover_behind_a_name_that_is_stale_for_a_while_everybody_follows(tmp_path: Path):
@@ -71,9 +71,9 @@ async def test_after_a_switchover_behind_a_name_that_is_stale_for_a_while_everyb
             assert not await enqueues(scene.jobs, work.tiny())
             proxy.lead_to(second.socket_directory, second.port)
             await scene.eventually(partial(enqueues, scene.jobs, after := work.tiny()), "enqueue at the new primary")
-            await scene.finished(after, timeout=40)
+            await scene.finished(after)
             scene.open(scene.gate())
-            await scene.finished(held, timeout=40)
+            await scene.finished(held)
 
 
 async def caught_up(primary: ThrowAwayPostgres, standby: ThrowAwayPostgres) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from asyncjobs import JobFailed
 from tests.faults import jobs as work
-from tests.faults.scene import LEASE
+from tests.faults.scene import LEASE, SHUTDOWN_TIMEOUT
 from tests.support.oracle import PATH_VARIABLE
-from tests.support.processes import until
+from tests.support.processes import PATIENCE, SLACK, until
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_a_thread_job_that_outlives_the_drain_is_given_back_unspent_as_its
     await first.wait_for_log("cancelling 1 jobs")
     row = await scene.row(job)
     assert (row["state"], row["attempt"]) == (2, 1)  # running still, and nobody else's
-    assert await first.exit_code(timeout=2 + 6) == 0
+    assert await first.exit_code(SHUTDOWN_TIMEOUT + 2 + SLACK) == 0
     await scene.start(name="second")
     await scene.oracle.wait_for(event="start", job_id=job.id, worker="second")
     scene.open(scene.gate())
@@ -76,12 +76,12 @@ async def test_a_thread_whose_lease_is_lost_keeps_its_slot_and_writes_nothing(sc
     await scene.fetch("delete from asyncjobs.worker")
     second = await scene.start(name="second")
     await scene.running(job, attempt=2)
-    assert await until(lambda: worker.lease.worker is not None, 5)  # under a new id
+    assert await until(lambda: worker.lease.worker is not None)  # under a new id
     assert worker.pools[0].running == 1
     scene.open(gate)
     [row] = await scene.finished(job)
     assert (row["attempt"], row["result"]) == (2, f'"{second.name}"')
-    assert await until(lambda: worker.pools[0].running == 0, 5)
+    assert await until(lambda: worker.pools[0].running == 0)
 
 
 async def test_a_worker_that_is_closed_on_a_living_loop_keeps_the_lease_of_its_thread(scene, make_jobs, monkeypatch):
@@ -109,5 +109,5 @@ async def test_a_worker_that_is_closed_on_a_living_loop_keeps_the_lease_of_its_t
 async def test_whatever_a_thread_raises_is_its_jobs_error(scene, embedded, error):
     [job] = await scene.enqueue(work.throw_in_thread(error))
     with pytest.raises(JobFailed) as failed:
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)
     assert failed.value.error_type.endswith(error)

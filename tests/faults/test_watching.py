@@ -7,6 +7,7 @@ import sys
 from asyncjobs.worker.telling import LINES
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
+from tests.support.processes import SLACK
 
 BLOCKS = "has blocked the event loop for"
 BLOCKED = " blocked the event loop for"
@@ -149,7 +150,7 @@ async def test_a_job_that_swallows_its_cancellation_is_shown_as_stuck_and_keeps_
     assert (row["state"], row["attempt"]) == (2, 1)
     assert scene.buried() == []
     first.stop()
-    assert await first.exit_code(SHUTDOWN_TIMEOUT + 5) == 0
+    assert await first.exit_code(SHUTDOWN_TIMEOUT + SLACK) == 0
 
 
 async def test_a_job_that_ends_after_all_is_stuck_no_more(scene):
@@ -176,7 +177,7 @@ async def test_a_draining_worker_is_shown_as_such_at_once_and_serves_nobody(scen
         [shown] = (await scene.asked("status"))["workers"]
         return shown["draining"]
 
-    await scene.eventually(draining, "draining worker", timeout=10)
+    await scene.eventually(draining, "draining worker")
     await scene.enqueue(work.tiny())
     found = {found["check"]: (found["verdict"], found["text"]) for found in await scene.asked("doctor")}
     assert found["workers"][0] == "warn" and "draining" in found["workers"][1]
@@ -189,7 +190,7 @@ async def test_two_thousand_jobs_that_all_fail_leave_a_few_lines(scene):
     worker = await scene.start(name="only")
     jobs = [work.throw("ValueError") for _ in range(2_000)]
     await scene.jobs.enqueue_all(jobs)
-    rows = await scene.finished(*jobs, timeout=60)
+    rows = await scene.finished(*jobs)
     assert {(row["state"], row["attempt"]) for row in rows} == {(5, 1)}
     assert len([line for line in worker.log.splitlines() if "faults.throw" in line]) < 10 * LINES
     assert len(worker.log.splitlines()) < 20 * LINES

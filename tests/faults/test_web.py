@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.faults import jobs as work
+from tests.support.processes import SLACK
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ async def web(scene):
         command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", "0"],
         environment={"WEB_APP_CONFIG": str(scene.directory / "web.toml")},
     )
-    running = await worker.wait_for_log("Uvicorn running on ", timeout=40)
+    running = await worker.wait_for_log("Uvicorn running on ")
     async with httpx.AsyncClient(base_url=re.search(r"http://\S+", running)[0]) as client:
         yield client
 
@@ -61,8 +62,8 @@ async def test_an_application_that_is_interrupted_twice_ends_at_once_and_its_job
     [worker] = [each for each in scene.workers.started if each.name == "web"]
     for _ in range(2):
         worker.stop(signal.SIGINT)
-    await worker.exit_code(15)
-    await scene.oracle.wait_for(event="start", job_id=held.id, worker="second", timeout=20)
+    await worker.exit_code()
+    await scene.oracle.wait_for(event="start", job_id=held.id, worker="second")
     scene.open(scene.gate())
     [row] = await scene.finished(held)
     assert row["result"] == '"second"'
@@ -77,7 +78,7 @@ async def test_the_applications_signals_are_its_own_and_its_end_releases_its_job
     [worker] = scene.workers.started
     await scene.start(name="second")
     worker.stop()
-    assert await worker.exit_code(2 + 2 + 5) in {0, -signal.SIGTERM}  # uvicorn raises the signal again at its end
+    assert await worker.exit_code(2 + 2 + SLACK) in {0, -signal.SIGTERM}  # uvicorn raises the signal again at its end
     scene.open(scene.gate())
     rows = await scene.finished(short, long)
     assert [(row["attempt"], row["result"]) for row in rows] == [(1, '"web"'), (1, '"second"')]

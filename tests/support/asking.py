@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.support.processes import POLL
+from tests.support.processes import PATIENCE, POLL
 
 BLOCKED = """select count(*) >= $1 from pg_stat_activity
              where wait_event_type = 'Lock' and datname = current_database()"""
@@ -11,7 +11,7 @@ BLOCKED = """select count(*) >= $1 from pg_stat_activity
 
 async def until(connection: Any, query: str, *arguments: Any) -> Any:
     """Ask until a query gives something that is true; that. TimeoutError after a while."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (found := await connection.fetchval(query, *arguments)):
             await asyncio.sleep(POLL)
     return found

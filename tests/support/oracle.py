@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import POLL
+from tests.support.processes import PATIENCE, POLL
 from tests.support.runs import Run, overlaps_of, runs_of
 
 PATH_VARIABLE = "ASYNCJOBS_WORKER_ORACLE"
@@ -117,7 +117,7 @@ class Oracle:
             wanted["job_id"] = str(wanted["job_id"])
         return [event for event in self._events if event.matches(wanted)]
 
-    async def wait_for(self, *, count: int = 1, timeout: float = 10, **wanted: Any) -> list[Event]:
+    async def wait_for(self, *, count: int = 1, timeout: float = PATIENCE, **wanted: Any) -> list[Event]:
         """Wait until there are *count* such events (the first ones included); all of them.
 
         Raises:

@@ -153,12 +153,12 @@ class ThrowAwayPostgres:
             process.send_signal(signal.SIGSTOP)  # so that it has no more children than these
             backends = children(process.pid)
         process.send_signal(STOP_SIGNALS[how])
-        if not await until(lambda: process.poll() is not None, 30):
+        if not await until(lambda: process.poll() is not None):
             process.kill()
             process.wait(10)
         self._process = None
         # They notice within moments, and until then no server starts on this directory.
-        await until(lambda: not alive(*backends), 15)
+        await until(lambda: not alive(*backends))
 
     async def restart(self, how: str = "fast", down: float = 0) -> None:
         """Stop it, leave it down for *down* seconds, and start it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import inspect
 import os
 import pwd
 import signal
@@ -9,9 +10,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 POLL = 0.005
 """Seconds between two looks at a file or a child. The standard library has no inotify; the wait itself is bounded."""
+
+PATIENCE = 60.0
+"""Seconds after which a wait for what must come is given up: only a product that hangs meets it, however busy the machine."""
+
+SLACK = 20.0
+"""Seconds that a busy machine may add to a time that is promised."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -34,7 +42,19 @@ def end_with_parent(end_signal: signal.Signals, user: pwd.struct_passwd | None =
     return prepare
 
 
-async def until(condition: Callable[[], bool], timeout: float) -> bool:
+async def until_so(condition: Callable[[], object]) -> Any:
+    """Look every few milliseconds until what *condition*, `def` or `async def`, gives is true; that.
+
+    Raises:
+        TimeoutError: It was not, for longer than any machine takes.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await given if inspect.isawaitable(given := condition()) else given):
+            await asyncio.sleep(POLL)
+    return found
+
+
+async def until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
     """Look every few milliseconds until *condition* holds; False when *timeout* seconds have passed."""
     deadline = time.monotonic() + timeout
     while not condition():

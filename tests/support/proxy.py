@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.support.faults import CutAfter, Direction, DropMessages, Fault, LoseReplies, Where
 from tests.support.link import Link
+from tests.support.processes import PATIENCE
 
 AFault = TypeVar("AFault", bound=Fault)
 
@@ -173,7 +174,7 @@ class Proxy:
         self.thaw()
         await self.accept()
 
-    async def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+    async def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait until *condition*, a predicate on `counts` or `names()`, holds. TimeoutError with the counts otherwise."""
         try:
             async with asyncio.timeout(timeout):

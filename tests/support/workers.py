@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.oracle import WORKER_VARIABLE, Oracle
-from tests.support.processes import end_with_parent, group_lives, until
+from tests.support.processes import PATIENCE, end_with_parent, group_lives, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +62,7 @@ class Worker:
         self._tell("thawed")
         self.stop(signal.SIGCONT)
 
-    async def wait_for_log(self, text: str, *, count: int = 1, timeout: float = 15) -> str:
+    async def wait_for_log(self, text: str, *, count: int = 1, timeout: float = PATIENCE) -> str:
         """Wait until *count* lines of its log contain *text*; the last of them.
 
         Raises:
@@ -91,7 +91,7 @@ class Worker:
             raise RuntimeError(f"{self.name} ended with {self._process.returncode}, without {text!r}{self._tail()}")
         return found[count - 1]
 
-    async def exit_code(self, timeout: float = 15) -> int:
+    async def exit_code(self, timeout: float = PATIENCE) -> int:
         """Wait for its end; minus the signal's number when one ended it. TimeoutError with the log's end otherwise."""
         if not await until(lambda: not self.running, timeout):
             raise TimeoutError(f"{self.name} (pid {self.pid}) still runs after {timeout} s{self._tail()}")
@@ -102,7 +102,7 @@ class Worker:
         for number in (signal.SIGCONT, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)  # it leads a group of its own: a supervisor's children are in it
-        await until(lambda: not self.running and not group_lives(self.pid), 10)
+        await until(lambda: not self.running and not group_lives(self.pid))
 
     def _reap(self) -> None:
         if self._process.poll() is not None and not self._told:

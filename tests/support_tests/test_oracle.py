@@ -26,7 +26,7 @@ async def test_what_is_awaited_is_found_when_it_is_written(oracle):
     await asyncio.sleep(0)
     writer.note(job(1), "start", colour="red")
     writer.note(job(2), "start", colour="blue")
-    assert await until(lambda: len(oracle._events) == 2, 10)  # read by the one who waits, which is nobody else
+    assert await until(lambda: len(oracle._events) == 2)  # read by the one who waits, which is nobody else
     assert not waiting.done()
     writer.note(job(3), "start", colour="red")
     assert [event.job_id for event in await waiting] == ["job-1", "job-3"]

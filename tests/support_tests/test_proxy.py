@@ -1,14 +1,13 @@
 import asyncio
 import contextlib
 import socket
-import time
 
 import asyncpg
 import psycopg
 import pytest
 
 from tests.support import asking
-from tests.support.processes import until
+from tests.support.processes import PATIENCE, until
 from tests.support.proxy import STARTING_UP, Proxy, named
 
 SESSION = "select from pg_stat_activity where application_name = $1"
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 @contextlib.asynccontextmanager
 async def connected(proxy, name="client"):
-    connection = await asyncpg.connect(proxy.url(), server_settings={"application_name": name}, timeout=5)
+    connection = await asyncpg.connect(proxy.url(), server_settings={"application_name": name}, timeout=PATIENCE)
     try:
         yield connection
     finally:
@@ -54,11 +53,9 @@ async def test_libpq_with_its_tls_and_gss_questions_passes_too(proxied):
 
 async def test_a_cancel_request_passes(proxied):
     async with proxied() as proxy, connected(proxy) as connection:
-        started = time.monotonic()
         with pytest.raises(TimeoutError):
-            await connection.execute("select pg_sleep(20)", timeout=0.2)
-        assert await connection.fetchval("select 1") == 1
-        assert time.monotonic() - started < 5
+            await connection.execute("select pg_sleep(3600)", timeout=0.2)
+        assert await connection.fetchval("select 1", timeout=PATIENCE) == 1
 
 
 async def test_a_frozen_link_is_silent_and_open_and_goes_on_when_thawed(proxied):
@@ -69,7 +66,7 @@ async def test_a_frozen_link_is_silent_and_open_and_goes_on_when_thawed(proxied)
         assert not (await asyncio.wait([asked], timeout=0.3))[0]
         assert not connection.is_closed()
         proxy.thaw()
-        assert await asyncio.wait_for(asked, 5) == 5
+        assert await asyncio.wait_for(asked, PATIENCE) == 5
 
 
 async def test_a_new_connection_to_a_frozen_server_hears_nothing_from_the_first_byte(proxied):
@@ -80,7 +77,7 @@ async def test_a_new_connection_to_a_frozen_server_hears_nothing_from_the_first_
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.3)
         proxy.thaw()
-        assert await asyncio.wait_for(reader.read(1), 5) == b"N"
+        assert await asyncio.wait_for(reader.read(1), PATIENCE) == b"N"
         writer.close()
 
 
@@ -110,7 +107,7 @@ async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(
                 proxy.freeze()
                 if not farewell:
                     connection._transport.abort()
-            assert await until(lambda: link._reader.at_eof() or link._reader.exception() is not None, 10)
+            assert await until(lambda: link._reader.at_eof() or link._reader.exception() is not None)
             assert await own.fetch(SESSION, "gone")
             assert not link._upstream.is_closing()
             proxy.thaw()
@@ -125,7 +122,7 @@ async def test_a_cut_is_a_reset(proxied):
         await proxy.wait_until(lambda: proxy.counts["connections"] == 1)
         assert proxy.cut() == 1
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(1), 5)
+            await asyncio.wait_for(reader.read(1), PATIENCE)
         writer.close()
         async with connected(proxy, "a") as first, connected(proxy, "b") as second:
             assert proxy.cut(named("a")) == 1
@@ -149,7 +146,7 @@ async def test_chosen_connections_are_refused_with_the_servers_own_words(proxied
     async with proxied() as proxy:
         proxy.refuse(named("worker"), STARTING_UP)
         with pytest.raises(asyncpg.CannotConnectNowError):
-            await asyncpg.connect(proxy.url(), server_settings={"application_name": "worker"}, timeout=5)
+            await asyncpg.connect(proxy.url(), server_settings={"application_name": "worker"}, timeout=PATIENCE)
         async with connected(proxy, "web") as connection:
             assert await connection.fetchval("select 1") == 1
         proxy.refuse(named("worker"))
@@ -162,10 +159,10 @@ async def test_dropped_notifications_leave_the_rest_working(proxied):
         await connection.add_listener("news", lambda *arguments: heard.put_nowait(arguments[3]))
         deaf = proxy.drop_messages("A")
         await connection.execute("notify news, 'lost'")
-        await asyncio.wait_for(deaf.fired.wait(), 5)
+        await asyncio.wait_for(deaf.fired.wait(), PATIENCE)
         await proxy.heal()
         await connection.execute("notify news, 'heard'")
-        assert await asyncio.wait_for(heard.get(), 5) == "heard"
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == "heard"
         assert proxy.counts["dropped"] == 1
 
 
@@ -204,7 +201,7 @@ async def test_a_connection_can_be_cut_after_every_single_message(proxied, postg
     async def work(proxy, n):
         try:
             connection = await asyncpg.connect(
-                proxy.url() + "?sslmode=disable", timeout=5
+                proxy.url() + "?sslmode=disable", timeout=PATIENCE
             )  # prefer: asyncpg tries twice
             try:
                 async with connection.transaction():
@@ -223,7 +220,7 @@ async def test_a_connection_can_be_cut_after_every_single_message(proxied, postg
                 trap = proxy.cut_after(k, direction)
                 with contextlib.suppress(*LOST):
                     await work(proxy, k)
-                await asyncio.wait_for(trap.fired.wait(), 5)
+                await asyncio.wait_for(trap.fired.wait(), PATIENCE)
                 await proxy.heal()
             assert proxy.counts["cut"] == messages
         assert await own.fetchval("select count(*) from swept where n = 1") == 0

@@ -334,3 +334,9 @@ class HalfInAThread(Job):
         if not lines():
             write("one")
             write("two")
+
+
+class Assigning(Job):
+    @step
+    def count(self) -> None:
+        self.total = 3

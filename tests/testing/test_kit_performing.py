@@ -4,6 +4,7 @@ import asyncpg
 import kit_jobs
 import pytest
 from kit_jobs import (
+    Assigning,
     again,
     asks,
     broken,
@@ -16,8 +17,9 @@ from kit_jobs import (
     waits_for_later,
 )  # fmt: skip
 
-from asyncjobs import InvalidOption, JobDiscarded, JobFailed, emit
+from asyncjobs import AssignmentNotSaved, InvalidOption, JobDiscarded, JobFailed, emit
 from asyncjobs.testing import Jobs, performing
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,13 @@ async def test_arguments_that_the_job_does_not_take_fail_it_at_once(jobs: Jobs) 
     status = await jobs.status(made)
     assert status.state == "failed"
     assert "user: no argument of this job; did you mean user_id?" in status.errors[0].message
+
+
+async def test_what_a_step_assigns_and_nothing_saves_warns_in_the_test(jobs: Jobs) -> None:
+    await Assigning().enqueue()
+    with pytest.warns(AssignmentNotSaved, match=r"self\.total") as found:
+        assert await jobs.perform_enqueued() == 1
+    assert [each.filename for each in found] == [kit_jobs.__file__]
 
 
 async def test_a_job_that_waits_for_others_has_them_performed_meanwhile(jobs: Jobs) -> None:
@@ -149,7 +158,7 @@ async def test_there_is_no_way_back_in_time(jobs: Jobs) -> None:
 
 async def test_a_worker_runs_beside_the_test_when_it_is_asked_to(jobs: Jobs) -> None:
     async with jobs.running():
-        assert await (await flaky(0).enqueue()).result(timeout=5) == 0
+        assert await (await flaky(0).enqueue()).result(timeout=PATIENCE) == 0
     await jobs.assert_performed(flaky, times=1)
 
 

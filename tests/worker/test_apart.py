@@ -24,6 +24,7 @@ from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel, Channel, _packed
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
+from tests.support.processes import PATIENCE
 
 
 class Child:
@@ -68,7 +69,7 @@ async def test_a_message_that_a_cancellation_comes_amid_is_read_whole(child: Chi
     child.attempt.cancel("timeout")
     await turns()
     child.end.sendall(message[10:])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await child.attempt.task == "in time"
     assert await child.received() == ("cancel", "timeout")
 
@@ -84,7 +85,7 @@ async def test_an_attempt_that_is_cancelled_while_it_waits_for_a_slot_gets_one_a
     child.attempt.cancel("user")
     assert [await child.received(), await child.received()] == [("cancel", "user"), ("slot",)]
     child.channel.send("end", "cleaned up")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await child.attempt.task == "cleaned up"
     assert child.pool.running == 2
 
@@ -93,14 +94,14 @@ async def test_an_exit_that_is_told_before_the_process_has_said_its_name_is_know
     child.exit_code.set_result(-9)
     child.channel.send("pid", 4711)
     child.end.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ChildDied, match="SIGKILL"):
             await child.attempt.task
 
 
 async def test_a_process_that_was_never_made_is_no_crash(child: Child) -> None:
     child.end.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(CannotFork):
             await child.attempt.task
 
@@ -125,7 +126,7 @@ async def test_log_lines_that_cannot_be_logged_here_harm_nobody(child: Child, ca
             child.channel.send("log", pickle.dumps(dict(vars(record), **more)))
         with caplog.at_level(logging.INFO):
             child.channel.send("end", "logged")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 assert await child.attempt.task == "logged"
     finally:
         logging.getLogger("apart.full").removeHandler(full)

@@ -15,6 +15,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
 from asyncjobs.worker.ledger import Ledger
 from tests.support.asking import until
+from tests.support.processes import PATIENCE
 
 WORKER = uuid4()
 
@@ -48,7 +49,7 @@ async def test_one_end_that_the_database_refuses_harms_only_itself(
     held = await running_jobs(connection, 50)
     for number, (job_id, fence) in enumerate(held):
         ledger.finish(succeeded(job_id, fence, result='"bad \x00"' if number == 17 else '"good"'))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     rows = await connection.fetch("select id, state, errors from asyncjobs.finished")
     states = {row["id"]: row["state"] for row in rows}
@@ -95,7 +96,7 @@ async def test_an_end_that_the_database_refuses_twice_is_written_without_steps_a
 async def test_an_end_with_a_stale_fence_writes_nothing(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
     ledger.finish(succeeded(job_id, fence + 1))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     assert ledger.lost == 1
     assert await connection.fetchval("select state from asyncjobs.job") == State.running
@@ -106,7 +107,7 @@ async def test_an_end_written_twice_is_no_lost_lease(ledger: Ledger, connection:
     ((job_id, fence),) = await running_jobs(connection, 1)
     for _ in range(2):
         ledger.finish(succeeded(job_id, fence))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await ledger.drained()
     assert ledger.lost == 0
     assert await connection.fetchval("select count(*) from asyncjobs.finished") == 1
@@ -115,7 +116,7 @@ async def test_an_end_written_twice_is_no_lost_lease(ledger: Ledger, connection:
 async def test_a_day_of_the_history_that_is_missing_is_made(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
     ledger.finish(succeeded(job_id, fence, days=40))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     days = await connection.fetchval(
         "select expires_on - (clock_timestamp() at time zone 'UTC')::date from asyncjobs.finished"
@@ -128,7 +129,7 @@ async def test_a_released_job_is_ready_again_and_was_not_charged(
 ) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
     ledger.reschedule(Reschedule(job_id, fence))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     row = await connection.fetchrow("select state, attempt, fence, worker from asyncjobs.job")
     assert tuple(row) == (State.ready, 0, -fence, None)
@@ -146,7 +147,7 @@ async def test_an_end_that_the_database_takes_in_no_form_harms_only_itself(
     )
     for end in (refused, *good):
         ledger.finish(succeeded(*end))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     rows = await connection.fetch("select id from asyncjobs.finished order by id")
     assert [row["id"] for row in rows] == [job_id for job_id, _ in good]
@@ -162,7 +163,7 @@ async def test_a_row_that_somebody_holds_locked_holds_up_only_itself(
         for end in (locked, *others):
             ledger.finish(succeeded(*end))
         await until(connection, "select count(*) = $1 from asyncjobs.finished", len(others))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     assert await connection.fetchval("select count(*) from asyncjobs.finished") == 20
     somebody.terminate()

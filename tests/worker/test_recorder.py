@@ -18,6 +18,7 @@ from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.recorded import Write
 from asyncjobs.exceptions import DatabaseError, LeaseLost
 from asyncjobs.worker.recorder import StepWriter
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -70,10 +71,10 @@ async def test_a_row_that_somebody_holds_locked_holds_up_only_its_own_steps(
     locked, *others = [await running_job(connection) for _ in range(10)]
     async with locked_row(database_url, locked):
         held_up = record(writer, locked, "a")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(record(writer, attempt, "a") for attempt in others))
         assert not held_up.done()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await held_up
 
 
@@ -88,7 +89,7 @@ async def test_a_write_goes_on_when_who_waits_for_it_is_cancelled_and_the_end_of
         settling = asyncio.ensure_future(recorder.settled())
         await asyncio.wait([settling], timeout=0.1)
         assert not settling.done()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await settling
     assert await writer.last_step(attempt.claimed.id) == "; its last step: export (started)"
 

@@ -11,7 +11,8 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.defining import context
 from asyncjobs.worker.blocks import Culprit
 from asyncjobs.worker.watchdog import Watchdog
-from tests.support.processes import until
+from tests.support.asking import until
+from tests.support.processes import until_so
 
 
 def task_in(job: Any) -> Any:
@@ -34,7 +35,7 @@ async def test_the_job_of_a_task_is_known_by_its_attempt_or_else_by_its_context(
 
 
 async def test_a_report_that_cannot_be_made_costs_no_lease(jobs, database_url, caplog) -> None:
-    assert await until(lambda: jobs.healthy, 10)
+    await until_so(lambda: jobs.healthy)
     keeper = jobs._worker.keeper
 
     def broken() -> str:
@@ -46,10 +47,10 @@ async def test_a_report_that_cannot_be_made_costs_no_lease(jobs, database_url, c
         last = "select beat_at, linked_at, dead_at from asyncjobs.worker"
         first = await connection.fetchrow(last)
         for _ in range(3):  # beats, each awaited
-            before = await connection.fetchrow(last)
+            before = await connection.fetchval("select beat_at from asyncjobs.worker")
             keeper.beat_now()
-            while (now := await connection.fetchrow(last)) == before:
-                await asyncio.sleep(0.01)
+            await until(connection, "select true from asyncjobs.worker where beat_at > $1", before)
+        now = await connection.fetchrow(last)
     finally:
         connection.terminate()
     assert now["beat_at"] > first["beat_at"]
@@ -64,10 +65,10 @@ def watching() -> list[threading.Thread]:
 
 async def test_a_thread_looks_while_the_worker_works_and_none_where_the_limit_is_nought(make_jobs) -> None:
     async with make_jobs().running() as jobs:
-        assert await until(lambda: jobs.healthy, 10)
+        await until_so(lambda: jobs.healthy)
         [thread] = watching()
         assert thread.daemon
-    assert await until(lambda: not watching(), 10)
+    await until_so(lambda: not watching())
     async with make_jobs(loop_warning=0).running() as jobs:
-        assert await until(lambda: jobs.healthy, 10)
+        await until_so(lambda: jobs.healthy)
         assert watching() == []
