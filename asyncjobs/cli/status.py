@@ -120,11 +120,16 @@ def _print_workers(rows: list[reading.WorkerRow]) -> None:
 def _remark(row: reading.WorkerRow) -> str:
     if row.late:
         return " (lease over)"
-    return " (draining)" if reports.read(row.report).draining else ""
+    report = reports.read(row.report)
+    return " (draining)" if report.draining else " (claims nothing)" if report.claims_nothing else ""
 
 
 def _print_troubles(rows: list[reading.WorkerRow]) -> None:
     """Print what a worker needs help with; nothing when there is nothing."""
+    idle = [(row.id, report.claims_nothing) for row in rows if (report := reports.read(row.report)).claims_nothing]
+    if idle:
+        printing.table(["worker", "claims nothing, because"], idle, empty="")
+        print()
     stuck = [(job, row.id) for row in rows for job in reports.read(row.report).stuck]
     if stuck:
         printing.table(

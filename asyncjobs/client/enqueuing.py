@@ -20,6 +20,8 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.services import Services
 
+RESEND_LIMIT = 5.0
+"""Seconds for sending rows once more, when the answer was lost."""
 MOST_ROWS = 500
 MOST_BYTES = 1_048_576
 """What goes into one shared statement at most: one caller's large arguments must not hold up the others."""
@@ -152,7 +154,22 @@ class Enqueuer:
         except DatabaseUnavailable as error:
             if not error.begun or _refused(error):
                 raise
-            raise EnqueueOutcomeUnknown(row.id) from error
+            await self._resend(rows)
+
+    async def _resend(self, rows: Sequence[NewJob]) -> None:
+        """Send rows once more, over another connection, which makes none twice.
+
+        Raises:
+            EnqueueOutcomeUnknown: There was no good answer to that either.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + RESEND_LIMIT
+        for row in rows:
+            try:
+                again = partial(jobs.enqueue_once, job=row)
+                await self._sessions.run(again, deadline=max(end - loop.time(), 0.001))
+            except DatabaseError as error:
+                raise EnqueueOutcomeUnknown(row.id) from error
 
 
 def is_of_one_row(error: DatabaseError) -> bool:

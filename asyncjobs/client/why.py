@@ -40,6 +40,8 @@ class Facts(NamedTuple):
     """Of these slots; more than there are while jobs are claimed ahead."""
     ahead: int
     """Ready jobs that come before it; at most 1,000 are counted."""
+    held_up: str = ""
+    """Why none of those that know its kind claims anything; empty: one does."""
 
 
 class Why(NamedTuple):
@@ -80,7 +82,10 @@ def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
             if serves(queues, job.queue):
                 slots += concurrency
                 taken += sum(count for queue, count in worker.held.items() if serves(queues, queue))
-    return Facts(len(alive), len(serving), len(knowing), slots, taken, job.ahead)
+    held_up = [worker.claims_nothing for worker in knowing]
+    return Facts(
+        len(alive), len(serving), len(knowing), slots, taken, job.ahead, held_up[0] if held_up and all(held_up) else ""
+    )
 
 
 def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequence[Awaited] = ()) -> str:
@@ -95,6 +100,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
                 _nobody,
                 _unserved,
                 _unknown,
+                _held_up,
                 _expired,
                 _suspect,
                 _other_version,
@@ -152,6 +158,13 @@ def _unknown(job: Waiting, facts: Facts) -> str | None:
         f"waits for a worker that knows kind {job.kind} (serving queue {job.queue}: {facts.serving}, knowing it: none): "
         "import its module there"
     )
+
+
+def _held_up(_: Waiting, facts: Facts) -> str | None:
+    if not facts.held_up:
+        return None
+    which = "the worker that would run it claims" if facts.knowing == 1 else "the workers that would run it claim"
+    return f"waits: {which} nothing ({_short(facts.held_up)})"
 
 
 def _expired(job: Waiting, _: Facts) -> str | None:

@@ -15,6 +15,7 @@ from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, PermissionD
 _UNAVAILABLE_CLASSES = {
     "08",  # connection exception
     "25",  # read-only or failed transaction: a standby, or a server that refuses writes for now
+    "26",  # its prepared statement is gone: a pooler's work
     "40",  # serialization failure, deadlock
     "53",  # out of disk, memory, connections
     "55",  # lock not available, object in use
@@ -22,6 +23,12 @@ _UNAVAILABLE_CLASSES = {
     "58",  # system error
 }
 _SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
+
+_OF_SESSION = {
+    "25006",  # read-only: the session of a standby, or one that began when the server was
+    "26000",  # its prepared statements are gone
+    "42P05",  # or are somebody else's
+}
 
 # What asyncpg and the loop raise when a link breaks or a connection is refused; InterfaceError is "connection is closed".
 LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -43,6 +50,21 @@ LOOKING = frozenset({
 """Statements by the role that is made for them; the others are a worker's, who may do all of these."""
 
 
+def is_of_session(error: BaseException) -> bool:
+    """Whether the session is at fault and not the statement, which was refused before it did anything."""
+    return _state(error) in _OF_SESSION
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the server, or the role's limit, gives no further connection."""
+    return _state(error) == "53300"
+
+
+def _state(error: BaseException) -> str | None:
+    found: str | None = getattr(error.__cause__ if isinstance(error, DatabaseError) else error, "sqlstate", None)
+    return found
+
+
 def translated(error: BaseException, *, url: str = "", role: str | None = None) -> DatabaseError:
     """Return the asyncjobs error that stands for a driver's `error`.
 
@@ -56,7 +78,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if isinstance(error, DatabaseError):
         return error
     state = getattr(error, "sqlstate", None)
-    message = str(getattr(error, "message", None) or error or type(error).__name__)
+    message = str(getattr(error, "message", None) or "") or str(error) or type(error).__name__
     if state is None:
         return _not_reached(error, message, url)
     if state in _SCHEMA_MISSING:
@@ -66,7 +88,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if state == "42501":
         role = role or _role_for(getattr(error, "query", None))
         return PermissionDenied(message if role is None else lacks(message, role, url=url))
-    if state[:2] in _UNAVAILABLE_CLASSES:
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _OF_SESSION:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
 

@@ -2,7 +2,8 @@
 
 A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
 even shows the channel. So the only proof is end to end: a NOTIFY of ours must come back. A deaf listener is replaced, and
-until one hears, everything works by polling, slower.
+until one hears, everything works by polling, slower. Behind a pooler that is known to give sessions by the transaction
+nothing listens: the LISTEN would stay on a session that is others'.
 
 Anybody may NOTIFY, and 100,000 notices a second take a third of a core to read alone. A crowd of them is left unread: the
 connection is ended, which drops what it has not delivered, and everybody looks every `LOOK_EVERY` seconds for a while.
@@ -20,6 +21,7 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
+from asyncjobs.db import pooling
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
@@ -83,7 +85,7 @@ class Listener:
     """Listens on channels over a connection of its own and calls back.
 
     Args:
-        url: Must reach a session of its own: not through a transaction pooler.
+        url: Of the database.
         name: Shown as `application_name`.
         test_every: Seconds between two proofs of hearing; a failed one takes as long again to be noticed.
     """
@@ -136,7 +138,7 @@ class Listener:
 
     async def _run(self) -> None:
         pause = 0.0
-        while True:
+        while not pooling.gives_transactions(self._url):
             try:
                 await self._listen()
             except DatabaseError as error:
@@ -147,6 +149,11 @@ class Listener:
             self._settled.set()
             # Jitter: after a restart of the database not all listeners come back at once.
             await asyncio.sleep(pause * (0.5 + random.random()))
+        logger.warning(
+            "a pooler in transaction mode stands before the database: no notices come through it, so this process polls; "
+            "point database_url at the database itself, or at a port in session mode"
+        )
+        self._settled.set()
 
     def _next_pause(self, last: float) -> float:
         if self._crowd:
@@ -171,8 +178,11 @@ class Listener:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _listen(self) -> None:
-        """Connect, listen, and stay until the link breaks or proves deaf; always ends with DatabaseUnavailable."""
+        """Connect, listen, and stay until the link breaks or proves deaf; then DatabaseUnavailable is raised."""
         connection = await connect(self._url, name=self._name, connection_class=_Counting)
+        if not pooling.is_own(connection):
+            connection.terminate()
+            return
         connection.on_crowd = self._crowded
         # One event for all that may end a pause: a broken link, a new channel.
         connection.add_termination_listener(lambda _: self._changed.set())

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from asyncjobs.db import pooling
 from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
 from asyncjobs.db.jobs import make_partitions
 from asyncjobs.db.lock_wait import LockWait
@@ -160,6 +161,11 @@ async def migrate(
         PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
         DatabaseUnavailable: A lock was not to be had in time; the message names who holds it.
     """
+    if not pooling.is_own(connection):
+        raise SchemaMismatch(
+            "a pooler in transaction mode stands before the database, and a migration needs one session to its end: migrate "
+            "with the URL of the database itself, or of a port in session mode"
+        )
     await _check_server(connection)
     try:
         await _be_the_owner(connection)

@@ -41,6 +41,14 @@ class Server(NamedTuple):
     """Seconds since 1970 by the server's clock."""
 
 
+class Limits(NamedTuple):
+    """How many connections this login may have; None: no such limit."""
+
+    of_role: int | None
+    of_database: int | None
+    of_server: int
+
+
 class QueueRow(NamedTuple):
     """What one queue holds; no count goes beyond `COUNTED`."""
 
@@ -103,6 +111,11 @@ class Rights(NamedTuple):
 async def server(connection: Connection) -> Server:
     """Read what the server is."""
     return Server(*await connection.fetchrow(sql.read("read_server")))
+
+
+async def connection_limits(connection: Connection) -> Limits:
+    """Read how many connections this login may have."""
+    return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
 async def queues(connection: Connection) -> list[QueueRow]:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from asyncjobs.db.connecting import Connection, connect
-from asyncjobs.db.errors import translating
+from asyncjobs.db.errors import is_of_session, translating
 from asyncjobs.db.lending import NOT_YOURS, RESET, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
@@ -23,6 +23,8 @@ MARK = "asyncjobs.isolated"
 """A setting that is local to the transaction: without it at the end, the user's code has ended that and begun another."""
 LOST_IN_A_ROW = 2
 """Times after which a session that was ended while it was idle is taken for ended by a limit, and not for lost."""
+KEPT = 10.0
+"""Seconds that a connection is kept after an isolated step for the next."""
 PROBE_TIMEOUT = 5.0
 """Seconds for asking the server about its limits after a session has ended."""
 _ENDS_OF_LINKS = ("08", "53", "57P", "58")
@@ -62,7 +64,12 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
 def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
     """Return connections for transactions around a user's code: with the role's own settings, which that relies on."""
     return Sessions(
-        url, size=size, name="asyncjobs isolated steps", deadline=deadline, connection_class=IsolatedConnection
+        url,
+        size=size,
+        name="asyncjobs isolated steps",
+        deadline=deadline,
+        keep=KEPT,
+        connection_class=IsolatedConnection,
     )
 
 
@@ -126,6 +133,9 @@ class Transaction(Generic[T]):
                     raise
                 has_ended = connection.is_closed()
                 await self._roll_back(connection, transaction, given)
+                if not has_ended and await _is_spoilt(connection, error):
+                    connection.terminate()
+                    raise DatabaseUnavailable(f"this session of the database takes no writes: {error}") from error
                 if has_ended:
                     self.error = await self._reason(connection, error, asyncio.get_running_loop().time() - begun)
 
@@ -244,6 +254,13 @@ class Transaction(Generic[T]):
         finally:
             connection.is_cleaned = False
         self._is_cleaning = False
+
+
+async def _is_spoilt(connection: Connection, error: Exception) -> bool:
+    """Whether it is the session that refused something of a transaction: all its transactions are read-only."""
+    if not is_of_session(error) or connection.is_closed():
+        return False
+    return bool(await connection.fetchval("select pg_catalog.current_setting('transaction_read_only')") == "on")
 
 
 _ENDED = (

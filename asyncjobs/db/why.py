@@ -73,6 +73,8 @@ class Serving(NamedTuple):
     kinds: frozenset[str]
     held: dict[str, int]
     """Running jobs by queue."""
+    claims_nothing: str = ""
+    """Why, where it says so; else empty."""
 
 
 async def read_serving(connection: Connection) -> list[Serving]:
@@ -100,6 +102,7 @@ def _serving(row: Record) -> Serving:
         pools=_pools(said.get("pools")),
         kinds=frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset(),
         held={str(queue): int(count) for queue, count in shown_object(row["held"] or "{}").items()},
+        claims_nothing=str(shown_object(row["report"] or "{}").get("claims_nothing") or ""),
     )
 
 

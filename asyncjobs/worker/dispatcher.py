@@ -48,6 +48,7 @@ class Dispatcher:
         executor: Takes what was claimed.
         ledger: Claiming pauses while it is full.
         lease: This worker's id; no lease, no claim.
+        is_connected: Whether this worker has what it needs to end what it claims.
         wakeups: Says which queues have news.
         polling_interval: Seconds between looks at everything.
     """
@@ -60,6 +61,7 @@ class Dispatcher:
         executor: Executor,
         ledger: Ledger,
         lease: Lease,
+        is_connected: Callable[[], bool],
         wakeups: Wakeups,
         polling_interval: float,
         on_claim: Callable[[Sequence[Claimed]], None] | None = None,
@@ -69,6 +71,7 @@ class Dispatcher:
         self._executor = executor
         self._ledger = ledger
         self._lease = lease
+        self._is_connected = is_connected
         self._wakeups = wakeups
         self._polling_interval = polling_interval
         self._marks = Marks()
@@ -110,7 +113,7 @@ class Dispatcher:
                 self._lower_marks()
                 if self._doubtful and self._claims == 0:
                     await self._release_strays()
-                if self.suspects.are_due():
+                if not self._is_held_up() and self.suspects.are_due():
                     claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
                     for pool in group:
@@ -120,7 +123,7 @@ class Dispatcher:
 
     async def claim_suspects(self) -> int:
         """Claim the suspects that may run here; return how many."""
-        if self._stopping:
+        if self._is_held_up():
             return 0
         try:
             async with self._changing:
@@ -183,7 +186,7 @@ class Dispatcher:
 
         A job two pools of one statement could take would be locked for one and counted for the other, by the plan.
         """
-        if self._stopping or self._doubtful or self._ledger.full or self._lease.worker is None:
+        if self._is_held_up() or self._doubtful or self._lease.worker is None:
             return []
         groups: list[tuple[list[Pool], set[str]]] = []
         now = asyncio.get_running_loop().time()
@@ -208,6 +211,10 @@ class Dispatcher:
                 groups.append(([pool], queues))
         self._note_dry()
         return [group for group, _ in groups[: MOST_CLAIMS - self._claims]]
+
+    def _is_held_up(self) -> bool:
+        """Whether nothing is to be claimed, since what is claimed could not be ended."""
+        return self._stopping or self._ledger.full or not self._is_connected()
 
     def _limit(self, pool: Pool, now: float) -> int:
         """Return how many jobs to claim at most for a pool, so that those before it are not held up."""

@@ -26,6 +26,7 @@ from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.held_back import HeldBack
 from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.trouble import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -74,6 +75,8 @@ class Ledger:
         self._backoff = Backoff(logger, WRITING)
         self._making_days = Backoff(logger, "making days of the history")
         self._make_days_at = 0.0
+        self.trouble = Trouble()
+        """Why no end can be stored."""
         self.writing = False
         """Whether a statement of its is under way."""
         self.finished = 0
@@ -102,8 +105,8 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether no more should be claimed: so much is unwritten, or the database does not answer."""
-        return self._backoff.failing or self._unwritten >= FULL
+        """Whether no more should be claimed: so much is unwritten, or the database takes nothing."""
+        return bool(self.trouble.reason) or self._unwritten >= FULL
 
     def holds(self) -> set[UUID]:
         """Return the jobs whose end is not known to be written."""
@@ -174,8 +177,10 @@ class Ledger:
             finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
             await self._moving.round(sorted(finishes, key=_ID))
             self._backoff.succeeded()
+            self.trouble.end()
         except DatabaseError as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
+            self.trouble.begin(f"how jobs ended cannot be stored: {error}")
             await self._backoff.failed(error)
 
     async def _move(self, ends: Sequence[Finish], passing: bool) -> Sequence[Finish]:

@@ -75,6 +75,7 @@ class StepWriter:
         isolated: Connections for isolated steps.
         on_lost: Called with an attempt whose lease turns out to be lost.
         most: Bytes that may be recorded of one job's steps.
+        room: Set while the worker has the connections that it needs itself, and isolated steps may open more.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class StepWriter:
         on_lost: Callable[[Attempt], object],
         *,
         most: int = 64 * MIB,
+        room: asyncio.Event | None = None,
     ) -> None:
         self.most = most
         self.sessions = sessions
         self.isolated = isolated
         self.turns = asyncio.Semaphore(MOST_ISOLATED)
+        self.room = room
         self._on_lost = on_lost
         self._waiting: list[_Waiting] = []
         self._wanted: asyncio.Future[None] | None = None
@@ -291,6 +294,8 @@ class AttemptRecorder:
             lost_before=self.attempt.counts.get(INTERRUPTIONS, 0),
         )
         async with self._writer.turns:
+            if self._writer.room is not None:
+                await self._writer.room.wait()
             try:
                 await sessions.run(transaction.run, endless=True)
             except DatabaseError as error:
