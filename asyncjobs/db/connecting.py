@@ -17,10 +17,18 @@ from asyncjobs.db import places
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError
 
-__all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
+__all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection", "connect"]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for the whole of connecting: address, TLS, authentication, first answer."""
+
+SEARCH_PATH = "pg_catalog, pg_temp"
+"""Of every session of ours. We name our tables by schema, but not operators and functions: one that somebody has made in
+another schema of the path, and whose types match exactly, would be taken, and run as whoever asks.
+"""
+
+OURS = {"search_path": SEARCH_PATH, "default_transaction_isolation": "read committed"}
+"""Settings of every session of ours. Above READ COMMITTED a claim would fail whenever another one came first."""
 
 # A plan made while a queue was empty survives the backlog that follows: 1,260 jobs/s against 36,100. Pinned, the hot
 # statements always take their index.
@@ -40,6 +48,7 @@ async def connect(
     *,
     name: str = "asyncjobs",
     settings: Mapping[str, str] | None = None,
+    is_lent: bool = False,
     timeout: float = CONNECT_TIMEOUT,
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
 ) -> asyncpg.Connection:
@@ -48,7 +57,9 @@ async def connect(
     Args:
         url: A PostgreSQL URL, as libpq takes it; several hosts are allowed.
         name: What `pg_stat_activity.application_name` shows.
-        settings: Session settings, set with one statement after connecting: a pooler refuses unknown start-up ones.
+        settings: Session settings beside `OURS`. All are set with one statement after connecting: a pooler refuses unknown
+            start-up ones.
+        is_lent: Whether a user's code is to have it, which relies on the role's own settings: then without `OURS`.
         timeout: Seconds until it is given up.
         connection_class: Of what is returned.
 
@@ -69,13 +80,15 @@ async def connect(
         except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
             raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
         forks.keep_descriptor(connection._transport.get_extra_info("socket").fileno())
-        if settings:
+        pinned = {**({} if is_lent else OURS), **(settings or {})}
+        if pinned:
             try:
                 async with asyncio.timeout(timeout):
                     await connection.fetch(
-                        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s(name, value)",
-                        list(settings),
-                        list(settings.values()),
+                        "select pg_catalog.set_config(name, value, false) from rows from "
+                        "(pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)",
+                        list(pinned),
+                        list(pinned.values()),
                     )
             except BaseException:
                 connection.terminate()

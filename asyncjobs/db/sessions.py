@@ -41,6 +41,7 @@ class Sessions:
         settings: Session settings of every connection.
         deadline: Seconds that an operation may take, waiting for a free connection included.
         connection_class: Of the connections.
+        are_lent: Whether a user's code is to have them; see `connect`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Sessions:
         settings: Mapping[str, str] | None = None,
         deadline: float = DEADLINE,
         connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+        are_lent: bool = False,
     ) -> None:
         self.url = url
         self.size = size
@@ -59,6 +61,7 @@ class Sessions:
         self._name = name
         self._settings = settings
         self._connection_class = connection_class
+        self._are_lent = are_lent
         self._idle: list[asyncpg.Connection] = []
         self._all: set[asyncpg.Connection] = set()
         self._in_use: dict[asyncpg.Connection, float] = {}
@@ -235,6 +238,7 @@ class Sessions:
                 self.url,
                 name=self._name,
                 settings=self._settings,
+                is_lent=self._are_lent,
                 timeout=max(seconds, 0.001),
                 connection_class=self._connection_class,
             )

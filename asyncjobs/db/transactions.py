@@ -55,7 +55,12 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
 def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
     """Return connections for transactions around a user's code: with the role's own settings, which that relies on."""
     return Sessions(
-        url, size=size, name="asyncjobs isolated steps", deadline=deadline, connection_class=IsolatedConnection
+        url,
+        size=size,
+        name="asyncjobs isolated steps",
+        deadline=deadline,
+        connection_class=IsolatedConnection,
+        are_lent=True,
     )
 
 

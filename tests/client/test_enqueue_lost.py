@@ -14,7 +14,7 @@ from asyncjobs.client import bulk
 from tests.support.proxy import Proxy, named
 
 INSERT = "insert into asyncjobs.job"
-ONCE = "asyncjobs.enqueue_once"
+ONCE = "asyncjobs.enqueue_again"
 CLIENT = named("asyncjobs client")
 
 

@@ -15,7 +15,7 @@ from asyncjobs.client import enqueuing
 from asyncjobs.db import jobs as statements
 from tests.support.asking import until_blocked
 
-ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once")
+ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_again")
 
 
 @pytest.fixture
