@@ -90,7 +90,11 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
         each.format(
-            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), revoked=migrating.REVOKED
+            number=step.number,
+            name=step.name,
+            checksum=step.checksum,
+            text=step.text.strip(),
+            revoked=migrating.REVOKED,
         )
         for step in wanted
     ]

@@ -160,7 +160,9 @@ class Enqueuer:
 
 def is_of_one_row(error: DatabaseError) -> bool:
     """Whether one row's own data was refused: above all an id that is there, sent by another call for the same job."""
-    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23") or is_of_allowed_kinds(error.__cause__)
+    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23") or is_of_allowed_kinds(
+        error.__cause__
+    )
 
 
 def _refused(error: DatabaseError) -> bool:

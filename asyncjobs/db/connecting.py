@@ -42,6 +42,11 @@ PINNED_PLANS = {
     "jit": "off",
 }
 
+_SET = """
+select pg_catalog.set_config(name, value, false)
+from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)
+"""
+
 
 async def connect(
     url: str,
@@ -85,8 +90,7 @@ async def connect(
             try:
                 async with asyncio.timeout(timeout):
                     await connection.fetch(
-                        "select pg_catalog.set_config(name, value, false) from rows from "
-                        "(pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)",
+                        _SET,
                         list(pinned),
                         list(pinned.values()),
                     )

@@ -129,9 +129,9 @@ async def claim(
     return claimed
 
 
-async def ready_queues(connection: Connection) -> list[str]:
-    """Return the names of all queues that have a ready job, sorted."""
-    return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"))]
+async def ready_queues(connection: Connection, *, after: str, limit: int) -> list[str]:
+    """Return the names of queues that have a ready job, in the database's order: at most `limit` after the name `after`."""
+    return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"), after, limit)]
 
 
 async def last_seq(connection: Connection) -> int:

@@ -278,7 +278,7 @@ class AttemptRecorder:
         )
         async with self._writer.turns:
             try:
-                await sessions.run(transaction.run, endless=True, after=clean if lends else None)
+                await transaction.run_on(sessions, clean if lends else None)
             except DatabaseUnavailable as error:
                 if not (transaction.committing and await uncut(self._is_recorded(transaction.value))):
                     lost = Interrupted(f"an isolated step lost its connection: {error}")

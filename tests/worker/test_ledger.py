@@ -156,7 +156,7 @@ async def test_a_row_that_somebody_holds_locked_holds_up_only_itself(
     ledger: Ledger, connection: asyncpg.Connection, database_url: str
 ) -> None:
     locked, *others = await running_jobs(connection, 20)
-    somebody = await connect(database_url)
+    somebody = await connect(database_url, is_lent=True)
     async with somebody.transaction():
         await somebody.fetch("select from asyncjobs.job where id = $1 for update", locked[0])
         for end in (locked, *others):
