@@ -105,7 +105,7 @@ async def test_our_sessions_are_read_committed_whatever_the_database_says(
 class Undone(Job, kind="isolation.undone"):
     """Its isolated step is undone so often by the server, as if for the sake of another transaction."""
 
-    state: str
+    sqlstate: str
     times: int
     by_sqlalchemy: bool = False
     total: int = attribute(default=0)
@@ -116,7 +116,7 @@ class Undone(Job, kind="isolation.undone"):
         if not self.by_sqlalchemy:
             await connection.execute("insert into effect values ($1)", self.total)
         if len(runs) <= self.times:
-            raise_it = f"do $$ begin raise exception 'undone' using errcode = '{self.state}'; end $$"
+            raise_it = f"do $$ begin raise exception 'undone' using errcode = '{self.sqlstate}'; end $$"
             await connection.execute(text(raise_it) if self.by_sqlalchemy else raise_it)
         return self.total
 
@@ -129,23 +129,23 @@ async def test_an_isolated_step_that_the_server_has_undone_runs_again_before_any
     jobs: AsyncJobs, connection: asyncpg.Connection, state: str
 ) -> None:
     await connection.execute("create table effect (n int)")
-    made = await jobs.enqueue(Undone(state=state, times=2))
+    made = await jobs.enqueue(Undone(sqlstate=state, times=2))
     assert await made.result(timeout=20) == 1, "what it had made of its attributes was undone as well"
     assert runs == [1, 1, 1]
     assert await connection.fetchval("select array_agg(n) from effect") == [1]
     status = await made.status()
-    assert (status.attempt, status.errors) == (1, ())
+    assert (status.attempt, list(status.errors)) == (1, [])
 
 
 async def test_so_does_perform_now(client: AsyncJobs, connection: asyncpg.Connection) -> None:
     await connection.execute("create table effect (n int)")
-    assert await Undone(state="40001", times=2).perform_now() == 1
+    assert await Undone(sqlstate="40001", times=2).perform_now() == 1
     assert await connection.fetchval("select array_agg(n) from effect") == [1]
 
 
 async def test_it_is_the_jobs_error_when_that_goes_on(jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
     await connection.execute("create table effect (n int)")
-    made = await jobs.enqueue(Undone(state="40001", times=100))
+    made = await jobs.enqueue(Undone(sqlstate="40001", times=100))
     with pytest.raises(JobFailed, match="undone"):
         await made.result(timeout=20)
     assert runs == [1] * MOST_TRIES
@@ -153,7 +153,7 @@ async def test_it_is_the_jobs_error_when_that_goes_on(jobs: AsyncJobs, connectio
 
 async def test_other_errors_are_the_jobs_at_once(jobs: AsyncJobs, connection: asyncpg.Connection) -> None:
     await connection.execute("create table effect (n int)")
-    made = await jobs.enqueue(Undone(state="22012", times=100))
+    made = await jobs.enqueue(Undone(sqlstate="22012", times=100))
     with pytest.raises(JobFailed, match="undone"):
         await made.result(timeout=20)
     assert runs == [1]
