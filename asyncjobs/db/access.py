@@ -30,7 +30,7 @@ class Access:
     async def enqueue_one(self, connection: Connection, job: NewJob, *, quietly: bool = False) -> None:
         """Insert one job that is due now and whose id is new; `quietly`: the notice is left for later."""
         if not await self._is_by_tables(connection):
-            await statements.enqueue_rows(connection, [job], quietly=quietly)
+            await statements.enqueue_row(connection, job, quietly=quietly)
         elif quietly:
             await statements.enqueue_one_quietly(connection, job)
         else:

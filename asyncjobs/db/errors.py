@@ -31,7 +31,7 @@ ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asy
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
     *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_by_name", "next_seq", "notify_ready"),
-    *("enqueue_rows", "enqueue_again", "read_access", "await_by_function", "read_live_by_function"),
+    *("enqueue_row", "enqueue_rows", "enqueue_again", "read_access", "await_by_function", "read_live_by_function"),
     *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({

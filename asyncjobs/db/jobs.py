@@ -37,9 +37,14 @@ async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
     return int(row["made"])
 
 
-async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob], *, quietly: bool = False) -> int:
-    """Do as `enqueue_many` by the function with the owner's rights; `quietly`: the notice is left for later."""
-    return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs), quietly))
+async def enqueue_row(connection: Connection, job: NewJob, *, quietly: bool) -> None:
+    """Do as `enqueue_one` by the function with the owner's rights; `quietly`: the notice is left for later."""
+    await connection.fetch(sql.read("enqueue_row"), job.id, job.kind, job.queue, job.priority, job.args, quietly)
+
+
+async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob]) -> int:
+    """Do as `enqueue_many` by the function with the owner's rights."""
+    return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs)))
 
 
 def _columns(jobs: Sequence[NewJob]) -> list[Any]:

@@ -19,8 +19,7 @@ _LOCK = 4_274_993_741_120_017_001  # any fixed number that nobody else takes
 
 # `create schema if not exists` needs the right to make schemas even where it is there.
 # Who owns the schema, or a thing in it, can have code of his run as whoever migrates, and as the functions' owner.
-_BOOTSTRAP = """
-do $bootstrap$
+_OUR_SCHEMA = """
 declare
   trusted oid[] := array(
     select oid from pg_catalog.pg_roles
@@ -47,7 +46,15 @@ begin
                     'given to the role that migrates (`alter schema asyncjobs owner to %`), or dropped',
                     others, current_user, quote_ident(current_user);
   end if;
-end
+end;
+"""
+"""A block of PL/pgSQL: makes the schema where there is none, and refuses one that is neither this role's nor that of a role
+which may do as much.
+"""
+
+_BOOTSTRAP = f"""
+do $bootstrap$
+{_OUR_SCHEMA.strip()}
 $bootstrap$;
 create table if not exists asyncjobs.migration (
   number integer primary key,

@@ -25,7 +25,8 @@ begin
 end
 $$;
 
--- As in 0001, and with a replica identity.
+-- Makes partitions of finished for every day from today through `until`, as before, and each with a replica identity. Whoever makes
+-- some locks the table of migrations, which takes a right on it: an advisory lock is anybody's.
 create or replace function asyncjobs.make_partitions(until date) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -34,24 +35,27 @@ as $$
 declare
   today date := (clock_timestamp() at time zone 'UTC')::date;
   last date := least(make_partitions.until, today + 4000);
+  missing date[];
   day date;
   made integer := 0;
   name text;
 begin
-  -- Two janitors at once: one makes them, the other has nothing to do.
-  if not pg_try_advisory_xact_lock(hashtext('asyncjobs.partitions')) then
-    return 0;
-  end if;
-  for day in
-    select generate_series(today::timestamp, least(last, today + 34)::timestamp, '1 day')::date
+  select array_agg(wanted.day order by wanted.day) into missing
+  from (
+    select generate_series(today::timestamp, least(last, today + 34)::timestamp, '1 day')::date as day
     union
     select (month + interval '1 month - 1 day')::date
     from generate_series(date_trunc('month', (today + 32)::timestamp), last::timestamp, '1 month') as month
     where last > today + 31
-    order by 1
-  loop
+  ) as wanted
+  where to_regclass('asyncjobs.finished_' || to_char(wanted.day, 'YYYYMMDD')) is null;
+  if missing is null then
+    return 0;
+  end if;
+  lock table asyncjobs.migration in share row exclusive mode;
+  foreach day in array missing loop
     name := 'finished_' || to_char(day, 'YYYYMMDD');
-    if to_regclass('asyncjobs.' || name) is null then
+    if to_regclass('asyncjobs.' || name) is null then    -- perhaps made by whoever had the lock
       -- CREATE LIKE, then ATTACH: `partition of` would take an exclusive lock on the parent for the whole of it.
       execute format('create table asyncjobs.%I (like asyncjobs.finished including defaults)', name);
       execute format('alter table asyncjobs.%I replica identity full', name);
@@ -68,48 +72,32 @@ begin
 end
 $$;
 
--- Refuse what no job may be: rows of the same place in the arrays belong together, and one value of an array may stand for all.
--- Kinds that the login may not enqueue, by name.
-create function asyncjobs.check_jobs(kinds text[], queues text[], priorities integer[], args text[], run_at timestamptz[])
-returns void
+-- Refuse what no job may be, for jobs of one kind, queue and priority, and kinds that the login may not enqueue, by name.
+-- `size` is that of the largest arguments in bytes, `earliest` and `latest` are when they are due.
+create function asyncjobs.check_jobs(
+  kind text, queue text, priority integer, size integer, earliest timestamptz, latest timestamptz
+) returns void
 language plpgsql stable
 set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
-declare
-  odd text;
-  size bigint;
-  number integer;
+#variable_conflict use_column
 begin
-  if exists (select from unnest(check_jobs.kinds) as k(kind) where kind is null or length(kind) not between 1 and 200) then
+  if check_jobs.kind is null or length(check_jobs.kind) not between 1 and 200 then
     raise exception 'kind must have 1 to 200 characters' using errcode = '22023';
-  end if;
-  if exists (select from unnest(check_jobs.queues) as q(queue)
-             where queue is null or queue !~ '^[A-Za-z0-9_.:][A-Za-z0-9_.:-]{0,63}$') then
+  elsif check_jobs.queue is null or check_jobs.queue !~ '^[A-Za-z0-9_.:][A-Za-z0-9_.:-]{0,63}$' then
     raise exception 'queue must be 1 to 64 letters, digits and _ . : - , not beginning with -' using errcode = '22023';
-  end if;
-  select p.priority into number from unnest(check_jobs.priorities) as p(priority)
-  where priority is null or priority not between -32768 and 32767 limit 1;
-  if found then
+  elsif check_jobs.priority is null or check_jobs.priority not between -32768 and 32767 then
     raise exception 'priority must be a whole number from -32768 to 32767, not %; smaller runs first',
-                    coalesce(number::text, 'null') using errcode = '22023';
-  end if;
-  select octet_length(a.args) into size from unnest(check_jobs.args) as a(args)
-  where octet_length(a.args) > 16777216 or a.args is null limit 1;
-  if found then
+                    coalesce(check_jobs.priority::text, 'null') using errcode = '22023';
+  elsif check_jobs.size is null or check_jobs.size > 16777216 then
     raise exception 'args must have at most 16777216 bytes of JSON, not %: store what is large elsewhere, and give its key',
-                    coalesce(size::text, 'null') using errcode = '22023';
-  end if;
-  if exists (select from unnest(check_jobs.run_at) as t(due)
-             where due not between '1970-01-01 00:00+00' and '9000-01-01 00:00+00') then
+                    coalesce(check_jobs.size::text, 'null') using errcode = '22023';
+  elsif check_jobs.earliest < '1970-01-01 00:00+00' or check_jobs.latest > '9000-01-01 00:00+00' then
     raise exception 'run_at must lie between the years 1970 and 9000' using errcode = '22023';
-  end if;
-  if exists (select from asyncjobs.allowed_kind where login = session_user) then
-    select k.kind into odd from unnest(check_jobs.kinds) as k(kind)
-    where not exists (select from asyncjobs.allowed_kind as a where a.login = session_user and a.kind = k.kind) limit 1;
-    if found then
-      raise exception 'login % may not enqueue %: the kinds that it may are in asyncjobs.allowed_kind', session_user, odd
-        using errcode = '42501', schema = 'asyncjobs', table = 'allowed_kind';
-    end if;
+  elsif exists (select from asyncjobs.allowed_kind where login = session_user)
+        and not exists (select from asyncjobs.allowed_kind where login = session_user and kind = check_jobs.kind) then
+    raise exception 'login % may not enqueue %: the kinds that it may are in asyncjobs.allowed_kind', session_user,
+                    check_jobs.kind using errcode = '42501', schema = 'asyncjobs', table = 'allowed_kind';
   end if;
 end
 $$;
@@ -130,8 +118,8 @@ declare
   made bigint;
   removed integer;
 begin
-  perform asyncjobs.check_jobs(array[enqueue_once.kind], array[enqueue_once.queue], array[enqueue_once.priority],
-                               array[enqueue_once.args], array[due]);
+  perform asyncjobs.check_jobs(enqueue_once.kind, enqueue_once.queue, enqueue_once.priority,
+                               octet_length(enqueue_once.args), due, due);
   insert into asyncjobs.job (id, kind, queue, priority, run_at, state, args, expires_at)
   values (enqueue_once.id, enqueue_once.kind, enqueue_once.queue, enqueue_once.priority, due,
           case when later then 0 else 1 end, enqueue_once.args, due + make_interval(secs => enqueue_once.expires_in))
@@ -215,11 +203,30 @@ begin
 end
 $$;
 
+-- Enqueue one job that is due now and whose id is new, for those who may not write the table. `quietly`: wake nobody.
+-- Fails when the id is there already.
+create function asyncjobs.enqueue_row(id uuid, kind text, queue text, priority smallint, args text, quietly boolean) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+declare
+  made bigint;
+begin
+  perform asyncjobs.check_jobs(enqueue_row.kind, enqueue_row.queue, enqueue_row.priority, octet_length(enqueue_row.args), null, null);
+  insert into asyncjobs.job (id, kind, queue, priority, args)
+  values (enqueue_row.id, enqueue_row.kind, enqueue_row.queue, enqueue_row.priority, enqueue_row.args)
+  returning seq into made;
+  if not enqueue_row.quietly then
+    perform pg_notify('asyncjobs_ready', made || ' ' || enqueue_row.queue);
+  end if;
+end
+$$;
+
 -- Enqueue jobs whose ids are new, for those who may not write the table: what enqueue_many.sql does, and its parameters.
--- `quietly`: wake nobody. Returns how many were made. Fails when an id is there already.
+-- Returns how many were made. Fails when an id is there already.
 create function asyncjobs.enqueue_rows(
   ids uuid[], args text[], kinds text[], queues text[], priorities smallint[], run_at timestamptz[], delays double precision[],
-  kind text, queue text, priority smallint, expires_in double precision[], quietly boolean default false
+  kind text, queue text, priority smallint, expires_in double precision[]
 ) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -230,9 +237,14 @@ declare
   made integer;
   told integer;
 begin
-  perform asyncjobs.check_jobs(enqueue_rows.kinds || enqueue_rows.kind, enqueue_rows.queues || enqueue_rows.queue,
-                               enqueue_rows.priorities::integer[] || enqueue_rows.priority::integer, enqueue_rows.args,
-                               enqueue_rows.run_at);
+  perform asyncjobs.check_jobs(g.kind, g.queue, g.priority, max(octet_length(g.args)), min(g.run_at), max(g.run_at))
+  from (
+    select coalesce(g.kind, enqueue_rows.kind) as kind, coalesce(g.queue, enqueue_rows.queue) as queue,
+           coalesce(g.priority, enqueue_rows.priority) as priority, g.args, g.run_at
+    from unnest(enqueue_rows.kinds, enqueue_rows.queues, enqueue_rows.priorities, enqueue_rows.args, enqueue_rows.run_at)
+         as g(kind, queue, priority, args, run_at)
+  ) as g
+  group by g.kind, g.queue, g.priority;
   with given as materialized (
     select g.id, g.args, coalesce(g.kind, enqueue_rows.kind) as kind, coalesce(g.queue, enqueue_rows.queue) as queue,
            coalesce(g.priority, enqueue_rows.priority) as priority, g.expires_in,
@@ -248,7 +260,7 @@ begin
     returning queue, seq, state, run_at
   ), ready as (
     select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from made
-    where state = 1 and not enqueue_rows.quietly group by queue
+    where state = 1 group by queue
   ), due as (
     select pg_notify('asyncjobs_due', '') from made
     where state = 0 and run_at < clock_timestamp() + interval '2 seconds' limit 1
@@ -414,6 +426,7 @@ $$;
 create or replace function asyncjobs.cancel(id uuid, reason text default '', days integer default 7) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
+set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -500,8 +513,8 @@ begin
     grant execute on function
       asyncjobs.enqueue_again(uuid, text, text, integer, timestamptz, double precision, text, double precision),
       asyncjobs.enqueue_rows(uuid[], text[], text[], text[], smallint[], timestamptz[], double precision[], text, text, smallint,
-                             double precision[], boolean),
-      asyncjobs.await_jobs(uuid[]), asyncjobs.live(uuid[]), asyncjobs.ended(uuid[]), asyncjobs.states(uuid[])
+                             double precision[]),
+      asyncjobs.enqueue_row(uuid, text, text, smallint, text, boolean), asyncjobs.await_jobs(uuid[]), asyncjobs.live(uuid[]), asyncjobs.ended(uuid[]), asyncjobs.states(uuid[])
     to asyncjobs_enqueuer;
     revoke execute on function asyncjobs.adopt(uuid, text, text, integer, text, text, text) from asyncjobs_enqueuer;
   end if;
