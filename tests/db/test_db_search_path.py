@@ -37,6 +37,9 @@ create operator public.= (leftarg = uuid, rightarg = uuid, function = public.t5)
 create function public.t6(bigint, bigint) returns boolean language plpgsql as
   $$ begin perform public.catch('bigint = bigint'); return pg_catalog.int8eq($1, $2); end $$;
 create operator public.= (leftarg = bigint, rightarg = bigint, function = public.t6);
+create function public.t7(name, name) returns boolean language plpgsql as
+  $$ begin perform public.catch('name = name'); return pg_catalog.nameeq($1, $2); end $$;
+create operator public.= (leftarg = name, rightarg = name, function = public.t7);
 create function public.clock_timestamp() returns timestamptz language plpgsql as
   $$ begin perform public.catch('clock_timestamp'); return pg_catalog.clock_timestamp(); end $$;
 create function public.make_interval(secs double precision) returns interval language plpgsql as
@@ -101,7 +104,6 @@ async def test_migrating_roles_and_a_worker_with_isolated_steps_run_none_of_it(
         assert path in str(seen), "the step's own code has the role's search_path"
 
 
-@pytest.mark.parametrize("trapped", ['"$user", public'], indirect=True)
 async def test_the_printed_sql_runs_none_of_it_and_leaves_the_search_path_as_it_was(trapped: str) -> None:
     plain = await asyncpg.connect(trapped)
     path = await plain.fetchval("show search_path")

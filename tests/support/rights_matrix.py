@@ -37,7 +37,8 @@ MATRIX = (
     Row("the result of a job whose id is known", "read", ENQUEUING, ("select result from asyncjobs.ended(array['$ended'::uuid])",)),
     Row(
         "which jobs there are: ids, kinds, queues, errors, results, steps, workers", "read", LOOKING,
-        ("select id, kind, queue, errors from asyncjobs.job", "select id, result, reason from asyncjobs.finished",
+        ("select id from asyncjobs.job", "select id from asyncjobs.finished",
+         "select id, kind, queue, errors from asyncjobs.job", "select id, result, reason from asyncjobs.finished",
          "select name, result from asyncjobs.step", "select about from asyncjobs.worker"),
     ),
     Row(
