@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import SEARCH_PATH
 
 _HEAD = """\
 -- The schema of asyncjobs{after}. It applies what is missing and may be run again.
@@ -12,8 +13,10 @@ _HEAD = """\
 _BEGIN = """\
 do $asyncjobs$
 declare
-  waited_for_locks text := current_setting('lock_timeout');
+  waited_for_locks text := pg_catalog.current_setting('lock_timeout');
+  looked_in text := pg_catalog.current_setting('search_path');
 begin
+perform pg_catalog.set_config('search_path', '{path}', true);
 {first}
 {lock};
 perform set_config('lock_timeout', '1s', true);
@@ -30,18 +33,21 @@ execute $migration$
 {text}
 $migration$;
 insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
+{revoked};
 end if;
 """
 
 _END = """
 perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
 perform set_config('lock_timeout', waited_for_locks, true);
+perform set_config('search_path', looked_in, true);
 end
 $asyncjobs$;
 """
 
 _PSQL_BEGIN = """\
 \\set ON_ERROR_STOP on
+set search_path = {path};
 do $$ begin {first} end $$;
 """
 
@@ -53,12 +59,14 @@ select not exists (select from asyncjobs.migration where number = {number}) as a
 set local lock_timeout = '1s';
 {text}
 insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
+{revoked};
 \\endif
 commit;
 """
 
 _PSQL_END = """
 select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
+reset search_path;
 """
 
 PSQL_STOPS = "\\set ON_ERROR_STOP on\n"
@@ -79,8 +87,9 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
         each.format(
-            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), lock=migrating.LOCK
+            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), lock=migrating.LOCK,
+            revoked=migrating.REVOKED,
         )
         for step in wanted
-    ]
-    return "".join([head, begin.format(lock=migrating.LOCK, first=first), *steps, end])
+    ]  # fmt: skip
+    return "".join([head, begin.format(lock=migrating.LOCK, first=first, path=SEARCH_PATH), *steps, end])

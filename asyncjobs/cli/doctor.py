@@ -83,7 +83,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 url, name="asyncjobs doctor", settings={"statement_timeout": "2s"}, timeout=CONNECT_LIMIT
             )
             try:
-                async for finding in _examine(connection, url, settings):
+                async for finding in _examine(connection, url, settings, is_private=directory is not None):
                     yield finding
             finally:
                 connection.terminate()
@@ -91,7 +91,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("fail", "database", str(error))
 
 
-async def _examine(connection: Connection, url: str, settings: Settings) -> AsyncIterator[Finding]:
+async def _examine(connection: Connection, url: str, settings: Settings, *, is_private: bool) -> AsyncIterator[Finding]:
     before = time.time()
     server = await database.bounded(reading.server(connection))
     between = (before + time.time()) / 2
@@ -107,6 +107,8 @@ async def _examine(connection: Connection, url: str, settings: Settings) -> Asyn
         return
     yield Finding("ok", "schema", f"migration {migrating.known()[-1].number} of {migrating.known()[-1].number}")
     yield _rights(await database.bounded(reading.rights(connection)), server.role)
+    for finding in definer_findings(await database.bounded(reading.definers(connection)), is_private=is_private):
+        yield finding
     yield _days(await database.bounded(reading.days_ahead(connection)))
     workers = await database.bounded(reading.workers(connection))
     for finding in worker_findings(workers):
@@ -232,6 +234,23 @@ def _rights(rights: reading.Rights, role: str) -> Finding:
         )
         return Finding("warn", "rights", f"{role} can look and nothing else: {remedy}")
     return Finding("ok", "rights", f"{role} can {', '.join(can)}")
+
+
+def definer_findings(owners: Sequence[reading.Definers], *, is_private: bool = False) -> Iterator[Finding]:
+    """Judge the functions that run with their owners' rights; `is_private`: on the project's own server, of one role."""
+    for owner, everybodys, is_superuser in owners:
+        if everybodys:
+            text = (
+                f"everybody who may look into the schema may execute {', '.join(everybodys)} with the rights of {owner}: "
+                "`revoke execute on all routines in schema asyncjobs from public`"
+            )
+            yield Finding("warn", "functions", text)
+        if is_superuser and not is_private:
+            text = (
+                f"those of asyncjobs run with the rights of {owner}, a superuser: `asyncjobs db sql --roles` gives them to "
+                "an owner of their own"
+            )
+            yield Finding("warn", "functions", text)
 
 
 def _days(days: int) -> Finding:

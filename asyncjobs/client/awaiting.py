@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from asyncjobs.client.waits_inside import Row, WaitsInside
-from asyncjobs.db import jobs
+from asyncjobs.db.access import Access
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.rows import Finished
 from asyncjobs.db.sessions import Sessions
@@ -36,8 +36,9 @@ RETRY_PAUSE = 0.5
 class Waiters:
     """Everybody in this process who waits for a job."""
 
-    def __init__(self, sessions: Sessions, listener: Listener, services: Services) -> None:
+    def __init__(self, sessions: Sessions, access: Access, listener: Listener, services: Services) -> None:
         self._sessions = sessions
+        self._access = access
         self._listener = listener
         self._services = services
         self._waiting: dict[UUID, list[asyncio.Future[Finished]]] = {}
@@ -143,7 +144,7 @@ class Waiters:
         """Set the flag of jobs that are newly waited for; those without a row are finished, or nowhere."""
         while self._new:
             batch = sorted(self._new)[:BATCH]
-            live = await self._sessions.run(partial(jobs.await_jobs, ids=batch))
+            live = await self._sessions.run(partial(self._access.await_jobs, ids=batch))
             self._new.difference_update(batch)
             await self._settle(set(batch) - live)
 
@@ -160,7 +161,7 @@ class Waiters:
         everything = list(ids)
         for start in range(0, len(everything), BATCH):
             batch = everything[start : start + BATCH]
-            live = await self._sessions.run(partial(jobs.read_live, ids=batch))
+            live = await self._sessions.run(partial(self._access.read_live, ids=batch))
             await self._settle(set(batch) - live)
 
     async def _settle(self, gone: set[UUID]) -> None:
@@ -174,7 +175,7 @@ class Waiters:
                     future.set_exception(JobNotFound(job_id))
 
     async def _resolve(self, ids: list[UUID]) -> set[UUID]:
-        rows = await self._sessions.run(lambda connection: jobs.read_finished(connection, ids))
+        rows = await self._sessions.run(partial(self._access.read_finished, ids=ids))
         for row in rows:
             for future in self._waiting.get(row.id, ()):
                 if not future.done():

@@ -21,12 +21,20 @@ from asyncjobs.db import places, pooling
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError
 
-__all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
+__all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection", "connect"]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for the whole of connecting: address, TLS, authentication, first answer."""
 _KEEPALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A silent link is asked after 30 s, which keeps firewalls from forgetting it, and is given up after a minute."""
+
+SEARCH_PATH = "pg_catalog, pg_temp"
+"""Of every session of ours. We name our tables by schema, but not operators and functions: one that somebody has made in
+another schema of the path, and whose types match exactly, would be taken, and run as whoever asks.
+"""
+
+OURS = {"search_path": SEARCH_PATH, "default_transaction_isolation": "read committed"}
+"""Settings of every session of ours. Above READ COMMITTED a claim would fail whenever another one came first."""
 
 # A plan made while a queue was empty survives the backlog that follows: 1,260 jobs/s against 36,100. Pinned, the hot
 # statements always take their index.
@@ -40,12 +48,18 @@ PINNED_PLANS = {
     "jit": "off",
 }
 
+_SET = """
+select pg_catalog.set_config(name, value, false)
+from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)
+"""
+
 
 async def connect(
     url: str,
     *,
     name: str = "asyncjobs",
     settings: Mapping[str, str] | None = None,
+    is_lent: bool = False,
     timeout: float = CONNECT_TIMEOUT,
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
 ) -> asyncpg.Connection:
@@ -54,8 +68,9 @@ async def connect(
     Args:
         url: A PostgreSQL URL, as libpq takes it; several hosts are allowed.
         name: What `pg_stat_activity.application_name` shows.
-        settings: Session settings, set with one statement after connecting: a pooler refuses unknown start-up ones. Behind
-            one that gives sessions by the transaction, of each transaction.
+        settings: Session settings beside `OURS`, set with one statement after connecting: a pooler refuses unknown start-up
+            ones. Behind one that gives sessions by the transaction, of each transaction.
+        is_lent: Whether a user's code is to have it, which relies on the role's own settings: then without `OURS`.
         timeout: Seconds until it is given up.
         connection_class: Of what is returned.
 
@@ -64,19 +79,20 @@ async def connect(
         DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
     """
     with translating(url):
+        pinned = {**({} if is_lent else OURS), **(settings or {})}
         async with asyncio.timeout(timeout):
-            open_pooled = partial(_open_pooled, url, name, settings or {}, timeout, connection_class)
+            open_pooled = partial(_open_pooled, url, name, pinned, timeout, connection_class)
             if pooling.gives_transactions(url):
                 return await open_pooled()
             connection = await _open(url, name, timeout, connection_class)
-            if await _pin(connection, settings or {}, anyhow=pooling.known(url) is not None):
+            if await _pin(connection, pinned, anyhow=pooling.known(url) is not None):
                 return connection
             # A pooler it is: its number of the session is none of the server's.
             connection.terminate()
             if await pooling.find_out(url, open_pooled) is pooling.Pooler.transaction:
                 return await open_pooled()
             connection = await _open(url, name, timeout, connection_class)
-            await _pin(connection, settings or {}, anyhow=True)
+            await _pin(connection, pinned, anyhow=True)
             return connection
 
 

@@ -18,10 +18,10 @@ _UNAVAILABLE_CLASSES = {
     "26",  # its prepared statement is gone: a pooler's work
     "40",  # serialization failure, deadlock
     "53",  # out of disk, memory, connections
-    "55",  # lock not available, object in use
     "57",  # admin shutdown, crash, cannot connect now, query cancelled
     "58",  # system error
 }
+_UNAVAILABLE = {"55006", "55P03"}  # object in use, lock not available; of class 55, nothing else will pass
 _SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
 
 _OF_SESSION = {
@@ -40,8 +40,9 @@ LOCK_NOT_AVAILABLE = "55P03"
 ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asyncjobs_viewer", "asyncjobs_owner"
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
-    *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once", "enqueue_by_name", "next_seq", "notify_ready"),
-    *("await_jobs", "read_finished", "read_live", "read_status_by_function", "cancel", "emit", "adopt"),
+    *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_by_name", "next_seq", "notify_ready"),
+    *("enqueue_row", "enqueue_rows", "enqueue_again", "read_access", "await_by_function", "read_live_by_function"),
+    *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({
     *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
@@ -86,9 +87,11 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
             f"the schema asyncjobs is missing or older than this version needs ({message}); {MIGRATE}"
         )
     if state == "42501":
+        if is_of_allowed_kinds(error):
+            return PermissionDenied(message)
         role = role or _role_for(getattr(error, "query", None))
         return PermissionDenied(message if role is None else lacks(message, role, url=url))
-    if state[:2] in _UNAVAILABLE_CLASSES or state in _OF_SESSION:
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE or state in _OF_SESSION:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
 
@@ -121,6 +124,11 @@ def lacks_day(error: DatabaseError) -> bool:
         and getattr(cause, "schema_name", None) == "asyncjobs"
         and getattr(cause, "constraint_name", None) is None
     )
+
+
+def is_of_allowed_kinds(error: BaseException | None) -> bool:
+    """Whether a login may enqueue, but not this kind; see the table `asyncjobs.allowed_kind`."""
+    return getattr(error, "sqlstate", None) == "42501" and getattr(error, "table_name", None) == "allowed_kind"
 
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:

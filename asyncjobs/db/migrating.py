@@ -16,6 +16,7 @@ from typing import NamedTuple
 import asyncpg
 
 from asyncjobs.db import pooling
+from asyncjobs.db.connecting import SEARCH_PATH
 from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
 from asyncjobs.db.jobs import make_partitions
 from asyncjobs.db.lock_wait import LockWait
@@ -28,10 +29,45 @@ LOCK = "lock table asyncjobs.migration in share row exclusive mode"
 WAIT = 10.0
 """Seconds that locks are waited for in all, unless the caller says otherwise."""
 
-BOOTSTRAP_BODY = """\
+# `create schema if not exists` needs the right to make schemas even where it is there.
+# Who owns the schema, or a thing in it, can have code of his run as whoever migrates, and as the functions' owner.
+_OUR_SCHEMA = """
+declare
+  trusted oid[] := array(
+    select oid from pg_catalog.pg_roles
+    where rolname = current_user or rolsuper
+       or not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
+          and (pg_has_role(oid, 'MEMBER')
+               or oid = (select datdba from pg_catalog.pg_database where datname = current_database())));
+  others text;
+begin
+  if to_regnamespace('asyncjobs') is null then
+    create schema asyncjobs;
+  end if;
+  select string_agg(distinct quote_ident(pg_get_userbyid(owner)), ', ') into others
+  from (
+    select nspowner as owner from pg_catalog.pg_namespace where nspname = 'asyncjobs'
+    union all select relowner from pg_catalog.pg_class where relnamespace = 'asyncjobs'::regnamespace
+    union all select proowner from pg_catalog.pg_proc where pronamespace = 'asyncjobs'::regnamespace
+    union all select oprowner from pg_catalog.pg_operator where oprnamespace = 'asyncjobs'::regnamespace
+    union all select typowner from pg_catalog.pg_type where typnamespace = 'asyncjobs'::regnamespace
+  ) as things
+  where owner <> all(trusted);
+  if others is not null then
+    raise exception 'the schema asyncjobs, or something in it, belongs to %, whose code could then run as %: have it '
+                    'given to the role that migrates (`alter schema asyncjobs owner to %`), or dropped',
+                    others, current_user, quote_ident(current_user);
+  end if;
+end;
+"""
+"""A block of PL/pgSQL: makes the schema where there is none, and refuses one that is neither this role's nor that of a role
+which may do as much.
+"""
+
+BOOTSTRAP_BODY = f"""\
 for attempt in 1 .. 5 loop
   begin
-    create schema if not exists asyncjobs;
+    {_OUR_SCHEMA.strip()}
     create table if not exists asyncjobs.migration (
       number integer primary key,
       name text not null,
@@ -46,6 +82,9 @@ end loop;
 """
 """Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does."""
 _BOOTSTRAP = f"do $$ begin {BOOTSTRAP_BODY} end $$;"
+
+REVOKED = "revoke execute on all routines in schema asyncjobs from public"
+"""After each migration, in its transaction: what it has made may be executed by everybody unless that is taken back."""
 
 
 class Migration(NamedTuple):
@@ -166,12 +205,24 @@ async def migrate(
             "a pooler in transaction mode stands before the database, and a migration needs one session to its end: migrate "
             "with the URL of the database itself, or of a port in session mode"
         )
+    path = await connection.fetchval("select pg_catalog.current_setting('search_path')")
+    await connection.execute(f"set search_path = {SEARCH_PATH}")
+    try:
+        return await _migrate_alone(connection, LockWait(connection, wait, on_wait))
+    finally:
+        if not connection.is_closed():
+            await connection.execute("select pg_catalog.set_config('search_path', $1, false)", path)
+
+
+async def _migrate_alone(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
     await _check_server(connection)
     try:
         await _be_the_owner(connection)
-        return await _migrate(connection, LockWait(connection, wait, on_wait))
+        return await _migrate(connection, locks)
     except asyncpg.InsufficientPrivilegeError as error:
         raise PermissionDenied(await _to_migrate(connection, str(error.message))) from error
+    except asyncpg.RaiseError as error:
+        raise SchemaMismatch(str(error.message)) from error
     finally:
         await connection.execute("reset role")
 
@@ -194,14 +245,18 @@ async def _be_the_owner(connection: asyncpg.Connection) -> None:
 
 async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
     """Return what a login needs that may not migrate."""
-    login, database, owner = await connection.fetchrow(
+    login, database, owner, is_migrated = await connection.fetchrow(
         "select quote_ident(session_user), quote_ident(current_database()), "
-        "(select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace where nspname = 'asyncjobs')"
+        "(select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace where nspname = 'asyncjobs'), "
+        "exists (select from pg_class join pg_namespace as n on n.oid = relnamespace "
+        "where nspname = 'asyncjobs' and relname = 'migration')"
     )
     if owner is None:
         return f"{message}; to make the schema, this login needs: `grant create on database {database} to {login}`"
     if owner == OWNER:
         return lacks(message, OWNER, login=login)
+    if not is_migrated:
+        return f"{message}; to make its tables, this login needs: `grant usage, create on schema asyncjobs to {login}`"
     return f"{message}; the schema belongs to {owner}: migrate as that, or `grant {owner} to {login}`"
 
 
@@ -229,4 +284,5 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> bool:
         "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
         *(migration.number, migration.name, migration.checksum),
     )
+    await connection.execute(REVOKED)
     return True

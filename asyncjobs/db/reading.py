@@ -100,6 +100,16 @@ class ListedJob(NamedTuple):
     """Of its last attempt that went wrong, one JSON line."""
 
 
+class Definers(NamedTuple):
+    """Functions that run with the rights of their owner, and should not as they are."""
+
+    owner: str
+    everybodys: list[str]
+    """Those that everybody may execute who may look into the schema, by name."""
+    is_superuser: bool
+    """Whether the owner is one."""
+
+
 class Rights(NamedTuple):
     """What a role may do."""
 
@@ -170,6 +180,11 @@ async def seen(connection: Connection, kind: str | None, queue: str | None) -> t
 async def rights(connection: Connection) -> Rights:
     """Read what this role may do; the schema must be there."""
     return Rights(*await connection.fetchrow(sql.read("read_rights")))
+
+
+async def definers(connection: Connection) -> list[Definers]:
+    """Read which functions give more rights away than they should."""
+    return [Definers(*row) for row in await connection.fetch(sql.read("read_definers"))]
 
 
 async def days_ahead(connection: Connection) -> int:

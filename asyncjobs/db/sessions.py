@@ -48,6 +48,7 @@ class Sessions:
         deadline: Seconds that an operation may take, waiting for a free connection included.
         keep: Seconds that a connection is kept that nobody uses.
         connection_class: Of the connections.
+        are_lent: Whether a user's code is to have them; see `connect`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sessions:
         deadline: float = DEADLINE,
         keep: float = math.inf,
         connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+        are_lent: bool = False,
     ) -> None:
         self.url = url
         self.size = size
@@ -68,6 +70,7 @@ class Sessions:
         self._name = name
         self._settings = settings
         self._connection_class = connection_class
+        self._are_lent = are_lent
         self._idle: list[asyncpg.Connection] = []
         self._all: dict[asyncpg.Connection, float] = {}
         """Each with the time since which it is idle, when it is."""
@@ -280,6 +283,7 @@ class Sessions:
                 name=self._name,
                 settings=self._settings,
                 timeout=self.deadline,
+                is_lent=self._are_lent,
                 connection_class=self._connection_class,
             )
         except Exception as error:

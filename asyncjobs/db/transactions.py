@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +35,16 @@ select min(setting::float8) / 1000 from pg_catalog.pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout') and setting <> '0'
 """
 """Seconds after which the server ends a session whose transaction is idle, or takes too long; null: never."""
+
+
+MOST_TRIES = 5
+"""Times that a transaction is tried which the server undoes: at SERIALIZABLE it may undo one that conflicts with none."""
+_UNDONE = ("40001", "40P01")
+
+
+def _state(error: Exception | None) -> str:
+    """Return the SQLSTATE of a driver's error, or of the one that SQLAlchemy has wrapped; empty: it has none."""
+    return getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
 class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -70,6 +81,7 @@ def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
         deadline=deadline,
         keep=KEPT,
         connection_class=IsolatedConnection,
+        are_lent=True,
     )
 
 
@@ -111,6 +123,19 @@ class Transaction(Generic[T]):
         """Whether `last` said no, and it was rolled back."""
         self.error: Exception | None = None
         """What `body` raised, or the server at the commit: a user's own, though it may be an error of asyncpg's."""
+
+    async def run_on(self, sessions: Sessions) -> None:
+        """Run it on one of the sessions, and again if the server has undone it for another's sake: it has done nothing then.
+
+        Raises:
+            DatabaseUnavailable: See `run`; no connection.
+        """
+        for tries in range(1, MOST_TRIES + 1):
+            await sessions.run(self.run, endless=True)
+            if _state(self.error) not in _UNDONE or tries == MOST_TRIES:
+                return
+            await asyncio.sleep(random.random() * 0.01 * 2**tries)  # else two that undo each other do so again
+            self.value, self.committing, self.error = None, False, None
 
     async def run(self, connection: Connection) -> None:
         """Run it.
@@ -225,7 +250,7 @@ class Transaction(Generic[T]):
             # a statement of his that still goes on, beside which asyncpg sends nothing.
             state = getattr(error, "sqlstate", None) or ""
             # In one message with the commit, it may be the cleaning that was refused.
-            unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError)
+            unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError) and state not in _UNDONE
             self.committing = unsure or connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
             raise
 

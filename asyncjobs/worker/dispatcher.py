@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from asyncjobs.worker.marks import FULL_LOOK, QUICK_FOR, Marks
 from asyncjobs.worker.pools import Pool
 from asyncjobs.worker.retrying import Backoff
 from asyncjobs.worker.suspects import Suspects
+from asyncjobs.worker.turns import PAUSE, Turns
 from asyncjobs.worker.wakeups import Wakeups
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -75,14 +77,14 @@ class Dispatcher:
         self._wakeups = wakeups
         self._polling_interval = polling_interval
         self._marks = Marks()
-        self._known_queues: set[str] = set()
+        self._turns = Turns()
         self._look_at = float("-inf")
         """The loop's time from which the database may be asked for its queues before the next poll."""
         self._claims = 0
         self._doubtful = False
         self._changing = asyncio.Lock()
         """Held while suspects are claimed, and while strays are looked for: a suspect on its way here is none."""
-        self.suspects = Suspects(pools, executor, lease, lambda: self._known_queues)
+        self.suspects = Suspects(pools, executor, lease, lambda: self._turns.names)
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
@@ -91,20 +93,22 @@ class Dispatcher:
     async def run(self) -> None:
         """Claim, until `stop`."""
         loop = asyncio.get_running_loop()
-        next_poll = loop.time()
+        next_poll = next_turn = loop.time()
         next_doubt = loop.time() + self._lease.seconds
         async with asyncio.TaskGroup() as claims:
             while not self._stopping:
-                until = min(next_poll, self._look_at) if self._wakeups.needs_look else next_poll
+                until = min(next_poll, next_turn, self._look_at if self._wakeups.needs_look else math.inf)
                 await self._wakeups.wait(max(until - loop.time(), 0))
                 if loop.time() >= next_poll:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
                     self.suspects.due = True
+                    next_turn = loop.time()
+                if loop.time() >= next_turn:
                     await self._learn_queues()
+                    next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
                 elif self._wakeups.needs_look and loop.time() >= self._look_at:
-                    self._wakeups.all_hungry(self._pools)
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
@@ -141,9 +145,9 @@ class Dispatcher:
         self._wakeups.wake()
 
     @property
-    def known_queues(self) -> set[str]:
-        """The queues that patterns stand for."""
-        return self._known_queues
+    def known_queues(self) -> list[str]:
+        """The queues that patterns stand for, at the moment."""
+        return self._turns.names
 
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
@@ -157,21 +161,24 @@ class Dispatcher:
             if not serving:
                 continue
             self._marks.lower(queue, seq)
-            self._known_queues.add(queue)
+            self._turns.told(queue)
             for pool in serving:
                 pool.hungry, pool.flowing = True, False
 
     async def _learn_queues(self) -> None:
-        """Refresh the names that patterns stand for."""
-        if not any(pool.has_patterns for pool in self._pools):
+        """Refresh the names that patterns stand for, and have the pools that have some look there."""
+        patterned = [pool for pool in self._pools if pool.has_patterns]
+        if not patterned:
             self._wakeups.looked(())
             return
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            self._known_queues = set(await self._sessions.run(jobs.ready_queues, deadline=self._deadline))
-            self._marks.keep(self._known_queues)
-            self._wakeups.looked(self._known_queues)
+            await self._sessions.run(self._turns.look, deadline=self._deadline)
+            self._marks.keep(self._turns.names)
+            self._wakeups.looked(self._turns.names)
+            for pool in patterned:
+                pool.hungry = True
         except DatabaseError as error:
             await self._backoff.failed(error)
         took = loop.time() - began
@@ -198,7 +205,7 @@ class Dispatcher:
             if now < pool.rests_until:
                 asyncio.get_running_loop().call_at(pool.rests_until, self._wakeups.wake)
                 continue
-            queues = set(pool.queues(self._known_queues))
+            queues = set(pool.queues(self._turns.names))
             if not queues:
                 pool.hungry = False
                 continue
@@ -223,7 +230,7 @@ class Dispatcher:
         return pool.batch_size
 
     def _note_dry(self) -> None:
-        if self._claims == 0 and not any(pool.hungry or pool.queued for pool in self._pools):
+        if self._claims == 0 and self._turns.is_over and not any(pool.hungry or pool.queued for pool in self._pools):
             self._dry.set()
         else:
             self._dry.clear()
@@ -280,7 +287,7 @@ class Dispatcher:
             self._marks.roll(now, await jobs.last_seq(connection))
         worker = self._lease.worker
         free = [pool.wanted(self._limit(pool, now)) for pool in group]
-        queues = [pool.queues(self._known_queues) for pool in group]
+        queues = [pool.queues(self._turns.names) for pool in group]
         ranges: list[Range] = []
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
             full = now - pool.looked_at >= FULL_LOOK
@@ -325,6 +332,7 @@ class Dispatcher:
             else:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
+                    self._turns.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
                 # one a millisecond later brings all that came meanwhile.
                 pool.rests_until = now + (now - began)

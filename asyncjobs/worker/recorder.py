@@ -297,7 +297,7 @@ class AttemptRecorder:
             if self._writer.room is not None:
                 await self._writer.room.wait()
             try:
-                await sessions.run(transaction.run, endless=True)
+                await transaction.run_on(sessions)
             except DatabaseError as error:
                 if transaction.committing and await uncut(self._is_recorded(transaction.value)):
                     transaction.error = None

@@ -27,7 +27,7 @@ def verdicts(server, url="postgresql://u@localhost/d", here=1000.0):
     return {found.check: found.verdict for found in server_findings(server, url, clock_here=here)}
 
 
-async def test_a_healthy_system_is_ok_throughout(cli, start):
+async def test_a_healthy_system_is_ok_throughout(as_role, cli, start):  # with the functions of no superuser
     worker = start()
     await worker.wait_for_log("ready: worker")
     found = await diagnose(cli)

@@ -15,7 +15,7 @@ from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named
 
 INSERT = "insert into asyncjobs.job"
-ONCE = "asyncjobs.enqueue_once"
+ONCE = "asyncjobs.enqueue_again"
 CLIENT = named("asyncjobs client")
 
 

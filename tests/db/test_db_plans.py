@@ -84,7 +84,7 @@ COLD = {
             "job_for_rescue",
         ],
     ),
-    "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
+    "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"
 

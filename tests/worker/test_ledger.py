@@ -233,7 +233,7 @@ async def test_rows_that_somebody_holds_locked_hold_up_only_themselves(
 ) -> None:
     held = await running_jobs(connection, 125)
     locked, others, late = held[:100], held[100:120], held[120:]
-    somebody = await connect(database_url)
+    somebody = await connect(database_url, is_lent=True)
     async with somebody.transaction():
         await somebody.fetch("select from asyncjobs.job where fence <= 100 for no key update")
         for end in locked[:50]:
