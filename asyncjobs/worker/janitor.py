@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from asyncjobs.db import jobs, steps, workers
+from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.keeper import Lease
@@ -94,7 +95,11 @@ class Janitor:
 
     async def keep_house(self) -> None:
         """Make the coming days of the history, drop the past ones, forget workers long dead and events nobody wanted."""
-        await self._sessions.run(lambda connection: jobs.make_partitions(connection, self._days))
+        try:
+            await self._sessions.run(lambda connection: jobs.make_partitions(connection, self._days))
+        except DatabaseError as error:
+            if not is_locked(error):  # else somebody else makes them now
+                raise
         dropped = await self._sessions.run(jobs.drop_expired)
         if dropped:
             logger.info("dropped %d days of finished jobs", dropped)

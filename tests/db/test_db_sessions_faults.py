@@ -46,7 +46,9 @@ async def pid(connection: asyncpg.Connection) -> int:
 
 
 async def write(connection: asyncpg.Connection) -> None:
-    await connection.execute("create table if not exists written (n integer); insert into written values (1)")
+    await connection.execute(
+        "create table if not exists public.written (n integer); insert into public.written values (1)"
+    )
 
 
 async def open_all(sessions: Sessions) -> list[int]:

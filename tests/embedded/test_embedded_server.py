@@ -21,7 +21,7 @@ from .owners import eventually, postmasters, processes, sockets_of
 
 
 async def ask(url, statement):
-    connection = await connect(url)
+    connection = await connect(url, is_lent=True)
     try:
         return await connection.fetchval(statement)
     finally:

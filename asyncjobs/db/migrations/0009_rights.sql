@@ -11,7 +11,7 @@ create table asyncjobs.allowed_kind (
 -- Events come in by asyncjobs.emit; the same limits for whoever may write the table. (The table of jobs has no such check of
 -- kinds and queues: PostgreSQL parses it at every statement, see 0001.)
 alter table asyncjobs.event add constraint event_is_sane
-  check (length(name) <= 200 and length(key) <= 200 and octet_length(payload) <= 16777216) not valid;
+  check (length(name) <= 200 and length(key) <= 200 and octet_length(payload) <= 16777216);
 
 -- A published table takes no update and no delete without one; both are rare in the history: what is done by hand.
 alter table asyncjobs.finished replica identity full;
