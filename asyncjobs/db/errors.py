@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ _SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, functio
 
 # What asyncpg and the loop raise when a link breaks or a connection is refused; InterfaceError is "connection is closed".
 LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_UNREACHED = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 MIGRATE = "run `asyncjobs db migrate` with this version"
 
@@ -66,6 +69,14 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if state[:2] in _UNAVAILABLE_CLASSES:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
+
+
+def is_silence(error: DatabaseError) -> bool:
+    """Whether nothing at all was heard of the server, not even a refusal: others may reach it all the same."""
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError | socket.gaierror):
+        return True
+    return isinstance(cause, OSError) and cause.errno in _UNREACHED
 
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
