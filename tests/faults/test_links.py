@@ -10,7 +10,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, LET_GO
-from tests.support.processes import PATIENCE, until
+from tests.support.processes import PATIENCE, until, until_so
 from tests.support.proxy import STARTING_UP, named
 
 SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
@@ -79,6 +79,33 @@ async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy
     assert "lease was lost" not in worker.log and LEASE_LOST not in worker.log
     verdict = await scene.clean(max_attempts=1)
     assert not verdict.repeated
+
+
+@pytest.mark.parametrize("direction", ["to_server", "to_client"])
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+async def test_a_client_and_a_worker_whose_connections_are_cut_after_a_message_lose_and_double_nothing(
+    scene, proxy, proxied_url, make_jobs, monkeypatch, direction, every
+):
+    for name, value in scene.oracle.environment.items():
+        monkeypatch.setenv(name, value)  # the worker is in this process
+    # One after the other through everything that either says and hears while a few jobs go their way.
+    async with make_jobs(database_url=proxied_url).running() as jobs:
+        scene.jobs = jobs  # which enqueues again what it does not know to be stored
+        for k in range(1, 120, every):
+            proxy.cut_after(k, direction)
+            made = [work.tiny(n) for n in range(4)]
+            for job in made:
+                await until_so(partial(enqueued, scene, job))
+            await scene.finished(*made)
+            await proxy.heal()
+    await scene.clean(max_attempts=1)
+
+
+async def enqueued(scene, job):
+    try:
+        return await scene.enqueue(job)
+    except DatabaseUnavailable:
+        return None
 
 
 async def test_every_use_of_a_session_ends_by_its_deadline_when_the_link_freezes(proxy, proxied_url):
