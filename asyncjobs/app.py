@@ -19,7 +19,7 @@ from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.client.pulse import feel
 from asyncjobs.client.sending import check_job
-from asyncjobs.db import migrating
+from asyncjobs.db import migrating, pooling
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
@@ -129,6 +129,7 @@ class AsyncJobs:
     def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
         """Put the client together and make it the one that jobs use; nothing is connected before it is needed."""
         self._url, self._settings = url, settings
+        pooling.assume(url, settings.pooler)
         middleware = (*map(import_object, settings.middleware), *self._middleware)
         sessions = self._sessions = Sessions(
             url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
@@ -261,15 +262,18 @@ class AsyncJobs:
     def healthy(self) -> bool:
         """Whether this is open, and the database answers it; asks nobody, and can be read from any thread.
 
-        With a worker: whether that is at work and holds its lease. Without: whether the database has answered within the
-        last `lease` seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
+        With a worker: whether that is at work and holds its lease, and has not been without connections or unable to store
+        ends for as long. Without: whether the database has answered, and would have taken a write, within the last `lease`
+        seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
         """
         if self._client is None or self._sessions is None:
             return False
         if not self._works:
             return self._sessions.unanswered < self.settings.lease
         worker = self._worker
-        return worker is not None and worker.ready.is_set() and not worker.lease.over
+        if worker is None or not worker.ready.is_set() or worker.lease.over:
+            return False
+        return worker.held_up_for < self.settings.lease
 
     @property
     def listening(self) -> bool:

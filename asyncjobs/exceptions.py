@@ -315,7 +315,13 @@ class JobInterrupted(AsyncJobsError):
 
 
 class DatabaseError(AsyncJobsError):
-    """The database refused; the driver's error is the cause."""
+    """The database refused; the driver's error is the cause.
+
+    Attributes:
+        refused: Whether the server has answered so over a link that is whole: it is for what was asked, and not for the way.
+    """
+
+    refused = False
 
 
 class DatabaseUnavailable(DatabaseError):

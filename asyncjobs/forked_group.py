@@ -22,6 +22,7 @@ from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.worker.apart import Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
+from asyncjobs.worker.ends import said
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
@@ -45,7 +46,8 @@ async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
         jobs = AsyncJobs()
         jobs._assemble(recipe.url, settings, stack)
         isolated = isolated_sessions(recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
-        recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=PINNED_PLANS, deadline=settings.lease)
+        pinned = {**PINNED_PLANS, "lock_timeout": "200ms"}
+        recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=pinned, deadline=settings.lease)
         writer = StepWriter(
             recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )
@@ -176,4 +178,4 @@ class ForkedGroup:
     async def _run(self, run: _Run, performer: Performer) -> None:
         end = await performer.run(run.attempt)
         del self._runs[run.line.number]  # first: once the worker knows, it may close the channel
-        run.line.send("end", end)
+        run.line.send("end", said(end))

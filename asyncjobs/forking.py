@@ -14,7 +14,6 @@ import ctypes
 import fcntl
 import logging
 import os
-import pickle
 import selectors
 import signal
 import socket
@@ -33,11 +32,12 @@ from asyncjobs.db.rows import Claimed
 from asyncjobs.defining import performing, registry
 from asyncjobs.defining.guarding import import_for_jobs
 from asyncjobs.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_performer
-from asyncjobs.logs import Carried
+from asyncjobs.logs import carried
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
+from asyncjobs.worker.ends import said
 
 PR_SET_PDEATHSIG = 1
 LEAVE_WITHIN = 1.0
@@ -61,7 +61,7 @@ def main() -> int:
         control.send("failed", "; ".join(problems))
         return 1
     anyio.run(anyio.sleep, 0)  # imports what anyio leaves to its first loop: half of what a child costs, 30 ms
-    control.send("ready", registry.all_names())
+    control.send("ready", list(registry.all_names()))
     _Forker(control, requests, recipe).run()
     return 0
 
@@ -143,8 +143,9 @@ class _Forker:
 
     def _obey(self) -> None:
         match self._control.receive():
-            case ("kill", int() as pid) if pid in self._groups:
-                self._kill(pid)
+            case ("kill", int() as number):
+                for pid in [pid for pid, group in self._groups.items() if group.number == number]:
+                    self._kill(pid)
             case None:
                 self._over = True
 
@@ -205,7 +206,7 @@ class _Child:
             return 0
         end = self._end_of(message[1])
         self._ended = True
-        self._channel.send("end", end)
+        self._channel.send("end", said(end))
         flush()
         self._taken.wait()  # the worker hears of this exit from the forking process, and perhaps before it has read the end
         return 0
@@ -269,8 +270,7 @@ class _ToWorker(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            # Pickled apart: what cannot be read there is a lost line and no lost message.
-            self._channel.send("log", pickle.dumps(Carried(record)))
+            self._channel.send("log", carried(record))
         except Exception:
             self.handleError(record)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from asyncjobs.harmless import harmless_json, harmless_lines
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -81,16 +81,25 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 class TextLines(logging.Formatter):
-    """One line a record: local time, level where it is not info, logger, message."""
+    """One line a record: local time, level where it is not info, logger, message; further lines of it are set in."""
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
         self._colours = colours
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
-        """Return the line without its traceback."""
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and below it the traceback."""
+        return "\n  ".join([self._line(record), *map(harmless_lines, self._below(record))])
+
+    def _below(self, record: logging.LogRecord) -> list[str]:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        return [text.rstrip("\n") for text in (record.exc_text, record.stack_info) if text]
+
+    def _line(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock}.{int(record.msecs):03d} {record.levelname:<8} {record.name}: {record.message}"
+        text = f"{clock}.{int(record.msecs):03d} {record.levelname:<8} {record.name}: {record.getMessage()}"
+        line = harmless_lines(text)
         colour = _COLOURS.get(record.levelname)
         return f"\x1b[{colour}m{line}\x1b[0m" if self._colours and colour else line
 
@@ -113,43 +122,69 @@ class JsonLines(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return harmless_json(json.dumps(line, default=str, ensure_ascii=False))
 
 
-class Carried:
-    """A record on its way to another process of this program: unpickled there, it is the dictionary of a record.
+_TEXTS = (
+    "pathname",
+    "filename",
+    "module",
+    "funcName",
+    "processName",
+    "threadName",
+    "taskName",
+    "exc_text",
+    "stack_info",
+)
+_NUMBERS = ("lineno", "created", "msecs", "relativeCreated", "process", "thread")
+LONGEST = 1_000_000
+"""Characters of a text that goes from one process to another."""
 
-    Message and arguments arrive as they are, since formatters and filters look at them (structlog's message is a
-    dictionary); where they cannot, the line arrives as text.
+
+def carried(record: logging.LogRecord) -> dict[str, Any]:
+    """Return a record as plain JSON, for another process of this program; see `arrived`.
+
+    A message that is a dictionary, as structlog's, stays one. What JSON has no form for is told by its `repr`.
     """
-
-    def __init__(self, record: logging.LogRecord) -> None:
-        values = dict(vars(record), exc_info=None)
-        if record.exc_info and not record.exc_text:
-            values["exc_text"] = logging.Formatter().formatException(record.exc_info)
-        self._plain = {k: v if isinstance(v, str | int | float | None) else repr(v) for k, v in values.items()}
-        self._plain.update(msg=record.getMessage(), args=None)
-        try:
-            self._whole = pickle.dumps(values)
-        except Exception:  # a lock in an argument, a class inside a function, somebody's own __reduce__
-            self._whole = b""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self._whole, self._plain)
-
-
-class _Known(pickle.Unpickler):
-    """Imports nothing: the program that runs as `__main__` here has another name there, and would begin anew."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module not in sys.modules:
-            raise pickle.UnpicklingError(module)
-        return super().find_class(module, name)
+    values = dict(vars(record))
+    if record.exc_info and not record.exc_text:
+        values["exc_text"] = logging.Formatter().formatException(record.exc_info)
+    given = extras(record)
+    loggers = {key: value.name for key, value in given.items() if isinstance(value, logging.Logger)}
+    return {
+        "name": record.name[:LONGEST],
+        "level": record.levelno,
+        "message": _plain(record.msg) if isinstance(record.msg, dict) else record.getMessage()[:LONGEST],
+        "fields": {name: _plain(values.get(name)) for name in (*_TEXTS, *_NUMBERS)},
+        "extra": {key: _plain(value) for key, value in given.items() if key not in loggers},
+        "loggers": loggers,
+    }
 
 
-def _arrived(whole: bytes, plain: dict[str, Any]) -> dict[str, Any]:
+def arrived(carried: Any) -> logging.LogRecord:
+    """Return the record that `carried` was made of, with its message for good: nothing in it is formatted here.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: It is none.
+    """
+    given = {key: value for key, value in carried["extra"].items() if key not in _STANDARD}
+    given |= {key: logging.getLogger(str(name)) for key, name in carried["loggers"].items() if key not in _STANDARD}
+    fields = carried["fields"]
+    texts = {name: fields[name] for name in _TEXTS if isinstance(fields[name], str | None)}
+    numbers = {name: fields[name] for name in _NUMBERS if type(fields[name]) in (int, float)}
+    level, message = int(carried["level"]), carried["message"]
+    if not isinstance(message, str | dict):
+        raise TypeError("a message is a text or a dictionary")
+    found = {**given, **texts, **numbers, "name": str(carried["name"]), "levelno": level, "msg": message, "args": None}
+    return logging.makeLogRecord({**found, "levelname": logging.getLevelName(level), "exc_info": None})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:LONGEST]
+    if isinstance(value, int | float | None):
+        return value
     try:
-        values: dict[str, Any] = _Known(io.BytesIO(whole)).load()
-    except Exception:
-        return plain
-    return values
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)[:LONGEST]

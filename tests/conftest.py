@@ -35,7 +35,7 @@ for ignored, usual in (
 
 
 async def _execute(url: str, *statements: str) -> None:
-    connection = await connect(url)
+    connection = await connect(url, is_lent=True)
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -111,16 +111,16 @@ def shared_url(server: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iter
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection to the test's database."""
-    opened = await connect(database_url)
+    """A plain connection, with the settings of its role, to the test's database."""
+    opened = await connect(database_url, is_lent=True)
     yield opened
     opened.terminate()
 
 
 @pytest.fixture
 async def shared(shared_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection to the module's database."""
-    opened = await connect(shared_url)
+    """A plain connection, with the settings of its role, to the module's database."""
+    opened = await connect(shared_url, is_lent=True)
     yield opened
     opened.terminate()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from asyncjobs import AsyncJobs, job
 from asyncjobs.defining import registry
 from asyncjobs.forking import _ToWorker
+from asyncjobs.logs import JsonLines, TextLines
 from asyncjobs.worker.apart import _log
 
 log = logging.getLogger("logs.of_the_jobs")
@@ -34,8 +36,8 @@ class Kept(logging.Handler):
 class Channel:
     """Carries log records to the worker, which is here."""
 
-    def send(self, _word: str, record: bytes) -> None:
-        _log(record)
+    def send(self, _word: str, record: Any) -> None:
+        _log(json.loads(json.dumps(record)))
 
 
 @pytest.fixture
@@ -63,43 +65,22 @@ def arrived() -> Any:
     worker.handlers.clear()
 
 
-def test_message_and_arguments_of_a_record_arrive_as_they_are(arrived: list[logging.LogRecord]) -> None:
+def test_the_message_of_a_record_arrives_with_its_arguments_filled_in_and_a_dictionary_as_one(
+    arrived: list[logging.LogRecord],
+) -> None:
     sender = logging.getLogger("logs.sent")
     sender.info({"event": "paid", "amount": 3}, extra={"_logger": sender})  # as structlog's ProcessorFormatter wants it
     sender.info("paid %s of %r", 3, {"currency": "EUR"})
     assert arrived[0].msg == {"event": "paid", "amount": 3}
     assert arrived[0].__dict__["_logger"] is sender
-    assert (arrived[1].msg, arrived[1].args) == ("paid %s of %r", (3, {"currency": "EUR"}))
+    assert (arrived[1].msg, arrived[1].args) == ("paid 3 of {'currency': 'EUR'}", None)
+    assert [record.funcName for record in arrived] == [sys._getframe().f_code.co_name] * 2
 
 
-class Local:
-    def __repr__(self) -> str:
-        return "<local>"
-
-
-def test_a_record_that_cannot_be_pickled_arrives_as_text(arrived: list[logging.LogRecord]) -> None:
+def test_what_json_has_no_form_for_arrives_as_text(arrived: list[logging.LogRecord]) -> None:
     logging.getLogger("logs.sent").info("locked by %s", threading.Lock(), extra={"lock": threading.Lock(), "n": 7})
     assert arrived[0].getMessage().startswith("locked by <unlocked")
     assert arrived[0].__dict__["lock"].startswith("<unlocked") and arrived[0].__dict__["n"] == 7
-
-
-def test_a_record_with_what_the_worker_has_not_imported_arrives_as_text_and_imports_nothing(
-    arrived: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = type(sys)("only_in_the_child")
-    module.Local = Local  # type: ignore[attr-defined]
-    monkeypatch.setattr(Local, "__module__", "only_in_the_child")
-    monkeypatch.setitem(sys.modules, "only_in_the_child", module)
-
-    class Leaving(Channel):
-        def send(self, word: str, record: bytes) -> None:
-            del sys.modules["only_in_the_child"]
-            super().send(word, record)
-
-    [handler] = [each for each in logging.getLogger("logs.sent").handlers if isinstance(each, _ToWorker)]
-    handler._channel = Leaving()  # type: ignore[assignment]
-    logging.getLogger("logs.sent").info("saw %s", Local())
-    assert (arrived[0].getMessage(), arrived[0].args) == ("saw <local>", None)
 
 
 def test_in_a_process_of_its_own_no_handler_of_the_programs_writes_beside_the_worker(
@@ -199,3 +180,30 @@ def test_what_is_disabled_by_a_dict_config_speaks_again_and_levels_are_kept() ->
     speak_up()
     assert (ours.disabled, theirs.disabled) == (False, True)
     theirs.disabled = False
+
+
+HOSTILE = "x\n12:00:00.000 CRITICAL asyncjobs.worker: forged\x1b[2J\r\x9b31m\u202e\u2028\ud800"
+RAW = {"\x1b", "\r", "\x9b", "\u202e", "\u2028", "\ud800"}
+
+
+def failing() -> logging.LogRecord:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        found = (type(error), error, error.__traceback__)
+    return logging.LogRecord("asyncjobs\x1b", logging.ERROR, __file__, 1, "failed: %s", (HOSTILE,), found)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_text_line_steers_no_terminal_and_no_second_line_looks_like_one_of_ours(colours: bool) -> None:
+    text = TextLines(colours=colours).format(failing())
+    text = text.replace("\x1b[31m", "").replace("\x1b[0m", "") if colours else text
+    assert not RAW & set(text)
+    assert all(line.startswith("  ") for line in text.split("\n")[1:])
+    assert "ValueError: x" in text
+
+
+def test_a_json_line_holds_nothing_that_a_terminal_obeys_and_says_the_same() -> None:
+    text = JsonLines().format(failing())
+    assert not (RAW | {"\n"}) & set(text)
+    assert json.loads(text)["message"] == f"failed: {HOSTILE}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
@@ -16,10 +17,12 @@ from asyncjobs.cli.strangers import notes
 from asyncjobs.client.by_hand import Action, Answer, Asked, Filter, Matched, filter_of
 from asyncjobs.db.by_hand import Picked
 from asyncjobs.db.rows import State
+from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining import options as limits
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
 
 Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of the jobs; or say which by the options.")]
@@ -141,6 +144,13 @@ def cancel(
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
 
 
+class _WithoutMiddleware(AsyncJobs):
+    """The project's is around what is enqueued and performed, and may not even be importable from here."""
+
+    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
+        return super()._assemble(url, settings.model_copy(update={"middleware": ()}), stack)
+
+
 class _Command(NamedTuple):
     asked: Asked
     ids: list[UUID]
@@ -212,14 +222,14 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
             _agree(f"{command.action.value} {_jobs(len(command.ids))}?")
 
         async def named() -> list[Answer]:
-            async with AsyncJobs(config=config, environment=env) as jobs:
+            async with _WithoutMiddleware(config=config, environment=env) as jobs:
                 return await jobs._opened().do_named(command.asked, command.ids, dry_run=command.dry_run)
 
         _tell_named(command, database.finish(named))
         return
 
     async def matching(*, dry_run: bool) -> Matched:
-        async with AsyncJobs(config=config, environment=env) as jobs:
+        async with _WithoutMiddleware(config=config, environment=env) as jobs:
             return await jobs._opened().do_all(command.asked, command.which[0], dry_run=dry_run)
 
     if command.asks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def check(
 ) -> None:
     """Check settings, modules and job definitions; print what would run. Needs no database."""
     settings, problems, warnings = _settings(config, env)
-    put_working_directory_first()
+    if not sys.flags.safe_path:
+        put_working_directory_first()
     for name in dict.fromkeys(modules or ()):
         problems += _placed(import_problem(name), "")
     for position, name in enumerate(settings.imports if settings else ()):

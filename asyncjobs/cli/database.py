@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from asyncjobs.app import PRIVATE_IN
 from asyncjobs.cli.exits import exit_codes
-from asyncjobs.db import migrating
+from asyncjobs.db import migrating, pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.embedded import EmbeddedPostgres, project_directory
@@ -55,6 +55,7 @@ async def server_url(settings: Settings) -> AsyncIterator[str]:
     """The database's URL, whatever schema it has; an embedded server runs until the block ends."""
     directory = private_directory(settings)
     if directory is None:
+        pooling.assume(settings.database_url, settings.pooler)
         yield settings.database_url
         return
     async with EmbeddedPostgres(directory) as server:

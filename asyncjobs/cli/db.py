@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import typer
 
 from asyncjobs import db as db_room
+from asyncjobs import durations
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.db_script import PSQL_STOPS, script
 from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
@@ -29,17 +32,29 @@ ROLES = Path(db_room.__file__).parent / "roles.sql"
 
 
 @app.command()
-def migrate(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
+def migrate(
+    *,
+    config: options.Config = None,
+    env: options.Environment = None,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to wait for locks that others hold, such as 5m.")
+    ] = durations.spell(migrating.WAIT),
+    as_json: options.Json = False,
+) -> None:
     """Bring the schema up to date; nothing happens when it is."""
     with exit_codes():
         settings = load(config, environment=env)
+    try:
+        seconds = durations.seconds(wait, name="--wait")
+    except ValueError as error:
+        fail(USAGE, str(error))
 
     async def apply() -> list[migrating.Migration]:
         async with database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs migrate")
             try:
                 with translating():
-                    return await migrating.migrate(connection)
+                    return await migrating.migrate(connection, wait=seconds, on_wait=partial(typer.echo, err=True))
             finally:
                 connection.terminate()
 
@@ -170,10 +185,24 @@ def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
 
 def without_password(found: str) -> tuple[str, str | None]:
     """Return a URL without its password, and the password: the words of a command can be read by everybody here."""
-    parts = urlsplit(found)
-    login, at, hosts = parts.netloc.rpartition("@")
+    # Cut out of the text: to libpq an empty host, the order of parameters, and a + in a value mean what they say.
+    scheme, separator, rest = found.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
     user, _, password = login.partition(":")
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    given = dict(query).get("password", unquote(password)) or None
-    rest = urlencode([pair for pair in query if pair[0] != "password"], quote_via=quote)
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}", query=rest)), given
+    path, mark, query = rest[len(authority) :].partition("?")
+    kept = []
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if unquote(name) == "password":
+            password = value
+        elif unquote(name) == "sslpassword":
+            fail(
+                USAGE,
+                "database_url has sslpassword, which psql takes in its words alone, where everybody here reads it: "
+                "use a key without one, or give psql a service file of your own",
+            )
+        else:
+            kept.append(pair)
+    place = f"{scheme}{separator}{user}{at}{hosts}{path}{mark if kept else ''}{'&'.join(kept)}"
+    return place, unquote(password) or None

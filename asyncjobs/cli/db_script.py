@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import SEARCH_PATH
 
 _HEAD = """\
 -- The schema of asyncjobs{after}. It applies what is missing and may be run again.
@@ -12,10 +13,12 @@ _HEAD = """\
 _BEGIN = """\
 do $asyncjobs$
 declare
-  waited_for_locks text := current_setting('lock_timeout');
+  waited_for_locks text := pg_catalog.current_setting('lock_timeout');
+  looked_in text := pg_catalog.current_setting('search_path');
 begin
-perform pg_advisory_xact_lock({lock});
+perform pg_catalog.set_config('search_path', '{path}', true);
 {first}
+{lock};
 perform set_config('lock_timeout', '1s', true);
 """
 
@@ -30,36 +33,40 @@ execute $migration$
 {text}
 $migration$;
 insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
+{revoked};
 end if;
 """
 
 _END = """
 perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
 perform set_config('lock_timeout', waited_for_locks, true);
+perform set_config('search_path', looked_in, true);
 end
 $asyncjobs$;
 """
 
 _PSQL_BEGIN = """\
 \\set ON_ERROR_STOP on
-select pg_advisory_lock({lock});
-{first}
+set search_path = {path};
+do $$ begin {first} end $$;
 """
 
 _PSQL_MIGRATION = """
+begin;
+{lock};
 select not exists (select from asyncjobs.migration where number = {number}) as asyncjobs_missing \\gset
 \\if :asyncjobs_missing
-begin;
 set local lock_timeout = '1s';
 {text}
 insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
-commit;
+{revoked};
 \\endif
+commit;
 """
 
 _PSQL_END = """
 select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
-select pg_advisory_unlock({lock});
+reset search_path;
 """
 
 PSQL_STOPS = "\\set ON_ERROR_STOP on\n"
@@ -76,13 +83,13 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
     if not wanted:
         return f"{head}-- There is nothing after it.\n"
-    required = _REQUIRED.format(number=after)
-    if psql:
-        required = f"do $$ begin {required} end $$;"
+    first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     steps = [
-        each.format(number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip())
+        each.format(
+            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), lock=migrating.LOCK,
+            revoked=migrating.REVOKED,
+        )
         for step in wanted
-    ]
-    first = required if after else migrating._BOOTSTRAP.strip()
-    return "".join([head, begin.format(lock=migrating._LOCK, first=first), *steps, end.format(lock=migrating._LOCK)])
+    ]  # fmt: skip
+    return "".join([head, begin.format(lock=migrating.LOCK, first=first, path=SEARCH_PATH), *steps, end])

@@ -13,13 +13,15 @@ from asyncjobs import logs
 from asyncjobs.cli import database, options, printing, tls
 from asyncjobs.cli.exits import OK, UNHEALTHY
 from asyncjobs.cli.serving import cut_short, unserved
-from asyncjobs.db import migrating, reading
+from asyncjobs.db import migrating, pooling, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
+from asyncjobs.harmless import harmless
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
-from asyncjobs.worker import reports
+from asyncjobs.worker import connections, reports
+from asyncjobs.worker.recorder import MOST_ISOLATED
 
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
@@ -29,6 +31,8 @@ CLOCK_LIMIT = 2.0
 """Seconds that two clocks may differ."""
 LEAST_DAYS = 3
 """Days ahead that the history's partitions must reach; a running worker keeps more."""
+BESIDE = 2
+"""Connections of a worker process beside those that its work needs: its listener's, and its client's."""
 _COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
@@ -64,7 +68,7 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
             mark = verdict.ljust(4)
             if logs.wants_colours(sys.stdout):
                 mark = typer.style(mark, fg=_COLOURS[verdict])
-            print(f"{mark}  {check}: {printing.harmless(text)}")
+            print(f"{mark}  {check}: {harmless(text)}")
     raise typer.Exit(UNHEALTHY if any(finding.verdict == "fail" for finding in findings) else OK)
 
 
@@ -79,7 +83,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 url, name="asyncjobs doctor", settings={"statement_timeout": "2s"}, timeout=CONNECT_LIMIT
             )
             try:
-                async for finding in _examine(connection, url):
+                async for finding in _examine(connection, url, settings, is_private=directory is not None):
                     yield finding
             finally:
                 connection.terminate()
@@ -87,13 +91,14 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("fail", "database", str(error))
 
 
-async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
+async def _examine(connection: Connection, url: str, settings: Settings, *, is_private: bool) -> AsyncIterator[Finding]:
     before = time.time()
     server = await database.bounded(reading.server(connection))
     between = (before + time.time()) / 2
     yield Finding("ok", "connect", f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
     for finding in server_findings(server, url, clock_here=between):
         yield finding
+    yield connection_finding(await database.bounded(reading.connection_limits(connection)), server, settings)
     yield await _hearing(url)
     try:
         await database.bounded(migrating.check(connection))
@@ -102,6 +107,8 @@ async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
         return
     yield Finding("ok", "schema", f"migration {migrating.known()[-1].number} of {migrating.known()[-1].number}")
     yield _rights(await database.bounded(reading.rights(connection)), server.role)
+    for finding in definer_findings(await database.bounded(reading.definers(connection)), is_private=is_private):
+        yield finding
     yield _days(await database.bounded(reading.days_ahead(connection)))
     workers = await database.bounded(reading.workers(connection))
     for finding in worker_findings(workers):
@@ -132,6 +139,8 @@ def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
         yield Finding("ok", "workers", f"{len(alive)} alive{also}, the slowest beat {slowest} ago")
     for worker, report in zip(alive, told, strict=True):
         where = f"{worker.about.get('host')}, pid {worker.about.get('pid')}"
+        if report.claims_nothing:
+            yield Finding("warn", "workers", f"{where} claims nothing: {report.claims_nothing}")
         for job in report.stuck:
             yield Finding(
                 "warn",
@@ -179,7 +188,33 @@ def server_findings(server: reading.Server, url: str, *, clock_here: float) -> l
     return found
 
 
+def connection_finding(limits: reading.Limits, server: reading.Server, settings: Settings) -> Finding:
+    """Judge whether the worker processes of these settings get the connections that they need."""
+    processes = max(pool.processes for pool in settings.pools)
+    least = processes * (connections.NEEDED + BESIDE)
+    most = processes * (connections.MOST + 1)
+    isolated = processes * MOST_ISOLATED
+    of = {f"role {server.role}": limits.of_role, f"database {server.database}": limits.of_database}
+    known = [(limit, whose) for whose, limit in of.items() if limit is not None]
+    limit, whose = min([*known, (limits.of_server, "everybody together on this server")])
+    need = (
+        f"{processes} worker {'process' if processes == 1 else 'processes'} of these pools need {least}, open up to {most} "
+        f"under load, and {isolated} more for isolated steps"
+    )
+    if limit >= most + isolated:
+        return Finding("ok", "connections", f"{whose} may have {limit}; {need}")
+    remedy = "raise the limit, or lower `processes` of the pools"
+    return Finding("fail" if limit < least else "warn", "connections", f"{whose} may have {limit}; {need}: {remedy}")
+
+
 async def _hearing(url: str) -> Finding:
+    if pooling.gives_transactions(url):
+        return Finding(
+            "warn",
+            "listen/notify",
+            "a pooler in transaction mode stands between, so workers and awaits poll, and a dead worker is noticed when its "
+            "lease is over; for notices point database_url at the database itself, or at a port in session mode",
+        )
     if await reading.hears(url, timeout=HEARING_LIMIT):
         return Finding("ok", "listen/notify", "a notice came through")
     return Finding(
@@ -199,6 +234,23 @@ def _rights(rights: reading.Rights, role: str) -> Finding:
         )
         return Finding("warn", "rights", f"{role} can look and nothing else: {remedy}")
     return Finding("ok", "rights", f"{role} can {', '.join(can)}")
+
+
+def definer_findings(owners: Sequence[reading.Definers], *, is_private: bool = False) -> Iterator[Finding]:
+    """Judge the functions that run with their owners' rights; `is_private`: on the project's own server, of one role."""
+    for owner, everybodys, is_superuser in owners:
+        if everybodys:
+            text = (
+                f"everybody who may look into the schema may execute {', '.join(everybodys)} with the rights of {owner}: "
+                "`revoke execute on all routines in schema asyncjobs from public`"
+            )
+            yield Finding("warn", "functions", text)
+        if is_superuser and not is_private:
+            text = (
+                f"those of asyncjobs run with the rights of {owner}, a superuser: `asyncjobs db sql --roles` gives them to "
+                "an owner of their own"
+            )
+            yield Finding("warn", "functions", text)
 
 
 def _days(days: int) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +66,8 @@ def enqueue(
     """
     with exit_codes():
         settings, _ = read(config, environment=env)  # what it warns of is said when the client opens
-        put_working_directory_first()
+        if not sys.flags.safe_path:
+            put_working_directory_first()
         import_modules([*(imports or ()), *settings.imports])
         when = When(queue, priority, _seconds(delay, "--in"), _moment(at))
         if when.delay is not None and when.at is not None:

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 import typer
 
-from asyncjobs.cli.printing import harmless
 from asyncjobs.exceptions import (
     AsyncJobsError,
     DatabaseError,
@@ -21,6 +20,7 @@ from asyncjobs.exceptions import (
     InvalidOption,
     InvalidSettings,
 )
+from asyncjobs.harmless import harmless
 
 OK, FAILED, USAGE, UNHEALTHY = 0, 1, 2, 3
 

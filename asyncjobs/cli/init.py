@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,15 @@ def init(
     """Write config.toml and jobs.py to begin with; nothing is overwritten without --force."""
     # A template of Python is kept as .txt, so that no tool takes it for a module of ours.
     files = {directory / path.name.removesuffix(".txt"): path for path in sorted(TEMPLATES.glob("*.*"))}
-    if not force and (there := [str(file) for file in files if file.exists()]):
+    if not force and (there := [str(file) for file in files if os.path.lexists(file)]):
         exist = "exists" if len(there) == 1 else "exist"
         fail(USAGE, f"{' and '.join(there)} {exist} already: nothing was written; --force overwrites")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, template in files.items():
-            file.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+            # "x": nor through a link that leads nowhere.
+            with file.open("w" if force else "x", encoding="utf-8") as made:
+                made.write(template.read_text(encoding="utf-8"))
             print(f"wrote {file}")
     except OSError as error:
         fail(USAGE, f"{error.filename}: cannot be written: {error.strerror}")

@@ -18,10 +18,11 @@ from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import State, StatusRow
+from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.defining import codec
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.harmless import harmless
 from asyncjobs.settings import load
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
@@ -73,14 +74,14 @@ def list_jobs(
     rows, said = database.finish(read)
     complain(*said)
     if as_json:
-        printing.as_json([{**row._asdict(), "state": State(row.state).name, "error": _error(row)} for row in rows])
+        printing.as_json([{**row._asdict(), "state": state_name(row.state), "error": _error(row)} for row in rows])
         return
     printing.table(
         ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished", "error or reason"],
         [
             (
                 row.id,
-                State(row.state).name,
+                state_name(row.state),
                 row.kind,
                 row.queue,
                 row.priority,
@@ -161,7 +162,7 @@ def show(
         said = ": ".join(filter(None, (error["type"], error["message"])))
         print(f"attempt {error['attempt']} at {printing.shown(error['at'])}: {printing.shown(said)}")
         for line in error["traceback"].splitlines():
-            print(f"  {printing.harmless(line)}".rstrip())
+            print(f"  {harmless(line)}".rstrip())
 
 
 @app.command()
@@ -186,8 +187,8 @@ def why(
         last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
         job = {**found.job._asdict(), "error": last}
         facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
-        facts["awaits"] = [{**one._asdict(), "state": State(one.state).name} for one in found.awaited]
-        state = State(found.job.state).name
+        facts["awaits"] = [{**one._asdict(), "state": state_name(one.state)} for one in found.awaited]
+        state = state_name(found.job.state)
         printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
     else:
         print(printing.shown(f"it {found.sentence}"))

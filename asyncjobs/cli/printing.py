@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,18 +11,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asyncjobs import logs
+from asyncjobs.harmless import harmless, harmless_json
 
 LONGEST = 4_000
 """Characters of one value that a screen shows."""
 _LAST = 30, 200
 """Characters of a last column that is cut: at least, and where there is no terminal to end it."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
 
 def as_json(value: Any) -> None:
     """Print a value as JSON; what JSON has no form for (ids, times) as text."""
-    print(json.dumps(value, default=_text, ensure_ascii=False, indent=2))
+    print(harmless_json(json.dumps(value, default=_text, ensure_ascii=False, indent=2)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, cut_last: bool = False) -> None:
@@ -103,20 +102,12 @@ def brief(value: Any, room: int) -> str:
     return f"{text[: max(room - len(count), 1)]}{count}"
 
 
-def harmless(text: str) -> str:
-    """Return `text` with control characters spelled out: a job's name or error must not steer somebody's terminal."""
-    return _CONTROL.sub(_spelled, text)
-
-
-def _spelled(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
 def age(seconds: float | None) -> str:
     """Return a time span in two units at most: "3d 4h", "12m 5s", "0.4s"."""
     if seconds is None:
         return ""
+    if not math.isfinite(seconds):
+        return "for ever"
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
     parts: list[str] = []

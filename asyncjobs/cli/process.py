@@ -18,7 +18,7 @@ from asyncjobs.app import AsyncJobs
 from asyncjobs.cli import tls
 from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, code_of, describe
 from asyncjobs.cli.signals import STOP_NOW, Signals, leave
-from asyncjobs.db import migrating, reading
+from asyncjobs.db import migrating, pooling, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.defining import registry
 from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
@@ -119,6 +119,7 @@ class Process:
         jobs = AsyncJobs(
             config=self._plan.config,
             environment=self._plan.environment,
+            database_url=self._settings.database_url or None,
             shutdown_timeout=self._settings.shutdown_timeout,
             imports=self._settings.imports,
         )
@@ -175,12 +176,18 @@ class Process:
             self._is_ready(jobs, worker, server)
         elif not running.done():
             running.cancel()
+            if reason := worker.connections.trouble.reason:
+                raise DatabaseUnavailable(
+                    f"{reason}; this worker claims nothing before it has them all: raise the limit, or start fewer workers "
+                    "(`asyncjobs doctor` says how many these need)"
+                )
             raise self._silence(limit)
         await running
 
     async def _open(self, jobs: AsyncJobs) -> reading.Server:
         if self._settings.database_url:
             logger.debug("connecting to %s", self._address)
+            pooling.assume(self._settings.database_url, self._settings.pooler)
             connection = await connect(self._settings.database_url, name="asyncjobs start", timeout=START_LIMIT - 1)
             try:
                 server = await reading.server(connection)

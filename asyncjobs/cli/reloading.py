@@ -17,8 +17,9 @@ from uuid import uuid4
 from asyncjobs.cli.database import database_url
 from asyncjobs.cli.exits import code_of, describe
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
+from asyncjobs.interpreter import command
 from asyncjobs.settings import Settings
-from asyncjobs.worker.supervisor import WORKER_ID, WORKER_LINK, WORKER_SHARE
+from asyncjobs.worker.supervisor import WORKER_LINK, introduce
 
 logger = logging.getLogger("asyncjobs.reload")
 
@@ -44,7 +45,7 @@ class Reloading:
         if importlib.util.find_spec("watchfiles") is None:
             raise InvalidOption("--reload needs watchfiles: pip install 'asyncjobs-pg[reload]'")
         self._settings = settings
-        self._command = [sys.executable, "-m", "asyncjobs", *arguments]
+        self._command = command("asyncjobs", *arguments)
         self._directory = directory
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -104,6 +105,7 @@ class Reloading:
     async def _run_one(self, url: str) -> int:
         """Run a worker until it ends, or end it when the code changes; return its exit code."""
         ours, theirs = socket.socketpair()
+        introduce(ours, worker=uuid4(), share=None, url=url, imports_here=not sys.flags.safe_path)
         with ours:
             with theirs:
                 link = str(theirs.fileno())
@@ -114,9 +116,8 @@ class Reloading:
                     # Out of the terminal's reach: Ctrl-C comes here, and is passed on.
                     start_new_session=True,
                     # When this process is killed, `ours` closes, and the worker stops.
-                    env={**os.environ, "ASYNCJOBS_DATABASE_URL": url, WORKER_ID: str(uuid4()), WORKER_SHARE: "",
-                         WORKER_LINK: link},
-                )  # fmt: skip
+                    env={**os.environ, WORKER_LINK: link},
+                )
             worker = self._worker
             if self._stop.is_set():
                 worker.terminate()

@@ -62,16 +62,21 @@ def run(
     attempt spent. A second signal cancels at once, a third ends the process. SIGQUIT prints what every thread does.
     """
     with exit_codes():
+        link = Link()
         # What it warns of is logged by each worker as it opens, in the format that is chosen here.
         settings, warnings = read(
-            config, environment=env, shutdown_timeout=shutdown_timeout, log_format=log_format, log_level=log_level
+            config,
+            environment=env,
+            database_url=link.url,
+            shutdown_timeout=shutdown_timeout,
+            log_format=log_format,
+            log_level=log_level,
         )
         options.configure_logs(settings)
         entries = [entry.strip() for words in queues or () for entry in words.split(",")]
         pools = chosen(settings.pools, numbers=pool or (), queues=entries)
         # What is named here is imported wherever a job of this worker runs, as what the file names is.
         settings = settings.model_copy(update={"imports": tuple(dict.fromkeys([*(modules or ()), *settings.imports]))})
-        link = Link()
         plan = Plan(
             settings=settings,
             pools=pools,
@@ -95,7 +100,8 @@ def run(
                 for warning in warnings:
                     logger.warning("%s", warning)
             raise typer.Exit(Supervising(plan, given, children).run())
-        put_working_directory_first()
+        if link.imports_here:
+            put_working_directory_first()
         with logs.theirs_first():
             import_modules(settings.imports)
     process = Process(plan)

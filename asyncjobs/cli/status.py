@@ -9,7 +9,7 @@ import typer
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import exit_codes
 from asyncjobs.db import reading
-from asyncjobs.db.rows import State
+from asyncjobs.db.rows import state_name
 from asyncjobs.exceptions import DatabaseUnavailable
 from asyncjobs.settings import load
 from asyncjobs.worker import reports
@@ -55,7 +55,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     if overview.finished is None:
         print("finished in 24 h: too many to count within 2 s")
     else:
-        ended = [(State(state).name, count) for state, count in overview.finished.items()]
+        ended = [(state_name(state), count) for state, count in overview.finished.items()]
         printing.table(["finished in 24 h", "jobs"], ended, empty="nothing finished in 24 h")
 
 
@@ -120,11 +120,16 @@ def _print_workers(rows: list[reading.WorkerRow]) -> None:
 def _remark(row: reading.WorkerRow) -> str:
     if row.late:
         return " (lease over)"
-    return " (draining)" if reports.read(row.report).draining else ""
+    report = reports.read(row.report)
+    return " (draining)" if report.draining else " (claims nothing)" if report.claims_nothing else ""
 
 
 def _print_troubles(rows: list[reading.WorkerRow]) -> None:
     """Print what a worker needs help with; nothing when there is nothing."""
+    idle = [(row.id, report.claims_nothing) for row in rows if (report := reports.read(row.report)).claims_nothing]
+    if idle:
+        printing.table(["worker", "claims nothing, because"], idle, empty="")
+        print()
     stuck = [(job, row.id) for row in rows for job in reports.read(row.report).stuck]
     if stuck:
         printing.table(
@@ -144,8 +149,13 @@ def _print_troubles(rows: list[reading.WorkerRow]) -> None:
 
 
 def _pools(about: dict[str, Any]) -> list[str]:
-    pools = [pool for pool in about.get("pools", []) if isinstance(pool, dict)]
-    return [f"{'+'.join(map(str, pool.get('queues', [])))} x {pool.get('concurrency')}" for pool in pools]
+    pools = [pool for pool in _list(about.get("pools")) if isinstance(pool, dict)]
+    return [f"{'+'.join(map(str, _list(pool.get('queues'))))} x {pool.get('concurrency')}" for pool in pools]
+
+
+def _list(value: Any) -> list[Any]:
+    """Return what a worker, of another version perhaps, says as a list."""
+    return value if isinstance(value, list) else []
 
 
 def _worker(row: reading.WorkerRow) -> dict[str, Any]:
@@ -165,5 +175,5 @@ def _as_values(overview: Overview) -> dict[str, Any]:
     return {
         "queues": [row._asdict() for row in overview.queues],
         "workers": [_worker(row) for row in overview.workers],
-        "finished_24h": None if finished is None else {State(state).name: n for state, n in finished.items()},
+        "finished_24h": None if finished is None else {state_name(state): n for state, n in finished.items()},
     }

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -18,6 +16,7 @@ from asyncjobs.db import migrating, workers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
+from asyncjobs.interpreter import command
 from asyncjobs.settings import Pool
 from asyncjobs.worker.supervisor import BURY_LIMIT, Supervisor
 
@@ -51,7 +50,7 @@ class Supervising:
 
     def __init__(self, plan: Plan, arguments: Sequence[str], shares: Sequence[int | None]) -> None:
         self._plan = plan
-        self._command = [sys.executable, "-m", "asyncjobs", *arguments]
+        self._command = command("asyncjobs", *arguments)
         self._shares = shares
         self._supervisor: Supervisor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,7 +101,7 @@ class Supervising:
 
         supervisor = self._supervisor = Supervisor(
             self._command,
-            environment={**os.environ, "ASYNCJOBS_DATABASE_URL": url},
+            url=url,
             shares=self._shares,
             shutdown_timeout=self._plan.settings.shutdown_timeout,
             ends_alone=self._plan.burst,

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from urllib.parse import parse_qs, urlsplit
 
+from asyncjobs.db import places
 from asyncjobs.db.reading import Server
 
 _VERIFIED = ("verify-full", "verify-ca")
@@ -14,24 +15,39 @@ _VERIFIED = ("verify-full", "verify-ca")
 def state(server: Server, url: str) -> str:
     """Return the protection of the link, such as "TLSv1.3, certificate not verified"."""
     if not server.tls:
-        return "no TLS, Unix socket" if server.address is None else "no TLS"
+        return "no TLS, Unix socket" if server.address is None and is_local(server, url) else "no TLS"
     mode = ssl_mode(url)
     return f"{server.tls_version}, {mode if mode in _VERIFIED else 'certificate not verified'}"
 
 
 def warning(server: Server, url: str) -> str | None:
     """Return what is wrong when the link leaves this machine and nobody checks who answers; else None."""
-    if is_local(server) or (server.tls and ssl_mode(url) == "verify-full"):
+    if is_local(server, url) or (server.tls and ssl_mode(url) == "verify-full"):
         return None
     return (
-        f"the link to {server.address} has {state(server, url)}: whoever stands between can read and change jobs; "
+        f"the link to {places.server_of(url)} has {state(server, url)}: whoever stands between can read and change jobs; "
         "add sslmode=verify-full (and sslrootcert=…) to database_url"
     )
 
 
-def is_local(server: Server) -> bool:
-    """Whether the server answers on this machine: by a Unix socket or a loopback address."""
-    return server.address is None or ipaddress.ip_address(server.address).is_loopback
+def is_local(server: Server, url: str) -> bool:
+    """Whether the whole link is on this machine: the hosts of the URL, and what the server sees of it.
+
+    A pooler or proxy on the database's machine is all that the server sees, whatever lies before it.
+    """
+    if server.address is not None and not ipaddress.ip_address(server.address).is_loopback:
+        return False
+    return all(map(_is_here, places.server_of(url).split(",")))
+
+
+def _is_here(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname if not host.startswith(("/", "%2F", "%2f", "@")) else None
+    if name is None or name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def ssl_mode(url: str) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from asyncjobs.client.waits_inside import Row, WaitsInside
-from asyncjobs.db import jobs
+from asyncjobs.db.access import Access
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.rows import Finished
 from asyncjobs.db.sessions import Sessions
@@ -25,24 +25,35 @@ logger = logging.getLogger("asyncjobs.client")
 
 SAFETY_POLL = 5.0
 """Seconds between looks at everything that is waited for, whatever the notices say."""
+LEAST_LOOK = 0.5
+"""Seconds between two of them when notices may have been missed."""
 BATCH = 1_000
+MOST_IN_NOTICE = 200
+"""Ids of one notice that are read; no statement of ours sends as many."""
 RETRY_PAUSE = 0.5
 
 
 class Waiters:
     """Everybody in this process who waits for a job."""
 
-    def __init__(self, sessions: Sessions, listener: Listener, services: Services) -> None:
+    def __init__(self, sessions: Sessions, access: Access, listener: Listener, services: Services) -> None:
         self._sessions = sessions
+        self._access = access
         self._listener = listener
         self._services = services
         self._waiting: dict[UUID, list[asyncio.Future[Finished]]] = {}
+        self._by_number: dict[int, UUID] = {}
+        """Their ids by their numbers: read so, an id of a notice takes 0.4 µs instead of 1.5."""
         self._new: set[UUID] = set()
         self._done: set[UUID] = set()
         self._kick = asyncio.Event()
         self._running = False
         self._inside = WaitsInside(sessions)
+        self._looked_at = float("-inf")
+        self._next_look = 0.0
+        """The loop's time of the next look at everything."""
         listener.subscribe(DONE, self._notified)
+        listener.on_hearing(self._look_soon)
 
     async def wait(self, job_id: UUID, row: Row | None = None, *, timed: bool = False) -> Finished:
         """Wait until a job is final and return how it ended.
@@ -61,6 +72,7 @@ class Waiters:
         futures.append(future)
         if len(futures) == 1:
             self._new.add(job_id)
+            self._by_number[job_id.int] = job_id
             self._kick.set()
             if not self._running:
                 self._running = True
@@ -76,18 +88,22 @@ class Waiters:
                 self._kick.set()
             futures.remove(future)
             if not futures and self._waiting.get(job_id) is futures:
-                del self._waiting[job_id]
+                del self._waiting[job_id], self._by_number[job_id.int]
                 self._new.discard(job_id)
 
     def _notified(self, payload: str) -> None:
-        for text in payload.split(","):
+        for text in payload.split(",", MOST_IN_NOTICE)[:MOST_IN_NOTICE]:
             try:
-                job_id = UUID(text)
-            except ValueError:
-                continue  # anybody may NOTIFY: what is no id is no news
-            if job_id in self._waiting:
-                self._done.add(job_id)
-                self._kick.set()
+                job_id = self._by_number[int(text.replace("-", ""), 16)]
+            except (KeyError, ValueError):
+                continue  # anybody may NOTIFY: what is no id is no news, nor what nobody waits for here
+            self._done.add(job_id)
+            self._kick.set()
+
+    def _look_soon(self) -> None:
+        """Look at everything, as notices may have been missed, if that was not done a moment ago."""
+        self._next_look = min(self._next_look, self._looked_at + LEAST_LOOK)
+        self._kick.set()
 
     async def _look_after(self) -> None:
         """Resolve waiters for as long as the client is open; then nobody is left waiting for what cannot come."""
@@ -102,11 +118,11 @@ class Waiters:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        next_look = loop.time() + SAFETY_POLL
+        self._next_look = loop.time() + SAFETY_POLL
         await self._listener.settled()
         while True:
             try:
-                async with asyncio.timeout_at(min(next_look, self._inside.due_at)):
+                async with asyncio.timeout_at(min(self._next_look, self._inside.due_at)):
                     await self._kick.wait()
             except TimeoutError:
                 pass
@@ -114,7 +130,8 @@ class Waiters:
             try:
                 await self._register()
                 await self._read(self._done)
-                if loop.time() >= next_look:
+                if (now := loop.time()) >= self._next_look:
+                    self._looked_at, self._next_look = now, now + SAFETY_POLL
                     await self._look_at(self._waiting)
                 if loop.time() >= self._inside.due_at:
                     await self._inside.tell()
@@ -122,14 +139,12 @@ class Waiters:
                 logger.warning("cannot look after %d awaited jobs, will try again: %s", len(self._waiting), error)
                 await asyncio.sleep(RETRY_PAUSE)
                 self._kick.set()
-            if loop.time() >= next_look:
-                next_look = loop.time() + SAFETY_POLL
 
     async def _register(self) -> None:
         """Set the flag of jobs that are newly waited for; those without a row are finished, or nowhere."""
         while self._new:
             batch = sorted(self._new)[:BATCH]
-            live = await self._sessions.run(partial(jobs.await_jobs, ids=batch))
+            live = await self._sessions.run(partial(self._access.await_jobs, ids=batch))
             self._new.difference_update(batch)
             await self._settle(set(batch) - live)
 
@@ -146,7 +161,7 @@ class Waiters:
         everything = list(ids)
         for start in range(0, len(everything), BATCH):
             batch = everything[start : start + BATCH]
-            live = await self._sessions.run(partial(jobs.read_live, ids=batch))
+            live = await self._sessions.run(partial(self._access.read_live, ids=batch))
             await self._settle(set(batch) - live)
 
     async def _settle(self, gone: set[UUID]) -> None:
@@ -160,7 +175,7 @@ class Waiters:
                     future.set_exception(JobNotFound(job_id))
 
     async def _resolve(self, ids: list[UUID]) -> set[UUID]:
-        rows = await self._sessions.run(lambda connection: jobs.read_finished(connection, ids))
+        rows = await self._sessions.run(partial(self._access.read_finished, ids=ids))
         for row in rows:
             for future in self._waiting.get(row.id, ()):
                 if not future.done():

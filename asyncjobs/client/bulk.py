@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncjobs.client.enqueuing import is_of_one_row
 from asyncjobs.client.sending import check_job, mark_enqueued, row_of
-from asyncjobs.db import jobs
+from asyncjobs.db.access import Access
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.base import Job
@@ -31,6 +31,7 @@ class Bulk:
 
     Args:
         sessions: Connections.
+        access: How jobs are stored there.
         services: The scope of statements under way.
         enqueue_one: For a job that was sent before and may exist, or has hooks; returns whether it was made now.
         has_hooks: Whether something is to happen around a job's enqueueing.
@@ -39,11 +40,13 @@ class Bulk:
     def __init__(
         self,
         sessions: Sessions,
+        access: Access,
         services: Services,
         enqueue_one: Callable[[Job[Any]], Awaitable[bool]],
         has_hooks: Callable[[Job[Any]], bool],
     ) -> None:
         self._sessions = sessions
+        self._access = access
         self._services = services
         self._enqueue_one = enqueue_one
         self._has_hooks = has_hooks
@@ -133,9 +136,9 @@ class Bulk:
         try:
             # COPY cannot compute: a chunk in which anything is due later, or expires, goes by a statement that can.
             if len(rows) >= MANY and all(row.is_plain for row in rows):
-                await self._sessions.run(partial(jobs.enqueue_copy, jobs=rows))
+                await self._sessions.run(partial(self._access.enqueue_copy, jobs=rows))
             else:
-                await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
+                await self._sessions.run(partial(self._access.enqueue_many, jobs=rows))
         except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable) and error.begun:
                 unknown = EnqueueOutcomeUnknown(rows[0].id)

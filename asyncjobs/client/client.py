@@ -23,6 +23,7 @@ from asyncjobs.client.threads import Threads
 from asyncjobs.client.waits_inside import holder
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
+from asyncjobs.db.access import Access
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import StatusRow
 from asyncjobs.db.sessions import Sessions
@@ -74,8 +75,9 @@ class Client:
         self._services = services
         self.loop = asyncio.get_running_loop()
         self.threads = Threads()
-        self._enqueuer = Enqueuer(sessions, services, Notices(sessions, services))
-        self._waiters = Waiters(sessions, listener, services)
+        self._access = Access()
+        self._enqueuer = Enqueuer(sessions, self._access, services, Notices(sessions, services))
+        self._waiters = Waiters(sessions, self._access, listener, services)
         self._by_hand = ByHand(sessions, retention)
         self._statuses = Statuses(sessions.run)
 
@@ -116,7 +118,7 @@ class Client:
         made = True
         try:
             if connection is not None:
-                made = await enqueue_on(connection, row)
+                made = await enqueue_on(connection, row, again=not first)
             elif first:
                 await self._enqueuer.enqueue(row)
             else:
@@ -132,7 +134,7 @@ class Client:
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
-        bulk = Bulk(self._sessions, self._services, self._enqueue_with_hooks, self._has_hooks)
+        bulk = Bulk(self._sessions, self._access, self._services, self._enqueue_with_hooks, self._has_hooks)
         return await bulk.enqueue(all_jobs)
 
     def _has_hooks(self, job: Job[Any]) -> bool:
@@ -170,7 +172,7 @@ class Client:
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
         """Read the states of those that have a row, and why they were discarded or cancelled."""
-        return await self._sessions.run(partial(jobs.read_states, ids=ids))
+        return await self._sessions.run(partial(self._access.read_states, ids=ids))
 
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
         """Cancel those that are not final; `ids` ascending."""

@@ -32,7 +32,6 @@ class _Call:
     """
 
     def __init__(self, function: str, types: Mapping[str, str]) -> None:
-        self.names = list(types)
         # Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
         self.numbered = self._sql(function, [f"${n}::text::{type_}" for n, type_ in enumerate(types.values(), 1)])
         self.named = self._sql(function, [f"cast(cast(:{name} as text) as {type_})" for name, type_ in types.items()])
@@ -43,23 +42,28 @@ class _Call:
         return f"select asyncjobs.{function}({', '.join(arguments)})"
 
 
-_ENQUEUE = _Call(
-    "enqueue_once",
-    {"id": "uuid", "kind": "text", "queue": "text", "priority": "integer", "run_at": "timestamptz", "delay": "float8",
-     "args": "text", "expires_in": "float8"},
-)  # fmt: skip
+_ROW = {
+    "id": "uuid", "kind": "text", "queue": "text", "priority": "integer", "run_at": "timestamptz", "delay": "float8",
+    "args": "text", "expires_in": "float8",
+}  # fmt: skip
+_ENQUEUE, _ENQUEUE_AGAIN = _Call("enqueue_once", _ROW), _Call("enqueue_again", _ROW)
 _EMIT = _Call("emit", {"name": "text", "key": "text", "payload": "json"})
 
 
-async def enqueue_on(connection: Any, row: NewJob) -> bool:
+async def enqueue_on(connection: Any, row: NewJob, *, again: bool = False) -> bool:
     """Insert a row in the transaction that `connection` is in; return whether one was made.
+
+    Args:
+        connection: The caller's.
+        row: Its id is new unless `again`.
+        again: It may have been enqueued, and have finished, before; that can be seen in READ COMMITTED only.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
     """
-    values = {name: getattr(row, name) for name in _ENQUEUE.names}
+    values = {name: getattr(row, name) for name in _ROW}
     values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
-    return bool(await _call(connection, _ENQUEUE, values))
+    return bool(await _call(connection, _ENQUEUE_AGAIN if again else _ENQUEUE, values))
 
 
 async def emit_on(connection: Any, name: str, key: str, payload: str | None) -> int:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from asyncjobs.db.rows import Finished, State, StatusRow
+from asyncjobs.db.rows import Finished, State, StatusRow, state_name
 from asyncjobs.defining import codec
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.child import Child
+from asyncjobs.defining.plain_json import shown, shown_object
 from asyncjobs.defining.status import ChildStatus, StateName, Status, StepStatus
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 
+_FIRST = datetime(1, 1, 2, tzinfo=UTC)
+_LAST = datetime(9999, 12, 30, tzinfo=UTC)
 MOST_LOOKED_AT = 1_000
 """Jobs that one job runs whose states are looked at."""
 
@@ -57,14 +60,14 @@ def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = 
     return Status(
         id=row.id,
         kind=row.kind,
-        state=cast("StateName", State(row.state).name),
+        state=cast("StateName", state_name(row.state)),
         queue=row.queue,
         priority=row.priority,
         attempt=row.attempt,
         crashes=row.crashes,
-        arguments={} if row.args is None else _plain(row.args),
+        arguments={} if row.args is None else shown(row.args),
         errors=read_errors(row.errors),
-        result=None if row.result is None else _plain(row.result),
+        result=None if row.result is None else shown(row.result),
         reason=row.reason,
         cancel_reason=row.cancel_reason,
         counts=read_counts(row.counts),
@@ -74,49 +77,65 @@ def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = 
         started_at=row.started_at,
         finished_at=row.finished_at,
         worker=row.worker,
-        attributes=_object(row.progress),
+        attributes=shown_object(row.progress),
         steps=read_steps(row.steps, states),
     )
 
 
 def read_steps(text: str | None, states: Mapping[UUID, tuple[str, str]] | None = None) -> list[StepStatus]:
     """Return the steps of a stored job, in their order; see `read_status`."""
-    return [] if text is None else [_step(stored, states or {}) for stored in codec.loads(text)]
+    return [_step(stored, states or {}) for stored in _stored_steps(text)]
 
 
 def unended(text: str | None) -> list[UUID]:
     """Return the jobs that steps of a stored job run and whose ends are not recorded; at most `MOST_LOOKED_AT`."""
     if text is None or '"children":"' not in text:
         return []
-    children = [child for stored in codec.loads(text) for child in _children(stored)]
+    children = [child for stored in _stored_steps(text) for child in _children(stored)]
     return [child.id for child in children if child.state is None][:MOST_LOOKED_AT]
 
 
+def _stored_steps(text: str | None) -> list[dict[str, Any]]:
+    stored = [] if text is None else shown(text)
+    return [step for step in stored if isinstance(step, dict)] if isinstance(stored, list) else []
+
+
 def _children(stored: dict[str, Any]) -> list[Child]:
-    text = stored.get("children")
-    return [] if text is None else [Child.read(one) for one in codec.loads(text)["jobs"]]
+    """Return the jobs that a step runs; none of what somebody wrote by hand and is no list of them."""
+    try:
+        return [Child.read(one) for one in codec.loads(stored["children"])["jobs"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
 
 
 def _step(stored: dict[str, Any], states: Mapping[UUID, tuple[str, str]]) -> StepStatus:
-    error = _object(stored["error"])
+    error = shown_object(_text(stored.get("error")))
     children, runs_jobs = _children(stored), stored.get("children") is not None
-    result = None if stored["result"] is None else _plain(stored["result"])
-    if runs_jobs and stored["state"] == "succeeded":
+    result = _value(stored.get("result"))
+    if runs_jobs and stored.get("state") == "succeeded":
         result = [child.result for child in children]
     return StepStatus(
-        name=stored["name"],
-        state=stored["state"],
-        attempt=stored["attempt"],
-        started_at=datetime.fromisoformat(stored["started_at"]),
-        finished_at=_time(stored["finished_at"]),
-        wakes_at=_time(stored["wakes_at"]),
-        event=stored["event"],
-        key=stored["key"] or None,
+        name=_text(stored.get("name")) or "",
+        state=_text(stored.get("state")) or "",
+        attempt=attempt if isinstance(attempt := stored.get("attempt"), int) else 0,
+        started_at=_time(stored.get("started_at")) or _FIRST,
+        finished_at=_time(stored.get("finished_at")),
+        wakes_at=_time(stored.get("wakes_at")),
+        event=_text(stored.get("event")),
+        key=_text(stored.get("key")) or None,
         result=result,
-        cursor=None if stored["cursor"] is None else _plain(stored["cursor"]),
+        cursor=_value(stored.get("cursor")),
         error=": ".join(str(error[part]) for part in ("type", "message") if error.get(part)) or None,
         children=[_child(child, states) for child in children] if runs_jobs else None,
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str | None) else str(value)
+
+
+def _value(stored: Any) -> Any:
+    return shown(stored) if isinstance(stored, str) else stored
 
 
 def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
@@ -124,23 +143,16 @@ def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
     return ChildStatus(child.id, child.kind, cast("StateName | None", state))
 
 
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _time(text: Any) -> datetime | None:
+    """Return a stored time; of one that Python cannot hold, the nearest that it can."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _FIRST if text.startswith("-") or "BC" in text else _LAST
 
 
 def read_counts(text: str | None) -> dict[str, int]:
     """Return what is counted of a stored job; what somebody wrote by hand counts for nothing."""
-    return {key: count for key, count in _object(text).items() if type(count) is int}
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    stored = None if text is None else _plain(text)
-    return stored if isinstance(stored, dict) else {}
-
-
-def _plain(text: str) -> Any:
-    """Read stored JSON; what somebody else stored may be none, and is shown as it is."""
-    try:
-        return codec.loads(text)
-    except ValueError:
-        return text
+    return {key: count for key, count in shown_object(text).items() if type(count) is int}

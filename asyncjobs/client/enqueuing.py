@@ -15,11 +15,15 @@ from typing import NamedTuple
 
 from asyncjobs.client.notices import Notices
 from asyncjobs.db import jobs
+from asyncjobs.db.access import Access
+from asyncjobs.db.errors import is_of_allowed_kinds
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.services import Services
 
+RESEND_LIMIT = 5.0
+"""Seconds for sending rows once more, when the answer was lost."""
 MOST_ROWS = 500
 MOST_BYTES = 1_048_576
 """What goes into one shared statement at most: one caller's large arguments must not hold up the others."""
@@ -33,8 +37,9 @@ class _Waiting(NamedTuple):
 class Enqueuer:
     """Inserts rows whose ids are new, sharing statements between callers."""
 
-    def __init__(self, sessions: Sessions, services: Services, notices: Notices) -> None:
+    def __init__(self, sessions: Sessions, access: Access, services: Services, notices: Notices) -> None:
         self._sessions = sessions
+        self._access = access
         self._services = services
         self._notices = notices
         self._in_flight = False
@@ -71,7 +76,7 @@ class Enqueuer:
             DatabaseError: Refused; nothing was written.
         """
         try:
-            return await self._sessions.run(partial(jobs.enqueue_once, job=row))
+            return await self._sessions.run(partial(jobs.enqueue_again, job=row))
         except DatabaseUnavailable as error:
             raise EnqueueOutcomeUnknown(row.id) from error
 
@@ -143,21 +148,38 @@ class Enqueuer:
         row = rows[0]
         try:
             if len(rows) > 1 or not row.is_plain:
-                await self._sessions.run(partial(jobs.enqueue_many, jobs=rows))
+                await self._sessions.run(partial(self._access.enqueue_many, jobs=rows))
             elif self._notices.due(row.queue):
-                await self._sessions.run(partial(jobs.enqueue_one, job=row))
+                await self._sessions.run(partial(self._access.enqueue_one, job=row))
             else:
-                await self._sessions.run(partial(jobs.enqueue_one_quietly, job=row))
+                await self._sessions.run(partial(self._access.enqueue_one, job=row, quietly=True))
                 self._notices.later(row.queue)
         except DatabaseUnavailable as error:
             if not error.begun or _refused(error):
                 raise
-            raise EnqueueOutcomeUnknown(row.id) from error
+            await self._resend(rows)
+
+    async def _resend(self, rows: Sequence[NewJob]) -> None:
+        """Send rows once more, over another connection, which makes none twice.
+
+        Raises:
+            EnqueueOutcomeUnknown: There was no good answer to that either.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + RESEND_LIMIT
+        for row in rows:
+            try:
+                again = partial(jobs.enqueue_again, job=row)
+                await self._sessions.run(again, deadline=max(end - loop.time(), 0.001))
+            except DatabaseError as error:
+                raise EnqueueOutcomeUnknown(row.id) from error
 
 
 def is_of_one_row(error: DatabaseError) -> bool:
     """Whether one row's own data was refused: above all an id that is there, sent by another call for the same job."""
-    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23")
+    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23") or is_of_allowed_kinds(
+        error.__cause__
+    )
 
 
 def _refused(error: DatabaseError) -> bool:

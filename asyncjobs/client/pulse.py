@@ -1,11 +1,10 @@
-"""Whether the database answers an idle client: asked now and then, so that a probe of the application can be told."""
+"""Whether the database answers an idle client, and takes writes: asked now and then, so that a probe can be told."""
 
 from __future__ import annotations
 
 import asyncio
 
-from asyncjobs.db.connecting import Connection
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Sessions, check_writable
 from asyncjobs.exceptions import DatabaseError, NotOpen
 
 LEAST = 0.2
@@ -24,12 +23,8 @@ async def feel(sessions: Sessions, *, every: float) -> None:
         if sessions.quiet_for < every:
             continue
         try:
-            await sessions.run(_ask, deadline=every)
+            await sessions.run(check_writable, deadline=every)
         except NotOpen:
             return
         except DatabaseError:
             continue
-
-
-async def _ask(connection: Connection) -> None:
-    await connection.execute("select")

@@ -37,7 +37,7 @@ async def in_transaction(url: str, body: Callable[[Any], Awaitable[T]], *, throu
     sessions = isolated_sessions(url, size=1, deadline=DEADLINE)
     transaction = Transaction(body, sessions=sessions, through_sqlalchemy=through_sqlalchemy)
     try:
-        await sessions.run(transaction.run, endless=True)
+        await transaction.run_on(sessions)
     finally:
         sessions.close()
     if transaction.error is not None:

@@ -12,7 +12,7 @@ from asyncjobs.client.endings import read_counts
 from asyncjobs.db import why as reading
 from asyncjobs.db.awaits import Awaited, read_awaited
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import State
+from asyncjobs.db.rows import State, state_name
 from asyncjobs.db.why import Serving, Waiting
 from asyncjobs.defining.queue_patterns import serves
 from asyncjobs.defining.stored_errors import read_errors
@@ -40,6 +40,8 @@ class Facts(NamedTuple):
     """Of these slots; more than there are while jobs are claimed ahead."""
     ahead: int
     """Ready jobs that come before it; at most 1,000 are counted."""
+    held_up: str = ""
+    """Why none of those that know its kind claims anything; empty: one does."""
 
 
 class Why(NamedTuple):
@@ -80,12 +82,15 @@ def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
             if serves(queues, job.queue):
                 slots += concurrency
                 taken += sum(count for queue, count in worker.held.items() if serves(queues, queue))
-    return Facts(len(alive), len(serving), len(knowing), slots, taken, job.ahead)
+    held_up = [worker.claims_nothing for worker in knowing]
+    return Facts(
+        len(alive), len(serving), len(knowing), slots, taken, job.ahead, held_up[0] if held_up and all(held_up) else ""
+    )
 
 
 def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequence[Awaited] = ()) -> str:
     """Return one sentence about a job, its subject left out: what it waits for, where it runs, or how it ended."""
-    match State(job.state):
+    match job.state:
         case State.scheduled:
             return _scheduled(job, facts)
         case State.ready:
@@ -95,6 +100,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
                 _nobody,
                 _unserved,
                 _unknown,
+                _held_up,
                 _expired,
                 _suspect,
                 _other_version,
@@ -120,6 +126,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
             return f"was discarded {_ended(job)}: {_short(job.reason)}"
         case State.cancelled:
             return f"was cancelled {_ended(job)}: {_short(job.reason)}"
+    return f"is in {state_name(job.state)}, which this version of asyncjobs does not know"
 
 
 _Obstacle = Callable[[Waiting, Facts], str | None]
@@ -151,6 +158,13 @@ def _unknown(job: Waiting, facts: Facts) -> str | None:
         f"waits for a worker that knows kind {job.kind} (serving queue {job.queue}: {facts.serving}, knowing it: none): "
         "import its module there"
     )
+
+
+def _held_up(_: Waiting, facts: Facts) -> str | None:
+    if not facts.held_up:
+        return None
+    which = "the worker that would run it claims" if facts.knowing == 1 else "the workers that would run it claim"
+    return f"waits: {which} nothing ({_short(facts.held_up)})"
 
 
 def _expired(job: Waiting, _: Facts) -> str | None:
@@ -255,7 +269,7 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
 def _awaiting(awaited: Sequence[Awaited]) -> str:
     """Return what a running job waits for, and that it holds no slot meanwhile."""
     first = awaited[0]
-    names = ", ".join(f"{one.kind} {one.id} ({State(one.state).name})" for one in awaited)
+    names = ", ".join(f"{one.kind} {one.id} ({state_name(one.state)})" for one in awaited)
     more = f" and {first.left - len(awaited)} more" if first.left > len(awaited) else ""
     jobs = "job" if first.of == 1 else "jobs"
     if first.step is None:

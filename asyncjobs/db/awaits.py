@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
 from asyncpg import Connection
 
 from asyncjobs.db import sql
@@ -61,4 +62,8 @@ async def read_waiters(connection: Connection, ids: Sequence[UUID]) -> list[Wait
 
 async def read_awaited(connection: Connection, job_id: UUID, limit: int) -> list[Awaited]:
     """Return the first live jobs that a running one waits for: those that its step runs, else those it awaits in memory."""
-    return [Awaited(*row) for row in await connection.fetch(sql.read("read_awaited"), job_id, limit)]
+    try:
+        rows = await connection.fetch(sql.read("read_awaited"), job_id, limit)
+    except asyncpg.DataError:  # its step's jobs were written by hand
+        return []
+    return [Awaited(*row) for row in rows]

@@ -7,20 +7,34 @@ answer that does not come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 from collections.abc import Mapping
+from functools import partial
 
 import asyncpg
 from asyncpg import Connection
 
 from asyncjobs import forks
-from asyncjobs.db import places
+from asyncjobs.db import places, pooling
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError
 
-__all__ = ["CONNECT_TIMEOUT", "PINNED_PLANS", "Connection", "connect"]
+__all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection", "connect"]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for the whole of connecting: address, TLS, authentication, first answer."""
+_KEEPALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A silent link is asked after 30 s, which keeps firewalls from forgetting it, and is given up after a minute."""
+
+SEARCH_PATH = "pg_catalog, pg_temp"
+"""Of every session of ours. We name our tables by schema, but not operators and functions: one that somebody has made in
+another schema of the path, and whose types match exactly, would be taken, and run as whoever asks.
+"""
+
+OURS = {"search_path": SEARCH_PATH, "default_transaction_isolation": "read committed"}
+"""Settings of every session of ours. Above READ COMMITTED a claim would fail whenever another one came first."""
 
 # A plan made while a queue was empty survives the backlog that follows: 1,260 jobs/s against 36,100. Pinned, the hot
 # statements always take their index.
@@ -34,12 +48,18 @@ PINNED_PLANS = {
     "jit": "off",
 }
 
+_SET = """
+select pg_catalog.set_config(name, value, false)
+from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)
+"""
+
 
 async def connect(
     url: str,
     *,
     name: str = "asyncjobs",
     settings: Mapping[str, str] | None = None,
+    is_lent: bool = False,
     timeout: float = CONNECT_TIMEOUT,
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
 ) -> asyncpg.Connection:
@@ -48,7 +68,9 @@ async def connect(
     Args:
         url: A PostgreSQL URL, as libpq takes it; several hosts are allowed.
         name: What `pg_stat_activity.application_name` shows.
-        settings: Session settings, set with one statement after connecting: a pooler refuses unknown start-up ones.
+        settings: Session settings beside `OURS`, set with one statement after connecting: a pooler refuses unknown start-up
+            ones. Behind one that gives sessions by the transaction, of each transaction.
+        is_lent: Whether a user's code is to have it, which relies on the role's own settings: then without `OURS`.
         timeout: Seconds until it is given up.
         connection_class: Of what is returned.
 
@@ -57,27 +79,75 @@ async def connect(
         DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
     """
     with translating(url):
-        try:
-            async with asyncio.timeout(timeout):
-                connection = await asyncpg.connect(
-                    url,
-                    timeout=timeout,
-                    server_settings={"application_name": name[:63]},
-                    statement_cache_size=100,
-                    connection_class=connection_class,
-                )
-        except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
-            raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
-        forks.keep_descriptor(connection._transport.get_extra_info("socket").fileno())
-        if settings:
-            try:
-                async with asyncio.timeout(timeout):
-                    await connection.fetch(
-                        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s(name, value)",
-                        list(settings),
-                        list(settings.values()),
-                    )
-            except BaseException:
-                connection.terminate()
-                raise
-        return connection
+        pinned = {**({} if is_lent else OURS), **(settings or {})}
+        async with asyncio.timeout(timeout):
+            open_pooled = partial(_open_pooled, url, name, pinned, timeout, connection_class)
+            if pooling.gives_transactions(url):
+                return await open_pooled()
+            connection = await _open(url, name, timeout, connection_class)
+            if await _pin(connection, pinned, anyhow=pooling.known(url) is not None):
+                return connection
+            # A pooler it is: its number of the session is none of the server's.
+            connection.terminate()
+            if await pooling.find_out(url, open_pooled) is pooling.Pooler.transaction:
+                return await open_pooled()
+            connection = await _open(url, name, timeout, connection_class)
+            await _pin(connection, pinned, anyhow=True)
+            return connection
+
+
+async def _open(
+    url: str, name: str, timeout: float, connection_class: type[asyncpg.Connection], *, cached: int = 100
+) -> asyncpg.Connection:
+    try:
+        connection = await asyncpg.connect(
+            url,
+            timeout=timeout,
+            server_settings={"application_name": name[:63]},
+            statement_cache_size=cached,
+            connection_class=connection_class,
+        )
+    except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
+        raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
+    descriptor = connection._transport.get_extra_info("socket").fileno()
+    forks.keep_descriptor(descriptor)
+    _keep_alive(descriptor)
+    return connection
+
+
+async def _open_pooled(
+    url: str, name: str, settings: Mapping[str, str], timeout: float, connection_class: type[asyncpg.Connection]
+) -> asyncpg.Connection:
+    connection = await _open(url, name, timeout, pooling.by_transaction(connection_class), cached=0)
+    connection.settings = settings
+    # For looking at types that it does not know, asyncpg sets this for the session, and back to what it found.
+    connection._server_caps = connection._server_caps._replace(jit=False)
+    return connection
+
+
+async def _pin(connection: asyncpg.Connection, settings: Mapping[str, str], *, anyhow: bool) -> bool:
+    """Set what is set for a session if it is the connection's own, or `anyhow`; return whether that was done.
+
+    By the simple protocol, which leaves no prepared statement and answers with a number of rows alone.
+    """
+    pinned = (
+        f"pg_catalog.set_config({pooling.literal(name)}, {pooling.literal(value)}, false)"
+        for name, value in settings.items()
+    )
+    own = "" if anyhow else f" where pg_catalog.pg_backend_pid() = {connection.get_server_pid()}"
+    try:
+        return bool(await connection.execute(f"select {', '.join(pinned)}{own}") == "SELECT 1")
+    except BaseException:
+        connection.terminate()
+        raise
+
+
+def _keep_alive(descriptor: int) -> None:
+    """Have the system ask a silent peer whether it is there, as far as it knows how."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as peer:
+        if peer.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        for option, value in _KEEPALIVE.items():
+            level = socket.SOL_SOCKET if option.startswith("SO_") else socket.IPPROTO_TCP
+            if (number := getattr(socket, option, None)) is not None:
+                peer.setsockopt(level, number, value)

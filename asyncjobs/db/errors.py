@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,13 +16,20 @@ from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, PermissionD
 _UNAVAILABLE_CLASSES = {
     "08",  # connection exception
     "25",  # read-only or failed transaction: a standby, or a server that refuses writes for now
+    "26",  # its prepared statement is gone: a pooler's work
     "40",  # serialization failure, deadlock
     "53",  # out of disk, memory, connections
-    "55",  # lock not available, object in use
     "57",  # admin shutdown, crash, cannot connect now, query cancelled
     "58",  # system error
 }
+_UNAVAILABLE = {"55006", "55P03"}  # object in use, lock not available; of class 55, nothing else will pass
 _SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
+
+_OF_SESSION = {
+    "25006",  # read-only: the session of a standby, or one that began when the server was
+    "26000",  # its prepared statements are gone
+    "42P05",  # or are somebody else's
+}
 
 # What asyncpg and the loop raise when a link breaks or a connection is refused; InterfaceError is "connection is closed".
 LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -30,17 +38,35 @@ _UNREACHED = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENET
 
 MIGRATE = "run `asyncjobs db migrate` with this version"
 
+LOCK_NOT_AVAILABLE = "55P03"
+
 ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asyncjobs_viewer", "asyncjobs_owner"
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
-    *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once", "enqueue_by_name", "next_seq", "notify_ready"),
-    *("await_jobs", "read_finished", "read_live", "read_status_by_function", "cancel", "emit", "adopt"),
+    *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_by_name", "next_seq", "notify_ready"),
+    *("enqueue_row", "enqueue_rows", "enqueue_again", "read_access", "await_by_function", "read_live_by_function"),
+    *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({
     *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments"),
 })  # fmt: skip
 """Statements by the role that is made for them; the others are a worker's, who may do all of these."""
+
+
+def is_of_session(error: BaseException) -> bool:
+    """Whether the session is at fault and not the statement, which was refused before it did anything."""
+    return _state(error) in _OF_SESSION
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the server, or the role's limit, gives no further connection."""
+    return _state(error) == "53300"
+
+
+def _state(error: BaseException) -> str | None:
+    found: str | None = getattr(error.__cause__ if isinstance(error, DatabaseError) else error, "sqlstate", None)
+    return found
 
 
 def translated(error: BaseException, *, url: str = "", role: str | None = None) -> DatabaseError:
@@ -56,7 +82,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if isinstance(error, DatabaseError):
         return error
     state = getattr(error, "sqlstate", None)
-    message = str(getattr(error, "message", None) or error or type(error).__name__)
+    message = str(getattr(error, "message", None) or "") or str(error) or type(error).__name__
     if state is None:
         return _not_reached(error, message, url)
     if state in _SCHEMA_MISSING:
@@ -64,9 +90,11 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
             f"the schema asyncjobs is missing or older than this version needs ({message}); {MIGRATE}"
         )
     if state == "42501":
+        if is_of_allowed_kinds(error):
+            return PermissionDenied(message)
         role = role or _role_for(getattr(error, "query", None))
         return PermissionDenied(message if role is None else lacks(message, role, url=url))
-    if state[:2] in _UNAVAILABLE_CLASSES:
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE or state in _OF_SESSION:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
 
@@ -77,6 +105,41 @@ def is_silence(error: DatabaseError) -> bool:
     if isinstance(cause, TimeoutError | socket.gaierror):
         return True
     return isinstance(cause, OSError) and cause.errno in _UNREACHED
+
+
+def sqlstate_of(error: DatabaseError) -> str:
+    """Return the SQLSTATE of what the server, or the driver, refused; empty: there was no answer."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def is_locked(error: DatabaseError) -> bool:
+    """Return whether something that was needed is locked by somebody, for longer than our `lock_timeout`."""
+    return sqlstate_of(error) == LOCK_NOT_AVAILABLE
+
+
+def is_of_values(error: DatabaseError) -> bool:
+    """Return whether it is for a value, which will be the same another time, that the database has refused a row."""
+    # 22 data exception, 23 constraint, 54 limit exceeded; or the driver could not encode it.
+    return sqlstate_of(error)[:2] in ("22", "23", "54")
+
+
+def lacks_day(error: DatabaseError) -> bool:
+    """Return whether the history has no partition for the day on which a job may go.
+
+    The server's text is in its own language; the fields of an error are not. A constraint that is violated has a name.
+    """
+    cause = error.__cause__
+    return (
+        sqlstate_of(error) == "23514"
+        and getattr(cause, "table_name", None) == "finished"
+        and getattr(cause, "schema_name", None) == "asyncjobs"
+        and getattr(cause, "constraint_name", None) is None
+    )
+
+
+def is_of_allowed_kinds(error: BaseException | None) -> bool:
+    """Whether a login may enqueue, but not this kind; see the table `asyncjobs.allowed_kind`."""
+    return getattr(error, "sqlstate", None) == "42501" and getattr(error, "table_name", None) == "allowed_kind"
 
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
@@ -106,6 +169,11 @@ def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError) or not url:
         return DatabaseUnavailable(f"no answer from the database: {message}")
     where = places.server_of(url)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", message)
+        return DatabaseError(
+            f"the certificate of the server at {where} was refused: {why}; see sslmode and sslrootcert in database_url"
+        )
     if isinstance(error, socket.gaierror):
         return DatabaseUnavailable(
             f"no answer from the database: there is no host {where} ({message}); see database_url"

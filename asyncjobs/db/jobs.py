@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow
+from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, state_name
 
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
@@ -33,9 +33,23 @@ async def enqueue_one_quietly(connection: Connection, job: NewJob) -> None:
 
 async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
     """Insert jobs whose ids are new, due now or later, and notify; return how many were made."""
+    row = await connection.fetchrow(sql.read("enqueue_many"), *_columns(jobs))
+    return int(row["made"])
+
+
+async def enqueue_row(connection: Connection, job: NewJob, *, quietly: bool) -> None:
+    """Do as `enqueue_one` by the function with the owner's rights; `quietly`: the notice is left for later."""
+    await connection.fetch(sql.read("enqueue_row"), job.id, job.kind, job.queue, job.priority, job.args, quietly)
+
+
+async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob]) -> int:
+    """Do as `enqueue_many` by the function with the owner's rights."""
+    return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs)))
+
+
+def _columns(jobs: Sequence[NewJob]) -> list[Any]:
     ids, kinds, queues, priorities, args, run_ats, delays, expiries = zip(*jobs, strict=True)
-    row = await connection.fetchrow(
-        sql.read("enqueue_many"),
+    return [
         ids,
         args,
         _unless_same(kinds),
@@ -47,8 +61,7 @@ async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
         queues[0],
         priorities[0],
         _unless_none(expiries),
-    )
-    return int(row["made"])
+    ]
 
 
 def _unless_same(column: Sequence[Any]) -> Sequence[Any]:
@@ -75,10 +88,10 @@ async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
         await notify_ready(connection, {job.queue for job in jobs}, least)
 
 
-async def enqueue_once(connection: Connection, job: NewJob) -> bool:
+async def enqueue_again(connection: Connection, job: NewJob) -> bool:
     """Insert one job whose id may exist already; return whether a row was made."""
     row = (job.id, job.kind, job.queue, job.priority, job.run_at, job.delay, job.args, job.expires_in)
-    return bool(await connection.fetchval(sql.read("enqueue_once"), *row))
+    return bool(await connection.fetchval(sql.read("enqueue_again"), *row))
 
 
 async def notify_ready(connection: Connection, queues: Iterable[str], least: int = _GREATEST_SEQ) -> None:
@@ -121,9 +134,9 @@ async def claim(
     return claimed
 
 
-async def ready_queues(connection: Connection) -> list[str]:
-    """Return the names of all queues that have a ready job, sorted."""
-    return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"))]
+async def ready_queues(connection: Connection, *, after: str, limit: int) -> list[str]:
+    """Return the names of queues that have a ready job, in the database's order: at most `limit` after the name `after`."""
+    return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"), after, limit)]
 
 
 async def last_seq(connection: Connection) -> int:
@@ -247,25 +260,27 @@ async def promote(connection: Connection, limit: int) -> tuple[int, float | None
     return int(row["promoted"]), row["next_due"]
 
 
-async def await_jobs(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+async def await_jobs(connection: Connection, ids: Sequence[UUID], way: str = "await_jobs") -> set[UUID]:
     """Ask to be told when jobs become final; return the ids that are live."""
-    return {row["id"] for row in await connection.fetch(sql.read("await_jobs"), sorted(ids))}
+    return {row["id"] for row in await connection.fetch(sql.read(way), sorted(ids))}
 
 
-async def read_finished(connection: Connection, ids: Sequence[UUID]) -> list[Finished]:
+async def read_finished(connection: Connection, ids: Sequence[UUID], way: str = "read_finished") -> list[Finished]:
     """Return how those of `ids` ended that did, in no order."""
-    return [Finished(*row) for row in await connection.fetch(sql.read("read_finished"), ids)]
+    return [Finished(*row) for row in await connection.fetch(sql.read(way), ids)]
 
 
-async def read_live(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+async def read_live(connection: Connection, ids: Sequence[UUID], way: str = "read_live") -> set[UUID]:
     """Return those of `ids` that are live."""
-    return {row["id"] for row in await connection.fetch(sql.read("read_live"), ids)}
+    return {row["id"] for row in await connection.fetch(sql.read(way), ids)}
 
 
-async def read_states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+async def read_states(
+    connection: Connection, ids: Sequence[UUID], way: str = "read_states"
+) -> dict[UUID, tuple[str, str]]:
     """Return the states of those of `ids` that have a row, and why they were discarded or cancelled."""
-    rows = await connection.fetch(sql.read("read_states"), ids)
-    return {row["id"]: (State(row["state"]).name, row["reason"] or "") for row in rows}
+    rows = await connection.fetch(sql.read(way), ids)
+    return {row["id"]: (state_name(row["state"]), row["reason"] or "") for row in rows}
 
 
 async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:

@@ -10,6 +10,7 @@ import asyncpg
 from asyncpg.connresource import ConnectionResource
 from asyncpg.pool import PoolConnectionProxy
 
+from asyncjobs.db import pooling
 from asyncjobs.db.connecting import Connection
 from asyncjobs.exceptions import InvalidStep
 
@@ -102,7 +103,12 @@ def take_back(handle: LentConnection, connection: Connection, *kept: ConnectionR
 
 
 async def clean(connection: Connection) -> None:
-    """Have a session be as it was opened; end it if anything is going on there still, or if it does not answer."""
+    """Have a session be as it was opened; end it if anything is going on there still, or if it does not answer.
+
+    One that a pooler lends by the transaction is gone by then, and the next is nobody's to clean.
+    """
+    if not pooling.is_own(connection):
+        return
     try:
         if not connection.is_closed() and not connection.is_in_transaction():
             await connection.execute(RESET, timeout=RESET_TIMEOUT)

@@ -2,7 +2,11 @@
 
 A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
 even shows the channel. So the only proof is end to end: a NOTIFY of ours must come back. A deaf listener is replaced, and
-until one hears, everything works by polling, slower.
+until one hears, everything works by polling, slower. Behind a pooler that is known to give sessions by the transaction
+nothing listens: the LISTEN would stay on a session that is others'.
+
+Anybody may NOTIFY, and 100,000 notices a second take a third of a core to read alone. A crowd of them is left unread: the
+connection is ended, which drops what it has not delivered, and everybody looks every `LOOK_EVERY` seconds for a while.
 """
 
 from __future__ import annotations
@@ -12,9 +16,12 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
+from typing import Any
 
+import asyncpg
 from asyncpg import Connection
 
+from asyncjobs.db import pooling
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
@@ -36,13 +43,49 @@ TEST_EVERY = 5.0
 TEST_TIMEOUT = 5.0
 """Seconds between two proofs of hearing, and until one counts as failed."""
 LONGEST_PAUSE = 10.0
+CROWD, CROWD_WITHIN = 2_000, 0.1
+"""More notices than `CROWD` within so many seconds are not listened to. Commits that notify wait for each other in all of
+the server, and come to some hundred in that time."""
+CROWD_PAUSE = 1.0
+"""Seconds for which a crowd is not listened to, the first time; then twice as long."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks meanwhile."""
+
+
+TOO_MANY = f"more than {CROWD:,} notices came within {CROWD_WITHIN:g} s"
+
+
+class _Counting(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that ends itself when notices come too fast: each costs a callback of the loop, and the loop has jobs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_crowd: Callable[[], object] = lambda: None
+        self._counted = 0
+        self._since = 0.0
+
+    def _process_notification(self, pid: int, channel: str, payload: str) -> None:
+        # Called by asyncpg's protocol for each; without that, all are heard.
+        if self._counted > CROWD:
+            return
+        self._counted += 1
+        if self._counted > CROWD:
+            now = self._loop.time()
+            since, self._since = self._since, now
+            if now - since < CROWD_WITHIN:
+                self._transport.pause_reading()  # else the loop reads megabytes of them in one turn
+                self._loop.call_soon(self._transport.abort)
+                self._loop.call_soon(self.on_crowd)
+                return
+            self._counted = 0
+        super()._process_notification(pid, channel, payload)
 
 
 class Listener:
     """Listens on channels over a connection of its own and calls back.
 
     Args:
-        url: Must reach a session of its own: not through a transaction pooler.
+        url: Of the database.
         name: Shown as `application_name`.
         test_every: Seconds between two proofs of hearing; a failed one takes as long again to be noticed.
     """
@@ -58,6 +101,9 @@ class Listener:
         self._settled = asyncio.Event()
         self._changed = asyncio.Event()
         self._started = False
+        self._crowd = False
+        self._crowds = asyncio.Event()
+        self._looking_until = 0.0
         self.deaf = True
         """True until a notice of our own came back, and again when one does not."""
 
@@ -72,7 +118,7 @@ class Listener:
         self._callbacks[channel].remove(callback)
 
     def on_hearing(self, callback: Callable[[], None]) -> None:
-        """Call `callback` each time LISTEN has begun: what was notified before was not heard, so look once."""
+        """Call `callback` when notices may have been missed, so that it looks: each time LISTEN has begun, and meanwhile."""
         self._on_hearing.append(callback)
 
     def off_hearing(self, callback: Callable[[], None]) -> None:
@@ -84,6 +130,7 @@ class Listener:
         if not self._started:
             self._started = True
             services.start(self._run(), name="listener")
+            services.start(self._keep_looking(), name="looks of the listener")
 
     async def settled(self) -> None:
         """Wait until the first attempt to listen has succeeded or failed."""
@@ -91,20 +138,52 @@ class Listener:
 
     async def _run(self) -> None:
         pause = 0.0
-        while True:
+        while not pooling.gives_transactions(self._url):
             try:
                 await self._listen()
             except DatabaseError as error:
-                pause = 0.05 if not self.deaf else min(max(pause * 2, 0.1), LONGEST_PAUSE)
-                logger.warning("the listener is deaf, polling meanwhile: %s", error)
+                pause = self._next_pause(pause)
+                logger.warning("the listener is deaf, polling meanwhile: %s", TOO_MANY if self._crowd else error)
+                self._crowd = False
             self.deaf = True
             self._settled.set()
             # Jitter: after a restart of the database not all listeners come back at once.
             await asyncio.sleep(pause * (0.5 + random.random()))
+        logger.warning(
+            "a pooler in transaction mode stands before the database: no notices come through it, so this process polls; "
+            "point database_url at the database itself, or at a port in session mode"
+        )
+        self._settled.set()
+
+    def _next_pause(self, last: float) -> float:
+        if self._crowd:
+            pause = min(max(last * 2, CROWD_PAUSE), LONGEST_PAUSE)
+            self._looking_until = asyncio.get_running_loop().time() + 2 * pause + TEST_TIMEOUT
+            self._crowds.set()
+            return pause
+        return 0.05 if not self.deaf else min(max(last * 2, 0.1), LONGEST_PAUSE)
+
+    def _look(self) -> None:
+        for callback in self._on_hearing:
+            callback()
+
+    async def _keep_looking(self) -> None:
+        """Look again and again while a crowd is not listened to, and until it is known that it is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._crowds.wait()
+            self._crowds.clear()
+            while loop.time() < self._looking_until:
+                self._look()
+                await asyncio.sleep(LOOK_EVERY)
 
     async def _listen(self) -> None:
-        """Connect, listen, and stay until the link breaks or proves deaf; always ends with DatabaseUnavailable."""
-        connection = await connect(self._url, name=self._name)
+        """Connect, listen, and stay until the link breaks or proves deaf; then DatabaseUnavailable is raised."""
+        connection = await connect(self._url, name=self._name, connection_class=_Counting)
+        if not pooling.is_own(connection):
+            connection.terminate()
+            return
+        connection.on_crowd = self._crowded
         # One event for all that may end a pause: a broken link, a new channel.
         connection.add_termination_listener(lambda _: self._changed.set())
         try:
@@ -135,8 +214,7 @@ class Listener:
         await self._prove(connection)
         self.deaf = False
         self._settled.set()
-        for callback in self._on_hearing:
-            callback()
+        self._look()
 
     async def _prove(self, connection: Connection) -> None:
         self._heard.clear()
@@ -150,6 +228,11 @@ class Listener:
                 f"a notice of our own did not come back within {limit:.3g} s: the link is broken, or a pooler in "
                 "transaction mode stands between; point the worker at the database itself"
             ) from None
+
+    def _crowded(self) -> None:
+        self._crowd = True
+        self._heard.set()  # it will not come back
+        self._changed.set()
 
     def _notified(self, _connection: Connection, _pid: int, channel: str, payload: str) -> None:
         if channel == self._test_channel:

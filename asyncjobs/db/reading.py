@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
+from asyncjobs.defining.plain_json import shown_object
 
 COUNTED = 20_000
 """Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
@@ -39,6 +39,14 @@ class Server(NamedTuple):
     tls_version: str | None
     clock: float
     """Seconds since 1970 by the server's clock."""
+
+
+class Limits(NamedTuple):
+    """How many connections this login may have; None: no such limit."""
+
+    of_role: int | None
+    of_database: int | None
+    of_server: int
 
 
 class QueueRow(NamedTuple):
@@ -92,6 +100,16 @@ class ListedJob(NamedTuple):
     """Of its last attempt that went wrong, one JSON line."""
 
 
+class Definers(NamedTuple):
+    """Functions that run with the rights of their owner, and should not as they are."""
+
+    owner: str
+    everybodys: list[str]
+    """Those that everybody may execute who may look into the schema, by name."""
+    is_superuser: bool
+    """Whether the owner is one."""
+
+
 class Rights(NamedTuple):
     """What a role may do."""
 
@@ -105,6 +123,11 @@ async def server(connection: Connection) -> Server:
     return Server(*await connection.fetchrow(sql.read("read_server")))
 
 
+async def connection_limits(connection: Connection) -> Limits:
+    """Read how many connections this login may have."""
+    return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
+
+
 async def queues(connection: Connection) -> list[QueueRow]:
     """Read what each queue holds, by name."""
     return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
@@ -113,7 +136,7 @@ async def queues(connection: Connection) -> list[QueueRow]:
 async def workers(connection: Connection) -> list[WorkerRow]:
     """Read the workers that nobody has declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
-    return [WorkerRow(row["id"], _object(row["about"]), _object(row["report"]), *row[3:]) for row in rows]
+    return [WorkerRow(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:
@@ -159,6 +182,11 @@ async def rights(connection: Connection) -> Rights:
     return Rights(*await connection.fetchrow(sql.read("read_rights")))
 
 
+async def definers(connection: Connection) -> list[Definers]:
+    """Read which functions give more rights away than they should."""
+    return [Definers(*row) for row in await connection.fetch(sql.read("read_definers"))]
+
+
 async def days_ahead(connection: Connection) -> int:
     """Return how many days, today included, the history's partitions reach."""
     return int(await connection.fetchval(sql.read("read_days_ahead")))
@@ -189,12 +217,3 @@ async def hears(url: str, *, timeout: float) -> bool:
     finally:
         listening.terminate()
     return True
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Read a JSON object; what is none is an empty one."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

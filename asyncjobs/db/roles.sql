@@ -7,12 +7,15 @@
 --
 -- asyncjobs_owner     owns everything; `asyncjobs db migrate` runs as it. Whoever runs this, and whoever has owned the schema
 --                     before, is made a member, and can migrate; others: grant asyncjobs_owner to their_login
--- asyncjobs_enqueuer  enqueues, awaits, cancels, and asks for the status of a job by its id; can neither read arguments nor
---                     otherwise change or remove a job
+-- asyncjobs_enqueuer  enqueues every kind, or those that asyncjobs.allowed_kind names for its login; awaits, cancels, and asks for
+--                     the status and the result of jobs whose ids it knows; reads no arguments, lists nothing, and neither changes
+--                     nor removes a job otherwise
 -- asyncjobs_worker    runs jobs, retries and discards them by hand; no DDL, no TRUNCATE
--- asyncjobs_viewer    looks, and sees no arguments
+-- asyncjobs_viewer    looks, and sees no arguments; but results, errors and what is recorded of steps, which may repeat them
 
 begin;
+-- Nothing that somebody has made elsewhere, an operator above all, takes part.
+set local search_path = pg_catalog, pg_temp;
 
 do $$
 declare
@@ -67,19 +70,23 @@ begin
 end
 $$;
 
--- A function may be executed by everybody unless that is taken back.
+-- A function may be executed by everybody unless that is taken back; and what an earlier version of this has granted.
 revoke all on schema asyncjobs from public;
-revoke all on all tables in schema asyncjobs from public;
-revoke all on all sequences in schema asyncjobs from public;
-revoke all on all functions in schema asyncjobs from public;
+revoke all on all tables in schema asyncjobs from public, asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
+revoke all on all sequences in schema asyncjobs from public, asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
+revoke all on all functions in schema asyncjobs from public, asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 alter default privileges for role asyncjobs_owner revoke execute on functions from public;
 
 grant usage on schema asyncjobs to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 grant select on asyncjobs.migration to asyncjobs_enqueuer, asyncjobs_worker, asyncjobs_viewer;
 
--- Enqueue, await and cancel. What enqueue_once removes is its own row; that right is the function's and not the caller's.
+-- Enqueue, await and cancel: by functions alone, which check what they are given and say nothing of jobs whose ids were not.
 grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text, double precision),
+  asyncjobs.enqueue_again(uuid, text, text, integer, timestamptz, double precision, text, double precision),
+  asyncjobs.enqueue_rows(uuid[], text[], text[], text[], smallint[], timestamptz[], double precision[], text, text, smallint,
+                         double precision[]),
+  asyncjobs.enqueue_row(uuid, text, text, smallint, text, boolean),
   asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
   asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid),
   asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid),
@@ -93,13 +100,12 @@ grant execute on function
   asyncjobs.check_readable(text, text),
   asyncjobs.as_json(text, text),
   asyncjobs.status(uuid),
-  asyncjobs.adopt(uuid, text, text, integer, text, text, text),
+  asyncjobs.await_jobs(uuid[]),
+  asyncjobs.live(uuid[]),
+  asyncjobs.ended(uuid[]),
+  asyncjobs.states(uuid[]),
   asyncjobs.new_id()
 to asyncjobs_enqueuer;
-grant insert (id, kind, queue, priority, run_at, state, args, expires_at), select (id, queue, seq, state, run_at),
-      update (awaited) on asyncjobs.job to asyncjobs_enqueuer;
-grant select (id, state, kind, result, errors, reason) on asyncjobs.finished to asyncjobs_enqueuer;
-grant usage on sequence asyncjobs.ready_seq to asyncjobs_enqueuer;
 
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event to asyncjobs_worker;

@@ -26,6 +26,14 @@ class State(IntEnum):
         return self >= State.succeeded
 
 
+def state_name(state: int) -> str:
+    """Return a state's name; of one that this version does not know, its number."""
+    return State(state).name if state in _STATES else f"state {state}"
+
+
+_STATES = frozenset(State)
+
+
 class NewJob(NamedTuple):
     """One job to insert."""
 

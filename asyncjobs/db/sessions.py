@@ -12,22 +12,29 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from typing import TypeVar
 
 import asyncpg
 
+from asyncjobs.db import places
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.errors import LINK_ERRORS, translated
+from asyncjobs.db.errors import LINK_ERRORS, is_full, is_of_session, translated
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, NotOpen
 
 T = TypeVar("T")
 
+_CLOSED = "this AsyncJobs is closed: open it again before using it"
 RESOLUTION = 0.1
 """Seconds between looks for uses past their deadline."""
 AFTER_REFUSAL = 0.05
 """Seconds between a connection that was refused and the error that says so."""
 DEADLINE = 30.0
 """Seconds that one use of a connection may take unless it says otherwise."""
+UNPROVED = 60.0
+"""Seconds after which an idle connection is not taken for whole any more: firewalls forget those that are silent."""
+PROOF = 3.0
+"""Seconds in which such a one must answer, or another is opened."""
 
 
 class Sessions:
@@ -39,7 +46,9 @@ class Sessions:
         name: Shown as `application_name`.
         settings: Session settings of every connection.
         deadline: Seconds that an operation may take, waiting for a free connection included.
+        keep: Seconds that a connection is kept that nobody uses.
         connection_class: Of the connections.
+        are_lent: Whether a user's code is to have them; see `connect`.
     """
 
     def __init__(
@@ -50,20 +59,26 @@ class Sessions:
         name: str,
         settings: Mapping[str, str] | None = None,
         deadline: float = DEADLINE,
+        keep: float = math.inf,
         connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+        are_lent: bool = False,
     ) -> None:
         self.url = url
         self.size = size
         self.deadline = deadline
+        self._keep = keep
         self._name = name
         self._settings = settings
         self._connection_class = connection_class
+        self._are_lent = are_lent
         self._idle: list[asyncpg.Connection] = []
-        self._all: set[asyncpg.Connection] = set()
+        self._all: dict[asyncpg.Connection, float] = {}
+        """Each with the time since which it is idle, when it is."""
         self._in_use: dict[asyncpg.Connection, float] = {}
         self._watchman: asyncio.TimerHandle | None = None
-        self._opening = 0
-        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
+        self._shrinking: asyncio.TimerHandle | None = None
+        self._openers: list[asyncio.Task[None]] = []
+        self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
         self._closed = False
         self._answered_at = time.monotonic()
         self._fails = False
@@ -104,15 +119,33 @@ class Sessions:
             DatabaseError: The server refused.
             NotOpen: After `close`.
         """
-        seconds = self.deadline if deadline is None else deadline
         loop = asyncio.get_running_loop()
+        end = loop.time() + (self.deadline if deadline is None else deadline)
+        try:
+            return await self._run(operation, end, endless=endless)
+        except DatabaseError as error:
+            # Refused for the session's sake, before anything was done; a user's code is not for us to repeat.
+            if endless or not is_of_session(error):
+                raise
+        return await self._run(operation, end, endless=endless)
+
+    async def _run(
+        self,
+        operation: Callable[[asyncpg.Connection], Awaitable[T]],
+        end: float,
+        *,
+        endless: bool,
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         connection = self._take_idle()
+        if connection is not None and begun - self._all[connection] > UNPROVED and not await self._proves(connection):
+            connection = None
         if connection is None:
-            started = loop.time()
-            connection = await self._acquire(seconds)
-            seconds = max(seconds - (loop.time() - started), 0.001)
+            connection = await self._acquire(end, endless=endless)
+        since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
         clean = False
-        self._watch(connection, math.inf if endless else loop.time() + seconds)
+        self._watch(connection, math.inf if endless else max(end, loop.time() + 0.001))
         try:
             result = await operation(connection)
             clean = True
@@ -123,16 +156,38 @@ class Sessions:
             # A connection that is ended between two messages of one statement has lost its protocol, and asyncpg trips
             # over the None: an AttributeError, which as such would end the service that asked.
             answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
-            clean = answered and not connection.is_in_transaction()
-            self._note(answered=answered)
-            late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
+            at_fault = is_of_session(error)
+            clean = answered and not at_fault and not connection.is_in_transaction()
+            self._note(answered=answered and not at_fault)
+            if at_fault or not answered:  # and so may be all that were opened, or idle, for as long
+                self.end_idle(math.inf if at_fault else since)
+            late = f"the database did not answer within {end - begun:.3g} s; the connection was ended"
             # asyncpg calls the end of a connection that we ended a PostgresError too.
             overdue = not answered and loop.time() >= self._in_use[connection]
-            raise _begun(DatabaseUnavailable(late) if overdue else translated(error, url=self.url)) from error
+            found = DatabaseUnavailable(late) if overdue else translated(error, url=self.url)
+            # What is sent last over a link that the server ends is an answer, too.
+            found.refused = answered and getattr(error, "severity_en", None) in (None, "ERROR")
+            raise _begun(found) from error
         finally:
             del self._in_use[connection]
             self._release(connection, clean=clean)
         return result
+
+    async def _proves(self, connection: asyncpg.Connection) -> bool:
+        """Return whether a connection answers that was idle for long; else it is ended, and those idle as long with it."""
+        since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
+        self._watch(connection, asyncio.get_running_loop().time() + PROOF)
+        answered = False
+        try:
+            await connection.execute("select")
+            answered = True
+        except (asyncpg.PostgresError, AttributeError, *LINK_ERRORS):
+            self.end_idle(since)
+        finally:
+            del self._in_use[connection]
+            if not answered:
+                self._release(connection, clean=False)
+        return answered
 
     def limit(self, connection: asyncpg.Connection) -> None:
         """End an endless use `deadline` seconds from now: the user's code in it is over."""
@@ -160,85 +215,106 @@ class Sessions:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-            self._all.discard(connection)
+            self._all.pop(connection, None)
         return None
 
     def _check_open(self) -> None:
         if self._closed:
-            raise NotOpen("this AsyncJobs is closed: open it again before using it")
+            raise NotOpen(_CLOSED)
 
-    async def _acquire(self, seconds: float) -> asyncpg.Connection:
-        """Return a new connection, or wait in line for one that falls free when `size` are in use."""
+    async def _acquire(self, end: float, *, endless: bool) -> asyncpg.Connection:
+        """Wait in line for a connection: one that is opened for it, if there is room, or one that falls free before.
+
+        Where another cannot be had, since the server or a pooler in between gives no more, those that are in use fall free.
+        """
         loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        self._check_open()
-        if len(self._all) + self._opening < self.size:
-            self._opening += 1
-            return await self._open(seconds)
-        turn: asyncio.Future[asyncpg.Connection | None] = loop.create_future()
-        self._waiting.append(turn)
-        try:
-            async with asyncio.timeout_at(end):
-                connection = await turn
-        except BaseException as error:
-            self._leave_line(turn)
-            if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable(
-                    f"all {self.size} connections were busy for {seconds:.3g} s; raise database_connections"
-                ) from error
-            raise
-        if connection is not None and connection.is_closed():
-            self._all.discard(connection)
-            self._opening += 1
-        elif connection is not None:
-            return connection
-        return await self._open(end - loop.time())
-
-    def _leave_line(self, turn: asyncio.Future[asyncpg.Connection | None]) -> None:
-        """Pass on what was given to a waiter at the very moment in which it gave up."""
-        if not turn.done():
-            turn.cancel()
-        elif not turn.cancelled():
-            connection = turn.result()
-            if connection is None:
-                self._opening -= 1
-                self._give_place()
-            else:
-                self._release(connection, clean=True)
-
-    async def _open(self, seconds: float) -> asyncpg.Connection:
-        """Open a connection in a place that was counted in `_opening` already."""
-        try:
+        begun = loop.time()
+        while True:
             self._check_open()
+            turn: asyncio.Future[asyncpg.Connection] = loop.create_future()
+            self._waiting.append(turn)
+            self._open_for_waiting()
+            try:
+                async with asyncio.timeout_at(None if endless else end):
+                    connection = await turn
+            except BaseException as error:
+                opening = bool(self._openers)
+                self._leave_line(turn)
+                if isinstance(error, TimeoutError):
+                    if opening:
+                        self._note(answered=False)
+                    raise DatabaseUnavailable(self._why_none(end - begun, opening=opening)) from error
+                raise
+            if not connection.is_closed():
+                return connection
+            self._all.pop(connection, None)
+
+    def _why_none(self, seconds: float, *, opening: bool) -> str:
+        if opening:
+            where = places.server_of(self.url)
+            return f"no answer from the database at {where}: no connection could be opened in {seconds:.3g} s"
+        remedy = "raise database_connections" if len(self._all) >= self.size else "the server gives no more"
+        return f"all {len(self._all)} connections were busy for {seconds:.3g} s; {remedy}"
+
+    def _leave_line(self, turn: asyncio.Future[asyncpg.Connection]) -> None:
+        """Pass on what was given to a waiter at the very moment in which it gave up."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._release(turn.result(), clean=True)
+        while len(self._openers) > len(self._waiting):
+            self._openers.pop().cancel()
+
+    def _open_for_waiting(self) -> None:
+        """Open a connection for each of those in line, as far as there is room."""
+        while len(self._openers) < len(self._waiting) and len(self._all) + len(self._openers) < self.size:
+            # In a context of its own: it is no part of the job that waits first.
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._open(), name="asyncjobs connecting", context=Context())
+            self._openers.append(task)
+
+    async def _open(self) -> None:
+        """Open a connection and give it to the first in line; where none can be had, that one learns why."""
+        opener = asyncio.current_task()
+        assert opener is not None
+        try:
             connection = await connect(
                 self.url,
                 name=self._name,
                 settings=self._settings,
-                timeout=max(seconds, 0.001),
+                timeout=self.deadline,
+                is_lent=self._are_lent,
                 connection_class=self._connection_class,
             )
-            try:
-                self._check_open()
-            except NotOpen:
-                connection.terminate()
-                raise
-        except BaseException as error:
-            self._opening -= 1
-            self._give_place()
+        except Exception as error:
             if isinstance(error, DatabaseUnavailable):
                 self._note(answered=False)
                 # A socket that is gone refuses without a turn of the loop: who tries again at once would hold the loop.
                 await asyncio.sleep(AFTER_REFUSAL)
-            raise
-        self._opening -= 1
-        self._all.add(connection)
-        return connection
+            if opener in self._openers:
+                self._openers.remove(opener)
+                self._tell_first(error)
+            return
+        if opener not in self._openers:  # closed, or nobody waits any more
+            connection.terminate()
+            return
+        self._openers.remove(opener)
+        self._all[connection] = 0.0
+        self._release(connection, clean=True)
+
+    def _tell_first(self, error: Exception) -> None:
+        """Tell the first in line why it gets no connection, unless the server is full and one of ours falls free in time."""
+        if is_full(error) and (self._in_use or self._openers):
+            return
+        if self._waiting:
+            self._waiting.popleft().set_exception(error)
+            self._open_for_waiting()
 
     def _release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         if not clean or self._closed or connection.is_closed():
             connection.terminate()
-            self._all.discard(connection)
-            self._give_place()
+            self._all.pop(connection, None)
+            self._open_for_waiting()
             return
         # Handed to the first in line, not laid where anybody finds it: a caller in a tight loop would take it again before
         # the one who waits gets a turn of the loop, every time.
@@ -247,15 +323,32 @@ class Sessions:
             if not turn.done():
                 turn.set_result(connection)
                 return
+        loop = asyncio.get_running_loop()
+        self._all[connection] = loop.time()
         self._idle.append(connection)
+        if self._shrinking is None and self._keep < math.inf:
+            self._shrinking = loop.call_later(self._keep, self._shrink)
 
-    def _give_place(self) -> None:
-        """Let the first in line open a connection of its own, if there is room for one."""
-        while self._waiting and (self._closed or len(self._all) + self._opening < self.size):
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._opening += 1
-                turn.set_result(None)
+    def _shrink(self) -> None:
+        """End what was idle for as long as it is kept."""
+        loop = asyncio.get_running_loop()
+        self.end_idle(loop.time() - self._keep)
+        self._shrinking = loop.call_later(self._keep, self._shrink) if self._idle else None
+
+    def end_idle(self, since: float = math.inf) -> None:
+        """End the connections that nobody uses, of these only what is idle since the time of the loop `since` or before."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            if self._all[connection] > since:
+                self._idle.append(connection)
+                continue
+            connection.terminate()
+            self._all.pop(connection, None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is open, used or not."""
+        return any(not connection.is_closed() for connection in self._all)
 
     @property
     def statistics(self) -> tuple[int, int]:
@@ -265,13 +358,26 @@ class Sessions:
     def close(self) -> None:
         """End every connection at once; what is in flight fails with `DatabaseUnavailable`. Needs no answer."""
         self._closed = True
-        if self._watchman is not None:
-            self._watchman.cancel()
+        for timer in (self._watchman, self._shrinking):
+            if timer is not None:
+                timer.cancel()
         for connection in self._all:
             connection.terminate()
         self._idle.clear()
         self._all.clear()
-        self._give_place()
+        for opener in self._openers:
+            opener.cancel()
+        self._openers.clear()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(NotOpen(_CLOSED))
+
+
+async def check_writable(connection: asyncpg.Connection) -> None:
+    """Raise, in a session whose transactions are read-only, what the server says to a write there."""
+    if await connection.fetchval("select pg_catalog.current_setting('transaction_read_only')") == "on":
+        raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes: its transactions are read-only")
 
 
 def _begun(error: DatabaseError) -> DatabaseError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
 from asyncjobs.db.connecting import Connection, connect
-from asyncjobs.db.errors import translating
+from asyncjobs.db.errors import is_of_session, translating
 from asyncjobs.db.lending import NOT_YOURS, RESET, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
@@ -23,6 +24,8 @@ MARK = "asyncjobs.isolated"
 """A setting that is local to the transaction: without it at the end, the user's code has ended that and begun another."""
 LOST_IN_A_ROW = 2
 """Times after which a session that was ended while it was idle is taken for ended by a limit, and not for lost."""
+KEPT = 10.0
+"""Seconds that a connection is kept after an isolated step for the next."""
 PROBE_TIMEOUT = 5.0
 """Seconds for asking the server about its limits after a session has ended."""
 _ENDS_OF_LINKS = ("08", "53", "57P", "58")
@@ -32,6 +35,16 @@ select min(setting::float8) / 1000 from pg_catalog.pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout') and setting <> '0'
 """
 """Seconds after which the server ends a session whose transaction is idle, or takes too long; null: never."""
+
+
+MOST_TRIES = 5
+"""Times that a transaction is tried which the server undoes: at SERIALIZABLE it may undo one that conflicts with none."""
+_UNDONE = ("40001", "40P01")
+
+
+def _state(error: Exception | None) -> str:
+    """Return the SQLSTATE of a driver's error, or of the one that SQLAlchemy has wrapped; empty: it has none."""
+    return getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
 class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -62,7 +75,13 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
 def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
     """Return connections for transactions around a user's code: with the role's own settings, which that relies on."""
     return Sessions(
-        url, size=size, name="asyncjobs isolated steps", deadline=deadline, connection_class=IsolatedConnection
+        url,
+        size=size,
+        name="asyncjobs isolated steps",
+        deadline=deadline,
+        keep=KEPT,
+        connection_class=IsolatedConnection,
+        are_lent=True,
     )
 
 
@@ -105,6 +124,19 @@ class Transaction(Generic[T]):
         self.error: Exception | None = None
         """What `body` raised, or the server at the commit: a user's own, though it may be an error of asyncpg's."""
 
+    async def run_on(self, sessions: Sessions) -> None:
+        """Run it on one of the sessions, and again if the server has undone it for another's sake: it has done nothing then.
+
+        Raises:
+            DatabaseUnavailable: See `run`; no connection.
+        """
+        for tries in range(1, MOST_TRIES + 1):
+            await sessions.run(self.run, endless=True)
+            if _state(self.error) not in _UNDONE or tries == MOST_TRIES:
+                return
+            await asyncio.sleep(random.random() * 0.01 * 2**tries)  # else two that undo each other do so again
+            self.value, self.committing, self.error = None, False, None
+
     async def run(self, connection: Connection) -> None:
         """Run it.
 
@@ -126,6 +158,9 @@ class Transaction(Generic[T]):
                     raise
                 has_ended = connection.is_closed()
                 await self._roll_back(connection, transaction, given)
+                if not has_ended and await _is_spoilt(connection, error):
+                    connection.terminate()
+                    raise DatabaseUnavailable(f"this session of the database takes no writes: {error}") from error
                 if has_ended:
                     self.error = await self._reason(connection, error, asyncio.get_running_loop().time() - begun)
 
@@ -215,7 +250,7 @@ class Transaction(Generic[T]):
             # a statement of his that still goes on, beside which asyncpg sends nothing.
             state = getattr(error, "sqlstate", None) or ""
             # In one message with the commit, it may be the cleaning that was refused.
-            unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError)
+            unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError) and state not in _UNDONE
             self.committing = unsure or connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
             raise
 
@@ -244,6 +279,13 @@ class Transaction(Generic[T]):
         finally:
             connection.is_cleaned = False
         self._is_cleaning = False
+
+
+async def _is_spoilt(connection: Connection, error: Exception) -> bool:
+    """Whether it is the session that refused something of a transaction: all its transactions are read-only."""
+    if not is_of_session(error) or connection.is_closed():
+        return False
+    return bool(await connection.fetchval("select pg_catalog.current_setting('transaction_read_only')") == "on")
 
 
 _ENDED = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from uuid import UUID
 from asyncpg import Connection, Record
 
 from asyncjobs.db import sql
+from asyncjobs.defining.plain_json import shown_object
 
 COUNTED = 1_000
 """Jobs ahead of another that are counted; it shows this many when there are more."""
@@ -73,6 +73,8 @@ class Serving(NamedTuple):
     kinds: frozenset[str]
     held: dict[str, int]
     """Running jobs by queue."""
+    claims_nothing: str = ""
+    """Why, where it says so; else empty."""
 
 
 async def read_serving(connection: Connection) -> list[Serving]:
@@ -87,7 +89,7 @@ async def read_why(connection: Connection, job_id: UUID, kinds: Iterable[str]) -
 
 
 def _serving(row: Record) -> Serving:
-    said = _object(row["about"])
+    said = shown_object(row["about"])
     pid = said.get("pid")
     kinds = said.get("kinds")
     return Serving(
@@ -99,7 +101,8 @@ def _serving(row: Record) -> Serving:
         late=row["late"],
         pools=_pools(said.get("pools")),
         kinds=frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset(),
-        held={str(queue): int(count) for queue, count in _object(row["held"] or "{}").items()},
+        held={str(queue): int(count) for queue, count in shown_object(row["held"] or "{}").items()},
+        claims_nothing=str(shown_object(row["report"] or "{}").get("claims_nothing") or ""),
     )
 
 
@@ -111,11 +114,3 @@ def _pools(said: Any) -> list[tuple[list[str], int]]:
         if isinstance(queues, list) and queues and isinstance(concurrency, int):
             found.append(([str(queue) for queue in queues], concurrency))
     return found
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -28,7 +28,7 @@ from asyncjobs.defining.argument_schemas import is_plain_schema, is_reference_sc
 
 Schema = Mapping[str, Any]
 
-_SAYS_NOTHING: Final = frozenset({"type", "ref", "metadata", "microseconds_precision", "frozen", "strict"})
+_SAYS_NOTHING: Final = frozenset({"type", "ref", "metadata", "microseconds_precision", "frozen", "strict", "fail_fast"})
 _MADE_BY_PYDANTIC: Final = frozenset({"none", "bool", "int", "float", "str", "decimal"})
 """When it validates; of the other types it takes an instance of a subclass as it is."""
 _DISJOINT: Final = frozenset({"none", "bool", "int", "float", "str"})

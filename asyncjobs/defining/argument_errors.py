@@ -18,7 +18,7 @@ from asyncjobs.defining.argument_schemas import PLAIN_ERROR
 from asyncjobs.defining.references import NoKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from pydantic_core import ErrorDetails, ValidationError
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 Problem = tuple[str, str]
 
+MOST_EXPLAINED: Final = 20
+"""Problems that one error explains; the rest is counted."""
+_MOST_VALUES: Final = 5_000
+"""Values of which each is looked at for what is wrong with it; of more, a list or a dict says its first problem."""
+_MOST_ERRORS: Final = 20_000
+"""Errors of pydantic that are read: each takes 3 µs to read and as much to explain."""
+UNSEEN: Final = ("…", f"of more than {_MOST_VALUES:,} values the first wrong one of each list and dict is told")
 _LONGEST_FACT: Final = 200
 _NEAREST: Final = 0.6
 """difflib's cutoff for "did you mean"."""
@@ -33,6 +40,9 @@ _NOWHERE: Final = object()
 _UNEXPECTED: Final = re.compile(r"Expected `([^`]+)`.*\[field_name='(\w+)'.*input_type=([\w.]+)\]")
 """A line of pydantic's complaint about a value that is not of its annotation; the line holds the value too."""
 _DEPTH: Final = re.compile(r"Circular reference|serialization depth|recursion")
+
+_TELLING: Final = ("_parsing", "_error", "_encoding", "_offset")
+"""How the types of pydantic's errors end whose messages hold, after a comma or a colon, a piece of the value."""
 
 _NAIVE: Final = (
     "a datetime without a timezone means another time elsewhere; "
@@ -43,7 +53,7 @@ _SURROGATE: Final = "holds a lone surrogate, which is no text; decode it properl
 
 
 def explain(error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
-    """Every `(path, fact and remedy)` of given values that failed validation.
+    """`(path, fact and remedy)` of the first given values that failed validation, and how many did besides.
 
     Args:
         error: What pydantic raised.
@@ -54,21 +64,56 @@ def explain(error: ValidationError, given: Any, parameters: Mapping[str, Paramet
     return _explain(error, given, parameters, whole, missing="pass it", remedy="pass")
 
 
-def explain_stored(error: ValidationError, text: str, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
-    """The same for a row's text, which older code or SQL has written."""
+def in_full(error: ValidationError, given: Any, validate: Callable[[Any], object]) -> ValidationError:
+    """The error of values with all that is wrong with them, or `error` when they are too many to be looked at.
+
+    Args:
+        error: Of a validation that has ended at the first wrong item of each list and dict.
+        given: The values.
+        validate: Ends at none.
+    """
+    try:
+        if not plain_json.is_large(given, _MOST_VALUES):
+            validate(given)
+    except pydantic.ValidationError as found:
+        return found
+    return error
+
+
+def explain_stored(
+    error: ValidationError, text: str, parameters: Mapping[str, Parameter], whole: str, names: Collection[str]
+) -> list[Problem]:
+    """The same for a row's text, which older code or SQL has written. No value of it is told: others read this.
+
+    Args:
+        error: What pydantic raised.
+        text: The row's.
+        parameters: The parameters by name.
+        whole: What to call a problem that belongs to no parameter.
+        names: Keys that are no values, as the annotations name them.
+    """
     try:
         given = from_json(text)
     except ValueError:
         return [(whole, f"the stored text is not JSON ({error.errors()[0]['msg']}); correct the row"[:_LONGEST_FACT])]
     missing = "correct the row, or give the parameter a default"
-    return _explain(error, given, parameters, whole, missing=missing, remedy="correct the row: the job takes")
+    remedy = "correct the row: the job takes"
+    return _explain(error, given, parameters, whole, missing=missing, remedy=remedy, names=names)
 
 
-def is_of_other_names(error: ValidationError) -> bool:
+def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
+    """The first values that are of no parameter, and how many are besides."""
+    if not isinstance(given, dict):
+        return []
+    return _first([(plain_json.join("", name), unknown(name, parameters)) for name in given if name not in parameters])
+
+
+def is_of_other_names(given: Any, parameters: Mapping[str, Parameter]) -> bool:
     """Whether one of the values is of no parameter, or a parameter has none."""
-    return any(
-        detail["type"] in ("extra_forbidden", "missing") and len(detail["loc"]) == 1
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    if not isinstance(given, dict):
+        return False
+    return not given.keys() <= parameters.keys() or any(
+        parameter.required and name not in given for name, parameter in parameters.items()
     )
 
 
@@ -146,16 +191,33 @@ def place_of(wanted: object, value: Any, path: str) -> str:
 
 
 def _explain(
-    error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str, *, missing: str, remedy: str
+    error: ValidationError,
+    given: Any,
+    parameters: Mapping[str, Parameter],
+    whole: str,
+    *,
+    missing: str,
+    remedy: str,
+    names: Collection[str] | None = None,
 ) -> list[Problem]:
-    """One problem a path: pydantic reports every member of a union, here they are told as one."""
+    """One problem a path: pydantic reports every member of a union, here they are told as one.
+
+    With `names`, keys that are none of these are not told, nor any value.
+    """
+    if error.error_count() > _MOST_ERRORS:
+        count = f"{error.error_count():,} values are of other types or have other names than the job takes"
+        return strangers(given, parameters) or [(whole, count)]
     told: dict[str, list[str]] = {}
     tails: dict[str, str] = {}
     for detail in error.errors(include_url=False):
         kind, loc = detail["type"], detail["loc"]
         top = str(loc[0]) if loc else ""
-        path = _path(loc, given, ends_in_name=kind in ("missing", "extra_forbidden")) or whole
-        if kind == PLAIN_ERROR:
+        path = _path(loc, given, ends_in_name=kind in ("missing", "extra_forbidden"), names=names) or whole
+        if path not in told and len(told) >= MOST_EXPLAINED:
+            told[path] = []
+        elif kind == PLAIN_ERROR and names is not None:
+            told.setdefault(path, ["holds what plain JSON does not give back: correct the row"])
+        elif kind == PLAIN_ERROR:
             for place, fact in plain_json.problems(detail["input"], path):
                 told.setdefault(place, [fact])
         elif kind == "missing":
@@ -163,17 +225,29 @@ def _explain(
         elif kind == "extra_forbidden" and len(loc) == 1:
             told[path] = [unknown(top, parameters)]
         else:
-            fact, final = _fact(detail)
+            fact, final = _fact(detail, tells=names is None)
             facts = told.setdefault(path, [])
             if fact not in facts:
                 facts.append(fact)
             expected = show(parameters[top].annotation) if top in parameters else "a JSON object"
-            tails[path] = "" if final else f", got {plain_json.short(detail['input'])}; {remedy} {expected[:60]}"
-    return [(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()]
+            got = "" if names is not None else f", got {plain_json.short(detail['input'])}"
+            tails[path] = "" if final else f"{got}; {remedy} {expected[:60]}"
+    return _first([(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()])
 
 
-def _fact(detail: ErrorDetails) -> tuple[str, bool]:
-    """What is wrong, and whether the remedy is said already."""
+def _first(problems: list[Problem]) -> list[Problem]:
+    """The problems that are explained, and as the last of them how many there are besides."""
+    more = len(problems) - MOST_EXPLAINED
+    return problems if more <= 0 else [*problems[:MOST_EXPLAINED], ("…", f"{more:,} more like these")]
+
+
+def _fact(detail: ErrorDetails, *, tells: bool) -> tuple[str, bool]:
+    """What is wrong, and whether the remedy is said already.
+
+    Args:
+        detail: Of one value.
+        tells: Whether the value may be told.
+    """
     kind, bounds = detail["type"], detail.get("ctx", {})
     if kind == "timezone_aware":
         return _NAIVE, True
@@ -184,17 +258,28 @@ def _fact(detail: ErrorDetails) -> tuple[str, bool]:
     name = type(detail["input"]).__name__
     if name == bounds.get("class_name", bounds.get("class")):
         return f"is of another class called {name}: it was defined again; make the value anew", True
-    fact = detail["msg"][:_LONGEST_FACT].removeprefix("Input ").removesuffix(".")
+    message = detail["msg"] if tells else _without_value(kind, detail["msg"], bounds)
+    fact = message[:_LONGEST_FACT].removeprefix("Input ").removesuffix(".")
     return fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:], False  # "URL scheme …" stays so
 
 
-def _path(loc: tuple[int | str, ...], given: Any, *, ends_in_name: bool) -> str:
+def _without_value(kind: str, message: str, bounds: Mapping[str, Any]) -> str:
+    """A message of pydantic's without the pieces of the value that some hold; one of a user's validator is his."""
+    if kind.startswith("union_tag"):
+        return f"Input should have one of the tags {bounds.get('expected_tags', '')}"
+    if kind in ("value_error", "assertion_error") and "error" in bounds:
+        return message
+    return message.split(", ", 1)[0].split(": ", 1)[0] if kind.endswith(_TELLING) else message
+
+
+def _path(loc: tuple[int | str, ...], given: Any, *, ends_in_name: bool, names: Collection[str] | None = None) -> str:
     """Path of pydantic's place, without the parts that name a member of a union or "[key]"."""
     path, value, last = "", given, len(loc) - 1
     for index, part in enumerate(loc):
         inner = _item(value, part)
         if inner is not _NOWHERE or index == 0 or (index == last and ends_in_name):
-            path, value = plain_json.join(path, part), inner
+            is_value = names is not None and index and isinstance(part, str) and part not in names
+            path, value = f"{path}[…]" if is_value else plain_json.join(path, part), inner
     return path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import pydantic
@@ -24,8 +25,20 @@ from asyncjobs.defining.references import MISSING
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion, UnstorableResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pydantic.plugin._schema_validator import PluggableSchemaValidator
+    from pydantic_core import SchemaValidator
+
+MOST_STORED: Final = 1_048_576
+"""Bytes of a stored text that is read; Python stores none that is larger."""
+_MANY_NAMES: Final = 20_000
+_OF_MANY: Final = frozenset({"list", "tuple", "set", "frozenset", "dict"})
+_OF_CLASSES: Final = frozenset({"model", "dataclass"})
+"""Schemas that their classes have compiled already."""
+_NO_SCHEMAS: Final = frozenset(
+    {"metadata", "default", "expected", "serialization", "config", "cls", "ref", "schema_ref"}
+)
 _REPLACEMENT: Final = "\ufffd"
 _CONFIG: Final = pydantic.ConfigDict(
     allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
@@ -55,6 +68,11 @@ class Parameter:
     positional: bool = True
     positional_only: bool = False
 
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is MISSING and self.default_factory is None
+
 
 class Shape:
     """Compiled form of a set of named values.
@@ -72,7 +90,7 @@ class Shape:
         self.references = tuple(name for name, field in self._compiled.items() if field.references)
         self.opaque = any(field.opaque for field in fields)
         self._plain = any(field.plain or field.opaque for field in fields)
-        adapter = pydantic.TypeAdapter[dict[str, Any]](Annotated[Any, self], config=_CONFIG)
+        adapter = self._adapter()
         self._validate: Callable[[Any], dict[str, Any]] = adapter.validator.validate_python
         self._read: Callable[..., dict[str, Any]] = adapter.validator.validate_json
         self._tree = adapter.serializer.to_python
@@ -81,6 +99,22 @@ class Shape:
         doubtful = {name: check for name, check in checks.items() if check is not None}
         self._doubtful = tuple(doubtful)
         self._is_certain = holding(doubtful) if doubtful else None
+
+    def _adapter(self, *, in_full: bool = False) -> pydantic.TypeAdapter[dict[str, Any]]:
+        return pydantic.TypeAdapter(Annotated[Any, _Schema(self, in_full=in_full)], config=_CONFIG)
+
+    @cached_property
+    def _in_full(self) -> SchemaValidator | PluggableSchemaValidator:
+        """Says all that is wrong, where the others end a list and a dict at the first wrong item.
+
+        A list from a web form may have a million, which would take seconds and gigabytes.
+        """
+        return self._adapter(in_full=True).validator
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The names of fields, at every depth: other keys of a stored text are values."""
+        return frozenset(_names_in([*self._schemas.values(), *self._definitions.values()])) | self.parameters.keys()
 
     def _certainty(self, name: str, *, validated: bool) -> Check | None:
         return certainty(self._schemas[name]["schema"], self._definitions, validated=validated)
@@ -95,12 +129,12 @@ class Shape:
         except Unsupported as error:
             raise InvalidDefinition(f"{self.kind}: {parameter.name}: {error}") from None
 
-    def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
+    def schema_of_values(self, handler: Any, *, in_full: bool) -> core_schema.CoreSchema:
         """Not a TypedDict class: its `extra` would hold for the user's dataclasses too, and refuse their own fields."""
-        fields = {name: self._field(handler, parameter) for name, parameter in self.parameters.items()}
+        fields = {name: self._field(handler, parameter, in_full) for name, parameter in self.parameters.items()}
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=_CORE_CONFIG)
 
-    def _field(self, handler: Any, parameter: Parameter) -> core_schema.TypedDictField:
+    def _field(self, handler: Any, parameter: Parameter, in_full: bool) -> core_schema.TypedDictField:
         try:
             schema = handler.generate_schema(self._compiled[parameter.name].annotation)
         except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
@@ -109,6 +143,8 @@ class Shape:
                 f"{self.kind}: {parameter.name}: {show(parameter.annotation)} cannot be stored as JSON; "
                 f"annotate a supported type, or use register_reference ({cause})"
             ) from error
+        if not in_full:
+            schema = _failing_fast(schema)
         factory, default = parameter.default_factory, parameter.default
         if type(default) in (list, dict, set) and not default:
             factory = type(default)  # 0.4 µs a job; pydantic's deep copy of a list takes 1.8
@@ -123,7 +159,10 @@ class Shape:
         try:
             return self._validate(given)
         except ValidationError as error:
-            problems = argument_errors.explain(error, given, self.parameters, self.what)
+            found = argument_errors.in_full(error, given, self._in_full.validate_python)
+            problems = argument_errors.explain(found, given, self.parameters, self.what)
+            if found is error:
+                problems.append(argument_errors.UNSEEN)
             raise self.invalid(problems) from None
 
     def store(self, values: dict[str, Any]) -> str:
@@ -191,15 +230,48 @@ class Shape:
 
     def load(self, text: str) -> dict[str, Any]:
         """Validated values of a stored text, with defaults for those absent."""
+        if len(text) > MOST_STORED // 4:
+            self._check_stored(text)
         if self._plain:
             self._check_floats(text)
         try:
             return self._read(text, by_name=True, by_alias=True)
         except ValidationError as error:
-            problems = argument_errors.explain_stored(error, text, self.parameters, self.what)
-            if self.what == "arguments" and argument_errors.is_of_other_names(error):
-                raise OtherVersion(self.kind, problems, f"stored {self.what}") from None
-            raise self.invalid(problems, stored=True) from None
+            problems = self._problems_of_stored(error, text)
+        raise problems
+
+    def _problems_of_stored(self, error: ValidationError, text: str) -> InvalidArguments:
+        try:
+            given = codec.loads(text)
+        except ValueError:
+            given = None  # pydantic's reader says it better
+        found = argument_errors.in_full(
+            error, given, lambda _: self._in_full.validate_json(text, by_name=True, by_alias=True)
+        )
+        problems = argument_errors.explain_stored(found, text, self.parameters, self.what, self._names)
+        if found is error:
+            problems.append(argument_errors.UNSEEN)
+        return self._other_version(given, problems) or self.invalid(problems, stored=True)
+
+    def _other_version(self, given: Any, problems: list[tuple[str, str]]) -> OtherVersion | None:
+        if self.what != "arguments" or not argument_errors.is_of_other_names(given, self.parameters):
+            return None
+        return OtherVersion(self.kind, problems, f"stored {self.what}")
+
+    def _check_stored(self, text: str) -> None:
+        """Refuse what only SQL can have written, before it is read: a large text can take long, and memory."""
+        size = len(text.encode())
+        if size > MOST_STORED:
+            fact = f"the stored text takes {size:,} bytes, and at most {MOST_STORED:,} are read; correct the row"
+            raise self.invalid([(self.what, fact)], stored=True)
+        if text.count('":') > _MANY_NAMES:
+            try:
+                given = codec.loads(text)
+            except ValueError:
+                return  # pydantic's reader says it better
+            found = argument_errors.strangers(given, self.parameters)
+            if len(found) > argument_errors.MOST_EXPLAINED and (error := self._other_version(given, found)):
+                raise error
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
         """The error to raise."""
@@ -238,7 +310,7 @@ class Shape:
 
         def finite(digits: str) -> float:
             if math.isinf(float(digits)):
-                fact = f"the number {digits[:40]} is too large for a float; store it as text"
+                fact = "a number is too large for a float; store it as text"
                 raise self.invalid([(self.what, fact)], stored=True)
             return 0.0
 
@@ -268,6 +340,52 @@ class Shape:
         field = self._compiled.get(name)
         found = plain_json.problems(value, name) if field and field.plain and not field.opaque else []
         return found or [(name, argument_errors.unstorable(error))]
+
+
+class _Schema:
+    """Pydantic metadata: the values of a shape, by name."""
+
+    def __init__(self, shape: Shape, *, in_full: bool) -> None:
+        self._shape = shape
+        self._in_full = in_full
+
+    def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
+        return self._shape.schema_of_values(handler, in_full=self._in_full)
+
+
+def _failing_fast(schema: Any) -> Any:
+    """A schema that ends each list and dict at its first wrong item; what it refers to by name stays as it is."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_failing_fast, schema))
+    if not isinstance(schema, dict) or schema.get("type") in _OF_CLASSES:
+        return schema
+    found = {key: value if key in _NO_SCHEMAS else _failing_fast(value) for key, value in schema.items()}
+    if found.get("type") in _OF_MANY:
+        found["fail_fast"] = True
+    return found
+
+
+def _names_in(schema: Any) -> Iterator[str]:
+    """The names of fields in a schema, aliases among them."""
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            yield from _names_in(part)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "fields" and isinstance(value, dict):
+                yield from value
+            elif key in ("validation_alias", "serialization_alias", "alias") or (key == "name" and "schema" in schema):
+                yield from _texts(value)
+            if key not in _NO_SCHEMAS:
+                yield from _names_in(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 def _compiled_schemas(schema: Any) -> tuple[dict[str, Any], dict[str, Any]]:

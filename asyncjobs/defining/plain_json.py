@@ -118,6 +118,33 @@ def problems(value: Any, path: str) -> list[tuple[str, str]]:
     return found
 
 
+def shown(text: str) -> Any:
+    """The value of a stored text; the text itself where it is no JSON, or too deep for the reader."""
+    try:
+        return text if too_deep(text) else codec.loads(text)
+    except ValueError:
+        return text
+
+
+def shown_object(text: str | None) -> dict[str, Any]:
+    """The JSON object of a stored text; an empty one where it is none."""
+    found = None if text is None else shown(text)
+    return found if isinstance(found, dict) else {}
+
+
+def is_large(value: Any, most: int) -> bool:
+    """Whether lists and dicts hold more than `most` values, at all depths together."""
+    stack, left = [value], most
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list | tuple | dict | set | frozenset):
+            left -= len(value)
+            if left < 0:
+                return True
+            stack += value.values() if isinstance(value, dict) else value
+    return False
+
+
 def join(path: str, key: Any) -> str:
     """Path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
     if isinstance(key, str) and key.isidentifier() and len(key) <= _LONGEST:

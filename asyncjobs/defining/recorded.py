@@ -77,7 +77,8 @@ class Recorder(Protocol):
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
 
         Args:
-            body: Given a connection; what it raises is raised, and the transaction rolled back.
+            body: Given a connection; what it raises is raised, and the transaction rolled back. Called again, a few times,
+                if the database undoes the transaction because of others (40001, 40P01).
             through_sqlalchemy: The connection is SQLAlchemy's, not asyncpg's.
             lends: Whether the step's code is given the connection: then its session is cleaned afterwards.
 

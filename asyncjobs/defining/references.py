@@ -69,7 +69,7 @@ class Reference(Generic[ObjectT, KeyT]):
             RecordNotFound: `load` gave None or raised a LookupError.
             DeserializationError: `load` raised another exception, which is the cause.
         """
-        named = f"{self.cls.__qualname__} with key {str(key)[:60]}"
+        named = f"the {self.cls.__qualname__} of a stored key"  # which is an argument, and others read this
         try:
             found: Any = self.load(key)
             if inspect.isawaitable(found):

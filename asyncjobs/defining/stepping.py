@@ -192,9 +192,13 @@ class Stepper:
     async def _run_isolated(self, run: StepRun, given: dict[str, Any]) -> Any:
         value: Any = None
         text: str | None = None
+        before, is_again = self._attributes(), False
 
         async def body(connection: Any) -> Write:
-            nonlocal value, text
+            nonlocal value, text, is_again
+            if is_again:  # the database has undone what it did, and so do we
+                attributes.restore(self._job, before)
+            is_again = True
             if run.takes.takes_connection:
                 given["connection"] = connection
             value = await run(given)

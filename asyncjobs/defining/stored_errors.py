@@ -16,7 +16,7 @@ import anyio
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.status import AttemptError
-from asyncjobs.harmless import message_of, written_out
+from asyncjobs.harmless import MOST_PARTS, is_vast, message_of, written_out
 
 MOST_TEXT = 32_768
 """Characters of a message or traceback that are kept: the first and the last half."""
@@ -58,12 +58,12 @@ def _read(line: str) -> AttemptError:
         stored = codec.loads(line)
         return AttemptError(
             attempt=int(stored["attempt"]),
-            at=datetime.fromisoformat(stored["at"]),
+            at=datetime.fromisoformat(stored["at"]).astimezone(UTC),
             type=str(stored["type"]),
             message=str(stored["message"]),
             traceback=str(stored["traceback"]),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return AttemptError(attempt=0, at=datetime.fromtimestamp(0, UTC), type="", message=line, traceback="")
 
 
@@ -120,6 +120,10 @@ def _frame(frame: TracebackType) -> str:
 
 
 def _with_all_its_parts(error: BaseException) -> str:
+    if is_vast(error):
+        frames = "".join(traceback.format_tb(error.__traceback__, limit=-MOST_FRAMES))
+        more = f"(of its causes and parts, more than {MOST_PARTS}, none is shown)"
+        return f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}: {message_of(error)}\n{more}\n"
     found = traceback.TracebackException(type(error), error, error.__traceback__, limit=-MOST_FRAMES, compact=True)
     left = [found]
     while left:

@@ -16,7 +16,7 @@ import typer
 
 from asyncjobs.cli import options
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
-from asyncjobs.cli.printing import harmless
+from asyncjobs.harmless import harmless
 
 if TYPE_CHECKING:
     from asyncjobs.demo.board import Board

@@ -83,6 +83,14 @@ def _head(file: Path) -> str:
         return ""
 
 
+def write_new(file: Path, data: bytes) -> None:
+    """Write a file that is not there, or was left by one that was killed: never through somebody's link of that name."""
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as made:
+        made.write(data)
+
+
 def write_gallery(directory: Path) -> Path:
     """Write the page of all cards that are in the directory, of this run and of others; return where it is."""
     cards = [
@@ -95,6 +103,6 @@ def write_gallery(directory: Path) -> Path:
     count = f"{len(figures)} word {'cloud' if len(figures) == 1 else 'clouds'}"
     page = directory / INDEX
     part = directory / f".{INDEX}.{os.getpid()}.part"
-    part.write_text(_PAGE.format(mark=_MARK, count=count, figures="\n".join(figures)), encoding="utf-8")
+    write_new(part, _PAGE.format(mark=_MARK, count=count, figures="\n".join(figures)).encode())
     part.replace(page)
     return page

@@ -10,6 +10,7 @@ from asyncjobs import Discard, Job, attribute, current_job, job, step
 from asyncjobs.db.connecting import Connection
 from asyncjobs.demo import journal, words
 from asyncjobs.demo.cards import draw_card
+from asyncjobs.demo.gallery import write_new
 from asyncjobs.demo.layout import lay_out
 
 MOST_BYTES = words.MAX_CHARACTERS * 4
@@ -119,6 +120,6 @@ def read(file: Path) -> str:
 def write_card(card: Path, title: str, analysis: words.Analysis, part: Path) -> int:
     """Draw and write a card, so that a reader sees the old one or the new one; return its size."""
     data = draw_card(title, analysis, lay_out(analysis)).encode()
-    part.write_bytes(data)
+    write_new(part, data)
     part.replace(card)
     return len(data)

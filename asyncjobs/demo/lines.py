@@ -6,10 +6,10 @@ from pathlib import Path
 
 from asyncjobs.cli import printing
 from asyncjobs.cli.exits import complain
-from asyncjobs.cli.printing import harmless
 from asyncjobs.demo.board import Board, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.telling import NEXT, as_values, detail, figures, seconds, so_far, verdict
+from asyncjobs.harmless import harmless
 
 
 class Quiet:

@@ -154,7 +154,8 @@ def _worker(board: Board, place: Path, config: Path, url: str) -> WorkerProcess:
 
     return WorkerProcess(
         "asyncjobs.demo.jobs",
-        environment={"ASYNCJOBS_CONFIG": str(config), "ASYNCJOBS_DATABASE_URL": url},
+        environment={"ASYNCJOBS_CONFIG": str(config)},
+        url=url,
         log=place / "worker.log",
         bury=bury,
         on_ready=note_ready,

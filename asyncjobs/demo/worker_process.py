@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncjobs
-from asyncjobs.worker.supervisor import READY, WORKER_ID, WORKER_LINK, WORKER_SHARE
+from asyncjobs.worker.supervisor import READY, WORKER_LINK, introduce
 
 MOST_DEATHS = 5
 """Of workers, before the demo gives up."""
@@ -38,6 +38,7 @@ class WorkerProcess:
     Args:
         modules: What defines its jobs.
         environment: Its settings.
+        url: The database.
         log: Where it writes; appended to.
         bury: Told the id of a worker that died, so that its jobs run again at once and not after its lease.
         on_ready: Called with a worker's pid when it claims jobs.
@@ -48,6 +49,7 @@ class WorkerProcess:
         self,
         *modules: str,
         environment: Mapping[str, str],
+        url: str,
         log: Path,
         bury: Callable[[UUID], Awaitable[object]],
         on_ready: Callable[[int], object],
@@ -56,6 +58,7 @@ class WorkerProcess:
         # -P: neither the working directory nor what lies in it takes part.
         self._command = [sys.executable, "-P", "-m", "asyncjobs", "run", *modules]
         self._environment = {**importable(), **environment}
+        self._url = url
         self._log = log
         self._bury = bury
         self._on_ready = on_ready
@@ -85,6 +88,7 @@ class WorkerProcess:
     async def _run_one(self, worker: UUID, was_ready: asyncio.Event) -> int:
         """Run a process to its end, or end it when cancelled; return its exit code, minus the signal that ended it."""
         ours, theirs = socket.socketpair()
+        introduce(ours, worker=worker, share=None, url=self._url, imports_here=False)
         with ours, theirs, self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -94,13 +98,8 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 # Out of the terminal's reach: at ^C the client decides what happens, and in which order.
                 start_new_session=True,
-                env={
-                    **self._environment,
-                    WORKER_ID: str(worker),
-                    WORKER_SHARE: "",
-                    # When the client is killed this end closes, and the worker stops.
-                    WORKER_LINK: str(theirs.fileno()),
-                },
+                # When the client is killed `ours` closes, and the worker stops.
+                env={**self._environment, WORKER_LINK: str(theirs.fileno())},
             )
             theirs.close()
             try:

@@ -25,12 +25,16 @@ _children: set[tuple[int, int]] = set()
 """`(our pid, its pid)` of each postmaster that this process started and has not reaped."""
 
 
-def environment() -> dict[str, str]:
-    """Return our environment with the one locale that every machine has.
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 
-    On macOS a locale that is not there starts a thread in the postmaster, which it takes for a fatal error.
+
+def environment() -> dict[str, str]:
+    """Return what of our environment the server needs, with the one locale that every machine has.
+
+    No more of it: under root the server runs as another user, who reads it in /proc. On macOS a locale that is not there
+    starts a thread in the postmaster, which it takes for a fatal error.
     """
-    return {**os.environ, "LC_ALL": "C"}
+    return {name: os.environ[name] for name in _KEPT if name in os.environ} | {"LC_ALL": "C"}
 
 
 def spawn(

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from asyncjobs.errors import Severity
-from asyncjobs.harmless import shown
+from asyncjobs.harmless import is_vast, shown
 
 logger = logging.getLogger("asyncjobs.errors.reports")
 
@@ -23,6 +23,6 @@ def log_report(
         source,
         "handled" if handled else "unhandled",
         shown(error),
-        exc_info=(type(error), error, error.__traceback__),
+        exc_info=None if is_vast(error) else (type(error), error, error.__traceback__),
         extra={"handled": handled, "source": source, "context": context},
     )

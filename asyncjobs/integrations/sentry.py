@@ -12,6 +12,7 @@ from typing import Any
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
 from asyncjobs import errors
@@ -40,6 +41,25 @@ def own_scope(in_worker: bool) -> Iterator[None]:
 
 
 contexts.around.append(own_scope)
+
+_OURS = ("asyncjobs", "asyncpg")
+
+
+def _without_our_variables(event: Any, _hint: Any) -> Any:
+    """Drop the variables of our frames, which hold stored arguments and the database's password; the job's own stay."""
+    stacks = [*_values(event.get("exception")), *_values(event.get("threads"))]
+    for frame in (frame for stack in stacks for frame in (stack.get("stacktrace") or {}).get("frames") or ()):
+        if str(frame.get("module")).partition(".")[0] in _OURS:
+            frame.pop("vars", None)
+    return event
+
+
+def _values(part: Any) -> list[Any]:
+    return list(part.get("values") or ()) if isinstance(part, dict) else list(part or ())
+
+
+# Of all events: whoever else reports an error of ours, Sentry's own integrations among them, has the same frames.
+add_global_event_processor(_without_our_variables)
 
 _TAGS = ("kind", "queue", "attempt", "job_id")
 

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     database_connections: Annotated[int, whole(1, 1_000)] = 10
     """Connections that a client opens, at most."""
 
+    pooler: Literal["auto", "session", "transaction"] = "auto"
+    """What stands before the database. `transaction`: a pooler that gives each transaction another session: nothing is left
+    on one, and everything polls. `session`: none, or one that keeps sessions apart. `auto`: found out when connecting."""
+
     shutdown_timeout: Annotated[float, time(0, 3600)] = 25.0
     """Seconds that running jobs get to finish when the worker is asked to stop."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _FORM = "postgresql://user:password@host/database"
 
@@ -52,8 +52,14 @@ def safe_database_url(url: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     login, at, hosts = authority.rpartition("@")
     user, colon, _ = login.partition(":")
-    beyond = re.sub(r"(?i)([?&][^=&]*passw[^=&]*=)[^&]*", r"\1***", rest[len(authority) :])
+    beyond = re.sub(r"([?&])([^=&]*)=([^&]*)", _without_secret, rest[len(authority) :])
     return f"{scheme}{separator}{user}{colon and ':***'}{at}{hosts}{beyond}"
+
+
+def _without_secret(found: re.Match[str]) -> str:
+    mark, name, value = found.groups()
+    is_secret = "passw" in unquote(name).lower()  # names may be percent-encoded as well
+    return f"{mark}{name}={'***' if is_secret else value}"
 
 
 def _check_hosts(hosts: str) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import logging
 import math
-import pickle
 import signal
 import socket
 import struct
@@ -28,10 +27,13 @@ from asyncjobs import forks
 from asyncjobs.defining import registry
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.guarding import unguarded
+from asyncjobs.interpreter import command
+from asyncjobs.logs import arrived
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import Channel
+from asyncjobs.worker.ends import End, NoEnd, heard
 from asyncjobs.worker.exits import spell
 from asyncjobs.worker.groups import Group
 from asyncjobs.worker.shared import Line, Shared
@@ -155,7 +157,7 @@ class Apart:
         """Whether a kind is defined in the processes to be had, as far as that is known before the first."""
         return definition.source.origin.importable and (not self.is_up or definition.kind in self.kinds)
 
-    async def run(self, attempt: Attempt, *, grace: float) -> Any:
+    async def run(self, attempt: Attempt, *, grace: float) -> End:
         """Run an attempt in a process of its own and return what is to be written about it.
 
         A cancellation is passed on, and after `grace` seconds the process is killed.
@@ -168,14 +170,14 @@ class Apart:
         await self.ready()
         if attempt.apart is not None and attempt.apart.most > 1:
             return await self._run_among(attempt.apart, attempt, grace)
-        channel, exit_code = self._fork()
+        channel, number, exit_code = self._fork()
         try:
             await channel.send("run", attempt.claimed)
-            return await self._follow(channel, attempt, grace, exit_code)
+            return await self._follow(channel, attempt, grace, number, exit_code)
         finally:
             channel.close()
 
-    async def _run_among(self, group: Group, attempt: Attempt, grace: float) -> Any:
+    async def _run_among(self, group: Group, attempt: Attempt, grace: float) -> End:
         """Run an attempt in the process of its group, as the first or as a further one."""
         if group.process is None or group.process.over:
             group.process = Shared(*self._fork(), self._services, _log)
@@ -183,7 +185,7 @@ class Apart:
         line = process.join()
         try:
             await line.send("run", attempt.claimed)
-            return await self._follow(line, attempt, grace, process.exit_code)
+            return await self._follow(line, attempt, grace, process.number, process.exit_code)
         except ChildDied as died:
             if process.joined == 1:
                 raise
@@ -194,8 +196,8 @@ class Apart:
         finally:
             process.leave(line)
 
-    def _fork(self) -> tuple[Channel, asyncio.Future[int | None]]:
-        """Ask for a process; return the channel to it, and what will hold how it ended."""
+    def _fork(self) -> tuple[Channel, int, asyncio.Future[int | None]]:
+        """Ask for a process; return the channel to it, its number, and what will hold how it ended."""
         ours, theirs = socket.socketpair()
         number, exits = next(self._numbers), self._exits
         exit_code = exits[number] = asyncio.get_running_loop().create_future()
@@ -208,11 +210,16 @@ class Apart:
                 ours.close()
                 exit_code.cancel()
                 raise CannotFork(f"the forking process is gone: {error}") from error
-        return Channel(ours), exit_code
+        return Channel(ours), number, exit_code
 
     async def _follow(
-        self, channel: Channel | Line, attempt: Attempt, grace: float, exit_code: asyncio.Future[int | None]
-    ) -> Any:
+        self,
+        channel: Channel | Line,
+        attempt: Attempt,
+        grace: float,
+        number: int,
+        exit_code: asyncio.Future[int | None],
+    ) -> End:
         """Take a child's messages in until it has answered or is gone."""
         loop = asyncio.get_running_loop()
         pid: int | None = None
@@ -221,7 +228,7 @@ class Apart:
         if attempt.stopping:
             attempt.stop()
         # In a task of its own, which goes on when this one is cancelled: half a message taken in makes the next unreadable.
-        receiving: asyncio.Task[tuple[Any, ...] | None] | None = None
+        receiving: asyncio.Task[Sequence[Any] | None] | None = None
         has_exited = False
         try:
             while True:
@@ -230,7 +237,7 @@ class Apart:
                     awaited: list[asyncio.Future[Any]] = [receiving] if has_exited else [receiving, exit_code]
                     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 except asyncio.CancelledError:
-                    killing = await self._pass_on(channel, attempt, grace, pid)
+                    killing = await self._pass_on(channel, attempt, grace, number)
                     continue
                 if exit_code.done() and not has_exited:
                     has_exited = True
@@ -239,26 +246,29 @@ class Apart:
                     continue
                 message, receiving = receiving.result(), None
                 match message:
-                    case ("pid", int() as pid):
+                    case ["pid", int() as pid]:
                         if attempt.cancel_reason is not None:
-                            self._kill(pid)  # cancelled before it had a name
-                    case ("log", bytes() as record):
+                            self._kill(number)  # cancelled before it was there
+                    case ["log", record]:
                         _log(record)
-                    case ("give_slot_back",):
+                    case ["give_slot_back"]:
                         attempt.give_slot_back()
-                    case ("take_slot",):
+                    case ["take_slot"]:
                         try:
                             await attempt.take_slot()
                         except asyncio.CancelledError:
-                            killing = await self._pass_on(channel, attempt, grace, pid)
+                            killing = await self._pass_on(channel, attempt, grace, number)
                         await channel.send("slot")
-                    case ("end", end):
-                        return end
+                    case ["end", end]:
+                        return heard(end, attempt.claimed)
                     case _:
                         break
-            how = "" if pid is None else await self._how(pid, attempt, exit_code)
+            how = "" if pid is None else await self._how(pid, attempt, number, exit_code)
+        except NoEnd as no_end:
+            self._kill(number)
+            raise ChildDied(f"its process told an end that is refused: {no_end}") from None
         except BaseException:
-            self._kill(pid)
+            self._kill(number)
             raise
         finally:
             attempt.on_stop = None
@@ -274,23 +284,23 @@ class Apart:
         raise ChildDied(how)
 
     async def _pass_on(
-        self, channel: Channel | Line, attempt: Attempt, grace: float, pid: int | None
+        self, channel: Channel | Line, attempt: Attempt, grace: float, number: int
     ) -> asyncio.TimerHandle:
         """Tell a child that its attempt was cancelled; return what kills it after `grace` seconds."""
         if attempt.cancel_reason is None:
             raise asyncio.CancelledError  # nobody's who may: a task is cancelled from outside the worker
         if attempt.cancel_reason == "shutdown":
             grace = min(grace, SHUTDOWN_GRACE)
-        killing = asyncio.get_running_loop().call_later(grace, self._kill, pid)
+        killing = asyncio.get_running_loop().call_later(grace, self._kill, number)
         await channel.send("cancel", attempt.cancel_reason)
         return killing
 
-    async def _how(self, pid: int, attempt: Attempt, exit_code: asyncio.Future[int | None]) -> str:
+    async def _how(self, pid: int, attempt: Attempt, number: int, exit_code: asyncio.Future[int | None]) -> str:
         """Return how a child ended that says nothing more; a stop that came to it first cancels the attempt."""
         where = f"its process {pid} on {socket.gethostname()}"
         await asyncio.wait([exit_code], timeout=REAP_TIMEOUT)
         if not exit_code.done():
-            self._kill(pid)
+            self._kill(number)
             await asyncio.wait([exit_code], timeout=KILL_TIMEOUT)
         code = exit_code.result() if exit_code.done() else None
         if code is None:
@@ -305,10 +315,10 @@ class Apart:
                 await self.stopping.wait()
         return self.stopping.is_set()
 
-    def _kill(self, pid: int | None) -> None:
-        """Have a child killed by its parent, who alone knows that the number is still the child's."""
-        if pid is not None and self._control is not None:
-            self._services.start(self._control.send("kill", pid), name="kill")
+    def _kill(self, number: int) -> None:
+        """Have a child killed by its parent, who alone knows its process; what it says of that is not believed."""
+        if self._control is not None:
+            self._services.start(self._control.send("kill", number), name="kill")
 
     # The forking process
 
@@ -327,7 +337,7 @@ class Apart:
             with theirs, taken:
                 try:
                     self._process = await asyncio.create_subprocess_exec(
-                        sys.executable, "-m", FORKING, str(theirs.fileno()), str(taken.fileno()),
+                        *command(FORKING, str(theirs.fileno()), str(taken.fileno())),
                         stdin=subprocess.DEVNULL,
                         pass_fds=[theirs.fileno(), taken.fileno()],
                     )  # fmt: skip
@@ -343,11 +353,11 @@ class Apart:
                 async with asyncio.timeout(START_TIMEOUT):
                     answer = await control.receive()
             except TimeoutError:
-                answer = ("late", f"its modules were not imported within {START_TIMEOUT:g} s")
+                answer = ["late", f"its modules were not imported within {START_TIMEOUT:g} s"]
             if answer is None or answer[0] != "ready":
                 control.close()
                 self.close()
-                what, why = answer or ("ended", "the forking process ended at once")
+                what, why = answer or ["ended", "the forking process ended at once"]
                 # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
                 self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
@@ -362,7 +372,7 @@ class Apart:
         try:
             while (message := await control.receive()) is not None:
                 match message:
-                    case ("exit", int() as number, int() as code):
+                    case ["exit", int() as number, int() as code]:
                         if (waiting := exits.get(number)) is not None and not waiting.done():
                             waiting.set_result(code)
         finally:
@@ -395,10 +405,10 @@ class Apart:
         self._process = None
 
 
-def _log(record: bytes) -> None:
+def _log(fields: Any) -> None:
     """Log what a job has logged in its process, as its logger here would; a record or a handler that raises harms nobody."""
     with contextlib.suppress(Exception):
-        found = logging.makeLogRecord(pickle.loads(record))  # noqa: S301 - a process of ours pickled it: see `channel`
+        found = arrived(fields)
         logger = logging.getLogger(found.name)
         if logger.isEnabledFor(found.levelno):
             logger.handle(found)

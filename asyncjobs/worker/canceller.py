@@ -1,4 +1,7 @@
-"""The canceller cancels running jobs of this worker when somebody asked for it: told by a notice, and by a slow poll."""
+"""The canceller cancels running jobs of this worker when the database says that somebody asked for it.
+
+It looks when a notice names a job that is here, since anybody may send one, and by a slow poll.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,10 @@ from asyncjobs.worker.retrying import Backoff
 logger = logging.getLogger("asyncjobs.worker")
 
 
+MOST_NAMED = 200
+"""Notices whose jobs are looked up before the database is asked in any case."""
+PAUSE = 0.02
+"""Seconds between two looks, however many notices come."""
 LONGEST_INTERVAL = 0.8
 """Seconds, with the jitter one: a notice that comes while the claim's answer is on its way finds nobody here."""
 
@@ -38,26 +45,51 @@ class Canceller:
         self._executor = executor
         self._polling_interval = min(polling_interval, LONGEST_INTERVAL)
         self._backoff = Backoff(logger, "looking for cancelled jobs")
+        self._named: set[str] = set()
+        self._news = asyncio.Event()
 
     def notified(self, payload: str) -> None:
-        """Take a notice in: a job's id."""
-        try:
-            job_id = UUID(payload)
-        except ValueError:
-            return  # anybody may NOTIFY: what is no id is no news
-        self._executor.cancel_asked({job_id})
+        """Look now, if a notice names a job that is here."""
+        if len(self._named) < MOST_NAMED:
+            self._named.add(payload)
+            self._news.set()
 
     async def run(self) -> None:
         """Look, for ever."""
         while True:
-            await asyncio.sleep(self._polling_interval * (0.75 + random.random() / 2))
-            worker = self._lease.worker
-            if worker is None or not self._executor.running:
-                continue
-            try:
-                ids = await self._sessions.run(partial(jobs.read_cancels, worker=worker))
-                self._backoff.succeeded()
-            except DatabaseError as error:
-                await self._backoff.failed(error)
-                continue
+            if await self._is_time():
+                await self._look()
+            await asyncio.sleep(PAUSE)
+
+    async def _is_time(self) -> bool:
+        """Wait for notices or the poll; return whether the database is to be asked."""
+        try:
+            async with asyncio.timeout(self._polling_interval * (0.75 + random.random() / 2)):
+                await self._news.wait()
+        except TimeoutError:
+            return True
+        self._news.clear()
+        named, self._named = self._named, set()
+        if len(named) == MOST_NAMED:
+            return True
+        here = self._executor.holds()
+        return any(_id(text) in here for text in named)
+
+    async def _look(self) -> None:
+        worker = self._lease.worker
+        if worker is None or not self._executor.running:
+            return
+        try:
+            ids = await self._sessions.run(partial(jobs.read_cancels, worker=worker))
+            self._backoff.succeeded()
+        except DatabaseError as error:
+            await self._backoff.failed(error)
+        else:
             self._executor.cancel_asked(set(ids))
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,21 +1,26 @@
-"""Messages between a worker and the processes that run jobs apart: pickled tuples over a socket pair, each with its length.
+"""Messages between a worker and the processes that run jobs apart, over a socket pair, each with its length.
 
-Both ends are the same program of the same user, started by each other: what pickle may do, they may do anyway.
+What the worker says is pickled: its children are its own program. What they say is JSON, and its shape is looked at: a job
+may be taken over, run as another user, or hand its descriptors on, and what can be unpickled runs code.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import pickle
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs import forks
 
 _LENGTH = struct.Struct("!Q")
+MOST_HEARD = 64 << 20
+"""Bytes of a message that the worker takes in; a child that says more has nothing more to say."""
 
 
 class Channel:
@@ -30,15 +35,20 @@ class Channel:
     async def send(self, *message: Any) -> None:
         """Send a message; one that nobody takes any more is lost without an error."""
         try:
-            await self._loop.sock_sendall(self._end, _packed(message))
+            await self._loop.sock_sendall(self._end, _with_length(pickle.dumps(message)))
         except OSError:
             return  # the process has just ended, which `receive` tells
 
-    async def receive(self) -> tuple[Any, ...] | None:
-        """Return the next message; None when the other end is gone."""
+    async def receive(self) -> list[Any] | None:
+        """Return the next message; None when the other end is gone, or has said what is no message."""
         head = await self._read(_LENGTH.size)
-        body = None if head is None else await self._read(_LENGTH.unpack(head)[0])
-        return None if body is None else pickle.loads(body)
+        size = 0 if head is None else _LENGTH.unpack(head)[0]
+        body = await self._read(size) if 0 < size <= MOST_HEARD else None
+        try:
+            message = None if body is None else json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        return message if isinstance(message, list) and message else None
 
     async def _read(self, size: int) -> bytes | None:
         found = bytearray()
@@ -82,13 +92,13 @@ class BlockingChannel:
         self._end.close()
 
     def send(self, *message: Any) -> None:
-        """Send a message.
+        """Send a message of what JSON can hold.
 
         Raises:
             OSError: The other end is gone.
         """
         with self._sending:
-            self._end.sendall(_packed(message))
+            self._end.sendall(packed(message))
 
     def receive(self) -> tuple[Any, ...] | None:
         """Return the next message; None when the other end is gone."""
@@ -109,6 +119,10 @@ class BlockingChannel:
         return bytes(found)
 
 
-def _packed(message: tuple[Any, ...]) -> bytes:
-    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+def packed(message: Sequence[Any]) -> bytes:
+    """Return a message to the worker as bytes."""
+    return _with_length(json.dumps(message).encode())
+
+
+def _with_length(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body

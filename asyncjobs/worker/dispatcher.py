@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,12 +22,15 @@ from asyncjobs.worker.marks import FULL_LOOK, QUICK_FOR, Marks
 from asyncjobs.worker.pools import Pool
 from asyncjobs.worker.retrying import Backoff
 from asyncjobs.worker.suspects import Suspects
+from asyncjobs.worker.turns import PAUSE, Turns
 from asyncjobs.worker.wakeups import Wakeups
 
 logger = logging.getLogger("asyncjobs.worker")
 
 MOST_CLAIMS = 2
 """Claims under way at once: an urgent pool's does not wait for a large one's."""
+LOOK_PAUSE, LOOK_SHARE = 0.05, 4.0
+"""Between two looks for queues that notices ask for: so many seconds, and so many times as long as the last one took."""
 FEW = 50
 """A pool that asks for more is claimed for alone: its statement would hold up the others'."""
 URGENT_FOR = 1.0
@@ -46,6 +50,7 @@ class Dispatcher:
         executor: Takes what was claimed.
         ledger: Claiming pauses while it is full.
         lease: This worker's id; no lease, no claim.
+        is_connected: Whether this worker has what it needs to end what it claims.
         wakeups: Says which queues have news.
         polling_interval: Seconds between looks at everything.
     """
@@ -58,6 +63,7 @@ class Dispatcher:
         executor: Executor,
         ledger: Ledger,
         lease: Lease,
+        is_connected: Callable[[], bool],
         wakeups: Wakeups,
         polling_interval: float,
         on_claim: Callable[[Sequence[Claimed]], None] | None = None,
@@ -67,15 +73,18 @@ class Dispatcher:
         self._executor = executor
         self._ledger = ledger
         self._lease = lease
+        self._is_connected = is_connected
         self._wakeups = wakeups
         self._polling_interval = polling_interval
         self._marks = Marks()
-        self._known_queues: list[str] = []
+        self._turns = Turns()
+        self._look_at = float("-inf")
+        """The loop's time from which the database may be asked for its queues before the next poll."""
         self._claims = 0
         self._doubtful = False
         self._changing = asyncio.Lock()
         """Held while suspects are claimed, and while strays are looked for: a suspect on its way here is none."""
-        self.suspects = Suspects(pools, executor, lease, lambda: self._known_queues)
+        self.suspects = Suspects(pools, executor, lease, lambda: self._turns.names)
         self._dry = asyncio.Event()
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
@@ -84,17 +93,22 @@ class Dispatcher:
     async def run(self) -> None:
         """Claim, until `stop`."""
         loop = asyncio.get_running_loop()
-        next_poll = loop.time()
+        next_poll = next_turn = loop.time()
         next_doubt = loop.time() + self._lease.seconds
         async with asyncio.TaskGroup() as claims:
             while not self._stopping:
-                timeout = max(next_poll - loop.time(), 0)
-                await self._wakeups.wait(timeout)
+                until = min(next_poll, next_turn, self._look_at if self._wakeups.needs_look else math.inf)
+                await self._wakeups.wait(max(until - loop.time(), 0))
                 if loop.time() >= next_poll:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     self._wakeups.all_hungry(self._pools)
                     self.suspects.due = True
+                    next_turn = loop.time()
+                if loop.time() >= next_turn:
+                    await self._learn_queues()
+                    next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
+                elif self._wakeups.needs_look and loop.time() >= self._look_at:
                     await self._learn_queues()
                 if loop.time() >= next_doubt:
                     # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
@@ -103,7 +117,7 @@ class Dispatcher:
                 self._lower_marks()
                 if self._doubtful and self._claims == 0:
                     await self._release_strays()
-                if self.suspects.are_due():
+                if not self._is_held_up() and self.suspects.are_due():
                     claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
                     for pool in group:
@@ -113,7 +127,7 @@ class Dispatcher:
 
     async def claim_suspects(self) -> int:
         """Claim the suspects that may run here; return how many."""
-        if self._stopping:
+        if self._is_held_up():
             return 0
         try:
             async with self._changing:
@@ -132,8 +146,8 @@ class Dispatcher:
 
     @property
     def known_queues(self) -> list[str]:
-        """The queues that patterns stand for."""
-        return self._known_queues
+        """The queues that patterns stand for, at the moment."""
+        return self._turns.names
 
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
@@ -142,25 +156,33 @@ class Dispatcher:
     def _lower_marks(self) -> None:
         news = self._wakeups.take_news()
         self.suspects.due |= bool(news) and self._wakeups.suspects_expected
-        for queue, seq in news:
+        for queue, seq in news.items():
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving:
                 continue
             self._marks.lower(queue, seq)
-            if queue not in self._known_queues:
-                self._known_queues.append(queue)
+            self._turns.told(queue)
             for pool in serving:
                 pool.hungry, pool.flowing = True, False
 
     async def _learn_queues(self) -> None:
-        """Refresh the names that patterns stand for."""
-        if not any(pool.has_patterns for pool in self._pools):
+        """Refresh the names that patterns stand for, and have the pools that have some look there."""
+        patterned = [pool for pool in self._pools if pool.has_patterns]
+        if not patterned:
+            self._wakeups.looked(())
             return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            self._known_queues = await self._sessions.run(jobs.ready_queues, deadline=self._deadline)
-            self._marks.keep(self._known_queues)
+            await self._sessions.run(self._turns.look, deadline=self._deadline)
+            self._marks.keep(self._turns.names)
+            self._wakeups.looked(self._turns.names)
+            for pool in patterned:
+                pool.hungry = True
         except DatabaseError as error:
             await self._backoff.failed(error)
+        took = loop.time() - began
+        self._look_at = loop.time() + max(LOOK_PAUSE, LOOK_SHARE * took)
 
     @property
     def _deadline(self) -> float:
@@ -171,7 +193,7 @@ class Dispatcher:
 
         A job two pools of one statement could take would be locked for one and counted for the other, by the plan.
         """
-        if self._stopping or self._doubtful or self._ledger.full or self._lease.worker is None:
+        if self._is_held_up() or self._doubtful or self._lease.worker is None:
             return []
         groups: list[tuple[list[Pool], set[str]]] = []
         now = asyncio.get_running_loop().time()
@@ -183,7 +205,7 @@ class Dispatcher:
             if now < pool.rests_until:
                 asyncio.get_running_loop().call_at(pool.rests_until, self._wakeups.wake)
                 continue
-            queues = set(pool.queues(self._known_queues))
+            queues = set(pool.queues(self._turns.names))
             if not queues:
                 pool.hungry = False
                 continue
@@ -197,6 +219,10 @@ class Dispatcher:
         self._note_dry()
         return [group for group, _ in groups[: MOST_CLAIMS - self._claims]]
 
+    def _is_held_up(self) -> bool:
+        """Whether nothing is to be claimed, since what is claimed could not be ended."""
+        return self._stopping or self._ledger.full or not self._is_connected()
+
     def _limit(self, pool: Pool, now: float) -> int:
         """Return how many jobs to claim at most for a pool, so that those before it are not held up."""
         if any(now - earlier.claimed_at < URGENT_FOR for earlier in self._pools[: self._pools.index(pool)]):
@@ -204,7 +230,7 @@ class Dispatcher:
         return pool.batch_size
 
     def _note_dry(self) -> None:
-        if self._claims == 0 and not any(pool.hungry or pool.queued for pool in self._pools):
+        if self._claims == 0 and self._turns.is_over and not any(pool.hungry or pool.queued for pool in self._pools):
             self._dry.set()
         else:
             self._dry.clear()
@@ -261,7 +287,7 @@ class Dispatcher:
             self._marks.roll(now, await jobs.last_seq(connection))
         worker = self._lease.worker
         free = [pool.wanted(self._limit(pool, now)) for pool in group]
-        queues = [pool.queues(self._known_queues) for pool in group]
+        queues = [pool.queues(self._turns.names) for pool in group]
         ranges: list[Range] = []
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
             full = now - pool.looked_at >= FULL_LOOK
@@ -306,6 +332,7 @@ class Dispatcher:
             else:
                 for queue in queues[number - 1]:
                     self._marks.exhausted(queue)
+                    self._turns.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
                 # one a millisecond later brings all that came meanwhile.
                 pool.rests_until = now + (now - began)

@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.errors import is_of_values, lacks_day
+from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.stored_errors import describe_error
-from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.worker.held_back import HeldBack
 from asyncjobs.worker.retrying import Backoff
+from asyncjobs.worker.trouble import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -28,7 +34,6 @@ End = TypeVar("End", Finish, Reschedule)
 _ID = itemgetter(0)
 _Statement: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[int]]
 _Written: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[set[UUID]]]
-_Instead: TypeAlias = Callable[[End, DatabaseError], End]
 
 BATCH = 500
 FULL = 5_000
@@ -39,6 +44,9 @@ GATHER = 0.008
 
 500 ends a statement cost PostgreSQL 22 µs each, 100 cost 40. A lone job's end is written at once.
 """
+MAKE_DAYS_AGAIN = 1.0
+"""Seconds until days of the history are made again that could not be."""
+WRITING = "writing how jobs ended"
 
 
 class Ledger:
@@ -54,13 +62,21 @@ class Ledger:
         self._on_written = on_written
         self._finishes: list[Finish] = []
         self._reschedules: list[Reschedule] = []
-        self._under_way: list[UUID] = []
+        name: Callable[[Any], str] = lambda end: f"job {end.id}"  # noqa: E731
+        self._moving = HeldBack[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=name)
+        self._giving_back = HeldBack[Reschedule](
+            self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=name
+        )
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
         self._last_batch = 0
         self._empty = asyncio.Event()
         self._empty.set()
-        self._backoff = Backoff(logger, "writing how jobs ended")
+        self._backoff = Backoff(logger, WRITING)
+        self._making_days = Backoff(logger, "making days of the history")
+        self._make_days_at = 0.0
+        self.trouble = Trouble()
+        """Why no end can be stored."""
         self.writing = False
         """Whether a statement of its is under way."""
         self.finished = 0
@@ -84,13 +100,18 @@ class Ledger:
             self._grown.set()
 
     @property
+    def _unwritten(self) -> int:
+        return len(self._finishes) + len(self._reschedules) + len(self._moving) + len(self._giving_back)
+
+    @property
     def full(self) -> bool:
-        """Whether so much is unwritten that no more should be claimed."""
-        return len(self._finishes) + len(self._reschedules) >= FULL
+        """Whether no more should be claimed: so much is unwritten, or the database takes nothing."""
+        return bool(self.trouble.reason) or self._unwritten >= FULL
 
     def holds(self) -> set[UUID]:
         """Return the jobs whose end is not known to be written."""
-        return {*self._under_way, *(end.id for end in self._finishes), *(end.id for end in self._reschedules)}
+        new = {*(end.id for end in self._finishes), *(end.id for end in self._reschedules)}
+        return new.union((end.id for end in self._moving.rows()), (end.id for end in self._giving_back.rows()))
 
     async def drained(self) -> None:
         """Wait until everything handed over is durable."""
@@ -99,32 +120,47 @@ class Ledger:
     async def run(self) -> None:
         """Write, for ever."""
         while True:
-            await self._kick.wait()
-            self._kick.clear()
-            while self._finishes or self._reschedules:
-                if self._last_batch >= BUSY:
-                    await self._gather()
-                self._last_batch = len(self._finishes) + len(self._reschedules)
-                self.writing = True
-                await self._write_some()
-                self.writing = False
-                self._on_written()
-            self._empty.set()
+            await self._until_due()
+            if self._last_batch >= BUSY:
+                await self._gather()
+            self._last_batch = len(self._finishes) + len(self._reschedules)
+            self.writing = True
+            await self._write_some()
+            self.writing = False
+            self._on_written()
+            if not self._unwritten:
+                self._empty.set()
 
     async def write_out(self, timeout: float) -> None:
         """Write what is left, once `run` has ended; what the database does not take in `timeout` seconds is lost here.
 
         Those jobs run again elsewhere when the lease is over.
         """
+        self._moving.at_once()
+        self._giving_back.at_once()
         try:
             async with asyncio.timeout(timeout):
-                while self._finishes or self._reschedules:
+                while self._unwritten:
+                    await self._until_due()
                     await self._write_some()
         except TimeoutError:
             logger.error(  # noqa: TRY400 - the time-out says nothing more
-                "the ends of %d attempts could not be written: these jobs run again elsewhere",
-                len(self._finishes) + len(self._reschedules),
+                "the ends of %d attempts could not be written: these jobs run again elsewhere", self._unwritten
             )
+
+    async def _until_due(self) -> None:
+        """Wait until there is something to be written, or to be tried again."""
+        while not (self._finishes or self._reschedules):
+            due = min(self._moving.due, self._giving_back.due)
+            if due <= asyncio.get_running_loop().time():
+                return
+            self._kick.clear()
+            if due == math.inf:
+                await self._kick.wait()
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._kick.wait()
 
     async def _gather(self) -> None:
         self._grown.clear()
@@ -134,121 +170,114 @@ class Ledger:
                     await self._grown.wait()
 
     async def _write_some(self) -> None:
-        finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
-        reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
-        self._under_way = [*(end.id for end in finishes), *(end.id for end in reschedules)]
         # Rows are locked in the order of their ids, which come first.
-        finishes.sort(key=_ID)
-        reschedules.sort(key=_ID)
         try:
-            if reschedules:
-                await self._write(reschedules, jobs.reschedule, jobs.rescheduled_with_fence, _unspent)
-                reschedules = []
-            if finishes:
-                await self._write(finishes, jobs.finish, jobs.finished_with_fence, _failed)
+            reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
+            await self._giving_back.round(sorted(reschedules, key=_ID))
+            finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
+            await self._moving.round(sorted(finishes, key=_ID))
             self._backoff.succeeded()
-        except BaseException as error:
+            self.trouble.end()
+        except DatabaseError as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
-            self._finishes = finishes + self._finishes
-            self._reschedules = reschedules + self._reschedules
-            if not isinstance(error, DatabaseError):
-                raise
+            self.trouble.begin(f"how jobs ended cannot be stored: {error}")
             await self._backoff.failed(error)
-        finally:
-            self._under_way = []
+
+    async def _move(self, ends: Sequence[Finish], passing: bool) -> Sequence[Finish]:
+        written, locked = await self._write(ends, jobs.finish, jobs.finished_with_fence, passing=passing)
+        self.finished += written
+        return locked
+
+    async def _give_back(self, ends: Sequence[Reschedule], passing: bool) -> Sequence[Reschedule]:
+        _, locked = await self._write(ends, jobs.reschedule, jobs.rescheduled_with_fence, passing=passing)
+        return locked
 
     async def _write(
-        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
-    ) -> None:
-        """Write a batch; a data error or a locked row halves it, so that one bad end harms only itself.
+        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], *, passing: bool
+    ) -> tuple[int, Sequence[End]]:
+        """Write a batch; return how many were written now, and those that were passed over.
 
         Args:
             ends: In the order of their ids.
             statement: Writes them and returns how many.
             written: Returns the ids of those that were written before, by a statement whose answer was lost.
-            instead: Makes of an end that the database refuses one that it takes; None: this is one.
+            passing: Whether those whose rows are locked are passed over.
         """
-        try:
+        locked: Sequence[End] = ()
+        if passing:
+            count, locked = await self._sessions.run(partial(passing_locked, rows=ends, write=statement, nothing=0))
+        else:
             count = await self._sessions.run(lambda connection: statement(connection, ends))
-        except DatabaseUnavailable as error:
-            if not is_locked(error) or len(ends) == 1:
-                raise
-            await self._write_halves(ends, statement, written, instead)
-            return
-        except DatabaseError as error:
-            if _no_partition(error):
-                days = max(getattr(end, "days", 0) for end in ends) + 1
-                await self._sessions.run(lambda connection: jobs.make_partitions(connection, days))
-                count = await self._sessions.run(lambda connection: statement(connection, ends))
-            elif not _is_data_error(error):
-                raise
-            elif len(ends) > 1:
-                await self._write_halves(ends, statement, written, instead)
-                return
-            elif instead is not None:
-                await self._write([instead(ends[0], error)], statement, written, None)
-                return
-            elif statement is jobs.finish:
-                # More is recorded of it than one value holds, in rows that were made before there was a limit.
-                logger.exception("job %s: its end is written without its steps and attributes", ends[0].id)
-                await self._write(ends, cast("Any", jobs.finish_without_steps), written, None)
-                return
-            else:
-                # Somebody's trigger or constraint on our own tables. Its row is found to be nobody's, and runs again.
-                logger.exception("job %s: the database takes no end of it", ends[0].id)
-                return
-        if written is jobs.finished_with_fence:
-            self.finished += count
-        if count < len(ends):
+        if count + len(locked) < len(ends):
             there = await self._sessions.run(lambda connection: written(connection, ends))
+            there.update(end.id for end in locked)
             self._note_lost(end.id for end in ends if end.id not in there)
+        return count, locked
 
-    async def _write_halves(
-        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], instead: _Instead[End] | None
-    ) -> None:
-        """Write each half, the second also when the first fails: a row that somebody holds locked harms only itself."""
-        failed: DatabaseError | None = None
-        middle = len(ends) // 2
-        for half in (ends[:middle], ends[middle:]):
-            try:
-                await self._write(half, statement, written, instead)
-            except DatabaseError as error:
-                failed = error
-        if failed is not None:
-            raise failed
+    async def _move_otherwise(self, finish: Finish, error: DatabaseError) -> bool:
+        """Write the end of a job whose end the database refuses in a form that it takes; return whether it did.
+
+        Where it is for a value of the end, the job has failed, and that is its error. What else is in the way may be gone
+        another time.
+        """
+        if lacks_day(error):
+            await self._make_days(finish.days + 1)
+            return False
+        if not is_of_values(error):
+            return False
+        failed = finish._replace(state=State.failed, result=None, error=_refusal(error), reason=None)
+        if await self._wrote(failed, jobs.finish):
+            return True
+        # More is recorded of it than one value holds, in rows that were made before there was a limit.
+        if await self._wrote(failed, jobs.finish_without_steps):
+            logger.error("job %s: its end is written without its steps and attributes: %s", finish.id, error)
+            return True
+        return False
+
+    async def _wrote(self, finish: Finish, statement: _Statement[Finish]) -> bool:
+        try:
+            written, locked = await self._write([finish], statement, jobs.finished_with_fence, passing=True)
+        except DatabaseError as error:
+            if not error.refused:
+                raise
+            return False
+        self.finished += written
+        return not locked
+
+    async def _give_back_otherwise(self, reschedule: Reschedule, error: DatabaseError) -> bool:
+        """Give a job back without what is said of its attempt, where the database refuses a value of that."""
+        if not is_of_values(error):
+            return False
+        plain = Reschedule(reschedule.id, reschedule.fence, 3.0, _refusal(error), spent=True)
+        try:
+            return not await self._give_back([plain], True)
+        except DatabaseError as again:
+            if not again.refused:
+                raise
+            return False
+
+    async def _make_days(self, days: int) -> None:
+        """Make the days of the history that ends are found to need; they are written a little later."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._make_days_at:
+            return
+        self._make_days_at = loop.time() + MAKE_DAYS_AGAIN
+        try:
+            made = await self._sessions.run(lambda connection: jobs.make_partitions(connection, days))
+        except DatabaseError as error:
+            if not error.refused:
+                raise
+            self._making_days.note(error)
+            return
+        self._making_days.succeeded()
+        if made:
+            self._make_days_at = 0.0
+            self._moving.at_once()
 
     def _note_lost(self, ids: Iterable[UUID]) -> None:
         for job_id in ids:
             self.lost += 1
             logger.warning("job %s: its lease was lost before its end could be written; another worker has it", job_id)
-
-
-def _sqlstate(error: DatabaseError) -> str:
-    return getattr(error.__cause__, "sqlstate", None) or ""
-
-
-def is_locked(error: DatabaseError) -> bool:
-    """Whether a row that was to be written is locked by somebody, for longer than our `lock_timeout`."""
-    return _sqlstate(error) == "55P03"
-
-
-def _no_partition(error: DatabaseError) -> bool:
-    return _sqlstate(error) == "23514" and "no partition of relation" in str(error)
-
-
-def _is_data_error(error: DatabaseError) -> bool:
-    # 22 data exception, 23 constraint, 54 limit exceeded; or the driver could not encode a value.
-    return _sqlstate(error)[:2] in ("22", "23", "54")
-
-
-def _failed(finish: Finish, error: DatabaseError) -> Finish:
-    """Return the end of a job whose end the database refused: failed, with the refusal as its error."""
-    return finish._replace(state=State.failed, result=None, error=_refusal(error), reason=None)
-
-
-def _unspent(reschedule: Reschedule, error: DatabaseError) -> Reschedule:
-    """Return the end of an attempt whose end the database refused: what it says of the attempt is left out."""
-    return Reschedule(reschedule.id, reschedule.fence, 3.0, _refusal(error), spent=True)
 
 
 def _refusal(error: DatabaseError) -> str:

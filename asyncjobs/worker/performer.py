@@ -14,6 +14,7 @@ import anyio
 
 from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule, State
 from asyncjobs.defining import attributes, codec, context, contexts, registry
+from asyncjobs.defining.argument_shape import MOST_STORED
 from asyncjobs.defining.attempt import CancelReason
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.deciding import Verdict, What, decide
@@ -31,6 +32,7 @@ from asyncjobs.exceptions import InvalidDefinition, JobCrashed, JobExpired, Othe
 from asyncjobs.harmless import log
 from asyncjobs.worker.apart import Apart, CannotFork, ChildDied
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.ends import End
 from asyncjobs.worker.interruptions import interrupted
 from asyncjobs.worker.outcomes import counts_of, outcome
 from asyncjobs.worker.recorder import AttemptRecorder, StepWriter
@@ -42,9 +44,6 @@ AGAIN = 1.0
 """Seconds until a job is claimed again for which there was no process."""
 
 _GOES_ON = (What.retry, What.snooze, What.release)
-
-End = Finish | Reschedule | None
-"""What is to be written about an attempt; None: nothing may be."""
 
 
 class Performer:
@@ -197,8 +196,7 @@ class Performer:
         self._start_timer(attempt, definition)
         grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
         try:
-            end: End = await apart.run(attempt, grace=grace)
-            return end
+            return await apart.run(attempt, grace=grace)
         finally:
             attempt.stop_timer()
 
@@ -381,10 +379,9 @@ def _unread(definition: Definition, claimed: Claimed) -> Job[Any]:
         return _load(definition, claimed)
     except Exception:
         values: Any = None
-    try:
-        values = codec.loads(claimed.args)
-    except ValueError:
-        values = None
+    if len(claimed.args) <= MOST_STORED:
+        with contextlib.suppress(ValueError):
+            values = codec.loads(claimed.args)
     job = definition.restore(values if isinstance(values, dict) else {})
     job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
     job._sent, job._state = True, "running"

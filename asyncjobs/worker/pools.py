@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.definition import Definition
@@ -60,6 +60,11 @@ class Pool:
         self._rated_at = 0.0
 
     @property
+    def names(self) -> list[str]:
+        """The queues that it names, patterns aside, and may leave out all the same."""
+        return [entry for entry in self._entries if not entry.endswith("*")]
+
+    @property
     def has_patterns(self) -> bool:
         """Whether its queues depend on which queues there are."""
         return any(entry.endswith("*") for entry in self._entries)
@@ -68,7 +73,7 @@ class Pool:
         """Whether jobs of `queue` may run here."""
         return serves(self._queues, queue)
 
-    def queues(self, known: Sequence[str]) -> list[str]:
+    def queues(self, known: Collection[str]) -> list[str]:
         """Return the queues to claim from, in order; patterns stand for those of `known` that they match.
 
         Weighted: in a random order, in which each entry comes first as often as its weight says.

@@ -8,8 +8,9 @@ after what the job writes next, and set that back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,14 +18,16 @@ from uuid import UUID
 
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.errors import is_of_values
+from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
+from asyncjobs.worker.held_back import HeldBack
 from asyncjobs.worker.interruptions import INTERRUPTIONS
-from asyncjobs.worker.ledger import is_locked
 from asyncjobs.worker.recorded_size import MIB, RecordedSize
 from asyncjobs.worker.retrying import Backoff
 
@@ -36,6 +39,7 @@ logger = logging.getLogger("asyncjobs.worker")
 T = TypeVar("T")
 
 BATCH = 200
+RECORDING = "recording steps"
 MOST_ISOLATED = 10
 """Isolated steps at once; each holds a connection. The others wait for their turn."""
 
@@ -47,14 +51,20 @@ class _Waiting:
     Attributes:
         row: The job's id, its fence, and what is written.
         recorder: Of its attempt.
-        told: What the job awaits, and may cancel: whether it is over says `is_over` alone.
-        is_over: Whether it is durable, or was refused.
+        told: What the job awaits, and may cancel, which does not end the writing.
     """
 
     row: tuple[UUID, int, Write]
     recorder: AttemptRecorder
     told: asyncio.Future[None]
-    is_over: bool = False
+
+
+def _job_of(waiting: _Waiting) -> UUID:
+    return waiting.row[0]
+
+
+def _name_of(waiting: _Waiting) -> str:
+    return f"job {waiting.row[0]}"
 
 
 class StepWriter:
@@ -65,6 +75,7 @@ class StepWriter:
         isolated: Connections for isolated steps.
         on_lost: Called with an attempt whose lease turns out to be lost.
         most: Bytes that may be recorded of one job's steps.
+        room: Set while the worker has the connections that it needs itself, and isolated steps may open more.
     """
 
     def __init__(
@@ -74,16 +85,22 @@ class StepWriter:
         on_lost: Callable[[Attempt], object],
         *,
         most: int = 64 * MIB,
+        room: asyncio.Event | None = None,
     ) -> None:
         self.most = most
         self.sessions = sessions
         self.isolated = isolated
         self.turns = asyncio.Semaphore(MOST_ISOLATED)
+        self.room = room
         self._on_lost = on_lost
         self._waiting: list[_Waiting] = []
         self._wanted: asyncio.Future[None] | None = None
         """Of `run`, while nothing waits."""
-        self._backoff = Backoff(logger, "recording steps")
+        self._backoff = Backoff(logger, RECORDING)
+        self._parts = HeldBack(self._record, self._refuse, key=_job_of, what=RECORDING, name=_name_of)
+        self.events = asyncio.Semaphore(1)
+        """Of those who begin to wait for an event. It may be locked, by a transaction that has emitted it: then they try
+        again, and what steps record waits for one of them at most."""
 
     def of(self, attempt: Attempt) -> AttemptRecorder:
         """Return the recorder of one attempt."""
@@ -106,76 +123,72 @@ class StepWriter:
     async def run(self) -> None:
         """Write, for ever."""
         while True:
-            if not self._waiting:
-                self._wanted = asyncio.get_running_loop().create_future()
-                await self._wanted
             batch = self._take_batch()
+            if not batch and self._parts.due > asyncio.get_running_loop().time():
+                await self._until_due()
+                continue
             try:
-                await self._write(batch)
+                await self._parts.round(batch)
                 self._backoff.succeeded()
             except DatabaseError as error:
                 # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on:
                 # if that lasts as long as the lease, its attempt is cancelled.
-                self._put_back(batch)
                 await self._backoff.failed(error)
-            except asyncio.CancelledError:
-                self._put_back(batch)
-                raise
+
+    async def _until_due(self) -> None:
+        """Wait until something is to be written, or to be tried again."""
+        loop = asyncio.get_running_loop()
+        self._wanted = loop.create_future()
+        if not len(self._parts):
+            await self._wanted
+        else:
+            await asyncio.wait([self._wanted], timeout=self._parts.due - loop.time())
 
     def _take_batch(self) -> list[_Waiting]:
-        """Take what is written next out of what waits: the first of each job, in the order of their ids."""
-        if len(self._waiting) == 1:
+        """Take what is written next out of what waits: the first of each job, in the order of their ids.
+
+        Nothing of jobs whose earlier writes are held back.
+        """
+        if len(self._waiting) <= 1 and not len(self._parts):
             batch, self._waiting = self._waiting, []
             return batch
+        held_back = {waiting.row[0] for waiting in self._parts.rows()}
         first: dict[UUID, _Waiting] = {}
         rest: list[_Waiting] = []
         for waiting in self._waiting:
-            if waiting.row[0] in first or len(first) == BATCH:
+            if waiting.row[0] in first or waiting.row[0] in held_back or len(first) == BATCH:
                 rest.append(waiting)
             else:
                 first[waiting.row[0]] = waiting
         self._waiting = rest
-        return sorted(first.values(), key=lambda waiting: waiting.row[0])
+        return sorted(first.values(), key=_job_of)
 
-    def _put_back(self, batch: Iterable[_Waiting]) -> None:
-        self._waiting = [waiting for waiting in batch if not waiting.is_over] + self._waiting
-
-    async def _write(self, batch: list[_Waiting]) -> None:
+    async def _record(self, batch: Sequence[_Waiting], passing: bool) -> Sequence[_Waiting]:
+        """Write a batch; return those that were passed over, where rows that are locked are."""
         rows = [waiting.row for waiting in batch]
-        try:
+        locked: set[UUID] = set()
+        if passing:
+            held, left = await self.sessions.run(
+                partial(passing_locked, rows=rows, write=steps.record, nothing=set[UUID]())
+            )
+            locked = {row[0] for row in left}
+        else:
             held = await self.sessions.run(partial(steps.record, writes=rows))
-        except DatabaseError as error:
-            if isinstance(error, DatabaseUnavailable) and not is_locked(error):
-                raise
-            if len(batch) > 1:
-                await self._write_halves(batch)
-            elif (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23", "54"):
-                self._end(batch[0], error)
-            else:
-                raise
-            return
         for waiting in batch:
             if waiting.row[0] in held:
                 self._end(waiting, None)
-            else:
+            elif waiting.row[0] not in locked:
                 self._end(waiting, self.lost(waiting.recorder.attempt))
+        return [waiting for waiting in batch if waiting.row[0] in locked]
 
-    async def _write_halves(self, batch: list[_Waiting]) -> None:
-        """Write each half, the second also when the first fails: a row that is refused or locked harms only itself."""
-        failed: DatabaseError | None = None
-        middle = len(batch) // 2
-        for half in (batch[:middle], batch[middle:]):
-            try:
-                await self._write(half)
-            except DatabaseError as error:
-                failed = error
-        if failed is not None:
-            raise failed
+    async def _refuse(self, waiting: _Waiting, error: DatabaseError) -> bool:
+        """Tell a job that the database refuses a value of its step; what is refused for other reasons may be taken later."""
+        if not is_of_values(error):
+            return False
+        self._end(waiting, error)
+        return True
 
     def _end(self, waiting: _Waiting, error: Exception | None) -> None:
-        if waiting.is_over:
-            return
-        waiting.is_over = True
         waiting.recorder.over(waiting)
         if waiting.told.done():
             return
@@ -247,18 +260,22 @@ class AttemptRecorder:
             lambda connection: steps.begin_wait(
                 connection, claimed.id, claimed.fence, n=record.n, name=record.name, event=event, key=key, seconds=seconds,
                 progress=attributes,
-            )
+            ),
+            turns=None if event is None else self._writer.events,
         )  # fmt: skip
         if begun is None:
             raise self._writer.lost(self.attempt)
         return begun
 
-    async def _insisting(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _insisting(
+        self, operation: Callable[[Connection], Awaitable[T]], *, turns: asyncio.Semaphore | None = None
+    ) -> T:
         """Run an operation that may be repeated until the database answers; a lost lease ends this by a cancellation."""
         backoff = Backoff(logger, f"steps of {self.attempt.claimed.kind} {self.attempt.claimed.id}")
         while True:
             try:
-                return await self._writer.sessions.run(operation)
+                async with turns or contextlib.nullcontext():
+                    return await self._writer.sessions.run(operation)
             except DatabaseUnavailable as error:
                 await backoff.failed(error)
 
@@ -277,8 +294,10 @@ class AttemptRecorder:
             lost_before=self.attempt.counts.get(INTERRUPTIONS, 0),
         )
         async with self._writer.turns:
+            if self._writer.room is not None:
+                await self._writer.room.wait()
             try:
-                await sessions.run(transaction.run, endless=True)
+                await transaction.run_on(sessions)
             except DatabaseError as error:
                 if transaction.committing and await uncut(self._is_recorded(transaction.value)):
                     transaction.error = None

@@ -12,6 +12,11 @@ from asyncjobs.worker.blocks import Blocks
 
 MOST = 50
 """Stuck jobs, and kinds, that one worker names: the row is written again with each change."""
+LONGEST = 300
+"""Characters of a reason."""
+
+
+_MOST_NUMBER = 1e15
 
 
 class Stuck(NamedTuple):
@@ -34,12 +39,14 @@ class Report(NamedTuple):
     """The longest first."""
     blocked: Mapping[str, Blocks] = {}
     """By kind, since the worker started; the longest first."""
+    claims_nothing: str = ""
+    """Why, where it claims nothing though it is not draining; else empty."""
 
 
-def write(*, draining: bool, stuck: Iterable[Attempt], blocked: Mapping[str, Blocks]) -> str:
+def write(*, draining: bool, stuck: Iterable[Attempt], blocked: Mapping[str, Blocks], claims_nothing: str = "") -> str:
     """Return a report as JSON text of plain ASCII, which no database refuses."""
     longest = sorted(stuck, key=lambda attempt: attempt.cancelled_at)[:MOST]
-    report = Report(draining, tuple(map(_stuck, longest)), dict(_worst_first(blocked)[:MOST]))
+    report = Report(draining, tuple(map(_stuck, longest)), dict(_worst_first(blocked)[:MOST]), claims_nothing[:LONGEST])
     return json.dumps(as_values(report))
 
 
@@ -48,6 +55,7 @@ def as_values(report: Report) -> dict[str, Any]:
     return {
         "draining": report.draining,
         "stuck": [job._asdict() for job in report.stuck],
+        "claims_nothing": report.claims_nothing,
         "blocked": {kind: {"count": times, "longest": longest} for kind, (times, longest) in report.blocked.items()},
     }
 
@@ -63,6 +71,7 @@ def read(values: Mapping[str, Any]) -> Report:
             for kind, found in (blocked.items() if isinstance(blocked, dict) else ())
             if isinstance(found, dict) and _are_numbers(found.get("count"), found.get("longest"))
         },
+        why if isinstance(why := values.get("claims_nothing"), str) else "",
     )
 
 
@@ -90,4 +99,4 @@ def _mappings(values: object) -> list[dict[str, Any]]:
 
 
 def _are_numbers(*values: object) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(type(value) in (int, float) and 0 <= value < _MOST_NUMBER for value in values)  # type: ignore[operator]

@@ -35,7 +35,11 @@ class Backoff:
 
     async def failed(self, error: DatabaseError) -> None:
         """Note an attempt that failed, and wait before the next."""
+        self.note(error)
+        await asyncio.sleep(self._pause * (0.5 + random.random()))
+
+    def note(self, error: DatabaseError) -> None:
+        """Note an attempt that failed, where it is somebody else who waits before the next."""
         if not self._pause:
             self._logger.warning("%s: %s; trying again until it works", self._what, error)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._longest)
-        await asyncio.sleep(self._pause * (0.5 + random.random()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncjobs.services import Services
@@ -21,14 +21,14 @@ class Line:
         self.number = number
         self._channel = channel
         self._sending = sending
-        self._received: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
+        self._received: asyncio.Queue[Sequence[Any] | None] = asyncio.Queue()
 
     async def send(self, *message: Any) -> None:
         """Send a message to the attempt; one that nobody takes any more is lost without an error."""
         async with self._sending:
             await self._channel.send(self.number, *message)
 
-    async def receive(self) -> tuple[Any, ...] | None:
+    async def receive(self) -> Sequence[Any] | None:
         """Return the next message of the attempt; None when its process is gone."""
         return await self._received.get()
 
@@ -36,7 +36,7 @@ class Line:
         """Have `receive` return what has come by now, and then None, whoever holds the other end open."""
         self._channel.end_input()
 
-    def put(self, message: tuple[Any, ...] | None) -> None:
+    def put(self, message: Sequence[Any] | None) -> None:
         """Have `receive` return a message."""
         self._received.put_nowait(message)
 
@@ -46,6 +46,7 @@ class Shared:
 
     Args:
         channel: To the process, which has been asked for.
+        number: What it is called between the worker and the forking process.
         exit_code: How it ended, once it has.
         services: The scope of what listens to it.
         on_log: Called with each log record of its.
@@ -54,10 +55,12 @@ class Shared:
     def __init__(
         self,
         channel: Channel,
+        number: int,
         exit_code: asyncio.Future[int | None],
         services: Services,
-        on_log: Callable[[bytes], object],
+        on_log: Callable[[Any], object],
     ) -> None:
+        self.number = number
         self.exit_code = exit_code
         self.joined = 0
         """How many attempts have run there, ever."""
@@ -93,16 +96,16 @@ class Shared:
         """Hand out what the process says."""
         while (message := await self._channel.receive()) is not None:
             match message:
-                case ("pid", int() as pid):
+                case ["pid", int() as pid]:
                     self._pid = pid
                     self._tell_all(message)
-                case ("log", bytes() as record):
+                case ["log", record]:
                     self._on_log(record)
-                case (int() as number, *words) if number in self._lines:
-                    self._lines[number].put(tuple(words))
+                case [int() as number, *words] if number in self._lines:
+                    self._lines[number].put(words)
         self.over = True
         self._tell_all(None)
 
-    def _tell_all(self, message: tuple[Any, ...] | None) -> None:
+    def _tell_all(self, message: Sequence[Any] | None) -> None:
         for line in self._lines.values():
             line.put(message)

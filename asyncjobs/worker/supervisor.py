@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
+import struct
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID, uuid4
 
 from asyncjobs import forks
@@ -20,11 +23,10 @@ from asyncjobs.worker.exits import spell
 
 logger = logging.getLogger("asyncjobs.supervisor")
 
-WORKER_ID = "ASYNCJOBS_WORKER_ID"
-WORKER_SHARE = "ASYNCJOBS_WORKER_SHARE"
 WORKER_LINK = "ASYNCJOBS_WORKER_LINK"
-"""What a child is told: its id, which of the pools' processes it is (empty: all pools), the descriptor of its link."""
+"""The variable with the descriptor of a child's link."""
 READY = b"r"
+_SIZE = struct.Struct("!I")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 STEADY = 60.0
@@ -71,7 +73,7 @@ class Supervisor:
 
     Args:
         command: What a child runs.
-        environment: Its variables, beside the three that say who it is.
+        url: The database, which is told over the link: an environment is handed on to what jobs start.
         shares: One for each child: its share of the pools; None: all of them.
         shutdown_timeout: What the children give their jobs.
         ends_alone: A child that ends with code 0 has nothing left to do; otherwise somebody stopped it by hand, and it is
@@ -84,14 +86,14 @@ class Supervisor:
         self,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str],
+        url: str,
         shares: Sequence[int | None],
         shutdown_timeout: float,
         ends_alone: bool,
         bury: Callable[[UUID, str, bool], Awaitable[object]],
     ) -> None:
         self._command = command
-        self._environment = environment
+        self._url = url
         self._shutdown_timeout = shutdown_timeout
         self._ends_alone = ends_alone
         self._bury = bury
@@ -239,6 +241,7 @@ class Supervisor:
     async def _run_one(self, child: Child, worker: UUID) -> int:
         """Run one process in a child's place; return how it ended."""
         ours, theirs = socket.socketpair()
+        introduce(ours, worker=worker, share=child.share, url=self._url, imports_here=not sys.flags.safe_path)
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         try:
@@ -247,12 +250,7 @@ class Supervisor:
                     *self._command,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    env={
-                        **self._environment,
-                        WORKER_ID: str(worker),
-                        WORKER_SHARE: "" if child.share is None else str(child.share),
-                        WORKER_LINK: str(theirs.fileno()),
-                    },
+                    env={**os.environ, WORKER_LINK: str(theirs.fileno())},
                 )
             child.link = ours
             logger.info("child %d started: pid %d, worker %s", child.number, child.process.pid, worker)
@@ -296,17 +294,50 @@ class Supervisor:
                            child.number, error or "no answer in time")  # fmt: skip
 
 
+def introduce(link: socket.socket, *, worker: UUID, share: int | None, url: str, imports_here: bool) -> None:
+    """Tell a child, as the first thing on its link, who it is and where the database is.
+
+    Args:
+        link: The parent's end.
+        worker: Its id.
+        share: Of the pools; None: all.
+        url: Of the database.
+        imports_here: Whether modules of the working directory are imported.
+    """
+    said = {"worker": str(worker), "share": share, "url": url, "imports_here": imports_here}
+    text = json.dumps(said).encode()
+    link.sendall(_SIZE.pack(len(text)) + text)
+
+
+def _read(link: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (piece := link.recv(size - len(found))):
+        found += piece
+    return found
+
+
 class Link:
     """A child's end of the link to its supervisor; without a supervisor it does nothing."""
 
     def __init__(self) -> None:
+        self.worker_id: UUID | None = None
+        self.share: int | None = None
+        self.url: str | None = None
+        """Of the database; None: the settings say."""
+        self.imports_here = not sys.flags.safe_path
+        """Whether modules of the working directory are to be imported."""
+        self._socket: socket.socket | None = None
         # Taken out: what jobs start is no child of the supervisor.
-        given, share, descriptor = (os.environ.pop(name, None) for name in (WORKER_ID, WORKER_SHARE, WORKER_LINK))
-        self.worker_id = UUID(given) if given else None
-        self.share = int(share) if share else None
-        self._socket = socket.socket(fileno=int(descriptor)) if given and descriptor else None
-        if self._socket is not None:
+        if (descriptor := os.environ.pop(WORKER_LINK, None)) is not None:
+            self._socket = socket.socket(fileno=int(descriptor))
             forks.keep_descriptor(self._socket.fileno())
+            self._be_introduced(self._socket)
+
+    def _be_introduced(self, link: socket.socket) -> None:
+        [size] = _SIZE.unpack(_read(link, _SIZE.size))
+        said = json.loads(_read(link, size))
+        self.worker_id, self.share, self.url = UUID(said["worker"]), said["share"], said["url"]
+        self.imports_here = said["imports_here"]
 
     @property
     def is_child(self) -> bool:

@@ -6,7 +6,7 @@ process of its own, or shares one with other suspects (see `groups`), and only a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
@@ -27,7 +27,7 @@ class Suspects:
     """
 
     def __init__(
-        self, pools: Sequence[Pool], executor: Executor, lease: Lease, known_queues: Callable[[], Sequence[str]]
+        self, pools: Sequence[Pool], executor: Executor, lease: Lease, known_queues: Callable[[], Collection[str]]
     ) -> None:
         self._pools = pools
         self._executor = executor

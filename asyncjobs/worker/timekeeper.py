@@ -20,6 +20,8 @@ logger = logging.getLogger("asyncjobs.worker")
 LOOK_AHEAD = 2.0
 """Seconds between looks; the statements that enqueue announce what is due sooner."""
 BATCH = 500
+LEAST_PAUSE = 0.01
+"""Seconds between two looks, however many notices come."""
 STAGGER = 0.004
 """Seconds by which each worker comes after the one before it, so that one promotes and the others find it done."""
 MOST_STAGGER = 0.02
@@ -53,8 +55,9 @@ class Timekeeper:
             except DatabaseError as error:
                 await self._backoff.failed(error)
                 continue
+            await asyncio.sleep(min(pause, LEAST_PAUSE))
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(pause - LEAST_PAUSE):
                     await self._news.wait()
             except TimeoutError:
                 pass

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from asyncjobs.settings import Settings
 from asyncjobs.worker import reports
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
+from asyncjobs.worker.connections import Connections
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
@@ -51,7 +52,7 @@ class Worker:
     """Runs jobs on this event loop until it is asked to stop.
 
     Args:
-        url: The database; not through a transaction pooler.
+        url: The database.
         settings: Pools, times and limits.
         listener: Not started yet.
         services: The scope of the listener.
@@ -84,10 +85,10 @@ class Worker:
         self.ready = asyncio.Event()
         """Set once jobs are claimed."""
         self.lease = Lease(settings.lease)
-        self.wakeups = Wakeups()
         self.served = [pool for pool in pools or settings.pools if share is None or share <= pool.processes]
         """The settings of the pools that this process runs."""
         self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
+        self.wakeups = Wakeups(self.pools)
         self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
         self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
         self._keeping_house = self._pinned(
@@ -97,11 +98,14 @@ class Worker:
         self.apart = Apart(url, settings, services)
         self._recording = self._pinned("asyncjobs steps", 1, lock_timeout="200ms")
         self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
+        needed = (self._claiming, self._writing, self._recording, self._keeping_house)
+        self.connections = Connections(needed, self._isolated, self.wakeups.wake)
         self.recorder = StepWriter(
             self._recording,
             self._isolated,
             lambda attempt: self.executor.cancel(attempt, "lease_lost"),
             most=settings.max_recorded,
+            room=self.connections.complete,
         )
         self.executor = Executor(
             self.pools,
@@ -123,6 +127,7 @@ class Worker:
             executor=self.executor,
             ledger=self.ledger,
             lease=self.lease,
+            is_connected=lambda: self.connections.are_complete,
             wakeups=self.wakeups,
             polling_interval=settings.dispatcher.polling_interval,
             on_claim=on_claim,
@@ -169,7 +174,17 @@ class Worker:
         )
 
     def _report(self) -> str:
-        return reports.write(draining=self._stop.is_set(), stuck=self.executor.stuck(), blocked=self.watchdog.blocks())
+        return reports.write(
+            draining=self._stop.is_set(),
+            stuck=self.executor.stuck(),
+            blocked=self.watchdog.blocks(),
+            claims_nothing=self.connections.trouble.reason or self.ledger.trouble.reason,
+        )
+
+    @property
+    def held_up_for(self) -> float:
+        """Seconds since it claims nothing, for want of connections or since no end can be stored."""
+        return max(self.connections.trouble.seconds, self.ledger.trouble.seconds)
 
     @property
     def running(self) -> int:
@@ -198,8 +213,10 @@ class Worker:
         self.executor.runs_in = asyncio.current_task()
         keeper = self._services.start(self.keeper.run(), name="keeper")
         watchdog = self._services.start(self.watchdog.run(), name="watchdog")
+        connections = self._services.start(self.connections.run(), name="connections")
         try:
-            await self._registered(keeper)
+            await self._unless_over(self.keeper.registered(), keeper)
+            await self._connected(keeper)
             for sentence in unserved(self._settings.pools, registry.all_definitions()):
                 logger.warning("%s", sentence)
             with guarded_tasks(), self._listening():
@@ -220,6 +237,7 @@ class Worker:
             self.ready.clear()
             await self._end(keeper)
             watchdog.cancel()
+            connections.cancel()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
@@ -236,13 +254,29 @@ class Worker:
             self._listener.unsubscribe(CANCEL, self.canceller.notified)
             self._listener.off_hearing(self._look_at_everything)
 
-    async def _registered(self, keeper: asyncio.Task[None]) -> None:
-        registered = asyncio.ensure_future(self.keeper.registered())
-        await asyncio.wait([registered, keeper], return_when=asyncio.FIRST_COMPLETED)
-        if not registered.done():
-            registered.cancel()
-            keeper.result()
-        await registered
+    async def _unless_over(self, waiting: Coroutine[Any, Any, object], keeper: asyncio.Task[None]) -> None:
+        """Wait for something, and no longer than the keeper lives, without which there is no working."""
+        awaited = asyncio.ensure_future(waiting)
+        try:
+            await asyncio.wait([awaited, keeper], return_when=asyncio.FIRST_COMPLETED)
+            if not awaited.done():
+                keeper.result()
+            await awaited
+        finally:
+            awaited.cancel()
+
+    async def _connected(self, keeper: asyncio.Task[None]) -> None:
+        """Wait until every connection is there that is needed to end what is claimed, or until `stop`."""
+
+        async def connected() -> None:
+            waits = [asyncio.ensure_future(event.wait()) for event in (self.connections.complete, self._stop)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+        await self._unless_over(connected(), keeper)
 
     async def _until_stopped(self, keeper: asyncio.Task[None], *, burst: bool) -> None:
         stopped = asyncio.ensure_future(self._stop.wait())
@@ -370,6 +404,7 @@ class Worker:
         self.wakeups.wake()
 
     def _look_at_everything(self) -> None:
+        self.wakeups.needs_look = True
         self.wakeups.all_hungry(self.pools)
         self.wakeups.wake()
         self.timekeeper.notified()

@@ -16,6 +16,7 @@ from asyncjobs import AsyncJobs
 from asyncjobs.cli.application import app
 from asyncjobs.db.connecting import connect
 from tests.support.processes import PATIENCE
+from tests.support.roles import apply_roles
 from tests.support.workers import ROOT, Workers
 
 HERE = Path(__file__).parent
@@ -146,7 +147,7 @@ async def start(tmp_path, project, database_url):
 
 
 async def execute(url, *statements):
-    connection = await connect(url)
+    connection = await connect(url, is_lent=True)
     try:
         return [await connection.fetch(statement) for statement in statements]
     finally:
@@ -174,3 +175,9 @@ def enqueue(database_url):
         return jobs[0].id
 
     return enqueue
+
+
+@pytest.fixture
+def as_role(database_url):
+    """URLs of the test's database for the login of each role."""
+    return asyncio.run(apply_roles(database_url))

@@ -311,3 +311,10 @@ async def test_a_job_that_ran_five_hundred_others_is_readable_and_their_results_
     assert max(len(line) for line in shown if not line.startswith("result")) < 260
     screen = await asyncio.to_thread(on_terminal, cli, "jobs", "show", str(row["id"]), COLUMNS="100", NO_COLOR="1")
     assert [line for line in re.sub(r"\x1b\[[0-9;]*m", "", screen).splitlines() if len(line) > 100] == []
+
+
+def test_by_hand_no_middleware_of_the_project_is_needed(cli):
+    file = cli.directory / "config.toml"
+    file.write_text(file.read_text().replace("[default]", '[default]\nmiddleware = ["nowhere.to_be.Found"]', 1))
+    for action in ("retry", "discard", "cancel"):
+        cli("jobs", action, "--all", "--yes")

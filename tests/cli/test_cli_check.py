@@ -133,6 +133,12 @@ def new(make_cli, tmp_path):
     return cli
 
 
+def test_init_writes_through_no_link(new, tmp_path):
+    (new.directory / "jobs.py").symlink_to(tmp_path / "elsewhere.py")
+    assert "jobs.py exists already" in new("init", code=2).stderr
+    assert not (tmp_path / "elsewhere.py").exists()
+
+
 def test_init_writes_files_that_work_and_overwrites_nothing_unless_told_to(new, monkeypatch):
     done = new("init")
     assert "asyncjobs run" in done.stdout

@@ -30,7 +30,7 @@ def test_a_schema_that_is_not_there(make_cli, empty_database_url):
 
 
 def test_a_migration_that_broke_off_before_its_first_step_is_taken_up_again(make_cli, empty_database_url):
-    asyncio.run(execute(empty_database_url, *filter(str.strip, migrating._BOOTSTRAP.split(";"))))
+    asyncio.run(execute(empty_database_url, migrating._BOOTSTRAP))
     cli = make_cli(empty_database_url)
     refused(cli, "run `asyncjobs db migrate`")
     assert cli("db", "migrate").stdout.startswith("applied 0001 initial\n")

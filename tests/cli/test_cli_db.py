@@ -11,6 +11,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import asyncjobs
+from asyncjobs.cli.db import without_password
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
@@ -58,6 +59,26 @@ def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_agai
     assert tables(empty_database_url) == tables(database_url)
     assert cli("db", "migrate").stdout.startswith("nothing to apply: ")
     assert cli("run", "--burst").returncode == 0
+
+
+def test_migrate_names_who_holds_a_lock_and_stops_when_the_wait_is_over(make_cli, empty_database_url):
+    cli = make_cli(empty_database_url)
+    asyncio.run(first_migrations(empty_database_url))
+
+    async def behind(statement):
+        somebody = await connect(empty_database_url, name="nightly report")
+        async with somebody.transaction():
+            await somebody.execute(statement)
+            done = await asyncio.to_thread(cli, "db", "migrate", "--wait", "1s", code=3)
+            assert f"held by pid {somebody.get_server_pid()} (nightly report, " in done.stderr
+        somebody.terminate()
+        assert f": {statement}" in done.stderr and "--wait 5m" in done.stderr
+
+    asyncio.run(behind("lock table asyncjobs.migration in share mode"))
+    assert "--wait: 5 minutes is not a time" in cli("db", "migrate", "--wait", "5 minutes", code=2).stderr.replace(
+        '"', ""
+    )
+    assert cli("db", "migrate").returncode == 0
 
 
 DRIVERS = ("asyncpg", "psycopg")
@@ -146,7 +167,6 @@ def test_what_comes_after_a_migration_is_printed_alone(make_cli, empty_database_
 
 async def first_migrations(url):
     """Apply all but the last."""
-    await execute(url, "create schema asyncjobs")
     connection = await connect(url)
     await connection.execute(migrating._BOOTSTRAP)
     for step in migrating.known()[:-1]:
@@ -170,6 +190,26 @@ async def test_a_program_migrates_by_its_url(empty_database_url):
             await asyncjobs.migrate(url)
     with pytest.raises(asyncjobs.DatabaseUnavailable, match="no answer from the database at 127.0.0.1:1"):
         await asyncjobs.migrate("postgresql://u@127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "password"),
+    [
+        ("postgresql:///db?host=/run/postgresql", "postgresql:///db?host=/run/postgresql", None),
+        ("postgresql://u:p%40w@h:5/db", "postgresql://u@h:5/db", "p@w"),
+        ("postgresql://u@h/db?a=1&password=x+y&b=%2B", "postgresql://u@h/db?a=1&b=%2B", "x+y"),
+        ("postgresql://u@h/db?p%61ssword=x", "postgresql://u@h/db", "x"),
+        ("postgresql://u@/db?host=a,b&port=1,2", "postgresql://u@/db?host=a,b&port=1,2", None),
+    ],
+)
+def test_psql_gets_the_url_as_it_is_without_its_password(given, place, password):
+    assert without_password(given) == (place, password)
+
+
+def test_psql_is_not_given_a_password_that_only_its_words_could_hold(make_cli):
+    refused = make_cli("postgresql://u@h/db?sslkey=k&sslpassword=hunter2")("db", "psql", code=2)
+    assert "sslpassword" in refused.stderr
+    assert "hunter2" not in refused.stderr
 
 
 def test_psql_gets_the_words_behind_the_dashes_and_its_exit_code_is_ours(cli):

@@ -1,14 +1,18 @@
 """`asyncjobs doctor`."""
 
 import asyncio
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import cli_jobs
+import pytest
 
 from asyncjobs.cli import tls
-from asyncjobs.cli.doctor import server_findings
+from asyncjobs.cli.doctor import Finding, connection_finding, server_findings, worker_findings
 from asyncjobs.cli.serving import serves, unserved
 from asyncjobs.db import reading
-from asyncjobs.db.reading import Server
+from asyncjobs.db.reading import Limits, Server
+from asyncjobs.settings import Pool, Settings
 from tests.support.proxy import Proxy
 
 SERVER = Server("16.1", 16, "UTF8", "d", "r", False, False, "on", None, False, None, 1000.0)
@@ -19,11 +23,11 @@ async def diagnose(cli, code=0):
     return {finding["check"]: (finding["verdict"], finding["text"]) for finding in findings}
 
 
-def verdicts(server, url="postgresql://u@h/d", here=1000.0):
+def verdicts(server, url="postgresql://u@localhost/d", here=1000.0):
     return {found.check: found.verdict for found in server_findings(server, url, clock_here=here)}
 
 
-async def test_a_healthy_system_is_ok_throughout(cli, start):
+async def test_a_healthy_system_is_ok_throughout(as_role, cli, start):  # with the functions of no superuser
     worker = start()
     await worker.wait_for_log("ready: worker")
     found = await diagnose(cli)
@@ -88,6 +92,45 @@ def test_each_fact_about_the_server_is_judged():
     assert verdicts(SERVER, here=998.5)["clock"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("limits", "processes", "verdict", "said"),
+    [
+        (Limits(None, None, 97), 1, "ok", "everybody together on this server may have 97; 1 worker process"),
+        (Limits(6, None, 97), 1, "fail", "role r may have 6; 1 worker process of these pools need 7"),
+        (Limits(7, 50, 97), 1, "warn", "role r may have 7"),
+        (Limits(None, 20, 97), 3, "fail", "database d may have 20; 3 worker processes of these pools need 21"),
+        (Limits(-1, None, 30), 3, "fail", "role r may have -1"),
+    ],
+)
+def test_the_connections_that_the_pools_need_are_compared_with_each_limit(limits, processes, verdict, said):
+    pools = [Pool(queues=("*",), concurrency=1, processes=processes), Pool(queues=("a",), concurrency=1)]
+    found = connection_finding(limits, SERVER, Settings(pools=pools))
+    assert found.verdict == verdict
+    assert said in found.text
+    assert ("raise the limit" in found.text) is (verdict != "ok")
+
+
+async def test_a_role_that_may_have_too_few_connections_fails(make_cli, database_url, sql):
+    role = f"few_of_{urlsplit(database_url).path.strip('/')}"
+    await sql(f"create role {role} login password 'x' connection limit 4")
+    await sql(f"grant all on schema asyncjobs to {role}")
+    await sql(f"grant select on all tables in schema asyncjobs to {role}")
+    parts = urlsplit(database_url)
+    limited = urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
+    verdict, text = (await diagnose(make_cli(limited), code=3))["connections"]
+    assert (verdict, text.startswith(f"role {role} may have 4; ")) == ("fail", True)
+    await sql(f"drop owned by {role}")
+    await sql(f"drop role {role}")
+
+
+def test_a_worker_that_claims_nothing_is_named_with_its_reason():
+    about, report = {"host": "box", "pid": 7}, {"claims_nothing": "4 of 5 connections: too many"}
+    row = reading.WorkerRow(UUID(int=1), about, report, 1.0, 1.0, False, 0)
+    assert Finding("warn", "workers", "box, pid 7 claims nothing: 4 of 5 connections: too many") in worker_findings(
+        [row]
+    )
+
+
 def test_a_link_over_the_network_must_be_verified():
     away = SERVER._replace(address="10.0.0.1")
     secured = away._replace(tls=True, tls_version="TLSv1.3")
@@ -95,11 +138,22 @@ def test_a_link_over_the_network_must_be_verified():
     assert verdicts(away)["tls"] == "warn"
     assert verdicts(secured)["tls"] == "warn"
     assert verdicts(secured, full)["tls"] == "ok"
-    assert verdicts(SERVER._replace(address="127.0.0.1"))["tls"] == "ok"
-    assert verdicts(SERVER._replace(address="::1"))["tls"] == "ok"
+    for here, address in (("localhost", "127.0.0.1"), ("127.0.0.1:6432", "127.0.0.1"), ("[::1]:5432", "::1")):
+        assert verdicts(SERVER._replace(address=address), f"postgresql://u@{here}/d")["tls"] == "ok"
     assert tls.state(secured, full) == "TLSv1.3, verify-full"
     assert tls.state(secured, "postgresql://u@h/d") == "TLSv1.3, certificate not verified"
     assert tls.state(away, full) == "no TLS"
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1", "::1"])
+def test_a_link_to_another_machine_is_open_though_its_server_sees_a_pooler_beside_it_alone(address):
+    near = SERVER._replace(address=address)
+    url = "postgresql://u@db.example.com:6432/app"
+    assert "the link to db.example.com:6432 has no TLS:" in tls.warning(near, url)
+    assert tls.state(near, url) == "no TLS"
+    assert tls.warning(near, "postgresql://u@localhost,db.example.com/app")
+    for here in ("postgresql:///app?host=/run/postgresql", "postgresql://u@%2Frun%2Fpg/app", "postgresql:///app"):
+        assert tls.warning(near, here) is None
 
 
 def test_queues_are_served_by_pattern_and_exclusion():

@@ -3,7 +3,6 @@
 import asyncio
 from uuid import uuid4
 
-import asyncpg
 import cli_jobs
 import pytest
 
@@ -14,55 +13,7 @@ from asyncjobs.db import jobs, migrating, workers
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.processes import PATIENCE
-
-LOGINS = {"web": "asyncjobs_enqueuer", "runner": "asyncjobs_worker", "looker": "asyncjobs_viewer", "nobody": None}
-
-
-@pytest.fixture
-def as_role(database_url):
-    """URLs of the test's database for the login of each role."""
-    for _ in range(2):  # it may be run again
-        asyncio.run(apply(database_url, ROLES.read_text()))
-    asyncio.run(_make_logins(database_url))
-    return {login: database_url.replace("postgres@", f"aj_{login}@") for login in LOGINS}
-
-
-async def apply(url, script):
-    connection = await connect(url)
-    try:
-        await connection.execute(script)
-    finally:
-        connection.terminate()
-
-
-async def _make_logins(url):
-    for login, role in LOGINS.items():
-        [there] = await execute(url, f"select from pg_roles where rolname = 'aj_{login}'")
-        if not there:
-            await execute(url, f"create role aj_{login} login" + (f" in role {role}" if role else ""))
-
-
-async def refusals(url, *statements):
-    """The SQLSTATE of each statement."""
-    connection = await connect(url)
-    found = {}
-    try:
-        for statement in statements:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                await connection.execute(statement)
-                found[statement] = None
-            except asyncpg.PostgresError as error:
-                found[statement] = error.sqlstate
-            await transaction.rollback()
-    finally:
-        connection.terminate()
-    return found
-
-
-def all_refused(found):
-    return {statement: state for statement, state in found.items() if state != "42501"} == {}
+from tests.support.roles import all_refused, apply, refusals
 
 
 async def test_an_enqueuer_enqueues_in_every_way_and_awaits(as_role, start):
@@ -83,7 +34,7 @@ async def test_an_enqueuer_enqueues_in_every_way_and_awaits(as_role, start):
         assert await mine.result(timeout=20) == "t None"
         with pytest.raises(JobFailed, match="this fails"):
             await bad.result(timeout=20)
-        [row] = await connection.fetch("select state from asyncjobs.finished where id = $1", by_sql)
+        [row] = await connection.fetch("select state from asyncjobs.status($1)", by_sql)
         assert row["state"] == 4
         connection.terminate()
         worker.stop()
@@ -105,6 +56,10 @@ async def test_an_enqueuer_can_neither_read_arguments_nor_touch_what_others_enqu
         "insert into asyncjobs.job (id, kind, fence) values (gen_random_uuid(), 'x', 1)",
         "insert into asyncjobs.finished select * from asyncjobs.finished",
         "truncate asyncjobs.job",
+        "select id from asyncjobs.job",
+        "select id from asyncjobs.finished",
+        "insert into asyncjobs.job (id, kind) values (gen_random_uuid(), 'x')",
+        "select asyncjobs.adopt(gen_random_uuid(), 'x', 'q', 0, '{}', '{}', '[]')",
         "select * from asyncjobs.worker",
         "insert into asyncjobs.worker (id, backend_pid, lease) values (gen_random_uuid(), 1, '1 s')",
         "select nextval('asyncjobs.fence_seq')",

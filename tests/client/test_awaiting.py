@@ -9,7 +9,7 @@ import pickle
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -33,6 +33,9 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.client import awaiting
+from asyncjobs.client.awaiting import Waiters
+from asyncjobs.db.listening import Listener
+from asyncjobs.services import Services
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named
@@ -371,3 +374,14 @@ class TestClosing:
 def test_an_error_survives_the_way_between_processes(error: Any) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+async def test_of_one_notice_no_more_ids_are_read_than_one_of_ours_holds() -> None:
+    waiters = Waiters(cast("Any", None), Listener(""), Services())
+    mine = uuid4()
+    waiters._by_number[mine.int] = mine
+    others = [str(uuid4()) for _ in range(199)]
+    waiters._notified(",".join([*others, "no id", str(mine)]))
+    assert not waiters._done
+    waiters._notified(",".join([*others, str(mine)]))
+    assert waiters._done == {mine}

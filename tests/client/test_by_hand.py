@@ -17,7 +17,7 @@ from asyncjobs.client import awaiting, by_hand
 from asyncjobs.client.by_hand import Action, Asked, filter_of, may
 from asyncjobs.db import by_hand as statements
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.jobs import enqueue_once
+from asyncjobs.db.jobs import enqueue_again
 from asyncjobs.db.rows import NewJob, State
 from asyncjobs.defining import codec
 from tests.support.asking import until
@@ -228,7 +228,7 @@ class TestRetry:
         async with asyncio.TaskGroup() as group:
             transaction = connection.transaction()
             await transaction.start()
-            assert not await enqueue_once(connection, NewJob(job_id, "k", "q", 0, "{}"))
+            assert not await enqueue_again(connection, NewJob(job_id, "k", "q", 0, "{}"))
             other = group.create_task(client.retry(job_id))
             await until(connection, BLOCKED)
             await transaction.commit()

@@ -264,6 +264,20 @@ async def test_a_notice_alone_cancels_long_before_the_next_poll(make_jobs: Calla
             await started.result(timeout=20)
 
 
+async def test_a_notice_without_a_request_cancels_nothing(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    async with make_jobs().running():
+        forged, _ = await running_at("forged")
+        asked, _ = await running_at("asked")
+        await connection.fetch("select pg_notify('asyncjobs_cancel', $1)", str(forged.id))
+        await asked.cancel()  # whose notice comes after the forged one
+        with pytest.raises(JobCancelled):
+            await asked.result(timeout=20)
+        Gate.all["forged"].open.set()
+        assert await forged.result(timeout=20) == "forged"
+
+
 @job(kind="cancelling.itself")
 async def itself(gate: str) -> None:
     told.append(current_job())

@@ -15,7 +15,7 @@ from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named
 
 INSERT = "insert into asyncjobs.job"
-ONCE = "asyncjobs.enqueue_once"
+ONCE = "asyncjobs.enqueue_again"
 CLIENT = named("asyncjobs client")
 
 
@@ -27,11 +27,37 @@ async def far(make_jobs: Callable[..., AsyncJobs], proxied_url: str) -> AsyncIte
         yield jobs
 
 
+def lose(proxy: Proxy, statement: str = INSERT, times: int = 1) -> None:
+    """Lose the answer to a statement, and that to sending its rows once more."""
+    proxy.hold_replies_after(statement, where=CLIENT)
+    proxy.hold_replies_after(ONCE, where=CLIENT, times=times)
+
+
+class TestTheAnswerIsLostOnce:
+    @pytest.mark.parametrize("count", [1, 10])
+    async def test_the_row_is_sent_again_and_made_once(
+        self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection, count: int
+    ) -> None:
+        lost = proxy.hold_replies_after(INSERT if count == 1 else "unnest", where=CLIENT)
+        made = [double(number) for number in range(count)]
+        await asyncio.gather(*(each.enqueue() for each in made))
+        assert lost.fired.is_set()
+        assert await live(connection) == count + 1
+        assert {each.disposition for each in made} == {"enqueued"}
+
+    async def test_one_that_never_arrived_is_made(
+        self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
+    ) -> None:
+        proxy.cut_after(1, "to_server", where=CLIENT)
+        await double(1).enqueue()
+        assert await live(connection) == 2
+
+
 class TestTheAnswerIsLost:
     async def test_the_outcome_is_unknown_and_enqueueing_again_makes_one_row(
         self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
-        proxy.hold_replies_after(INSERT, where=CLIENT)
+        lose(proxy)
         made = double(1)
         with pytest.raises(EnqueueOutcomeUnknown, match="call enqueue") as raised:
             await made.enqueue()
@@ -43,8 +69,7 @@ class TestTheAnswerIsLost:
     async def test_lost_once_more_the_third_time_settles_it(
         self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
-        proxy.hold_replies_after(INSERT, where=CLIENT)
-        proxy.hold_replies_after(ONCE, where=CLIENT)
+        lose(proxy, times=2)
         made = double(1)
         for _ in range(2):
             with pytest.raises(EnqueueOutcomeUnknown):
@@ -55,7 +80,7 @@ class TestTheAnswerIsLost:
     async def test_the_job_may_have_run_meanwhile(
         self, far: AsyncJobs, make_jobs: Callable[..., AsyncJobs], proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
-        proxy.hold_replies_after(INSERT, where=CLIENT)
+        lose(proxy)
         made = double(5)
         with pytest.raises(EnqueueOutcomeUnknown):
             await made.enqueue()
@@ -68,7 +93,7 @@ class TestTheAnswerIsLost:
     async def test_each_of_those_who_shared_the_statement_learns_of_its_own_job(
         self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
-        proxy.hold_replies_after("unnest", where=CLIENT)
+        lose(proxy, "unnest")
         made = [double(number) for number in range(10)]
         ends = await asyncio.gather(*(each.enqueue() for each in made), return_exceptions=True)
         unknown = [end for end in ends if isinstance(end, EnqueueOutcomeUnknown)]
@@ -78,7 +103,7 @@ class TestTheAnswerIsLost:
         assert await live(connection) == 11
 
     async def test_a_delayed_job_as_well(self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection) -> None:
-        proxy.hold_replies_after("unnest", where=CLIENT)
+        lose(proxy, "unnest")
         made = double(1).set(wait=60)
         with pytest.raises(EnqueueOutcomeUnknown):
             await made.enqueue()
@@ -103,7 +128,7 @@ class TestTheStatementIsLost:
     async def test_enqueueing_again_makes_the_row(
         self, far: AsyncJobs, proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
-        proxy.drop_messages("E", "to_server", where=CLIENT)
+        proxy.drop_messages("ES", "to_server", where=CLIENT)  # of what is sent once more, too
         made = double(1)
         caller = asyncio.ensure_future(made.enqueue())
         await proxy.wait_until(lambda: proxy.counts["dropped"] > 0)

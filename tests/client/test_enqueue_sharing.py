@@ -16,7 +16,7 @@ from asyncjobs.db import jobs as statements
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
 
-ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_once")
+ENQUEUES = ("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_again")
 
 
 @pytest.fixture

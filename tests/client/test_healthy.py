@@ -47,7 +47,7 @@ async def test_it_is_false_once_the_database_is_away_for_a_lease_and_true_again_
 async def test_an_idle_client_whose_database_answers_stays_healthy(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
 ) -> None:
-    asks = "from pg_stat_activity where application_name = 'asyncjobs client' and query = 'select'"
+    asks = "from pg_stat_activity where application_name = 'asyncjobs client' and query like '%read_only%'"
     async with make_jobs(lease=LEASE) as jobs:
         first = await until(connection, f"select query_start {asks}")
         # It asks again and again, on the one connection that it has, long after what it knew at first is too old.
@@ -75,3 +75,20 @@ async def test_a_worker_that_only_waits_for_its_lease_to_end_is_not_healthy(
         lease.renewed_at -= lease.seconds
         assert lease.over  # the next beat renews it
         await until_so(lambda: jobs.healthy)
+
+
+async def test_a_client_whose_database_takes_no_writes_is_not_healthy_until_it_does(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    name = await connection.fetchval("select current_database()")
+    async with make_jobs(lease=1) as jobs:
+        await double(1).enqueue()
+        await connection.execute(f"alter database {name} set default_transaction_read_only = on")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+            name,
+        )
+        await until_so(lambda: not jobs.healthy)
+        await connection.execute(f"alter database {name} reset default_transaction_read_only")
+        await until_so(lambda: jobs.healthy)
+        await double(2).enqueue()

@@ -254,7 +254,7 @@ async def test_a_session_that_cannot_be_cleaned_is_ended(
 
 
 async def test_a_transaction_bears_its_mark_until_it_ends(database_url: str) -> None:
-    connection = await connect(database_url, connection_class=transactions.IsolatedConnection)
+    connection = await connect(database_url, connection_class=transactions.IsolatedConnection, is_lent=True)
     try:
         asked = f"select current_setting('{transactions.MARK}', true)"
         async with connection.transaction():

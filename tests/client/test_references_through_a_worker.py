@@ -87,7 +87,7 @@ async def test_a_field_of_a_class_is_the_loaded_object(jobs: AsyncJobs) -> None:
 
 async def test_one_that_is_gone_ends_in_failed_and_says_which(jobs: AsyncJobs) -> None:
     made = await name_of(stored.pop(1)).enqueue()
-    with pytest.raises(JobFailed, match="Cloud with key 1 does not exist any more") as raised:
+    with pytest.raises(JobFailed, match="the Cloud of a stored key does not exist any more") as raised:
         await made.result(timeout=PATIENCE)
     assert raised.value.error_type == "asyncjobs.exceptions.RecordNotFound"
     assert (await made.status()).state == "failed"

@@ -282,7 +282,7 @@ class Recording(Job, kind="interrupted.Recording"):
 async def test_a_step_that_is_done_is_recorded_though_the_job_is_cut_while_that_is_under_way(
     client: AsyncJobs, make_jobs: MakeJobs, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    other = await connect(database_url)
+    other = await connect(database_url, is_lent=True)
     async with worker(make_jobs, shutdown_timeout=0.1) as first:
         made = await Recording().enqueue()
         await gates["arrived"].wait()

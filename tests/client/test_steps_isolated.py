@@ -257,7 +257,7 @@ class Deadlocked(Job, kind="isolated.Deadlocked"):
 async def test_a_lock_of_the_users_keeps_neither_a_cancel_nor_other_jobs_waiting(
     jobs: AsyncJobs, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    other = await connect(database_url)
+    other = await connect(database_url, is_lent=True)
     async with connection.transaction():
         await connection.execute("select from locked where n = 1 for update")
         made = await Blocked().enqueue()
@@ -284,7 +284,7 @@ async def test_what_a_step_began_and_the_job_did_not_finish_is_not_asked_of_the_
 
 async def test_a_link_that_breaks_before_sqlalchemy_has_it_is_a_lost_link(database_url: str) -> None:
     through_sqlalchemy._engine.cache_clear()  # a first connection asks the server for its version
-    connection = await connect(database_url)
+    connection = await connect(database_url, is_lent=True)
     connection.terminate()
     with pytest.raises(DatabaseUnavailable):
         async with through_sqlalchemy.wrapped(connection):

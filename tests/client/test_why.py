@@ -101,6 +101,16 @@ CASES = [
         [worker((["lo*"], 9), kinds=frozenset({"other"})), worker((["high"], 9))],
         "waits for a worker that knows kind k (serving queue low: 1, knowing it: none): import its module there",
     ),
+    (
+        waiting(State.ready, queue="low"),
+        [worker((["*"], 2), claims_nothing="4 of 5 connections: too many"), worker(id=UUID(int=4))],
+        "waits: the worker that would run it claims nothing (4 of 5 connections: too many)",
+    ),
+    (
+        waiting(State.ready, queue="low"),
+        [worker((["*"], 2), claims_nothing="4 of 5 connections: too many"), worker((["*"], 2), id=UUID(int=4))],
+        "is ready, and is claimed next",
+    ),
     (waiting(State.ready, expired=True), [HERE], "was not started in time: the next worker that claims it discards it"),
     (
         waiting(State.ready, crashes=1, ahead=3),

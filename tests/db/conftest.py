@@ -1,10 +1,35 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import asyncpg
 import pytest
 from db_rows import pinned
+
+from asyncjobs.db.connecting import connect
+from asyncjobs.embedded import EmbeddedPostgres
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def empty(server: EmbeddedPostgres) -> AsyncIterator[Callable[..., Any]]:
+    """Make databases without a schema; gives the URL of one."""
+    names: list[str] = []
+    admin = await connect(server.url("postgres"))
+
+    async def make(options: str = "") -> str:
+        name = f"migrations_{next(_numbers)}"
+        await admin.execute(f"create database {name} {options}")
+        names.append(name)
+        return server.url(name)
+
+    yield make
+    for name in names:
+        await admin.execute(f"drop database {name} with (force)")
+    admin.terminate()
 
 
 @pytest.fixture

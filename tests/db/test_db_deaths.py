@@ -97,6 +97,17 @@ class TestWhoIsDead:
         await age(connection, worker, beat=100)
         assert list(await workers.bury(connection, judge)) == [worker]
 
+    @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
+    async def test_of_one_without_a_session_of_its_own_the_whole_lease_decides(
+        self, connection: asyncpg.Connection, judge: UUID, beat: float, dead: bool
+    ) -> None:
+        worker = await make_worker(connection, LEASE)
+        await connection.execute(
+            "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", worker
+        )
+        await age(connection, worker, beat=beat)
+        assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
+
     async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
         await with_dead_session(connection, database_url, 600)
         assert len(await workers.bury(connection, judge)) == 1
@@ -126,6 +137,29 @@ class TestWhoMayJudge:
         judge = await make_worker(connection, LEASE)
         await age(connection, judge, linked=linked, beat=beat)
         assert len(await workers.bury(connection, judge)) == int(may)
+
+    async def test_nobody_whose_own_session_is_gone(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        """The database has been started anew since its last beat, and the others may only be a moment slower."""
+        worker = await with_dead_session(connection, database_url, 100)
+        own = await connection.fetchrow("select backend_pid, backend_start from asyncjobs.worker where id = $1", judge)
+        moved = "update asyncjobs.worker set backend_pid = $2, backend_start = $3 where id = $1"
+        await connection.execute(moved, judge, *await gone(database_url))
+        assert await workers.bury(connection, judge) == {}
+        await connection.execute(moved, judge, *own)
+        assert list(await workers.bury(connection, judge)) == [worker]
+
+    async def test_one_without_a_session_of_its_own_by_the_whole_lease_alone(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        await connection.execute(
+            "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", judge
+        )
+        worker = await with_dead_session(connection, database_url, 100)
+        assert await workers.bury(connection, judge) == {}
+        await age(connection, worker, beat=310)
+        assert list(await workers.bury(connection, judge)) == [worker]
 
     async def test_the_dead_and_the_unknown_judge_nobody(
         self, connection: asyncpg.Connection, database_url: str, judge: UUID
@@ -182,6 +216,34 @@ class TestBeats:
         row = await connection.fetchrow("select *, clock_timestamp() as now from asyncjobs.worker where id = $1", judge)
         assert (row["now"] - row["linked_at"]).total_seconds() < 100
         assert row["backend_pid"] == session.get_server_pid()
+
+
+class TestAClockThatWasSetBack:
+    """Then times of before are times to come."""
+
+    async def test_the_dead_count_as_heard_at_that_moment_and_are_buried_in_time(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        worker = await with_dead_session(connection, database_url, beat=-600)
+        assert await workers.bury(connection, judge) == {}
+        [row] = await connection.fetch(
+            "select beat_at <= clock_timestamp() as past from asyncjobs.worker where id = $1", worker
+        )
+        assert row["past"]
+        await age(connection, worker, beat=60)
+        assert list(await workers.bury(connection, judge)) == [worker]
+
+    async def test_a_link_counts_as_whole_from_the_next_beat_on(
+        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+    ) -> None:
+        worker = await with_dead_session(connection, database_url, beat=600)
+        await age(connection, judge, beat=-600, linked=-300)
+        await workers.beat(connection, judge)
+        times = "select beat_at, linked_at, clock_timestamp() as now from asyncjobs.worker where id = $1"
+        row = await connection.fetchrow(times, judge)
+        assert row["linked_at"] <= row["now"] and row["beat_at"] <= row["now"]
+        await age(connection, judge, linked=70)
+        assert list(await workers.bury(connection, judge)) == [worker]
 
 
 class TestRescue:

@@ -134,7 +134,7 @@ class TestExpiry:
         assert (again.refused, again.attempt) == (0, 2)
 
     async def test_it_counts_from_when_the_job_is_due(self, connection) -> None:
-        await jobs.enqueue_once(connection, new_job(delay=100.0, expires_in=10.0))
+        await jobs.enqueue_again(connection, new_job(delay=100.0, expires_in=10.0))
         await jobs.enqueue_many(connection, [new_job(delay=100.0, expires_in=10.0)])
         rows = await connection.fetch(
             "select extract(epoch from expires_at - run_at)::int as seconds from asyncjobs.job"

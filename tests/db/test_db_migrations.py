@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from asyncjobs import AsyncJobs, SchemaMismatch
+from asyncjobs import AsyncJobs, DatabaseUnavailable, PermissionDenied, SchemaMismatch
+from asyncjobs.cli.db_script import script
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.migrating import Migration
@@ -18,25 +19,8 @@ from asyncjobs.embedded import EmbeddedPostgres
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-async def empty(server: EmbeddedPostgres) -> AsyncIterator[Callable[..., Any]]:
-    """Make databases without a schema; gives the URL of one."""
-    names: list[str] = []
-    admin = await connect(server.url("postgres"))
-
-    async def make(options: str = "") -> str:
-        name = f"migrations_{next(_numbers)}"
-        await admin.execute(f"create database {name} {options}")
-        names.append(name)
-        return server.url(name)
-
-    yield make
-    for name in names:
-        await admin.execute(f"drop database {name} with (force)")
-    admin.terminate()
+OURS = ["make_partitions", "drop_expired", "lock_event", "emit", "begin_wait", "cancel", "retry", "discard"]
+"""Functions that lock."""
 
 
 async def on(url: str, statement: str, *args: Any) -> Any:
@@ -58,7 +42,7 @@ async def migrate(url: str) -> list[int]:
 def with_more(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
     """Have this version know more migrations than it does."""
     real = migrating.known()
-    more = [Migration(len(real) + n, f"more_{n}", text) for n, text in enumerate(texts, 1)]
+    more = [Migration(real[-1].number + n, f"more_{n}", text) for n, text in enumerate(texts, 1)]
     monkeypatch.setattr(migrating, "known", lambda: (*real, *more))
 
 
@@ -75,10 +59,59 @@ class TestMigrating:
     async def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
         assert [migration.number for migration in migrating.known()] == list(range(1, len(migrating.known()) + 1))
 
-    async def test_two_at_once_one_waits_and_finds_nothing_left(self, empty: Callable[..., Any]) -> None:
+    async def test_of_several_at_once_each_migration_is_applied_by_one(self, empty: Callable[..., Any]) -> None:
         url = await empty()
         made = await asyncio.gather(*(migrate(url) for _ in range(4)))
-        assert sorted(map(len, made)) == [0, 0, 0, len(migrating.known())]
+        assert sorted(number for numbers in made for number in numbers) == [m.number for m in migrating.known()]
+
+    @pytest.mark.parametrize(
+        "holding", ["lock table asyncjobs.migration in row exclusive mode", "select from asyncjobs.job"]
+    )
+    async def test_a_lock_of_somebodys_is_waited_for_and_he_is_named(
+        self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, holding: str
+    ) -> None:
+        url = await empty()
+        await migrate(url)
+        with_more(monkeypatch, "alter table asyncjobs.job add column more integer")
+        connection, somebody = await connect(url), await connect(url, name="nightly report")
+        transaction = somebody.transaction()
+        await transaction.start()
+        await somebody.execute(holding)
+        told = asyncio.Queue[str]()
+        migration = asyncio.ensure_future(migrating.migrate(connection, wait=60, on_wait=told.put_nowait))
+        async with asyncio.timeout(20):
+            said = await told.get()
+            assert f"pid {somebody.get_server_pid()} (nightly report, " in said and said.endswith(holding)
+            assert not migration.done()
+            await transaction.rollback()
+            assert len(await migration) == 1
+        assert await connection.fetchval("show lock_timeout") == "0"
+        with pytest.raises(DatabaseUnavailable, match=r"not to be had within 100ms, held by pid .*--wait 5m"):
+            with_more(monkeypatch, "alter table asyncjobs.job add column again integer")
+            async with somebody.transaction():
+                await somebody.execute(holding)
+                await migrating.migrate(connection, wait=0.1)
+        for each in (connection, somebody):
+            each.terminate()
+
+    async def test_none_of_our_locks_can_be_taken_by_a_login_without_rights(self, empty: Callable[..., Any]) -> None:
+        url = await empty()
+        await migrate(url)
+        connection = await connect(url)
+        login = f"nobody_{uuid4().hex}"
+        await connection.execute(f"create role {login} login")
+        assert (
+            await connection.fetch("select proname from pg_proc where prosrc ~ 'advisory' and proname = any($1)", OURS)
+            == []
+        )
+        await connection.execute(f"set session authorization {login}")
+        for lock in ("lock table asyncjobs.migration in share mode", "select asyncjobs.lock_event('approved', '7')"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with connection.transaction():
+                    await connection.execute(lock)
+        await connection.execute("reset session authorization")
+        await connection.execute(f"drop role {login}")
+        connection.terminate()
 
     async def test_what_is_new_is_applied_and_what_was_there_is_left_alone(
         self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
@@ -86,7 +119,7 @@ class TestMigrating:
         url = await empty()
         await migrate(url)
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "create table asyncjobs.third (n int)")
-        first = len(migrating.known()) - 2
+        first = migrating.known()[-3].number
         assert await migrate(url) == [first + 1, first + 2]
 
     async def test_one_that_fails_leaves_nothing_of_itself_and_the_lock_is_free(
@@ -123,7 +156,7 @@ class TestMigrating:
         watching.terminate()
         monkeypatch.undo()
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "create table asyncjobs.third (n int)")
-        assert await migrate(url) == [len(migrating.known())]
+        assert await migrate(url) == [migrating.known()[-1].number]
 
 
 class TestOthersSchemas:
@@ -148,7 +181,7 @@ class TestOthersSchemas:
         url = await empty()
         await migrate(url)
         with_more(monkeypatch, "select 1")
-        number = len(migrating.known())
+        number = migrating.known()[-1].number
         await self.check_refuses(url, make_jobs, f"lacks migration {number}", "asyncjobs db migrate")
 
     async def test_a_newer_one_which_migrate_leaves_alone(
@@ -200,3 +233,66 @@ class TestOthersSchemas:
         with pytest.raises(SchemaMismatch, match="PostgreSQL 12 is too old"):
             await migrating.migrate(connection)
         connection.terminate()
+
+
+@pytest.fixture
+async def app(server: EmbeddedPostgres) -> AsyncIterator[Callable[[str], str]]:
+    """A role of its own, which owns nothing; gives the URL of a database for it."""
+    admin = await connect(server.url("postgres"))
+    await admin.execute("create role squat_app login; create role squat_other login")
+    yield lambda url: url.replace("postgres@", "squat_app@")
+    for (name,) in await admin.fetch("select datname from pg_database where datname like 'migrations\\_%'"):
+        inside = await connect(server.url(name))
+        await inside.execute("drop schema if exists asyncjobs cascade; drop owned by squat_app, squat_other")
+        inside.terminate()
+    await admin.execute("drop owned by squat_app, squat_other; drop role squat_app, squat_other")
+    admin.terminate()
+
+
+class TestSchemasMadeByOthers:
+    @pytest.mark.parametrize("holds", ["", "; create table asyncjobs.migration (number int, name text, checksum text)"])
+    async def test_one_of_somebody_who_may_less_is_refused_and_none_of_its_code_runs(
+        self, empty: Callable[..., Any], app: Callable[[str], str], holds: str
+    ) -> None:
+        url = await empty()
+        connection = await connect(url)
+        await connection.execute(f"create schema asyncjobs authorization squat_other{holds}")
+        for each in (url, app(url)):
+            with pytest.raises((SchemaMismatch, PermissionDenied)) as raised:
+                await migrate(each)
+            assert "squat_other" in str(raised.value) or "grant usage, create" in str(raised.value)
+        with pytest.raises(
+            SchemaMismatch, match="whose code could then run as postgres: have it given to the role that"
+        ):
+            await migrate(url)
+        with pytest.raises(asyncpg.RaiseError, match="squat_other"):
+            await connection.execute(script())
+        assert await connection.fetchval("select to_regclass('asyncjobs.job') is null")
+        connection.terminate()
+
+    async def test_one_that_holds_a_thing_of_somebody_who_may_less_is_refused(
+        self, empty: Callable[..., Any], app: Any
+    ) -> None:
+        url = await empty()
+        await on(url, "create schema asyncjobs")
+        await on(url, "create function asyncjobs.mine() returns int language sql as 'select 1'")
+        await on(url, "alter function asyncjobs.mine() owner to squat_other")
+        with pytest.raises(SchemaMismatch, match="squat_other"):
+            await migrate(url)
+
+    async def test_one_that_the_administrator_made_is_used_where_the_role_may_create_in_it(
+        self, empty: Callable[..., Any], app: Callable[[str], str]
+    ) -> None:
+        url = await empty()
+        name = await on(url, "select current_database()")
+        await on(url, f"revoke create on database {name} from public")
+        with pytest.raises(PermissionDenied, match=f"`grant create on database {name} to squat_app`"):
+            await migrate(app(url))
+        await on(url, "create schema asyncjobs")
+        with pytest.raises(PermissionDenied, match="`grant usage, create on schema asyncjobs to squat_app`"):
+            await migrate(app(url))
+        await on(url, "grant usage, create on schema asyncjobs to squat_app")
+        assert await migrate(app(url)) == [each.number for each in migrating.known()]
+        assert await migrate(app(url)) == []
+        await on(app(url), script())  # the printed SQL, again
+        assert await on(app(url), "select asyncjobs.enqueue('k') is not null")

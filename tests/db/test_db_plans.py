@@ -34,6 +34,7 @@ HOT = {
         f"{IDS}, array[1], array[1], {X}, {X}, {X}, {X}, {X}, array[1.0], {X}, {X}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
+    "lock_running": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),
     "tell_waits": (
         f"{IDS}, array[1], array[1], {IDS}, array[false]",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
@@ -83,7 +84,7 @@ COLD = {
             "job_for_rescue",
         ],
     ),
-    "ready_queues": ("", ["using job_for_claim", "job_for_claim"]),
+    "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"
 

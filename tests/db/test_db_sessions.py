@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from asyncjobs import DatabaseError, DatabaseUnavailable, NotOpen, PermissionDenied, SchemaMismatch
-from asyncjobs.db import sessions as module
 from asyncjobs.db.sessions import Sessions
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
@@ -233,7 +232,7 @@ class TestCancellation:
         assert cancelled > 300
         opened, idle = sessions.statistics
         assert opened == idle <= 3
-        assert (sessions._opening, len(sessions._waiting), sessions._in_use) == (0, 0, {})
+        assert (sessions._openers, len(sessions._waiting), sessions._in_use) == ([], 0, {})
         assert await asyncio.gather(*(sessions.run(one) for _ in range(10))) == [1] * 10
 
     @pytest.mark.parametrize("clean", [True, False])
@@ -317,27 +316,16 @@ class TestClosing:
             await sessions.run(one)
 
     async def test_a_connection_that_is_just_being_opened_is_not_kept(
-        self, make: Make, monkeypatch: pytest.MonkeyPatch
+        self, make: Make, proxy: Proxy, proxied_url: str
     ) -> None:
-        opened: list[asyncpg.Connection] = []
-        reached, go = asyncio.Event(), asyncio.Event()
-        real = module.connect
-
-        async def slowly(*args: Any, **options: Any) -> asyncpg.Connection:
-            opened.append(await real(*args, **options))
-            reached.set()
-            await go.wait()
-            return opened[0]
-
-        monkeypatch.setattr(module, "connect", slowly)
-        sessions = make()
+        proxy.drop_messages("Z")  # the server has let it in, and it does not know yet
+        sessions = make(url=proxied_url)
         running = asyncio.ensure_future(sessions.run(one))
-        await reached.wait()
+        await proxy.wait_until(lambda: proxy.counts["dropped"] > 0)
         sessions.close()
-        go.set()
         with pytest.raises(NotOpen):
             await running
-        assert opened[0].is_closed()
+        await proxy.wait_until(lambda: not proxy.names())
 
 
 async def sessions_busy(sessions: Sessions) -> None:

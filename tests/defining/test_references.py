@@ -131,7 +131,7 @@ async def test_a_key_of_no_known_type_is_plain_json():
 
 async def test_a_record_that_is_gone_is_not_found(db):
     codec = codec_for(Cloud)
-    with pytest.raises(RecordNotFound, match="Cloud with key 404 does not exist any more"):
+    with pytest.raises(RecordNotFound, match="the Cloud of a stored key does not exist any more"):
         await codec.resolve(codec.load('{"x": 404}'))
 
 
@@ -141,7 +141,7 @@ async def test_a_lookup_error_of_the_loader_means_gone(error):
         raise error
 
     register_reference(Cloud, dump=lambda cloud: cloud.id, load=load)
-    with pytest.raises(RecordNotFound, match="Cloud with key 3 ") as caught:
+    with pytest.raises(RecordNotFound, match="the Cloud of a stored key does not exist any more") as caught:
         await through_the_row(codec_for(Cloud), Cloud(3))
     assert caught.value.__cause__ is error
 
@@ -151,7 +151,9 @@ async def test_another_error_of_the_loader_can_be_retried():
         raise OSError("no route")
 
     register_reference(Cloud, dump=lambda cloud: cloud.id, load=load)
-    with pytest.raises(DeserializationError, match="Cloud with key 3 could not be loaded: OSError: no route") as caught:
+    with pytest.raises(
+        DeserializationError, match="the Cloud of a stored key could not be loaded: OSError: no route"
+    ) as caught:
         await through_the_row(codec_for(Cloud), Cloud(3))
     assert not isinstance(caught.value, RecordNotFound)
     assert isinstance(caught.value.__cause__, OSError)

@@ -124,3 +124,20 @@ def test_an_error_that_cannot_be_shown_is_stored_all_the_same() -> None:
             raise RuntimeError
 
     assert codec.loads(describe_error(Odd(), attempt=1))["message"].startswith("<its message cannot be read")
+
+
+def test_a_group_whose_parts_are_shared_is_stored_without_the_text_of_each() -> None:
+    error: Exception = ValueError("leaf")
+    for _ in range(40):
+        error = ExceptionGroup("g", [error, error])
+    [stored] = read_errors(describe_error(error, attempt=1))
+    assert stored.message.endswith("ValueError: leaf")
+    assert "none is shown" in stored.traceback
+
+
+def test_a_long_chain_is_stored_without_the_text_of_each() -> None:
+    error = last = ValueError("first")
+    for number in range(5_000):
+        last.__cause__ = last = ValueError(f"number {number}")
+    [stored] = read_errors(describe_error(error, attempt=1))
+    assert "none is shown" in stored.traceback

@@ -43,4 +43,6 @@ if uid >= 0:
     os.setresuid(uid, uid, uid)
     os.environ["HOME"] = "/"
 with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[3] == "uvloop" else None) as runner:
+    # In debug mode asyncio prints what takes 0.1 s: the machine may be slow.
+    runner.get_loop().slow_callback_duration = 60.0
     runner.run(main())

@@ -219,3 +219,11 @@ async def test_windows_is_told_the_ways_out(place, monkeypatch):
         patch.setattr("sys.platform", "win32")
         with pytest.raises(NoPostgres, match=re.escape("ASYNCJOBS_DATABASE_URL")):
             await server.start()
+
+
+def test_of_our_environment_the_server_gets_no_more_than_it_needs(monkeypatch):
+    monkeypatch.setenv("PAYMENT_API_KEY", "secret")
+    monkeypatch.setenv("TZ", "UTC")
+    found = embedded_processes.environment()
+    assert found.keys() <= {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR"}
+    assert (found["TZ"], found["LC_ALL"]) == ("UTC", "C")

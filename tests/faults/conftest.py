@@ -38,7 +38,7 @@ async def postgres() -> AsyncIterator[ThrowAwayPostgres]:
 async def migrated(postgres: ThrowAwayPostgres) -> str:
     """The URL of a new database with our schema."""
     url = await postgres.create_database("faults")
-    connection = await connect(url)
+    connection = await connect(url, is_lent=True)
     await migrating.migrate(connection)
     await connection.close()
     return url

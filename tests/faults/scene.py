@@ -184,7 +184,7 @@ class Scene:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask the database, on a connection of its own."""
-        connection = await connect(self.url, name="asyncjobs tests")
+        connection = await connect(self.url, name="asyncjobs tests", is_lent=True)
         try:
             return await connection.fetch(sql, *arguments)
         finally:
@@ -211,7 +211,7 @@ class Scene:
 
     async def verdict(self, *, max_attempts: int | None = None, zombies: Iterable[int] = ()) -> Verdict:
         """What the checker finds; everything is expected to be finished."""
-        connection = await connect(self.url, name="asyncjobs tests")
+        connection = await connect(self.url, name="asyncjobs tests", is_lent=True)
         try:
             rows = await read_rows(connection)
         finally:

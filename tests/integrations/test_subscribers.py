@@ -208,3 +208,15 @@ def test_importing_asyncjobs_imports_none_of_them() -> None:
     program = "import sys, asyncjobs; print([n for n in sys.modules if 'integrations' in n or 'sentry' in n])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_event_of_sentry_holds_variables_of_our_frames() -> None:
+    def frame(module: str) -> dict[str, Any]:
+        return {"module": module, "vars": {"url": "secret"}}
+
+    frames = [frame(name) for name in ("asyncjobs.db.connecting", "asyncpg", "asyncjobs_shop.jobs", "app.jobs")]
+    stacks = {"values": [{"stacktrace": {"frames": frames}}, {"stacktrace": None}]}
+    with sentry_sdk.new_scope() as scope:
+        event: Any = scope.apply_to_event({"exception": stacks, "threads": None}, {})
+    assert [entry["module"] for entry in frames if "vars" in entry] == ["asyncjobs_shop.jobs", "app.jobs"]
+    assert event is not None

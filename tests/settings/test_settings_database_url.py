@@ -28,6 +28,7 @@ SECRET = "s3cret"
         ("postgresql://h/db?password=s3cret&sslmode=require", "postgresql://h/db?password=***&sslmode=require"),
         ("postgresql://h/db?sslmode=require&sslpassword=s3cret", "postgresql://h/db?sslmode=require&sslpassword=***"),
         ("postgresql://h/db?PASSWORD=s3cret", "postgresql://h/db?PASSWORD=***"),
+        ("postgresql://h/db?p%61ssword=s3cret", "postgresql://h/db?p%61ssword=***"),
     ],
 )
 def test_a_postgresql_url_is_taken_as_it_is_and_shown_without_its_password(url, safe):

@@ -58,12 +58,22 @@ class ThrowAwayPostgres:
         settings: Server settings beside ours. fsync is off unless it is given: a killed server loses nothing by that,
             only a machine that loses power does. `listen_addresses` is empty: it is reached by its socket.
         host: The network namespace that it runs in; None: the test's.
+        standby_of: Make it a standby of that server, which runs.
     """
 
     port = 5432
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, host: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        host: str | None = None,
+        standby_of: "ThrowAwayPostgres | None" = None,
+    ) -> None:
+        self.environment: dict[str, str] = {}
+        """Variables of the server's processes beside ours, from its next start on."""
         self._host = host
+        self._primary = standby_of
         self.settings = {
             "listen_addresses": "",
             "fsync": "off",
@@ -138,6 +148,7 @@ class ThrowAwayPostgres:
                 stdout=log,
                 stderr=log,
                 cwd="/",
+                env={**os.environ, **self.environment},
                 start_new_session=True,
                 preexec_fn=end_with_parent(signal.SIGQUIT, self._user),
             )
@@ -169,8 +180,26 @@ class ThrowAwayPostgres:
         if self._user is not None:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         data = str(self.directory / "data")
+        if self._primary is not None:
+            await self._copy(self._primary, data)
+            return
         initdb = [str(self.binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         await run([*initdb, "--locale=C", "--no-sync"], user=self._user)
+
+    async def _copy(self, primary: "ThrowAwayPostgres", data: str) -> None:
+        program = [
+            str(self.binaries / "pg_basebackup"),
+            "-D",
+            data,
+            "-R",
+            "-X",
+            "stream",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
+        await run(
+            [*program, "-h", primary.socket_directory, "-p", str(primary.port), "-U", "postgres"], user=self._user
+        )
 
     async def _answering(self) -> None:
         async with asyncio.timeout(START_TIMEOUT):

@@ -104,6 +104,10 @@ class Proxy:
         """The application_name of every live connection that has said it."""
         return [link.name for link in self._links if link.name is not None]
 
+    def lead_to(self, upstream: str, upstream_port: int = 5432) -> None:
+        """Have connections to come lead to another server, as a name does that has moved; the live ones stay."""
+        self._upstream = (upstream, upstream_port)
+
     # The faults.
 
     def freeze(self, where: Where = None) -> None:

@@ -39,7 +39,7 @@ def _lines(tmp_path, monkeypatch) -> None:
 async def cards(jobs: Jobs, monkeypatch):
     """What `reset` and `observe` are for a job that writes cards into the database and lines into a file."""
     monkeypatch.setattr(kit_jobs, "URL", jobs.database_url)
-    connection = await connect(jobs.database_url)
+    connection = await connect(jobs.database_url, is_lent=True)
     await connection.execute("create table if not exists card (text text)")
 
     async def new() -> None:

@@ -318,7 +318,7 @@ def test_a_database_of_the_users_that_has_the_name_is_left_alone(run_pytest, ser
         for name in ("users", "users_main"):
             await connection.execute(f"create database {name}")
         connection.terminate()
-        theirs = await connect(server.url("users_main"))
+        theirs = await connect(server.url("users_main"), is_lent=True)
         await theirs.execute("create table precious as select 1 as one")
         theirs.terminate()
         return server.url("users_main")
@@ -328,7 +328,7 @@ def test_a_database_of_the_users_that_has_the_name_is_left_alone(run_pytest, ser
     assert "there is a database users_main that was not made for these tests" in ran.output
 
     async def look() -> int:
-        connection = await connect(url)
+        connection = await connect(url, is_lent=True)
         try:
             return await connection.fetchval("select one from precious")
         finally:

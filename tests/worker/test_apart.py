@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import pickle
 import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from uuid import uuid4
@@ -14,14 +16,16 @@ from uuid import uuid4
 import pytest
 
 from asyncjobs import job
-from asyncjobs.db.rows import Claimed, Reschedule
+from asyncjobs.db.rows import Claimed, Finish, Reschedule
 from asyncjobs.forking import _Forker
+from asyncjobs.logs import carried
 from asyncjobs.services import Services
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.worker.apart import NUMBER, Apart, CannotFork, ChildDied, Recipe
 from asyncjobs.worker.attempts import Attempt
-from asyncjobs.worker.channel import BlockingChannel, Channel, _packed
+from asyncjobs.worker.channel import BlockingChannel, Channel, packed
+from asyncjobs.worker.ends import heard, said
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
 from tests.support.processes import PATIENCE
@@ -31,15 +35,26 @@ class Child:
     """The other end, played by the test."""
 
     def __init__(self, apart: Apart) -> None:
-        self.ours, self.end = socket.socketpair()
-        self.channel = BlockingChannel(self.end)
+        self.ours, self.socket = socket.socketpair()
+        self.channel = BlockingChannel(self.socket)
         self.pool = Pool(1, PoolSettings(queues=["*"], concurrency=1), 500)
         self.pool.running = 1
         claimed = Claimed(1, 1, 0, 1, uuid4(), 1, 1, "apart.kind", "queue", "{}")
         self.attempt = Attempt(claimed, self.pool, lambda: None)
         self.exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.attempt.task = asyncio.ensure_future(apart._follow(Channel(self.ours), self.attempt, 5.0, self.exit_code))
+        self.attempt.task = asyncio.ensure_future(
+            apart._follow(Channel(self.ours), self.attempt, 5.0, 1, self.exit_code)
+        )
         self.attempt.begun = True
+
+    def end(self, result: str) -> list[Any]:
+        """The words of its end."""
+        return said(Finish(*self.attempt.row, 4, result, None, None, 7))
+
+    async def result(self) -> Any:
+        async with asyncio.timeout(PATIENCE):
+            assert self.attempt.task is not None
+            return (await self.attempt.task).result
 
     async def received(self) -> Any:
         return await asyncio.to_thread(self.channel.receive)
@@ -50,7 +65,7 @@ async def child() -> AsyncIterator[Child]:
     services = Services()
     made = Child(Apart("", Settings(), services))
     yield made
-    made.end.close()
+    made.socket.close()
     assert made.attempt.task is not None
     made.attempt.task.cancel()
     await services.close()
@@ -63,14 +78,13 @@ async def turns() -> None:
 
 
 async def test_a_message_that_a_cancellation_comes_amid_is_read_whole(child: Child) -> None:
-    message = _packed(("end", "in time"))
-    child.end.sendall(message[:10])
+    message = packed(["end", child.end("in time")])
+    child.socket.sendall(message[:10])
     await turns()
     child.attempt.cancel("timeout")
     await turns()
-    child.end.sendall(message[10:])
-    async with asyncio.timeout(PATIENCE):
-        assert await child.attempt.task == "in time"
+    child.socket.sendall(message[10:])
+    assert await child.result() == "in time"
     assert await child.received() == ("cancel", "timeout")
 
 
@@ -84,31 +98,87 @@ async def test_an_attempt_that_is_cancelled_while_it_waits_for_a_slot_gets_one_a
     await turns()
     child.attempt.cancel("user")
     assert [await child.received(), await child.received()] == [("cancel", "user"), ("slot",)]
-    child.channel.send("end", "cleaned up")
-    async with asyncio.timeout(PATIENCE):
-        assert await child.attempt.task == "cleaned up"
+    child.channel.send("end", child.end("cleaned up"))
+    assert await child.result() == "cleaned up"
     assert child.pool.running == 2
 
 
 async def test_an_exit_that_is_told_before_the_process_has_said_its_name_is_known(child: Child) -> None:
     child.exit_code.set_result(-9)
     child.channel.send("pid", 4711)
-    child.end.close()
+    child.socket.close()
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(ChildDied, match="SIGKILL"):
             await child.attempt.task
 
 
 async def test_a_process_that_was_never_made_is_no_crash(child: Child) -> None:
-    child.end.close()
+    child.socket.close()
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(CannotFork):
             await child.attempt.task
 
 
-class Unreadable:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["finish", str(uuid4()), 1, 4, "1", None, None, 7],
+        ["finish", "ID", 2, 4, "1", None, None, 7],
+        ["finish", "ID", 1, 2, "1", None, None, 7],
+        ["finish", "ID", 1, 4, 1, None, None, 7],
+        ["finish", "ID", 1, 4, "1", None, None, 10**9],
+        ["finish", "ID", True, 4, "1", None, None, 7],
+        ["reschedule", "ID", 1, float("nan"), None, None, True, None, None, False, False],
+        ["reschedule", "ID", 1, -1, None, None, True, None, None, False, False],
+        ["reschedule", "ID", 1, 0, None, None, True, None, 10**6, False, False],
+        ["reschedule", "ID", 1, 0, None, None, "yes", None, None, False, False],
+        ["reschedule", "ID", 1, 0, None, None, True, None, None, False, False, True],
+        "finish",
+        None,
+    ],
+)
+async def test_an_end_of_another_attempt_or_of_another_shape_is_refused(child: Child, words: Any) -> None:
+    mine = str(child.attempt.claimed.id)
+    child.channel.send("pid", 4711)
+    child.channel.send("end", [mine if word == "ID" else word for word in words] if isinstance(words, list) else words)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ChildDied, match="an end that is refused"):
+            await child.attempt.task
+
+
+@pytest.mark.parametrize("end", [
+    None,
+    Finish(uuid4(), 3, 5, None, "{}", "why", 0),
+    Reschedule(uuid4(), 4, 1.5, "{}", '{"a": 1}', spent=True, queue="low", priority=-3),
+    Reschedule(uuid4(), 5, started=True, waits=True),
+])  # fmt: skip
+def test_an_end_is_heard_as_it_was_said(end: Any) -> None:
+    row = (uuid4(), 1) if end is None else (end.id, end.fence)
+    claimed = Claimed(1, 1, 0, 1, *row, 1, "apart.kind", "queue", "{}")
+    assert heard(json.loads(json.dumps(said(end))), claimed) == end
+
+
+class Harmful:
     def __reduce__(self) -> Any:
-        return int, ("no number",)
+        return harm, ()
+
+
+def harm() -> None:
+    done.append("harm")
+
+
+done: list[str] = []
+
+
+async def test_nothing_that_a_process_says_is_unpickled(child: Child) -> None:
+    body = pickle.dumps(("log", pickle.dumps(Harmful()), Harmful()))
+    child.channel.send("pid", 4711)
+    child.socket.sendall(struct.pack("!Q", len(body)) + body)
+    child.exit_code.set_result(1)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ChildDied):
+            await child.attempt.task
+    assert done == []
 
 
 async def test_log_lines_that_cannot_be_logged_here_harm_nobody(child: Child, caplog: pytest.LogCaptureFixture) -> None:
@@ -121,13 +191,19 @@ async def test_log_lines_that_cannot_be_logged_here_harm_nobody(child: Child, ca
     full = Full()
     logging.getLogger("apart.full").addHandler(full)
     try:
-        for name, more in (("quiet", {}), ("full", {}), ("odd", {"odd": Unreadable()}), ("plain", {})):
+        for name, more in (
+            ("quiet", {}),
+            ("full", {}),
+            ("odd", {"level": "high"}),
+            ("no text", {"message": 5}),
+            ("plain", {}),
+        ):
             record = logging.LogRecord(f"apart.{name}", logging.INFO, __file__, 1, f"of {name}", None, None)
-            child.channel.send("log", pickle.dumps(dict(vars(record), **more)))
+            child.channel.send("log", carried(record) | more)
+        child.channel.send("log", "no record")
         with caplog.at_level(logging.INFO):
-            child.channel.send("end", "logged")
-            async with asyncio.timeout(PATIENCE):
-                assert await child.attempt.task == "logged"
+            child.channel.send("end", child.end("logged"))
+            assert await child.result() == "logged"
     finally:
         logging.getLogger("apart.full").removeHandler(full)
         quiet.setLevel(logging.NOTSET)

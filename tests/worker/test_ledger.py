@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -14,20 +15,26 @@ from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
 from asyncjobs.worker.ledger import Ledger
-from tests.support.asking import until
+from tests.support.asking import until, until_blocked
 from tests.support.processes import PATIENCE
 
 WORKER = uuid4()
 
 
-@pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
-    sessions = Sessions(database_url, size=1, name="test ledger", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
+@contextlib.asynccontextmanager
+async def writing(url: str) -> AsyncIterator[Ledger]:
+    sessions = Sessions(url, size=1, name="test ledger", settings={**PINNED_PLANS, "lock_timeout": "50ms"})
     ledger = Ledger(sessions, lambda: None)
     running = asyncio.ensure_future(ledger.run())
     yield ledger
     running.cancel()
     sessions.close()
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    async with writing(database_url) as ledger:
+        yield ledger
 
 
 async def running_jobs(connection: asyncpg.Connection, count: int) -> list[tuple[UUID, int]]:
@@ -135,35 +142,199 @@ async def test_a_released_job_is_ready_again_and_was_not_charged(
     assert tuple(row) == (State.ready, 0, -fence, None)
 
 
-async def test_an_end_that_the_database_takes_in_no_form_harms_only_itself(
-    ledger: Ledger, connection: asyncpg.Connection
-) -> None:
-    refused, *good = await running_jobs(connection, 5)
-    await connection.execute(
-        "create function refuse() returns trigger language plpgsql as "
-        "$$ begin raise exception 'not this one' using errcode = '23514'; end $$; "
-        f"create trigger refuse before insert on asyncjobs.finished for each row when (new.id = '{refused[0]}') "
+async def drained(ledger: Ledger) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await ledger.drained()
+
+
+def refusing(job_id: UUID, what: str) -> str:
+    """A trigger of the owner's that takes no end of one job."""
+    return (
+        f"create function refuse() returns trigger language plpgsql as $$ begin {what}; return old; end $$; "
+        f"create trigger refuse before delete on asyncjobs.job for each row when (old.id = '{job_id}') "
         "execute function refuse()"
     )
+
+
+REFUSALS = {
+    "an exception": "raise exception 'not this one'",
+    "a check": "raise exception 'not this one' using errcode = '23514'",
+    "a full disk": "raise exception 'could not extend file' using errcode = '53100'",
+    "a table that is read-only": "raise exception 'permission denied' using errcode = '42501'",
+    "a failed serialization": "raise exception 'could not serialize access' using errcode = '40001'",
+    "an end of the session": "perform pg_terminate_backend(pg_backend_pid())",
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+async def test_an_end_that_the_database_refuses_waits_until_it_takes_it_and_the_others_go_on(
+    ledger: Ledger, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    refused, *good = await running_jobs(connection, 20)
+    late = good.pop()
+    await connection.execute(refusing(refused[0], REFUSALS[what]))
     for end in (refused, *good):
+        ledger.finish(succeeded(*end, result="1"))
+    await until(connection, "select count(*) = $1 from asyncjobs.finished", len(good))
+    ledger.finish(succeeded(*late))
+    await until(connection, "select count(*) = $1 from asyncjobs.finished", len(good) + 1)
+    assert ledger.holds() == {refused[0]}
+    await connection.execute("drop trigger refuse on asyncjobs.job")
+    await drained(ledger)
+    row = await connection.fetchrow("select state, result from asyncjobs.finished where id = $1", refused[0])
+    assert tuple(row) == (State.succeeded, "1")
+    assert ledger.lost == 0
+    assert len([record for record in caplog.records if "the others go on" in record.message]) == 1
+
+
+async def test_a_role_that_may_no_longer_write_to_the_history_gives_jobs_back_and_keeps_the_ends(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    role = f"writer_{uuid4().hex}"
+    await connection.execute(
+        f"create role {role}; grant usage on schema asyncjobs to {role}; "
+        f"grant all on all tables in schema asyncjobs to {role}; grant all on all sequences in schema asyncjobs to {role}; "
+        f"revoke insert on asyncjobs.finished from {role}"
+    )
+    held = await running_jobs(connection, 20)
+    async with writing(f"{database_url}{'&' if '?' in database_url else '?'}role={role}") as ledger:
+        for end in held[:10]:
+            ledger.finish(succeeded(*end))
+        for end in held[10:]:
+            ledger.reschedule(Reschedule(*end))
+        await until(connection, "select count(*) = 10 from asyncjobs.job where state = 1")
+        assert ledger.holds() == {job_id for job_id, _ in held[:10]}
+        await connection.execute(f"grant insert on asyncjobs.finished to {role}")
+        await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 10
+    await connection.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_of_many_ends_that_are_refused_for_one_reason_one_line_is_logged(
+    ledger: Ledger, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = await running_jobs(connection, 60)
+    await connection.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not these'; end $$; "
+        "create trigger refuse before delete on asyncjobs.job for each row when (old.fence % 2 = 0) "
+        "execute function refuse()"
+    )
+    for end in held:
         ledger.finish(succeeded(*end))
-    async with asyncio.timeout(PATIENCE):
-        await ledger.drained()
-    rows = await connection.fetch("select id from asyncjobs.finished order by id")
-    assert [row["id"] for row in rows] == [job_id for job_id, _ in good]
+    await until(connection, "select count(*) = 30 from asyncjobs.finished")
+    await connection.execute("drop trigger refuse on asyncjobs.job")
+    await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 60
+    assert len([record for record in caplog.records if "not these" in record.message]) == 1
 
 
-async def test_a_row_that_somebody_holds_locked_holds_up_only_itself(
+async def test_rows_that_somebody_holds_locked_hold_up_only_themselves(
     ledger: Ledger, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    locked, *others = await running_jobs(connection, 20)
+    held = await running_jobs(connection, 125)
+    locked, others, late = held[:100], held[100:120], held[120:]
+    somebody = await connect(database_url, is_lent=True)
+    async with somebody.transaction():
+        await somebody.fetch("select from asyncjobs.job where fence <= 100 for no key update")
+        for end in locked[:50]:
+            ledger.finish(succeeded(*end))
+        for end in locked[50:]:
+            ledger.reschedule(Reschedule(*end))
+        for end in others:
+            ledger.finish(succeeded(*end))
+        await until(connection, "select count(*) = 20 from asyncjobs.finished")
+        for count, end in enumerate(late, 21):
+            ledger.finish(succeeded(*end))
+            await until(connection, "select count(*) = $1 from asyncjobs.finished", count)
+        assert ledger.holds() == {job_id for job_id, _ in locked}
+    await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 75
+    assert await connection.fetchval("select count(*) from asyncjobs.job where state = 1") == 50
+    assert ledger.lost == 0
+    somebody.terminate()
+
+
+async def test_a_locked_row_whose_fence_is_another_when_it_is_let_go_is_a_lost_lease(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str
+) -> None:
+    ((job_id, fence),) = await running_jobs(connection, 1)
     somebody = await connect(database_url)
     async with somebody.transaction():
-        await somebody.fetch("select from asyncjobs.job where id = $1 for update", locked[0])
-        for end in (locked, *others):
-            ledger.finish(succeeded(*end))
-        await until(connection, "select count(*) = $1 from asyncjobs.finished", len(others))
-    async with asyncio.timeout(PATIENCE):
-        await ledger.drained()
-    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 20
+        await somebody.execute("update asyncjobs.job set fence = 1000")
+        ledger.finish(succeeded(job_id, fence))
+        await until_blocked(connection)
+        await until(connection, "select count(*) = 0 from pg_stat_activity where wait_event_type = 'Lock'")
+        assert ledger.lost == 0
+    await drained(ledger)
+    assert ledger.lost == 1
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 0
     somebody.terminate()
+
+
+NO_RIGHT = """
+create or replace function asyncjobs.make_partitions(until date) returns integer language plpgsql as
+  'begin raise exception ''permission denied'' using errcode = ''42501''; end'
+"""
+CANNOT_BE_MADE = {
+    "somebody has the lock": ("lock table asyncjobs.migration in share mode", 60),
+    "it fails": (NO_RIGHT, 60),
+    "it is too far": ("select", 9_000),
+}
+
+
+@pytest.mark.parametrize("why", CANNOT_BE_MADE)
+async def test_a_day_of_the_history_that_cannot_be_made_holds_up_only_the_ends_that_need_it(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str, why: str
+) -> None:
+    statement, days = CANNOT_BE_MADE[why]
+    held = await running_jobs(connection, 20)
+    somebody = await connect(database_url)
+    transaction = somebody.transaction()
+    await transaction.start()
+    await somebody.execute(statement)
+    if why == "it fails":
+        await transaction.commit()
+    for number, end in enumerate(held[:-1]):
+        ledger.finish(succeeded(*end, days=days if number % 3 == 0 else 7))
+    await until(connection, "select count(*) = 12 from asyncjobs.finished")
+    ledger.finish(succeeded(*held[-1]))
+    await until(connection, "select count(*) = 13 from asyncjobs.finished")
+    if why == "somebody has the lock":
+        await transaction.rollback()
+        await drained(ledger)
+        assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 20
+    somebody.terminate()
+
+
+async def test_while_somebody_holds_a_day_of_the_history_locked_ends_of_other_days_are_written(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str
+) -> None:
+    held = await running_jobs(connection, 21)
+    day = await connection.fetchval("select to_char((clock_timestamp() at time zone 'UTC')::date + 7, 'YYYYMMDD')")
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.execute(f"lock table asyncjobs.finished_{day} in share mode")
+        for number, end in enumerate(held[:20]):
+            ledger.finish(succeeded(*end, days=7 if number % 2 else 3))
+        await until(connection, "select count(*) = 10 from asyncjobs.finished")
+        ledger.finish(succeeded(*held[20], days=3))
+        await until(connection, "select count(*) = 11 from asyncjobs.finished")
+    await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 21
+    assert ledger.lost == 0
+    somebody.terminate()
+
+
+async def test_what_is_refused_is_written_when_the_worker_stops_if_the_database_takes_it_by_then(
+    ledger: Ledger, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused, other = await running_jobs(connection, 2)
+    await connection.execute(refusing(refused[0], REFUSALS["an exception"]))
+    for end in (refused, other):
+        ledger.finish(succeeded(*end))
+    await until(connection, "select count(*) = 1 from asyncjobs.finished")
+    await ledger.write_out(0.2)
+    assert "the ends of 1 attempts could not be written" in caplog.text
+    await connection.execute("drop trigger refuse on asyncjobs.job")
+    await ledger.write_out(20)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished") == 2

@@ -15,7 +15,7 @@ import pytest
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.defining.identity import new_id
-from asyncjobs.defining.recorded import Write
+from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.exceptions import DatabaseError, LeaseLost
 from asyncjobs.worker.recorder import StepWriter
 from tests.support.processes import PATIENCE
@@ -32,11 +32,12 @@ async def writer(database_url: str) -> AsyncIterator[StepWriter]:
 
 
 @contextlib.asynccontextmanager
-async def locked_row(database_url: str, attempt: Any) -> AsyncIterator[None]:
-    """Somebody holds the row of the attempt's job locked."""
+async def locked_row(database_url: str, *attempts: Any) -> AsyncIterator[None]:
+    """Somebody holds the rows of the attempts' jobs locked."""
     somebody = await connect(database_url)
     async with somebody.transaction():
-        await somebody.fetch("select from asyncjobs.job where id = $1 for update", attempt.claimed.id)
+        ids = [attempt.claimed.id for attempt in attempts]
+        await somebody.fetch("select from asyncjobs.job where id = any($1) for update", ids)
         yield
     somebody.terminate()
 
@@ -65,17 +66,70 @@ async def test_the_last_step_of_a_job_is_named_and_none_where_there_is_none(
     assert await writer.last_step(attempt.claimed.id) == "; its last step: export (started)"
 
 
-async def test_a_row_that_somebody_holds_locked_holds_up_only_its_own_steps(
+async def test_rows_that_somebody_holds_locked_hold_up_only_their_own_steps(
     writer: StepWriter, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    locked, *others = [await running_job(connection) for _ in range(10)]
-    async with locked_row(database_url, locked):
-        held_up = record(writer, locked, "a")
+    attempts = [await running_job(connection) for _ in range(110)]
+    locked, others = attempts[:100], attempts[100:]
+    async with locked_row(database_url, *locked):
+        held_up = [record(writer, attempt, "a") for attempt in locked]
+        for name in ("a", "b"):
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*(record(writer, attempt, name) for attempt in others))
+        after = [record(writer, attempt, "b") for attempt in locked[:3]]
+        assert not any(told.done() for told in held_up)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*held_up, *after)
+    assert not any(attempt.lost for attempt in attempts)
+    assert await connection.fetchval("select count(*) from asyncjobs.step") == 123
+
+
+async def test_a_step_that_the_database_refuses_waits_until_it_takes_it_and_the_others_go_on(
+    writer: StepWriter, connection: asyncpg.Connection
+) -> None:
+    refused, *others = [await running_job(connection) for _ in range(10)]
+    await connection.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$; "
+        f"create trigger refuse before insert on asyncjobs.step for each row when (new.job = '{refused.claimed.id}') "
+        "execute function refuse()"
+    )
+    held_up = record(writer, refused, "a")
+    for name in ("a", "b"):
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(record(writer, attempt, "a") for attempt in others))
-        assert not held_up.done()
+            await asyncio.gather(*(record(writer, attempt, name) for attempt in others))
+    assert not held_up.done()
+    await connection.execute("drop trigger refuse on asyncjobs.step")
     async with asyncio.timeout(PATIENCE):
         await held_up
+
+
+async def test_an_event_that_an_open_transaction_has_emitted_holds_up_only_those_who_wait_for_it(
+    writer: StepWriter, connection: asyncpg.Connection, database_url: str
+) -> None:
+    attempts = [await running_job(connection) for _ in range(100)]
+    other = await running_job(connection)
+    somebody = await connect(database_url)
+
+    def begin(attempt: Any, key: str) -> asyncio.Future[Record]:
+        recorder = writer.of(attempt)
+        wait = Record(1, "approval", "waiting", form="wait")
+        return asyncio.ensure_future(
+            recorder.begin_wait(wait, event="approved", key=key, seconds=None, attributes=None)
+        )
+
+    async with somebody.transaction():
+        await somebody.execute("select asyncjobs.emit('approved', '7', '1')")
+        waits = [begin(attempt, "7") for attempt in attempts]
+        async with asyncio.timeout(PATIENCE):
+            for name in ("a", "b", "c"):
+                await record(writer, other, name)
+            begun = await begin(await running_job(connection), "8")
+        assert begun.state == "waiting"
+        assert not any(wait.done() for wait in waits)
+    async with asyncio.timeout(60):
+        found = await asyncio.gather(*waits)
+    assert sorted(record.state for record in found) == ["succeeded", *["waiting"] * 99]
+    somebody.terminate()
 
 
 async def test_a_write_goes_on_when_who_waits_for_it_is_cancelled_and_the_end_of_the_attempt_waits_for_it(

@@ -10,7 +10,7 @@ import pytest
 from asyncjobs.worker import reports
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.blocks import Blocks
-from asyncjobs.worker.reports import MOST, Report
+from asyncjobs.worker.reports import LONGEST, MOST, Report
 
 
 def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
@@ -20,8 +20,10 @@ def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
 
 def test_what_is_written_is_read() -> None:
     stuck = [attempt(at=86400.0), attempt("other", at=0.0)]
-    read = reports.read(json.loads(reports.write(draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)})))
+    text = reports.write(draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)}, claims_nothing="käse" * 200)
+    read = reports.read(json.loads(text))
     assert read.draining
+    assert read.claims_nothing == "käse" * (LONGEST // 4)
     assert [(job.kind, job.since) for job in read.stuck] == [
         ("other", "1970-01-01T00:00:00Z"),
         ("k", "1970-01-02T00:00:00Z"),
@@ -50,7 +52,7 @@ def test_a_report_names_so_many_and_the_worst() -> None:
     "values",
     [
         {},
-        {"draining": "yes", "stuck": 3, "blocked": []},
+        {"draining": "yes", "stuck": 3, "blocked": [], "claims_nothing": True},
         {"stuck": [1, None], "blocked": {"k": 1, "l": {"count": "x"}, "m": {"count": True, "longest": 1}}},
     ],
 )

@@ -1,13 +1,15 @@
 -- Renew a worker's lease.
--- $1 worker  $2 what it tells of itself (JSON text), or null: as before
+-- $1 worker  $2 what it tells of itself (JSON text), or null: as before  $3 whether this session is the worker's own
 -- Rows: one; how many workers are alive, and how many of them come before this one. None: it was declared dead, and every
 -- lease it held is lost.
--- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others.
+-- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others. A time to come is
+-- one of before the clock was set back, and counts as this moment.
 with session as materialized (
-  select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()
+  select case when $3::boolean then pg_backend_pid() else 0 end as pid,
+         (select backend_start from pg_stat_activity where $3::boolean and pid = pg_backend_pid()) as backend_start
 ), beaten as (
   update asyncjobs.worker
-  set linked_at = case when beat_at < clock_timestamp() - lease / 5
+  set linked_at = case when beat_at < clock_timestamp() - lease / 5 or linked_at > clock_timestamp()
                          or (worker.backend_pid, worker.backend_start) is distinct from (session.pid, session.backend_start)
                        then clock_timestamp() else linked_at end,
       report = coalesce($2::text, report),

@@ -2,20 +2,30 @@
 -- $1 this worker
 -- Rows: the ids of those declared dead now, and how many jobs run under each.
 -- The death rule: silent for a sixth of the lease (5 s) and its session gone, or silent for the whole lease (30 s); and
--- only a worker judges whose own link has been whole for a fifth of its lease (6 s), because after a restart of the
--- database everybody has been silent. Another role sees backend_start as null: null counts as alive.
+-- only a worker judges whose own link has been whole for a fifth of its lease (6 s) and whose session lives, because after a
+-- restart of the database everybody has been silent, and its own beat from before is not a fifth old. Another role sees
+-- backend_start as null: null counts as alive. Where one of the two has no session of its own (pid 0, behind a pooler) the
+-- whole lease decides.
+-- A beat that is to come was made before the clock was set back: its worker counts as heard at this moment.
 -- Locks: the dead rows; the condition is rechecked under the lock. Index: job_for_rescue.
+with heard as (
+  update asyncjobs.worker set beat_at = clock_timestamp() where dead_at is null and beat_at > clock_timestamp()
+)
 update asyncjobs.worker as w
 set dead_at = clock_timestamp()
+from asyncjobs.worker as me
 where w.dead_at is null and w.id <> $1::uuid
+  and me.id = $1::uuid and me.dead_at is null
+  and me.linked_at < clock_timestamp() - me.lease / 5
+  and me.beat_at > clock_timestamp() - me.lease / 5
+  and (me.backend_pid = 0
+       or exists (select from pg_stat_activity as s
+                  where s.pid = me.backend_pid
+                    and (s.backend_start is null or me.backend_start is null or s.backend_start = me.backend_start)))
   and (w.beat_at < clock_timestamp() - w.lease
-       or (w.beat_at < clock_timestamp() - w.lease / 6
+       or (w.beat_at < clock_timestamp() - w.lease / 6 and w.backend_pid <> 0 and me.backend_pid <> 0
            and not exists (select from pg_stat_activity as s
                            where s.pid = w.backend_pid
                              and (s.backend_start is null or w.backend_start is null
                                   or s.backend_start = w.backend_start))))
-  and exists (select from asyncjobs.worker as me
-              where me.id = $1::uuid and me.dead_at is null
-                and me.linked_at < clock_timestamp() - me.lease / 5
-                and me.beat_at > clock_timestamp() - me.lease / 5)
 returning w.id, (select count(*) from asyncjobs.job where state = 2 and worker = w.id) as jobs

@@ -11,7 +11,8 @@ select id, state, kind, queue, priority, attempt, crashes, enqueued_at, run_at, 
 from (
   (select id, state, kind, queue, priority, attempt, crashes,
           least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
-          least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at, started_at,
+          least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as run_at,
+          case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as started_at,
           null::timestamptz as finished_at, worker, null::text as reason, errors
    from asyncjobs.job
    where ($1::smallint[] is null or state = any($1::smallint[])) and ($2::text is null or kind = $2::text)
@@ -20,13 +21,15 @@ from (
      and ($7::float8 is null or job.enqueued_at <= clock_timestamp() - make_interval(secs => $7::float8))
    order by id desc limit $5::integer)
   union all
-  (select id, state, kind, queue, priority, attempt, crashes, enqueued_at, null, started_at, finished_at, null, reason,
-          errors
+  (select id, state, kind, queue, priority, attempt, crashes,
+          least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
+          null, case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end,
+          least(greatest(finished_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as finished_at, null, reason, errors
    from asyncjobs.finished
    where ($1::smallint[] is null or state = any($1::smallint[])) and ($2::text is null or kind = $2::text)
      and ($3::text is null or queue = $3::text) and ($4::uuid is null or id < $4::uuid)
      and ($6::text is null or strpos(errors, $6::text) > 0)
-     and ($7::float8 is null or finished_at <= clock_timestamp() - make_interval(secs => $7::float8))
+     and ($7::float8 is null or finished.finished_at <= clock_timestamp() - make_interval(secs => $7::float8))
    order by id desc limit $5::integer)
   order by id desc limit $5::integer
 ) as page

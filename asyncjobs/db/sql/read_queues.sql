@@ -1,18 +1,19 @@
 -- What each queue holds.
 -- $1 count no further than this in each queue, and over all queues for what is not ready
--- Rows: one a queue, by name; `oldest` is the age in seconds of the oldest ready job among those counted; `exact`: no count was
+-- Rows: one a queue, by name, the first 500; `oldest` is the age in seconds of the oldest ready job among those counted; `exact`: no count was
 -- broken off.
 -- Index: job_for_claim (a loose scan, then one range a queue), job_for_promotion, job_for_rescue.
 with recursive name as (
-  (select queue from asyncjobs.job where state = 1 order by queue limit 1)
+  (select queue, 1 as n from asyncjobs.job where state = 1 order by queue limit 1)
   union all
-  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1)
-  from name where name.queue is not null
+  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1), n + 1
+  from name where name.queue is not null and n < 500
 ), ready as (
   select name.queue, counted.jobs, counted.oldest
   from name
   cross join lateral (
-    select count(*) as jobs, extract(epoch from clock_timestamp() - min(run_at) filter (where isfinite(run_at)))::float8 as oldest
+    select count(*) as jobs, 
+             extract(epoch from clock_timestamp() - min(least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00')) filter (where isfinite(run_at)))::float8 as oldest
     from (select run_at from asyncjobs.job where state = 1 and queue = name.queue
           order by priority, seq limit $1::integer) as sample
   ) as counted

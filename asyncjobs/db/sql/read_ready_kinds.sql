@@ -1,11 +1,11 @@
--- Which kinds are ready in which queues, among the first of each queue.
+-- Which kinds are ready in which of the first 500 queues, among the first of each queue.
 -- $1 look at so many of each queue
 -- Rows: one a queue and kind.
 with recursive name as (
-  (select queue from asyncjobs.job where state = 1 order by queue limit 1)
+  (select queue, 1 as n from asyncjobs.job where state = 1 order by queue limit 1)
   union all
-  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1)
-  from name where name.queue is not null
+  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > name.queue order by job.queue limit 1), n + 1
+  from name where name.queue is not null and n < 500
 )
 select name.queue, sample.kind, count(*) as jobs
 from name

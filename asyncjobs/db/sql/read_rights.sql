@@ -1,8 +1,7 @@
 -- What this role may do here.
 -- Rows: one.
-select has_column_privilege('asyncjobs.job', 'args', 'insert')
-         and has_sequence_privilege('asyncjobs.ready_seq', 'usage')
-         and has_function_privilege('asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid)', 'execute') as enqueue,
+select has_function_privilege('asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid)', 'execute')
+         and has_function_privilege('asyncjobs.ended(uuid[])', 'execute') as enqueue,
        has_table_privilege('asyncjobs.job', 'select') and has_table_privilege('asyncjobs.job', 'update')
          and has_table_privilege('asyncjobs.job', 'delete') and has_table_privilege('asyncjobs.worker', 'insert')
          and has_table_privilege('asyncjobs.worker', 'update') and has_table_privilege('asyncjobs.finished', 'insert')

@@ -5,7 +5,8 @@
 select $1::uuid as id, state, kind, queue, priority, attempt, crashes, null::text as args, null::text as result, errors, reason,
        least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
        case when run_at < 'infinity' then least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as run_at,
-       started_at, finished_at, worker, cancel_reason, counts,
+       case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as started_at,
+       case when finished_at is not null then least(greatest(finished_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as finished_at, worker, cancel_reason, counts,
        case when expires_at is not null
          then least(greatest(expires_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as expires_at,
        null::text as progress, steps

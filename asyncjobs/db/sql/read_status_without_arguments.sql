@@ -6,7 +6,8 @@ select id, state, kind, queue, priority, attempt, crashes, null::text as args, n
        null::text as reason,
        least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') as enqueued_at,
        case when run_at < 'infinity' then least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as run_at,
-       started_at, null::timestamptz as finished_at, worker, cancel_reason, counts,
+       case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as started_at,
+       null::timestamptz as finished_at, worker, cancel_reason, counts,
        case when expires_at is not null
          then least(greatest(expires_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as expires_at,
        progress,
@@ -15,6 +16,8 @@ select id, state, kind, queue, priority, attempt, crashes, null::text as args, n
 from asyncjobs.job where id = $1::uuid
 union all
 select id, state, kind, queue, priority, attempt, crashes, null, result, errors, reason,
-       enqueued_at, null, started_at, finished_at, null, null, null, null, progress, steps
+       least(greatest(enqueued_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'), null,
+       case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end,
+       least(greatest(finished_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'), null, null, null, null, progress, steps
 from asyncjobs.finished where id = $1::uuid
 limit 1

@@ -7,11 +7,14 @@
 -- A time written by hand that Python cannot hold is shown as the nearest that it can.
 with one as materialized (
   (select id, state, kind, queue, priority, seq, attempt, crashes, errors, null::text as reason, cancel_reason,
-          enqueued_at, run_at, expires_at, started_at, null::timestamptz as finished_at, worker, counts, apart, together
+          enqueued_at, run_at, expires_at,
+          case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as started_at,
+          null::timestamptz as finished_at, worker, counts, apart, together
    from asyncjobs.job where id = $1::uuid)
   union all
   (select id, state, kind, queue, priority, null, attempt, crashes, errors, reason, null,
-          enqueued_at, null, null, started_at, finished_at, null, null, false, null
+          enqueued_at, null, null, case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end,
+          least(greatest(finished_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'), null, null, false, null
    from asyncjobs.finished where id = $1::uuid)
   limit 1
 )

@@ -1,9 +1,10 @@
--- The names of all queues that have a ready job: a loose scan, one descent a queue, whatever the backlog.
+-- The names of queues that have a ready job: a loose scan, one descent a queue, whatever the backlog.
+-- $1 after this name ('': from the first)  $2 at most so many
 -- Rows: one a queue, by name. Index: job_for_claim.
 with recursive names as (
-  (select queue from asyncjobs.job where state = 1 order by queue limit 1)
+  (select queue, 1 as n from asyncjobs.job where state = 1 and queue > $1::text order by queue limit 1)
   union all
-  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > names.queue order by job.queue limit 1)
-  from names where names.queue is not null
+  select (select job.queue from asyncjobs.job where job.state = 1 and job.queue > names.queue order by job.queue limit 1), n + 1
+  from names where names.queue is not null and n < $2::integer
 )
 select queue from names where queue is not null

@@ -3,11 +3,16 @@
 -- $9 seconds since it began
 -- Rows: the id, and whether it is part of the transaction of an isolated step (on); or none: the lease is lost.
 -- Locks: the job's row, which is not written: that, and the plan for it, cost a tenth.
+-- It also runs on a connection that a user's code has had, whose search_path is its own: so all is named by its schema.
 insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
-select id, $3::integer, $4::text, $5::text, attempt, clock_timestamp() - make_interval(secs => $9::float8),
-       case when $5::text <> 'started' then clock_timestamp() end, $6::text, $7::text, $8::text
+select id, $3::pg_catalog.int4, $4::pg_catalog.text, $5::pg_catalog.text, attempt,
+       pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.make_interval(secs => $9::pg_catalog.float8),
+       case when $5::pg_catalog.text operator(pg_catalog.<>) 'started' then pg_catalog.clock_timestamp() end,
+       $6::pg_catalog.text, $7::pg_catalog.text, $8::pg_catalog.text
 from (
-  select id, attempt from asyncjobs.job where id = $1::uuid and fence = $2::bigint for no key update
+  select id, attempt from asyncjobs.job
+  where id operator(pg_catalog.=) $1::pg_catalog.uuid and fence operator(pg_catalog.=) $2::pg_catalog.int8
+  for no key update
 ) as held
 on conflict (job, name) do update
 set state = excluded.state, attempt = excluded.attempt, finished_at = excluded.finished_at, result = excluded.result,

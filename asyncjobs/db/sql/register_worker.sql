@@ -1,8 +1,8 @@
 -- Register this process as a worker; its lease begins.
--- $1 worker  $2 lease in seconds  $3 about (JSON text)  $4 host
--- Rows: one; the session's pid and start.
+-- $1 worker  $2 lease in seconds  $3 about (JSON text)  $4 host  $5 whether this session is the worker's own
+-- Rows: one; the session's pid and start, 0 and null where a pooler lends sessions by the transaction.
 insert into asyncjobs.worker (id, backend_pid, backend_start, lease, about, host)
-values ($1::uuid, pg_backend_pid(),
-        (select backend_start from pg_stat_activity where pid = pg_backend_pid()),
+values ($1::uuid, case when $5::boolean then pg_backend_pid() else 0 end,
+        (select backend_start from pg_stat_activity where $5::boolean and pid = pg_backend_pid()),
         make_interval(secs => $2::float8), $3::text, $4::text)
 returning backend_pid, backend_start

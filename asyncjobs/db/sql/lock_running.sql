@@ -1,0 +1,19 @@
+-- Lock the rows of running jobs that nobody else holds, and tell them from those that somebody does.
+-- $1 ids, ascending  $2 fences
+-- Rows: id, got: true of each that is locked now, and false of each that is there, locked or not. One that has no row here has
+-- another fence by now, or is gone.
+-- Locks: the job rows that are free, as removing one does. What comes next in this transaction waits 20 ms for any other lock.
+-- `>=` and `<=` for `=`: see finish.sql. Index: job_pkey.
+with given as materialized (
+  select g.id, g.fence from unnest($1::uuid[], $2::bigint[]) as g(id, fence)
+), short as materialized (
+  select set_config('lock_timeout', '20ms', true)
+), free as materialized (
+  select job.id
+  from short, given join asyncjobs.job on job.id >= given.id and job.id <= given.id and job.fence = given.fence
+  for update of job skip locked
+)
+select id, true as got from free
+union all
+select job.id, false
+from given join asyncjobs.job on job.id >= given.id and job.id <= given.id and job.fence = given.fence

@@ -1,0 +1,198 @@
+"""Who may do what, tried statement by statement; and what the functions for enqueuers refuse."""
+
+import asyncio
+import re
+from uuid import uuid4
+
+import asyncpg
+import cli_jobs
+import pytest
+
+import asyncjobs
+from asyncjobs import AsyncJobs, PermissionDenied
+from asyncjobs.cli.doctor import definer_findings
+from asyncjobs.db import migrating, reading
+from asyncjobs.db.connecting import connect
+from tests.cli.conftest import execute
+from tests.support.rights_matrix import MATRIX, ROLES, markdown
+from tests.support.roles import refusals
+from tests.support.workers import ROOT
+
+LOGIN_OF = dict(zip(ROLES, ("nobody", "looker", "web", "runner", "keeper"), strict=True))
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_each_role_may_do_what_the_matrix_says_and_nothing_else(as_role, database_url, role):
+    [[job], [ended]] = await execute(
+        database_url, "select asyncjobs.enqueue('k') as id", "select asyncjobs.enqueue('k') as id"
+    )
+    await execute(database_url, f"select asyncjobs.cancel('{ended['id']}')")
+    tried = {
+        statement.replace("$job", str(job["id"])).replace("$ended", str(ended["id"])): role in row.roles
+        for row in MATRIX
+        for statement in row.statements
+    }
+    found = await refusals(as_role[LOGIN_OF[role]], *tried)
+    assert {statement: found[statement] for statement, may in tried.items() if may and found[statement]} == {}
+    assert {
+        statement: found[statement] for statement, may in tried.items() if not may and found[statement] != "42501"
+    } == {}
+
+
+def test_the_security_page_shows_the_matrix():
+    page = (ROOT / "SECURITY.md").read_text()
+    assert re.search(r"<!-- rights -->\n(.*?)<!-- /rights -->", page, re.DOTALL)[1] == markdown()
+
+
+def more(monkeypatch):
+    definer = "create function asyncjobs.more() returns integer language sql security definer as 'select 1'"
+    everything = (*migrating.known(), migrating.Migration(9999, "more", definer))
+    monkeypatch.setattr(migrating, "known", lambda: everything)
+
+
+async def everybodys(url):
+    [rows] = await execute(
+        url,
+        "select proname from pg_proc where pronamespace = 'asyncjobs'::regnamespace "
+        "and (proacl is null or exists (select from aclexplode(proacl) as a where a.grantee = 0))",
+    )
+    return [row["proname"] for row in rows]
+
+
+async def test_no_function_is_everybodys_even_before_the_roles_are_applied(database_url):
+    assert await everybodys(database_url) == []
+
+
+async def test_what_a_later_migration_makes_is_nobodys_by_the_same_transaction(
+    as_role, database_url, monkeypatch, make_cli
+):
+    more(monkeypatch)
+    script = make_cli(database_url)("db", "sql", "--from", migrating.known()[-2].number).stdout
+    for way in ("migrate", "script"):
+        if way == "migrate":
+            assert await asyncjobs.migrate(database_url) == ["9999_more"]
+        else:
+            await execute(
+                database_url,
+                "delete from asyncjobs.migration where number = 9999",
+                "drop function asyncjobs.more()",
+                script,
+            )
+        assert await everybodys(database_url) == []
+        assert await refusals(as_role["looker"], "select asyncjobs.more()") == {"select asyncjobs.more()": "42501"}
+
+
+async def test_doctor_warns_of_functions_that_everybody_may_execute_or_a_superuser_owns(database_url, as_role):
+    connection = await connect(database_url)
+    assert list(definer_findings(await reading.definers(connection))) == []
+    await connection.execute("grant execute on function asyncjobs.adopt to public")
+    [finding] = definer_findings(await reading.definers(connection))
+    assert (finding.verdict, finding.check) == ("warn", "functions")
+    assert "may execute adopt with the rights of asyncjobs_owner" in finding.text
+    await connection.execute("alter function asyncjobs.cancel owner to postgres")
+    texts = [found.text for found in definer_findings(await reading.definers(connection))]
+    assert any("the rights of postgres, a superuser" in text for text in texts)
+    assert len(list(definer_findings(await reading.definers(connection), is_private=True))) == 1
+    connection.terminate()
+
+
+ROWS = "select asyncjobs.enqueue_rows(array[gen_random_uuid()], array['{}'], '{}', '{}', '{}', '{}', '{}', %s, %s, '0', '{}')"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("select asyncjobs.enqueue(repeat('k', 201))", "kind must have 1 to 200 characters"),
+        ("select asyncjobs.enqueue('k', queue => repeat('q', 65))", "queue must be 1 to 64"),
+        ("select asyncjobs.enqueue('k', queue => E'a\\x1b')", "queue must be 1 to 64"),
+        ("select asyncjobs.enqueue('k', json_build_object('s', repeat('x', 16777216)))", "args must have at most 16777216 bytes"),
+        ("select asyncjobs.enqueue('k', priority => 32768)", "priority must be a whole number"),
+        (ROWS % ("repeat('k', 201)", "'q'"), "kind must have"),
+        (ROWS % ("'k'", "'-q'"), "queue must be"),
+        (ROWS % ("'k'", "null"), "queue must be"),
+        ("select asyncjobs.emit('e', repeat('k', 201))", "key must have at most 200"),
+        ("select asyncjobs.emit('e', 'k', to_json(repeat('x', 16777216)))", "payload must have at most 16777216 bytes"),
+        ("select asyncjobs.cancel(gen_random_uuid(), repeat('x', 1001))", "reason must have at most 1000 characters"),
+        ("select asyncjobs.cancel(gen_random_uuid(), '', 4001)", "days must be from 0 to 4000, not 4001"),
+        ("select asyncjobs.cancel(gen_random_uuid(), '', null)", "days must be from 0 to 4000, not null"),
+        ("select asyncjobs.ended(array(select gen_random_uuid() from generate_series(1, 10001)))", "ids must be at most 10000"),
+    ],
+)  # fmt: skip
+async def test_what_an_enqueuer_gives_is_bounded(as_role, call, says):
+    connection = await connect(as_role["web"])
+    with pytest.raises(asyncpg.PostgresError, match=re.escape(says)) as raised:
+        await connection.execute(call)
+    assert raised.value.sqlstate == "22023"
+    connection.terminate()
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        (
+            "(select json_agg(json_build_object('n', i, 'name', i)) from generate_series(1, 10001) as i)",
+            "at most 10000",
+        ),
+        ("json_build_array(json_build_object('n', 1, 'name', repeat('n', 402)))", "1 to 401 characters"),
+        ("'{}'", "must be a JSON array"),
+    ],
+)
+async def test_what_is_adopted_is_bounded(as_role, steps, says):
+    connection = await connect(as_role["runner"])
+    with pytest.raises(asyncpg.PostgresError, match=says):
+        await connection.execute(
+            f"select asyncjobs.adopt(gen_random_uuid(), 'k', 'q', 0, '{{}}', '{{}}', {steps}::text)"
+        )
+    connection.terminate()
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, 1), (7, 7), (3990, 366)])
+async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at_most(
+    as_role, database_url, sql, days, kept
+):
+    [made] = await sql("select asyncjobs.enqueue('k') as id")
+    assert await refusals(as_role["web"], f"select asyncjobs.cancel('{made['id']}', '', {days})")
+    await execute(as_role["web"], f"select asyncjobs.cancel('{made['id']}', '', {days})")
+    [row] = await sql(
+        "select expires_on - (clock_timestamp() at time zone 'UTC')::date as days from asyncjobs.finished"
+    )
+    assert kept <= row["days"] <= kept + 31  # far ahead there is a partition a month
+    [row] = await sql("select count(*) as partitions from pg_inherits where inhparent = 'asyncjobs.finished'::regclass")
+    assert row["partitions"] < 60
+
+
+async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_url, sql):
+    await execute(
+        database_url,
+        "insert into asyncjobs.allowed_kind values ('aj_web', 'cli_jobs.add'), ('somebody', 'cli_jobs.note')",
+    )
+    async with AsyncJobs(database_url=as_role["web"]) as client:
+        await client.enqueue(cli_jobs.add(1))
+        calls = [
+            client.enqueue(cli_jobs.add(n) if n % 2 else cli_jobs.note("n")) for n in range(4)
+        ]  # share a statement
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(each, PermissionDenied) for each in ended] == [True, False, True, False]
+        assert (
+            str(ended[0])
+            == "login aj_web may not enqueue cli_jobs.note: the kinds that it may are in asyncjobs.allowed_kind"
+        )
+        for all_jobs in ([cli_jobs.note("x")] * 2, [cli_jobs.note("x") for _ in range(200)]):
+            with pytest.raises(PermissionDenied, match="may not enqueue cli_jobs.note"):
+                await client.enqueue_all(all_jobs)
+        connection = await connect(as_role["web"])
+        with pytest.raises(PermissionDenied, match="may not enqueue cli_jobs.note"):
+            await client.enqueue(cli_jobs.note("x"), connection=connection)
+        connection.terminate()
+    assert (await refusals(as_role["web"], "select asyncjobs.enqueue('cli_jobs.note')")).popitem()[1] == "42501"
+    rows = await sql("select kind, count(*) as jobs from asyncjobs.job group by kind")
+    assert [tuple(row) for row in rows] == [("cli_jobs.add", 3)]
+
+
+async def test_an_enqueuer_of_an_id_that_it_does_not_know_learns_nothing(as_role):
+    connection = await connect(as_role["web"])
+    ids = [uuid4()]
+    for call in ("ended($1)", "live($1)", "states($1)", "await_jobs($1)"):
+        assert await connection.fetch(f"select * from asyncjobs.{call}", ids) == []
+    assert await connection.fetchval("select asyncjobs.cancel($1)", ids[0]) is None
+    connection.terminate()

@@ -1,0 +1,71 @@
+"""Notices that come faster than anything of ours sends them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import asyncpg
+import pytest
+
+from asyncjobs.db import listening
+from asyncjobs.db.listening import CANCEL, CROWD, READY, Listener
+from asyncjobs.services import Services
+
+FLOOD = "select count(pg_notify('asyncjobs_ready', '1 q' || i)) from generate_series(1, $1::int) as i"
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    scope = Services()
+    yield scope
+    await scope.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_crowd_of_notices_is_left_unread_and_looked_behind_and_then_notices_are_heard_again(
+    database_url: str,
+    connection: asyncpg.Connection,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(listening, "CROWD_WITHIN", 30)  # however slowly they come here
+    heard: list[str] = []
+    asked: list[str] = []
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    listener = Listener(database_url)
+    listener.subscribe(READY, heard.append)
+    listener.subscribe(CANCEL, asked.append)
+    listener.on_hearing(look)
+    listener.start(services)
+    await until(lambda: not listener.deaf)
+    begun = looks
+    await connection.fetch(FLOOD, 20 * CROWD)
+    await until(lambda: listener.deaf)
+    await until(lambda: looks > begun + 3)
+    assert len(heard) <= 3 * CROWD
+    await until(lambda: not listener.deaf)
+    await connection.fetch("select pg_notify('asyncjobs_cancel', 'after it')")
+    await until(lambda: asked == ["after it"])
+    assert "more than 2,000 notices" in caplog.text
+
+
+async def test_as_many_notices_as_are_heard_one_by_one_are_no_crowd(
+    database_url: str, connection: asyncpg.Connection, services: Services
+) -> None:
+    heard: list[str] = []
+    listener = Listener(database_url)
+    listener.subscribe(READY, heard.append)
+    listener.start(services)
+    await until(lambda: not listener.deaf)
+    await connection.fetch(FLOOD, CROWD)
+    await until(lambda: len(heard) == CROWD)

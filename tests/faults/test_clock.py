@@ -1,0 +1,69 @@
+"""The database's clock is set back while workers run and die."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import jobs as work
+from tests.faults.conftest import migrated, scene_of
+from tests.support.postgres import ThrowAwayPostgres
+
+STEP = 600
+LIBRARY = "/usr/lib/*-linux-gnu*/faketime/libfaketime.so.1"
+
+
+async def test_times_that_are_to_come_delay_no_rescue(scene):
+    first = await scene.start(name="first")
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    second = await scene.start(name="second")
+    await scene.fetch(
+        "update asyncjobs.worker set beat_at = beat_at + make_interval(secs => $1), "
+        "linked_at = linked_at + make_interval(secs => $1)",
+        STEP,
+    )
+    first.kill()
+    await scene.running(held, attempt=2)
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["result"] == f'"{second.name}"'
+
+
+@pytest.fixture
+async def shifted(tmp_path: Path) -> AsyncIterator[tuple[ThrowAwayPostgres, Path]]:
+    """A server whose clock goes as a file says, and that file."""
+    library = next(iter(sorted(Path("/").glob(LIBRARY.lstrip("/")))), None)
+    if library is None:
+        pytest.skip("libfaketime is not installed (Debian: apt-get install faketime)")
+    # Not under tmp_path, which other users may not enter: the server is another's.
+    async with ThrowAwayPostgres() as place:
+        clock = place.directory / "clock"
+        clock.write_text("+0")
+        clock.chmod(0o644)
+        await place.stop()
+        place.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        await place.start()
+        yield place, clock
+
+
+async def test_a_real_step_of_ten_minutes_back_delays_no_rescue(shifted, tmp_path):
+    server, clock = shifted
+    async with scene_of(await migrated(server), tmp_path) as scene:
+        first = await scene.start(name="first")
+        [held] = await scene.enqueue(work.hold(scene.gate()))
+        await scene.running(held)
+        await scene.start(name="second")
+        clock.write_text(f"-{STEP}")
+        [row] = await scene.fetch("select extract(epoch from clock_timestamp())::float8 as now")
+        assert row["now"] < time.time() - STEP / 2
+        first.kill()
+        await scene.running(held, attempt=2)
+        scene.open(scene.gate())
+        await scene.finished(held)

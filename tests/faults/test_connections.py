@@ -1,0 +1,110 @@
+"""A worker that does not get the connections that it needs claims nothing, and says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from asyncjobs.worker.connections import MOST, NEEDED
+from tests.faults import jobs as work
+from tests.faults import step_jobs
+from tests.faults.scene import READY
+from tests.support import asking
+from tests.support.processes import until_so
+from tests.support.proxy import TOO_MANY_CLIENTS, named
+
+BESIDE = 2
+"""The client's and the listener's."""
+
+
+@pytest.fixture
+async def limited(connection, database_url) -> AsyncIterator[str]:
+    """The database's URL for a worker's role of this test's own, whose limit the test sets."""
+    name = f"few_of_{urlsplit(database_url).path.strip('/')}"
+    await connection.execute(f"create role {name} login password 'x'")
+    for what in ("schema asyncjobs", "all tables in schema asyncjobs", "all sequences in schema asyncjobs"):
+        await connection.execute(f"grant all on {what} to {name}")
+    parts = urlsplit(database_url)
+    yield urlunsplit(parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}"))
+    await connection.execute(f"drop owned by {name}; drop role {name}")
+
+
+async def limit(connection, url: str, connections: int) -> None:
+    await connection.execute(f"alter role {urlsplit(url).username} connection limit {connections}")
+
+
+async def test_with_too_few_it_ends_with_one_line_and_has_run_nothing(scene, connection, limited):
+    await limit(connection, limited, NEEDED)
+    jobs = await scene.enqueue(*(work.tiny(n) for n in range(12)))
+    worker = scene.begin(url=limited)
+    assert await worker.exit_code() == 3
+    [critical] = [line for line in worker.log.splitlines() if "CRITICAL" in line]
+    assert f"of {NEEDED} connections: too many connections for role" in critical
+    assert "`asyncjobs doctor` says how many" in critical
+    assert READY not in worker.log and "Traceback" not in worker.log
+    rows = [await scene.row(job) for job in jobs]
+    assert {(row["state"], row["attempt"]) for row in rows} == {(1, 0)}
+
+
+async def test_with_as_many_as_it_needs_every_job_runs_once(scene, connection, limited):
+    await limit(connection, limited, NEEDED + BESIDE)
+    await scene.start(url=limited)
+    rows = await scene.finished(*await scene.enqueue(*(work.tiny(n) for n in range(50))))
+    assert {row["attempt"] for row in rows} == {1}
+
+
+async def test_isolated_steps_share_what_is_left_and_keep_none_of_it(scene, connection, limited):
+    await connection.execute("create table effect (job uuid, step text); grant all on effect to public")
+    await limit(connection, limited, MOST + 2)
+    await scene.start("tests.faults.step_jobs", url=limited)
+    jobs = await scene.enqueue(*(step_jobs.Six(rows=20) for _ in range(12)))
+    rows = await scene.finished(*jobs)
+    assert {row["attempt"] for row in rows} == {1}
+    isolated = "select 1 from pg_stat_activity where application_name = 'asyncjobs isolated steps' and usename = $1"
+
+    async def none_left() -> bool:
+        return not await connection.fetch(isolated, urlsplit(limited).username)
+
+    await scene.eventually(none_left, "end of idle connections")
+
+
+async def test_while_it_cannot_store_how_jobs_end_it_claims_nothing_and_says_why(
+    make_jobs, proxy, proxied_url, client, connection
+):
+    async with make_jobs(database_url=proxied_url, lease=2).running() as jobs:
+        await until_so(lambda: jobs.healthy)
+        proxy.refuse(named("ledger"), TOO_MANY_CLIENTS)
+        assert proxy.cut(named("ledger")) == 1
+        await until_so(lambda: not jobs.healthy)
+        waiting = await client.enqueue(work.tiny())
+        told = "select 1 from asyncjobs.worker where report::json->>'claims_nothing' like '4 of 5 connections: sorry%'"
+        await asking.until(connection, told)
+        row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", waiting.id)
+        assert tuple(row) == (1, 0)
+        assert "claims nothing (4 of 5 connections: sorry, too many clients" in await client.why(waiting.id)
+        await proxy.heal()
+        await waiting.result(timeout=20)
+        await until_so(lambda: jobs.healthy)
+
+
+async def test_a_batch_that_the_database_refuses_for_its_own_sake_stops_the_claims_until_it_is_stored(
+    make_jobs, client, connection
+):
+    full = """create function full_disk() returns trigger language plpgsql as
+              $$ begin raise sqlstate '53100' using message = 'the disk is full'; end $$"""
+    await connection.execute(full)
+    async with make_jobs(lease=2).running() as jobs:
+        await connection.execute(
+            "create trigger full_disk before insert on asyncjobs.finished for each row execute function full_disk()"
+        )
+        first = await client.enqueue(work.tiny())
+        await until_so(lambda: jobs._worker.ledger.trouble.reason != "")
+        second = await client.enqueue(work.tiny())
+        await until_so(lambda: not jobs.healthy)
+        assert "cannot be stored: the disk is full" in await client.why(second.id)
+        row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", second.id)
+        assert tuple(row) == (1, 0)
+        await connection.execute("drop trigger full_disk on asyncjobs.finished")
+        await asyncio.gather(first.result(timeout=20), second.result(timeout=20))
+        await until_so(lambda: jobs.healthy)
