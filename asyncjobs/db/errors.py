@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ _OF_SESSION = {
 
 # What asyncpg and the loop raise when a link breaks or a connection is refused; InterfaceError is "connection is closed".
 LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_UNREACHED = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 MIGRATE = "run `asyncjobs db migrate` with this version"
 
@@ -94,6 +97,14 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE or state in _OF_SESSION:
         return DatabaseUnavailable(message)
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
+
+
+def is_silence(error: DatabaseError) -> bool:
+    """Whether nothing at all was heard of the server, not even a refusal: others may reach it all the same."""
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError | socket.gaierror):
+        return True
+    return isinstance(cause, OSError) and cause.errno in _UNREACHED
 
 
 def sqlstate_of(error: DatabaseError) -> str:

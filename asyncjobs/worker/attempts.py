@@ -40,8 +40,8 @@ class Attempt(Latch):
     """A run that is going on: its row, its task, and why it was cancelled if it was."""
 
     __slots__ = ("_ended", "_holds", "_on_slot", "_waiting", "_waits", "apart", "begun", "cancel_by", "cancel_reason",
-                 "cancelled_at", "claimed", "finished", "number", "on_stop", "pool", "recorded", "started", "stopping",
-                 "stuck", "task", "timer", "was_waiting", "writer")  # fmt: skip
+                 "cancelled_at", "claimed", "finished", "let_go", "number", "on_stop", "pool", "recorded", "started",
+                 "stopping", "stuck", "task", "timer", "was_waiting", "writer")  # fmt: skip
 
     def __init__(self, claimed: Claimed, pool: Slots, on_slot: Callable[[], None]) -> None:
         super().__init__()
@@ -69,6 +69,8 @@ class Attempt(Latch):
         self.cancel_reason: CancelReason | None = None
         self.cancelled_at = 0.0
         """Seconds since 1970, by this machine's clock; 0: it was not."""
+        self.let_go = False
+        """Whether its lease was not lost as far as is known here, so that it is to be given back."""
         self.timer: asyncio.TimerHandle | None = None
         """Of its timeout, later of its cleanup."""
         self._on_slot = on_slot

@@ -223,6 +223,8 @@ class Executor:
         attempt.begun = True
         try:
             end = await self._performer.run(attempt)
+            if end is None and attempt.let_go:
+                end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Finish):
                 self._ledger.finish(end)
             elif end is not None:
@@ -290,6 +292,20 @@ class Executor:
         """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""
         for attempt in list(self._attempts.values()):
             self.cancel(attempt, reason)
+
+    def let_go(self) -> int:
+        """Have nothing run here that may run elsewhere by now; unless it does, all of it is given back unspent.
+
+        Returns:
+            How many jobs are cancelled by this.
+        """
+        for pool in self._pools:
+            self._release(pool)
+        going_on = [attempt for attempt in self._attempts.values() if attempt.cancel_reason is None]
+        for attempt in going_on:
+            attempt.let_go = True
+            self.cancel(attempt, "lease_lost")
+        return len(going_on)
 
     def drop_waiting(self) -> None:
         """Forget what was claimed and has not started: its lease is lost."""

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.errors import is_silence
 from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError
@@ -36,10 +37,23 @@ class Lease:
         self.renewed_at = -math.inf
         """When it was renewed last, by this machine's monotonic clock: the beat that did it was sent then."""
 
+        self.silent = False
+        """Whether the last attempt to renew it met no answer at all, not even that the database is away."""
+
+    @property
+    def ends_in(self) -> float:
+        """Seconds until others take the worker for dead; negative: since when."""
+        return self.renewed_at + self.seconds - time.monotonic()
+
     @property
     def over(self) -> bool:
         """Whether it is not held, or was renewed so long ago that others take its worker for dead."""
-        return self.worker is None or time.monotonic() - self.renewed_at >= self.seconds
+        return self.worker is None or self.ends_in <= 0
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ran out while nothing was heard: others may reach the database, and run by now what runs here."""
+        return self.worker is not None and self.silent and self.over
 
 
 class Keeper:
@@ -56,6 +70,8 @@ class Keeper:
         needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
             process. Asked from the thread.
         on_beat: Called on the worker's loop after each beat.
+        on_cut_off: Called on the worker's loop when the lease has run out while nothing was heard of the database, once
+            or more often. A database that says that it is away, or whose machine does, is away for the others as well.
         on_lost: Called on the worker's loop when the lease is lost: every job that was running belongs to others.
     """
 
@@ -70,6 +86,7 @@ class Keeper:
         report: Callable[[], str],
         needed: Callable[[], bool],
         on_beat: Callable[[Pulse], None],
+        on_cut_off: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._lease = lease
@@ -82,7 +99,9 @@ class Keeper:
         """Whether a report has failed before."""
         self._needed = needed
         self._on_beat = on_beat
+        self._on_cut_off = on_cut_off
         self._on_lost = on_lost
+        self._end_of_lease: asyncio.TimerHandle | None = None
         self._url = url
         self._owner = asyncio.get_running_loop()
         self._registered: asyncio.Future[None] = self._owner.create_future()
@@ -179,6 +198,7 @@ class Keeper:
                     await self._beat(sessions)
                     backoff.succeeded()
                 except DatabaseError as error:
+                    self._look_at_the_end_of_the_lease(error)
                     if self._lease.worker is None and not self._registered.done():
                         self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
                     await backoff.failed(error)
@@ -186,6 +206,18 @@ class Keeper:
                 await self._pause(interval)
         finally:
             sessions.close()
+
+    def _look_at_the_end_of_the_lease(self, error: DatabaseError) -> None:
+        """Tell the worker when it comes, and not when an attempt to renew it fails next."""
+        self._lease.silent = is_silence(error)
+        if self._lease.silent and self._lease.worker is not None and self._end_of_lease is None:
+            loop = asyncio.get_running_loop()
+            self._end_of_lease = loop.call_later(max(self._lease.ends_in, 0), self._lease_ended)
+
+    def _lease_ended(self) -> None:
+        self._end_of_lease = None
+        if self._lease.cut_off:
+            self._tell(self._on_cut_off)
 
     async def _pause(self, seconds: float) -> None:
         assert self._wake is not None
@@ -214,6 +246,7 @@ class Keeper:
         if pulse is not None:
             self._reported = news or self._reported
             self._lease.renewed_at = sent_at
+            self._lease.silent = False
             self._tell(lambda: self._on_beat(pulse))
             return
         if self._gave_back():

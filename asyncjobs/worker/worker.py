@@ -152,6 +152,7 @@ class Worker:
             report=self._report,
             needed=self.executor.outlasts,
             on_beat=self._on_beat,
+            on_cut_off=self._on_cut_off,
             on_lost=self._on_lost,
         )
 
@@ -388,6 +389,14 @@ class Worker:
 
     def _on_beat(self, pulse: Pulse) -> None:
         self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank
+
+    def _on_cut_off(self) -> None:
+        if self.lease.cut_off and self.executor.let_go():
+            logger.error(
+                "nothing was heard of the database for %g s: others may have this worker's jobs by now; "
+                "they are cancelled here, and given back unspent as soon as it answers",
+                self.lease.seconds,
+            )
 
     def _on_lost(self) -> None:
         self.executor.drop_waiting()

@@ -34,6 +34,24 @@ async def test_where_nothing_answers_is_named() -> None:
     assert "no answer from the database at 127.0.0.1:1: " in str(await refusal("postgresql://u:canary7@127.0.0.1:1/d"))
 
 
+async def test_a_refusal_is_an_answer_and_silence_and_an_unknown_way_are_none(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not errors.is_silence(await refusal("postgresql://u:canary7@127.0.0.1:1/d"))
+    assert not errors.is_silence(await refusal("postgresql:///d?host=/no/such/directory"))
+    assert not errors.is_silence(await refusal(database_url.replace("/test_", "/missing_")))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgresql://u:canary7@127.0.0.1:{port}/d?sslmode=disable"
+        assert errors.is_silence(await refusal(url, timeout=0.2))
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert errors.is_silence(await refusal("postgresql://u:canary7@db.nowhere/d"))
+
+
 @pytest.mark.parametrize("host", ["no..such", "x" * 64])
 async def test_a_host_that_can_be_none_is_named(host: str) -> None:
     assert host in str(await refusal(f"postgresql://u:canary7@{host}/d"))

@@ -135,6 +135,15 @@ async def compute(numbers: int) -> int:
         return sum(range(numbers))
 
 
+@job(kind="faults.keep_interpreter", max_crashes=10)
+async def keep_interpreter(seconds: float) -> str:
+    """Sleeps in C code with the interpreter held, in the worker that is told to: no thread of it runs meanwhile."""
+    with oracle.interval(current_job()):
+        if where() == "keeps":
+            ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+        return where()
+
+
 @job(kind="faults.turn")
 async def turn(gate: str) -> None:
     """Keeps the loop busy, in turns of 0.1 s."""

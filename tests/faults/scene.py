@@ -24,6 +24,7 @@ SHUTDOWN_TIMEOUT = 2.0
 READY = "ready: worker"
 BURIED = "is dead: it"
 LEASE_LOST = "this worker was declared dead"
+LET_GO = "nothing was heard of the database for"
 
 CONFIG = """\
 [default]

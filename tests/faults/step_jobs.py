@@ -131,3 +131,36 @@ class Deadly(Job, kind="steps.Deadly", max_crashes=10):
         with oracle.interval(self):
             await self.run_steps()
             return os.getpid()
+
+
+class Short(Job, kind="steps.Short", max_crashes=1_000):
+    """Notes its steps as `Noted` does."""
+
+    n: int
+
+    def begins(self, name: str, after: str = "") -> None:
+        if after:
+            oracle.note(self, "step_committed", step=after)
+        oracle.note(self, "step_start", step=name)
+
+    @step
+    async def first(self) -> int:
+        self.begins("first")
+        await asyncio.sleep(0.2)
+        return self.n
+
+    @step(isolated=True)
+    async def charge(self, connection: asyncpg.Connection) -> None:
+        self.begins("charge", after="first")
+        await connection.execute("insert into effect values ($1, 'charge')", self.id)
+
+    @step
+    async def last(self) -> None:
+        self.begins("last", after="charge")
+        await asyncio.sleep(0.2)
+
+    async def perform(self) -> str:
+        with oracle.interval(self):
+            await self.run_steps()
+            oracle.note(self, "step_committed", step="last")
+            return where()

@@ -80,6 +80,7 @@ async def test_the_first_worker_back_after_a_restart_does_not_bury_the_others(ow
     rows = await scene.finished(*held, probe)
     assert scene.buried() == []
     assert {row["attempt"] for row in rows} == {1}
+    assert all(len(scene.ends(job)) == 1 for job in held)  # it was away for everybody: nobody let anything go
     await scene.clean(max_attempts=1)
 
 

@@ -141,3 +141,36 @@ async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_ki
     assert all(row["attempt"] == row["crashes"] + 1 <= deaths + 1 for row in rows)
     verdict = await scene.clean()
     print(f"{len(verdict.repeated)} of {len(all_jobs)} ran to their end twice")
+
+
+async def test_a_call_that_keeps_the_interpreter_beyond_the_lease_loses_the_job_and_its_result_is_refused(scene):
+    keeps = await scene.start(name="keeps")
+    [job] = await scene.enqueue(work.keep_interpreter(4 * LEASE))
+    await scene.running(job)
+    await scene.start(name="other")
+    [row] = await scene.finished(job)
+    assert (row["result"], row["attempt"]) == ('"other"', 2)
+    await scene.oracle.wait_for(event="end", job_id=job.id, pid=keeps.pid, how="ok")
+    await keeps.wait_for_log(f"job {job.id}: its lease was lost before its end could be written")
+    [after] = await scene.finished(job)
+    assert after == row and keeps.running
+
+
+async def test_workers_that_all_sleep_beyond_their_lease_lose_nothing_and_work_on(scene):
+    workers = [await scene.start(name=name, concurrency=5) for name in ("first", "second")]
+    held = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(6)))
+    await scene.running(*held)
+    for worker in workers:
+        worker.freeze()
+
+    async def slept():
+        return not await scene.fetch("select from asyncjobs.worker where beat_at > clock_timestamp() - 1.5 * lease")
+
+    await scene.eventually(slept, "sleep beyond the lease")
+    for worker in workers:
+        worker.thaw()
+    scene.open(scene.gate())
+    more = await scene.enqueue(*(work.tiny(n) for n in range(10)))
+    await scene.finished(*held, *more)
+    assert all(worker.running for worker in workers)
+    await scene.clean()

@@ -9,8 +9,8 @@ from asyncjobs.db.listening import DONE, DUE, READY
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.faults import jobs as work
-from tests.faults.scene import LEASE, LEASE_LOST
-from tests.support.processes import PATIENCE, until
+from tests.faults.scene import LEASE, LEASE_LOST, LET_GO
+from tests.support.processes import PATIENCE, until, until_so
 from tests.support.proxy import STARTING_UP, named
 
 SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
@@ -81,6 +81,33 @@ async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy
     assert not verdict.repeated
 
 
+@pytest.mark.parametrize("direction", ["to_server", "to_client"])
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+async def test_a_client_and_a_worker_whose_connections_are_cut_after_a_message_lose_and_double_nothing(
+    scene, proxy, proxied_url, make_jobs, monkeypatch, direction, every
+):
+    for name, value in scene.oracle.environment.items():
+        monkeypatch.setenv(name, value)  # the worker is in this process
+    # One after the other through everything that either says and hears while a few jobs go their way.
+    async with make_jobs(database_url=proxied_url).running() as jobs:
+        scene.jobs = jobs  # which enqueues again what it does not know to be stored
+        for k in range(1, 120, every):
+            proxy.cut_after(k, direction)
+            made = [work.tiny(n) for n in range(4)]
+            for job in made:
+                await until_so(partial(enqueued, scene, job))
+            await scene.finished(*made)
+            await proxy.heal()
+    await scene.clean(max_attempts=1)
+
+
+async def enqueued(scene, job):
+    try:
+        return await scene.enqueue(job)
+    except DatabaseUnavailable:
+        return None
+
+
 async def test_every_use_of_a_session_ends_by_its_deadline_when_the_link_freezes(proxy, proxied_url):
     sessions = Sessions(proxied_url, size=1, name="frozen", deadline=0.4)
 
@@ -149,6 +176,46 @@ async def test_a_worker_cut_off_for_its_lease_loses_its_job_and_cancels_it_when_
     scene.open(scene.gate())
     [row] = await scene.finished(job)
     assert (row["result"], row["attempt"]) == ('"other"', 2)
+
+
+async def test_a_worker_that_hears_nothing_for_its_lease_stops_what_it_runs_and_gives_it_back_unspent(
+    scene, proxy, proxied_url
+):
+    worker = await scene.start(name="cut_off", url=proxied_url, concurrency=1)
+    held, behind = await scene.enqueue(work.hold(scene.gate()), work.hold(scene.gate()))
+    await scene.running(held)
+    proxy.freeze()
+    [end] = await scene.oracle.wait_for(event="end", job_id=held.id, how="CancelledError")
+    assert not scene.events(event="start", job_id=behind.id)  # though a slot is free
+    [row] = await scene.fetch(
+        "select extract(epoch from clock_timestamp() - beat_at)::float8 as silent from asyncjobs.worker"
+    )
+    assert row["silent"] > 0.9 * LEASE
+    await worker.wait_for_log(LET_GO)
+    proxy.thaw()
+    scene.open(scene.gate())
+    rows = await scene.finished(held, behind)
+    assert {(row["attempt"], row["crashes"], row["errors"]) for row in rows} == {(1, 0, None)}
+    assert [how for _, _, how in scene.ends(held)] == ["CancelledError", "ok"]
+    assert scene.buried() == [] and LEASE_LOST not in worker.log
+
+
+async def test_a_worker_that_is_told_that_the_database_is_away_goes_on_beyond_its_lease(scene, proxy, proxied_url):
+    worker = await scene.start(url=proxied_url)
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    proxy.refuse()
+    proxy.cut()
+
+    async def beyond_the_lease():
+        return await scene.fetch("select from asyncjobs.worker where beat_at < clock_timestamp() - 1.5 * lease")
+
+    await scene.eventually(beyond_the_lease, "silence for longer than the lease")
+    await proxy.accept()
+    scene.open(scene.gate())
+    [row] = await scene.finished(held)
+    assert row["attempt"] == 1 and [how for _, _, how in scene.ends(held)] == ["ok"]
+    assert LET_GO not in worker.log
 
 
 @pytest.mark.parametrize("fault", ["frozen", "swallowed notices"])

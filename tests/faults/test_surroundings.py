@@ -1,5 +1,6 @@
 """Clocks that are wrong, roles with impatient settings, locks of an administrator."""
 
+import resource
 import time
 from pathlib import Path
 
@@ -131,4 +132,24 @@ async def test_an_administrators_lock_on_the_workers_is_waited_for_and_nobody_is
     rows = await scene.finished(*held)
     assert {row["attempt"] for row in rows} == {1}
     assert scene.buried() == []
+    await scene.clean(max_attempts=1)
+
+
+async def test_a_worker_without_a_free_descriptor_waits_for_one_and_loses_nothing(scene, connection):
+    worker = await scene.start(name="poor", lease=20)
+    [held] = await scene.enqueue(work.hold(scene.gate()))
+    await scene.running(held)
+    before = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays so
+    await connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name ~ '^asyncjobs (dispatcher|ledger|housekeeping)'"
+    )
+    jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
+    await worker.wait_for_log("Too many open files")
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, before)
+    scene.open(scene.gate())
+    rows = await scene.finished(held, *jobs)
+    assert {(row["state"], row["attempt"]) for row in rows} == {(4, 1)}
+    assert worker.running and scene.buried() == []
     await scene.clean(max_attempts=1)

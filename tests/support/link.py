@@ -28,7 +28,8 @@ class Link:
         self.executes: str | None = None
         self.is_cut = False
         self._proxy = proxy
-        self._reader = reader
+        self._delays: list[asyncio.Task[None]] = []
+        self._reader = self._delayed(reader)
         self._writer = writer
         self._upstream: asyncio.StreamWriter | None = None
         self._statements = wire.Statements()
@@ -40,6 +41,8 @@ class Link:
             with contextlib.suppress(EOFError, OSError):
                 await self._connect()
         finally:
+            for delay in self._delays:
+                delay.cancel()
             for writer in (self._writer, self._upstream):
                 if writer is not None:
                     writer.close()
@@ -88,7 +91,22 @@ class Link:
         if await self._hand_on(first, self._upstream, "to_server") and not self.is_cut:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(self._reader, self._upstream, "to_server"))
-                pumps.create_task(self._pump(reader, self._writer, "to_client"))
+                pumps.create_task(self._pump(self._delayed(reader), self._writer, "to_client"))
+
+    def _delayed(self, source: asyncio.StreamReader) -> asyncio.StreamReader:
+        """What comes from a side, as late as the proxy says by then."""
+        late = asyncio.StreamReader()
+
+        async def feed() -> None:
+            loop, due = asyncio.get_running_loop(), 0.0
+            with contextlib.suppress(OSError):  # a reset is an end to those who read messages
+                while chunk := await source.read(2**16):
+                    due = max(due, loop.time() + self._proxy.delay)  # in order though the delay becomes less
+                    loop.call_at(due, late.feed_data, chunk)
+            loop.call_at(max(due, loop.time()), late.feed_eof)
+
+        self._delays.append(asyncio.create_task(feed()))
+        return late
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: Direction) -> None:
         try:

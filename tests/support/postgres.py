@@ -16,6 +16,7 @@ from urllib.parse import quote
 import asyncpg
 
 from tests.support.directories import held_directory
+from tests.support.namespaces import inside
 from tests.support.processes import alive, children, end_with_parent, run, until
 
 START_TIMEOUT = 60.0
@@ -55,7 +56,8 @@ class ThrowAwayPostgres:
 
     Args:
         settings: Server settings beside ours. fsync is off unless it is given: a killed server loses nothing by that,
-            only a machine that loses power does.
+            only a machine that loses power does. `listen_addresses` is empty: it is reached by its socket.
+        host: The network namespace that it runs in; None: the test's.
         standby_of: Make it a standby of that server, which runs.
     """
 
@@ -65,12 +67,20 @@ class ThrowAwayPostgres:
         self,
         settings: Mapping[str, str] | None = None,
         *,
+        host: str | None = None,
         standby_of: "ThrowAwayPostgres | None" = None,
     ) -> None:
         self.environment: dict[str, str] = {}
         """Variables of the server's processes beside ours, from its next start on."""
+        self._host = host
         self._primary = standby_of
-        self.settings = {"fsync": "off", "max_connections": "100", "timezone": "UTC", **(settings or {})}
+        self.settings = {
+            "listen_addresses": "",
+            "fsync": "off",
+            "max_connections": "100",
+            "timezone": "UTC",
+            **(settings or {}),
+        }
         self.binaries = find_binaries()
         self._user = unprivileged_user()
         self._process: subprocess.Popen[bytes] | None = None
@@ -127,12 +137,12 @@ class ThrowAwayPostgres:
         """Start the stopped server; returns when it answers."""
         assert self._process is None, "the server runs already"
         options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
-        with (self.directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log, inside(self._host):
             self._process = subprocess.Popen(
                 [
                     str(self.binaries / "postgres"),
                     *("-D", str(self.directory / "data"), "-k", self.socket_directory, "-p", str(self.port)),
-                    *("-c", "listen_addresses=", *options),
+                    *options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

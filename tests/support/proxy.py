@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.support.faults import CutAfter, Direction, DropMessages, Fault, LoseReplies, Where
 from tests.support.link import Link
+from tests.support.namespaces import inside
 from tests.support.processes import PATIENCE
 
 AFault = TypeVar("AFault", bound=Fault)
@@ -24,7 +25,7 @@ def named(part: str) -> Callable[[str], bool]:
 
 
 class Proxy:
-    """Listens on 127.0.0.1 and speaks PostgreSQL's protocol both ways.
+    """Listens on 127.0.0.1, or another address, and speaks PostgreSQL's protocol both ways.
 
     Every fault takes `where`, a predicate on the application_name (see `named`); without it, it is for all connections,
     those to come included. `heal()` ends all of them.
@@ -35,11 +36,14 @@ class Proxy:
         user: Goes into `url()`.
         password: Goes into `url()` as well, when it is given.
         database: What `url()` names unless it is asked for another.
+        address: Where it listens.
+        host: The network namespace that it listens in; None: the test's.
 
     Attributes:
         counts: How many of `connections`, `refused`, `cut`, `dropped`, `lost_replies`; messages handed on as `to_server`,
             `to_client` and by letter as `to_client:Z`, the first one as `to_server:startup`.
         faults: The armed faults on messages.
+        delay: Seconds by which everything arrives later, each way.
     """
 
     def __init__(
@@ -50,7 +54,12 @@ class Proxy:
         user: str = "postgres",
         password: str | None = None,
         database: str = "postgres",
+        address: str = "127.0.0.1",
+        host: str | None = None,
     ) -> None:
+        self.delay = 0.0
+        self._address = address
+        self._host = host
         self.counts: Counter[str] = Counter()
         self.faults: list[Fault] = []
         self.port = 0
@@ -64,7 +73,7 @@ class Proxy:
         self._changed = asyncio.Event()
 
     @classmethod
-    def in_front_of(cls, url: str) -> "Proxy":
+    def in_front_of(cls, url: str, **options: str) -> "Proxy":
         """For the server that a PostgreSQL URL names, `postgresql://user@/db?host=/socket/directory` included."""
         parts = urlsplit(url)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -72,7 +81,7 @@ class Proxy:
         port = parts.port or int(query.get("port", 5432))
         user = parts.username or query.get("user", "postgres")
         password = parts.password or query.get("password")
-        return cls(host, port, user=user, password=password, database=parts.path.strip("/") or user)
+        return cls(host, port, user=user, password=password, database=parts.path.strip("/") or user, **options)
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -89,7 +98,7 @@ class Proxy:
                 task.cancel()
 
     def url(self, database: str = "") -> str:
-        return f"postgresql://{self._login}@127.0.0.1:{self.port}/{database or self._database}"
+        return f"postgresql://{self._login}@{self._address}:{self.port}/{database or self._database}"
 
     def names(self) -> list[str]:
         """The application_name of every live connection that has said it."""
@@ -218,7 +227,10 @@ class Proxy:
             link.gate.clear() if frozen else link.gate.set()
 
     async def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port), backlog=200)  # with SO_REUSEADDR: the same port again
+        with inside(self._host):
+            listener = socket.create_server(
+                (self._address, self.port), backlog=200
+            )  # with SO_REUSEADDR: the same port again
         self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._serve, sock=listener)
 

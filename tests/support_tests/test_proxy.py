@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 
 import asyncpg
 import psycopg
@@ -67,6 +68,17 @@ async def test_a_frozen_link_is_silent_and_open_and_goes_on_when_thawed(proxied)
         assert not connection.is_closed()
         proxy.thaw()
         assert await asyncio.wait_for(asked, PATIENCE) == 5
+
+
+async def test_a_slow_link_brings_everything_later_in_its_order_and_becomes_quick_again(proxied):
+    async with proxied() as proxy, connected(proxy) as connection:
+        proxy.delay = 0.2
+        began = time.monotonic()
+        rows = await connection.fetch("select n from generate_series(1, 3000) as n")
+        assert [row["n"] for row in rows] == list(range(1, 3001))
+        assert time.monotonic() - began > 0.4  # there and back, for each of the messages that wait for an answer
+        proxy.delay = 0.0
+        assert await connection.fetchval("select 5") == 5
 
 
 async def test_a_new_connection_to_a_frozen_server_hears_nothing_from_the_first_byte(proxied):
