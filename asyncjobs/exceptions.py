@@ -315,7 +315,13 @@ class JobInterrupted(AsyncJobsError):
 
 
 class DatabaseError(AsyncJobsError):
-    """The database refused; the driver's error is the cause."""
+    """The database refused; the driver's error is the cause.
+
+    Attributes:
+        misconfigured: Whether database_url, or a PG* variable that completes it, is at fault.
+    """
+
+    misconfigured = False
 
 
 class DatabaseUnavailable(DatabaseError):

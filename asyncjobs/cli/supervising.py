@@ -16,6 +16,7 @@ from asyncjobs.cli.process import Plan
 from asyncjobs.cli.signals import Signals
 from asyncjobs.db import migrating, workers
 from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
 from asyncjobs.settings import Pool
@@ -88,8 +89,9 @@ class Supervising:
     async def _migrate(self, url: str) -> None:
         connection = await connect(url, name="asyncjobs migrate")
         try:
-            for migration in await migrating.migrate(connection):
-                logger.info("applied migration %d %s", migration.number, migration.name)
+            with translating(url):
+                for migration in await migrating.migrate(connection):
+                    logger.info("applied migration %d %s", migration.number, migration.name)
         finally:
             connection.terminate()
 
