@@ -94,7 +94,8 @@ async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
     yield Finding("ok", "connect", f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
     for finding in server_findings(server, url, clock_here=between):
         yield finding
-    yield await _hearing(url)
+    if not server.standby:  # which knows no LISTEN
+        yield await _hearing(url)
     try:
         await database.bounded(migrating.check(connection))
     except SchemaMismatch as error:

@@ -38,7 +38,9 @@ def test_a_migration_that_broke_off_before_its_first_step_is_taken_up_again(make
 
 
 def test_a_schema_of_a_newer_version(cli, sql):
-    asyncio.run(sql("insert into asyncjobs.migration (number, name, checksum) values (9999, 'later', '')"))
+    asyncio.run(
+        sql("insert into asyncjobs.migration (number, name, checksum, release) values (9999, 'later', '', '9.9')")
+    )
     newest = migrating.known()[-1].number
     reason = f"the schema is at migration 9999 and this version of asyncjobs knows {newest}: upgrade asyncjobs-pg here"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
