@@ -12,7 +12,7 @@ import typer
 from asyncjobs import logs
 from asyncjobs.cli import database, options, printing, tls
 from asyncjobs.cli.exits import OK, UNHEALTHY
-from asyncjobs.cli.serving import cut_short, unserved
+from asyncjobs.cli.serving import cut_short, of_two_applications, unserved
 from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
@@ -109,6 +109,8 @@ async def _examine(connection: Connection, url: str) -> AsyncIterator[Finding]:
         yield finding
     ready = await database.bounded(reading.ready_kinds(connection))
     serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
+    for doubt in of_two_applications(serving):
+        yield Finding("warn", "kinds", doubt)
     problems = list(unserved(ready, serving)) if serving else []
     for problem in problems:
         yield Finding("warn", "jobs", problem)

@@ -8,7 +8,7 @@ import socket
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import asyncpg
 
@@ -43,8 +43,11 @@ def arguments(url: str, timeout: float) -> dict[str, Any]:
         given["ssl"] = _trusting_the_system(kept)
         for name in (*_FILES, "sslmode", "sslpassword"):
             kept.pop(name, None)
-    if kept.get("sslmode") == "disable":
-        given["direct_tls"] = False  # whatever PGSSLNEGOTIATION says
+    on_socket = all(unquote(host).startswith("/") for host in places.server_of(url).split(","))
+    if on_socket or kept.get("sslmode") == "disable":
+        given.update(
+            ssl=False, direct_tls=False
+        )  # whatever PGSSLMODE and PGSSLNEGOTIATION say; libpq, too, takes no TLS there
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in kept.items())
     base = url.partition("?")[0]
     return {"dsn": f"{base}?{query}" if query else base, **given}

@@ -6,6 +6,7 @@ import pytest
 
 from asyncjobs.cli.process import refuse_standby
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.cli.conftest import execute
 from tests.cli.test_cli_doctor import SERVER
@@ -53,6 +54,33 @@ def test_a_schema_that_was_changed(cli, sql):
     reason = "migration 1 of this database is not the one this version ships"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
     assert reason in failures(cli)["schema"]
+
+
+async def test_what_the_server_says_while_run_migrates_is_one_line(make_cli, database_url, sql):
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    await sql(f"alter database {name} set statement_timeout = '100ms'")
+    holder = await connect(database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("lock table asyncjobs.migration in access exclusive mode")
+            for more in ([], ["--processes", "2"]):
+                words = ["run", "--migrate", "--log-format", "text", *more]
+                done = await asyncio.to_thread(make_cli(database_url), *words, code=3)
+                [line] = done.stderr.splitlines()
+                assert "CRITICAL" in line
+    finally:
+        holder.terminate()
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--migrate"], ["status"], ["db", "migrate"], ["db", "status"]])
+@pytest.mark.parametrize(
+    "parameter", ["sslmode=verify-full&sslrootcert=/no/such.crt", "channel_binding=require", "statement_timeout=soon"]
+)
+def test_a_mistake_of_the_url_is_one_of_configuration(make_cli, database_url, words, parameter):
+    separator = "&" if "?" in database_url else "?"
+    url = database_url.replace("sslmode=disable", "application_name=x")
+    [line] = make_cli(f"{url}{separator}{parameter}")(*words, code=2).stderr.splitlines()
+    assert parameter.rpartition("&")[2].partition("=")[0] in line
 
 
 def test_an_encoding_that_cannot_hold_every_text(make_cli, server, empty_database_url):
