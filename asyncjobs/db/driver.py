@@ -45,9 +45,7 @@ def arguments(url: str, timeout: float) -> dict[str, Any]:
             kept.pop(name, None)
     on_socket = all(unquote(host).startswith("/") for host in places.server_of(url).split(","))
     if on_socket or kept.get("sslmode") == "disable":
-        given.update(
-            ssl=False, direct_tls=False
-        )  # whatever PGSSLMODE and PGSSLNEGOTIATION say; libpq, too, takes no TLS there
+        given.update(ssl=False, direct_tls=False)  # whatever PGSSLMODE says: libpq, too, takes no TLS there
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in kept.items())
     base = url.partition("?")[0]
     return {"dsn": f"{base}?{query}" if query else base, **given}

@@ -63,8 +63,8 @@ async def test_an_unknown_parameter_is_the_urls(database_url: str, parameter: st
     assert said in str(await refusal(f"{database_url}&{parameter}"))
 
 
-async def test_a_value_that_a_parameter_cannot_have_is_the_urls_and_will_not_pass(database_url: str) -> None:
-    error = await refusal(f"{database_url}&sslmode=requird")
+async def test_a_value_that_a_parameter_cannot_have_is_the_urls_and_will_not_pass() -> None:
+    error = await refusal("postgresql://u:canary7@127.0.0.1:1/d?sslmode=requird")
     assert not isinstance(error, DatabaseUnavailable)
     assert error.misconfigured
     assert str(error).startswith("database_url, or a PG* variable that completes it, cannot be used: ")
