@@ -53,7 +53,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if isinstance(error, DatabaseError):
         return error
     state = getattr(error, "sqlstate", None)
-    message = str(getattr(error, "message", None) or error or type(error).__name__)
+    message = str(getattr(error, "message", None) or "") or str(error) or type(error).__name__
     if state is None:
         return _not_reached(error, message, url)
     if state in _SCHEMA_MISSING:

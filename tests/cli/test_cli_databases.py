@@ -72,6 +72,13 @@ async def test_what_the_server_says_while_run_migrates_is_one_line(make_cli, dat
         holder.terminate()
 
 
+@pytest.mark.parametrize("migrate", [[], ["--migrate"]], ids=["run", "run and migrate"])
+def test_what_every_child_would_fail_with_is_one_line_of_the_supervisor(make_cli, database_url, migrate):
+    words = ["run", "--processes", "2", "--log-format", "text", *migrate]
+    [line] = make_cli(database_url.replace("/test_", "/missing_"))(*words, code=3).stderr.splitlines()
+    assert "does not exist (SQLSTATE 3D000): correct the name in database_url" in line
+
+
 @pytest.mark.parametrize("words", [["run"], ["run", "--migrate"], ["status"], ["db", "migrate"], ["db", "status"]])
 @pytest.mark.parametrize(
     "parameter", ["sslmode=verify-full&sslrootcert=/no/such.crt", "channel_binding=require", "statement_timeout=soon"]

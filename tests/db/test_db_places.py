@@ -112,6 +112,10 @@ async def test_a_setting_that_the_server_refuses_is_the_urls(database_url: str, 
     assert said in str(error)
 
 
+async def test_an_error_without_a_word_is_told_by_its_name() -> None:
+    assert str(errors.translated(TimeoutError())).endswith(": TimeoutError")
+
+
 async def test_a_shorter_connect_timeout_of_the_url_is_kept() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
