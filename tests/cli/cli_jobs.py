@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import subprocess
 import time
 
 from asyncjobs import Cursor, Discard, Job, current_job, job, step
@@ -25,20 +23,6 @@ async def add(a: int, b: int = 1) -> int:
 async def note(text: str, many: list[int] | None = None) -> str:
     begun()
     return f"{text} {many}"
-
-
-@job
-def orphan() -> bool:
-    """Whether what a program of this job has left is reaped when it has ended."""
-    left = "sleep 0.1 </dev/null >/dev/null 2>&1 & echo $!"
-    pid = int(subprocess.run(["sh", "-c", left], stdout=subprocess.PIPE, check=True).stdout)
-    for _ in range(3000):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @job

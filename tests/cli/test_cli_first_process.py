@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import cli_jobs
+import orphan_jobs
 import pytest
 
 from tests.support.processes import children
@@ -52,8 +53,8 @@ first = pytest.mark.skipif(not can_be_first(), reason="needs Linux, root and uns
 @first
 @pytest.mark.parametrize("args", [["--burst"], ["--burst", "--processes", "2"]], ids=["alone", "supervised"])
 async def test_as_process_1_it_reaps_what_its_jobs_leave(start, enqueue, sql, args):
-    await enqueue(cli_jobs.orphan())
-    assert await start(*ALONE, args=args).exit_code() == 0
+    await enqueue(orphan_jobs.orphan())
+    assert await start(*ALONE, args=["orphan_jobs", *args]).exit_code() == 0
     assert await sql("select result from asyncjobs.finished") == [("true",)]
 
 
