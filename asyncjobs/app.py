@@ -24,7 +24,7 @@ from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import open_clients, options
+from asyncjobs.defining import open_clients, options, registry
 from asyncjobs.defining.awaiting import result_of
 from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
 from asyncjobs.defining.decorator import JobFunction
@@ -130,6 +130,7 @@ class AsyncJobs:
         """Put the client together and make it the one that jobs use; nothing is connected before it is needed."""
         self._url, self._settings = url, settings
         pooling.assume(url, settings.pooler)
+        stack.enter_context(registry.prefixed(settings.kind_prefix))
         middleware = (*map(import_object, settings.middleware), *self._middleware)
         sessions = self._sessions = Sessions(
             url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS

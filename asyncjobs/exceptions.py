@@ -319,9 +319,11 @@ class DatabaseError(AsyncJobsError):
 
     Attributes:
         refused: Whether the server has answered so over a link that is whole: it is for what was asked, and not for the way.
+        misconfigured: Whether database_url, or a PG* variable that completes it, is at fault.
     """
 
     refused = False
+    misconfigured = False
 
 
 class DatabaseUnavailable(DatabaseError):

@@ -61,8 +61,9 @@ def main() -> int:
         control.send("failed", "; ".join(problems))
         return 1
     anyio.run(anyio.sleep, 0)  # imports what anyio leaves to its first loop: half of what a child costs, 30 ms
-    control.send("ready", list(registry.all_names()))
-    _Forker(control, requests, recipe).run()
+    with registry.prefixed(recipe.settings.kind_prefix):
+        control.send("ready", list(registry.all_names()))
+        _Forker(control, requests, recipe).run()
     return 0
 
 

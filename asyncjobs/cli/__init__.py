@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from asyncjobs.cli.first_process import leave_orphans_to_this_process, open_missing_streams
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command that `sys.argv` asks for, and end the process with its exit code."""
+    open_missing_streams()
+    leave_orphans_to_this_process()
     # Late: importing typer takes 0.2 s, and the package is imported by whoever looks for its entry points.
     from asyncjobs.cli.application import app
 

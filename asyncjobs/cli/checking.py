@@ -39,6 +39,12 @@ def check(
         problems += _placed(import_problem(name), _place(config, settings, position))
     problems += definition_problems(registry.all_definitions())
     warnings += unserved(settings.pools, registry.all_definitions()) if settings else []
+    with registry.prefixed(settings.kind_prefix if settings else ""):
+        _tell(settings, problems, warnings, as_json=as_json)
+    raise typer.Exit(USAGE if problems else OK)
+
+
+def _tell(settings: Settings | None, problems: list[str], warnings: list[str], *, as_json: bool) -> None:
     if as_json:
         printing.as_json(
             {"problems": problems, "warnings": warnings, **(_what_would_run(settings) if settings else {})}
@@ -47,7 +53,6 @@ def check(
         if settings is not None and not problems:
             _print(settings)
         complain(*problems, *warnings)
-    raise typer.Exit(USAGE if problems else OK)
 
 
 def definition_problems(definitions: Iterable[Definition]) -> list[str]:

@@ -15,6 +15,7 @@ from asyncjobs.cli.exits import exit_codes
 from asyncjobs.db import migrating, pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
+from asyncjobs.defining import registry
 from asyncjobs.embedded import EmbeddedPostgres, project_directory
 from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.settings import Settings
@@ -52,14 +53,15 @@ def private_hint(directory: Path) -> str:
 
 @asynccontextmanager
 async def server_url(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL, whatever schema it has; an embedded server runs until the block ends."""
+    """The database's URL, whatever schema it has; until the block ends its embedded server runs, and kinds have a prefix."""
     directory = private_directory(settings)
-    if directory is None:
-        pooling.assume(settings.database_url, settings.pooler)
-        yield settings.database_url
-        return
-    async with EmbeddedPostgres(directory) as server:
-        yield server.url()
+    with registry.prefixed(settings.kind_prefix):
+        if directory is None:
+            pooling.assume(settings.database_url, settings.pooler)
+            yield settings.database_url
+            return
+        async with EmbeddedPostgres(directory) as server:
+            yield server.url()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import typer
 from asyncjobs import logs
 from asyncjobs.cli import database, options, printing, tls
 from asyncjobs.cli.exits import OK, UNHEALTHY
-from asyncjobs.cli.serving import cut_short, unserved
+from asyncjobs.cli.serving import cut_short, of_two_applications, unserved
 from asyncjobs.db import migrating, pooling, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
@@ -99,7 +99,8 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     for finding in server_findings(server, url, clock_here=between):
         yield finding
     yield connection_finding(await database.bounded(reading.connection_limits(connection)), server, settings)
-    yield await _hearing(url)
+    if not server.standby:  # which knows no LISTEN
+        yield await _hearing(url)
     try:
         await database.bounded(migrating.check(connection))
     except SchemaMismatch as error:
@@ -115,6 +116,8 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
         yield finding
     ready = await database.bounded(reading.ready_kinds(connection))
     serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
+    for doubt in of_two_applications(serving):
+        yield Finding("warn", "kinds", doubt)
     problems = list(unserved(ready, serving)) if serving else []
     for problem in problems:
         yield Finding("warn", "jobs", problem)

@@ -76,7 +76,8 @@ def enqueue(
         if limit is not None and not wait:
             raise InvalidOption("--timeout says how long to wait: give --wait, too")
         given = read_arguments(arguments or ())
-        definition = registry.find(kind)
+        with registry.prefixed(settings.kind_prefix):
+            definition = registry.find(kind)
         if definition is None and not unknown_kind:
             modules = ", ".join([*(imports or ()), *settings.imports]) or "none"
             fail(
@@ -141,7 +142,7 @@ def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) 
 
 async def _by_name(client: AsyncJobs, kind: str, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
     assert client._sessions is not None
-    kind = limits.kind_name(kind)
+    kind = registry.stored_name(limits.kind_name(kind))
     queue = "default" if when.queue is None else limits.queue_name(when.queue)
     priority = 0 if when.priority is None else limits.priority(when.priority)
     args = json.dumps({name: read for name, (_, read) in given.items()})

@@ -31,7 +31,9 @@ def code_of(error: BaseException) -> int:
     """Return the exit code that stands for an error of ours."""
     if isinstance(error, _USAGE_ERRORS):
         return USAGE
-    return UNHEALTHY if isinstance(error, DatabaseError) else FAILED
+    if isinstance(error, DatabaseError):
+        return USAGE if error.misconfigured else UNHEALTHY
+    return FAILED
 
 
 def complain(*lines: str) -> None:

@@ -19,7 +19,7 @@ from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow, state_name
-from asyncjobs.defining import codec
+from asyncjobs.defining import codec, registry
 from asyncjobs.defining.status import Status
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.harmless import harmless
@@ -109,7 +109,7 @@ async def _list(
         rows = await reading.list_jobs(
             connection,
             states=states,
-            kind=wanted.kinds[0] if wanted.kinds else None,
+            kind=registry.stored_name(wanted.kinds[0]) if wanted.kinds else None,
             queue=wanted.queue,
             before=before,
             limit=limit,

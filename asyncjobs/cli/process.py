@@ -20,6 +20,7 @@ from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, code_of, describe
 from asyncjobs.cli.signals import STOP_NOW, Signals, leave
 from asyncjobs.db import migrating, pooling, reading
 from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
 from asyncjobs.defining import registry
 from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
 from asyncjobs.settings import Pool, Settings
@@ -190,11 +191,12 @@ class Process:
             pooling.assume(self._settings.database_url, self._settings.pooler)
             connection = await connect(self._settings.database_url, name="asyncjobs start", timeout=START_LIMIT - 1)
             try:
-                server = await reading.server(connection)
-                refuse_standby(server)
-                if self._plan.migrate:
-                    for migration in await migrating.migrate(connection):
-                        logger.info("applied migration %d %s", migration.number, migration.name)
+                with translating(self._settings.database_url):
+                    server = await reading.server(connection)
+                    refuse_standby(server)
+                    if self._plan.migrate:
+                        for migration in await migrating.migrate(connection):
+                            logger.info("applied migration %d %s", migration.number, migration.name)
             finally:
                 connection.terminate()
         await jobs.open()

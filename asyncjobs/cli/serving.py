@@ -1,9 +1,10 @@
-"""Which ready jobs no living worker will ever take."""
+"""Which ready jobs no living worker will ever take, and which perhaps the wrong one."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 from asyncjobs.db import reading
@@ -44,3 +45,26 @@ def serves(worker: dict[str, Any], queue: str) -> bool:
         except (KeyError, TypeError, AttributeError):
             continue
     return False
+
+
+def of_two_applications(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say which kinds are served by workers whose module of that name is perhaps not the same.
+
+    Told by what else it defines: each side has a kind there that the other lacks.
+    """
+    told: set[str] = set()
+    for one, other in combinations({frozenset(map(str, worker.get("kinds", ()))) for worker in workers}, 2):
+        here, there = (_by_module(kinds) for kinds in (one - other, other - one))
+        for module, shared in _by_module(one & other).items():
+            if module in here and module in there and module not in told:
+                told.add(module)
+                lacking = " and ".join(sorted((here[module], there[module])))
+                yield (
+                    f"workers that serve {shared} differ in what else {module} defines ({lacking}): where these are two "
+                    "applications, they take each other's jobs: give each a kind_prefix; in a deploy it passes"
+                )
+
+
+def _by_module(kinds: Iterable[str]) -> dict[str, str]:
+    """Return one kind of each module, the last in order."""
+    return {kind.rpartition(".")[0]: kind for kind in sorted(kinds)}

@@ -9,6 +9,7 @@ from asyncjobs.cli import database
 from asyncjobs.db import reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.why import read_serving
+from asyncjobs.defining import registry
 from asyncjobs.defining.queue_patterns import split
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.settings import Settings
@@ -21,6 +22,7 @@ async def notes(connection: Connection, settings: Settings, *, kind: str | None,
     """
     if kind is None and queue is None:
         return []
+    kind = kind and registry.stored_name(kind)
     try:
         seen = await database.bounded(reading.seen(connection, kind, queue))
         if all(seen):

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from asyncjobs.cli.database import database_url
 from asyncjobs.cli.exits import code_of, describe
-from asyncjobs.cli.process import Plan
+from asyncjobs.cli.process import Plan, refuse_standby
 from asyncjobs.cli.signals import Signals
-from asyncjobs.db import migrating, workers
+from asyncjobs.db import migrating, reading, workers
 from asyncjobs.db.connecting import connect
+from asyncjobs.db.errors import translating
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
 from asyncjobs.interpreter import command
@@ -74,8 +75,8 @@ class Supervising:
             # While the database is being opened there is nothing to stop but that.
             self._signals.on_level(lambda _: loop.call_soon_threadsafe(opening.cancel) if opening else None)
             async with database_url(self._plan.settings) as url:
-                if self._plan.migrate and self._plan.settings.database_url:
-                    await self._migrate(url)
+                if self._plan.settings.database_url:
+                    await self._prepare(url)
                 return await self._supervise(url)
         except AsyncJobsError as error:
             for line in describe(error):
@@ -84,11 +85,16 @@ class Supervising:
         except asyncio.CancelledError:
             return 0
 
-    async def _migrate(self, url: str) -> None:
-        connection = await connect(url, name="asyncjobs migrate")
+    async def _prepare(self, url: str) -> None:
+        """Migrate if that is asked for; what every child would fail with is said here, and once."""
+        connection = await connect(url, name="asyncjobs start")
         try:
-            for migration in await migrating.migrate(connection):
-                logger.info("applied migration %d %s", migration.number, migration.name)
+            with translating(url):
+                refuse_standby(await reading.server(connection))
+                made = await migrating.migrate(connection) if self._plan.migrate else []
+                for migration in made:
+                    logger.info("applied migration %d %s", migration.number, migration.name)
+                await migrating.check(connection)
         finally:
             connection.terminate()
 

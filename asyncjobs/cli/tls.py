@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from asyncjobs.db import places
 from asyncjobs.db.reading import Server
+from asyncjobs.settings.url_parameters import parameters
 
 _VERIFIED = ("verify-full", "verify-ca")
 
@@ -52,5 +53,7 @@ def _is_here(host: str) -> bool:
 
 def ssl_mode(url: str) -> str:
     """Return the `sslmode` that is asked for; libpq's and asyncpg's default is "prefer"."""
-    asked = parse_qs(urlsplit(url).query).get("sslmode", [""])[-1]
-    return asked or os.environ.get("PGSSLMODE", "prefer")
+    given = parameters(url)
+    if given.get("sslrootcert") == "system":
+        return "verify-full"
+    return given.get("sslmode") or os.environ.get("PGSSLMODE", "prefer")

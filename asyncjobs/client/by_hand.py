@@ -22,7 +22,7 @@ from asyncjobs.db.jobs import read_status
 from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import codec, options
+from asyncjobs.defining import codec, options, registry
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import InvalidOption
 
@@ -247,7 +247,7 @@ class ByHand:
                         final=final,
                         after=after,
                         states=states,
-                        kinds=wanted.kinds,
+                        kinds=wanted.kinds and list(map(registry.stored_name, wanted.kinds)),
                         queue=wanted.queue,
                         before=before,
                         error=None if wanted.error is None else codec.dumps(wanted.error)[1:-1],

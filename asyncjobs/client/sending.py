@@ -56,7 +56,7 @@ def row_of(job: Job[Any]) -> NewJob:
 def _warn_of_program(definition: Definition) -> None:
     """Warn once of a kind that no worker can know but one of this process, when it has made none so far."""
     origin = definition.source.origin
-    is_named_by_hand = not definition.kind.startswith(f"{origin.name}.")  # as one that a worker elsewhere defines, too
+    is_named_by_hand = not definition.name.startswith(f"{origin.name}.")  # as one that a worker elsewhere defines, too
     if is_named_by_hand or definition.kind in _warned_of or "asyncjobs.worker.worker" in sys.modules:
         return
     _warned_of.add(definition.kind)

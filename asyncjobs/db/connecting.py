@@ -17,9 +17,8 @@ import asyncpg
 from asyncpg import Connection
 
 from asyncjobs import forks
-from asyncjobs.db import places, pooling
-from asyncjobs.db.errors import translating
-from asyncjobs.exceptions import DatabaseError
+from asyncjobs.db import driver, places, pooling
+from asyncjobs.db.errors import misconfigured, translating
 
 __all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection", "connect"]
 
@@ -76,7 +75,7 @@ async def connect(
 
     Raises:
         DatabaseUnavailable: Refused, unreachable, or no answer in time.
-        DatabaseError: Refused for a reason that will not pass: wrong password, unknown database.
+        DatabaseError: Refused for a reason that will not pass: wrong password, unknown database, a mistake of the URL.
     """
     with translating(url):
         pinned = {**({} if is_lent else OURS), **(settings or {})}
@@ -101,17 +100,21 @@ async def _open(
 ) -> asyncpg.Connection:
     try:
         connection = await asyncpg.connect(
-            url,
-            timeout=timeout,
+            **driver.arguments(url, timeout),
             server_settings={"application_name": name[:63]},
             statement_cache_size=cached,
             connection_class=connection_class,
         )
     except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
-        raise DatabaseError(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
+        raise misconfigured(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
+    except (ValueError, KeyError, OSError, asyncpg.PostgresError) as error:
+        if problem := driver.problem(error, url):
+            raise misconfigured(problem) from error
+        raise
     descriptor = connection._transport.get_extra_info("socket").fileno()
     forks.keep_descriptor(descriptor)
     _keep_alive(descriptor)
+    driver.tune(descriptor, url)
     return connection
 
 

@@ -142,6 +142,13 @@ def is_of_allowed_kinds(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == "42501" and getattr(error, "table_name", None) == "allowed_kind"
 
 
+def misconfigured(message: str) -> DatabaseError:
+    """Return an error of which database_url, or a variable, is the cause."""
+    error = DatabaseError(message)
+    error.misconfigured = True
+    return error
+
+
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
     """Return the message for a right that a role would bring."""
     login = login or places.login_of(url) or "this_login"
@@ -164,8 +171,6 @@ def _role_for(query: str | None) -> str | None:
 
 
 def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
-    if isinstance(error, asyncpg.ClientConfigurationError):
-        return DatabaseError(f"database_url cannot be used: {message}")
     if isinstance(error, asyncpg.InterfaceError) or not url:
         return DatabaseUnavailable(f"no answer from the database: {message}")
     where = places.server_of(url)
@@ -184,8 +189,11 @@ def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
 def _remedy(state: str, url: str) -> str:
     if state == "3D000":
         return f": correct the name in database_url, or make it at {places.server_of(url)} with `create database`"
-    if state == "42704" and (found := places.misspelt(url)):
-        return f": {found}"
+    if state == "42P05":
+        return (
+            ": a pooler that gives sessions by the transaction stands between, and has this statement from somebody else; "
+            "point database_url at the database itself, or at a port in session mode"
+        )
     return ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -139,10 +140,10 @@ async def _which_role(connection: asyncpg.Connection, message: str) -> str:
 
 
 async def check(connection: asyncpg.Connection) -> None:
-    """Refuse a schema that this version does not know.
+    """Refuse a schema that this version does not know, unless all that it does not know came with the next minor version.
 
     Raises:
-        SchemaMismatch: Missing, older, newer, or changed by hand; the message has the command to run.
+        SchemaMismatch: Missing, older, too new, or changed by hand; the message has the command to run.
         DatabaseError: PostgreSQL is older than 13, or the database's encoding is not UTF8.
     """
     await _check_server(connection)
@@ -150,7 +151,7 @@ async def check(connection: asyncpg.Connection) -> None:
     if not there:
         raise SchemaMismatch(f"this database has no asyncjobs schema: {MIGRATE}")
     newest = known()[-1].number
-    if max(there) > newest:
+    if max(there) > newest and not await _is_near(connection, newest):
         raise SchemaMismatch(
             f"the schema is at migration {max(there)} and this version of asyncjobs knows {newest}: "
             "upgrade asyncjobs-pg here"
@@ -159,6 +160,20 @@ async def check(connection: asyncpg.Connection) -> None:
     if missing:
         raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {newest}: {MIGRATE}")
     _check_unchanged(there)
+
+
+async def _is_near(connection: asyncpg.Connection, newest: int) -> bool:
+    """Whether what comes after the newest migration of this version came with its own minor version or the next one.
+
+    Migrations only add within that distance: so a release can be rolled back, and old processes may start during a deploy.
+    """
+    rows = await connection.fetch(
+        "select release from asyncjobs.migration where number >= $1 order by number = $1 desc", newest
+    )
+    ours, *later = [re.fullmatch("([0-9]{1,4})[.]([0-9]{1,4})", row["release"]) for row in rows]
+    return ours is not None and all(
+        each is not None and each[1] == ours[1] and int(each[2]) <= int(ours[2]) + 1 for each in later
+    )
 
 
 def _check_unchanged(there: dict[int, str]) -> None:

@@ -5,16 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-_PARAMETERS = (
-    *("host", "port", "user", "password", "dbname", "database", "passfile", "connect_timeout", "application_name"),
-    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "ssl_min_protocol_version"),
-    *("ssl_max_protocol_version", "sslnegotiation", "target_session_attrs", "service", "servicefile", "options"),
-    *("search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone"),
-    *("gsslib", "krbsrvname"),
-)
-"""Parameters of a URL that asyncpg knows, and settings of a session that people set there."""
+from asyncjobs.settings.url_parameters import KNOWN, parameters
 
 
 def server_of(url: str) -> str:
@@ -35,16 +28,11 @@ def login_of(url: str) -> str | None:
 def misspelt(url: str) -> str | None:
     """Return a parameter of the URL that nobody knows, with what is perhaps meant; None: they are known, or are settings."""
     for name in _parts(url)[1]:
-        if (
-            name not in _PARAMETERS
-            and "." not in name
-            and (near := difflib.get_close_matches(name, _PARAMETERS, 1, 0.7))
-        ):
+        if name not in KNOWN and "." not in name and (near := difflib.get_close_matches(name, KNOWN, 1, 0.7)):
             return f"the parameter {name} of database_url is unknown: did you mean {near[0]}?"
     return None
 
 
 def _parts(url: str) -> tuple[str, dict[str, str]]:
-    rest = url.partition("://")[2]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return authority, dict(parse_qsl(rest.partition("?")[2]))
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return authority, parameters(url)

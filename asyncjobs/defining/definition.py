@@ -114,8 +114,18 @@ class Definition:
     parameters: Callable[[], list[Parameter]] = field(repr=False)
     """Resolves the annotations; called at first use, when names that were forward references exist."""
     returns: Callable[[], Any] = field(repr=False)
+    name: str = field(default="", init=False, repr=False)
+    """The kind without the prefix of this process's kinds."""
     is_over: bool = field(default=False, init=False, repr=False)
     """Whether what made it has ended, as a test has, and no jobs of it are left: another may take its kind."""
+
+    def __post_init__(self) -> None:
+        self.name, self._former = self.kind, self.aliases
+
+    def begin_with(self, prefix: str) -> None:
+        """Have its kind and aliases begin with a prefix, in place of what they begin with."""
+        self.kind = prefix + self.name
+        self.aliases = tuple(prefix + former for former in self._former)
 
     @cached_property
     def arguments(self) -> ArgumentCodec:

@@ -39,16 +39,23 @@ def import_problem(name: str) -> str | None:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            return (
-                f"imports: there is no module {error.name!r}; give a dotted name that can be imported "
-                f"from {Path.cwd()} or is installed"
-            )
+            return f"imports: there is no module {error.name!r}; {_findable()}"
         return _broken(name, error)
     except AsyncJobsError as error:
         return f"imports: {name}: {error}{_place(error, name)}"
     except (Exception, SystemExit) as error:
         return _broken(name, error)
     return None
+
+
+def _findable() -> str:
+    here = Path.cwd()
+    if not sys.flags.safe_path:
+        return f"give a dotted name that can be imported from {here} or is installed"
+    return (
+        f"PYTHONSAFEPATH, or the option -P, keeps Python from importing from {here}: unset it, put that directory in "
+        "PYTHONPATH, or install the module"
+    )
 
 
 def _is_dotted(name: str) -> bool:

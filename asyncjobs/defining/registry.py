@@ -1,18 +1,71 @@
-"""Every job definition of this process, by kind and by alias. A stored kind is looked up here and never imported."""
+"""Every job definition of this process, by kind and by alias. A stored kind is looked up here and never imported.
+
+While an `AsyncJobs` is open, every kind here begins with its `kind_prefix`: in the database, in logs and in `job.kind`.
+Names that are given (a filter, a command's argument) may leave it out.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from asyncjobs.defining.sameness import difference
-from asyncjobs.exceptions import InvalidDefinition
+from asyncjobs.exceptions import InvalidDefinition, InvalidSettings
 
 if TYPE_CHECKING:
     from asyncjobs.defining.definition import Definition
 
 _definitions: dict[str, Definition] = {}
+_all: weakref.WeakSet[Definition] = weakref.WeakSet()
+"""Those that another has replaced, too: jobs may be made of them on."""
+
+
+class _Prefix:
+    """What kinds begin with, and how many blocks want it."""
+
+    text = ""
+    holders = 0
+
+
+@contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Have every kind begin with `prefix` until the block ends; blocks may overlap, with one prefix.
+
+    Raises:
+        InvalidSettings: Another prefix is in use: a process is of one application.
+    """
+    if _Prefix.holders and prefix != _Prefix.text:
+        other = f"{_Prefix.text!r} of another AsyncJobs that is open in this process"
+        raise InvalidSettings([f"kind_prefix is {prefix!r} here and {other}: give all of a process the same"])
+    _Prefix.holders += 1
+    _use(prefix)
+    try:
+        yield
+    finally:
+        _Prefix.holders -= 1
+        if not _Prefix.holders:
+            _use("")
+
+
+def _use(prefix: str) -> None:
+    if prefix == _Prefix.text:
+        return
+    former, _Prefix.text = _Prefix.text, prefix
+    for definition in _all:
+        definition.begin_with(prefix)
+    known = [(prefix + name.removeprefix(former), definition) for name, definition in _definitions.items()]
+    _definitions.clear()
+    _definitions.update(known)
+
+
+def stored_name(kind: str) -> str:
+    """Return the name under which a kind is stored that is given with its prefix or without."""
+    prefix = _Prefix.text
+    known = kind in _definitions or (kind.startswith(prefix) and prefix + kind not in _definitions)
+    return kind if known else prefix + kind
 
 
 def register(definition: Definition) -> None:
@@ -21,10 +74,12 @@ def register(definition: Definition) -> None:
     Raises:
         InvalidDefinition: Another definition has one of these names.
     """
+    definition.begin_with(_Prefix.text)
     names = (definition.kind, *definition.aliases)
     for name in names:
         if (other := _definitions.get(name)) is not None:
             _refuse_second(name, definition, other)
+    _all.add(definition)
     for name in names:
         _definitions[name] = definition
 
@@ -46,8 +101,8 @@ def _refuse_second(name: str, definition: Definition, other: Definition) -> None
 
 
 def find(kind: str) -> Definition | None:
-    """Return the definition of a kind or an alias, or None."""
-    return _definitions.get(kind)
+    """Return the definition of a kind or an alias, with the prefix or without; or None."""
+    return _definitions.get(kind) or _definitions.get(_Prefix.text + kind)
 
 
 def end_those_since(before: Iterable[Definition]) -> None:

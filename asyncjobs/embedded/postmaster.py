@@ -173,7 +173,8 @@ def is_running(cluster: Cluster) -> bool:
 
 def url(sockets: Path, database: str) -> str:
     """Return the URL of `database` over the socket in `sockets`, as libpq and asyncpg take it."""
-    return f"postgresql://postgres@/{quote(database, safe='')}?host={quote(str(sockets), safe='')}&port=5432"
+    base = f"postgresql://postgres@/{quote(database, safe='')}?host={quote(str(sockets), safe='')}&port=5432"
+    return f"{base}&target_session_attrs=any"  # PGTARGETSESSIONATTRS is meant for another server
 
 
 def _pid(lines: list[str]) -> int:

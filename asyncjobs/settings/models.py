@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asyncjobs.settings.urls import safe_database_url
-from asyncjobs.settings.values import DatabaseURL, LogLevel, Module, Queue, size, time, whole
+from asyncjobs.settings.values import DatabaseURL, KindPrefix, LogLevel, Module, Queue, size, time, whole
 
 
 class _Table(BaseModel):
@@ -89,6 +89,10 @@ class Settings(BaseSettings):
 
     imports: tuple[Module, ...] = ()
     """Modules that define jobs, imported when a worker starts."""
+
+    kind_prefix: KindPrefix = ""
+    """What every kind of this application is stored with in front, such as "shop.": applications that share a database each
+    have their own."""
 
     middleware: tuple[Module, ...] = ()
     """Objects around every job, the outermost first, by name, such as `app.middleware.Timing`; a class is called."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from asyncjobs.settings.url_parameters import check_parameters
+
 _FORM = "postgresql://user:password@host/database"
 
 
@@ -32,6 +34,7 @@ def check_database_url(url: str) -> str:
             f"the URL cannot be split safely; write / ? # @ : in the password as %2F %3F %23 %40 %3A: {_FORM}"
         )
     _check_hosts(authority.rpartition("@")[2])
+    check_parameters(url)
     return url
 
 

@@ -68,6 +68,12 @@ def _module(value: Any) -> str:
     return value
 
 
+def _kind_prefix(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[A-Za-z0-9_.:-]{0,40}", value):
+        raise ValueError(f'{shown(value)} is no prefix; give up to 40 of A-Z a-z 0-9 _ . : -, such as "shop."')
+    return value
+
+
 def _log_level(value: Any) -> str:
     level = value.lower() if isinstance(value, str) else ""
     if level not in LOG_LEVELS:
@@ -85,5 +91,6 @@ def _database_url(value: Any) -> str:
 
 Queue = Annotated[str, BeforeValidator(queue_entry)]
 Module = Annotated[str, BeforeValidator(_module)]
+KindPrefix = Annotated[str, BeforeValidator(_kind_prefix)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
 DatabaseURL = Annotated[str, BeforeValidator(_database_url)]

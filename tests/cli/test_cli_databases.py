@@ -6,6 +6,7 @@ import pytest
 
 from asyncjobs.cli.process import refuse_standby
 from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.cli.conftest import execute
 from tests.cli.test_cli_doctor import SERVER
@@ -38,7 +39,9 @@ def test_a_migration_that_broke_off_before_its_first_step_is_taken_up_again(make
 
 
 def test_a_schema_of_a_newer_version(cli, sql):
-    asyncio.run(sql("insert into asyncjobs.migration (number, name, checksum) values (9999, 'later', '')"))
+    asyncio.run(
+        sql("insert into asyncjobs.migration (number, name, checksum, release) values (9999, 'later', '', '9.9')")
+    )
     newest = migrating.known()[-1].number
     reason = f"the schema is at migration 9999 and this version of asyncjobs knows {newest}: upgrade asyncjobs-pg here"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
@@ -51,6 +54,41 @@ def test_a_schema_that_was_changed(cli, sql):
     reason = "migration 1 of this database is not the one this version ships"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
     assert reason in failures(cli)["schema"]
+
+
+async def test_what_the_server_says_while_run_migrates_is_one_line(make_cli, database_url, sql):
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    await sql(f"alter database {name} set statement_timeout = '100ms'")
+    holder = await connect(database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("lock table asyncjobs.migration in access exclusive mode")
+            for more in ([], ["--processes", "2"]):
+                words = ["run", "--migrate", "--log-format", "text", *more]
+                done = await asyncio.to_thread(make_cli(database_url), *words, code=3)
+                [line] = done.stderr.splitlines()
+                assert "CRITICAL" in line
+    finally:
+        holder.terminate()
+
+
+@pytest.mark.parametrize("migrate", [[], ["--migrate"]], ids=["run", "run and migrate"])
+def test_what_every_child_would_fail_with_is_one_line_of_the_supervisor(make_cli, database_url, migrate):
+    words = ["run", "--processes", "2", "--log-format", "text", *migrate]
+    [line] = make_cli(database_url.replace("/test_", "/missing_"))(*words, code=3).stderr.splitlines()
+    assert "does not exist (SQLSTATE 3D000): correct the name in database_url" in line
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--migrate"], ["status"], ["db", "migrate"], ["db", "status"]])
+def test_a_mistake_of_the_url_is_one_of_configuration(make_cli, database_url, words):
+    urls = {
+        "sslrootcert": "postgresql://u@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/no/such.crt",
+        "channel_binding": "postgresql://u@127.0.0.1:1/d?channel_binding=require",
+        "statement_timeout": f"{database_url}&statement_timeout=soon",
+    }
+    for parameter, url in urls.items():
+        [line] = make_cli(url)(*words, code=2).stderr.splitlines()
+        assert parameter in line
 
 
 def test_an_encoding_that_cannot_hold_every_text(make_cli, server, empty_database_url):

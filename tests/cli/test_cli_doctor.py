@@ -1,6 +1,9 @@
 """`asyncjobs doctor`."""
 
 import asyncio
+import shutil
+import tempfile
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -9,9 +12,11 @@ import pytest
 
 from asyncjobs.cli import tls
 from asyncjobs.cli.doctor import Finding, connection_finding, server_findings, worker_findings
-from asyncjobs.cli.serving import serves, unserved
-from asyncjobs.db import reading
+from asyncjobs.cli.serving import of_two_applications, serves, unserved
+from asyncjobs.db import migrating, reading
+from asyncjobs.db.connecting import connect
 from asyncjobs.db.reading import Limits, Server
+from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.settings import Pool, Settings
 from tests.support.proxy import Proxy
 
@@ -64,6 +69,30 @@ async def test_without_workers_it_warns_and_without_a_schema_it_fails(cli, make_
     found = await diagnose(make_cli(empty_database_url), code=3)
     assert found["schema"][0] == "fail"
     assert "asyncjobs db migrate" in found["schema"][1]
+
+
+@pytest.fixture
+async def standby():
+    """The URL of a server that takes no writes, as it thinks that another is its primary."""
+    place = Path(tempfile.mkdtemp(prefix="aj-", dir="/tmp"))
+    place.chmod(0o755)
+    try:
+        async with EmbeddedPostgres(place / "pg") as primary:
+            connection = await connect(primary.url())
+            await migrating.migrate(connection)
+            connection.terminate()
+        (place / "pg" / "data" / "standby.signal").touch()
+        async with EmbeddedPostgres(place / "pg") as server:
+            yield server.url()
+    finally:
+        shutil.rmtree(place)
+
+
+async def test_a_standby_is_examined_to_the_end(make_cli, standby):
+    found = await diagnose(make_cli(standby), code=3)
+    assert found["writes"] == ("fail", "this is a standby, which takes no writes: point database_url at the primary")
+    assert [check for check, (verdict, _) in found.items() if verdict == "fail"] == ["writes"]
+    assert found["jobs"] == ("ok", "0 ready")
 
 
 async def test_a_pooler_that_swallows_notices_is_found(make_cli, database_url):
@@ -154,6 +183,19 @@ def test_a_link_to_another_machine_is_open_though_its_server_sees_a_pooler_besid
     assert tls.warning(near, "postgresql://u@localhost,db.example.com/app")
     for here in ("postgresql:///app?host=/run/postgresql", "postgresql://u@%2Frun%2Fpg/app", "postgresql:///app"):
         assert tls.warning(near, here) is None
+
+
+def test_workers_that_serve_one_kind_with_different_code_are_told():
+    shop = {"kinds": ["app.other", "jobs.notify", "jobs.pay"]}
+    crm = {"kinds": ["jobs.call", "jobs.notify", "lib.more"]}
+    [told] = of_two_applications([shop, crm, shop, {}])
+    assert told.startswith("workers that serve jobs.notify differ in what else jobs defines (jobs.call and jobs.pay):")
+    newer, part, apart = (
+        {"kinds": [*shop["kinds"], "jobs.refund"]},
+        {"kinds": ["app.other"]},
+        {"kinds": ["shop.jobs.notify"]},
+    )
+    assert list(of_two_applications([shop, newer, part, apart])) == []
 
 
 def test_queues_are_served_by_pattern_and_exclusion():

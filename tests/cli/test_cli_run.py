@@ -219,6 +219,13 @@ def test_every_module_that_cannot_be_imported_is_named_at_once(cli):
     assert "leaving cannot be imported: SystemExit" in done.stderr
 
 
+def test_a_variable_that_keeps_python_from_importing_from_here_is_named(cli, monkeypatch):
+    (cli.directory / "here.py").touch()
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    said = cli("run", "here", code=2).stderr
+    assert "there is no module 'here'; PYTHONSAFEPATH, or the option -P, keeps Python from importing from" in said
+
+
 def test_settings_that_cannot_work_are_refused_all_at_once(cli):
     done = cli("run", "--shutdown-timeout", "soon", "--log-level", "loud", code=2)
     assert "argument shutdown_timeout:" in done.stderr

@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from asyncjobs import AsyncJobs, DatabaseUnavailable, PermissionDenied, SchemaMismatch
+from asyncjobs import AsyncJobs, DatabaseUnavailable, PermissionDenied, SchemaMismatch, __version__, job
 from asyncjobs.cli.db_script import script
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
@@ -39,6 +39,17 @@ async def migrate(url: str) -> list[int]:
         connection.terminate()
 
 
+async def later(url: str, releases: str) -> None:
+    """Have migrations been applied that this version does not know."""
+    rows = f"select n, 'later', '', release from (values {releases}) as later(n, release)"
+    await on(url, f"insert into asyncjobs.migration (number, name, checksum, release) {rows} returning 1")
+
+
+@job
+async def doubled(number: int) -> int:
+    return 2 * number
+
+
 def with_more(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
     """Have this version know more migrations than it does."""
     real = migrating.known()
@@ -58,6 +69,10 @@ class TestMigrating:
 
     async def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
         assert [migration.number for migration in migrating.known()] == list(range(1, len(migrating.known()) + 1))
+
+    async def test_the_newest_is_of_this_minor_version(self, database_url: str) -> None:
+        release = "select release from asyncjobs.migration order by number desc limit 1"
+        assert await on(database_url, release) == __version__.rpartition(".")[0]
 
     async def test_of_several_at_once_each_migration_is_applied_by_one(self, empty: Callable[..., Any]) -> None:
         url = await empty()
@@ -184,15 +199,29 @@ class TestOthersSchemas:
         number = migrating.known()[-1].number
         await self.check_refuses(url, make_jobs, f"lacks migration {number}", "asyncjobs db migrate")
 
-    async def test_a_newer_one_which_migrate_leaves_alone(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs]
+    @pytest.mark.parametrize("releases", ["(99, '0.3')", "(98, '0.2'), (99, '0.3')", "(99, '1.0')", "(99, 'next')"])
+    async def test_one_two_minor_versions_ahead_which_migrate_leaves_alone(
+        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
     ) -> None:
         url = await empty()
         await migrate(url)
-        await on(url, "insert into asyncjobs.migration (number, name, checksum) values (99, 'future', 'x') returning 1")
+        await later(url, releases)
         await self.check_refuses(url, make_jobs, "at migration 99", "upgrade asyncjobs-pg")
         with pytest.raises(SchemaMismatch, match="upgrade asyncjobs-pg"):
             await migrate(url)
+
+    @pytest.mark.parametrize("releases", ["(99, '0.1')", "(99, '0.2')", "(98, '0.1'), (99, '0.2')"])
+    async def test_one_minor_version_ahead_is_worked_with_so_that_a_release_can_be_rolled_back(
+        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
+    ) -> None:
+        url = await empty()
+        await migrate(url)
+        await later(url, releases)
+        assert await migrate(url) == []
+        async with make_jobs(database_url=url).running() as jobs:
+            assert await (await jobs.enqueue(doubled(21))).result(timeout=PATIENCE) == 42
+        await on(url, "delete from asyncjobs.migration where number = 3 returning 1")
+        await self.check_refuses(url, make_jobs, "lacks migration 3", "asyncjobs db migrate")
 
     async def test_one_that_was_changed_which_migrate_leaves_alone(
         self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch

@@ -43,9 +43,18 @@ async def test_the_database_asyncjobs_answers_to_every_client_of_its_url(place):
 
 
 async def test_the_url_does_not_listen_to_the_environment_of_libpq(made, monkeypatch):
+    of_others = {
+        "PGPORT": "1",
+        "PGHOST": "/nowhere",
+        "PGUSER": "x",
+        "PGSSLMODE": "verify-full",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGSSLROOTCERT": "/nowhere",
+        "PGSSLNEGOTIATION": "direct",
+    }
+    for name, value in of_others.items():
+        monkeypatch.setenv(name, value)
     async with EmbeddedPostgres(made) as server:
-        for name, value in {"PGPORT": "1", "PGHOST": "/nowhere", "PGUSER": "x", "PGSSLMODE": "require"}.items():
-            monkeypatch.setenv(name, value)
         assert await ask(server.url(), "select current_user::text") == "postgres"
 
 
