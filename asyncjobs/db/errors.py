@@ -95,7 +95,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
         role = role or _role_for(getattr(error, "query", None))
         return PermissionDenied(message if role is None else lacks(message, role, url=url))
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE or state in _OF_SESSION:
-        return DatabaseUnavailable(message)
+        return DatabaseUnavailable(f"{message}{_remedy(state, url)}")
     return DatabaseError(f"{message} (SQLSTATE {state}){_remedy(state, url)}")
 
 
