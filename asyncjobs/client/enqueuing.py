@@ -171,7 +171,7 @@ class Enqueuer:
             try:
                 again = partial(jobs.enqueue_again, job=row)
                 await self._sessions.run(again, deadline=max(end - loop.time(), 0.001))
-            except DatabaseError as error:
+            except (DatabaseError, NotOpen) as error:
                 raise EnqueueOutcomeUnknown(row.id) from error
 
 

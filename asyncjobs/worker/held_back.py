@@ -83,6 +83,8 @@ class HeldBack(Generic[T]):
         self._refused: dict[str, _Waiting[T]] = {}
         """By SQLSTATE; by an empty one those whose statements had no answer."""
         self._told: set[str] = set()
+        self.refusal: DatabaseError | None = None
+        """Why the last row was refused that stood alone."""
 
     def __len__(self) -> int:
         return sum(map(len, self._parts)) + len(self._locked.rows) + sum(len(w.rows) for w in self._refused.values())
@@ -207,6 +209,7 @@ class HeldBack(Generic[T]):
 
     def _keep(self, row: T, error: DatabaseError) -> None:
         """Keep a row that was refused alone, to be tried again in a while; say so where it is for a new reason."""
+        self.refusal = error
         why = sqlstate_of(error) if error.refused else ""
         is_new = why not in self._refused
         if is_new:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.errors import is_of_values, lacks_day
+from asyncjobs.db.errors import is_of_values, lacks_day, sqlstate_of
 from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Sessions
@@ -46,7 +46,11 @@ GATHER = 0.008
 """
 MAKE_DAYS_AGAIN = 1.0
 """Seconds until days of the history are made again that could not be."""
+STOPPED_FOR = 30.0
+"""Seconds for which nothing is claimed when the server takes no end at all; then a claim is tried."""
 WRITING = "writing how jobs ended"
+_OF_SERVER = ("25", "53", "58")
+"""Classes of SQLSTATE that are the server's state: it takes no writes, lacks disk or memory, cannot read or write files."""
 
 
 class Ledger:
@@ -75,6 +79,7 @@ class Ledger:
         self._backoff = Backoff(logger, WRITING)
         self._making_days = Backoff(logger, "making days of the history")
         self._make_days_at = 0.0
+        self._claims_again_at = float("-inf")
         self.trouble = Trouble()
         """Why no end can be stored."""
         self.writing = False
@@ -175,13 +180,26 @@ class Ledger:
             reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
             await self._giving_back.round(sorted(reschedules, key=_ID))
             finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
+            before = self.finished
             await self._moving.round(sorted(finishes, key=_ID))
             self._backoff.succeeded()
-            self.trouble.end()
+            self._judge(is_new=bool(finishes), is_taken=self.finished > before)
         except DatabaseError as error:
             # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
             self.trouble.begin(f"how jobs ended cannot be stored: {error}")
             await self._backoff.failed(error)
+
+    def _judge(self, *, is_new: bool, is_taken: bool) -> None:
+        """Stop the claims when of what is new nothing was taken, for a reason that is the server's and not a row's."""
+        now = asyncio.get_running_loop().time()
+        refusal = self._moving.refusal
+        if is_new and not is_taken and refusal is not None and sqlstate_of(refusal)[:2] in _OF_SERVER:
+            self.trouble.begin(f"how jobs ended cannot be stored: {refusal}")
+            self._claims_again_at = now + STOPPED_FOR
+        elif is_taken or now >= self._claims_again_at:
+            self._moving.refusal = None
+            self._claims_again_at = float("-inf")
+            self.trouble.end()
 
     async def _move(self, ends: Sequence[Finish], passing: bool) -> Sequence[Finish]:
         written, locked = await self._write(ends, jobs.finish, jobs.finished_with_fence, passing=passing)

@@ -34,6 +34,7 @@ from asyncjobs import (
 )
 from asyncjobs.client import awaiting
 from asyncjobs.client.awaiting import Waiters
+from asyncjobs.db.access import Access
 from asyncjobs.db.listening import Listener
 from asyncjobs.services import Services
 from tests.support.asking import until
@@ -377,7 +378,7 @@ def test_an_error_survives_the_way_between_processes(error: Any) -> None:
 
 
 async def test_of_one_notice_no_more_ids_are_read_than_one_of_ours_holds() -> None:
-    waiters = Waiters(cast("Any", None), Listener(""), Services())
+    waiters = Waiters(cast("Any", None), Access(), Listener(""), Services())
     mine = uuid4()
     waiters._by_number[mine.int] = mine
     others = [str(uuid4()) for _ in range(199)]

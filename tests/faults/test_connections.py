@@ -23,7 +23,12 @@ async def limited(connection, database_url) -> AsyncIterator[str]:
     """The database's URL for a worker's role of this test's own, whose limit the test sets."""
     name = f"few_of_{urlsplit(database_url).path.strip('/')}"
     await connection.execute(f"create role {name} login password 'x'")
-    for what in ("schema asyncjobs", "all tables in schema asyncjobs", "all sequences in schema asyncjobs"):
+    for what in (
+        "schema asyncjobs",
+        "all tables in schema asyncjobs",
+        "all sequences in schema asyncjobs",
+        "all routines in schema asyncjobs",
+    ):
         await connection.execute(f"grant all on {what} to {name}")
     parts = urlsplit(database_url)
     yield urlunsplit(parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}"))

@@ -194,6 +194,7 @@ async def test_a_role_that_may_no_longer_write_to_the_history_gives_jobs_back_an
     await connection.execute(
         f"create role {role}; grant usage on schema asyncjobs to {role}; "
         f"grant all on all tables in schema asyncjobs to {role}; grant all on all sequences in schema asyncjobs to {role}; "
+        f"grant all on all routines in schema asyncjobs to {role}; "
         f"revoke insert on asyncjobs.finished from {role}"
     )
     held = await running_jobs(connection, 20)
