@@ -161,7 +161,7 @@ class Shape:
         except ValidationError as error:
             found = argument_errors.in_full(error, given, self._in_full.validate_python)
             problems = argument_errors.explain(found, given, self.parameters, self.what)
-            if found is error:
+            if found is error and not any(plain_json.TOO_DEEP in fact for _, fact in problems):
                 problems.append(argument_errors.UNSEEN)
             raise self.invalid(problems) from None
 

@@ -240,7 +240,7 @@ async def test_a_job_that_may_crash_once_fails_at_its_first_crash_and_its_callba
 async def test_where_no_process_of_its_own_can_be_had_suspects_run_one_after_the_other_and_none_fails(scene):
     held = await scene.enqueue(*(only_here.only_here(scene.gate()) for _ in range(3)))
     await scene.fetch(SUSPECT)
-    worker = await scene.start("tests.faults.only_here", name="only")
+    worker = await scene.start("tests.faults.only_here", name="only", environment={only_here.VARIABLE: "yes"})
     await worker.wait_for_log("this module is for workers only")
     scene.open(scene.gate())
     rows = await scene.finished(*held)

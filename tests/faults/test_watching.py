@@ -61,7 +61,7 @@ async def test_the_stack_begins_with_the_jobs_own_code_and_a_long_block_is_told_
     scene.open(scene.gate())
     await scene.finished(job)
     _, _, stack = worker.log.partition("(most recent call last):\n")
-    assert re.match(r'  File "\S+/tests/faults/jobs.py", line \d+, in block\n', stack)
+    assert re.match(r' +File "\S+/tests/faults/jobs.py", line \d+, in block\n', stack)
     assert "/asyncjobs/worker/" not in stack
 
 
