@@ -22,9 +22,9 @@ NOT_YOURS = (
 )
 
 # What DISCARD ALL does, but for prepared statements: asyncpg would not know that its own are gone. One round trip.
-RESET = """
-close all; set session authorization default; reset all; select pg_catalog.pg_advisory_unlock_all(); unlisten *;
-discard sequences; discard temp
+UNLOCK = "select pg_catalog.pg_advisory_unlock_all()"
+RESET = f"""
+close all; set session authorization default; reset all; {UNLOCK}; unlisten *; discard sequences; discard temp
 """
 
 

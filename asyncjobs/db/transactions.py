@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
+from asyncjobs.db import pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
-from asyncjobs.db.lending import NOT_YOURS, RESET, LentConnection, clean, lent, take_back
+from asyncjobs.db.lending import NOT_YOURS, RESET, UNLOCK, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.defining.uncut import uncut
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 MARK = "asyncjobs.isolated"
 """A setting that is local to the transaction: without it at the end, the user's code has ended that and begun another."""
+PREPARED = "asyncjobs_unlock"
+"""The name of a statement of ours in such a session."""
 LOST_IN_A_ROW = 2
 """Times after which a session that was ended while it was idle is taken for ended by a limit, and not for lost."""
 KEPT = 10.0
@@ -57,13 +60,18 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
     """Whether somebody has closed it; we do not, we terminate."""
     is_cleaned = False
     """Whether the end of a transaction cleans the session, too."""
+    _is_prepared = False
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
         """Execute; see `Connection.execute`."""
         if query == "BEGIN;":
             query = f"BEGIN; set local {MARK} = 'on'"
+            if not self._is_prepared and pooling.is_own(self):
+                # To plan it anew takes 60 of the 80 µs that the cleaning takes the server.
+                query += f"; prepare {PREPARED} as {UNLOCK}"
+                self._is_prepared = True
         elif self.is_cleaned and query in ("COMMIT;", "ROLLBACK;"):
-            query += RESET
+            query += RESET.replace(UNLOCK, f"execute {PREPARED}") if self._is_prepared else RESET
         return str(await super().execute(query, *arguments, timeout=timeout))
 
     async def close(self, *, timeout: float | None = None) -> None:

@@ -253,6 +253,18 @@ async def test_a_session_that_cannot_be_cleaned_is_ended(
     await (await NeedsNone().enqueue()).result(timeout=20)
 
 
+async def test_a_step_after_which_its_session_cannot_be_cleaned_is_recorded_once_and_the_next_has_another(
+    jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    before, _ = await looked(jobs)
+    await (await Changes(statement="deallocate asyncjobs_unlock; insert into effect values (1)").enqueue()).result(
+        timeout=20
+    )
+    after, _ = await looked(jobs)
+    assert after != before
+    assert await connection.fetchval("select count(*) from effect") == 1
+
+
 async def test_a_transaction_bears_its_mark_until_it_ends(database_url: str) -> None:
     connection = await connect(database_url, connection_class=transactions.IsolatedConnection, is_lent=True)
     try:
