@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from asyncjobs.db import jobs
@@ -66,10 +66,9 @@ class Ledger:
         self._on_written = on_written
         self._finishes: list[Finish] = []
         self._reschedules: list[Reschedule] = []
-        name: Callable[[Any], str] = lambda end: f"job {end.id}"  # noqa: E731
-        self._moving = HeldBack[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=name)
+        self._moving = HeldBack[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=_name)
         self._giving_back = HeldBack[Reschedule](
-            self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=name
+            self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=_name
         )
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
@@ -296,6 +295,10 @@ class Ledger:
         for job_id in ids:
             self.lost += 1
             logger.warning("job %s: its lease was lost before its end could be written; another worker has it", job_id)
+
+
+def _name(end: Finish | Reschedule) -> str:
+    return f"job {end.id}"
 
 
 def _refusal(error: DatabaseError) -> str:

@@ -99,4 +99,6 @@ def _mappings(values: object) -> list[dict[str, Any]]:
 
 
 def _are_numbers(*values: object) -> bool:
-    return all(type(value) in (int, float) and 0 <= value < _MOST_NUMBER for value in values)  # type: ignore[operator]
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_NUMBER for value in values
+    )

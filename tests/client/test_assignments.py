@@ -198,7 +198,7 @@ class Kept(Job, kind="assignments.Kept"):
         other = Kept(path="b")
         other.path = "c"
         other.loaded = True  # type: ignore[attr-defined]
-        other.arguments  # noqa: B018 - is used
+        assert other.arguments
 
     async def perform(self) -> tuple[int, int]:
         self.path = self.path.upper()
