@@ -31,7 +31,7 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.calls import ANY, CANCEL, EMIT, ENQUEUE, ENQUEUE_ALL, RESULT, STATUS, Call
 from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.hooks import Layers
+from asyncjobs.defining.hooks import Hooks, Layers
 from asyncjobs.defining.job_ids import JobOrId, id_of
 from asyncjobs.defining.recorded import Record
 from asyncjobs.defining.status import Status
@@ -89,17 +89,22 @@ class Client:
         """Run what `make` returns on the client's loop, for a thread that waits for it; see `Threads.run`."""
         return self.threads.run(make, f"`{call.on_loop}`")
 
-    async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
+    # What only looks whom to ask is no coroutine itself: each of these costs a job 0.7 µs, of 40.
+
+    def enqueue(self, job: Job[Any], *, connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop(ENQUEUE)
         check_job(job)
-        await self._enqueue_with_hooks(job, connection)
+        return self._enqueue_with_hooks(job, connection)
 
-    async def _enqueue_with_hooks(self, job: Job[Any], connection: Any = None) -> bool:
+    def _enqueue_with_hooks(self, job: Job[Any], connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
         hooks = self._layers.around(job._definition)
         if not hooks.on_enqueue or job._sent:
-            return await self._enqueue(job, connection)
+            return self._enqueue(job, connection)
+        return self._enqueue_inside(hooks, job, connection)
+
+    async def _enqueue_inside(self, hooks: Hooks, job: Job[Any], connection: Any) -> bool:
         made = False
 
         async def insert() -> None:

@@ -120,58 +120,65 @@ class Sessions:
             NotOpen: After `close`.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + (self.deadline if deadline is None else deadline)
-        try:
-            return await self._run(operation, end, endless=endless)
-        except DatabaseError as error:
-            # Refused for the session's sake, before anything was done; a user's code is not for us to repeat.
-            if endless or not is_of_session(error):
-                raise
-        return await self._run(operation, end, endless=endless)
-
-    async def _run(
-        self,
-        operation: Callable[[asyncpg.Connection], Awaitable[T]],
-        end: float,
-        *,
-        endless: bool,
-    ) -> T:
-        loop = asyncio.get_running_loop()
         begun = loop.time()
-        connection = self._take_idle()
-        if connection is not None and begun - self._all[connection] > UNPROVED and not await self._proves(connection):
-            connection = None
-        if connection is None:
-            connection = await self._acquire(end, endless=endless)
-        since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
-        clean = False
-        self._watch(connection, math.inf if endless else max(end, loop.time() + 0.001))
-        try:
-            result = await operation(connection)
-            clean = True
-            self._note(answered=True)
-        except (asyncpg.PostgresError, AttributeError, *LINK_ERRORS) as error:
-            if isinstance(error, AttributeError) and not connection.is_closed():
-                raise
-            # A connection that is ended between two messages of one statement has lost its protocol, and asyncpg trips
-            # over the None: an AttributeError, which as such would end the service that asked.
-            answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
-            at_fault = is_of_session(error)
-            clean = answered and not at_fault and not connection.is_in_transaction()
-            self._note(answered=answered and not at_fault)
-            if at_fault or not answered:  # and so may be all that were opened, or idle, for as long
-                self.end_idle(math.inf if at_fault else since)
-            late = f"the database did not answer within {end - begun:.3g} s; the connection was ended"
-            # asyncpg calls the end of a connection that we ended a PostgresError too.
-            overdue = not answered and loop.time() >= self._in_use[connection]
-            found = DatabaseUnavailable(late) if overdue else translated(error, url=self.url)
-            # What is sent last over a link that the server ends is an answer, too.
-            found.refused = answered and getattr(error, "severity_en", None) in (None, "ERROR")
-            raise _begun(found) from error
-        finally:
-            del self._in_use[connection]
-            self._release(connection, clean=clean)
-        return result
+        seconds = self.deadline if deadline is None else deadline
+        end = begun + seconds
+        is_last = endless
+        while True:
+            connection = self._take_idle()
+            is_forgotten = connection is not None and begun - self._all[connection] > UNPROVED
+            if connection is not None and is_forgotten and not await self._proves(connection):
+                connection = None
+            if connection is None:
+                connection = await self._acquire(end, endless=endless)
+            since = self._all.get(connection, 0.0)  # not there any more if it is closed meanwhile
+            clean = False
+            self._watch(connection, math.inf if endless else end)
+            try:
+                result = await operation(connection)
+                clean = True
+            except (asyncpg.PostgresError, AttributeError, *LINK_ERRORS) as error:
+                if isinstance(error, AttributeError) and not connection.is_closed():
+                    raise
+                clean, found = self._judge(connection, error, seconds=seconds, since=since)
+                # Refused for the session's sake, before anything was done; a user's code is not for us to repeat.
+                if is_last or not is_of_session(error):
+                    raise found from error
+                is_last = True
+            else:
+                self._note(answered=True)
+                return result
+            finally:
+                del self._in_use[connection]
+                self._release(connection, clean=clean)
+
+    def _judge(
+        self, connection: asyncpg.Connection, error: Exception, *, seconds: float, since: float
+    ) -> tuple[bool, DatabaseError]:
+        """Return whether a connection on which an operation has failed is still good, and what the caller is told.
+
+        Args:
+            connection: The one.
+            error: What it raised. A connection that is ended between two messages of one statement has lost its protocol,
+                and asyncpg trips over the None: an AttributeError, which as such would end the service that asked.
+            seconds: That the use might take.
+            since: Since when the connection was idle before.
+        """
+        now = asyncio.get_running_loop().time()
+        answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
+        at_fault = is_of_session(error)
+        self._note(answered=answered and not at_fault)
+        if at_fault or not answered:  # and so may be all that were opened, or idle, for as long
+            self.end_idle(math.inf if at_fault else since)
+        # asyncpg calls the end of a connection that we ended a PostgresError too.
+        if not answered and now >= self._in_use[connection]:
+            late = f"the database did not answer within {seconds:.3g} s; the connection was ended"
+            found: DatabaseError = DatabaseUnavailable(late)
+        else:
+            found = translated(error, url=self.url)
+        # What is sent last over a link that the server ends is an answer, too.
+        found.refused = answered and getattr(error, "severity_en", None) in (None, "ERROR")
+        return answered and not at_fault and not connection.is_in_transaction(), _begun(found)
 
     async def _proves(self, connection: asyncpg.Connection) -> bool:
         """Return whether a connection answers that was idle for long; else it is ended, and those idle as long with it."""

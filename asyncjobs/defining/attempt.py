@@ -39,7 +39,7 @@ class Latch:
 
     def check_going_on(self) -> None:
         """Raise what has ended the run, again."""
-        if (error := self.end_of(None)) is not None:
+        if self._ended_by is not None and (error := self.end_of(None)) is not None:
             raise error
 
     def end_of(self, error: BaseException | None) -> BaseException | None:

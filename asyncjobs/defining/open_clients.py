@@ -28,8 +28,8 @@ class OpenClient(Protocol):
     loop: asyncio.AbstractEventLoop
     """The event loop it was opened on."""
 
-    async def enqueue(self, job: Job[Any], *, connection: Any = None) -> None:
-        """Insert the job's row."""
+    def enqueue(self, job: Job[Any], *, connection: Any = None) -> Coroutine[Any, Any, bool]:
+        """Insert the job's row; return whether this call made it."""
 
     async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many rows."""

@@ -70,15 +70,18 @@ def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
     Raises:
         InvalidDefinition: What it returns cannot be stored.
     """
-    method_of: type = type(getattr(function, "__self__", None))
-    owner = (
-        method_of if is_generic(method_of) else None
-    )  # what a method of a generic class returns, those derived from it say
-    function = getattr(function, "__func__", function)
+    owner: type | None = None
+    if (bound_to := getattr(function, "__self__", None)) is not None:
+        function = getattr(function, "__func__", function)
+        method_of: type = type(bound_to)
+        if is_generic(method_of):  # what a method of it returns, those derived from it say
+            owner = method_of
     try:
-        of_owners = _known.setdefault(function, {})
+        of_owners = _known.get(function)
     except TypeError:  # it has no hash, or nothing can hold it weakly
         return _checked(function, f"{kind}.{name}", owner)
+    if of_owners is None:
+        of_owners = _known[function] = {}
     if owner not in of_owners:
         of_owners[owner] = _checked(function, f"{kind}.{name}", owner)
     return of_owners[owner]

@@ -76,6 +76,9 @@ class StepRun(NamedTuple):
         """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
         return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
 
+    def _called(self, given: dict[str, Any]) -> Awaitable[Any]:
+        return self._with_cursor(given) if self.takes.cursor_name in given else self._call(given)
+
     async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
         """Run its code in time.
 
@@ -96,10 +99,8 @@ class StepRun(NamedTuple):
             raise raised
         return value
 
-    async def _called(self, given: dict[str, Any]) -> Any:
-        cursor = given.get(self.takes.cursor_name)
-        if cursor is None:
-            return await self._call(given)
+    async def _with_cursor(self, given: dict[str, Any]) -> Any:
+        cursor = given[self.takes.cursor_name]
         try:
             value = await self._call(given)
         except GeneratorExit:  # its loop is gone: nothing can be awaited

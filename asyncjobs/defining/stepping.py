@@ -96,15 +96,7 @@ class Stepper:
         """
         self._check_going_on()
         try:
-            if not callable(function):
-                raise InvalidStep(
-                    f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
-                    "function and its arguments, `step(name, function, …)`, and do not call it"
-                )
-            if self._current is not None:
-                self._refuse_overlap(name, self._current)
-            record = self.progress.meet(name, formerly=options.formerly, code=code)
-            self._check_form(record, name, "jobs" if isinstance(function, FanOut) else "code")
+            record = self._meet(name, function, options, code)
             takes = code_of(function, self._kind, name)
             if record is not None and record.state in ENDED:
                 if isinstance(function, FanOut):
@@ -113,27 +105,44 @@ class Stepper:
             self.check()
             number, call = self.progress.next_number, partial(function, *arguments, **named)
             run = StepRun(self._kind, name, number, record, options, takes, call, time.monotonic())
-            return await self._run_as_current(run)
+            self._current, token = name, inside.set(name)
+            try:
+                # One that has begun is not asked about again.
+                if record is None and options.is_conditional and not await self._is_to_run(options):
+                    self._check_going_on()
+                    await self.record(run, "skipped", self._attributes())
+                    return None
+                return await self._run(run)
+            finally:
+                self._current = self.cursor = None
+                inside.reset(token)
         except (InvalidStep, UnstorableResult) as error:
             self.attempt.end_by(error)
             raise
 
-    async def _run_as_current(self, run: StepRun) -> Any:
-        self._current, token = run.name, inside.set(run.name)
-        try:
-            # One that has begun is not asked about again.
-            if run.found is None and run.options.is_conditional and not await self._is_to_run(run.options):
-                self._check_going_on()
-                await self.record(run, "skipped", self._attributes())
-                return None
-            return await self._run(run)
-        finally:
-            self._current = self.cursor = None
-            inside.reset(token)
+    def _meet(
+        self, name: str, function: Callable[..., Any], options: StepOptions, code: Sequence[str]
+    ) -> Record | None:
+        """Return what is recorded of a step that is met here in the code.
 
-    def _check_form(self, record: Record | None, name: str, form: StepForm) -> None:
+        Raises:
+            InvalidStep: It is out of place.
+        """
+        if not callable(function):
+            raise InvalidStep(
+                f"{self._kind}: step {name!r} is given {type(function).__name__}, which cannot be called: give the "
+                "function and its arguments, `step(name, function, …)`, and do not call it"
+            )
+        if self._current is not None:
+            self._refuse_overlap(name, self._current)
+        record = self.progress.meet(name, formerly=options.formerly, code=code)
+        if record is not None:
+            self._check_form(record, name, "jobs" if isinstance(function, FanOut) else "code")
+        return record
+
+    def _check_form(self, record: Record, name: str, form: StepForm) -> None:
         """Refuse that what was recorded as one thing is another in the code that runs now."""
-        if record is not None and record.form != form:
+        if record.form != form:
             raise InvalidStep(
                 f"{self._kind}: step {name!r} was recorded as {_FORMS[record.form]} ({record.state}), and is "
                 f"{_FORMS[form]} now: give the new code a kind of its own while jobs are in flight, or run this job again "
@@ -262,7 +271,8 @@ class Stepper:
         if self._current is not None:
             self._refuse_overlap(name, self._current)
         record = self.progress.meet(name)
-        self._check_form(record, name, "sleep" if event is None else "wait")
+        if record is not None:
+            self._check_form(record, name, "sleep" if event is None else "wait")
         if record is None or record.state not in ENDED:
             self.check()
             if record is None:

@@ -177,10 +177,16 @@ class Ledger:
         # Rows are locked in the order of their ids, which come first.
         try:
             reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
-            await self._giving_back.round(sorted(reschedules, key=_ID))
+            if reschedules:
+                await self._giving_back.write(sorted(reschedules, key=_ID))
+            if self._giving_back:
+                await self._giving_back.write_again()
             finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
             before = self.finished
-            await self._moving.round(sorted(finishes, key=_ID))
+            if finishes:
+                await self._moving.write(sorted(finishes, key=_ID))
+            if self._moving:
+                await self._moving.write_again()
             self._backoff.succeeded()
             self._judge(is_new=bool(finishes), is_taken=self.finished > before)
         except DatabaseError as error:

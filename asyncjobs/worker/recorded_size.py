@@ -39,7 +39,10 @@ class RecordedSize:
         if write.name is None:
             return
         size = _size(write.result, write.cursor, write.error, write.children)
-        now = self._sum + size - self._sizes.get(write.name, 0)
+        before = self._sizes.get(write.name, 0)
+        if size == before:
+            return
+        now = self._sum + size - before
         if now > self._most:
             raise InvalidStep(
                 f"{self._kind}: with step {write.name!r}, {now / MIB:.1f} MiB would be recorded of this job's steps; "
@@ -50,4 +53,8 @@ class RecordedSize:
 
 
 def _size(*texts: str | None) -> int:
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts if text)
+    size = 0
+    for text in texts:
+        if text:
+            size += len(text) if text.isascii() else len(text.encode())
+    return size

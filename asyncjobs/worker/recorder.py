@@ -122,34 +122,35 @@ class StepWriter:
 
     async def run(self) -> None:
         """Write, for ever."""
+        loop = asyncio.get_running_loop()
         while True:
             batch = self._take_batch()
-            if not batch and self._parts.due > asyncio.get_running_loop().time():
-                await self._until_due()
-                continue
+            if not batch:
+                self._wanted = loop.create_future()
+                if not self._parts:
+                    await self._wanted
+                else:
+                    await asyncio.wait([self._wanted], timeout=self._parts.due - loop.time())
+                batch = self._take_batch()
             try:
-                await self._parts.round(batch)
+                if batch:
+                    await self._parts.write(batch)
+                if self._parts:
+                    await self._parts.write_again()
                 self._backoff.succeeded()
             except DatabaseError as error:
                 # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on:
                 # if that lasts as long as the lease, its attempt is cancelled.
                 await self._backoff.failed(error)
 
-    async def _until_due(self) -> None:
-        """Wait until something is to be written, or to be tried again."""
-        loop = asyncio.get_running_loop()
-        self._wanted = loop.create_future()
-        if not len(self._parts):
-            await self._wanted
-        else:
-            await asyncio.wait([self._wanted], timeout=self._parts.due - loop.time())
-
     def _take_batch(self) -> list[_Waiting]:
         """Take what is written next out of what waits: the first of each job, in the order of their ids.
 
         Nothing of jobs whose earlier writes are held back.
         """
-        if len(self._waiting) <= 1 and not len(self._parts):
+        if not self._waiting:
+            return []
+        if len(self._waiting) == 1 and not self._parts:
             batch, self._waiting = self._waiting, []
             return batch
         held_back = {waiting.row[0] for waiting in self._parts.rows()}
@@ -179,7 +180,7 @@ class StepWriter:
                 self._end(waiting, None)
             elif waiting.row[0] not in locked:
                 self._end(waiting, self.lost(waiting.recorder.attempt))
-        return [waiting for waiting in batch if waiting.row[0] in locked]
+        return [waiting for waiting in batch if waiting.row[0] in locked] if locked else ()
 
     async def _refuse(self, waiting: _Waiting, error: DatabaseError) -> bool:
         """Tell a job that the database refuses a value of its step; what is refused for other reasons may be taken later."""
