@@ -9,6 +9,7 @@ import pytest
 from db_rows import pinned
 
 from asyncjobs.db.connecting import connect
+from asyncjobs.db.sessions import Sessions
 from asyncjobs.embedded import EmbeddedPostgres
 
 _numbers = itertools.count(1)
@@ -38,3 +39,17 @@ async def worker_session(database_url: str) -> AsyncIterator[asyncpg.Connection]
     opened = await pinned(database_url)
     yield opened
     opened.terminate()
+
+
+@pytest.fixture
+async def make(database_url: str) -> AsyncIterator[Callable[..., Sessions]]:
+    """Make sessions, closed at the end."""
+    made: list[Sessions] = []
+
+    def make(size: int = 2, url: str = database_url, **options: Any) -> Sessions:
+        made.append(Sessions(url, size=size, name="sessions under test", **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

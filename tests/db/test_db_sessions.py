@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -17,19 +17,6 @@ from tests.support.processes import PATIENCE, until_so
 from tests.support.proxy import Proxy
 
 Make = Callable[..., Sessions]
-
-
-@pytest.fixture
-async def make(database_url: str) -> AsyncIterator[Make]:
-    made: list[Sessions] = []
-
-    def make(size: int = 2, url: str = database_url, **options: Any) -> Sessions:
-        made.append(Sessions(url, size=size, name="sessions under test", **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 async def one(connection: asyncpg.Connection) -> int:

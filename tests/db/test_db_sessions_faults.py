@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -22,19 +21,6 @@ from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
 Make = Callable[..., Sessions]
-
-
-@pytest.fixture
-async def make(database_url: str) -> AsyncIterator[Make]:
-    made: list[Sessions] = []
-
-    def make(size: int = 2, url: str = database_url, **options: Any) -> Sessions:
-        made.append(Sessions(url, size=size, name="sessions under test", **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 async def one(connection: asyncpg.Connection) -> int:

@@ -8,10 +8,10 @@ import pytest
 
 from tests.faults import jobs as work
 from tests.faults.conftest import migrated, scene_of
+from tests.support import faketime
 from tests.support.postgres import ThrowAwayPostgres
 
 STEP = 600
-LIBRARY = "/usr/lib/*-linux-gnu*/faketime/libfaketime.so.1"
 
 
 async def test_times_that_are_to_come_delay_no_rescue(scene):
@@ -34,23 +34,22 @@ async def test_times_that_are_to_come_delay_no_rescue(scene):
 @pytest.fixture
 async def shifted(tmp_path: Path) -> AsyncIterator[tuple[ThrowAwayPostgres, Path]]:
     """A server whose clock goes as a file says, and that file."""
-    library = next(iter(sorted(Path("/").glob(LIBRARY.lstrip("/")))), None)
-    if library is None:
-        pytest.skip("libfaketime is not installed (Debian: apt-get install faketime)")
+    preloaded = faketime.library()
     # Not under tmp_path, which other users may not enter: the server is another's.
-    async with ThrowAwayPostgres() as place:
-        clock = place.directory / "clock"
-        clock.write_text("+0")
-        clock.chmod(0o644)
-        await place.stop()
-        place.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        await place.start()
-        yield place, clock
+    with faketime.nothing_left():
+        async with ThrowAwayPostgres() as place:
+            clock = place.directory / "clock"
+            clock.write_text("+0")
+            clock.chmod(0o644)
+            await place.stop()
+            place.environment = {
+                "LD_PRELOAD": str(preloaded),
+                "FAKETIME_TIMESTAMP_FILE": str(clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+            await place.start()
+            yield place, clock
 
 
 async def test_a_real_step_of_ten_minutes_back_delays_no_rescue(shifted, tmp_path):

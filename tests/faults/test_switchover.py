@@ -1,6 +1,5 @@
 """A server that takes no writes for a while: by its settings, and after a switchover to a standby behind a stale name."""
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -79,9 +78,8 @@ async def test_after_a_switchover_behind_a_name_that_is_stale_for_a_while_everyb
 async def caught_up(primary: ThrowAwayPostgres, standby: ThrowAwayPostgres) -> None:
     leading, following = await primary.connect(), await standby.connect()
     position = await leading.fetchval("select pg_current_wal_lsn()::text")
-    async with asyncio.timeout(60):
-        while not await following.fetchval("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", position):
-            await asyncio.sleep(0.02)
+    replayed = "select pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+    await until_so(lambda: following.fetchval(replayed, position))
     await leading.close()
     await following.close()
 

@@ -1,6 +1,5 @@
 """PgBouncer in front of a server of a test's own; tests that need it are skipped where it is not installed."""
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -14,9 +13,8 @@ import pytest
 
 from tests.support.directories import held_directory
 from tests.support.postgres import ThrowAwayPostgres, unprivileged_user
-from tests.support.processes import end_with_parent
+from tests.support.processes import end_with_parent, until_so
 
-START_TIMEOUT = 30.0
 CONFIG = """\
 [databases]
 * = host={host} port={port} user=postgres
@@ -83,15 +81,16 @@ class PgBouncer:
                 preexec_fn=end_with_parent(signal.SIGKILL, user),
             )
         self._held.callback(self._end)
-        async with asyncio.timeout(START_TIMEOUT):
-            while True:
-                try:
-                    connection = await self.connect("postgres")
-                except (OSError, asyncpg.PostgresError):
-                    await asyncio.sleep(0.02)
-                else:
-                    connection.terminate()
-                    return self
+        await until_so(self._answers)
+        return self
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await self.connect("postgres")
+        except (OSError, asyncpg.PostgresError):
+            return False
+        connection.terminate()
+        return True
 
     async def __aexit__(self, *_exc: object) -> None:
         self._held.close()
