@@ -74,6 +74,7 @@ async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shi
     assert scene.buried() == [] and LEASE_LOST not in wrong.log + right.log
 
 
+@pytest.mark.usefixtures("no_files_of_faketime")
 async def test_a_worker_with_a_wrong_clock_is_rescued_by_the_databases(scene):
     first = await scene.start(name="first", environment=clock_shifted_by(HOUR, scene.directory))
     [held] = await scene.enqueue(work.hold(scene.gate()))
