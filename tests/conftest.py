@@ -37,13 +37,40 @@ for ignored, usual in (
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-async def _execute(url: str, *statements: str) -> None:
-    connection = await connect(url, is_lent=True)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
+TEMPLATE = "template_of_tests"
+
+
+class Databases:
+    """Makes databases on a server, over one connection that stays open, on a loop of its own.
+
+    Args:
+        server: Where.
+    """
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.url = server.url
+        self._loop = asyncio.new_event_loop()
+        self._connection = self._loop.run_until_complete(connect(server.url("postgres"), is_lent=True))
+        # Since PostgreSQL 15 a copy is written through the log unless asked otherwise: 60 ms of a core in place of 25.
+        self._by_file = " strategy file_copy" if self._connection.get_server_version().major >= 15 else ""
+        self.execute(f"create database {TEMPLATE}")
+        self._loop.run_until_complete(_migrate(server.url(TEMPLATE)))
+        # Whoever comes first to a database after its schema has changed writes down what all others read of its catalogs.
+
+    def execute(self, statement: str) -> None:
+        self._loop.run_until_complete(self._connection.execute(statement))
+
+    @contextlib.contextmanager
+    def one(self, name: str) -> Iterator[str]:
+        """The URL of a migrated database, which is dropped at the end."""
+        self.execute(f"create database {name} template {TEMPLATE}{self._by_file}")
+        yield self.url(name)
+        self.execute(f"drop database {name} with (force)")
+
+    def close(self) -> None:
+        self._connection.terminate()
+        self._loop.run_until_complete(asyncio.sleep(0))  # it is closed in the loop's next turn
+        self._loop.close()
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +103,16 @@ def running_server() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
-    """The running PostgreSQL, with a migrated template database."""
+    """The running PostgreSQL."""
     with running_server() as postgres:
-        asyncio.run(_execute(postgres.url("postgres"), "create database template_of_tests"))
-        asyncio.run(_migrate(postgres.url("template_of_tests")))
         yield postgres
+
+
+@pytest.fixture(scope="session")
+def databases(server: EmbeddedPostgres) -> Iterator[Databases]:
+    """The databases of the tests, and the migrated one that they are copied from."""
+    with contextlib.closing(Databases(server)) as made:
+        yield made
 
 
 async def _migrate(url: str) -> None:
@@ -91,24 +123,17 @@ async def _migrate(url: str) -> None:
         await connection.close()
 
 
-@contextlib.contextmanager
-def _database(server: EmbeddedPostgres, name: str) -> Iterator[str]:
-    asyncio.run(_execute(server.url("postgres"), f"create database {name} template template_of_tests"))
-    yield server.url(name)
-    asyncio.run(_execute(server.url("postgres"), f"drop database {name} with (force)"))
-
-
 @pytest.fixture
-def database_url(server: EmbeddedPostgres) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The URL of a migrated database of this test's own."""
-    with _database(server, f"test_{next(_numbers)}") as url:
+    with databases.one(f"test_{next(_numbers)}") as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def shared_url(server: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
+def shared_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a migrated database of a module's, for tests that leave nothing in it."""
-    with _database(server, f"shared_{request.module.__name__.lower()}") as url:
+    with databases.one(f"shared_{request.module.__name__.lower()}") as url:
         yield url
 
 
