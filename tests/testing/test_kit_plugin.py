@@ -202,6 +202,19 @@ def test_an_application_that_is_open_for_the_whole_session_works_on_the_tests_da
     run_pytest(SESSION, "-n", "2", ASYNCJOBS_DATABASE_URL=MINE).passed(3)
 
 
+def test_a_project_that_uses_none_of_the_fixtures_imports_nothing_of_ours_but_the_plugin(tmp_path) -> None:
+    (tmp_path / "test_it.py").write_text("""
+import sys
+
+def test_it():
+    ours = {name for name in sys.modules if name.partition(".")[0] in ("asyncjobs", "asyncjobs_pytest", "asyncpg", "pydantic")}
+    assert ours == {"asyncjobs_pytest"}
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(tmp_path)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
 def test_a_project_that_uses_none_of_the_fixtures_is_left_alone(run_pytest) -> None:
     text = f"""
 import os, sys

@@ -1,4 +1,7 @@
-"""The fixtures. pytest imports this module itself, by the entry point `pytest11`; where none is used, nothing is started.
+"""The pytest plugin: its fixtures. Where none is used, nothing is started.
+
+It stands beside the package, and imports nothing of it before a fixture is used: pytest imports this module, by the entry
+point `pytest11`, in every run of every project of an environment, and the package would cost each 0.2 s.
 
 They are plain fixtures, so that they work alike under pytest-asyncio, under anyio's plugin and without either: what is open
 on the test's event loop is opened at the first use there, and closed with it.
