@@ -34,7 +34,8 @@ from asyncjobs.defining.importing import import_modules, import_object
 from asyncjobs.defining.job_ids import JobOrId, id_of
 from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import AlreadyOpen, InvalidCall, InvalidSettings, NotOpen
+from asyncjobs.exceptions import AlreadyOpen, DatabaseError, InvalidCall, InvalidSettings, NotOpen
+from asyncjobs.harmless import log
 from asyncjobs.services import Services
 
 if TYPE_CHECKING:
@@ -302,6 +303,8 @@ class AsyncJobs:
                 await worker.run()
             except asyncio.CancelledError:
                 raise
+            except DatabaseError as error:
+                log(logger, logging.ERROR, "the embedded worker cannot work: %s; trying again", error)
             except BaseException:
                 logger.exception("the embedded worker crashed; starting it again")
             else:

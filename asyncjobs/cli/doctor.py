@@ -107,10 +107,15 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
         yield Finding("fail", "schema", str(error))
         return
     yield Finding("ok", "schema", f"migration {migrating.known()[-1].number} of {migrating.known()[-1].number}")
-    yield _rights(await database.bounded(reading.rights(connection)), server.role)
+    rights = await database.bounded(reading.rights(connection))
+    yield _rights(rights, server.role)
     for finding in definer_findings(await database.bounded(reading.definers(connection)), is_private=is_private):
         yield finding
     yield _days(await database.bounded(reading.days_ahead(connection)))
+    if not rights.look:
+        text = f"{server.role} may not look at them; run this with a login that may, one with asyncjobs_viewer, too"
+        yield Finding("ok", "workers, jobs", text)
+        return
     workers = await database.bounded(reading.workers(connection))
     for finding in worker_findings(workers):
         yield finding
@@ -229,13 +234,14 @@ async def _hearing(url: str) -> Finding:
 
 
 def _rights(rights: reading.Rights, role: str) -> Finding:
-    can = [name for name, may in (("enqueue", rights.enqueue), ("work", rights.work), ("migrate", rights.own)) if may]
+    of = {"enqueue": rights.enqueue, "work": rights.work, "look": rights.look, "migrate": rights.own}
+    can = [name for name, may in of.items() if may]
     if not can:
         remedy = (
-            "grant it asyncjobs_enqueuer to enqueue, asyncjobs_worker to work, or asyncjobs_owner to migrate "
-            "(`asyncjobs db sql --roles` makes them)"
+            "grant it asyncjobs_enqueuer to enqueue, asyncjobs_worker to work, asyncjobs_viewer to look, or asyncjobs_owner "
+            "to migrate (`asyncjobs db sql --roles` makes them)"
         )
-        return Finding("warn", "rights", f"{role} can look and nothing else: {remedy}")
+        return Finding("warn", "rights", f"{role} can do nothing here: {remedy}")
     return Finding("ok", "rights", f"{role} can {', '.join(can)}")
 
 

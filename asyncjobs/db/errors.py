@@ -151,9 +151,10 @@ def misconfigured(message: str) -> DatabaseError:
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
     """Return the message for a right that a role would bring."""
-    login = login or places.login_of(url) or "this_login"
+    login = login or places.login_of(url)
+    grant = f"`grant {role} to {login}`" if login else "grant it to this one"
     return (
-        f"{message}; the role that is missing is {role}: `grant {role} to {login}` "
+        f"{message}; that takes the role {role}: use a login that has it, or, if this one is meant to have it, {grant} "
         "(`asyncjobs db sql --roles` makes the roles, and has to be run again after a migration)"
     )
 

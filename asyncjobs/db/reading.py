@@ -115,6 +115,7 @@ class Rights(NamedTuple):
 
     enqueue: bool
     work: bool
+    look: bool
     own: bool
 
 

@@ -105,7 +105,10 @@ def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
     """The first values that are of no parameter, and how many are besides."""
     if not isinstance(given, dict):
         return []
-    return _first([(plain_json.join("", name), unknown(name, parameters)) for name in given if name not in parameters])
+    names = [name for name in given if name not in parameters]
+    return _counted(
+        [(plain_json.join("", name), unknown(name, parameters)) for name in names[:MOST_EXPLAINED]], len(names)
+    )
 
 
 def is_of_other_names(given: Any, parameters: Mapping[str, Parameter]) -> bool:
@@ -134,7 +137,7 @@ def unread(error: Exception) -> str:
 def unknown(name: str, parameters: Iterable[str]) -> str:
     """Fact and remedy of an argument that the job does not have."""
     names = list(parameters)
-    near = difflib.get_close_matches(name, names, 1, _NEAREST)
+    near = len(name) <= _LONGEST_FACT and difflib.get_close_matches(name, names, 1, _NEAREST)
     if near:
         return f"no argument of this job; did you mean {near[0]}?"
     if not names:
@@ -232,13 +235,14 @@ def _explain(
             expected = show(parameters[top].annotation) if top in parameters else "a JSON object"
             got = "" if names is not None else f", got {plain_json.short(detail['input'])}"
             tails[path] = "" if final else f"{got}; {remedy} {expected[:60]}"
-    return _first([(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()])
+    problems = [(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()]
+    return _counted(problems[:MOST_EXPLAINED], len(problems))
 
 
-def _first(problems: list[Problem]) -> list[Problem]:
+def _counted(problems: list[Problem], count: int) -> list[Problem]:
     """The problems that are explained, and as the last of them how many there are besides."""
-    more = len(problems) - MOST_EXPLAINED
-    return problems if more <= 0 else [*problems[:MOST_EXPLAINED], ("…", f"{more:,} more like these")]
+    more = count - len(problems)
+    return problems if more <= 0 else [*problems, ("…", f"{more:,} more like these")]
 
 
 def _fact(detail: ErrorDetails, *, tells: bool) -> tuple[str, bool]:

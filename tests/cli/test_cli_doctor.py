@@ -37,7 +37,7 @@ async def test_a_healthy_system_is_ok_throughout(as_role, cli, start):  # with t
     await worker.wait_for_log("ready: worker")
     found = await diagnose(cli)
     assert {verdict for verdict, _ in found.values()} == {"ok"}, found
-    assert "can enqueue, work, migrate" in found["rights"][1]
+    assert "can enqueue, work, look, migrate" in found["rights"][1]
 
 
 async def test_ready_jobs_that_nobody_will_take_are_named(cli, start, enqueue, sql):

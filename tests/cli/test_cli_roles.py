@@ -12,7 +12,7 @@ from asyncjobs.cli.db import ROLES
 from asyncjobs.db import jobs, migrating, workers
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, until_so
 from tests.support.roles import all_refused, apply, refusals
 
 
@@ -126,7 +126,7 @@ async def test_a_viewer_sees_everything_but_arguments(as_role, make_cli, enqueue
     ]
     assert "cli_jobs.note" in outputs[2].stdout
     assert "(this role may not read them)" in outputs[3].stdout
-    assert "can look and nothing else" in outputs[4].stdout
+    assert "ok    rights: aj_looker can look" in outputs[4].stdout
     assert not any("canary7" in done.stdout + done.stderr for done in outputs)
     refused = await asyncio.to_thread(cli, "enqueue", "cli_jobs.add", "a=1", code=3)
     assert "asyncjobs db sql --roles" in refused.stderr
@@ -256,7 +256,8 @@ async def test_a_missing_right_is_said_with_the_role_that_has_it(own, make_cli, 
         refused = await asyncio.to_thread(cli, *words, code=3)
         assert "`grant asyncjobs_enqueuer to own_other` if it enqueues" in refused.stderr
     refused = await asyncio.to_thread(looker, "enqueue", "cli_jobs.add", "a=1", code=3)
-    assert "the role that is missing is asyncjobs_enqueuer: `grant asyncjobs_enqueuer to aj_looker`" in refused.stderr
+    assert "that takes the role asyncjobs_enqueuer" in refused.stderr
+    assert "`grant asyncjobs_enqueuer to aj_looker`" in refused.stderr
     refused = await asyncio.to_thread(looker, "jobs", "retry", uuid4(), code=3)
     assert "`grant asyncjobs_worker to aj_looker`" in refused.stderr
     async with AsyncJobs(database_url=web) as client:
@@ -268,7 +269,7 @@ async def test_a_missing_right_is_said_with_the_role_that_has_it(own, make_cli, 
             await client.why(made.id)
         async with AsyncJobs(database_url=as_role["looker"]) as looking:
             connection = await connect(as_role["looker"])
-            with pytest.raises(PermissionDenied, match="grant asyncjobs_enqueuer to"):
+            with pytest.raises(PermissionDenied, match="takes the role asyncjobs_enqueuer"):
                 await looking.enqueue(cli_jobs.add(1), connection=connection)
             connection.terminate()
             with pytest.raises(PermissionDenied, match="`grant asyncjobs_enqueuer to aj_looker`"):
@@ -284,9 +285,7 @@ async def test_who_may_not_make_a_schema_is_told_the_grant(own):
 
 async def test_who_migrates_and_is_no_member_of_the_owner_is_told_so(as_role, monkeypatch):
     add_a_migration(monkeypatch)
-    with pytest.raises(
-        PermissionDenied, match="the role that is missing is asyncjobs_owner: `grant asyncjobs_owner to aj_runner`"
-    ):
+    with pytest.raises(PermissionDenied, match="takes the role asyncjobs_owner.* `grant asyncjobs_owner to aj_runner`"):
         await asyncjobs.migrate(as_role["runner"])
 
 
@@ -358,3 +357,20 @@ async def test_the_functions_run_with_the_owners_rights_and_no_superusers(as_rol
     assert {(row["rolname"], row["rolsuper"], row["rolcanlogin"]) for row in rows} == {
         ("asyncjobs_owner", False, False)
     }
+
+
+async def test_doctor_of_a_login_that_may_not_look_fails_nothing_and_says_so(as_role, make_cli):
+    done = await asyncio.to_thread(make_cli(as_role["web"]), "doctor")
+    assert "rights: aj_web can enqueue" in done.stdout
+    assert "workers, jobs: aj_web may not look at them" in done.stdout
+    assert "fail" not in done.stdout
+
+
+async def test_an_embedded_worker_that_lacks_the_right_says_so_in_a_line(as_role, caplog):
+    async with AsyncJobs(database_url=as_role["web"]).running() as jobs:
+        await until_so(lambda: "cannot work" in caplog.text)
+        assert not jobs.healthy
+    [record] = [record for record in caplog.records if "cannot work" in record.message][:1]
+    assert "asyncjobs_worker" in record.message
+    assert record.exc_info is None
+    assert "Traceback" not in caplog.text

@@ -61,6 +61,20 @@ def test_unknown_names_of_a_row_are_counted_and_may_be_another_versions() -> Non
         assert len(str(error)) < 3_000
 
 
+def test_likenesses_are_sought_for_the_names_that_are_told_and_for_none_that_is_long(monkeypatch) -> None:
+    sought: list[str] = []
+
+    def get_close_matches(name: str, *_: object) -> list[str]:
+        sought.append(name)
+        return []
+
+    monkeypatch.setattr("difflib.get_close_matches", get_close_matches)
+    for names in ([f"n{number}" for number in range(30_000)], ["x" * 500_000]):
+        text = "{" + ",".join(f'"{name}":0' for name in names) + "}"
+        assert type(refused(lambda text=text: codec(int).load(text))) is OtherVersion
+    assert sought == [f"n{number}" for number in range(MOST_EXPLAINED)]
+
+
 def test_a_text_that_python_would_not_store_is_refused_before_it_is_read() -> None:
     text = '{"x": "' + "a" * MOST_STORED + '"}'
     assert "takes 1,048,585 bytes" in str(refused(lambda: codec(str).load(text)))

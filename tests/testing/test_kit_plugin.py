@@ -210,7 +210,17 @@ def test_it():
     ours = {name for name in sys.modules if name.partition(".")[0] in ("asyncjobs", "asyncjobs_pytest", "asyncpg", "pydantic")}
     assert ours == {"asyncjobs_pytest"}
 """)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        str(tmp_path),
+    ]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
