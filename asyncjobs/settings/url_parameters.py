@@ -41,8 +41,11 @@ _REMEDIES = {
     "hostaddr": "give the address as the host",
     "load_balance_hosts": "hosts are tried in the order in which they are given; remove it",
     "passphrase": "write sslpassword",
+    "pgbouncer": 'remove it: a pooler in transaction mode is found, or named by pooler = "transaction" in the config',
     "replication": "asyncjobs needs a session of its own, no replication; remove it",
     "requiressl": "write sslmode=require",
+    "schema": "remove it: what is of asyncjobs is always in the schema asyncjobs",
+    "ssl": "write sslmode=require",
     "sslcrldir": "write sslcrl=… with one file",
 }
 _FOREIGN = {
@@ -114,7 +117,8 @@ def _check(name: str, value: str) -> None:
         remedy = _REMEDIES.get(name, "the driver, asyncpg, cannot do it; remove it")
         raise ValueError(f"the URL's {name}{_shown(name, value)} cannot be had: {remedy}")
     if whose := _WHOSE.get(name):
-        raise ValueError(f"the URL's {name} is a parameter of {whose}, none of PostgreSQL's: remove it")
+        remedy = _REMEDIES.get(name, "remove it")
+        raise ValueError(f"the URL's {name} is a parameter of {whose}, none of PostgreSQL's: {remedy}")
 
 
 def _shown(name: str, value: str) -> str:

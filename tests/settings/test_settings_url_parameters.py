@@ -56,7 +56,9 @@ def test_what_is_done_anyway_or_here_is_kept_from_the_server(parameters):
         ),
         ("sslrootcert=system&sslmode=require", "sslrootcert=system goes with sslmode=verify-full alone"),
         ("target_session_attrs=master", "target_session_attrs is 'master'"),
-        ("pgbouncer=true", "pgbouncer is a parameter of Prisma, none of PostgreSQL's: remove it"),
+        ("pgbouncer=true", "pgbouncer is a parameter of Prisma, none of PostgreSQL's: remove it: a pooler"),
+        ("ssl=true", "none of PostgreSQL's: write sslmode=require"),
+        ("schema=x", "always in the schema asyncjobs"),
         ("sslmode", "the URL's parameter 'sslmode' has no value"),
     ],
 )
