@@ -37,6 +37,26 @@ for ignored, usual in (
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+QUICK = {"defining", "settings", "worker", "integrations", "test_errors.py", "test_logs.py"}
+"""Where tests are that need nothing but Python, unless they ask for the server or are marked otherwise."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: a test waits for half of its time, for processes, leases and the database."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before some are left out by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick part."""
+    here = Path(__file__).parent
+    for item in items:
+        needs = {"server", "run_pytest"} & set(getattr(item, "fixturenames", ()))
+        is_slow = item.get_closest_marker("processes") or item.get_closest_marker("slow")
+        if not needs and not is_slow and item.path.relative_to(here).parts[0] in QUICK:
+            item.add_marker("quick")
+
+
 TEMPLATE = "template_of_tests"
 
 

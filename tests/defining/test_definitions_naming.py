@@ -13,6 +13,7 @@ import pytest
 
 from asyncjobs import InvalidDefinition, Job, job
 from asyncjobs.defining import registry
+from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,7 +78,7 @@ def python(*words: str, directory: Path, given: str | None = None) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
@@ -97,6 +98,7 @@ def test_a_kind_that_is_given_is_taken_as_it_is() -> None:
     assert named.kind == "mails/welcome v2 ✓"
 
 
+@pytest.mark.processes
 class TestTheProgramThatWasStarted:
     """Its module is `__main__` here, and something else in the worker that imports it."""
 
@@ -132,7 +134,12 @@ class TestTheProgramThatWasStarted:
 
     @pytest.mark.parametrize(
         "profiler",
-        [("cProfile", "-o", os.devnull), ("profile", "-o", os.devnull), ("trace", "--count", "-C", "counts")],
+        [
+            ("cProfile", "-o", os.devnull),
+            # In Python each, so that importing us takes them ten seconds.
+            pytest.param(("profile", "-o", os.devnull), marks=pytest.mark.slow),
+            pytest.param(("trace", "--count", "-C", "counts"), marks=pytest.mark.slow),
+        ],
         ids=lambda words: words[0],
     )
     def test_a_program_under_a_profiler_has_its_own_name(self, tmp_path: Path, profiler: tuple[str, ...]) -> None:

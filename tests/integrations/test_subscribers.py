@@ -204,6 +204,7 @@ def test_sentry_is_flushed_where_a_process_ends_without_its_clean_up(monkeypatch
     assert flushed == [2.0]
 
 
+@pytest.mark.processes
 def test_importing_asyncjobs_imports_none_of_them() -> None:
     program = "import sys, asyncjobs; print([n for n in sys.modules if 'integrations' in n or 'sentry' in n])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

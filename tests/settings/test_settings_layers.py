@@ -78,6 +78,7 @@ def test_an_environment_that_was_perhaps_forgotten_is_warned_of(write, caplog, m
     assert caplog.messages == []
 
 
+@pytest.mark.processes
 def test_without_any_logging_the_warning_is_on_standard_error(write, tmp_path):
     write(PRODUCTION)
     done = subprocess.run(
@@ -257,6 +258,7 @@ print(sorted({name for name in seen if str(name).startswith("ASYNCJOBS_")}))
 """
 
 
+@pytest.mark.processes
 def test_importing_settings_reads_neither_environment_nor_file_and_loading_reads_both(write, tmp_path):
     write("[default]\n")
     done = subprocess.run(
