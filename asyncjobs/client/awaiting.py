@@ -3,6 +3,8 @@
 A waiter is registered by a flag on the job's row: the finish that removes the row sees it and sends a notice. The row lock
 settles the race: either the flag is set first, and the finish tells; or the row is gone, and the history has the answer.
 (A table of waiters of its own lost 342 to 370 of 1,500; the flag lost none.)
+
+A notice has the beginning of an id, its time: every login may listen, and who has a whole id may ask how that job has ended.
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ LEAST_LOOK = 0.5
 BATCH = 1_000
 MOST_IN_NOTICE = 200
 """Ids of one notice that are read; no statement of ours sends as many."""
+BEGINNING = 18
+"""Characters of an id that a notice has, as 01a22a06-f0c1-7e11: 62 bits are left that nobody can guess."""
+_REST = 64
+"""Bits of an id that a notice has not."""
 RETRY_PAUSE = 0.5
 
 
@@ -42,8 +48,8 @@ class Waiters:
         self._listener = listener
         self._services = services
         self._waiting: dict[UUID, list[asyncio.Future[Finished]]] = {}
-        self._by_number: dict[int, UUID] = {}
-        """Their ids by their numbers: read so, an id of a notice takes 0.4 µs instead of 1.5."""
+        self._by_beginning: dict[int, set[UUID]] = {}
+        """Their ids by the numbers that these begin with: read so, one of a notice takes 0.4 µs instead of 1.5."""
         self._new: set[UUID] = set()
         self._done: set[UUID] = set()
         self._kick = asyncio.Event()
@@ -72,7 +78,7 @@ class Waiters:
         futures.append(future)
         if len(futures) == 1:
             self._new.add(job_id)
-            self._by_number[job_id.int] = job_id
+            self._by_beginning.setdefault(job_id.int >> _REST, set()).add(job_id)
             self._kick.set()
             if not self._running:
                 self._running = True
@@ -88,16 +94,23 @@ class Waiters:
                 self._kick.set()
             futures.remove(future)
             if not futures and self._waiting.get(job_id) is futures:
-                del self._waiting[job_id], self._by_number[job_id.int]
+                del self._waiting[job_id]
                 self._new.discard(job_id)
+                self._forget(job_id)
+
+    def _forget(self, job_id: UUID) -> None:
+        alike = self._by_beginning[job_id.int >> _REST]
+        alike.discard(job_id)
+        if not alike:
+            del self._by_beginning[job_id.int >> _REST]
 
     def _notified(self, payload: str) -> None:
         for text in payload.split(",", MOST_IN_NOTICE)[:MOST_IN_NOTICE]:
             try:
-                job_id = self._by_number[int(text.replace("-", ""), 16)]
+                found = self._by_beginning[int(text[:BEGINNING].replace("-", ""), 16)]
             except (KeyError, ValueError):
                 continue  # anybody may NOTIFY: what is no id is no news, nor what nobody waits for here
-            self._done.add(job_id)
+            self._done |= found
             self._kick.set()
 
     def _look_soon(self) -> None:
