@@ -1,15 +1,15 @@
 """The canceller cancels running jobs of this worker when the database says that somebody asked for it.
 
-It looks when a notice names a job that is here, since anybody may send one, and by a slow poll.
+It looks when a notice names this worker, which anybody may send, and by a slow poll.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from functools import partial
-from uuid import UUID
 
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Sessions
@@ -21,8 +21,6 @@ from asyncjobs.worker.retrying import Backoff
 logger = logging.getLogger("asyncjobs.worker")
 
 
-MOST_NAMED = 200
-"""Notices whose jobs are looked up before the database is asked in any case."""
 PAUSE = 0.02
 """Seconds between two looks, however many notices come."""
 LONGEST_INTERVAL = 0.8
@@ -45,35 +43,22 @@ class Canceller:
         self._executor = executor
         self._polling_interval = min(polling_interval, LONGEST_INTERVAL)
         self._backoff = Backoff(logger, "looking for cancelled jobs")
-        self._named: set[str] = set()
         self._news = asyncio.Event()
 
     def notified(self, payload: str) -> None:
-        """Look now, if a notice names a job that is here."""
-        if len(self._named) < MOST_NAMED:
-            self._named.add(payload)
+        """Look now, if a notice names this worker."""
+        if payload == str(self._lease.worker):
             self._news.set()
 
     async def run(self) -> None:
         """Look, for ever."""
         while True:
-            if await self._is_time():
-                await self._look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._polling_interval * (0.75 + random.random() / 2)):
+                    await self._news.wait()
+            self._news.clear()
+            await self._look()
             await asyncio.sleep(PAUSE)
-
-    async def _is_time(self) -> bool:
-        """Wait for notices or the poll; return whether the database is to be asked."""
-        try:
-            async with asyncio.timeout(self._polling_interval * (0.75 + random.random() / 2)):
-                await self._news.wait()
-        except TimeoutError:
-            return True
-        self._news.clear()
-        named, self._named = self._named, set()
-        if len(named) == MOST_NAMED:
-            return True
-        here = self._executor.holds()
-        return any(_id(text) in here for text in named)
 
     async def _look(self) -> None:
         worker = self._lease.worker
@@ -86,10 +71,3 @@ class Canceller:
             await self._backoff.failed(error)
         else:
             self._executor.cancel_asked(set(ids))
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -34,7 +34,7 @@ with given as materialized (
          case when progress is not null then asyncjobs.fold_steps(id) end
   from gone
 ), told as (
-  select pg_notify('asyncjobs_done', string_agg(id::text, ','))
+  select pg_notify('asyncjobs_done', string_agg(left(id::text, 18), ','))  -- see client/awaiting.py
   from (select id, row_number() over () / 200 as part from gone where awaited) as awaited    -- a notice holds 8,000 bytes
   group by part
 )

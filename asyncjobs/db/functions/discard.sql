@@ -1,0 +1,50 @@
+-- Discard jobs that do not run: those that are ready, scheduled or waiting, and those that have failed:
+-- select * from asyncjobs.discard(array['0190…']::uuid[], reason => 'the customer is gone')
+-- fences: as in asyncjobs.retry; days: how long a live one is kept.
+-- Rows: one for each id that is there, in no order: whether it is discarded by this call, and its state by now.
+-- Security definer: the history is nobody's to change.
+-- Locks: the live rows in the order of their ids, then the finished ones. Two steps: see asyncjobs.retry.
+create or replace function asyncjobs.discard(
+  ids uuid[], fences bigint[] default null, reason text default '', days integer default 7
+) returns table (id uuid, done boolean, state smallint)
+language plpgsql volatile security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  live uuid[];
+  reasons text[];
+begin
+  perform asyncjobs.make_room(discard.days);
+  perform from asyncjobs.job where job.id = any(discard.ids) and job.state <> 2 order by job.id for update;
+  perform from asyncjobs.finished where finished.id = any(discard.ids) and finished.state = 5 order by finished.id for update;
+  select array_agg(held.id), array_agg(coalesce(discard.reason, '')) into live, reasons
+  from (
+    select job.id
+    from unnest(discard.ids, discard.fences) as given(id, fence) join asyncjobs.job on job.id = given.id
+    where job.state <> 2 and job.fence = coalesce(given.fence, job.fence)
+    order by job.id for update of job
+  ) as held;
+  return query
+  with given as materialized (
+    select g.id, g.fence from unnest(discard.ids, discard.fences) as g(id, fence)
+  ), gone as (
+    select moved.id from asyncjobs.move(live, reasons, 6, discard.days) as moved(id)
+  ), judged as (
+    update asyncjobs.finished
+    set state = 6, reason = coalesce(discard.reason, '')
+    from given
+    where finished.id = given.id and finished.state = 5 and finished.fence = coalesce(given.fence, finished.fence)
+      and not exists (select from asyncjobs.job where job.id = given.id)
+    returning finished.id
+  ), discarded as materialized (select gone.id from gone union all select judged.id from judged)
+  select given.id, discarded.id is not null,
+         case when discarded.id is not null then 6::smallint else coalesce(job.state, finished.state) end
+  from given
+  left join discarded on discarded.id = given.id
+  left join asyncjobs.job on job.id = given.id
+  left join asyncjobs.finished on finished.id = given.id and job.id is null
+  where discarded.id is not null or job.id is not null or finished.id is not null;
+end
+$$;
