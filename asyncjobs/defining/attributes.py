@@ -13,6 +13,7 @@ from asyncjobs.defining.calling import check_takes
 from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.type_variables import hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
+from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -51,7 +52,7 @@ class Attribute:
         """Return how it is declared, as code."""
         kind = self._factory if self._factory is not None else type(self._default)
         annotation = kind.__name__ if isinstance(kind, type) and self._default is not None else "…"
-        given = "default_factory=…" if self._factory is not None else f"default={self._default!r:.40}"
+        given = "default_factory=…" if self._factory is not None else f"default={shown(self._default)}"
         return f"{name}: {annotation} = attribute({given})"
 
 
@@ -89,7 +90,7 @@ def attribute(
     if default_factory is not None:
         if not callable(default_factory):
             raise InvalidDefinition(
-                f"attribute(default_factory={default_factory!r:.40}) is no function: write default=…, which is copied for "
+                f"attribute(default_factory={shown(default_factory)}) is no function: write default=…, which is copied for "
                 "each job"
             )
         check_takes(default_factory, "attribute(default_factory=…)")

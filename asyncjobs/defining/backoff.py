@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Literal
 
-from asyncjobs.defining import options
+from asyncjobs.defining import limits
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.texts import shown
 
 Formula = Literal["polynomially_longer", "exponential"]
 Computed = float | timedelta | Awaitable[float | timedelta]
@@ -41,7 +42,7 @@ def checked_wait(wait: Any) -> float | Formula | WaitFunction:
                 f"wait={wait!r} is no formula: use seconds, a timedelta, a function, or one of {', '.join(_FORMULAS)}"
             )
         return wait  # type: ignore[return-value]
-    return options.duration(wait, "wait")
+    return limits.duration(wait, "wait")
 
 
 def seconds(wait: float | str, executions: int, *, jitter: float, random: float) -> float:
@@ -92,5 +93,5 @@ def computed(value: Any) -> float:
     # isnan comes last and sees floats only: an int may be too large for one.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or value < 0 or (isinstance(value, float) and math.isnan(value)):
-        raise ValueError(f"{value!r:.60} is no time to wait: return seconds or a timedelta, not negative")
+        raise ValueError(f"{shown(value)} is no time to wait: return seconds or a timedelta, not negative")
     return float(min(value, LONGEST_COMPUTED))

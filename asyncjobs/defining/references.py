@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncjobs.exceptions import DeserializationError, InvalidDefinition, RecordNotFound
+from asyncjobs.texts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,7 +80,7 @@ class Reference(Generic[ObjectT, KeyT]):
         except DeserializationError:
             raise
         except Exception as error:
-            cause = f"{type(error).__qualname__}: {error}"[:300]
+            cause = cut(f"{type(error).__qualname__}: {error}", 300)
             raise DeserializationError(f"{named} could not be loaded: {cause}") from error
         if found is None:
             raise RecordNotFound(f"{named} does not exist any more")
