@@ -11,7 +11,7 @@ from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.calling import check_takes
 from asyncjobs.defining.misuse import answered
-from asyncjobs.defining.type_variables import hints_of, known
+from asyncjobs.defining.type_variables import annotations_of, hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.texts import shown
 
@@ -117,7 +117,7 @@ def check_attributes(cls: type, name: str) -> None:
     Raises:
         InvalidDefinition: One has no annotation.
     """
-    annotated = {each for base in cls.__mro__ for each in inspect.get_annotations(base)}
+    annotated = {each for base in cls.__mro__ for each in annotations_of(base)}
     for missing in (each for each in _names_in(cls) if each not in annotated):
         declared = inspect.getattr_static(cls, missing).declaration(missing)
         raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{declared}`")

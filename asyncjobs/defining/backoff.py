@@ -5,13 +5,13 @@ Sources: ActiveJob's `polynomially_longer` and jitter (`activejob/lib/active_job
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Literal
 
 from asyncjobs.defining import limits
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.texts import shown
 
@@ -67,7 +67,7 @@ def seconds(wait: float | str, executions: int, *, jitter: float, random: float)
 def takes_error(function: WaitFunction) -> bool:
     """Whether a wait function is called with the error, too: it has a second positional parameter."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = parameters_of(function).values()
     except (TypeError, ValueError):
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -12,6 +12,7 @@ from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.attributes import Attribute
 from asyncjobs.defining.base import Job
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.defining.checking import checked_kind, refuse_dropped
 from asyncjobs.defining.declaring import declared_on, rescuing
 from asyncjobs.defining.definition import Definition, Source, check_code, run_as
@@ -172,13 +173,13 @@ def _define(function: Any, given: dict[str, Any], depth: int) -> JobFunction[...
     if not inspect.isfunction(function):
         raise InvalidDefinition(f"@job takes a function, not {type(function).__name__}")
     name = f"{function.__module__}.{function.__qualname__}"
-    if next(iter(inspect.signature(function).parameters), None) in ("self", "cls"):
+    if next(iter(parameters_of(function)), None) in ("self", "cls"):
         raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
     options = Options.of(name, given)
     source = Source.of(function, depth)
     check_code(function, name, options.executor, source.origin)
     check_signature(function)
-    parameters = inspect.signature(function).parameters
+    parameters = parameters_of(function)
     if wrong := [each.name for each in parameters.values() if isinstance(each.default, Attribute)]:
         raise InvalidDefinition(
             f"{name}: {wrong[0]}=attribute(…): a function has no attributes: write a class derived from Job, or "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.attributes import check_attributes
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.defining.checking import checked_kind, refuse_dropped
 from asyncjobs.defining.declaring import check_rescues, refuse_on_methods, rescues_in
 from asyncjobs.defining.definition import Definition, Source, check_code, run_as
@@ -53,7 +53,7 @@ def make_definition(cls: type[Job[Any]], root: type[Job[Any]], given: Mapping[st
     check_attributes(cls, name)
     source = Source.of(cls, 2)
     check_code(perform, f"{name}.perform", options.executor, source.origin)
-    if len(inspect.signature(perform).parameters) != 1:
+    if len(parameters_of(perform)) != 1:
         raise InvalidDefinition(
             f"{name}.perform takes arguments: a job's fields are its arguments; annotate them in the class, "
             "and write `perform(self)`"

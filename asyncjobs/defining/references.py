@@ -7,6 +7,7 @@ import typing
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.exceptions import DeserializationError, InvalidDefinition, RecordNotFound
 from asyncjobs.texts import cut
 
@@ -148,7 +149,7 @@ def _key_type(load: Callable[..., Any]) -> Any:
     try:
         function = load if inspect.isroutine(load) else type(load).__call__
         hints = typing.get_type_hints(function, include_extras=True)
-        parameters = list(inspect.signature(load).parameters.values())
+        parameters = list(parameters_of(load).values())
     except (NameError, TypeError, ValueError):
         return MISSING
     return hints.get(parameters[0].name, MISSING) if parameters else MISSING

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, 
 
 from asyncjobs.defining import limits
 from asyncjobs.defining.bare_calls import answering
-from asyncjobs.defining.calling import check_method, check_takes
+from asyncjobs.defining.calling import check_method, check_takes, parameters_of
 from asyncjobs.defining.declaring import Declaration
 from asyncjobs.defining.option_tables import checked, documented, option, options_in
 from asyncjobs.defining.policies import RetryOn
 from asyncjobs.defining.step_code import Code, Values
-from asyncjobs.defining.type_variables import known
+from asyncjobs.defining.type_variables import annotations_of, known
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 from asyncjobs.texts import shown
 
@@ -215,11 +215,11 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             raise InvalidDefinition(
                 f"{where}: formerly={taken[0]!r} is a step of {name} still: an earlier name is one that is gone"
             )
-        if not inspect.signature(function).parameters:
+        if not parameters_of(function):
             raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
         code = Code.of(function, cls)
         given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
-        more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
+        more = [parameter for parameter in list(parameters_of(function))[1:] if parameter not in given]
         if more:
             raise InvalidDefinition(
                 f"{where} takes {more[0]!r}, which nobody gives: a step takes `cursor: Cursor[…]`, and `connection` with "
@@ -245,7 +245,7 @@ def _check_named(cls: type, where: str, option: str, method: Condition | None) -
     if not isinstance(method, str):
         return
     if not callable(getattr(cls, method, None)):
-        if any(method in inspect.get_annotations(base) for base in cls.__mro__):
+        if any(method in annotations_of(base) for base in cls.__mro__):
             raise InvalidDefinition(f"{where} names the field {method!r}: write `{option}=lambda job: job.{method}`")
         raise InvalidDefinition(f"{where} names the method {method!r}, which {cls.__qualname__} does not have")
     check_method(cls, method, f"{where}: {option}", *_MORE.get(option, ()))
