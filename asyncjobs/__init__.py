@@ -13,6 +13,7 @@ The rooms, each importing only from those below it::
     errors             the error reporter
     services settings  scopes for tasks; config.toml and ASYNCJOBS_*
     exceptions harmless    every error; texts and log lines that must not raise
+    durations names texts  times as people write them, what may name a queue or kind, values in messages
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import open_clients, options, registry
+from asyncjobs.defining import limits, open_clients, registry
 from asyncjobs.defining.awaiting import result_of
 from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
 from asyncjobs.defining.decorator import JobFunction
@@ -389,7 +389,7 @@ class AsyncJobs:
 
     async def cancel(self, job: JobOrId, reason: str = "") -> bool:
         """Cancel a job, or the one with this id; see `Job.cancel`."""
-        return await self._opened().cancel(id_of(job), options.reason(reason))
+        return await self._opened().cancel(id_of(job), limits.reason(reason))
 
     async def status(self, job: JobOrId) -> Status:
         """Read everything stored about a job, or the one with this id; see `Job.status`."""
@@ -437,7 +437,7 @@ class AsyncJobs:
             InvalidOption: `job` is neither a job nor an id, or `reason` cannot be stored.
             PermissionDenied: The role only enqueues, or only looks.
         """
-        return await self._opened().do(Asked(Action.discard, options.reason(reason)), id_of(job))
+        return await self._opened().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
 
     async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Retry all failed jobs that match, the oldest first; see `retry`.
@@ -469,7 +469,7 @@ class AsyncJobs:
             **which: As in `Which`; without any, every job that can be. `state` may be ``"scheduled"``, ``"ready"``,
                 ``"waiting"`` and ``"failed"``.
         """
-        return await self._do_all(Asked(Action.discard, options.reason(reason)), which, dry_run=dry_run)
+        return await self._do_all(Asked(Action.discard, limits.reason(reason)), which, dry_run=dry_run)
 
     async def cancel_all(self, *, reason: str = "", dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Cancel all jobs that match; return how many. See `Job.cancel` and `retry_all`.
@@ -480,7 +480,7 @@ class AsyncJobs:
             **which: As in `Which`; without any, every job that is not final. `state` may be ``"scheduled"``, ``"ready"``,
                 ``"running"`` and ``"waiting"``.
         """
-        return await self._do_all(Asked(Action.cancel, options.reason(reason)), which, dry_run=dry_run)
+        return await self._do_all(Asked(Action.cancel, limits.reason(reason)), which, dry_run=dry_run)
 
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
         return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total

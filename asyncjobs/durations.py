@@ -6,6 +6,8 @@ import math
 import re
 from datetime import timedelta
 
+from asyncjobs.texts import shown
+
 TEN_YEARS = 3650 * 86400.0
 """Seconds; the longest time any option takes. More is a slip of units."""
 
@@ -30,17 +32,25 @@ def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = 
     try:
         return read_seconds(value, minimum=minimum, maximum=maximum)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{name}: {shown(value)} {error}") from None
 
 
-def read_seconds(value: object, *, minimum: float, maximum: float) -> float:
-    """`seconds`, with an error that does not begin with a name: for callers that say themselves where the value is."""
-    number = _number(value)
+def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YEARS, text: bool = True) -> float:
+    """`seconds`, with an error that says what is wrong with the value, and not which value it is nor where it stands.
+
+    Args:
+        value: As in `seconds`.
+        minimum: As there.
+        maximum: As there.
+        text: Whether text is a time; in code it is not.
+    """
+    number = _number(value) if text or not isinstance(value, str) else None
     # Compared before float(): an int may be too large for one. A NaN compares false and is refused here too.
     if number is None or not minimum <= number <= maximum:
         fact = "is not a time" if number is None else "is not allowed"
         limits = f"from {spell(minimum)} to {spell(maximum)}"
-        raise ValueError(f'{shown(value)} {fact}; give {limits}, as seconds or as text like "45s", "10m" or "7d"')
+        forms = 'as text like "45s", "10m" or "7d"' if text else "a timedelta"
+        raise ValueError(f"{fact}; give {limits}, as seconds or {forms}")
     return float(number)
 
 
@@ -53,16 +63,6 @@ def spell(number: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
-
-
-def shown(value: object) -> str:
-    """A value as messages have it: short, as TOML writes it, and of a URL only the scheme, for the password's sake."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and abs(value) >= 10**40:
-        return "a huge number"  # Python refuses to spell out the largest ones
-    text = re.sub(r"://.*", "://***", f'"{value}"' if isinstance(value, str) else str(value), flags=re.DOTALL)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _number(value: object) -> float | None:

@@ -6,10 +6,11 @@ import contextlib
 import logging
 import re
 
+from asyncjobs.texts import cut, written_out
+
 MOST_SHOWN = 500
 """Characters of an exception's text in a log line or a reason."""
 MOST_PARTS = 1_000
-_ODD = re.compile("[\x00\ud800-\udfff]")
 _MARKS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 """What turns the direction of a line or breaks it, and what no stream encodes."""
 _CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_MARKS}]")
@@ -49,11 +50,6 @@ def is_vast(error: BaseException) -> bool:
     return False
 
 
-def written_out(text: str) -> str:
-    """Return `text` with NUL, which PostgreSQL refuses, and lone surrogates, which no stream encodes, written out."""
-    return _ODD.sub(lambda found: f"\\x{ord(found[0]):02x}" if found[0] == "\x00" else f"\\u{ord(found[0]):04x}", text)
-
-
 def harmless(text: str) -> str:
     """Return `text` with control characters spelled out: a job's name or error must not steer somebody's terminal."""
     return _CONTROL.sub(_spelled, text)
@@ -76,7 +72,7 @@ def _spelled(found: re.Match[str]) -> str:
 
 def brief(text: str) -> str:
     """Return the first `MOST_SHOWN` characters of `text` as any log can take them."""
-    return written_out(text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…")
+    return written_out(cut(text, MOST_SHOWN))
 
 
 def shown(error: BaseException) -> str:

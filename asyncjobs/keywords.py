@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 _MEANT = {
@@ -30,12 +30,12 @@ _ELSEWHERE = {
     "wait": "how long a retry waits is said by @retry_on(Error, wait=…), when a job is due by job.set(wait=…)",
     "at": "when a job is due is said by job.set(at=…)",
     "connection": "connection= belongs to job.enqueue(connection=…)",
-    "timeout": "timeout= belongs to the definition: @job(timeout=…), or the class",
-    "expires_in": "expires_in= belongs to the definition: @job(expires_in=…), or the class",
-    "retention": "retention= belongs to the definition: @job(retention=…), or the class",
-    "queue": "queue= belongs to the definition or to job.set(queue=…)",
-    "priority": "priority= belongs to the definition or to job.set(priority=…)",
 }
+
+
+def say_where(belongs: Mapping[str, str]) -> None:
+    """Have errors say where options belong that something else was given: a table of options says so of its own."""
+    _ELSEWHERE.update({name: f"{name}= belongs to {place}" for name, place in belongs.items()})
 
 
 def ours(word: str, known: Iterable[str]) -> list[str]:

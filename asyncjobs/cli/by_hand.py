@@ -18,7 +18,7 @@ from asyncjobs.client.by_hand import Action, Answer, Asked, Filter, Matched, fil
 from asyncjobs.db.by_hand import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import options as limits
+from asyncjobs.defining import limits
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidOption

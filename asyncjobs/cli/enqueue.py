@@ -16,8 +16,7 @@ from asyncjobs.app import AsyncJobs
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
 from asyncjobs.db import jobs
-from asyncjobs.defining import options as limits
-from asyncjobs.defining import registry
+from asyncjobs.defining import limits, registry
 from asyncjobs.defining.base import Job
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.importing import import_modules, put_working_directory_first

@@ -22,7 +22,7 @@ from asyncjobs.db.jobs import read_status
 from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import codec, options, registry
+from asyncjobs.defining import codec, limits, registry
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import InvalidOption
 
@@ -132,10 +132,10 @@ def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
     return Filter(
         states=_states(action, which.get("state")),
         kinds=None if kind is None else _kinds(kind),
-        queue=None if queue is None else options.queue_name(queue),
+        queue=None if queue is None else limits.queue_name(queue),
         error=None if error is None else _error(error),
-        older_than=0.0 if older_than is None else options.duration(older_than, "older_than"),
-        limit=None if limit is None else options.whole(limit, "limit", least=1, most=2**31 - 1),
+        older_than=0.0 if older_than is None else limits.duration(older_than, "older_than"),
+        limit=None if limit is None else limits.whole(limit, "limit", least=1, most=2**31 - 1),
     )
 
 
@@ -154,7 +154,7 @@ def _states(action: Action, given: Any) -> tuple[State, ...]:
 
 def _kinds(kind: Any) -> tuple[str, ...]:
     if isinstance(kind, str):
-        return (options.kind_name(kind),)
+        return (limits.kind_name(kind),)
     definition = getattr(kind, "_definition", None)
     if definition is None:
         raise InvalidOption(f"kind={kind!r} is no job definition: give a @job function, a Job class or a kind's name")
@@ -167,7 +167,7 @@ def _error(text: Any) -> str:
             f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
             "or a piece of its message"
         )
-    return options.reason(text)  # of the same characters: those that PostgreSQL can store
+    return limits.reason(text)  # of the same characters: those that PostgreSQL can store
 
 
 def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:

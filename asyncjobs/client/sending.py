@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.db.rows import NewJob
@@ -47,10 +48,13 @@ def row_of(job: Job[Any]) -> NewJob:
         job.queue,
         job.priority,
         job._stored_arguments(),
-        job._run_at,
-        job._delay,
+        *_when(job),
         definition.options.expires_in,
     )
+
+
+def _when(job: Job[Any]) -> tuple[datetime | None, float | None]:
+    return (None, None) if (said := job._set_options) is None else (said.get("at"), said.get("wait"))
 
 
 def _warn_of_program(definition: Definition) -> None:
@@ -68,6 +72,6 @@ def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
     if made:
         job._queue = row.queue
         job._disposition = "enqueued"
-        job._state = "ready" if job._delay is None and job._run_at is None else "scheduled"
+        job._state = "ready" if row.delay is None and row.run_at is None else "scheduled"
     elif job._disposition is None:
         job._disposition = "duplicate"

@@ -18,6 +18,7 @@ from asyncjobs.defining.queue_patterns import serves
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.defining.versions import waited
 from asyncjobs.exceptions import JobNotFound
+from asyncjobs.texts import cut
 
 _LONGEST = 300
 """Characters of an error's message or a reason that stand in a sentence."""
@@ -292,7 +293,7 @@ def _error(job: Waiting) -> str:
 def _short(text: str | None) -> str:
     """Return text on one line, its end left out when it is long."""
     line = " ".join((text or "").split()) or "no reason given"
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return cut(line, _LONGEST)
 
 
 def _time(moment: datetime | None) -> str:

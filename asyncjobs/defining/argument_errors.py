@@ -16,6 +16,7 @@ from asyncjobs.defining import plain_json
 from asyncjobs.defining.argument_annotations import show
 from asyncjobs.defining.argument_schemas import PLAIN_ERROR
 from asyncjobs.defining.references import NoKey
+from asyncjobs.texts import cut, shown_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -174,7 +175,7 @@ def lost_keys(value: Any, path: str) -> list[Problem]:
         for key, item in _items(value):
             fact = plain_json.text_problem(key) if isinstance(key, str) else ""
             if fact:
-                found.append((path, f"the key {plain_json.short(key)}: {fact}"))
+                found.append((path, f"the key {shown_plainly(key)}: {fact}"))
             stack.append((item, plain_json.join(path, key)))
     return found
 
@@ -233,8 +234,8 @@ def _explain(
             if fact not in facts:
                 facts.append(fact)
             expected = show(parameters[top].annotation) if top in parameters else "a JSON object"
-            got = "" if names is not None else f", got {plain_json.short(detail['input'])}"
-            tails[path] = "" if final else f"{got}; {remedy} {expected[:60]}"
+            got = "" if names is not None else f", got {shown_plainly(detail['input'])}"
+            tails[path] = "" if final else f"{got}; {remedy} {cut(expected)}"
     problems = [(path, " or ".join(facts[: plain_json.MANY]) + tails.get(path, "")) for path, facts in told.items()]
     return _counted(problems[:MOST_EXPLAINED], len(problems))
 

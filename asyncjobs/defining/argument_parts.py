@@ -14,6 +14,7 @@ import pydantic
 
 from asyncjobs.defining import plain_json
 from asyncjobs.defining.argument_annotations import ASTERISKS
+from asyncjobs.texts import shown_plainly
 
 Pair = tuple[Any, Any, str]
 """A part of each, and its path."""
@@ -69,7 +70,7 @@ def _entries(given: Any, back: Any, path: str) -> Iterator[Pair]:
 
 def _by_key(given: Any, back: Any, path: str) -> Iterator[Pair]:
     if len(given) != len(back) or not all(key in back for key in given):
-        raise Difference(path, f"would come back as {plain_json.short(list(back))}; {plain_json.INVERSE}")
+        raise Difference(path, f"would come back as {shown_plainly(list(back))}; {plain_json.INVERSE}")
     for key, item in given.items():
         yield item, back[key], plain_json.join(path, key)
 
@@ -164,7 +165,7 @@ def otherwise(back: Any) -> str:
     """Fact and remedy of a value that comes back as `back`."""
     if isinstance(back, pydantic.SecretStr | pydantic.SecretBytes):
         return ASTERISKS
-    return f"would come back as {plain_json.short(back)}; {plain_json.INVERSE}"
+    return f"would come back as {shown_plainly(back)}; {plain_json.INVERSE}"
 
 
 _LOOKS: Final[tuple[tuple[type, Callable[[Any, Any, str], Iterator[Pair]]], ...]] = (

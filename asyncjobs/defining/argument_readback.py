@@ -14,6 +14,7 @@ from pydantic_core import TzInfo
 from asyncjobs.defining import plain_json
 from asyncjobs.defining.argument_parts import ABSENT, Difference, Pair, inner, otherwise
 from asyncjobs.defining.references import StoredKey
+from asyncjobs.texts import shown_plainly
 
 _SCALARS: Final = frozenset({bool, int, float, str, bytes, types.NoneType, uuid.UUID, dt.date, dt.timedelta})
 _STANDARD: Final = _SCALARS | {
@@ -84,7 +85,7 @@ def _is_converted(given: Any, back: Any) -> bool:
 
 def _of_another_type(given: Any, back: Any) -> str:
     if given is ABSENT:
-        return f"is not there and would come back as {plain_json.short(back)}; {plain_json.INVERSE}"
+        return f"is not there and would come back as {shown_plainly(back)}; {plain_json.INVERSE}"
     one, other = _name(given), _name(back)
     if isinstance(given, type(back)):
         return f"is a {one} and would come back as a {other}; annotate {one}, or pass a {other}"

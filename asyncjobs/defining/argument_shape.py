@@ -23,6 +23,7 @@ from asyncjobs.defining.argument_parts import Difference
 from asyncjobs.defining.argument_scalars import Check, holding, never
 from asyncjobs.defining.references import MISSING
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion, UnstorableResult
+from asyncjobs.texts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +139,7 @@ class Shape:
         try:
             schema = handler.generate_schema(self._compiled[parameter.name].annotation)
         except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
-            cause = str(error).splitlines()[0].split(". ")[0][:200]
+            cause = cut(str(error).splitlines()[0].split(". ")[0], 200)
             raise InvalidDefinition(
                 f"{self.kind}: {parameter.name}: {show(parameter.annotation)} cannot be stored as JSON; "
                 f"annotate a supported type, or use register_reference ({cause})"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncjobs.defining import argument_readback, references
 from asyncjobs.defining.argument_shape import Parameter, Shape
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.defining.references import MISSING
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion
 
@@ -43,7 +44,7 @@ def check_signature(function: Callable[..., Any]) -> None:
         InvalidDefinition: ``*args``, ``**kwargs``, or a name that begins with an underscore.
     """
     kind = f"{function.__module__}.{function.__qualname__}"
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters_of(function).values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             stars, instead = ("*", "list") if parameter.kind is parameter.VAR_POSITIONAL else ("**", "dict")
             raise InvalidDefinition(
@@ -65,7 +66,7 @@ def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
             positional=parameter.kind is not parameter.KEYWORD_ONLY,
             positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
         )
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in parameters_of(function).values()
     ]
 
 

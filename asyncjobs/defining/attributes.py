@@ -11,8 +11,9 @@ from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.calling import check_takes
 from asyncjobs.defining.misuse import answered
-from asyncjobs.defining.type_variables import hints_of, known
+from asyncjobs.defining.type_variables import annotations_of, hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
+from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -51,7 +52,7 @@ class Attribute:
         """Return how it is declared, as code."""
         kind = self._factory if self._factory is not None else type(self._default)
         annotation = kind.__name__ if isinstance(kind, type) and self._default is not None else "…"
-        given = "default_factory=…" if self._factory is not None else f"default={self._default!r:.40}"
+        given = "default_factory=…" if self._factory is not None else f"default={shown(self._default)}"
         return f"{name}: {annotation} = attribute({given})"
 
 
@@ -89,7 +90,7 @@ def attribute(
     if default_factory is not None:
         if not callable(default_factory):
             raise InvalidDefinition(
-                f"attribute(default_factory={default_factory!r:.40}) is no function: write default=…, which is copied for "
+                f"attribute(default_factory={shown(default_factory)}) is no function: write default=…, which is copied for "
                 "each job"
             )
         check_takes(default_factory, "attribute(default_factory=…)")
@@ -116,7 +117,7 @@ def check_attributes(cls: type, name: str) -> None:
     Raises:
         InvalidDefinition: One has no annotation.
     """
-    annotated = {each for base in cls.__mro__ for each in inspect.get_annotations(base)}
+    annotated = {each for base in cls.__mro__ for each in annotations_of(base)}
     for missing in (each for each in _names_in(cls) if each not in annotated):
         declared = inspect.getattr_static(cls, missing).declaration(missing)
         raise InvalidDefinition(f"{name}.{missing} = attribute(…) has no annotation: write `{declared}`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from asyncjobs.defining import context, open_clients, options
+from asyncjobs.defining import context, limits, open_clients
 from asyncjobs.defining.calls import RESULT
 from asyncjobs.exceptions import AwaitCycle
 
@@ -23,7 +23,7 @@ async def result_of(job: Job[Any], timeout: float | timedelta | None, client: Op
         client: Who waits; None: the client that jobs use.
     """
     job._require_row()
-    seconds = None if timeout is None else options.duration(timeout, "timeout")
+    seconds = None if timeout is None else limits.duration(timeout, "timeout")
     running = context.running.get()
     if running is None or running._attempt is None:
         return await (client or open_clients.current(RESULT)).result(job, timeout=seconds)

@@ -5,14 +5,15 @@ Sources: ActiveJob's `polynomially_longer` and jitter (`activejob/lib/active_job
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Literal
 
-from asyncjobs.defining import options
+from asyncjobs.defining import limits
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.texts import shown
 
 Formula = Literal["polynomially_longer", "exponential"]
 Computed = float | timedelta | Awaitable[float | timedelta]
@@ -41,7 +42,7 @@ def checked_wait(wait: Any) -> float | Formula | WaitFunction:
                 f"wait={wait!r} is no formula: use seconds, a timedelta, a function, or one of {', '.join(_FORMULAS)}"
             )
         return wait  # type: ignore[return-value]
-    return options.duration(wait, "wait")
+    return limits.duration(wait, "wait")
 
 
 def seconds(wait: float | str, executions: int, *, jitter: float, random: float) -> float:
@@ -66,7 +67,7 @@ def seconds(wait: float | str, executions: int, *, jitter: float, random: float)
 def takes_error(function: WaitFunction) -> bool:
     """Whether a wait function is called with the error, too: it has a second positional parameter."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = parameters_of(function).values()
     except (TypeError, ValueError):
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -92,5 +93,5 @@ def computed(value: Any) -> float:
     # isnan comes last and sees floats only: an int may be too large for one.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or value < 0 or (isinstance(value, float) and math.isnan(value)):
-        raise ValueError(f"{value!r:.60} is no time to wait: return seconds or a timedelta, not negative")
+        raise ValueError(f"{shown(value)} is no time to wait: return seconds or a timedelta, not negative")
     return float(min(value, LONGEST_COMPUTED))

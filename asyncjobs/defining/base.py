@@ -7,20 +7,22 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from datetime import datetime, timedelta
 from sys import _getframe
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, Unpack, cast, overload
 from uuid import UUID
 
 from typing_extensions import TypeVar, dataclass_transform
 
-from asyncjobs.defining import calls, never_enqueued, open_clients, options
+from asyncjobs.defining import calls, limits, never_enqueued, open_clients
 from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.attributes import attribute
 from asyncjobs.defining.awaiting import result_of
-from asyncjobs.defining.definition import Definition, Executor, Options
+from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.hooks import Hook, Point
 from asyncjobs.defining.identity import new_id
 from asyncjobs.defining.job_classes import make_definition
 from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
+from asyncjobs.defining.option_tables import checked, documented
+from asyncjobs.defining.options import IN_SET, OF_CLASS, ClassOptions, Options, SetOptions
 from asyncjobs.defining.performing import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
@@ -44,6 +46,7 @@ class _Performs(Protocol[T_co]):
     def perform(self) -> T_co: ...
 
 
+@documented(OF_CLASS)
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
 class Job(StepMethods, Generic[R]):
     """A unit of work, as a value: its fields are its arguments.
@@ -61,20 +64,7 @@ class Job(StepMethods, Generic[R]):
     it is assigned: ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before
     `enqueue`. Jobs compare by identity.
 
-    Class options, inherited unless noted:
-        kind: The stored name; default ``module.qualname``. Not inherited.
-        aliases: Former kinds, whose stored jobs this class runs. Not inherited.
-        abstract: True for a base class that is no job itself. Not inherited.
-        queue: The queue's name, or a callable of the job that returns it, asked at enqueue. Default ``"default"``.
-        priority: From -32768 to 32767; **smaller runs first**. Default 0.
-        timeout: Seconds or a timedelta that one attempt may take, then it ends in a `TimeoutError`. Default: no limit.
-        expires_in: Seconds or a timedelta after the job is due; not started by then, it is discarded. Default: no limit.
-        retention: Seconds or a timedelta that a finished job and its result are kept; None: the setting's (7 days).
-        max_crashes: How many deaths of its process may be charged to it, until it has failed. Default 3.
-        executor: ``"loop"`` for `async def`, ``"thread"`` for `def`; follows from `perform`. ``"process"`` runs a `def` in a
-            process of its own, which is killed at a timeout or a cancellation.
-        dropped: Names of former arguments: stored jobs may still have them, and this code ignores them. A derived class's
-            are added to those of its bases.
+    Options are given to the class, ``class Report(Job, queue="low")``, and inherited, without `kind`, `aliases`, `abstract`.
 
     Raises:
         InvalidDefinition: When the class is made: a field, method or value that would hide something of `Job`, an
@@ -93,8 +83,8 @@ class Job(StepMethods, Generic[R]):
     _id: UUID | None = None
     _queue: str | None = None
     _priority: int | None = None
-    _run_at: datetime | None = None
-    _delay: float | None = None
+    _set_options: dict[str, Any] | None = None
+    """What `set` was given, checked, by name."""
     _state: str | None = None
     _sent: bool = False
     _disposition: Disposition | None = None
@@ -105,27 +95,9 @@ class Job(StepMethods, Generic[R]):
     _asked: str | None = None
     """The `async def` that was taken last from a job not yet used: a use only once it is awaited."""
 
-    def __init_subclass__(
-        cls,
-        *,
-        abstract: bool = False,
-        kind: str | None = None,
-        aliases: tuple[str, ...] = (),
-        queue: str | Callable[[Any], str] | None = None,
-        priority: int | None = None,
-        timeout: float | timedelta | None = None,
-        expires_in: float | timedelta | None = None,
-        retention: float | timedelta | None = None,
-        max_crashes: int | None = None,
-        executor: Executor | None = None,
-        dropped: tuple[str, ...] | None = None,
-        **unknown: Any,
-    ) -> None:
+    def __init_subclass__(cls, **options: Unpack[ClassOptions]) -> None:
         super().__init_subclass__()
-        given = {"queue": queue, "priority": priority, "timeout": timeout, "expires_in": expires_in,
-                 "retention": retention, "max_crashes": max_crashes, "executor": executor, "dropped": dropped,
-                 **unknown}  # fmt: skip
-        make_definition(cls, Job, abstract=abstract, kind=kind, aliases=aliases, given=given)
+        make_definition(cls, Job, options)
 
     @classmethod
     def _declare(cls, policy: Policy, *, first: bool = False) -> None:
@@ -192,15 +164,15 @@ class Job(StepMethods, Generic[R]):
         """The queue it is, or will be, in; a callable one is asked each time until the job is enqueued."""
         if self._queue is not None:
             return self._queue
-        queue = self._definition.options.queue
-        if queue is None:
-            return "default"
-        return queue if isinstance(queue, str) else options.queue_name(queue(self))
+        queue = self._definition.options.queue if self._set_options is None else self._option("queue")
+        return queue if isinstance(queue, str) else limits.queue_name(queue(self))
 
     @property
     def priority(self) -> int:
         """Smaller runs first."""
-        return self._priority if self._priority is not None else self._definition.options.priority or 0
+        if self._priority is not None:
+            return self._priority
+        return self._definition.options.priority if self._set_options is None else self._option("priority")
 
     @property
     def state(self) -> str | None:
@@ -230,40 +202,31 @@ class Job(StepMethods, Generic[R]):
     # What can be done with it
 
     @of_a_job()
-    def set(
-        self,
-        *,
-        queue: str | None = None,
-        priority: int | None = None,
-        wait: float | timedelta | None = None,
-        at: datetime | None = None,
-    ) -> Self:
+    @documented(IN_SET, of_one_job=True)
+    def set(self, **options: Unpack[SetOptions]) -> Self:
         """Change how this one job is enqueued; return it.
 
-        Args:
-            queue: 1 to 64 of letters, digits and ``_ . : -`` .
-            priority: From -32768 to 32767; smaller runs first.
-            wait: Seconds or a timedelta from the enqueue on, by the database's clock.
-            at: When it is due; aware. In the past: now.
-
         Raises:
-            InvalidOption: Out of these limits, or both `wait` and `at`.
+            InvalidOption: Out of their limits, or both `wait` and `at`.
             AlreadyEnqueued: The row is made already.
         """
         made_at, self._made_at = self._made_at, None  # an error says enough
         if self._sent:
             raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
-        if wait is not None and at is not None:
-            raise InvalidOption("wait= and at= both say when: give one of them")
         # All are checked before the first is kept: a refused set() leaves the job as it was.
-        checked_queue = self._queue if queue is None else options.queue_name(queue)
-        checked_priority = self._priority if priority is None else options.priority(priority)
-        if wait is not None:
-            self._delay, self._run_at = options.duration(wait, "wait"), None
-        if at is not None:
-            self._delay, self._run_at = None, options.moment(at, "at")
-        self._queue, self._priority, self._made_at = checked_queue, checked_priority, made_at
+        said = checked(IN_SET, options, "set()", InvalidOption, in_set=True)
+        if "wait" in said and "at" in said:
+            raise InvalidOption("wait= and at= both say when: give one of them")
+        before = self._set_options or {}
+        if "wait" in said or "at" in said:
+            before = {name: value for name, value in before.items() if name not in ("wait", "at")}
+        self._set_options, self._made_at = {**before, **said}, made_at
         return self
+
+    def _option(self, name: str) -> Any:
+        """Return what holds of an option for this job: what `set` said, or the definition."""
+        value = None if self._set_options is None else self._set_options.get(name)
+        return getattr(self._definition.options, name) if value is None else value
 
     @of_a_job()
     async def enqueue(self, *, connection: Any = None) -> Self:
@@ -328,7 +291,7 @@ class Job(StepMethods, Generic[R]):
             InvalidOption: `reason` cannot be stored.
         """
         self._require_row()
-        return await open_clients.current(calls.CANCEL).cancel(self.id, options.reason(reason))
+        return await open_clients.current(calls.CANCEL).cancel(self.id, limits.reason(reason))
 
     @overload
     async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...

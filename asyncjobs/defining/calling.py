@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from typing_extensions import Format
 
 from asyncjobs.exceptions import InvalidDefinition
 
@@ -58,6 +61,17 @@ def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     """Return what a function takes, of a wrapper its own; None: that cannot be told."""
     try:
-        return inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError, NameError):  # NameError: Python 3.14 looks at annotations, here for type checkers
+        return _signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
         return None
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what a function takes, of a wrapper what that wraps; the names in its annotations may be unknown yet."""
+    return _signature(function).parameters
+
+
+def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    if sys.version_info >= (3, 14):  # whose annotations are evaluated when somebody looks at them
+        return inspect.signature(function, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function, follow_wrapped=follow_wrapped)

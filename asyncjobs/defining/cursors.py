@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from asyncjobs.defining.keys import by_key, items_of, lies_beyond
 from asyncjobs.exceptions import InvalidStep
+from asyncjobs.texts import shown
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -188,7 +189,7 @@ class Cursor(Generic[T]):
         """
         if type(concurrency) is not int or not 1 <= concurrency <= 1_000:
             raise self._place.refuse(
-                InvalidStep(f"concurrency={concurrency!r:.60} is not allowed: use a whole number from 1 to 1000")
+                InvalidStep(f"concurrency={shown(concurrency)} is not allowed: use a whole number from 1 to 1000")
             )
         window: deque[tuple[T, asyncio.Task[None]]] = deque()
         passed = asyncio.Event()
@@ -197,7 +198,7 @@ class Cursor(Generic[T]):
             try:
                 going = function(item)
                 if not inspect.isawaitable(going):
-                    raise InvalidStep(f"map: {function!r:.60} returned {type(going).__name__}: give it an `async def`")
+                    raise InvalidStep(f"map: {shown(function)} returned {type(going).__name__}: give it an `async def`")
                 await going
             except (SystemExit, KeyboardInterrupt) as exiting:
                 raise _Carried from exiting  # let out of a task, it would end the loop
@@ -252,12 +253,12 @@ class Cursor(Generic[T]):
             back = here is not None and value < here
         except TypeError as error:
             raise self._place.refuse(
-                InvalidStep(f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}: {error}")
+                InvalidStep(f"the cursor stands at {shown(here)} and cannot be advanced to {shown(value)}: {error}")
             ) from error
         if back:
             raise self._place.refuse(
                 InvalidStep(
-                    f"the cursor stands at {here!r:.60} and cannot be advanced to {value!r:.60}, which lies before it: go "
+                    f"the cursor stands at {shown(here)} and cannot be advanced to {shown(value)}, which lies before it: go "
                     "through the items in ascending order, or use set()"
                 )
             )

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from asyncjobs.defining import options
+from asyncjobs.defining import limits
 from asyncjobs.defining.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Wait, checked_wait
 from asyncjobs.defining.calling import check_method, check_takes
 from asyncjobs.defining.hooks import marks_on
@@ -14,6 +14,7 @@ from asyncjobs.defining.misuse import answered
 from asyncjobs.defining.policies import DiscardOn, Handler, Policy, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -96,9 +97,9 @@ def retry_on(
             errors=_checked_errors("retry_on", errors),
             wait=checked_wait(wait),
             attempts=_checked_attempts(attempts),
-            jitter=options.fraction(jitter, "jitter"),
-            queue=None if queue is None else options.queue_name(queue),
-            priority=None if priority is None else options.priority(priority),
+            jitter=limits.fraction(jitter, "jitter"),
+            queue=None if queue is None else limits.queue_name(queue),
+            priority=None if priority is None else limits.priority(priority),
             report=report,
             on_exhausted=_checked_handler("on_exhausted", on_exhausted),
         )
@@ -201,7 +202,7 @@ def _checked_errors(what: str, errors: tuple[Any, ...]) -> tuple[type[BaseExcept
         raise InvalidDefinition(f"{what} names no error: write {what}(ConnectionError), for example")
     for error in errors:
         if not (isinstance(error, type) and issubclass(error, BaseException)):
-            named = getattr(error, "__qualname__", None) or f"{error!r:.60}"
+            named = getattr(error, "__qualname__", None) or f"{shown(error)}"
             raise InvalidDefinition(
                 f"{what}: {named} is no exception class: write {what}(ConnectionError), for example"
             )
@@ -215,7 +216,7 @@ def _checked_attempts(attempts: Any) -> int | None:
         return None
     if type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS:
         raise InvalidOption(
-            f"attempts={attempts!r:.60} is not allowed: use a whole number from 1, the first run, to {MOST_ATTEMPTS}, "
+            f"attempts={shown(attempts)} is not allowed: use a whole number from 1, the first run, to {MOST_ATTEMPTS}, "
             'or "unlimited"'
         )
     return attempts
@@ -223,7 +224,7 @@ def _checked_attempts(attempts: Any) -> int | None:
 
 def _checked_handler(name: str, handler: Any) -> Any:
     if handler is not None and not callable(handler):
-        raise InvalidOption(f"{name}={handler!r:.60} cannot be called: give a function of the job and the error")
+        raise InvalidOption(f"{name}={shown(handler)} cannot be called: give a function of the job and the error")
     if handler is not None:
         check_takes(handler, name, "the job", "the error")
     return handler

@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, Unpack, cast, overload
 
 from asyncjobs.defining import registry
 from asyncjobs.defining.arguments import check_signature, parameters_of_function
 from asyncjobs.defining.attributes import Attribute
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.checking import checked_aliases, checked_kind, checked_options, refuse_dropped
+from asyncjobs.defining.calling import parameters_of
+from asyncjobs.defining.checking import checked_kind, refuse_dropped
 from asyncjobs.defining.declaring import declared_on, rescuing
-from asyncjobs.defining.definition import Definition, Executor, Source, check_code, run_as
+from asyncjobs.defining.definition import Definition, Source, check_code, run_as
 from asyncjobs.defining.hooks import Point, add_hook
 from asyncjobs.defining.misuse import ELSEWHERE, no_job
+from asyncjobs.defining.option_tables import documented
+from asyncjobs.defining.options import OF_FUNCTION, JobOptions, Options
 from asyncjobs.exceptions import InvalidDefinition, NotAJob
 
 P = ParamSpec("P")
@@ -147,36 +149,23 @@ def job(function: Callable[P, Coroutine[Any, Any, R]], /) -> JobFunction[P, R]: 
 @overload
 def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
-def job(
-    *,
-    kind: str | None = None,
-    aliases: tuple[str, ...] = (),
-    queue: str | Callable[[Job[Any]], str] | None = None,
-    priority: int | None = None,
-    timeout: float | timedelta | None = None,
-    expires_in: float | timedelta | None = None,
-    retention: float | timedelta | None = None,
-    max_crashes: int | None = None,
-    executor: Executor | None = None,
-    dropped: tuple[str, ...] | None = None,
-) -> _JobDecorator: ...
-def job(function: Any = None, /, *, kind: str | None = None, aliases: tuple[str, ...] = (), **given: Any) -> Any:
+def job(**options: Unpack[JobOptions[Job[Any]]]) -> _JobDecorator: ...
+@documented(OF_FUNCTION)
+def job(function: Any = None, /, **options: Any) -> Any:
     """Make a function a job definition: ``@job`` or ``@job(queue="mailers", priority=10)``.
 
-    An `async def` runs on the event loop, a `def` in a thread. The options are those of `Job`.
+    An `async def` runs on the event loop, a `def` in a thread. The options are those of `Job`, without `abstract`.
 
     Raises:
         InvalidDefinition: A lambda, a nested function without `kind`, a generator, ``*args``, an unknown option, a kind
             that another definition has.
     """
     if function is None:
-        return lambda decorated: _define(decorated, kind, aliases, given, 2)
-    return _define(function, kind, aliases, given, 2)
+        return lambda decorated: _define(decorated, options, 2)
+    return _define(function, options, 2)
 
 
-def _define(
-    function: Any, kind: str | None, aliases: tuple[str, ...], given: dict[str, Any], depth: int
-) -> JobFunction[..., Any]:
+def _define(function: Any, given: dict[str, Any], depth: int) -> JobFunction[..., Any]:
     if isinstance(function, type):
         raise InvalidDefinition(f"{function.__qualname__} is a class: derive it from Job instead of decorating it")
     if isinstance(function, JobFunction):
@@ -184,25 +173,25 @@ def _define(
     if not inspect.isfunction(function):
         raise InvalidDefinition(f"@job takes a function, not {type(function).__name__}")
     name = f"{function.__module__}.{function.__qualname__}"
-    if next(iter(inspect.signature(function).parameters), None) in ("self", "cls"):
+    if next(iter(parameters_of(function)), None) in ("self", "cls"):
         raise InvalidDefinition(f"{name} is a method: write a module-level function, or a class derived from Job")
-    options = checked_options(name, **given)
+    options = Options.of(name, given)
     source = Source.of(function, depth)
     check_code(function, name, options.executor, source.origin)
     check_signature(function)
-    parameters = inspect.signature(function).parameters
+    parameters = parameters_of(function)
     if wrong := [each.name for each in parameters.values() if isinstance(each.default, Attribute)]:
         raise InvalidDefinition(
             f"{name}: {wrong[0]}=attribute(…): a function has no attributes: write a class derived from Job, or "
             "keep what the steps of the function return"
         )
-    refuse_dropped(name, options.dropped or (), parameters)
+    refuse_dropped(name, options.dropped, parameters)
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)
     job_class._declared = declared_on(function)
     definition = Definition(
-        kind=checked_kind(kind, function, source.origin),
-        aliases=checked_aliases(name, aliases),
+        kind=checked_kind(options.kind, function, source.origin),
+        aliases=options.aliases,
         options=options,
         source=source,
         job_class=job_class,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.defining.attributes import attributes_of
 from asyncjobs.defining.declaring import rescues_in
 from asyncjobs.defining.hooks import Hooks, hooks_of
+from asyncjobs.defining.options import Executor, Options
 from asyncjobs.defining.origin import Origin, defining_frame
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.steps import Step, steps_of
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
 
 T = TypeVar("T")
-
-Executor = Literal["loop", "thread", "process"]
-
-
-MAX_CRASHES = 3
 
 
 @dataclass(frozen=True)
@@ -72,32 +68,6 @@ class Source:
         return f"{self.module}.{self.qualname} ({self.file}:{self.line})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be said about a definition, checked; None: not said, the default or the parent's holds."""
-
-    queue: str | Callable[[Job[Any]], str] | None = None
-    priority: int | None = None
-    retention: float | None = None
-    """Seconds that a finished job is kept."""
-    executor: Executor | None = None
-    timeout: float | None = None
-    """Seconds that one attempt may take."""
-    expires_in: float | None = None
-    """Seconds after it is due within which a job must be started."""
-    max_crashes: int | None = None
-    """How often a job may end with its process before it has failed."""
-    dropped: tuple[str, ...] | None = None
-    """Former arguments, ignored where they are stored."""
-
-    def over(self, parent: Options) -> Options:
-        """Return these options, with the parent's where these say nothing."""
-        own = {name: value for name, value in vars(self).items() if value is not None}
-        if self.dropped and parent.dropped:
-            own["dropped"] = tuple(dict.fromkeys((*parent.dropped, *self.dropped)))
-        return replace(parent, **own)
-
-
 @dataclass(eq=False, kw_only=True)
 class Definition:
     """One kind of job.
@@ -131,7 +101,7 @@ class Definition:
     def arguments(self) -> ArgumentCodec:
         """Binds, validates, dumps and loads this kind's arguments."""
         _ = self.attributes  # one that cannot be stored is refused now, not when a job comes to its first checkpoint
-        return ArgumentCodec(self.kind, self._resolved(self.parameters), dropped=self.options.dropped or ())
+        return ArgumentCodec(self.kind, self._resolved(self.parameters), dropped=self.options.dropped)
 
     @cached_property
     def result(self) -> ValueCodec:
@@ -174,7 +144,7 @@ class Definition:
     @property
     def max_crashes(self) -> int:
         """How often a job may end with its process before it has failed."""
-        return self.options.max_crashes or MAX_CRASHES
+        return self.options.max_crashes
 
     @cached_property
     def is_async(self) -> bool:
@@ -227,8 +197,6 @@ def check_code(target: Any, name: str, executor: str | None, origin: Origin) -> 
     if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
         raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
     is_async = inspect.iscoroutinefunction(inspect.unwrap(target))
-    if executor not in (None, "loop", "thread", "process"):
-        raise InvalidDefinition(f"{name}: executor={executor!r} is not known: use 'loop', 'thread' or 'process'")
     # A plain wrapper of an `async def` may be there to run it in a loop of its own; then it says that it is a `def`.
     if inspect.iscoroutinefunction(target) and executor in ("thread", "process"):
         raise InvalidDefinition(

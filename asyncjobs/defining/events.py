@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from asyncjobs.defining import open_clients
 from asyncjobs.defining.arguments import ValueCodec
 from asyncjobs.defining.calls import EMIT
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.texts import is_storable, shown
 
 MOST = 200
 """Characters of a name and of a key."""
@@ -70,8 +70,8 @@ def checked_name(name: Any) -> str:
     Raises:
         InvalidOption: It cannot.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= MOST or _unstorable(name):
-        raise InvalidOption(f"event={name!r:.60} is not allowed: use text of 1 to {MOST} characters, without NUL")
+    if not isinstance(name, str) or not 1 <= len(name) <= MOST or not is_storable(name):
+        raise InvalidOption(f"event={shown(name)} is not allowed: use text of 1 to {MOST} characters, without NUL")
     return name
 
 
@@ -84,12 +84,8 @@ def key_text(key: Any) -> str:
     if key is None:
         return ""
     if isinstance(key, bool) or not isinstance(key, str | int | UUID):
-        raise InvalidOption(f"key={key!r:.60} is not allowed: use text, a whole number or a UUID")
+        raise InvalidOption(f"key={shown(key)} is not allowed: use text, a whole number or a UUID")
     text = str(key)
-    if not 1 <= len(text) <= MOST or _unstorable(text):
-        raise InvalidOption(f"key={key!r:.60} is not allowed: use 1 to {MOST} characters, without NUL")
+    if not 1 <= len(text) <= MOST or not is_storable(text):
+        raise InvalidOption(f"key={shown(key)} is not allowed: use 1 to {MOST} characters, without NUL")
     return text
-
-
-def _unstorable(text: str) -> bool:
-    return re.search("[\x00\ud800-\udfff]", text) is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.attributes import Attribute, attribute
 from asyncjobs.defining.cursors import Cursor
 from asyncjobs.defining.misuse import ELSEWHERE
-from asyncjobs.defining.type_variables import hints_of, known
+from asyncjobs.defining.type_variables import annotations_of, hints_of, known
 from asyncjobs.exceptions import InvalidDefinition
 
 _LATER = frozenset({"then", "steps"})
@@ -28,7 +27,7 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
     for base in cls.__mro__[: cls.__mro__.index(root)]:
         if base is not cls and issubclass(base, root):
             continue  # looked at when it was made
-        for own in (*_annotation_names(base), *base.__dict__):
+        for own in (*annotations_of(base), *base.__dict__):
             if own == "__init__":
                 raise InvalidDefinition(
                     f"{name} has an __init__ of its own: a job's fields are its arguments; annotate them"
@@ -38,21 +37,13 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 
 def _own_names(root: type) -> set[str]:
-    names = [name for base in root.__mro__[:-1] for name in (*vars(base), *_annotation_names(base))]
+    names = [name for base in root.__mro__[:-1] for name in (*vars(base), *annotations_of(base))]
     return {name for name in names if not name.startswith("__") and name not in ELSEWHERE}
-
-
-def _annotation_names(cls: type) -> list[str]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return list(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
-    return list(inspect.get_annotations(cls))
 
 
 def names_of_fields(cls: type, root: type) -> set[str]:
     """Return the names that a class and its bases annotate: those of its arguments, and a few more."""
-    return {name for base in cls.__mro__[: cls.__mro__.index(root)] for name in _annotation_names(base)}
+    return {name for base in cls.__mro__[: cls.__mro__.index(root)] for name in annotations_of(base)}
 
 
 def fields_of(cls: type, root: type) -> list[Parameter]:
@@ -62,7 +53,7 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
     for base in reversed(cls.__mro__):
         if not issubclass(base, root) or base is root:
             continue
-        for name in _annotation_names(base):
+        for name in annotations_of(base):
             where = f"{cls.__module__}.{cls.__qualname__}.{name}"
             default = getattr(cls, name, inspect.Parameter.empty)
             _refuse_slip(where, name, hints[name], default)

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.options import shown
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.texts import shown
 
 JobOrId: TypeAlias = Job[Any] | UUID | str
 """A job that has a row, its id, or the text of that."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from asyncjobs.exceptions import InvalidStep
+from asyncjobs.texts import shown
 
 Item = TypeVar("Item")
 
@@ -23,11 +24,11 @@ def lies_beyond(value: Any, here: Any, *, begun: bool) -> bool:
             return True
     except TypeError as error:
         raise InvalidStep(
-            f"the key {value!r:.60} cannot be compared with {here!r:.60}, where the cursor stands: {error}"
+            f"the key {shown(value)} cannot be compared with {shown(here)}, where the cursor stands: {error}"
         ) from error
     if begun:
         raise InvalidStep(
-            f"the key {value!r:.60} does not lie beyond {here!r:.60}, that of the item before it: go through the items "
+            f"the key {shown(value)} does not lie beyond {shown(here)}, that of the item before it: go through the items "
             "in ascending order, and give a key= that no two of them share"
         )
     return False

@@ -1,144 +1,178 @@
-"""Options of a job: what they may be, checked before anything is stored."""
+"""The options of a job: what `@job`, a class and `Job.set` take.
+
+A new one is a field of the table `Options`, and a key of the TypedDict of whatever takes it.
+"""
 
 from __future__ import annotations
 
-import math
-import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 
-from asyncjobs.exceptions import InvalidOption
+from asyncjobs import keywords
+from asyncjobs.defining import limits
+from asyncjobs.defining.option_tables import checked, option, options_in
+from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+from asyncjobs.texts import shown
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_KIND = re.compile(
-    r"[^\s\x00-\x1f\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,198}[^\s\x00-\x1f\x7f\ud800-\udfff])?"
+JobT = TypeVar("JobT")
+
+Executor = Literal["loop", "thread", "process"]
+
+
+class JobOptions(TypedDict, Generic[JobT], total=False):
+    """What `@job` takes, for type checkers; None is the same as nothing."""
+
+    kind: str | None
+    aliases: tuple[str, ...]
+    queue: str | Callable[[JobT], str] | None
+    priority: int | None
+    timeout: float | timedelta | None
+    expires_in: float | timedelta | None
+    retention: float | timedelta | None
+    max_crashes: int | None
+    dropped: tuple[str, ...] | None
+    executor: Executor | None
+
+
+class ClassOptions(JobOptions[Any], total=False):
+    """What a class derived from `Job` takes, for type checkers."""
+
+    abstract: bool
+
+
+class SetOptions(TypedDict, total=False):
+    """What `Job.set` takes, for type checkers; None is the same as nothing."""
+
+    queue: str | None
+    priority: int | None
+    wait: float | timedelta | None
+    at: datetime | None
+
+
+def _queue(value: Any, name: str) -> Any:
+    return value if callable(value) else limits.queue_name(value, name)
+
+
+def _aliases(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise InvalidOption(f"{name}={shown(value)} is a string: give a tuple, such as ({shown(value)},)")
+    if not isinstance(value, Iterable):
+        raise InvalidOption(f"{name}={shown(value)} is no tuple of kinds: give such as ('app.jobs.old_name',)")
+    return tuple(limits.kind_name(alias, name) for alias in value)
+
+
+def _dropped(value: Any, name: str) -> tuple[str, ...]:
+    given = value if isinstance(value, tuple | list | set | frozenset) else (None,)
+    if not all(isinstance(each, str) and each.isidentifier() for each in given):
+        raise InvalidOption(f'{name}={shown(value)} is no tuple of former arguments\' names: give such as ("lang",)')
+    return tuple(given)
+
+
+def _executor(value: Any, name: str) -> Any:
+    if value not in ("loop", "thread", "process"):
+        raise InvalidOption(f"{name}={shown(value)} is not known: use 'loop', 'thread' or 'process'")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The table; one of it holds what was said about a definition, by itself and its bases, and else the defaults."""
+
+    kind: str | None = option(
+        check=limits.kind_name,
+        inherited=False,
+        meaning="the stored name; change it and jobs already stored are unknown, unless it is an alias",
+        default_is="`module.qualname`",
+    )
+    aliases: tuple[str, ...] = option(
+        (), check=_aliases, inherited=False, meaning="former kinds that this code still runs"
+    )
+    queue: str | Callable[[Any], str] = option(
+        "default",
+        check=_queue,
+        in_set=limits.queue_name,
+        meaning="a name; in a definition also a callable of the job that returns one",
+    )
+    priority: int = option(
+        0,
+        check=limits.priority,
+        in_set=limits.priority,
+        meaning=f"\u2212{-limits.LEAST_PRIORITY} to {limits.GREATEST_PRIORITY}, **smaller runs first**",
+    )
+    timeout: float | None = option(
+        check=limits.timeout,
+        meaning="seconds or timedelta that one attempt may take; then it raises `TimeoutError`, which policies see",
+    )
+    expires_in: float | None = option(
+        check=limits.timeout,
+        meaning="seconds or timedelta after it is due; a job not started by then is `discarded`",
+    )
+    retention: float | None = option(
+        check=limits.duration,
+        meaning="seconds or timedelta that a finished job and its result are kept",
+        default_is="the setting's, 7 days",
+    )
+    max_crashes: int = option(
+        3,
+        check=partial(limits.whole, least=1, most=1_000),
+        meaning="how many deaths of its process may be charged to it, until it has `failed`",
+    )
+    dropped: tuple[str, ...] = option(
+        (),
+        check=_dropped,
+        added=True,
+        meaning="names of former arguments, ignored where stored jobs still have them",
+    )
+    executor: Executor | None = option(
+        check=_executor,
+        meaning='`"loop"` for `async def`, `"thread"` for `def`; `"process"` runs a `def` in a process of its own',
+        default_is="follows from the code",
+    )
+    abstract: bool = option(
+        False,
+        check=limits.flag,
+        of_class_only=True,
+        inherited=False,
+        takes_none=False,
+        meaning="a base class that is no job itself",
+        default_is="false",
+    )
+    wait: float | None = option(
+        in_set=limits.duration,
+        meaning="seconds or timedelta from the enqueue on, by the database's clock",
+    )
+    at: datetime | None = option(in_set=limits.moment, meaning="when it is due; aware; in the past: now")
+
+    @classmethod
+    def of(cls, name: str, given: Mapping[str, Any], *, parent: Options | None = None) -> Options:
+        """Return the options of a definition, checked.
+
+        Args:
+            name: Of the definition, for errors.
+            given: By name.
+            parent: Of the class from which it is derived; None: it is a function's.
+
+        Raises:
+            InvalidDefinition: An unknown option, or one outside its limits.
+        """
+        said = checked(OF_FUNCTION if parent is None else OF_CLASS, given, name, InvalidDefinition)
+        if parent is None:
+            return cls(**said)
+        own: dict[str, Any] = {each.name: each.default for each in fields(cls) if not _OPTIONS[each.name].inherited}
+        for each, value in said.items():
+            own[each] = tuple(dict.fromkeys((*getattr(parent, each), *value))) if _OPTIONS[each].added else value
+        return replace(parent, **own)
+
+
+_OPTIONS: Final = options_in(Options)
+OF_CLASS: Final = {name: each for name, each in _OPTIONS.items() if each.check}
+OF_FUNCTION: Final = {name: each for name, each in OF_CLASS.items() if not each.of_class_only}
+IN_SET: Final = {name: each for name, each in _OPTIONS.items() if each.in_set}
+
+keywords.say_where(
+    {name: f"the definition: @job({name}=…), or the class" for name in OF_FUNCTION.keys() - IN_SET.keys()}
 )
-
-LEAST_PRIORITY, GREATEST_PRIORITY = -32768, 32767
-MOST_REASON = 1_000
-SHORTEST_TIMEOUT = 0.001
-MOST_CRASHES = 1_000
-LONGEST = timedelta(days=3650).total_seconds()
-"""Seconds: the furthest a time may lie ahead, ten years."""
-
-
-def is_queue_name(value: str) -> bool:
-    """Whether `value` can name a queue."""
-    return _NAME.fullmatch(value) is not None and not value.startswith("-")
-
-
-def queue_name(value: Any) -> str:
-    """Return `value` if it can name a queue.
-
-    Raises:
-        InvalidOption: Not 1 to 64 of letters, digits and ``_ . : -`` .
-    """
-    if not isinstance(value, str) or not is_queue_name(value):
-        raise InvalidOption(
-            f"queue={shown(value)} is no queue name: use 1 to 64 letters, digits and _ . : - , not beginning with -"
-        )
-    return value
-
-
-def kind_name(value: Any) -> str:
-    """Return `value` if it can name a kind: 1 to 200 printable characters, no space at either end."""
-    if not isinstance(value, str) or not _KIND.fullmatch(value):
-        raise InvalidOption(
-            f"kind={shown(value)} is no kind: use 1 to 200 printable characters, such as 'app.jobs.welcome'"
-        )
-    return value
-
-
-def priority(value: Any) -> int:
-    """Return `value` if it is a priority: a whole number in PostgreSQL's smallint; smaller runs first."""
-    if type(value) is not int or not LEAST_PRIORITY <= value <= GREATEST_PRIORITY:
-        raise InvalidOption(
-            f"priority={shown(value)} is not allowed: use a whole number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}; "
-            "smaller runs first"
-        )
-    return value
-
-
-def duration(value: Any, name: str, *, least: float = 0.0, most: float = LONGEST) -> float:
-    """Return a time span in seconds, from a number of seconds or a timedelta.
-
-    Raises:
-        InvalidOption: Of another type, NaN, below `least` or above `most`.
-    """
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        # Compared before float(): an int may be too large for one.
-        seconds = float(value) if isinstance(value, float) or abs(value) <= most else math.inf
-    else:
-        raise InvalidOption(f"{name}={shown(value)} is no time span: use seconds or a timedelta")
-    if math.isnan(seconds) or not least <= seconds <= most:
-        longest = "10 years" if most == LONGEST else f"{most:g} seconds"
-        raise InvalidOption(f"{name}={shown(value)} is out of range: use {least:g} seconds to {longest}")
-    return seconds
-
-
-def fraction(value: Any, name: str) -> float:
-    """Return `value` if it lies between 0 and 1.
-
-    Raises:
-        InvalidOption: It does not, or is no number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidOption(f"{name}={shown(value)} is not allowed: use a number from 0 to 1")
-    return float(value)
-
-
-def whole(value: Any, name: str, *, least: int, most: int) -> int:
-    """Return `value` if it is a whole number within limits.
-
-    Raises:
-        InvalidOption: It is not.
-    """
-    if type(value) is not int or not least <= value <= most:
-        raise InvalidOption(f"{name}={shown(value)} is not allowed: use a whole number from {least} to {most}")
-    return value
-
-
-def reason(value: Any) -> str:
-    """Return `value` if it can say why: text of at most `MOST_REASON` characters, which PostgreSQL can store.
-
-    Raises:
-        InvalidOption: It is no text, too long, or holds a NUL or a lone surrogate.
-    """
-    if not isinstance(value, str):
-        raise InvalidOption(f"reason={shown(value)} is no text")
-    if len(value) > MOST_REASON:
-        raise InvalidOption(f"reason has {len(value)} characters: use at most {MOST_REASON}")
-    if re.search("[\x00\ud800-\udfff]", value):
-        raise InvalidOption(f"reason={shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
-    return value
-
-
-def moment(value: Any, name: str) -> datetime:
-    """Return a point in time within ten years of now; one in the past means now.
-
-    Raises:
-        InvalidOption: No datetime, without a time zone, or too far away.
-    """
-    if not isinstance(value, datetime):
-        raise InvalidOption(f"{name}={shown(value)} is no time: use an aware datetime")
-    if value.utcoffset() is None:
-        raise InvalidOption(
-            f"{name}={shown(value)} has no time zone, and which one is meant would depend on the machine: "
-            "use datetime.now(UTC) + …, or .replace(tzinfo=…)"
-        )
-    now = datetime.now(value.tzinfo)
-    # Compared by year: near datetime.max the difference of two zones overflows.
-    if abs(value.year - now.year) > 10:
-        raise InvalidOption(f"{name}={shown(value)} is out of range: use a time within ten years of now")
-    return value
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is named in an error: at most 60 characters."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 60 else text[:57] + "…"
+keywords.say_where({name: f"the definition or to job.set({name}=…)" for name in OF_FUNCTION.keys() & IN_SET.keys()})

@@ -6,18 +6,15 @@ them in Python takes 106). Only a value that differs is walked, to name the plac
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import marshal
 import math
-import reprlib
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from pydantic_core import from_json
 
 from asyncjobs.defining import codec
+from asyncjobs.texts import MOST_SHOWN, cut, is_storable, shown_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +33,6 @@ MANY: Final = 5
 
 _NONE: Final = object()
 _ATOMS: Final = frozenset({bool, type(None)})
-_PRINTED: Final = frozenset({bool, type(None), float, dt.date, dt.time, dt.datetime, dt.timedelta, Decimal, UUID})
-_LONGEST: Final = 60
 _REMEDY: Final = "annotate it, or pass dict (with str keys), list, str, int, float, bool or None"
 
 
@@ -76,7 +71,7 @@ def plain(value: Any) -> Any:
 def _is_plain_scalar(value: Any) -> bool:
     kind = type(value)
     if kind is str:
-        return "\x00" not in value and (value.isascii() or not text_problem(value))
+        return is_storable(value)
     if kind is int:
         return bool(MIN_INT <= value <= MAX_INT)
     return kind in _ATOMS
@@ -147,34 +142,9 @@ def is_large(value: Any, most: int) -> bool:
 
 def join(path: str, key: Any) -> str:
     """Path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
-    if isinstance(key, str) and key.isidentifier() and len(key) <= _LONGEST:
+    if isinstance(key, str) and key.isidentifier() and len(key) <= MOST_SHOWN:
         return f"{path}.{key}" if path else key
-    return f"{path}[{short(key)}]"
-
-
-def short(value: Any) -> str:
-    """At most about 60 characters of a value, and no more than its type if its repr is a stranger's."""
-    try:
-        text = _shortener.repr(value)
-    except Exception:  # an int of more digits than Python prints, a list with a broken iterator
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-
-
-class _Shortener(reprlib.Repr):
-    """reprlib with a stranger's repr never called, however deep it stands."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxstring, self.maxlong = 2, 50, 40
-
-    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - reprlib's signature
-        if type(x) is bytes:
-            return repr(x[:_LONGEST])
-        return repr(x) if type(x) in _PRINTED else f"<{type(x).__name__}>"
-
-
-_shortener = _Shortener()
+    return f"{path}[{shown_plainly(key)}]"
 
 
 def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -192,10 +162,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
             yield path, f"{value} is not JSON; pass None, or a str"
     elif isinstance(value, list | dict):
         if depth >= MAX_DEPTH:
-            yield (
-                path[: _LONGEST - 3] + "...",
-                TOO_DEEP,
-            )
+            yield cut(path), TOO_DEEP
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 yield from _walk(item, f"{path}[{index}]", depth + 1)
@@ -208,23 +175,22 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
 def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> Iterator[tuple[str, str]]:
     for key, item in value.items():
         if not isinstance(key, str):
-            yield path, f"the key {short(key)} is no str; use str keys, or annotate dict[{type(key).__qualname__}, …]"
+            yield (
+                path,
+                f"the key {shown_plainly(key)} is no str; use str keys, or annotate dict[{type(key).__qualname__}, …]",
+            )
             continue
         fact = text_problem(key)
         if fact:
-            yield path, f"the key {short(key)}: {fact}"
+            yield path, f"the key {shown_plainly(key)}: {fact}"
         else:
             yield from _walk(item, join(path, key), depth)
 
 
 def text_problem(value: str) -> str:
     """Why PostgreSQL or UTF-8 cannot hold this text; empty if they can."""
+    if is_storable(value):
+        return ""
     if "\x00" in value:
         return "holds a NUL character, which PostgreSQL cannot store; remove it, or pass bytes"
-    if value.isascii():
-        return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "holds a lone surrogate, which is no text; decode it properly, or pass bytes"
-    return ""
+    return "holds a lone surrogate, which is no text; decode it properly, or pass bytes"

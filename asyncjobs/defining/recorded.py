@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from asyncjobs.exceptions import InvalidStep
+from asyncjobs.texts import is_storable, shown
 
 StepState = Literal[
     "started", "running", "succeeded", "skipped", "handled", "sleeping", "waiting", "timed_out", "failed"
@@ -17,7 +17,6 @@ ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 MOST_STEPS = 10_000
 MOST_NAME = 401
 """An event and its key, of 200 characters each, are the name of a wait."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Record(NamedTuple):
@@ -170,13 +169,7 @@ def check_name(kind: str, name: Any) -> None:
     Raises:
         InvalidStep: No text of 1 to 200 characters that PostgreSQL can store.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or not _is_storable(name):
-        shown = repr(name)
+    if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or not is_storable(name):
         raise InvalidStep(
-            f"{kind}: {shown if len(shown) <= 60 else shown[:57] + '…'} is no name of a step: use text of 1 to {MOST_NAME} "
-            "characters, without NUL"
+            f"{kind}: {shown(name)} is no name of a step: use text of 1 to {MOST_NAME} characters, without NUL"
         )
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and (text.isascii() or not _SURROGATE.search(text))

@@ -7,7 +7,9 @@ import typing
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.exceptions import DeserializationError, InvalidDefinition, RecordNotFound
+from asyncjobs.texts import cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,7 +81,7 @@ class Reference(Generic[ObjectT, KeyT]):
         except DeserializationError:
             raise
         except Exception as error:
-            cause = f"{type(error).__qualname__}: {error}"[:300]
+            cause = cut(f"{type(error).__qualname__}: {error}", 300)
             raise DeserializationError(f"{named} could not be loaded: {cause}") from error
         if found is None:
             raise RecordNotFound(f"{named} does not exist any more")
@@ -147,7 +149,7 @@ def _key_type(load: Callable[..., Any]) -> Any:
     try:
         function = load if inspect.isroutine(load) else type(load).__call__
         hints = typing.get_type_hints(function, include_extras=True)
-        parameters = list(inspect.signature(load).parameters.values())
+        parameters = list(parameters_of(load).values())
     except (NameError, TypeError, ValueError):
         return MISSING
     return hints.get(parameters[0].name, MISSING) if parameters else MISSING

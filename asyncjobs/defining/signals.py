@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from asyncjobs.defining import options
+from asyncjobs.defining import limits
 
 LEAST_WAIT = 0.001
 """Seconds that are left of a wait which has a limit: 0 is taken for one that has none."""
@@ -49,7 +49,7 @@ class Retry(JobSignal):
     """
 
     def __init__(self, wait: float | timedelta = 3, reason: str = "") -> None:
-        self.wait = options.duration(wait, "wait")
+        self.wait = limits.duration(wait, "wait")
         super().__init__(reason)
 
 
@@ -65,7 +65,7 @@ class Snooze(JobSignal):
     """
 
     def __init__(self, wait: float | timedelta, reason: str = "") -> None:
-        self.wait = options.duration(wait, "wait")
+        self.wait = limits.duration(wait, "wait")
         super().__init__(reason)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from asyncjobs.defining.arguments import ValueCodec
+from asyncjobs.defining.calling import parameters_of
 from asyncjobs.defining.cursors import Cursor
-from asyncjobs.defining.type_variables import hints_of_method, is_generic
+from asyncjobs.defining.type_variables import annotations_of, hints_of_method, is_generic
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
 
 _known: WeakKeyDictionary[Callable[..., Any], dict[type | None, Code]] = WeakKeyDictionary()
@@ -45,7 +46,7 @@ class Code:
         """Return what a function takes and returns, as a method of `owner`."""
         hints = _hints(function, owner)
         try:
-            names = list(inspect.signature(function).parameters)
+            names = list(parameters_of(function))
         except (ValueError, TypeError):  # some built-in functions have none
             names = []
         by_type = [name for name in names if _is_cursor(hints.get(name))]
@@ -177,13 +178,13 @@ def _hints(function: Callable[..., Any], owner: type | None) -> dict[str, Any]:
     except Exception:
         target = inspect.unwrap(function)
     hints: dict[str, Any] = {}
-    for name, annotation in getattr(target, "__annotations__", {}).items():
+    for name, annotation in annotations_of(target).items():
         alone: Any = SimpleNamespace(__annotations__={name: annotation})
         try:
             hints |= typing.get_type_hints(alone, globalns=getattr(target, "__globals__", {}), include_extras=True)
         except Exception:
             if name == "connection":
-                hints[name] = annotation
+                hints[name] = getattr(annotation, "__forward_arg__", annotation)
     return hints
 
 

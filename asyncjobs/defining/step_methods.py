@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar, cast, overload
 
-from asyncjobs.defining import assignments, events
-from asyncjobs.defining import options as limits
+from asyncjobs.defining import assignments, events, limits
 from asyncjobs.defining.fan_out import FanOut
 from asyncjobs.defining.misuse import of_a_job
 from asyncjobs.defining.recorded import Record

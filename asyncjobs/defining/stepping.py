@@ -22,6 +22,7 @@ from asyncjobs.defining.step_runs import StepRun, StepTimeout
 from asyncjobs.defining.steps import Step, StepOptions
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import InvalidStep, UnstorableResult
+from asyncjobs.texts import cut, shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.attempt import Attempt
@@ -401,7 +402,7 @@ class _CursorPlace:
         value = self.values.load(text)
         if text is not None and text[0] not in "[{" and self.values.dump(value) != text:
             raise InvalidStep(
-                f"{self._run.where}: its cursor was recorded as {text:.60}, which is read as {value!r:.60} now: keep the "
+                f"{self._run.where}: its cursor was recorded as {cut(text)}, which is read as {shown(value)} now: keep the "
                 "type of a cursor while jobs are in flight, or run this job again from a step: asyncjobs jobs retry ID "
                 "--from STEP"
             )

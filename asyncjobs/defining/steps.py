@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, cast, overload
 
-from asyncjobs import keywords
-from asyncjobs.defining import options
+from asyncjobs.defining import limits
 from asyncjobs.defining.bare_calls import answering
-from asyncjobs.defining.calling import check_method, check_takes
+from asyncjobs.defining.calling import check_method, check_takes, parameters_of
 from asyncjobs.defining.declaring import Declaration
+from asyncjobs.defining.option_tables import checked, documented, option, options_in
 from asyncjobs.defining.policies import RetryOn
 from asyncjobs.defining.step_code import Code, Values
-from asyncjobs.defining.type_variables import known
+from asyncjobs.defining.type_variables import annotations_of, known
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.defining.base import Job
@@ -33,28 +34,87 @@ _MORE = {"on_error": ("the error",)}
 """What the functions of some options are given beside the job."""
 
 
+class StepArguments(TypedDict, total=False):
+    """What `@step` takes, for type checkers."""
+
+    isolated: bool
+    when: Condition | None
+    unless: Condition | None
+    on_error: ErrorHandler | None
+    timeout: float | timedelta | None
+    retry: Declaration | Sequence[Declaration]
+    formerly: str | Sequence[str]
+
+
+def _function(value: Any, name: str) -> Any:
+    if isinstance(value, str):
+        return value
+    if not callable(value):
+        raise InvalidOption(f"{name}={shown(value)} is no function and no name of a method")
+    check_takes(value, f"@step: {name}", "the job", *_MORE.get(name, ()))
+    return value
+
+
+def _policies(value: Any, name: str) -> tuple[RetryOn, ...]:
+    found = [getattr(each, "policy", None) for each in (value if isinstance(value, Sequence) else [value])]
+    if not all(isinstance(each, RetryOn) for each in found):
+        raise InvalidOption(f"{name}={shown(value)} is no retry_on(…)")
+    return cast("tuple[RetryOn, ...]", tuple(found))
+
+
+def _names(value: Any, name: str) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if not all(isinstance(each, str) for each in names):
+        raise InvalidOption(f"{name}={shown(value)} is no name of a step, and no list of names")
+    return names
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """What may be said about a step, checked.
+    """The options of a step: the table; one of it holds what was said about one."""
 
-    Attributes:
-        timeout: Seconds that one run of it may take.
-        retry: Asked before the job's own declarations, with counts of their own.
-        formerly: Names that earlier versions of the code recorded it under.
-    """
-
-    isolated: bool = False
-    when: Condition | None = None
-    unless: Condition | None = None
-    on_error: ErrorHandler | None = None
-    timeout: float | None = None
-    retry: tuple[RetryOn, ...] = ()
-    formerly: tuple[str, ...] = ()
+    isolated: bool = option(
+        False,
+        check=limits.flag,
+        takes_none=False,
+        meaning="it runs in a transaction of its own, given to it as `connection`, which also records it: its effects there "
+        "happen exactly once. That is asyncpg's connection, or SQLAlchemy's when annotated as its `AsyncConnection`. No "
+        "connection is held otherwise",
+    )
+    when: Condition | None = option(
+        check=_function,
+        meaning="runs it only if this is true. It is asked once: a step that was skipped is recorded as such",
+    )
+    unless: Condition | None = option(check=_function, meaning="runs it only if this is false")
+    on_error: ErrorHandler | None = option(
+        check=_function,
+        meaning="called with the error when it fails, after its own `retry`; if it returns, the step is recorded as handled "
+        "and the job goes on",
+    )
+    timeout: float | None = option(
+        check=limits.timeout,
+        meaning="seconds or a timedelta that one run of it may take, then it ends in a `TimeoutError`. A thread goes on",
+    )
+    retry: tuple[RetryOn, ...] = option(
+        (),
+        check=_policies,
+        takes_none=False,
+        meaning="``retry_on(ConnectionError, attempts=3)``, or several: asked before the job's own, each with its own count",
+    )
+    formerly: tuple[str, ...] = option(
+        (),
+        check=_names,
+        takes_none=False,
+        meaning="names that earlier versions of the code recorded it under",
+    )
 
     @property
     def is_conditional(self) -> bool:
         """Whether somebody is to be asked if it runs."""
         return self.when is not None or self.unless is not None
+
+
+OF_STEP: Final = options_in(StepOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,29 +128,9 @@ class Step:
 @overload
 def step(method: F, /) -> F: ...
 @overload
-def step(
-    *,
-    isolated: bool = False,
-    when: Condition | None = None,
-    unless: Condition | None = None,
-    on_error: ErrorHandler | None = None,
-    timeout: float | timedelta | None = None,
-    retry: Declaration | Sequence[Declaration] = (),
-    formerly: str | Sequence[str] = (),
-) -> Callable[[F], F]: ...
-def step(
-    method: Any = None,
-    /,
-    *,
-    isolated: bool = False,
-    when: Condition | None = None,
-    unless: Condition | None = None,
-    on_error: ErrorHandler | None = None,
-    timeout: float | timedelta | None = None,
-    retry: Declaration | Sequence[Declaration] = (),
-    formerly: str | Sequence[str] = (),
-    **unknown: Any,
-) -> Any:
+def step(**options: Unpack[StepArguments]) -> Callable[[F], F]: ...
+@documented(OF_STEP)
+def step(method: Any = None, /, **options: Any) -> Any:
     """Make a method a step of its job: run in the order of declaration, and never again once it is recorded.
 
     ``@step``, or ``@step(timeout=60)``. The method is `async def`, or `def` to run in a thread. It may take ``cursor:
@@ -99,64 +139,19 @@ def step(
     them one by one with `Job.step`, sleeps and waits between them. Steps of a base class come first; one that is declared
     again keeps its place. A function that is no method is decorated to give `Job.step` what is said about it.
 
-    Args:
-        method: `async def` or `def` of the job alone.
-        isolated: It runs in a transaction of its own, given to it as `connection`, which also records it: its effects there
-            happen exactly once. That is asyncpg's connection, or SQLAlchemy's when annotated as its `AsyncConnection`. No
-            connection is held otherwise.
-        when: Runs it only if this is true. It is asked once: a step that was skipped is recorded as such.
-        unless: Runs it only if this is false.
-        on_error: Called with the error when it fails, after its own `retry`; if it returns, the step is recorded as handled
-            and the job goes on.
-        timeout: Seconds or a timedelta that one run of it may take, then it ends in a `TimeoutError`. A thread goes on.
-        retry: ``retry_on(ConnectionError, attempts=3)``, or several: asked before the job's own, each with its own count.
-        formerly: Names that earlier versions of the code recorded it under.
-        unknown: Nothing: refused by its name.
-
     Raises:
         InvalidDefinition: Out of these limits, or this is no method.
     """
-    if unknown:
-        known = [option.name for option in fields(StepOptions)]
-        raise InvalidDefinition(keywords.unknown("@step", next(iter(unknown)), known))
-    checked = _checked(
-        isolated=isolated, when=when, unless=unless, on_error=on_error, timeout=timeout, retry=retry, formerly=formerly
-    )
+    said = StepOptions(**checked(OF_STEP, options, "@step", InvalidDefinition))
 
     def decorate(function: F) -> F:
         if not inspect.isfunction(function):
             raise InvalidDefinition(f"@step decorates a method of a job, not {type(function).__name__}")
         answers = answering(function)
-        setattr(answers, _MARK, checked)
+        setattr(answers, _MARK, said)
         return answers
 
     return decorate if method is None else decorate(method)
-
-
-def _checked(
-    *, timeout: float | timedelta | None, retry: Any, formerly: Any, isolated: bool, **conditions: Any
-) -> StepOptions:
-    for name, condition in conditions.items():
-        if condition is None or isinstance(condition, str):
-            continue
-        if not callable(condition):
-            raise InvalidDefinition(f"step: {name}={condition!r:.60} is no function and no name of a method")
-        check_takes(condition, f"step: {name}", "the job", *_MORE.get(name, ()))
-    policies: list[RetryOn] = []
-    for declaration in retry if isinstance(retry, Sequence) else [retry]:
-        if not isinstance(declaration, Declaration) or not isinstance(declaration.policy, RetryOn):
-            raise InvalidDefinition(f"step: retry={retry!r:.60} is no retry_on(…)")
-        policies.append(declaration.policy)
-    if not isinstance(isolated, bool):
-        raise InvalidDefinition(f"step: isolated={isolated!r:.60} is not True or False")
-    names = tuple(formerly) if isinstance(formerly, Sequence) and not isinstance(formerly, str) else (formerly,)
-    if not all(isinstance(name, str) for name in names):
-        raise InvalidDefinition(f"step: formerly={formerly!r:.60} is no name of a step, and no list of names")
-    try:
-        seconds = None if timeout is None else options.duration(timeout, "timeout", least=0.001)
-    except InvalidOption as error:
-        raise InvalidDefinition(f"step: {error}") from error
-    return StepOptions(isolated=isolated, timeout=seconds, retry=tuple(policies), formerly=names, **conditions)
 
 
 def steps_of(cls: type) -> tuple[Step, ...]:
@@ -220,11 +215,11 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
             raise InvalidDefinition(
                 f"{where}: formerly={taken[0]!r} is a step of {name} still: an earlier name is one that is gone"
             )
-        if not inspect.signature(function).parameters:
+        if not parameters_of(function):
             raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
         code = Code.of(function, cls)
         given = {code.cursor_name, "connection"} if declared.options.isolated else {code.cursor_name}
-        more = [parameter for parameter in list(inspect.signature(function).parameters)[1:] if parameter not in given]
+        more = [parameter for parameter in list(parameters_of(function))[1:] if parameter not in given]
         if more:
             raise InvalidDefinition(
                 f"{where} takes {more[0]!r}, which nobody gives: a step takes `cursor: Cursor[…]`, and `connection` with "
@@ -242,15 +237,15 @@ def check_steps(cls: type[Job[Any]], name: str) -> None:
         Values(where, known(code.returns, cls, where))
         if code.cursor is not None:
             Values(where, code.cursor, "cursor")
-        for option in ("when", "unless", "on_error"):
-            _check_named(cls, where, option, getattr(declared.options, option))
+        for named in ("when", "unless", "on_error"):
+            _check_named(cls, where, named, getattr(declared.options, named))
 
 
 def _check_named(cls: type, where: str, option: str, method: Condition | None) -> None:
     if not isinstance(method, str):
         return
     if not callable(getattr(cls, method, None)):
-        if any(method in inspect.get_annotations(base) for base in cls.__mro__):
+        if any(method in annotations_of(base) for base in cls.__mro__):
             raise InvalidDefinition(f"{where} names the field {method!r}: write `{option}=lambda job: job.{method}`")
         raise InvalidDefinition(f"{where} names the method {method!r}, which {cls.__qualname__} does not have")
     check_method(cls, method, f"{where}: {option}", *_MORE.get(option, ()))

@@ -7,7 +7,8 @@ from typing import Any
 from asyncjobs.defining import codec
 from asyncjobs.defining.arguments import Parameter
 from asyncjobs.defining.base import Job
-from asyncjobs.defining.definition import Definition, Options, Source
+from asyncjobs.defining.definition import Definition, Source
+from asyncjobs.defining.options import Options
 from asyncjobs.defining.origin import Origin
 
 

@@ -16,7 +16,8 @@ import anyio
 
 from asyncjobs.defining import codec
 from asyncjobs.defining.status import AttemptError
-from asyncjobs.harmless import MOST_PARTS, is_vast, message_of, written_out
+from asyncjobs.harmless import MOST_PARTS, is_vast, message_of
+from asyncjobs.texts import written_out
 
 MOST_TEXT = 32_768
 """Characters of a message or traceback that are kept: the first and the last half."""

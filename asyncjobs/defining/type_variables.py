@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from typing_extensions import NoDefault
+from typing_extensions import Format, NoDefault, get_annotations
 
 from asyncjobs.defining.origin import namespace_of
 from asyncjobs.exceptions import InvalidDefinition
@@ -111,15 +110,14 @@ def known(annotation: Any, cls: type, where: str) -> Any:
     )
 
 
+def annotations_of(target: Any) -> Mapping[str, Any]:
+    """Return the annotations of a class's own body, or of a function, as they stand: their names may be unknown yet."""
+    return get_annotations(target, format=Format.FORWARDREF)
+
+
 def _own_hints(base: type) -> dict[str, Any]:
     """The annotations of the body of one class, resolved where it stands: its module's names go before its own."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        annotations = annotationlib.get_annotations(base, format=annotationlib.Format.FORWARDREF)
-    else:
-        annotations = inspect.get_annotations(base)
-    alone = type(base.__name__, (), {"__annotations__": annotations, "__module__": base.__module__})
+    alone = type(base.__name__, (), {"__annotations__": annotations_of(base), "__module__": base.__module__})
     variables = {variable.__name__: variable for variable in getattr(base, "__type_params__", ())}
     return typing.get_type_hints(alone, dict(vars(base)), {**namespace_of(base), **variables}, include_extras=True)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asyncjobs.durations import shown
 from asyncjobs.settings.keys import KEYS, dotted, suggestion
 from asyncjobs.settings.lines import Lines, locate
 from asyncjobs.settings.sources import Layer
+from asyncjobs.settings.values import as_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class ConfigFile:
         found = suggestion(name, self.environments)
         remedy = f"did you mean {found}? (known: {', '.join(self.environments)})"
         known = remedy if found else f"give one of {', '.join(self.environments)}, or add a [{name}] table"
-        return f"{shown(name)} is no environment of {self.path}; {known}"
+        return f"{as_toml(name)} is no environment of {self.path}; {known}"
 
 
 def find(config: Path | str | None) -> ConfigFile | None:

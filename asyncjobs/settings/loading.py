@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from asyncjobs.durations import shown
 from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.settings import config_file, keys, sources
 from asyncjobs.settings.models import Settings
+from asyncjobs.settings.values import as_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,17 +116,17 @@ def _fact(details: ErrorDetails) -> str:
         case "missing":
             return f"missing; add {details['loc'][-1]} = {_EXAMPLES.get(str(details['loc'][-1]), '…')}"
         case "literal_error":
-            return f"{shown(value)} is not allowed; give {context['expected'].replace(chr(39), chr(34))}"
+            return f"{as_toml(value)} is not allowed; give {context['expected'].replace(chr(39), chr(34))}"
         case "tuple_type" if isinstance(value, dict):
             return "one table is not a list; give a list of tables, which TOML writes [[…]]"
         case "tuple_type":
-            return f"{shown(value)} is not a list; write it in brackets: [{shown(value)}]"
+            return f"{as_toml(value)} is not a list; write it in brackets: [{as_toml(value)}]"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{shown(value)} is not a table; write its keys with values"
+            return f"{as_toml(value)} is not a table; write its keys with values"
         case _:
             fact = details["msg"]
             # "URL scheme …" stays so
-            return f"{shown(value)} is not allowed; {fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:]}"
+            return f"{as_toml(value)} is not allowed; {fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:]}"
 
 
 _EXAMPLES = {"queues": '["default"]', "concurrency": "10"}

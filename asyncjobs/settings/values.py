@@ -5,14 +5,24 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from asyncjobs.durations import TEN_YEARS, read_seconds, shown
+from asyncjobs import names, texts
+from asyncjobs.durations import TEN_YEARS, read_seconds
 from asyncjobs.settings.urls import check_database_url
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _UNITS = {"": 0, "KiB": 10, "MiB": 20, "GiB": 30}
 _SIZE = re.compile(r"\s*([0-9]{1,12})\s*(|KiB|MiB|GiB)\s*")
-_QUEUE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def as_toml(value: object) -> str:
+    """A value as messages have it: short, as TOML writes it, and of a URL only the scheme, for the password's sake."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return texts.shown(value)
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return texts.cut(re.sub(r"://.*", "://***", text, flags=re.DOTALL))
 
 
 def whole(minimum: int, maximum: int) -> BeforeValidator:
@@ -21,7 +31,7 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
     def check(value: Any) -> int:
         number = int(value) if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value) else value
         if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
-            raise ValueError(f"{shown(value)} is not allowed; give a whole number from {minimum} to {maximum}")
+            raise ValueError(f"{as_toml(value)} is not allowed; give a whole number from {minimum} to {maximum}")
         return number
 
     return BeforeValidator(check)
@@ -31,7 +41,10 @@ def time(minimum: float = 0.0, maximum: float = TEN_YEARS) -> BeforeValidator:
     """Seconds within limits, from any form of `asyncjobs.durations`."""
 
     def check(value: Any) -> float:
-        return read_seconds(value, minimum=minimum, maximum=maximum)
+        try:
+            return read_seconds(value, minimum=minimum, maximum=maximum)
+        except ValueError as error:
+            raise ValueError(f"{as_toml(value)} {error}") from None
 
     return BeforeValidator(check)
 
@@ -44,7 +57,7 @@ def size(minimum: int, maximum: int) -> BeforeValidator:
         number = value if found is None else int(found[1]) << _UNITS[found[2]]
         if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
             limits = f"from {minimum >> 20}MiB to {maximum >> 20}MiB"
-            raise ValueError(f'{shown(value)} is not allowed; give {limits}, as bytes or as text like "64MiB"')
+            raise ValueError(f'{as_toml(value)} is not allowed; give {limits}, as bytes or as text like "64MiB"')
         return number
 
     return BeforeValidator(check)
@@ -54,9 +67,9 @@ def queue_entry(value: Any) -> str:
     """An entry of a pool's queues: a name, a pattern (`*`, `mail*`) or an exclusion (`-bulk`, `-bulk*`)."""
     text = value if isinstance(value, str) else ""
     name = text.removeprefix("-").removesuffix("*")
-    if text != "*" and not _QUEUE.fullmatch(name):
+    if text != "*" and not names.is_queue(name):
         raise ValueError(
-            f"{shown(value)} is no queue; give a name of 1 to 64 of A-Z a-z 0-9 _ . : -, "
+            f"{as_toml(value)} is no queue; give a name, {names.QUEUE_RULE}; "
             'or a pattern: "*", "mail*", or "-bulk" to leave a queue out'
         )
     return text
@@ -64,21 +77,21 @@ def queue_entry(value: Any) -> str:
 
 def _module(value: Any) -> str:
     if not isinstance(value, str) or not all(part.isidentifier() for part in value.split(".")):
-        raise ValueError(f'{shown(value)} is no module; give its dotted name, such as "app.jobs"')
+        raise ValueError(f'{as_toml(value)} is no module; give its dotted name, such as "app.jobs"')
     return value
 
 
 def _kind_prefix(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch("[A-Za-z0-9_.:-]{0,40}", value):
-        raise ValueError(f'{shown(value)} is no prefix; give up to 40 of A-Z a-z 0-9 _ . : -, such as "shop."')
+    if not isinstance(value, str) or not names.is_prefix(value):
+        raise ValueError(f'{as_toml(value)} is no prefix; give {names.PREFIX_RULE}, such as "shop."')
     return value
 
 
 def _log_level(value: Any) -> str:
     level = value.lower() if isinstance(value, str) else ""
     if level not in LOG_LEVELS:
-        names = ", ".join(f'"{name}"' for name in LOG_LEVELS[:-1])
-        raise ValueError(f'{shown(value)} is not allowed; give {names} or "{LOG_LEVELS[-1]}"')
+        others = ", ".join(f'"{name}"' for name in LOG_LEVELS[:-1])
+        raise ValueError(f'{as_toml(value)} is not allowed; give {others} or "{LOG_LEVELS[-1]}"')
     return level
 
 

@@ -23,6 +23,7 @@ from asyncjobs.exceptions import InvalidOption
 from asyncjobs.testing.cuts import How, Watch
 from asyncjobs.testing.forked import ABOUT_CONNECTIONS, Ended, fork
 from asyncjobs.testing.performing import Performing
+from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.testing.places import Place
@@ -112,7 +113,7 @@ class Crashing:
         await self._bounded("reset", self._reset)
         job = await self._bounded("make", self._make)
         if not isinstance(job, Job):
-            raise InvalidOption(f"make returned {job!r:.60}: it must return a job, made anew at each call")
+            raise InvalidOption(f"make returned {shown(job)}: it must return a job, made anew at each call")
         if self._job is not None and job.id == self._job.id:
             raise InvalidOption("make returned the same job twice: it must make a new one at each call")
         await self._client.enqueue(job)

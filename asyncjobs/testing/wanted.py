@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from asyncjobs.defining import codec
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
+from asyncjobs.texts import shown
 
 NEAR = timedelta(seconds=1)
 """A time is `at` another if it is no further away: one is the database's clock's."""
@@ -49,7 +49,7 @@ class Wanted:
             )
 
     def __str__(self) -> str:
-        arguments = ", ".join(f"{name}={_short(value)}" for name, value in self._arguments.items())
+        arguments = ", ".join(f"{name}={shown(value)}" for name, value in self._arguments.items())
         options = [f"{name}={value!r}" for name, value in self._options.items() if value is not None]
         if self._at is not None:
             options.append(f"at {self._at.isoformat()}")
@@ -78,7 +78,7 @@ class Wanted:
             return [*found, f"its arguments do not fit: {error}"]
         for name, wanted in self._arguments.items():
             if not self._equal(wanted, values[name], name, job):
-                found.append(f"{name} is {_short(values[name])}")
+                found.append(f"{name} is {shown(values[name])}")
         return found
 
     def _equal(self, wanted: Any, value: Any, name: str, job: Seen) -> bool:
@@ -106,9 +106,9 @@ def listed(jobs: Sequence[Seen], wanted: Wanted) -> str:
 def described(job: Seen) -> str:
     """Return one job in a line."""
     try:
-        arguments = ", ".join(f"{name}={_short(value)}" for name, value in codec.loads(job.args).items())
+        arguments = ", ".join(f"{name}={shown(value)}" for name, value in codec.loads(job.args).items())
     except (ValueError, AttributeError):
-        arguments = _short(job.args)
+        arguments = shown(job.args)
     text = f"{job.kind}({arguments}) in queue {job.queue!r}, {State(job.state).name}"
     if job.priority:
         text += f", priority {job.priority}"
@@ -119,11 +119,3 @@ def described(job: Seen) -> str:
     if job.state != State.succeeded and (errors := read_errors(job.errors)):
         text += f", attempt {errors[-1].attempt}: {errors[-1].type.removeprefix('builtins.')}: {errors[-1].message}"
     return text
-
-
-_reprs = reprlib.Repr()
-_reprs.maxstring = _reprs.maxother = 60
-
-
-def _short(value: Any) -> str:
-    return _reprs.repr(value)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
-from asyncjobs.defining.options import GREATEST_PRIORITY, LEAST_PRIORITY, LONGEST
+from asyncjobs.defining.limits import GREATEST_PRIORITY, LEAST_PRIORITY
+from asyncjobs.durations import TEN_YEARS
 
 End = Finish | Reschedule | None
 """What is to be written about an attempt; None: nothing may be."""
@@ -82,4 +83,4 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_delay(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and 0 <= value <= LONGEST
+    return type(value) in (int, float) and math.isfinite(value) and 0 <= value <= TEN_YEARS

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from asyncjobs.db.rows import Range
-from asyncjobs.defining.options import GREATEST_PRIORITY, LEAST_PRIORITY
+from asyncjobs.defining.limits import GREATEST_PRIORITY, LEAST_PRIORITY
 
 LAG = 0.5
 QUICK_FOR = 0.05

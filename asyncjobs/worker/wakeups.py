@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Sequence
 
-from asyncjobs.defining.options import is_queue_name
+from asyncjobs.names import is_queue
 from asyncjobs.worker.pools import Pool
 
 CHOSEN = 2
@@ -94,7 +94,7 @@ class Wakeups:
             self._event.set()
             return False
         self._new += 1
-        served = is_queue_name(queue) and any(pool.serves(queue) for pool in self._pools)
+        served = is_queue(queue) and any(pool.serves(queue) for pool in self._pools)
         (self._served if served else self._foreign).add(queue)
         return served
 

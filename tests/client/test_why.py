@@ -212,7 +212,7 @@ CASES = [
     (
         waiting(State.failed, finished_at=NOON, since=5.0, attempt=2, error=error(message="m" * 400)),
         [],
-        f"failed at 2026-01-31T12:00:00Z, 5s ago, in attempt 2, with ConnectionError: {'m' * 283}…",
+        f"failed at 2026-01-31T12:00:00Z, 5s ago, in attempt 2, with ConnectionError: {'m' * 282}…",
     ),
     (
         waiting(

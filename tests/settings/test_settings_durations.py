@@ -90,5 +90,5 @@ def test_a_spelt_time_reads_back(milliseconds):
 
 
 def test_a_long_value_is_cut_in_the_message():
-    with pytest.raises(ValueError, match=r'"x{56}\.\.\. is not a time'):
+    with pytest.raises(ValueError, match=r"'x+\.\.\.x+' is not a time"):
         seconds("x" * 1000, name="wait")

@@ -54,6 +54,27 @@ def blocking_with_options(number: int) -> bytes:
     return b""
 
 
+@job(
+    kind="all",
+    aliases=("old",),
+    queue="low",
+    priority=-5,
+    timeout=timedelta(minutes=1),
+    expires_in=60,
+    retention=None,
+    max_crashes=1,
+    dropped=("lang",),
+    executor="loop",
+)
+async def with_all_options() -> None: ...
+
+
+class WithACallable(Job, queue=lambda job: f"shard_{job.number}", expires_in=60, max_crashes=2, dropped=("lang",)):
+    number: int
+
+    async def perform(self) -> None: ...
+
+
 @job
 async def nothing() -> None: ...
 

@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from asyncjobs import AsyncJobs, Cursor, Job, current_job, emit_from_thread, job, retry_on
+from asyncjobs import AsyncJobs, Cursor, Job, current_job, emit_from_thread, job, retry_on, step
 
 
 @job
@@ -56,6 +56,30 @@ async def wrong_executor() -> None: ...
 
 class WrongOption(Job, priority="high"):  # wrong: an option of another type
     async def perform(self) -> None: ...
+
+
+class UnknownOption(Job, retries=5):  # wrong: an option that there is not
+    async def perform(self) -> None: ...
+
+
+class WrongTimeout(Job, timeout="60s"):  # wrong: an option of another type
+    async def perform(self) -> None: ...
+
+
+@job(abstract=True)  # wrong: an option of classes
+async def abstract() -> None: ...
+
+
+@job(queue=lambda job: job.argument["x"])  # wrong: a job has no such attribute
+async def wrong_shard() -> None: ...
+
+
+class WrongSteps(Job):
+    @step(isolated="yes")  # wrong: an option of another type
+    async def first(self) -> None: ...
+
+    @step(retries=5)  # wrong: an option that there is not
+    async def second(self) -> None: ...
 
 
 async def fetch(page: int) -> dict[str, int]:
