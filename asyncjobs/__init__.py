@@ -78,8 +78,9 @@ from asyncjobs.exceptions import (
     SchemaMismatch,
     UnstorableResult,
 )
+from asyncjobs.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AlreadyEnqueued",

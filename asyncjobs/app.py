@@ -506,7 +506,7 @@ async def migrate(database_url: str) -> list[str]:
         database_url: As in the settings: ``postgresql://user:password@host/database``.
 
     Returns:
-        The migrations that were applied, such as ``"0001_initial"``; none when the schema was up to date.
+        What was applied, such as ``"0001_schema"`` and ``"functions"``; nothing when the schema was up to date.
 
     Raises:
         InvalidSettings: It is no such URL.
@@ -528,4 +528,4 @@ async def migrate(database_url: str) -> list[str]:
             applied = await migrating.migrate(connection)
     finally:
         connection.terminate()
-    return [f"{migration.number:04d}_{migration.name}" for migration in applied]
+    return [str(migration) for migration in applied]

@@ -63,7 +63,7 @@ def migrate(
         printing.as_json([{"number": made.number, "name": made.name} for made in applied])
         return
     for made in applied:
-        print(f"applied {made.number:04d} {made.name}")
+        print(f"applied {made}")
     if not applied:
         print(f"nothing to apply: the schema is at migration {migrating.known()[-1].number}")
 
@@ -74,7 +74,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[dict[int, str], str | None]:
+    async def read() -> tuple[dict[int, migrating.Applied], str | None]:
         async with database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs cli")
             try:
@@ -91,8 +91,8 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     applied, problem = database.finish(read)
     directory = database.private_directory(settings)
     rows = [
-        {"number": known.number, "name": known.name, "applied": applied.get(known.number) is not None}
-        for known in migrating.known()
+        {"number": known.number, "name": known.name, "applied": known.number in applied}
+        for known in (*migrating.known(), migrating.functions())
     ]
     if as_json:
         printing.as_json({"current": problem is None, "problem": problem, "private_in": directory, "migrations": rows})
@@ -113,13 +113,12 @@ def sql(
     *,
     roles: Annotated[bool, typer.Option("--roles", help="Print the roles and grants instead, for psql.")] = False,
     after: Annotated[
-        int | None, typer.Option("--from", metavar="N", min=0, help="Only what comes after migration N.")
+        int | None,
+        typer.Option("--from", metavar="N", min=0, help="Only what comes after migration N, and the functions."),
     ] = None,
-    psql: Annotated[
-        bool, typer.Option("--psql", help="For psql alone: each migration in a transaction of its own.")
-    ] = False,
+    psql: Annotated[bool, typer.Option("--psql", help="For psql alone, with its own commands.")] = False,
 ) -> None:
-    """Print the migrations as one statement of plain SQL, for the migration tool that you have.
+    """Print the schema as one statement of plain SQL, for the migration tool that you have.
 
     It applies what is missing, with the same bookkeeping as `db migrate`, and may be run again.
     """

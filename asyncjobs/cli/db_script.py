@@ -14,12 +14,14 @@ _BEGIN = """\
 do $asyncjobs$
 declare
   waited_for_locks text := pg_catalog.current_setting('lock_timeout');
+  looked_into text := pg_catalog.current_setting('check_function_bodies');
   looked_in text := pg_catalog.current_setting('search_path');
 begin
 perform pg_catalog.set_config('search_path', '{path}', true);
 {first}
 {lock};
 perform set_config('lock_timeout', '1s', true);
+{unchecked};
 """
 
 _REQUIRED = """\
@@ -28,17 +30,18 @@ if not exists (select from asyncjobs.migration where number = {number}) then
 end if;"""
 
 _MIGRATION = """
-if not exists (select from asyncjobs.migration where number = {number}) then
+if {is_missing} then
 execute $migration$
 {text}
 $migration$;
-insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
-{revoked};
+{record};
 end if;
 """
 
 _END = """
+{revoked};
 perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
+perform set_config('check_function_bodies', looked_into, true);
 perform set_config('lock_timeout', waited_for_locks, true);
 perform set_config('search_path', looked_in, true);
 end
@@ -48,24 +51,25 @@ $asyncjobs$;
 _PSQL_BEGIN = """\
 \\set ON_ERROR_STOP on
 set search_path = {path};
+begin;
 do $$ begin {first} end $$;
+{lock};
+set local lock_timeout = '1s';
+{unchecked};
 """
 
 _PSQL_MIGRATION = """
-begin;
-{lock};
-select not exists (select from asyncjobs.migration where number = {number}) as asyncjobs_missing \\gset
+select {is_missing} as asyncjobs_missing \\gset
 \\if :asyncjobs_missing
-set local lock_timeout = '1s';
 {text}
-insert into asyncjobs.migration (number, name, checksum) values ({number}, '{name}', '{checksum}');
-{revoked};
+{record};
 \\endif
-commit;
 """
 
 _PSQL_END = """
+{revoked};
 select asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + 10);
+commit;
 reset search_path;
 """
 
@@ -73,23 +77,22 @@ PSQL_STOPS = "\\set ON_ERROR_STOP on\n"
 
 
 def script(*, after: int = 0, psql: bool = False) -> str:
-    """Return the script.
+    """Return the script, which is one transaction.
 
     Args:
-        after: Only the migrations that come after this one, which must have been applied.
-        psql: For psql alone, each migration in a transaction of its own; else for every tool, all in one statement.
+        after: Only the migrations that come after this one, which must have been applied, and the functions.
+        psql: For psql alone, with its own commands; else for every tool, all in one statement.
     """
     wanted = [step for step in migrating.known() if step.number > after]
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
-    if not wanted:
-        return f"{head}-- There is nothing after it.\n"
     first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
+    words = {
+        "lock": migrating.LOCK, "first": first, "path": SEARCH_PATH, "unchecked": migrating.UNCHECKED,
+        "revoked": migrating.REVOKED,
+    }  # fmt: skip
     steps = [
-        each.format(
-            number=step.number, name=step.name, checksum=step.checksum, text=step.text.strip(), lock=migrating.LOCK,
-            revoked=migrating.REVOKED,
-        )
-        for step in wanted
-    ]  # fmt: skip
-    return "".join([head, begin.format(lock=migrating.LOCK, first=first, path=SEARCH_PATH), *steps, end])
+        each.format(text=step.text.strip(), is_missing=step.is_missing, record=step.record)
+        for step in (*wanted, migrating.functions())
+    ]
+    return "".join([head, begin.format(**words), *steps, end.format(**words)])

@@ -106,7 +106,9 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     except SchemaMismatch as error:
         yield Finding("fail", "schema", str(error))
         return
-    yield Finding("ok", "schema", f"migration {migrating.known()[-1].number} of {migrating.known()[-1].number}")
+    newest = max(there := await database.bounded(migrating.applied(connection)))
+    functions = there[migrating.FUNCTIONS].release
+    yield Finding("ok", "schema", f"migration {newest}, functions of asyncjobs {functions}")
     rights = await database.bounded(reading.rights(connection))
     yield _rights(rights, server.role)
     for finding in definer_findings(await database.bounded(reading.definers(connection)), is_private=is_private):

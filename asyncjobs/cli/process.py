@@ -196,7 +196,7 @@ class Process:
                     refuse_standby(server)
                     if self._plan.migrate:
                         for migration in await migrating.migrate(connection):
-                            logger.info("applied migration %d %s", migration.number, migration.name)
+                            logger.info("applied %s", migration)
             finally:
                 connection.terminate()
         await jobs.open()

@@ -93,7 +93,7 @@ class Supervising:
                 refuse_standby(await reading.server(connection))
                 made = await migrating.migrate(connection) if self._plan.migrate else []
                 for migration in made:
-                    logger.info("applied migration %d %s", migration.number, migration.name)
+                    logger.info("applied %s", migration)
                 await migrating.check(connection)
         finally:
             connection.terminate()

@@ -1,6 +1,8 @@
-"""Numbered, forward-only migrations, each in its own transaction and under a lock on the table that lists them.
+"""The schema: numbered, forward-only files, and after them the functions, in one transaction under a lock on their list.
 
 No advisory lock: every login of the database can take one, and who migrates would wait for as long as that likes.
+The functions are written whenever they are others than those recorded, but never by a release that is older than the one
+which wrote them: old processes work with new functions, and not the other way about.
 """
 
 from __future__ import annotations
@@ -9,23 +11,26 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
-from asyncjobs.db import pooling
+from asyncjobs.db import pooling, sql
 from asyncjobs.db.connecting import SEARCH_PATH
 from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
 from asyncjobs.db.jobs import make_partitions
 from asyncjobs.db.lock_wait import LockWait
 from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
+from asyncjobs.version import VERSION
 
 logger = logging.getLogger("asyncjobs.migrate")
 
-_HERE = Path(__file__).parent / "migrations"
+_HERE = Path(__file__).parent
+FUNCTIONS = 0
+"""The number under which the functions are recorded, as one row: their checksum, and as `release` the whole version."""
 LOCK = "lock table asyncjobs.migration in share row exclusive mode"
 WAIT = 10.0
 """Seconds that locks are waited for in all, unless the caller says otherwise."""
@@ -73,7 +78,8 @@ for attempt in 1 .. 5 loop
       number integer primary key,
       name text not null,
       checksum text not null,
-      applied_at timestamptz not null default clock_timestamp()
+      applied_at timestamptz not null default clock_timestamp(),
+      release text not null default '0.1'
     );
     exit;
   exception when unique_violation or duplicate_schema or duplicate_table then
@@ -81,17 +87,29 @@ for attempt in 1 .. 5 loop
   end;
 end loop;
 """
-"""Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does."""
+"""Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does.
+
+`release` is the minor version that a migration came with: the first one of each minor version sets the default to it.
+"""
 _BOOTSTRAP = f"do $$ begin {BOOTSTRAP_BODY} end $$;"
 
 REVOKED = "revoke execute on all routines in schema asyncjobs from public"
-"""After each migration, in its transaction: what it has made may be executed by everybody unless that is taken back."""
+"""Where a function is made, in its transaction: it may be executed by everybody unless that is taken back."""
+
+UNCHECKED = "set local check_function_bodies = off"
+"""The functions name each other, and are written in the order of their names: each is looked into when it is called."""
+
+UNRELEASED = (
+    "this database was made by an asyncjobs that was never released, whose schema cannot be brought up to date: drop it "
+    "with its jobs (`asyncjobs db psql -- -c 'drop schema asyncjobs cascade'`), then run `asyncjobs db migrate`"
+)
 
 
 class Migration(NamedTuple):
-    """One step of the schema."""
+    """One step of the schema, or all functions."""
 
     number: int
+    """From 1; `FUNCTIONS`: the functions."""
     name: str
     text: str
 
@@ -100,19 +118,64 @@ class Migration(NamedTuple):
         """SHA-256 of the text, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def is_missing(self) -> str:
+        """A condition in SQL: whether it is to be applied here."""
+        if self.number != FUNCTIONS:
+            return f"not exists (select from asyncjobs.migration where number = {self.number})"
+        return sql.read("functions_are_missing").format(
+            newest=known()[-1].number,
+            checksum=self.checksum,
+            version=",".join(map(str, _numbers(VERSION))),
+            names=",".join(function_names()),
+            count=len(function_names()),
+        )
+
+    @property
+    def record(self) -> str:
+        """Statements that record it. After a numbered one the functions are to be written: it may have dropped some."""
+        if self.number == FUNCTIONS:
+            return sql.read("record_functions").format(checksum=self.checksum, version=VERSION)
+        return sql.read("record_migration").format(number=self.number, name=self.name, checksum=self.checksum)
+
+    def __str__(self) -> str:
+        return self.name if self.number == FUNCTIONS else f"{self.number:04d}_{self.name}"
+
+
+class Applied(NamedTuple):
+    """A row of the table that lists migrations."""
+
+    name: str
+    checksum: str
+    release: str
+    """The minor version it came with, as 0.1; of the functions the version, as 0.1.0."""
+
 
 @cache
 def known() -> tuple[Migration, ...]:
     """Return every migration this version knows, in order."""
-    files = sorted(_HERE.glob("[0-9]*.sql"))
     return tuple(
-        Migration(int(path.stem.split("_", 1)[0]), path.stem.split("_", 1)[1], path.read_text(encoding="utf-8"))
-        for path in files
+        Migration(int(number), name or "schema", path.read_text(encoding="utf-8"))
+        for path in sorted((_HERE / "schema").glob("[0-9]*.sql"))
+        for number, _, name in [path.stem.partition("_")]
     )
 
 
-async def applied(connection: asyncpg.Connection) -> dict[int, str]:
-    """Return the checksums of the applied migrations by number; empty when there is no schema.
+@cache
+def function_names() -> tuple[str, ...]:
+    """Return the names of the functions, each in a file of its own."""
+    return tuple(sorted(path.stem for path in (_HERE / "functions").glob("*.sql")))
+
+
+@cache
+def functions() -> Migration:
+    """Return the functions, all in one text."""
+    texts = ((_HERE / "functions" / f"{name}.sql").read_text(encoding="utf-8") for name in function_names())
+    return Migration(FUNCTIONS, "functions", "\n".join(texts))
+
+
+async def applied(connection: asyncpg.Connection) -> dict[int, Applied]:
+    """Return what was applied by number; empty when there is no schema.
 
     Raises:
         PermissionDenied: This login has no right on the schema.
@@ -123,11 +186,11 @@ async def applied(connection: asyncpg.Connection) -> dict[int, str]:
         raise PermissionDenied(await _which_role(connection, str(error.message))) from error
 
 
-async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
+async def _applied(connection: asyncpg.Connection) -> dict[int, Applied]:
     if await connection.fetchval("select to_regclass('asyncjobs.migration')") is None:
         return {}
-    rows = await connection.fetch("select number, checksum from asyncjobs.migration order by number")
-    return {row["number"]: row["checksum"] for row in rows}
+    rows = await connection.fetch(sql.read("read_migrations"))
+    return {row["number"]: Applied(row["name"], row["checksum"], row["release"]) for row in rows}
 
 
 async def _which_role(connection: asyncpg.Connection, message: str) -> str:
@@ -150,39 +213,69 @@ async def check(connection: asyncpg.Connection) -> None:
     there = await applied(connection)
     if not there:
         raise SchemaMismatch(f"this database has no asyncjobs schema: {MIGRATE}")
+    _check_numbered(there)
+    missing = [m.number for m in known() if m.number not in there]
+    if missing:
+        raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {known()[-1].number}: {MIGRATE}")
+    _check_functions(there)
+    lost = await connection.fetchval(sql.read("read_lost_function"), function_names())
+    if lost is not None:
+        raise SchemaMismatch(
+            f"the schema lacks the function asyncjobs.{lost}: run `asyncjobs db migrate` with version "
+            f"{there[FUNCTIONS].release}"
+        )
+
+
+def _check_numbered(there: Mapping[int, Applied]) -> None:
+    """Refuse migrations that were changed, and those that came after the next minor version.
+
+    Migrations only add within that distance: so a release can be rolled back, and old processes may start during a deploy.
+    """
+    if 1 in there and there[1].name == "initial":
+        raise SchemaMismatch(UNRELEASED)
     newest = known()[-1].number
-    if max(there) > newest and not await _is_near(connection, newest):
+    later = [there[number].release for number in there if number > newest]
+    ours = there[newest].release if newest in there else ""
+    if later and not all(_is_near(release, ours) for release in later):
         raise SchemaMismatch(
             f"the schema is at migration {max(there)} and this version of asyncjobs knows {newest}: "
             "upgrade asyncjobs-pg here"
         )
-    missing = [m.number for m in known() if m.number not in there]
-    if missing:
-        raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {newest}: {MIGRATE}")
-    _check_unchanged(there)
-
-
-async def _is_near(connection: asyncpg.Connection, newest: int) -> bool:
-    """Whether what comes after the newest migration of this version came with its own minor version or the next one.
-
-    Migrations only add within that distance: so a release can be rolled back, and old processes may start during a deploy.
-    """
-    rows = await connection.fetch(
-        "select release from asyncjobs.migration where number >= $1 order by number = $1 desc", newest
-    )
-    ours, *later = [re.fullmatch("([0-9]{1,4})[.]([0-9]{1,4})", row["release"]) for row in rows]
-    return ours is not None and all(
-        each is not None and each[1] == ours[1] and int(each[2]) <= int(ours[2]) + 1 for each in later
-    )
-
-
-def _check_unchanged(there: dict[int, str]) -> None:
     for migration in known():
-        if there.get(migration.number, migration.checksum) != migration.checksum:
+        if migration.number in there and there[migration.number].checksum != migration.checksum:
             raise SchemaMismatch(
                 f"migration {migration.number} of this database is not the one this version ships: "
                 "the schema was made by another build of asyncjobs; restore it, or use that build"
             )
+
+
+def _check_functions(there: Mapping[int, Applied]) -> None:
+    """Refuse functions of another build, unless they came later and with the next minor version at most."""
+    found = there.get(FUNCTIONS)
+    if found is None:
+        raise SchemaMismatch(f"the schema lacks its functions: {MIGRATE}")
+    if found.checksum == functions().checksum:
+        return
+    is_newer = (_numbers(found.release) or [10_000]) > _numbers(VERSION)
+    if is_newer and not _is_near(found.release, VERSION):
+        raise SchemaMismatch(
+            f"the schema has the functions of asyncjobs {found.release} and this is {VERSION}: upgrade asyncjobs-pg here"
+        )
+    if not is_newer and max(there) <= known()[-1].number:
+        which = f"asyncjobs {found.release}" if found.release != VERSION else f"another build of asyncjobs {VERSION}"
+        raise SchemaMismatch(f"the schema has the functions of {which}: {MIGRATE}")
+
+
+def _is_near(release: str, ours: str) -> bool:
+    """Whether a release is of our minor version or the next one, or older."""
+    theirs, here = _numbers(release), _numbers(ours)
+    return bool(theirs and here) and theirs[0] == here[0] and theirs[1] <= here[1] + 1
+
+
+def _numbers(release: str) -> list[int]:
+    """Return the numbers of a version, without what follows them; none: it is none."""
+    found = re.match(r"[0-9]{1,4}[.][0-9]{1,4}([.][0-9]{1,4})?", release)
+    return [int(number) for number in found[0].split(".")] if found else []
 
 
 async def _check_server(connection: asyncpg.Connection) -> None:
@@ -201,9 +294,9 @@ async def _check_server(connection: asyncpg.Connection) -> None:
 async def migrate(
     connection: asyncpg.Connection, *, wait: float = WAIT, on_wait: Callable[[str], object] = logger.warning
 ) -> list[Migration]:
-    """Apply what is missing and return it; nothing when the schema is current.
+    """Apply what is missing, in one transaction, and return it; nothing when the schema is current.
 
-    Two at once: each is applied by one of them. Killed midway, it goes on where it was.
+    Two at once: one applies it. Killed midway, nothing is applied.
 
     Args:
         connection: Not in a transaction.
@@ -277,27 +370,31 @@ async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
 
 async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
     there = await _applied(connection)
-    if there and max(there) > known()[-1].number:
-        await check(connection)
-    _check_unchanged(there)
+    _check_numbered(there)
     if not there:
         await locks.run(lambda connection: connection.execute(_BOOTSTRAP))
-    missing = [migration for migration in known() if migration.number not in there]
-    made = [migration for migration in missing if await locks.run(partial(_apply, migration=migration))]
+    elif max(there) > known()[-1].number:
+        await check(connection)
+    if not [each for each in (*known(), functions()) if await _is_missing(connection, each)]:
+        _check_functions(await _applied(connection))
+        return []
+    return await locks.run(_apply)
+
+
+async def _is_missing(connection: asyncpg.Connection, migration: Migration) -> bool:
+    return bool(await connection.fetchval(f"select {migration.is_missing}"))
+
+
+async def _apply(connection: asyncpg.Connection) -> list[Migration]:
+    """Apply what is missing by now, and return it."""
+    await connection.execute(f"{LOCK}; {UNCHECKED}")
+    made = []
+    for migration in (*known(), functions()):
+        if await _is_missing(connection, migration):
+            await connection.execute(migration.text)
+            await connection.execute(migration.record)
+            made.append(migration)
     if made:
-        await locks.run(partial(make_partitions, days=10))
+        await connection.execute(REVOKED)
+        await make_partitions(connection, days=10)
     return made
-
-
-async def _apply(connection: asyncpg.Connection, migration: Migration) -> bool:
-    """Apply one migration unless somebody has meanwhile; return whether it was done here."""
-    await connection.execute(LOCK)
-    if await connection.fetchval("select exists (select from asyncjobs.migration where number = $1)", migration.number):
-        return False
-    await connection.execute(migration.text)
-    await connection.execute(
-        "insert into asyncjobs.migration (number, name, checksum) values ($1, $2, $3)",
-        *(migration.number, migration.name, migration.checksum),
-    )
-    await connection.execute(REVOKED)
-    return True

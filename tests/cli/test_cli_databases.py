@@ -34,7 +34,7 @@ def test_a_migration_that_broke_off_before_its_first_step_is_taken_up_again(make
     asyncio.run(execute(empty_database_url, migrating._BOOTSTRAP))
     cli = make_cli(empty_database_url)
     refused(cli, "run `asyncjobs db migrate`")
-    assert cli("db", "migrate").stdout.startswith("applied 0001 initial\n")
+    assert cli("db", "migrate").stdout.startswith("applied 0001_schema\n")
     cli("status")
 
 

@@ -33,11 +33,11 @@ def tables(url):
 def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, empty_database_url):
     cli = make_cli(empty_database_url)
     missing = cli("db", "status", code=3)
-    assert ["0001", "initial", "no"] in [line.split() for line in missing.stdout.splitlines()]
-    known = migrating.known()
+    assert ["0001", "schema", "no"] in [line.split() for line in missing.stdout.splitlines()]
+    known = [*migrating.known(), migrating.functions()]
     assert "asyncjobs db migrate" in missing.stdout
-    assert cli("db", "migrate").stdout == "".join(f"applied {m.number:04} {m.name}\n" for m in known)
-    assert cli("db", "migrate").stdout == f"nothing to apply: the schema is at migration {len(known)}\n"
+    assert cli("db", "migrate").stdout == "".join(f"applied {m}\n" for m in known)
+    assert cli("db", "migrate").stdout == f"nothing to apply: the schema is at migration {len(known) - 1}\n"
     assert cli.json("db", "migrate") == []
     assert cli.json("db", "status") == {
         "current": True,
@@ -63,7 +63,7 @@ def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_agai
 
 def test_migrate_names_who_holds_a_lock_and_stops_when_the_wait_is_over(make_cli, empty_database_url):
     cli = make_cli(empty_database_url)
-    asyncio.run(first_migrations(empty_database_url))
+    asyncio.run(execute(empty_database_url, migrating._BOOTSTRAP))
 
     async def behind(statement):
         somebody = await connect(empty_database_url, name="nightly report")
@@ -148,38 +148,33 @@ def test_the_printed_sql_leaves_the_callers_transaction_as_it_was(make_cli, empt
 
 
 @pytest.mark.parametrize("psql", [[], ["--psql"]])
-def test_what_comes_after_a_migration_is_printed_alone(make_cli, empty_database_url, database_url, psql):
+def test_what_comes_after_a_migration_is_printed_alone_with_the_functions(
+    make_cli, empty_database_url, monkeypatch, psql
+):
     cli = make_cli(empty_database_url)
-    newest = migrating.known()[-1].number
-    after = cli("db", "sql", "--from", newest - 1, *psql).stdout
-    assert [step.name for step in migrating.known() if f"'{step.checksum}'" in after] == [migrating.known()[-1].name]
+    [first], functions = migrating.known(), migrating.functions()
+    more = migrating.Migration(2, "more", "create table asyncjobs.more (n integer);")
+    monkeypatch.setattr(migrating, "known", lambda: (first, more))
+    after = cli("db", "sql", "--from", 1, *psql).stdout
+    assert [step for step in (first, more, functions) if f"'{step.checksum}'" in after] == [more, functions]
     script = cli.directory / "after.sql"
     script.write_text(after)
     early = cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script, code=3)
     assert "asyncjobs.migration" in early.stderr
-    asyncio.run(first_migrations(empty_database_url))
+    monkeypatch.setattr(migrating, "known", lambda: (first,))
+    asyncio.run(asyncjobs.migrate(empty_database_url))
     cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script)
-    assert tables(empty_database_url) == tables(database_url)
-    assert "There is nothing after it" in cli("db", "sql", "--from", newest).stdout
-    assert f"the newest migration of this version is {newest}" in cli("db", "sql", "--from", newest + 1, code=2).stderr
+    assert ("more", "n", "integer", None) in tables(empty_database_url)
+    cli("run", "--burst")
+    last = cli("db", "sql", "--from", 1, *psql).stdout
+    assert [step for step in (first, functions) if f"'{step.checksum}'" in last] == [functions]
+    assert "the newest migration of this version is 1" in cli("db", "sql", "--from", 2, code=2).stderr
     assert "say it without" in cli("db", "sql", "--roles", *(psql or ["--from", 1]), code=2).stderr
-
-
-async def first_migrations(url):
-    """Apply all but the last."""
-    connection = await connect(url)
-    await connection.execute(migrating._BOOTSTRAP)
-    for step in migrating.known()[:-1]:
-        await connection.execute(step.text)
-        await connection.execute(
-            "insert into asyncjobs.migration values ($1, $2, $3)", step.number, step.name, step.checksum
-        )
-    connection.terminate()
 
 
 async def test_a_program_migrates_by_its_url(empty_database_url):
     applied = await asyncjobs.migrate(empty_database_url)
-    assert applied == [f"{step.number:04}_{step.name}" for step in migrating.known()]
+    assert applied == [*(f"{step.number:04}_{step.name}" for step in migrating.known()), "functions"]
     assert await asyncjobs.migrate(f"  {empty_database_url}\n") == []
     for url, said in (
         ("", "is empty"),

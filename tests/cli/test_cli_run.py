@@ -185,7 +185,7 @@ async def test_a_server_that_takes_no_writes_is_refused(start, database_url, sql
 async def test_migrate_brings_the_schema_up_before_the_work(start, empty_database_url):
     worker = start("--migrate", "--burst", url=empty_database_url)
     assert await worker.exit_code() == 0
-    assert "applied migration 1 initial" in worker.log
+    assert "applied 0001_schema" in worker.log
 
 
 def test_a_file_in_place_of_a_module_is_refused_with_the_modules_name_and_not_imported(cli):

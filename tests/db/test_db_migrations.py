@@ -19,6 +19,7 @@ from asyncjobs.embedded import EmbeddedPostgres
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
+EVERY = [str(each) for each in (*migrating.known(), migrating.functions())]
 OURS = ["make_partitions", "drop_expired", "lock_event", "emit", "begin_wait", "cancel", "retry", "discard"]
 """Functions that lock."""
 
@@ -31,10 +32,10 @@ async def on(url: str, statement: str, *args: Any) -> Any:
         connection.terminate()
 
 
-async def migrate(url: str) -> list[int]:
+async def migrate(url: str) -> list[str]:
     connection = await connect(url)
     try:
-        return [migration.number for migration in await migrating.migrate(connection)]
+        return [str(migration) for migration in await migrating.migrate(connection)]
     finally:
         connection.terminate()
 
@@ -60,8 +61,7 @@ def with_more(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
 class TestMigrating:
     async def test_an_empty_database_gets_everything_and_then_nothing(self, empty: Callable[..., Any]) -> None:
         url = await empty()
-        every = [migration.number for migration in migrating.known()]
-        assert await migrate(url) == every
+        assert await migrate(url) == EVERY
         assert await migrate(url) == []
         connection = await connect(url)
         await migrating.check(connection)
@@ -73,11 +73,12 @@ class TestMigrating:
     async def test_the_newest_is_of_this_minor_version(self, database_url: str) -> None:
         release = "select release from asyncjobs.migration order by number desc limit 1"
         assert await on(database_url, release) == __version__.rpartition(".")[0]
+        assert await on(database_url, "select release from asyncjobs.migration where number = 0") == __version__
 
-    async def test_of_several_at_once_each_migration_is_applied_by_one(self, empty: Callable[..., Any]) -> None:
+    async def test_of_several_at_once_one_applies_them(self, empty: Callable[..., Any]) -> None:
         url = await empty()
         made = await asyncio.gather(*(migrate(url) for _ in range(4)))
-        assert sorted(number for numbers in made for number in numbers) == [m.number for m in migrating.known()]
+        assert sorted(made) == [[], [], [], EVERY]
 
     @pytest.mark.parametrize(
         "holding", ["lock table asyncjobs.migration in row exclusive mode", "select from asyncjobs.job"]
@@ -99,7 +100,7 @@ class TestMigrating:
             assert f"pid {somebody.get_server_pid()} (nightly report, " in said and said.endswith(holding)
             assert not migration.done()
             await transaction.rollback()
-            assert len(await migration) == 1
+            assert [str(made) for made in await migration] == ["0002_more_1", "functions"]
         assert await connection.fetchval("show lock_timeout") == "0"
         with pytest.raises(DatabaseUnavailable, match=r"not to be had within 100ms, held by pid .*--wait 5m"):
             with_more(monkeypatch, "alter table asyncjobs.job add column again integer")
@@ -134,10 +135,9 @@ class TestMigrating:
         url = await empty()
         await migrate(url)
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "create table asyncjobs.third (n int)")
-        first = migrating.known()[-3].number
-        assert await migrate(url) == [first + 1, first + 2]
+        assert await migrate(url) == ["0002_more_1", "0003_more_2", "functions"]
 
-    async def test_one_that_fails_leaves_nothing_of_itself_and_the_lock_is_free(
+    async def test_one_that_fails_leaves_nothing_and_the_lock_is_free(
         self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = await empty()
@@ -147,8 +147,8 @@ class TestMigrating:
         connection = await connect(url)
         with pytest.raises(asyncpg.DivisionByZeroError):
             await migrating.migrate(connection)
-        assert await connection.fetchval("select to_regclass('asyncjobs.second') is not null")
-        assert await connection.fetchval("select to_regclass('asyncjobs.third') is null")
+        assert await connection.fetchval("select to_regclass('asyncjobs.job') is null")
+        assert await connection.fetchval("select to_regclass('asyncjobs.second') is null")
         other = await connect(url)
         with pytest.raises(asyncpg.DivisionByZeroError):
             async with asyncio.timeout(PATIENCE):
@@ -156,7 +156,7 @@ class TestMigrating:
         for each in (connection, other):
             each.terminate()
 
-    async def test_killed_midway_it_goes_on_where_it_was(
+    async def test_killed_midway_nothing_is_applied_and_the_next_one_applies_all(
         self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = await empty()
@@ -171,7 +171,8 @@ class TestMigrating:
         watching.terminate()
         monkeypatch.undo()
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "create table asyncjobs.third (n int)")
-        assert await migrate(url) == [migrating.known()[-1].number]
+        assert await on(url, "select count(*) from asyncjobs.migration") == 0
+        assert await migrate(url) == ["0001_schema", "0002_more_1", "0003_more_2", "functions"]
 
 
 class TestOthersSchemas:
@@ -220,8 +221,8 @@ class TestOthersSchemas:
         assert await migrate(url) == []
         async with make_jobs(database_url=url).running() as jobs:
             assert await (await jobs.enqueue(doubled(21))).result(timeout=PATIENCE) == 42
-        await on(url, "delete from asyncjobs.migration where number = 3 returning 1")
-        await self.check_refuses(url, make_jobs, "lacks migration 3", "asyncjobs db migrate")
+        await on(url, "delete from asyncjobs.migration where number = 1 returning 1")
+        await self.check_refuses(url, make_jobs, "at migration 9", "upgrade asyncjobs-pg")
 
     async def test_one_that_was_changed_which_migrate_leaves_alone(
         self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
@@ -321,7 +322,7 @@ class TestSchemasMadeByOthers:
         with pytest.raises(PermissionDenied, match="`grant usage, create on schema asyncjobs to squat_app`"):
             await migrate(app(url))
         await on(url, "grant usage, create on schema asyncjobs to squat_app")
-        assert await migrate(app(url)) == [each.number for each in migrating.known()]
+        assert await migrate(app(url)) == EVERY
         assert await migrate(app(url)) == []
         await on(app(url), script())  # the printed SQL, again
         assert await on(app(url), "select asyncjobs.enqueue('k') is not null")

@@ -1,15 +1,18 @@
--- Waits that no event ended in time are waited for again by the next attempt.
-
 -- Begin the wait of a running job for a time, an event, or whichever comes first; a wait that was begun is left as it is,
 -- and ended when its time is over. One that has failed, since no event came in time and that ended the attempt, begins anew.
 -- An event that was emitted before is taken now, the oldest first.
+-- event: null: a sleep; seconds: null: as long as it takes; progress: the job's attributes, null: as they are.
 -- Rows: none when the fence is not the job's any more; else one, what is recorded by now, and the seconds that are left.
--- Two statements under the event's lock: what emit commits before is seen, and what it commits later sees this.
+-- Locks: the event, then the job. Two statements under the event's lock: what emit commits before is seen, and what it commits
+-- later sees this.
+-- lock_timeout: a worker tries again when the event is locked, which a transaction that has emitted it and stays open keeps for
+-- long: the session is that of all jobs' steps. It takes a millisecond when it is not.
 create or replace function asyncjobs.begin_wait(
   id uuid, fence bigint, n integer, name text, event text, key text, seconds double precision, progress text
 ) returns table (state text, result text, remaining double precision)
 language plpgsql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp
+set lock_timeout = '5ms'
 as $$
 #variable_conflict use_column
 declare

@@ -1,0 +1,36 @@
+-- Drop the partitions of finished whose day is over; returns how many.
+-- Locks: each of those alone, for its TRUNCATE: it frees the space even when a reader of the parent keeps the DROP from its lock.
+create or replace function asyncjobs.drop_expired() returns integer
+language plpgsql security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+set lock_timeout = '50ms'
+as $$
+declare
+  today text := to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD');
+  name text;
+  dropped integer := 0;
+  droppable boolean := true;
+begin
+  for name in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'asyncjobs.finished'::regclass and c.relname < 'finished_' || today
+    order by c.relname
+  loop
+    -- A block of its own: what fails in a block takes back all that the block did.
+    begin
+      execute format('truncate asyncjobs.%I', name);
+    exception when lock_not_available then
+      return dropped;                       -- somebody reads it; the next round tries again
+    end;
+    if droppable then
+      begin
+        execute format('drop table asyncjobs.%I', name);
+        dropped := dropped + 1;
+      exception when lock_not_available then
+        droppable := false;                 -- somebody reads the parent, and will as long for the next ones
+      end;
+    end if;
+  end loop;
+  return dropped;
+end
+$$;

@@ -1,0 +1,51 @@
+-- Enqueue from any language:  select asyncjobs.enqueue(kind => 'app.jobs.send_welcome', args => '{"user_id": 42}')
+-- Returns the job's id. In a transaction the job exists if and only if that commits.
+-- Locks: the new row.
+create or replace function asyncjobs.enqueue(
+  kind text, args json default '{}', queue text default 'default', priority integer default 0,
+  run_at timestamptz default null, id uuid default null
+) returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+declare
+  job_id uuid := enqueue.id;
+begin
+  if json_typeof(enqueue.args) is distinct from 'object' then
+    raise exception 'args must be a JSON object of the job''s arguments by name, not %',
+                    coalesce(json_typeof(enqueue.args), 'null') using errcode = '22023';
+  end if;
+  perform asyncjobs.check_readable(enqueue.args::text, 'args');
+  if job_id is null then
+    job_id := asyncjobs.new_id();
+    perform asyncjobs.enqueue_once(job_id, enqueue.kind, enqueue.queue, enqueue.priority, enqueue.run_at, 0,
+                                   enqueue.args::text);
+  else
+    perform asyncjobs.enqueue_again(job_id, enqueue.kind, enqueue.queue, enqueue.priority, enqueue.run_at, 0,
+                                    enqueue.args::text);
+  end if;
+  return job_id;
+end
+$$;
+
+-- The same with jsonb and with text. A literal is text: of several functions PostgreSQL takes the one with that.
+create or replace function asyncjobs.enqueue(
+  kind text, args jsonb, queue text default 'default', priority integer default 0,
+  run_at timestamptz default null, id uuid default null
+) returns uuid
+language sql volatile
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+  select asyncjobs.enqueue(enqueue.kind, enqueue.args::text::json, enqueue.queue, enqueue.priority, enqueue.run_at, enqueue.id)
+$$;
+
+create or replace function asyncjobs.enqueue(
+  kind text, args text, queue text default 'default', priority integer default 0,
+  run_at timestamptz default null, id uuid default null
+) returns uuid
+language sql volatile
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+  select asyncjobs.enqueue(enqueue.kind, asyncjobs.as_json(enqueue.args, 'args'), enqueue.queue, enqueue.priority,
+                           enqueue.run_at, enqueue.id)
+$$;

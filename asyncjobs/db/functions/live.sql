@@ -1,0 +1,10 @@
+-- Which jobs are live, for those who may not read the table: see read_live.sql. Returns the ids that are.
+create or replace function asyncjobs.live(ids uuid[]) returns setof uuid
+language plpgsql stable security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+begin
+  perform asyncjobs.check_ids(live.ids);
+  return query select job.id from unnest(live.ids) as given(id) join asyncjobs.job on job.id = given.id;
+end
+$$;
