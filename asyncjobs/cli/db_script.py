@@ -86,6 +86,7 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     wanted = [step for step in migrating.known() if step.number > after]
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
     first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
+    first = f"{first}\n{migrating.REFUSE_UNRELEASED}"
     begin, each, end = (_PSQL_BEGIN, _PSQL_MIGRATION, _PSQL_END) if psql else (_BEGIN, _MIGRATION, _END)
     words = {
         "lock": migrating.LOCK, "first": first, "path": SEARCH_PATH, "unchecked": migrating.UNCHECKED,

@@ -104,6 +104,12 @@ UNRELEASED = (
     "with its jobs (`asyncjobs db psql -- -c 'drop schema asyncjobs cascade'`), then run `asyncjobs db migrate`"
 )
 
+REFUSE_UNRELEASED = (
+    "if exists (select from asyncjobs.migration where number = 1 and name = 'initial') then "
+    f"raise exception using message = $unreleased${UNRELEASED}$unreleased$; end if;"
+)
+"""A statement of PL/pgSQL, for those scripts that nobody else looks after."""
+
 
 class Migration(NamedTuple):
     """One step of the schema, or all functions."""
@@ -133,7 +139,7 @@ class Migration(NamedTuple):
 
     @property
     def record(self) -> str:
-        """Statements that record it. After a numbered one the functions are to be written: it may have dropped some."""
+        """A statement that records it."""
         if self.number == FUNCTIONS:
             return sql.read("record_functions").format(checksum=self.checksum, version=VERSION)
         return sql.read("record_migration").format(number=self.number, name=self.name, checksum=self.checksum)

@@ -231,7 +231,7 @@ async def test_the_owner_with_createrole_applies_the_roles_and_goes_on_migrating
         made = await client.enqueue(cli_jobs.add(1))
         assert (await made.status()).state == "ready"
     add_a_migration(monkeypatch)
-    assert await asyncjobs.migrate(deploy) == ["9999_more", "functions"]
+    assert await asyncjobs.migrate(deploy) == ["9999_more"]
     [owners] = await execute(deploy, "select distinct proowner::regrole::text as owner from pg_proc "
                              "where pronamespace = 'asyncjobs'::regnamespace")  # fmt: skip
     assert [row["owner"] for row in owners] == ["own_owner"]
