@@ -163,12 +163,10 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
 
 async def finish_without_steps(connection: Connection, finishes: Sequence[Finish]) -> int:
     """Move one ended job to the history, and leave out what is recorded of its steps and attributes, and its result."""
-    [finish] = finishes
-    row = await connection.fetchrow(
-        sql.read("finish_without_steps"),
-        finish.id, finish.fence, finish.state, finish.error, finish.reason, finish.days,
-    )  # fmt: skip
-    return int(row["moved"])
+    [ended] = finishes
+    async with connection.transaction():
+        await connection.fetch(sql.read("forget_steps"), ended.id, ended.fence)
+        return await finish(connection, [ended._replace(result=None)])
 
 
 async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]) -> set[UUID]:

@@ -15,6 +15,7 @@ from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.rows import Claimed, Refused, Reschedule
+from tests.support.asking import until_blocked
 
 
 @pytest.fixture
@@ -161,6 +162,22 @@ class TestCancel:
         assert await jobs.cancel(connection, job.id, "another reason", 7) == "cancelling"
         await jobs.finish(session, [succeeded(job, state=7)])
         assert await connection.fetchval("select reason from asyncjobs.finished") == "why"
+
+    @pytest.mark.parametrize("call", ["cancel($1, '', 300)", "discard(array[$1::uuid], days => 300)"])
+    async def test_while_room_is_made_in_the_history_nobody_waits_for_the_job(
+        self, session, connection, database_url, call
+    ) -> None:
+        await connection.execute("alter function asyncjobs.make_partitions set lock_timeout = '1min'")
+        [job_id] = await put(connection)
+        moving = await pinned(database_url)
+        async with connection.transaction():
+            await connection.execute("lock table asyncjobs.migration in share row exclusive mode")
+            moved = asyncio.ensure_future(moving.fetch(f"select * from asyncjobs.{call}", job_id))
+            await until_blocked(session)
+            await session.fetch("select from asyncjobs.job where id = $1 for update nowait", job_id)
+        await moved
+        assert (await states(connection))[job_id] in (6, 7)
+        moving.terminate()
 
     async def test_what_ended_stays_as_it_is_and_what_is_nowhere_is_nothing(self, session, connection, worker) -> None:
         [job] = await running(session, connection, worker)

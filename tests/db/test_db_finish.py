@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 from db_rows import claim, make_worker, pinned, put, states, succeeded
 
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import jobs, steps, workers
 from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
+from asyncjobs.defining.recorded import Write
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
 
@@ -55,6 +56,27 @@ class TestFinish:
         row = await connection.fetchrow("select state, result, errors, reason from asyncjobs.finished")
         reason = "its own" if state is State.cancelled else "enough"
         assert row is not None and tuple(row) == (7, None, '{"attempt":1}', reason)
+
+    async def test_an_end_without_its_steps_is_one_transaction_and_a_cancel_holds_for_it_too(
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
+    ) -> None:
+        first, second = await running(worker_session, connection, worker, 2)
+        for job in (first, second):
+            write = Write(1, "s", "succeeded", "1", None, None, 0.0, "{}", None)
+            assert await steps.record(worker_session, [(job.id, job.fence, write)]) == {job.id}
+        assert await connection.fetchval("select asyncjobs.cancel($1, 'enough')", second.id) == "cancelling"
+        end = Finish(first.id, first.fence, State.failed, "1", '{"attempt":1}', None, 7)
+        assert await jobs.finish_without_steps(worker_session, [end._replace(fence=first.fence + 100)]) == 0
+        assert await connection.fetchval("select count(*) from asyncjobs.step") == 2
+        for job in (first, second):
+            assert await jobs.finish_without_steps(worker_session, [end._replace(id=job.id, fence=job.fence)]) == 1
+        rows = await connection.fetch(
+            "select state, result, errors, reason, progress, steps from asyncjobs.finished order by state"
+        )
+        assert [tuple(row) for row in rows] == [
+            (5, None, '{"attempt":1}', None, None, None), (7, None, '{"attempt":1}', "enough", None, None)
+        ]  # fmt: skip
+        assert await connection.fetchval("select count(*) from asyncjobs.step") == 0
 
     async def test_each_end_of_a_batch_keeps_what_is_its_own(
         self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID

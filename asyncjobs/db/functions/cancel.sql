@@ -5,7 +5,8 @@
 -- (there is no such job).
 -- Security definer: an enqueuer has no right to remove jobs.
 -- Locks: the job, then its children in the order of their ids, then theirs. What they run is read under their own locks, which
--- recording a step takes too: what is recorded later, its worker cancels, which finds the job cancelled.
+-- recording a step takes too: what is recorded later, its worker cancels, which finds the job cancelled. Before all of them
+-- those of asyncjobs.make_room.
 create or replace function asyncjobs.cancel(id uuid, reason text default '', days integer default 7) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -29,6 +30,7 @@ begin
   elsif cancel.days is null or cancel.days not between 0 and 4000 then
     raise exception 'days must be from 0 to 4000, not %', coalesce(cancel.days::text, 'null') using errcode = '22023';
   end if;
+  perform asyncjobs.make_room(kept);
   -- The row lock settles the race against a claim, a finish and another cancel: whoever comes second sees what was done.
   select job.state into found_state from asyncjobs.job where job.id = cancel.id for no key update;
   if not found then
@@ -48,34 +50,13 @@ begin
       ) as run
       where job.id = any(level) and not exists (select from unnest(seen) as known(id) where known.id = run.id)
     ) as child;
-    if exists (select from asyncjobs.job where job.id = any(level) and job.state <> 2) and not exists (
-        select from pg_class where oid = to_regclass(
-          'asyncjobs.finished_' || to_char(asyncjobs.expires_on(kept), 'YYYYMMDD'))) then
-      perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + kept + 1);
-    end if;
-    with given as materialized (
-      select g.id, g.why from unnest(level, whys) as g(id, why)
-    ), asked as (
-      update asyncjobs.job set cancel_reason = coalesce(job.cancel_reason, given.why)
-      from given where job.id = given.id and job.state = 2
+    perform from asyncjobs.move(level, whys, 7, kept);
+    with asked as (
+      update asyncjobs.job set cancel_reason = coalesce(job.cancel_reason, g.why)
+      from unnest(level, whys) as g(id, why) where job.id = g.id and job.state = 2
       returning job.id
-    ), gone as (
-      delete from asyncjobs.job using given where job.id = given.id and job.state <> 2 returning job.*, given.why
-    ), moved as (
-      insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
-                                      crashes, kind, queue, args, errors, reason, progress, steps)
-      select gone.id, fence, asyncjobs.expires_on(kept), enqueued_at, started_at, clock_timestamp(), attempt, priority,
-             7, crashes, kind, queue, args, errors, gone.why, progress,
-             case when progress is not null then asyncjobs.fold_steps(gone.id) end
-      from gone
-    ), ended as (
-      select pg_notify('asyncjobs_done', string_agg(awaited.id::text, ','))
-      from (select gone.id, row_number() over () / 200 as part from gone where awaited) as awaited  -- a notice holds 8,000 bytes
-      group by part
-    ), ending as (
-      select pg_notify('asyncjobs_cancel', asked.id::text) from asked
     )
-    select (select count(*) from ended) + (select count(*) from ending) into told;
+    select count(pg_notify('asyncjobs_cancel', asked.id::text)) into told from asked;
     exit when below is null;
     level := below;
     whys := below_whys;

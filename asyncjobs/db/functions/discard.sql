@@ -12,27 +12,25 @@ set search_path = pg_catalog, asyncjobs, pg_temp
 set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
+declare
+  live uuid[];
+  reasons text[];
 begin
-  if not exists (select from pg_class where oid = to_regclass(
-      'asyncjobs.finished_' || to_char(asyncjobs.expires_on(discard.days), 'YYYYMMDD'))) then
-    perform asyncjobs.make_partitions((clock_timestamp() at time zone 'UTC')::date + discard.days + 1);
-  end if;
+  perform asyncjobs.make_room(discard.days);
   perform from asyncjobs.job where job.id = any(discard.ids) and job.state <> 2 order by job.id for update;
   perform from asyncjobs.finished where finished.id = any(discard.ids) and finished.state = 5 order by finished.id for update;
+  select array_agg(held.id), array_agg(coalesce(discard.reason, '')) into live, reasons
+  from (
+    select job.id
+    from unnest(discard.ids, discard.fences) as given(id, fence) join asyncjobs.job on job.id = given.id
+    where job.state <> 2 and job.fence = coalesce(given.fence, job.fence)
+    order by job.id for update of job
+  ) as held;
   return query
   with given as materialized (
     select g.id, g.fence from unnest(discard.ids, discard.fences) as g(id, fence)
   ), gone as (
-    delete from asyncjobs.job using given
-    where job.id = given.id and job.state <> 2 and job.fence = coalesce(given.fence, job.fence)
-    returning job.*
-  ), moved as (
-    insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
-                                    crashes, kind, queue, args, errors, reason, progress, steps)
-    select gone.id, fence, asyncjobs.expires_on(discard.days), enqueued_at, started_at, clock_timestamp(), attempt, priority,
-           6, crashes, kind, queue, args, errors, coalesce(discard.reason, ''), progress,
-           case when progress is not null then asyncjobs.fold_steps(gone.id) end
-    from gone
+    select moved.id from asyncjobs.move(live, reasons, 6, discard.days) as moved(id)
   ), judged as (
     update asyncjobs.finished
     set state = 6, reason = coalesce(discard.reason, '')
@@ -40,15 +38,10 @@ begin
     where finished.id = given.id and finished.state = 5 and finished.fence = coalesce(given.fence, finished.fence)
       and not exists (select from asyncjobs.job where job.id = given.id)
     returning finished.id
-  ), told as (
-    select pg_notify('asyncjobs_done', string_agg(awaited.id::text, ','))
-    from (select gone.id, row_number() over () / 200 as part from gone where awaited) as awaited    -- a notice holds 8,000 bytes
-    group by part
-  ), counted as materialized (select count(*) from told),
-  discarded as (select gone.id from gone union all select judged.id from judged)
+  ), discarded as materialized (select gone.id from gone union all select judged.id from judged)
   select given.id, discarded.id is not null,
          case when discarded.id is not null then 6::smallint else coalesce(job.state, finished.state) end
-  from counted, given
+  from given
   left join discarded on discarded.id = given.id
   left join asyncjobs.job on job.id = given.id
   left join asyncjobs.finished on finished.id = given.id and job.id is null

@@ -42,7 +42,7 @@ begin
     end if;
   else
     -- Rounded down: the jobs of a transaction mostly have the same payload, and are told of once.
-    perform pg_notify('asyncjobs_ready', made / 1024 * 1024 || ' ' || enqueue_once.queue);
+    perform pg_notify('asyncjobs_ready', made / 1024 * 1024 || ' ' || left(enqueue_once.queue, 64));
   end if;
   return true;
 end

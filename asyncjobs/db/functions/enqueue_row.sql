@@ -15,7 +15,7 @@ begin
   values (enqueue_row.id, enqueue_row.kind, enqueue_row.queue, enqueue_row.priority, enqueue_row.args)
   returning seq into made;
   if not enqueue_row.quietly then
-    perform pg_notify('asyncjobs_ready', made || ' ' || enqueue_row.queue);
+    perform pg_notify('asyncjobs_ready', made || ' ' || left(enqueue_row.queue, 64));
   end if;
 end
 $$;

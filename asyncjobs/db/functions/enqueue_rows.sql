@@ -36,7 +36,7 @@ begin
     from given
     returning queue, seq, state, run_at
   ), ready as (
-    select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from made
+    select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from made
     where state = 1 group by queue
   ), due as (
     select pg_notify('asyncjobs_due', '') from made

@@ -1,7 +1,7 @@
 -- The UTC day on which a job that ends now may go: so many days from today on, more than 31 rounded up to the end of a month,
 -- as the partitions are.
 create or replace function asyncjobs.expires_on(days integer) returns date
-language sql stable
+language sql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
   select case when days <= 31 then (clock_timestamp() at time zone 'UTC')::date + days

@@ -19,7 +19,7 @@ with given as materialized (
   from given
   returning queue, seq, state, run_at
 ), ready as (
-  select pg_notify('asyncjobs_ready', min(seq) || ' ' || queue) from made where state = 1 group by queue
+  select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from made where state = 1 group by queue
 ), due as (
   select pg_notify('asyncjobs_due', '') from made
   where state = 0 and run_at < clock_timestamp() + interval '2 seconds' limit 1

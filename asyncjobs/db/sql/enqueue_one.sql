@@ -7,4 +7,4 @@ with row as (
   values ($1::uuid, $2::text, $3::text, $4::smallint, $5::text)
   returning queue, seq
 )
-select pg_notify('asyncjobs_ready', seq || ' ' || queue) from row
+select pg_notify('asyncjobs_ready', seq || ' ' || left(queue, 64)) from row

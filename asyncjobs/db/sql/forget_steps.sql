@@ -1,0 +1,8 @@
+-- Forget what is recorded of a running job's steps and attributes: the database takes no more of it.
+-- $1 id  $2 fence
+-- Rows: none.
+-- Locks: the job row, then its steps. Index: job_pkey.
+with held as (
+  update asyncjobs.job set progress = null where id = $1::uuid and fence = $2::bigint returning id
+)
+delete from asyncjobs.step using held where step.job = held.id
