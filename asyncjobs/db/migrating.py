@@ -134,7 +134,6 @@ class Migration(NamedTuple):
             checksum=self.checksum,
             version=",".join(map(str, _numbers(VERSION))),
             names=",".join(function_names()),
-            count=len(function_names()),
         )
 
     @property
@@ -168,16 +167,20 @@ def known() -> tuple[Migration, ...]:
 
 
 @cache
+def _function_files() -> tuple[Path, ...]:
+    return tuple(path for room in ("functions", "views") for path in sorted((_HERE / room).glob("*.sql")))
+
+
+@cache
 def function_names() -> tuple[str, ...]:
-    """Return the names of the functions, each in a file of its own."""
-    return tuple(sorted(path.stem for path in (_HERE / "functions").glob("*.sql")))
+    """Return the names of the functions, and of the views after them, each in a file of its own."""
+    return tuple(path.stem for path in _function_files())
 
 
 @cache
 def functions() -> Migration:
-    """Return the functions, all in one text."""
-    texts = ((_HERE / "functions" / f"{name}.sql").read_text(encoding="utf-8") for name in function_names())
-    return Migration(FUNCTIONS, "functions", "\n".join(texts))
+    """Return the functions, and the views that call them, all in one text."""
+    return Migration(FUNCTIONS, "functions", "\n".join(path.read_text(encoding="utf-8") for path in _function_files()))
 
 
 async def applied(connection: asyncpg.Connection) -> dict[int, Applied]:
@@ -227,8 +230,7 @@ async def check(connection: asyncpg.Connection) -> None:
     lost = await connection.fetchval(sql.read("read_lost_function"), function_names())
     if lost is not None:
         raise SchemaMismatch(
-            f"the schema lacks the function asyncjobs.{lost}: run `asyncjobs db migrate` with version "
-            f"{there[FUNCTIONS].release}"
+            f"the schema lacks asyncjobs.{lost}: run `asyncjobs db migrate` with version {there[FUNCTIONS].release}"
         )
 
 

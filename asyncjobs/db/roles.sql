@@ -110,6 +110,7 @@ to asyncjobs_enqueuer;
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
+grant select on asyncjobs.job_status to asyncjobs_worker;
 grant usage, select on all sequences in schema asyncjobs to asyncjobs_worker;
 grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 
@@ -119,6 +120,10 @@ grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worke
               apart, together) on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
               queue, result, errors, reason, progress, steps) on asyncjobs.finished to asyncjobs_viewer;
+grant select (id, fence, state, kind, queue, priority, seq, attempt, crashes, result, errors, error, reason, cancel_reason, counts,
+              enqueued_at, run_at, started_at, finished_at, expires_at, worker, apart, together, progress, steps)
+  on asyncjobs.job_status to asyncjobs_viewer;
+grant execute on function asyncjobs.shown(timestamptz) to asyncjobs_viewer;
 grant select on asyncjobs.worker to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,
               children)

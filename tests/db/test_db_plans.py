@@ -74,6 +74,11 @@ COLD = {
     ),
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
+    "read_states": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
+    "list_jobs": (
+        "null, 'k', null, null, 50, null, null",
+        ["Merge Append", "Index Scan Backward using job_pkey on job", "_id_idx on finished_"],
+    ),
     "read_serving": ("", ["job_for_rescue"]),
     "read_queues": (
         "1000",

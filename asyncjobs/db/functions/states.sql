@@ -9,9 +9,7 @@ begin
   select found.id, found.state, found.reason
   from unnest(states.ids) as given(id)
   cross join lateral (
-    select job.id, job.state, null::text as reason from asyncjobs.job where job.id = given.id
-    union all
-    select finished.id, finished.state, finished.reason from asyncjobs.finished where finished.id = given.id
+    select job_status.id, job_status.state, job_status.reason from asyncjobs.job_status where job_status.id = given.id
     limit 1
   ) as found;
 end

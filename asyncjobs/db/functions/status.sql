@@ -9,15 +9,8 @@ create or replace function asyncjobs.status(id uuid) returns table (
 language sql stable security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
-  select job.state, job.kind, job.queue, job.priority, job.attempt, job.crashes, job.errors, null,
-         job.enqueued_at, job.run_at, job.started_at, null, job.worker, job.cancel_reason, job.counts, job.expires_at,
-         (select asyncjobs.steps_shown(json_agg(to_json(step))) from asyncjobs.step where step.job = job.id)
-  from asyncjobs.job where job.id = status.id
-  union all
-  select finished.state, finished.kind, finished.queue, finished.priority, finished.attempt, finished.crashes,
-         finished.errors, finished.reason, finished.enqueued_at, null, finished.started_at, finished.finished_at, null,
-         null, null, null,
-         asyncjobs.steps_shown(finished.steps::json)
-  from asyncjobs.finished where finished.id = status.id
+  select state, kind, queue, priority, attempt, crashes, errors, reason, enqueued_at, run_at, started_at, finished_at, worker,
+         cancel_reason, counts, expires_at, asyncjobs.steps_shown(steps::json)
+  from asyncjobs.job_status where job_status.id = status.id
   limit 1
 $$;

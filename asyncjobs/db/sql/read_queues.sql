@@ -13,7 +13,7 @@ with recursive name as (
   from name
   cross join lateral (
     select count(*) as jobs, 
-             extract(epoch from clock_timestamp() - min(least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00')) filter (where isfinite(run_at)))::float8 as oldest
+             extract(epoch from clock_timestamp() - min(asyncjobs.shown(run_at)) filter (where isfinite(run_at)))::float8 as oldest
     from (select run_at from asyncjobs.job where state = 1 and queue = name.queue
           order by priority, seq limit $1::integer) as sample
   ) as counted

@@ -3,7 +3,7 @@
 -- `late` that its lease is over; `held` is JSON: how many jobs of each queue run there, or null.
 -- Index: job_for_rescue, one range a worker.
 select id, host, about, report,
-       extract(epoch from clock_timestamp() - least(greatest(beat_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'))::float8 as silent,
+       extract(epoch from clock_timestamp() - asyncjobs.shown(beat_at))::float8 as silent,
        beat_at < clock_timestamp() - least(greatest(lease, '0'), '1 year') / 6 as missed,
        beat_at < clock_timestamp() - least(greatest(lease, '0'), '1 year') as late,
        (select json_object_agg(queue, jobs)::text

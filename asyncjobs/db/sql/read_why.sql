@@ -3,27 +3,15 @@
 -- Rows: none or one; no arguments. `due_in` in seconds, negative when it is past; `since` in seconds: how long it has run, or
 -- ended; `ahead`: ready jobs of its queue that come before it and that somebody would take; of the errors the last one;
 -- `step`, `event` and `key`: the sleep or the wait that it is in.
--- Index: job_pkey, finished_by_id of each partition, job_for_claim (one range), step_pkey.
--- A time written by hand that Python cannot hold is shown as the nearest that it can.
+-- Index: as asyncjobs.job_status, job_for_claim (one range), step_pkey.
 with one as materialized (
-  (select id, state, kind, queue, priority, seq, attempt, crashes, errors, null::text as reason, cancel_reason,
-          enqueued_at, run_at, expires_at,
-          case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as started_at,
-          null::timestamptz as finished_at, worker, counts, apart, together
-   from asyncjobs.job where id = $1::uuid)
-  union all
-  (select id, state, kind, queue, priority, null, attempt, crashes, errors, reason, null,
-          enqueued_at, null, null, case when started_at is not null then least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end,
-          least(greatest(finished_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'), null, null, false, null
-   from asyncjobs.finished where id = $1::uuid)
+  select id, state, kind, queue, priority, seq, attempt, crashes, error, reason, cancel_reason, run_at, expires_at, started_at,
+         finished_at, worker, counts, apart, together
+  from asyncjobs.job_status where id = $1::uuid
   limit 1
 )
-select id, one.state, kind, queue, one.attempt, crashes, reverse(split_part(reverse(errors), E'\n', 1)) as error,
-       reason, cancel_reason,
-       case when run_at < 'infinity' then least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') end as run_at,
-       case when run_at < 'infinity' then
-         extract(epoch from least(greatest(run_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00') - clock_timestamp())::float8
-       end as due_in,
+select id, one.state, kind, queue, one.attempt, crashes, one.error, reason, cancel_reason, run_at,
+       extract(epoch from run_at - clock_timestamp())::float8 as due_in,
        one.attempt = 0 and coalesce(expires_at <= clock_timestamp(), false) as expired,
        one.started_at, one.finished_at,
        extract(epoch from clock_timestamp() - coalesce(one.finished_at, one.started_at))::float8 as since, worker,

@@ -2,8 +2,8 @@
 -- Rows: one a worker, the longest at work first; `beat` is its age in seconds, `late` says that its lease is over.
 -- A time written by hand that no clock can be measured against counts as the nearest that one can.
 select id, about, report,
-       extract(epoch from clock_timestamp() - least(greatest(started_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'))::float8 as age,
-       extract(epoch from clock_timestamp() - least(greatest(beat_at, '0001-01-02 00:00+00'), '9999-12-30 00:00+00'))::float8 as beat,
+       extract(epoch from clock_timestamp() - asyncjobs.shown(started_at))::float8 as age,
+       extract(epoch from clock_timestamp() - asyncjobs.shown(beat_at))::float8 as beat,
        beat_at < clock_timestamp() - least(greatest(lease, '0'), '1 year') as late,
        (select count(*) from asyncjobs.job where job.state = 2 and job.worker = worker.id) as running
 from asyncjobs.worker

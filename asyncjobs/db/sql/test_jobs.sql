@@ -1,8 +1,5 @@
 -- Every job there is, live and final.
 -- Rows: one a job, in the order in which they were enqueued.
-select id, kind, queue, priority, state, attempt, args, null::text as result, errors, null::text as reason, run_at, enqueued_at
-from asyncjobs.job
-union all
-select id, kind, queue, priority, state, attempt, args, result, errors, reason, null, enqueued_at
-from asyncjobs.finished
+select id, kind, queue, priority, state, attempt, args, result, errors, reason, run_at, enqueued_at
+from asyncjobs.job_status
 order by enqueued_at, id
