@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -62,16 +64,26 @@ async def read_next(
     return None if row is None else Next(*row)
 
 
-async def claim(connection: Connection, job_id: UUID, *, max_crashes: int | None, worker: UUID) -> list[Claimed]:
+@cache
+def claim_text() -> str:
+    """Return the claim of a worker, for one job that is chosen by its id: the rule itself, and not a copy of it."""
+    rule = sql.read("claim")
+    rule = rule[rule.index("update asyncjobs.job\n") :]
+    rule = re.sub(r"\$(8|9|10)\b", lambda found: f"${int(found[1]) - 6}", rule)
+    return f"{sql.read('test_claim')}\n{rule}"
+
+
+async def claim(connection: Connection, job: Next, *, max_crashes: int | None, worker: UUID) -> list[Claimed]:
     """Claim a ready job for a worker; return it, or nothing when it is not ready any more or its row is locked.
 
     Args:
         connection: Of the kit.
-        job_id: Its id.
+        job: As it was read.
         max_crashes: Of its kind; None: how often it has crashed is not looked at.
         worker: Whose lease it runs under.
     """
-    return [Claimed(*row) for row in await connection.fetch(sql.read("test_claim"), job_id, max_crashes, worker)]
+    once = [job.kind] if max_crashes is not None and job.crashes >= max_crashes else []
+    return [Claimed(*row) for row in await connection.fetch(claim_text(), job.id, worker, [], once)]
 
 
 async def travel(connection: Connection, seconds: float) -> int:

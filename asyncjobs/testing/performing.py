@@ -240,7 +240,7 @@ class Performing:
         definition = registry.find(found.kind)
         most = None if definition is None or not found.crashes else definition.max_crashes
         for _ in range(int(STUCK / 0.01)):
-            claimed = await self._sessions.run(partial(db.claim, job_id=found.id, max_crashes=most, worker=worker))
+            claimed = await self._sessions.run(partial(db.claim, job=found, max_crashes=most, worker=worker))
             if claimed or await self._ready(found.id) is None:
                 return claimed
             await asyncio.sleep(0.01)  # somebody has locked it: the session of a process that was just killed, perhaps

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, states
 
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import jobs, testing, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Range, Reschedule
 
@@ -247,3 +247,30 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_with_the_attempts_tha
     finally:
         session.terminate()
     assert await connection.fetchval("select attempt from asyncjobs.job") == before
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "attempt = 3",
+        "expires_at = clock_timestamp() - interval '1 s'",
+        "expires_at = clock_timestamp() - interval '1 s', attempt = 1",
+        "cancel_reason = 'enough', attempt = 1",
+        "crashes = 1, attempt = 1",
+        "attempt = 2147483647, counts = '{}', progress = '{}', args = '[1]'",
+    ],
+)
+async def test_the_test_kit_claims_as_a_worker_does(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection, row: str
+) -> None:
+    worker = await make_worker(connection)
+    await put(connection, 2)
+    await connection.execute(f"update asyncjobs.job set {row}")
+    [first] = await claim(worker_session, worker, 1, once=["k"])
+    found = await testing.read_next(worker_session, ["k"], queues=None, job_id=None, held=())
+    assert found is not None
+    [second] = await testing.claim(worker_session, found, max_crashes=1, worker=worker)
+    both = [each._replace(id=worker, seq=0, fence=0) for each in (first, second)]
+    assert both[0] == both[1]
+    rows = await connection.fetch("select state, worker, apart, attempt, started_at is not null from asyncjobs.job")
+    assert rows[0] == rows[1] and (rows[0]["state"], rows[0]["worker"]) == (2, worker)
