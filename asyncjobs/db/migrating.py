@@ -60,8 +60,8 @@ begin
   ) as things
   where owner <> all(trusted);
   if others is not null then
-    raise exception 'the schema asyncjobs, or something in it, belongs to %, whose code could then run as %: migrate as '
-                    'that role, have it given to the one that migrates (`alter schema asyncjobs owner to %`), or dropped',
+    raise exception 'the schema asyncjobs, or something in it, belongs to %, whose code could then run as %: have it '
+                    'given to the role that migrates (`alter schema asyncjobs owner to %`) or dropped, or migrate as that role',
                     others, current_user, quote_ident(current_user);
   end if;
 end;
@@ -386,8 +386,8 @@ async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migr
     if not [each for each in (*known(), functions()) if await _is_missing(connection, each)]:
         _check_functions(await _applied(connection))
         return []
-    if there:
-        await locks.run(_bootstrap)  # whose triggers would run as who migrates: as for a schema that is met empty
+    if there and await connection.fetchval("select has_table_privilege('asyncjobs.migration', 'insert')"):
+        await locks.run(_bootstrap)  # a trigger of another owner's would run as who migrates
     return await locks.run(_apply)
 
 

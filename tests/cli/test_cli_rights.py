@@ -9,11 +9,12 @@ import cli_jobs
 import pytest
 
 import asyncjobs
-from asyncjobs import AsyncJobs, PermissionDenied
+from asyncjobs import AsyncJobs, JobCancelled, PermissionDenied
 from asyncjobs.cli.doctor import definer_findings
 from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+from tests.support.processes import PATIENCE, until_so
 from tests.support.rights_matrix import MATRIX, ROLES, markdown
 from tests.support.roles import refusals
 from tests.support.workers import ROOT
@@ -105,13 +106,13 @@ ROWS = "select asyncjobs.enqueue_rows(array[gen_random_uuid()], array['{}'], '{}
         ("select asyncjobs.enqueue(repeat('k', 201))", "kind must have 1 to 200 characters"),
         ("select asyncjobs.enqueue('k', queue => repeat('q', 65))", "queue must be 1 to 64"),
         ("select asyncjobs.enqueue('k', queue => E'a\\x1b')", "queue must be 1 to 64"),
-        ("select asyncjobs.enqueue('k', json_build_object('s', repeat('x', 16777216)))", "args must have at most 16777216 bytes"),
+        ("select asyncjobs.enqueue('k', json_build_object('s', repeat('x', 1048576)))", "args must have at most 1048576 bytes"),
         ("select asyncjobs.enqueue('k', priority => 32768)", "priority must be a whole number"),
         (ROWS % ("repeat('k', 201)", "'q'"), "kind must have"),
         (ROWS % ("'k'", "'-q'"), "queue must be"),
         (ROWS % ("'k'", "null"), "queue must be"),
         ("select asyncjobs.emit('e', repeat('k', 201))", "key must have at most 200"),
-        ("select asyncjobs.emit('e', 'k', to_json(repeat('x', 16777216)))", "payload must have at most 16777216 bytes"),
+        ("select asyncjobs.emit('e', 'k', to_json(repeat('x', 1048576)))", "payload must have at most 1048576 bytes"),
         ("select asyncjobs.cancel(gen_random_uuid(), repeat('x', 1001))", "reason must have at most 1000 characters"),
         ("select asyncjobs.cancel(gen_random_uuid(), '', 4001)", "days must be from 0 to 4000, not 4001"),
         ("select asyncjobs.cancel(gen_random_uuid(), '', null)", "days must be from 0 to 4000, not null"),
@@ -164,7 +165,7 @@ async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at
 async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_url, sql):
     await execute(
         database_url,
-        "insert into asyncjobs.allowed_kind values ('aj_web', 'cli_jobs.add'), ('somebody', 'cli_jobs.note')",
+        "insert into asyncjobs.allowed_kind values ('aj_web', 'cli_jobs.add'), ('aj_nobody', 'cli_jobs.note')",
     )
     async with AsyncJobs(database_url=as_role["web"]) as client:
         await client.enqueue(cli_jobs.add(1))
@@ -187,6 +188,57 @@ async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_ur
     assert (await refusals(as_role["web"], "select asyncjobs.enqueue('cli_jobs.note')")).popitem()[1] == "42501"
     rows = await sql("select kind, count(*) as jobs from asyncjobs.job group by kind")
     assert [tuple(row) for row in rows] == [("cli_jobs.add", 3)]
+
+
+@pytest.mark.parametrize("whose", ["a role that the login is a member of", "a role that it becomes"])
+async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, database_url, sql, whose):
+    await execute(
+        database_url,
+        "do $$ begin create role aj_shop; exception when duplicate_object then null; end $$;"
+        "grant asyncjobs_enqueuer to aj_shop; grant aj_shop to aj_nobody;"
+        "insert into asyncjobs.allowed_kind values ('aj_shop', 'cli_jobs.add')",
+    )
+    become = "" if whose == "a role that the login is a member of" else "set role aj_shop; "
+    try:
+        await execute(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.add')")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not enqueue cli_jobs.note"):
+            await execute(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.note')")
+    finally:
+        await execute(database_url, "revoke aj_shop from aj_nobody")
+    await execute(database_url, "select asyncjobs.enqueue('cli_jobs.note')")  # a superuser is a member of every role
+    await execute(as_role["web"], "select asyncjobs.enqueue('cli_jobs.note')")
+
+
+async def test_kinds_cannot_be_allowed_to_a_login_that_there_is_not(database_url):
+    with pytest.raises(asyncpg.CheckViolationError, match="login_is_a_role"):
+        await execute(database_url, "insert into asyncjobs.allowed_kind values ('wbe', 'cli_jobs.add')")
+
+
+async def test_who_listens_learns_no_id(as_role, start, enqueue, database_url):
+    worker = start(url=as_role["runner"])
+    await worker.wait_for_log("ready: worker")
+    connection = await connect(as_role["nobody"])
+    heard: list[str] = []
+    for channel in ("ready", "due", "done", "cancel"):
+        await connection.add_listener(f"asyncjobs_{channel}", lambda *notice: heard.append(f"{notice[2]} {notice[3]}"))
+    async with AsyncJobs(database_url=as_role["web"]) as client:
+        done, later = await client.enqueue(cli_jobs.add(1)), await client.enqueue(cli_jobs.add(1).set(wait=600))
+        running = await client.enqueue(cli_jobs.forever())
+        assert await done.result(timeout=PATIENCE) == 2
+        await until_so(lambda: is_running(client, running))
+        for each in (running, later):
+            await each.cancel()
+            with pytest.raises(JobCancelled):
+                await each.result(timeout=PATIENCE)
+        await until_so(lambda: {"asyncjobs_done", "asyncjobs_cancel"} <= {each.partition(" ")[0] for each in heard})
+    connection.terminate()
+    said = " ".join(heard)
+    assert not [each.id for each in (done, later, running) if str(each.id) in said or each.id.hex in said]
+    assert str(done.id)[:18] in said
+
+
+async def is_running(client, job):
+    return (await client.status(job)).state == "running"
 
 
 async def test_an_enqueuer_of_an_id_that_it_does_not_know_learns_nothing(as_role):

@@ -248,12 +248,13 @@ async def test_a_request_whose_notice_is_lost_is_found_by_the_poll(
 ) -> None:
     heard: list[str] = []
     monkeypatch.setattr(Canceller, "notified", lambda self, payload: heard.append(payload))
-    async with make_jobs(dispatcher={"polling_interval": 0.1}).running():
+    async with make_jobs(dispatcher={"polling_interval": 0.1}).running() as jobs:
         started, _ = await running_at("lost notice")
+        worker = (await jobs.status(started)).worker
         await started.cancel("unheard")
         with pytest.raises(JobCancelled, match="unheard"):
             await started.result(timeout=20)
-    assert heard == [str(started.id)]
+    assert heard == [str(worker)]
 
 
 async def test_a_notice_alone_cancels_long_before_the_next_poll(make_jobs: Callable[..., AsyncJobs]) -> None:

@@ -131,7 +131,7 @@ class TestRefusals:
             ("'k', run_at => '-infinity'", "run_at must lie between"),
             ("'k', run_at => '20000-01-01'", "run_at must lie between"),
             ("'k', run_at => '0044-03-15 BC'", "run_at must lie between"),
-            ("""'k', ('{"a": "' || repeat('x', 16777216) || '"}')::json""", "args must have at most 16777216 bytes"),
+            ("""'k', ('{"a": "' || repeat('x', 1048576) || '"}')::json""", "args must have at most 1048576 bytes"),
         ],
     )
     async def test_what_cannot_be_a_job_is_refused_and_nothing_stored(

@@ -326,3 +326,28 @@ class TestSchemasMadeByOthers:
         assert await migrate(app(url)) == []
         await on(app(url), script())  # the printed SQL, again
         assert await on(app(url), "select asyncjobs.enqueue('k') is not null")
+
+
+async def test_nobody_runs_the_code_of_an_owner_who_may_less(empty, monkeypatch) -> None:
+    url = await empty()
+    await on(url, "do $$ begin create role aj_lesser login; exception when duplicate_object then null; end $$")
+    name = url.partition("?")[0].rpartition("/")[2]
+    await on(url, f"grant create on database {name} to aj_lesser")
+    theirs = url.replace("postgres@", "aj_lesser@")
+    assert await migrate(theirs) == EVERY
+    trap = (
+        "create function asyncjobs.trap() returns trigger language plpgsql as $$ begin "
+        "raise exception 'run as %', current_user using errcode = '22000'; end $$;"
+        "create trigger trap before insert on asyncjobs.migration for each row execute function asyncjobs.trap();"
+    )
+    connection = await connect(theirs)
+    await connection.execute(trap)
+    connection.terminate()
+    with_more(monkeypatch, "create table asyncjobs.more (n integer)")
+    with pytest.raises(SchemaMismatch, match="belongs to aj_lesser, .* or migrate as that role"):
+        await migrate(url)
+    assert await on(url, "select to_regclass('asyncjobs.more')") is None
+    connection = await connect(theirs)
+    await connection.execute("drop trigger trap on asyncjobs.migration")
+    connection.terminate()
+    assert "more_1" in str(await migrate(theirs))

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from db_rows import claim, make_worker, pinned, put, succeeded
 
-from asyncjobs.db import jobs, sql
+from asyncjobs.db import jobs, reading, sql
 
 ID = "'018f0000-0000-7000-8000-000000000000'"
 TRUE = "array[true]"
@@ -158,3 +158,18 @@ async def test_a_plan_that_was_made_while_the_queue_was_empty_drains_a_backlog(
         claimed = await claim(worker_session, worker, 500)
         assert len(claimed) == 500
         assert await jobs.finish(worker_session, sorted(succeeded(job) for job in claimed)) == 500
+
+
+async def test_what_ended_lately_is_counted_without_a_look_at_what_ended_before(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection
+) -> None:
+    rows = """insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, finished_at, attempt, priority, state, crashes, kind,
+                                              queue, args)
+              select gen_random_uuid(), 1, current_date + 3, now(), now() - make_interval(days => $1), 1, 0, 4, 0, 'k', 'q', '{}'
+              from generate_series(1, $2)"""
+    await connection.execute(rows, 3, 40_000)
+    await connection.execute(rows, 0, 10)
+    await connection.execute("vacuum analyze asyncjobs.finished")
+    text = await plan(worker_session, "read_finished_counts", "")
+    assert "Bitmap Index Scan on finished_" in text and "finished_at_idx" in text, text
+    assert await reading.finished_counts(connection) == {4: 10}

@@ -48,6 +48,10 @@ MATRIX = (
          "select args from asyncjobs.job_status"),
     ),
     Row("payloads of events that nobody has waited for yet", "read", WORKING, ("select payload from asyncjobs.event",)),
+    Row(
+        "what is told by NOTIFY: names of queues, ids of workers, the times in the ids of jobs that are awaited", "read", ROLES,
+        ("listen asyncjobs_ready", "listen asyncjobs_due", "listen asyncjobs_done", "listen asyncjobs_cancel"),
+    ),
     Row("which kinds a login may enqueue", "read", OWNING, ("select * from asyncjobs.allowed_kind",)),
     Row(
         "a new job, ready or scheduled", "write", ENQUEUING,
@@ -68,10 +72,10 @@ MATRIX = (
         "update asyncjobs.job set queue = 'other'", "update asyncjobs.job set awaited = true", "delete from asyncjobs.job",
         "select id from asyncjobs.job for update",
     )),
-    Row("how a job has ended, for the first time", "write", WORKING, (
+    Row("that a job has ended, and how: a row of the history, for any id", "write", WORKING, (
         _ENDED,
     )),
-    Row("how a job has ended, afterwards", "write", OWNING, (
+    Row("how a job has ended, in the row that tells of it", "write", OWNING, (
         "update asyncjobs.finished set result = '1'", "delete from asyncjobs.finished",
     )),
     Row("who works, and whose lease is over", "write", WORKING, (

