@@ -16,7 +16,7 @@ from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.processes import PATIENCE, until_so
 from tests.support.rights_matrix import MATRIX, ROLES, markdown
-from tests.support.roles import refusals
+from tests.support.roles import apply, refusals
 from tests.support.workers import ROOT
 
 LOGIN_OF = dict(zip(ROLES, ("nobody", "looker", "web", "runner", "keeper"), strict=True))
@@ -192,7 +192,7 @@ async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_ur
 
 @pytest.mark.parametrize("whose", ["a role that the login is a member of", "a role that it becomes"])
 async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, database_url, sql, whose):
-    await execute(
+    await apply(
         database_url,
         "do $$ begin create role aj_shop; exception when duplicate_object then null; end $$;"
         "grant asyncjobs_enqueuer to aj_shop; grant aj_shop to aj_nobody;"
@@ -200,9 +200,9 @@ async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, database_ur
     )
     become = "" if whose == "a role that the login is a member of" else "set role aj_shop; "
     try:
-        await execute(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.add')")
+        await apply(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.add')")
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not enqueue cli_jobs.note"):
-            await execute(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.note')")
+            await apply(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.note')")
     finally:
         await execute(database_url, "revoke aj_shop from aj_nobody")
     await execute(database_url, "select asyncjobs.enqueue('cli_jobs.note')")  # a superuser is a member of every role

@@ -82,7 +82,7 @@ MATRIX = (
         "insert into asyncjobs.worker (id, backend_pid, lease) values (gen_random_uuid(), 1, '1 s')",
         "update asyncjobs.worker set dead_at = now()",
     )),
-    Row("which kinds a login may enqueue", "write", OWNING, ("insert into asyncjobs.allowed_kind values ('web', 'k')",)),
+    Row("which kinds a login may enqueue", "write", OWNING, ("insert into asyncjobs.allowed_kind values (current_user, 'k')",)),
     Row("tables, functions, migrations", "write", OWNING, (
         "create table asyncjobs.mine (n int)", "create function asyncjobs.mine() returns int language sql as 'select 1'",
         "truncate asyncjobs.job", "alter sequence asyncjobs.ready_seq restart", "delete from asyncjobs.migration",
