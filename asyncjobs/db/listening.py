@@ -1,8 +1,8 @@
 """The listener: one connection that does nothing but LISTEN, and proves again and again that it hears.
 
 A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
-even shows the channel. So the only proof is end to end: a notice must come, and where none does we send one. It wakes all that
-listen in the database, so they listen for the same one: a hundred that each sent their own were woken 2,000 times a second.
+even shows the channel. So the only proof is end to end: a notice must come, and where none does we send one. It wakes all
+listeners of the database, so they share it: a hundred that each sent their own were woken 2,000 times a second.
 A deaf listener is replaced, and until one hears, everything works by polling, slower. Behind a pooler that is known to give
 sessions by the transaction nothing listens: the LISTEN would stay on a session that is others'.
 

@@ -36,6 +36,8 @@ UNPROVED = 60.0
 """Seconds after which an idle connection is not taken for whole any more: firewalls forget those that are silent."""
 PROOF = 3.0
 """Seconds in which such a one must answer, or another is opened."""
+OFTEN, WITHIN = 5, 0.1
+"""Uses that had to wait within so many seconds, after which another connection is opened, however briefly they waited."""
 NO_MORE = 2.0
 """Seconds after which another connection is asked for again that could not be had beside those that are there."""
 
@@ -59,8 +61,8 @@ class Sessions:
         deadline: Seconds that an operation may take, waiting for a free connection included.
         keep: Seconds that a connection is kept that nobody uses.
         least: How many are kept however long nobody uses them.
-        patience: Seconds for which somebody must have been waiting for those that are in use, before another is opened. What
-            cannot be opened beside them is nobody's error: they fall free.
+        patience: Seconds for which those that are in use must have been waited for before another is opened, unless they are
+            waited for often. What cannot be opened beside them is nobody's error: they fall free. 0: at once.
         connection_class: Of the connections.
         are_lent: Whether a user's code is to have them; see `connect`.
     """
@@ -96,10 +98,12 @@ class Sessions:
         self._watchman: asyncio.TimerHandle | None = None
         self._shrinking: asyncio.TimerHandle | None = None
         self._growing: asyncio.TimerHandle | None = None
+        self._waits: deque[float] = deque(maxlen=OFTEN)
+        """The loop's times at which the last uses began to wait."""
         self._no_more_before = 0.0
         """The loop's time before which no other connection is asked for beside those that are there."""
         self._gave_back = False
-        """Whether the last one was ended because nobody used it: where the server has no place any more, one is waited for."""
+        """Whether the last one was ended since nobody used it: where the server has no place any more, one is waited for."""
         self._openers: list[asyncio.Task[None]] = []
         self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
         self._closed = False
@@ -263,6 +267,8 @@ class Sessions:
             self._check_open()
             turn: asyncio.Future[asyncpg.Connection] = loop.create_future()
             self._waiting.append(turn)
+            if self._patience and self._in_use:
+                self._grow_if_often(loop.time())
             self._open_for_waiting()
             try:
                 async with asyncio.timeout_at(None if endless else end):
@@ -306,6 +312,13 @@ class Sessions:
             self._grow(1)
         else:
             self._grow_at(max(asyncio.get_running_loop().time() + self._patience, self._no_more_before))
+
+    def _grow_if_often(self, now: float) -> None:
+        """Open another connection at once where uses have to wait again and again."""
+        self._waits.append(now)
+        if len(self._waits) == OFTEN and now - self._waits[0] < WITHIN and now >= self._no_more_before:
+            self._waits.clear()
+            self._grow(1)
 
     def _grow_at(self, when: float) -> None:
         """Open what is still waited for at `when`, unless there is a moment before in which nobody waits."""
