@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from benchmarks.server import Bench
 
-SIZES = (1, 8)
+SIZES = (1, 8, 32, 100)
 A_PROCESS = 25
 """Workers that share a process, which costs a machine of two cores less than a process each."""
 IDLE_FOR = 20.0
