@@ -32,7 +32,7 @@ CLOCK_LIMIT = 2.0
 LEAST_DAYS = 3
 """Days ahead that the history's partitions must reach; a running worker keeps more."""
 BESIDE = 2
-"""Connections of a worker process beside those that its work needs: the listener's, and the client's for jobs that enqueue."""
+"""Connections of a worker process beside those that its work needs: its listener's, and its client's, to enqueue."""
 _COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
