@@ -50,11 +50,14 @@ class Held:
         return await self._task
 
 
-async def test_what_is_soon_free_is_waited_for_and_no_other_is_opened(make: Make) -> None:
+async def test_what_is_soon_free_is_waited_for_and_no_other_is_opened(
+    make: Make, connection: asyncpg.Connection
+) -> None:
     sessions = make(5, patience=LONG)
     async with Held(sessions) as held:
         waiting = asyncio.ensure_future(sessions.run(pid))
-        await asyncio.sleep(0)
+        for _ in range(20):  # time enough to open one
+            assert await connection.fetchval(OPEN) == 1
         assert await held.let_go() == await waiting
     assert sessions.statistics == (1, 1)
 
@@ -70,7 +73,7 @@ async def test_when_it_is_waited_for_too_long_another_is_opened(make: Make) -> N
 async def test_uses_that_wait_again_and_again_have_another_opened_however_briefly_they_wait(make: Make) -> None:
     sessions = make(2, patience=LONG)
     # All come at once: the first has one opened, and the others wait in line.
-    async with Held(sessions):
+    async with Held(sessions), asyncio.timeout(PATIENCE):
         assert len(await asyncio.gather(*(sessions.run(pid) for _ in range(20)))) == 20
     assert sessions.statistics == (2, 2)
 

@@ -42,6 +42,7 @@ async def test_what_goes_on_in_one_holds_up_no_other(sessions: Sessions) -> None
     lane = Lane(sessions, 1)
     await use.begun.wait()
     many += [asyncio.ensure_future(lane.run(use)) for _ in range(5)]
+    await asyncio.sleep(0)  # they are all in line
     assert await Lane(sessions, 1).run(lambda connection: connection.fetchval("select 1")) == 1
     use.over.set()
     await asyncio.gather(*many)

@@ -14,7 +14,7 @@ from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
 FILL = (
-    "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'nobody.knows', 'q' || i"
+    "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'nobody.knows', 'a' || i"
     " from generate_series(1, $1::int) as i"
 )
 UNTOLD = "insert into asyncjobs.job (id, kind, queue, crashes) values (gen_random_uuid(), 'polls.quick', $1, $2)"
