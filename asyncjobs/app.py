@@ -96,6 +96,7 @@ class AsyncJobs:
         self._sessions: Sessions | None = None
         self._listener: Listener | None = None
         self._services: Services | None = None
+        self._pulse: asyncio.Task[None] | None = None
         self._url = ""
         self._worker: Worker | None = None
         self._works = False
@@ -123,7 +124,7 @@ class AsyncJobs:
             sessions = self._assemble(self._url, settings, stack)
             await sessions.run(migrating.check if settings.database_url else migrating.migrate)
             assert self._services is not None
-            self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
+            self._pulse = self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
             self._stack = stack.pop_all()
         return self
 
@@ -134,7 +135,12 @@ class AsyncJobs:
         stack.enter_context(registry.prefixed(settings.kind_prefix))
         middleware = (*map(import_object, settings.middleware), *self._middleware)
         sessions = self._sessions = Sessions(
-            url, size=settings.database_connections, name="asyncjobs client", settings=PINNED_PLANS
+            url,
+            size=settings.database_connections,
+            name="asyncjobs client",
+            settings=PINNED_PLANS,
+            keep=settings.lease / 2,
+            least=1,
         )
         stack.callback(sessions.close)
         self._services = Services()
@@ -290,6 +296,11 @@ class AsyncJobs:
 
         assert self._listener is not None
         assert self._services is not None
+        assert self._sessions is not None
+        # The worker knows whether the database answers; and of many that are idle, each connection counts.
+        if self._pulse is not None:
+            self._pulse.cancel()
+        self._sessions.keep_at_least(0)
         return Worker(
             self._url, self.settings, self._listener, self._services, middleware=self._opened().middleware, **given
         )

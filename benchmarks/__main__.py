@@ -16,7 +16,7 @@ from benchmarks.question import Answer, Question, ask
 from benchmarks.server import bench_server
 
 FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports",
-         "steps")  # fmt: skip
+         "steps", "fleet")  # fmt: skip
 
 
 def main() -> int:

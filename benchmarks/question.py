@@ -55,6 +55,7 @@ class Question:
         most_runs: A cap on the runs, for questions that take minutes each.
         both: Measures both sides, in turn by pieces of a run: for what takes so little that the machine's mood of the second
             decides.
+        cases: What is measured one after the other in place of runs, each with its name; the worst must reach the targets.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Question:
     targets: tuple[Target, ...] = ()
     most_runs: int = 5
     both: BothSides | None = None
+    cases: tuple[tuple[str, Side], ...] = ()
 
 
 @dataclass(slots=True)
@@ -95,9 +97,16 @@ class Answer:
         ours, against = self.median(self.ours, figure), self.median(self.against, figure)
         return ours / against if ours is not None and against else None
 
+    def value(self, target: Target) -> float | None:
+        """What is held against a target: a ratio or the figure itself, of several cases the worst; None: not measured."""
+        if self.question.cases and self.ours:
+            worst = max if target.at_most is not None else min
+            return worst(sample[target.figure] for sample in self.ours)
+        return self.median(self.ours, target.figure) if target.alone else self.ratio(target.figure)
+
     def reached(self, target: Target) -> bool | None:
         """None: not measured."""
-        value = self.median(self.ours, target.figure) if target.alone else self.ratio(target.figure)
+        value = self.value(target)
         return None if value is None else target.reached(value)
 
 
@@ -106,8 +115,10 @@ async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str],
     answer = Answer(question)
     sides = [(question.against_is, question.against, answer.against), ("ours", question.ours, answer.ours)]
     try:
-        for n in range(min(runs, question.most_runs)):
+        for n in range(len(question.cases) or min(runs, question.most_runs)):
             answer.loads.append(os.getloadavg()[0])
+            if question.cases:
+                answer.ours.append(await _measured(question.cases[n][1], bench))
             if question.both is not None:
                 ours, against = await _measured(question.both, bench)
                 answer.ours.append(ours)
@@ -118,7 +129,8 @@ async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str],
             for label, _, samples in sides:
                 if samples:
                     figures = ", ".join(f"{name} {value:,.4g}" for name, value in samples[-1].items())
-                    tell(f"  {question.name} run {n + 1}, {label}: {figures}")
+                    run = question.cases[n][0] if question.cases else f"run {n + 1}"
+                    tell(f"  {question.name} {run}, {label}: {figures}")
     except Exception as error:  # one question that cannot be measured must not take the others with it
         answer.failure = f"{type(error).__name__}: {error}"
         tell(f"  {question.name} failed: {answer.failure}")

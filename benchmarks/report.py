@@ -56,9 +56,12 @@ def section(answer: Answer, when: str) -> str:
     heads = [*_columns(answer), "load"]
     lines += [f"| | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
     for n in range(max(len(answer.ours), len(answer.against))):
-        lines.append(f"| run {n + 1} | {' | '.join(_row(answer, n))} |")
-    medians = [_number(answer.median(side, figure)) for side, figure in _cells(answer)]
-    lines += [f"| **median** | {' | '.join(medians)} | |", ""]
+        run = question.cases[n][0] if question.cases else f"run {n + 1}"
+        lines.append(f"| {run} | {' | '.join(_row(answer, n))} |")
+    if not question.cases:
+        medians = [_number(answer.median(side, figure)) for side, figure in _cells(answer)]
+        lines.append(f"| **median** | {' | '.join(medians)} | |")
+    lines.append("")
     if question.targets:
         lines += ["| figure | measured | target | reached |", "|---|--:|--:|---|"]
         lines += [_verdict(answer, target) for target in question.targets]
@@ -75,7 +78,7 @@ def summary(answer: Answer) -> list[str]:
 
 
 def _verdict(answer: Answer, target: Target) -> str:
-    value = answer.median(answer.ours, target.figure) if target.alone else answer.ratio(target.figure)
+    value = answer.value(target)
     reached = {True: "yes", False: "**no**", None: "not measured"}[answer.reached(target)]
     return f"| {target.figure} | {_number(value)}{'' if target.alone else ' x'} | {target} | {reached} |"
 

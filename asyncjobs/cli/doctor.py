@@ -32,7 +32,7 @@ CLOCK_LIMIT = 2.0
 LEAST_DAYS = 3
 """Days ahead that the history's partitions must reach; a running worker keeps more."""
 BESIDE = 2
-"""Connections of a worker process beside those that its work needs: its listener's, and its client's."""
+"""Connections of a worker process beside those that its work needs: its listener's, and its client's, to enqueue."""
 _COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
@@ -204,12 +204,13 @@ def connection_finding(limits: reading.Limits, server: reading.Server, settings:
     least = processes * (connections.NEEDED + BESIDE)
     most = processes * (connections.MOST + 1)
     isolated = processes * MOST_ISOLATED
+    idle = processes * (connections.NEEDED + 1)
     of = {f"role {server.role}": limits.of_role, f"database {server.database}": limits.of_database}
     known = [(limit, whose) for whose, limit in of.items() if limit is not None]
     limit, whose = min([*known, (limits.of_server, "everybody together on this server")])
     need = (
         f"{processes} worker {'process' if processes == 1 else 'processes'} of these pools need {least}, open up to {most} "
-        f"under load, and {isolated} more for isolated steps"
+        f"under load, and {isolated} more for isolated steps; {idle} when idle"
     )
     if limit >= most + isolated:
         return Finding("ok", "connections", f"{whose} may have {limit}; {need}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import asyncpg
 
@@ -35,6 +36,18 @@ UNPROVED = 60.0
 """Seconds after which an idle connection is not taken for whole any more: firewalls forget those that are silent."""
 PROOF = 3.0
 """Seconds in which such a one must answer, or another is opened."""
+OFTEN, WITHIN = 5, 0.1
+"""Uses that had to wait within so many seconds, after which another connection is opened, however briefly they waited."""
+NO_MORE = 2.0
+"""Seconds after which another connection is asked for again that could not be had beside those that are there."""
+
+
+class Runs(Protocol):
+    """What runs operations on connections: sessions, or a share of them."""
+
+    async def run(self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
+        """Run `operation`; see `Sessions.run`."""
+        ...
 
 
 class Sessions:
@@ -47,6 +60,9 @@ class Sessions:
         settings: Session settings of every connection.
         deadline: Seconds that an operation may take, waiting for a free connection included.
         keep: Seconds that a connection is kept that nobody uses.
+        least: How many are kept however long nobody uses them.
+        patience: Seconds for which those that are in use must have been waited for before another is opened, unless they are
+            waited for often. What cannot be opened beside them is nobody's error: they fall free. 0: at once.
         connection_class: Of the connections.
         are_lent: Whether a user's code is to have them; see `connect`.
     """
@@ -60,6 +76,8 @@ class Sessions:
         settings: Mapping[str, str] | None = None,
         deadline: float = DEADLINE,
         keep: float = math.inf,
+        least: int = 0,
+        patience: float = 0.0,
         connection_class: type[asyncpg.Connection] = asyncpg.Connection,
         are_lent: bool = False,
     ) -> None:
@@ -67,6 +85,8 @@ class Sessions:
         self.size = size
         self.deadline = deadline
         self._keep = keep
+        self._least = least
+        self._patience = patience
         self._name = name
         self._settings = settings
         self._connection_class = connection_class
@@ -77,6 +97,13 @@ class Sessions:
         self._in_use: dict[asyncpg.Connection, float] = {}
         self._watchman: asyncio.TimerHandle | None = None
         self._shrinking: asyncio.TimerHandle | None = None
+        self._growing: asyncio.TimerHandle | None = None
+        self._waits: deque[float] = deque(maxlen=OFTEN)
+        """The loop's times at which the last uses began to wait."""
+        self._no_more_before = 0.0
+        """The loop's time before which no other connection is asked for beside those that are there."""
+        self._gave_back = False
+        """Whether the last one was ended since nobody used it: where the server has no place any more, one is waited for."""
         self._openers: list[asyncio.Task[None]] = []
         self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
         self._closed = False
@@ -240,6 +267,8 @@ class Sessions:
             self._check_open()
             turn: asyncio.Future[asyncpg.Connection] = loop.create_future()
             self._waiting.append(turn)
+            if self._patience and self._in_use:
+                self._grow_if_often(loop.time())
             self._open_for_waiting()
             try:
                 async with asyncio.timeout_at(None if endless else end):
@@ -260,6 +289,8 @@ class Sessions:
         if opening:
             where = places.server_of(self.url)
             return f"no answer from the database at {where}: no connection could be opened in {seconds:.3g} s"
+        if not self._all:
+            return f"the server gave no connection in {seconds:.3g} s: it has no more"
         remedy = "raise database_connections" if len(self._all) >= self.size else "the server gives no more"
         return f"all {len(self._all)} connections were busy for {seconds:.3g} s; {remedy}"
 
@@ -267,14 +298,45 @@ class Sessions:
         """Pass on what was given to a waiter at the very moment in which it gave up."""
         if turn in self._waiting:
             self._waiting.remove(turn)
+            self._note_line()
         elif turn.done() and not turn.cancelled() and turn.exception() is None:
             self._release(turn.result(), clean=True)
         while len(self._openers) > len(self._waiting):
             self._openers.pop().cancel()
 
     def _open_for_waiting(self) -> None:
-        """Open a connection for each of those in line, as far as there is room."""
-        while len(self._openers) < len(self._waiting) and len(self._all) + len(self._openers) < self.size:
+        """Open a connection for each of those in line, as far as there is room; beside others, not at once."""
+        if not self._patience:
+            self._grow()
+        elif not self._all:
+            self._grow(1)
+        else:
+            self._grow_at(max(asyncio.get_running_loop().time() + self._patience, self._no_more_before))
+
+    def _grow_if_often(self, now: float) -> None:
+        """Open another connection at once where uses have to wait again and again."""
+        self._waits.append(now)
+        if len(self._waits) == OFTEN and now - self._waits[0] < WITHIN and now >= self._no_more_before:
+            self._waits.clear()
+            self._grow(1)
+
+    def _grow_at(self, when: float) -> None:
+        """Open what is still waited for at `when`, unless there is a moment before in which nobody waits."""
+        if self._waiting and self._growing is None and len(self._all) + len(self._openers) < self.size:
+            self._growing = asyncio.get_running_loop().call_at(when, self._grow)
+
+    def _note_line(self) -> None:
+        """Take note that somebody waits no more."""
+        if not self._waiting and self._growing is not None:
+            self._growing.cancel()
+            self._growing = None
+
+    def _grow(self, most: int | None = None) -> None:
+        if self._growing is not None:
+            self._growing.cancel()
+            self._growing = None
+        wanted = len(self._waiting) if most is None else min(len(self._waiting), most)
+        while len(self._openers) < wanted and len(self._all) + len(self._openers) < self.size:
             # In a context of its own: it is no part of the job that waits first.
             loop = asyncio.get_running_loop()
             task = loop.create_task(self._open(), name="asyncjobs connecting", context=Context())
@@ -308,19 +370,24 @@ class Sessions:
         self._openers.remove(opener)
         self._all[connection] = 0.0
         self._release(connection, clean=True)
+        self._open_for_waiting()
 
     def _tell_first(self, error: Exception) -> None:
-        """Tell the first in line why it gets no connection, unless the server is full and one of ours falls free in time."""
+        """Tell the first in line why it gets no connection, unless one of ours falls free in time."""
+        if (self._patience and self._in_use) or (self._gave_back and is_full(error)):
+            self._no_more_before = asyncio.get_running_loop().time() + NO_MORE * (0.5 + random.random())
+            self._grow_at(self._no_more_before)
+            return
         if is_full(error) and (self._in_use or self._openers):
             return
         if self._waiting:
             self._waiting.popleft().set_exception(error)
+            self._note_line()
             self._open_for_waiting()
 
     def _release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         if not clean or self._closed or connection.is_closed():
-            connection.terminate()
-            self._all.pop(connection, None)
+            self._end(connection)
             self._open_for_waiting()
             return
         # Handed to the first in line, not laid where anybody finds it: a caller in a tight loop would take it again before
@@ -329,18 +396,37 @@ class Sessions:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(connection)
+                self._note_line()
                 return
+        self._note_line()
         loop = asyncio.get_running_loop()
         self._all[connection] = loop.time()
         self._idle.append(connection)
-        if self._shrinking is None and self._keep < math.inf:
-            self._shrinking = loop.call_later(self._keep, self._shrink)
+        self._shrink_later()
+
+    def keep_at_least(self, least: int) -> None:
+        """Change how many are kept however long nobody uses them."""
+        self._least = least
+        self._shrink_later()
+
+    def _shrink_later(self) -> None:
+        # The one that was used last is used next, so that the first of them is idle longest.
+        if self._shrinking is None and self._idle and self._keep < math.inf and len(self._all) > self._least:
+            due = self._all[self._idle[0]] + self._keep
+            self._shrinking = asyncio.get_running_loop().call_at(due, self._shrink)
 
     def _shrink(self) -> None:
         """End what was idle for as long as it is kept."""
-        loop = asyncio.get_running_loop()
-        self.end_idle(loop.time() - self._keep)
-        self._shrinking = loop.call_later(self._keep, self._shrink) if self._idle else None
+        self._shrinking = None
+        before = asyncio.get_running_loop().time() - self._keep
+        while self._idle and len(self._all) > self._least and self._all[self._idle[0]] <= before:
+            self._end(self._idle.pop(0))
+            self._gave_back = not self._all
+        self._shrink_later()
+
+    def _end(self, connection: asyncpg.Connection) -> None:
+        connection.terminate()
+        self._all.pop(connection, None)
 
     def end_idle(self, since: float = math.inf) -> None:
         """End the connections that nobody uses, of these only what is idle since the time of the loop `since` or before."""
@@ -348,9 +434,8 @@ class Sessions:
         for connection in idle:
             if self._all[connection] > since:
                 self._idle.append(connection)
-                continue
-            connection.terminate()
-            self._all.pop(connection, None)
+            else:
+                self._end(connection)
 
     @property
     def is_open(self) -> bool:
@@ -365,7 +450,7 @@ class Sessions:
     def close(self) -> None:
         """End every connection at once; what is in flight fails with `DatabaseUnavailable`. Needs no answer."""
         self._closed = True
-        for timer in (self._watchman, self._shrinking):
+        for timer in (self._watchman, self._shrinking, self._growing):
             if timer is not None:
                 timer.cancel()
         for connection in self._all:

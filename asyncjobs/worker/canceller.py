@@ -12,7 +12,7 @@ import random
 from functools import partial
 
 from asyncjobs.db import jobs
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.keeper import Lease
@@ -31,13 +31,13 @@ class Canceller:
     """Cancels on request, for as long as jobs run here: while the worker drains, too.
 
     Args:
-        sessions: A connection with pinned plans.
+        sessions: With pinned plans.
         lease: This worker's.
         executor: Where the jobs run.
         polling_interval: Seconds between looks for requests whose notice was not heard; at most `LONGEST_INTERVAL` count.
     """
 
-    def __init__(self, sessions: Sessions, lease: Lease, executor: Executor, polling_interval: float) -> None:
+    def __init__(self, sessions: Runs, lease: Lease, executor: Executor, polling_interval: float) -> None:
         self._sessions = sessions
         self._lease = lease
         self._executor = executor

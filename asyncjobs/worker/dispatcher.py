@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Claimed, Range, Reschedule
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.defining import registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.executor import Executor
@@ -46,7 +46,7 @@ class Dispatcher:
 
     Args:
         pools: In priority order.
-        sessions: `MOST_CLAIMS` connections with pinned plans.
+        sessions: For `MOST_CLAIMS` uses at a time, with pinned plans.
         executor: Takes what was claimed.
         ledger: Claiming pauses while it is full.
         lease: This worker's id; no lease, no claim.
@@ -59,7 +59,7 @@ class Dispatcher:
         self,
         *,
         pools: Sequence[Pool],
-        sessions: Sessions,
+        sessions: Runs,
         executor: Executor,
         ledger: Ledger,
         lease: Lease,
@@ -102,9 +102,8 @@ class Dispatcher:
                 if loop.time() >= next_poll:
                     # Jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
-                    self._wakeups.all_hungry(self._pools)
-                    self.suspects.due = True
-                    next_turn = loop.time()
+                    await self._poll()
+                    next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
                 if loop.time() >= next_turn:
                     await self._learn_queues()
                     next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
@@ -165,22 +164,42 @@ class Dispatcher:
             for pool in serving:
                 pool.hungry, pool.flowing = True, False
 
+    async def _poll(self) -> None:
+        """Look after what no notice was heard of: one statement where nothing is, and where something is, the claims."""
+        now = asyncio.get_running_loop().time()
+        busy = [pool for pool in self._pools if now - pool.claimed_at < self._polling_interval]
+        for pool in busy:  # they find out by the claim itself
+            pool.hungry = self.suspects.due = True
+        if len(busy) < len(self._pools) or any(pool.has_patterns for pool in busy):
+            await self._look(self._pools)
+            self.suspects.due |= any(pool.hungry for pool in self._pools)
+
     async def _learn_queues(self) -> None:
         """Refresh the names that patterns stand for, and have the pools that have some look there."""
-        patterned = [pool for pool in self._pools if pool.has_patterns]
-        if not patterned:
+        if patterned := [pool for pool in self._pools if pool.has_patterns]:
+            await self._look(patterned)
+        else:
             self._wakeups.looked(())
-            return
+
+    async def _look(self, pools: Sequence[Pool]) -> None:
+        """Ask which queues have jobs, and have those of some pools that do claimed for."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        is_known = False
         try:
             await self._sessions.run(self._turns.look, deadline=self._deadline)
+            is_known = self._turns.has_all
             self._marks.keep(self._turns.names)
-            self._wakeups.looked(self._turns.names)
-            for pool in patterned:
-                pool.hungry = True
+            if any(pool.has_patterns for pool in self._pools):
+                self._wakeups.looked(self._turns.names)
+            else:
+                self._turns.begin_anew()
         except DatabaseError as error:
             await self._backoff.failed(error)
+        ready = set(self._turns.names)
+        for pool in pools:
+            if not is_known or not ready.isdisjoint(pool.queues(ready)):
+                pool.hungry = True
         took = loop.time() - began
         self._look_at = loop.time() + max(LOOK_PAUSE, LOOK_SHARE * took)
 

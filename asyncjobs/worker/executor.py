@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from asyncjobs.defining.attempt import CancelReason
 from asyncjobs.defining.definition import Definition
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.attempts import Attempt
+from asyncjobs.worker.exits_of_tasks import begin_task
 from asyncjobs.worker.groups import Groups
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
@@ -24,8 +26,9 @@ from asyncjobs.worker.recorder import StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
-STARTS_A_TURN = 64
-"""Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch."""
+STARTS_A_TURN, LONGEST_TURN = 64, 0.002
+"""Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch; and the seconds
+after which no more are, since those that start eagerly may block."""
 
 
 MOST_SUSPECTS = 10_000
@@ -150,10 +153,10 @@ class Executor:
 
     def _start(self) -> None:
         self._scheduled = False
-        budget = STARTS_A_TURN
+        budget, end = STARTS_A_TURN, time.monotonic() + LONGEST_TURN
         for pool in self._pools:
             while pool.can_start:
-                if budget == 0:
+                if budget == 0 or time.monotonic() > end:
                     self.schedule()
                     return
                 budget -= 1
@@ -172,7 +175,7 @@ class Executor:
             self._place_suspect(attempt)
         self._attempts[claimed.id] = attempt
         self._idle.clear()
-        attempt.task = self._loop.create_task(self._run(attempt))
+        attempt.task = begin_task(self._loop, self._run(attempt))
 
     # Suspects
 
@@ -220,7 +223,7 @@ class Executor:
         self._room_for_suspects()
 
     async def _run(self, attempt: Attempt) -> None:
-        attempt.begun = True
+        attempt.task, attempt.begun = asyncio.current_task(), True
         try:
             end = await self._performer.run(attempt)
             if end is None and attempt.let_go:

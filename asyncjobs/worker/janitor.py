@@ -7,10 +7,11 @@ import logging
 import math
 import random
 from collections.abc import Callable
+from uuid import UUID
 
 from asyncjobs.db import jobs, steps, workers
 from asyncjobs.db.errors import is_locked
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.keeper import Lease
 from asyncjobs.worker.retrying import Backoff
@@ -19,6 +20,9 @@ logger = logging.getLogger("asyncjobs.worker")
 
 ROUNDS_A_LEASE = 30
 """A round a second with a lease of 30 s."""
+JUDGING_A_LEASE = 20
+"""Rounds in which others are judged, at most; with those of a second every other, so that a death is seen 5 to 7.5 s after
+the last beat."""
 FIRST_HOUSEKEEPING = 10.0
 HOUSEKEEPING = 3600.0
 """Seconds between looks at the history's days."""
@@ -30,7 +34,7 @@ class Janitor:
     """Rescues and cleans.
 
     Args:
-        sessions: A connection with pinned plans.
+        sessions: With pinned plans.
         lease: This worker's; without one it judges nobody.
         alive: How many workers are alive: the more, the rarer each one's rounds.
         retention: Seconds that the longest kept kind of job is kept, and an event that nobody waits for.
@@ -39,7 +43,7 @@ class Janitor:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: Runs,
         lease: Lease,
         alive: Callable[[], int],
         *,
@@ -59,11 +63,16 @@ class Janitor:
         loop = asyncio.get_running_loop()
         # Not at once: a worker that starts has jobs to claim first, and the days ahead were made days ago.
         next_housekeeping = loop.time() + FIRST_HOUSEKEEPING * random.random()
+        next_judging = loop.time()
         while True:
             pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
             await asyncio.sleep(pause * (0.75 + random.random() / 2))
+            # Whoever is alone by the last beat has nobody to judge: who has come since has not been silent for long enough.
+            judges = self._alive() > 1 and loop.time() >= next_judging
+            if judges:
+                next_judging = loop.time() + self._lease.seconds / JUDGING_A_LEASE
             try:
-                await self.rescue()
+                await self.rescue(judges=judges)
                 if loop.time() >= next_housekeeping:
                     await self.keep_house()
                     next_housekeeping = loop.time() + HOUSEKEEPING * (0.5 + random.random())
@@ -71,16 +80,17 @@ class Janitor:
             except DatabaseError as error:
                 await self._backoff.failed(error)
 
-    async def rescue(self) -> int:
-        """Declare dead whose lease is over and make their jobs ready again; return how many jobs."""
+    async def rescue(self, *, judges: bool = True) -> int:
+        """Make the jobs of the dead ready again; return how many.
+
+        Args:
+            judges: Whether those are declared dead before whose lease is over.
+        """
         worker = self._lease.worker
         if worker is None:
             return 0
-        buried = await self._sessions.run(lambda connection: workers.bury(connection, worker))
-        for dead, left in buried.items():
-            self._on_rescue()
-            rest = f"its {left} jobs run elsewhere" if left else "it had no jobs"
-            logger.warning("worker %s is dead: %s", dead, rest)
+        if judges:
+            await self._judge(worker)
         total = 0
         while True:
             rescued = await self._sessions.run(lambda connection: jobs.rescue(connection, BATCH))
@@ -92,6 +102,13 @@ class Janitor:
         if total:
             logger.warning("rescued %d jobs of dead workers", total)
         return total
+
+    async def _judge(self, worker: UUID) -> None:
+        buried = await self._sessions.run(lambda connection: workers.bury(connection, worker))
+        for dead, left in buried.items():
+            self._on_rescue()
+            rest = f"its {left} jobs run elsewhere" if left else "it had no jobs"
+            logger.warning("worker %s is dead: %s", dead, rest)
 
     async def keep_house(self) -> None:
         """Make the coming days of the history, drop the past ones, forget workers long dead and events nobody wanted."""

@@ -21,7 +21,7 @@ from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values, lacks_day, sqlstate_of
 from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.rows import Finish, Reschedule, State
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.held_back import HeldBack
@@ -57,11 +57,11 @@ class Ledger:
     """Takes the ends of attempts and makes them durable.
 
     Args:
-        sessions: One connection with pinned plans and a `lock_timeout`.
+        sessions: For one use at a time, with pinned plans and a `lock_timeout`.
         on_written: Called after each batch.
     """
 
-    def __init__(self, sessions: Sessions, on_written: Callable[[], None]) -> None:
+    def __init__(self, sessions: Runs, on_written: Callable[[], None]) -> None:
         self._sessions = sessions
         self._on_written = on_written
         self._finishes: list[Finish] = []

@@ -20,7 +20,7 @@ from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values
 from asyncjobs.db.locked import passing_locked
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs, Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.defining.signals import Interrupted
@@ -71,7 +71,7 @@ class StepWriter:
     """Writes the records of all attempts of a worker.
 
     Args:
-        sessions: One connection with pinned plans and a `lock_timeout`.
+        sessions: For one use at a time, with pinned plans and a `lock_timeout`.
         isolated: Connections for isolated steps.
         on_lost: Called with an attempt whose lease turns out to be lost.
         most: Bytes that may be recorded of one job's steps.
@@ -80,7 +80,7 @@ class StepWriter:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: Runs,
         isolated: Sessions,
         on_lost: Callable[[Attempt], object],
         *,

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from asyncjobs.db import jobs
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.retrying import Backoff
 
@@ -31,11 +31,11 @@ class Timekeeper:
     """Promotes due jobs.
 
     Args:
-        sessions: A connection with pinned plans.
+        sessions: With pinned plans.
         rank: How many live workers come before this one.
     """
 
-    def __init__(self, sessions: Sessions, rank: Callable[[], int]) -> None:
+    def __init__(self, sessions: Runs, rank: Callable[[], int]) -> None:
         self._sessions = sessions
         self._rank = rank
         self._news = asyncio.Event()

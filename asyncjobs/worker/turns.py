@@ -23,16 +23,24 @@ class Turns:
         """Those whose turn it is, and those of which there was news."""
         self.is_over = True
         """Whether all there are have had their turn, and the next look begins with the first again."""
+        self.has_all = False
+        """Whether the last look was at all there are."""
         self._after = ""
         self._news: dict[str, None] = {}
 
     async def look(self, connection: Connection) -> None:
         """Go on to the next of them."""
+        begins = not self._after
         found = await jobs.ready_queues(connection, after=self._after, limit=AT_ONCE)
         self.is_over = len(found) < AT_ONCE
+        self.has_all = begins and self.is_over
         self._after = "" if self.is_over else found[-1]
         here = set(found)
         self.names = found + [queue for queue in self._news if queue not in here]
+
+    def begin_anew(self) -> None:
+        """Have the next look begin with the first again: nobody asks for the others."""
+        self._after, self.is_over = "", True
 
     def told(self, queue: str) -> None:
         """Look at a queue, whosever turn it is, until it has nothing more."""

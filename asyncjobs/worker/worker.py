@@ -27,12 +27,13 @@ from asyncjobs.settings import Settings
 from asyncjobs.worker import reports
 from asyncjobs.worker.apart import Apart
 from asyncjobs.worker.canceller import Canceller
-from asyncjobs.worker.connections import Connections
+from asyncjobs.worker.connections import PATIENCE, SHARED, Connections
 from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.janitor import Janitor
 from asyncjobs.worker.keeper import Keeper, Lease
+from asyncjobs.worker.lanes import Lane
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.pools import Pool, unserved
 from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
@@ -89,19 +90,15 @@ class Worker:
         """The settings of the pools that this process runs."""
         self.pools = [Pool(n, pool, settings.dispatcher.batch_size) for n, pool in enumerate(self.served, 1)]
         self.wakeups = Wakeups(self.pools)
-        self._claiming = self._pinned("asyncjobs dispatcher", MOST_CLAIMS)
-        self._writing = self._pinned("asyncjobs ledger", 1, lock_timeout="200ms")
-        self._keeping_house = self._pinned(
-            "asyncjobs housekeeping", 2
-        )  # a long rescue must not make the timekeeper late
-        self.ledger = Ledger(self._writing, self.wakeups.wake)
+        self._shared = self._sessions()
+        # A long rescue must not make the timekeeper late.
+        claiming, self._keeping_house = Lane(self._shared, MOST_CLAIMS), Lane(self._shared, 2)
+        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake)
         self.apart = Apart(url, settings, services)
-        self._recording = self._pinned("asyncjobs steps", 1, lock_timeout="200ms")
         self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
-        needed = (self._claiming, self._writing, self._recording, self._keeping_house)
-        self.connections = Connections(needed, self._isolated, self.wakeups.wake)
+        self.connections = Connections(self._shared, self._isolated, self.wakeups.wake)
         self.recorder = StepWriter(
-            self._recording,
+            Lane(self._shared, 1),
             self._isolated,
             lambda attempt: self.executor.cancel(attempt, "lease_lost"),
             most=settings.max_recorded,
@@ -123,7 +120,7 @@ class Worker:
         )
         self.dispatcher = Dispatcher(
             pools=self.pools,
-            sessions=self._claiming,
+            sessions=claiming,
             executor=self.executor,
             ledger=self.ledger,
             lease=self.lease,
@@ -156,12 +153,22 @@ class Worker:
             on_lost=self._on_lost,
         )
 
-    def _pinned(self, name: str, size: int, **more: str) -> Sessions:
+    def _sessions(self) -> Sessions:
         # The role's own statement_timeout may be less than making a month of partitions takes, which would then be tried for
-        # ever. What we gave up on at the deadline ends on the server, too.
+        # ever. What we gave up on at the deadline ends on the server, too. A lock is waited for so briefly since others may
+        # be waiting for the connection.
         seconds = self._settings.lease
-        pinned = {**PINNED_PLANS, "statement_timeout": f"{seconds * 1000:.0f}ms", **more}
-        return Sessions(self._url, size=size, name=name, settings=pinned, deadline=seconds)
+        limits = {"statement_timeout": f"{seconds * 1000:.0f}ms", "lock_timeout": "200ms"}
+        return Sessions(
+            self._url,
+            size=SHARED,
+            name="asyncjobs worker",
+            settings=PINNED_PLANS | limits,
+            deadline=seconds,
+            keep=seconds / 2,
+            least=1,
+            patience=PATIENCE,
+        )
 
     def _about(self) -> str:
         return codec.dumps(
@@ -384,8 +391,8 @@ class Worker:
         self._close_sessions()
 
     def _close_sessions(self) -> None:
-        for sessions in (self._claiming, self._writing, self._keeping_house, self._recording, self._isolated):
-            sessions.close()
+        self._shared.close()
+        self._isolated.close()
 
     def _on_beat(self, pulse: Pulse) -> None:
         self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank

@@ -125,9 +125,9 @@ def test_each_fact_about_the_server_is_judged():
     ("limits", "processes", "verdict", "said"),
     [
         (Limits(None, None, 97), 1, "ok", "everybody together on this server may have 97; 1 worker process"),
-        (Limits(6, None, 97), 1, "fail", "role r may have 6; 1 worker process of these pools need 7"),
-        (Limits(7, 50, 97), 1, "warn", "role r may have 7"),
-        (Limits(None, 20, 97), 3, "fail", "database d may have 20; 3 worker processes of these pools need 21"),
+        (Limits(3, None, 97), 1, "fail", "role r may have 3; 1 worker process of these pools need 4"),
+        (Limits(4, 50, 97), 1, "warn", "role r may have 4"),
+        (Limits(None, 11, 97), 3, "fail", "database d may have 11; 3 worker processes of these pools need 12"),
         (Limits(-1, None, 30), 3, "fail", "role r may have -1"),
     ],
 )
@@ -141,21 +141,21 @@ def test_the_connections_that_the_pools_need_are_compared_with_each_limit(limits
 
 async def test_a_role_that_may_have_too_few_connections_fails(make_cli, database_url, sql):
     role = f"few_of_{urlsplit(database_url).path.strip('/')}"
-    await sql(f"create role {role} login password 'x' connection limit 4")
+    await sql(f"create role {role} login password 'x' connection limit 3")
     await sql(f"grant all on schema asyncjobs to {role}")
     await sql(f"grant select on all tables in schema asyncjobs to {role}")
     parts = urlsplit(database_url)
     limited = urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
     verdict, text = (await diagnose(make_cli(limited), code=3))["connections"]
-    assert (verdict, text.startswith(f"role {role} may have 4; ")) == ("fail", True)
+    assert (verdict, text.startswith(f"role {role} may have 3; ")) == ("fail", True)
     await sql(f"drop owned by {role}")
     await sql(f"drop role {role}")
 
 
 def test_a_worker_that_claims_nothing_is_named_with_its_reason():
-    about, report = {"host": "box", "pid": 7}, {"claims_nothing": "4 of 5 connections: too many"}
+    about, report = {"host": "box", "pid": 7}, {"claims_nothing": "1 of 2 connections: too many"}
     row = reading.WorkerRow(UUID(int=1), about, report, 1.0, 1.0, False, 0)
-    assert Finding("warn", "workers", "box, pid 7 claims nothing: 4 of 5 connections: too many") in worker_findings(
+    assert Finding("warn", "workers", "box, pid 7 claims nothing: 1 of 2 connections: too many") in worker_findings(
         [row]
     )
 

@@ -138,12 +138,12 @@ async def test_cancelled_at_every_place_where_it_waits(jobs: AsyncJobs, connecti
 MakeJobs = Callable[..., AsyncJobs]
 
 STATEMENTS = {
-    "the record of a step": ("insert into asyncjobs.step as step", "asyncjobs steps"),
+    "the record of a step": ("insert into asyncjobs.step as step", "asyncjobs worker"),
     "the record of an isolated step": ("insert into asyncjobs.step as step", "asyncjobs isolated steps"),
     "the commit of an isolated step": ("commit", "asyncjobs isolated steps"),
     "the beginning of a transaction": ("begin", "asyncjobs isolated steps"),
-    "the beginning of a wait": ("begin_wait", "asyncjobs steps"),
-    "what was recorded": ("from asyncjobs.step where job", "asyncjobs steps"),
+    "the beginning of a wait": ("begin_wait", "asyncjobs worker"),
+    "what was recorded": ("from asyncjobs.step where job", "asyncjobs worker"),
 }
 
 
@@ -167,7 +167,7 @@ async def test_the_answer_to_a_statement_is_lost(
 
 
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("where", ["asyncjobs steps", "asyncjobs isolated steps"])
+@pytest.mark.parametrize("where", ["asyncjobs worker", "asyncjobs isolated steps"])
 async def test_its_connections_are_cut_after_a_message(
     make_jobs: MakeJobs, connection: asyncpg.Connection, proxy: Proxy, proxied_url: str, where: str, every: int
 ) -> None:

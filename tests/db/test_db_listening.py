@@ -1,13 +1,14 @@
 """Notices that come faster than anything of ours sends them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
 
 from asyncjobs.db import listening
-from asyncjobs.db.listening import CANCEL, CROWD, READY, Listener
+from asyncjobs.db.listening import CANCEL, CROWD, READY, TEST, Listener
 from asyncjobs.services import Services
 
 FLOOD = "select count(pg_notify('asyncjobs_ready', '1 q' || i)) from generate_series(1, $1::int) as i"
@@ -69,3 +70,18 @@ async def test_as_many_notices_as_are_heard_one_by_one_are_no_crowd(
     await until(lambda: not listener.deaf)
     await connection.fetch(FLOOD, CROWD)
     await until(lambda: len(heard) == CROWD)
+
+
+async def test_of_several_listeners_one_asks_and_all_hear_it(
+    database_url: str, connection: asyncpg.Connection, services: Services
+) -> None:
+    listeners = [Listener(database_url, test_every=0.4) for _ in range(8)]
+    for listener in listeners:
+        listener.start(services)
+    await until(lambda: not any(listener.deaf for listener in listeners))
+    asked: list[float] = []
+    await connection.add_listener(TEST, lambda *_: asked.append(time.monotonic()))
+    await until(lambda: len(asked) >= 24)
+    # At most one after each 0.3 s of silence, or a few that have not heard of each other; on their own it would be 20 a second.
+    assert asked[23] - asked[0] > 2
+    assert not any(listener.deaf for listener in listeners)

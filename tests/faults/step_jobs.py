@@ -164,3 +164,21 @@ class Short(Job, kind="steps.Short", max_crashes=1_000):
             await self.run_steps()
             oracle.note(self, "step_committed", step="last")
             return where()
+
+
+class Plain(Job, kind="steps.Plain"):
+    """Records some steps."""
+
+    @step
+    async def first(self) -> int:
+        return 1
+
+    @step
+    async def second(self, cursor: Cursor[int]) -> None:
+        async for _ in cursor.each(range(5)):
+            await cursor.checkpoint()
+
+    async def perform(self) -> int:
+        with oracle.interval(self):
+            await self.run_steps()
+            return os.getpid()

@@ -39,24 +39,47 @@ async def limit(connection, url: str, connections: int) -> None:
     await connection.execute(f"alter role {urlsplit(url).username} connection limit {connections}")
 
 
-async def test_with_too_few_it_ends_with_one_line_and_has_run_nothing(scene, connection, limited):
-    await limit(connection, limited, NEEDED)
+async def test_with_too_few_it_ends_with_one_line_and_has_run_nothing(scene, proxy, proxied_url):
+    proxy.refuse(named("asyncjobs worker"), TOO_MANY_CLIENTS)
     jobs = await scene.enqueue(*(work.tiny(n) for n in range(12)))
-    worker = scene.begin(url=limited)
+    worker = scene.begin(url=proxied_url)
     assert await worker.exit_code() == 3
     [critical] = [line for line in worker.log.splitlines() if "CRITICAL" in line]
-    assert f"of {NEEDED} connections: too many connections for role" in critical
+    assert f"1 of {NEEDED} connections: sorry, too many clients" in critical
     assert "`asyncjobs doctor` says how many" in critical
     assert READY not in worker.log and "Traceback" not in worker.log
     rows = [await scene.row(job) for job in jobs]
     assert {(row["state"], row["attempt"]) for row in rows} == {(1, 0)}
 
 
-async def test_with_as_many_as_it_needs_every_job_runs_once(scene, connection, limited):
-    await limit(connection, limited, NEEDED + BESIDE)
-    await scene.start(url=limited)
-    rows = await scene.finished(*await scene.enqueue(*(work.tiny(n) for n in range(50))))
+@pytest.mark.parametrize("connections", [NEEDED + 1, NEEDED + BESIDE], ids=["as when idle", "as doctor says"])
+async def test_with_as_many_as_it_needs_every_job_runs_once_whatever_its_services_do(
+    scene, connection, limited, connections
+):
+    await limit(connection, limited, connections)
+    await scene.start("tests.faults.jobs", "tests.faults.step_jobs", url=limited)
+    jobs = [*(work.tiny(n) for n in range(50)), *(step_jobs.Plain() for _ in range(10))]
+    rows = await scene.finished(*await scene.enqueue(*jobs))
     assert {row["attempt"] for row in rows} == {1}
+
+
+async def test_an_idle_worker_has_three_connections_under_load_seven_at_most_and_then_three_again(
+    scene, connection, limited
+):
+    names = "array_agg(application_name order by application_name)"
+    open_now = f"select {names} from pg_stat_activity where usename = $1"
+    at_rest = f"select {names} = $2 from pg_stat_activity where usename = $1"
+    role = urlsplit(limited).username
+    idle = ["asyncjobs keeper", "asyncjobs listener", "asyncjobs worker"]
+    await scene.start(url=limited, concurrency=100)
+    await asking.until(connection, at_rest, role, idle)
+    jobs, most = [], 0
+    while most <= len(idle):  # as long as it takes
+        jobs += await scene.enqueue(*(work.tiny(n) for n in range(100)))
+        most = max(most, len(await connection.fetchval(open_now, role)))
+    await scene.finished(*jobs)
+    assert most <= MOST
+    await asking.until(connection, at_rest, role, idle)
 
 
 async def test_isolated_steps_share_what_is_left_and_keep_none_of_it(scene, connection, limited):
@@ -79,15 +102,15 @@ async def test_while_it_cannot_store_how_jobs_end_it_claims_nothing_and_says_why
 ):
     async with make_jobs(database_url=proxied_url, lease=2).running() as jobs:
         await until_so(lambda: jobs.healthy)
-        proxy.refuse(named("ledger"), TOO_MANY_CLIENTS)
-        assert proxy.cut(named("ledger")) == 1
+        proxy.refuse(named("asyncjobs worker"), TOO_MANY_CLIENTS)
+        assert proxy.cut(named("asyncjobs worker")) >= 1
         await until_so(lambda: not jobs.healthy)
         waiting = await client.enqueue(work.tiny())
-        told = "select 1 from asyncjobs.worker where report::json->>'claims_nothing' like '4 of 5 connections: sorry%'"
+        told = "select 1 from asyncjobs.worker where report::json->>'claims_nothing' like '1 of 2 connections: sorry%'"
         await asking.until(connection, told)
         row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", waiting.id)
         assert tuple(row) == (1, 0)
-        assert "claims nothing (4 of 5 connections: sorry, too many clients" in await client.why(waiting.id)
+        assert "claims nothing (1 of 2 connections: sorry, too many clients" in await client.why(waiting.id)
         await proxy.heal()
         await waiting.result(timeout=20)
         await until_so(lambda: jobs.healthy)

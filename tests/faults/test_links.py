@@ -13,7 +13,7 @@ from tests.faults.scene import LEASE, LEASE_LOST, LET_GO
 from tests.support.processes import PATIENCE, until, until_so
 from tests.support.proxy import STARTING_UP, named
 
-SESSIONS = ("listener", "dispatcher", "ledger", "keeper", "housekeeping")
+SESSIONS = ("listener", "worker", "keeper")
 DEAF = "the listener is deaf, polling meanwhile"
 
 
@@ -55,7 +55,7 @@ async def alive(scene, session):
 
 async def test_jobs_whose_claim_was_committed_and_its_answer_lost_are_run_and_charged_once(scene, proxy, proxied_url):
     worker = await scene.start(url=proxied_url)
-    lost = proxy.hold_replies_after("set state = 2", where=named("dispatcher"))
+    lost = proxy.hold_replies_after("set state = 2", where=named("worker"))
     jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
     async with asyncio.timeout(PATIENCE):
         await lost.fired.wait()
@@ -69,7 +69,7 @@ async def test_jobs_whose_claim_was_committed_and_its_answer_lost_are_run_and_ch
 @pytest.mark.parametrize("statement", ["delete from asyncjobs.job using given", "asyncjobs.worker"])
 async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy, proxied_url, statement):
     worker = await scene.start(url=proxied_url)
-    lost = proxy.hold_replies_after(statement, times=3, where=named("ledger" if "given" in statement else "keeper"))
+    lost = proxy.hold_replies_after(statement, times=3, where=named("worker" if "given" in statement else "keeper"))
     jobs = []
     for n in range(6):
         jobs += await scene.enqueue(work.tiny(n))

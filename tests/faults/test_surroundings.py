@@ -152,7 +152,7 @@ async def test_a_worker_without_a_free_descriptor_waits_for_one_and_loses_nothin
     resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays so
     await connection.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where datname = current_database() and application_name ~ '^asyncjobs (dispatcher|ledger|housekeeping)'"
+        " where datname = current_database() and application_name = 'asyncjobs worker'"
     )
     jobs = await scene.enqueue(*(work.tiny(n) for n in range(5)))
     await worker.wait_for_log("Too many open files")

@@ -1,0 +1,47 @@
+"""`python -m benchmarks.fleet_process URL WORKERS`: so many workers in one process, until it is told to stop.
+
+Says `ready` when all are at work; answers each line of its input with how many claims they have made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+import benchmarks.jobs  # noqa: F401 - what is run
+from asyncjobs import AsyncJobs
+from asyncjobs.db import jobs
+
+if TYPE_CHECKING:
+    from asyncjobs.db.rows import Claimed
+
+_claim = jobs.claim
+_claims = 0
+
+
+async def _counted(*arguments: Any, **named: Any) -> list[Claimed]:
+    global _claims  # noqa: PLW0603
+    _claims += 1
+    return await _claim(*arguments, **named)
+
+
+async def _run(url: str, workers: int) -> None:
+    jobs.claim = _counted
+    asked = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(asked)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    async with contextlib.AsyncExitStack() as stack:
+        fleet = [await stack.enter_async_context(AsyncJobs(database_url=url).running()) for _ in range(workers)]
+        while not all(each.healthy for each in fleet):
+            await asyncio.sleep(0.05)
+        print("ready", flush=True)
+        while await asked.readline():
+            print(_claims, flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(_run(sys.argv[1], int(sys.argv[2])))
