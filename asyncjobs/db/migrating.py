@@ -61,7 +61,8 @@ begin
   where owner <> all(trusted);
   if others is not null then
     raise exception 'the schema asyncjobs, or something in it, belongs to %, whose code could then run as %: have it '
-                    'given to the role that migrates (`alter schema asyncjobs owner to %`) or dropped, or migrate as that role',
+                    'given to the role that migrates (`alter schema asyncjobs owner to %`) or dropped, '
+                    'or migrate as that role',
                     others, current_user, quote_ident(current_user);
   end if;
 end;
