@@ -106,6 +106,7 @@ class Dispatcher:
                     next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
                 if loop.time() >= next_turn:
                     await self._learn_queues()
+                    self.suspects.due = True  # these queues have not been looked at yet
                     next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
                 elif self._wakeups.needs_look and loop.time() >= self._look_at:
                     await self._learn_queues()
