@@ -8,11 +8,11 @@ from asyncjobs.texts import is_storable
 
 QUEUE_RULE = "1 to 64 of A-Z a-z 0-9 _ . : -, not beginning with -"
 KIND_RULE = "1 to 200 printable characters, no space at either end"
-PREFIX_RULE = "up to 40 of A-Z a-z 0-9 _ . : -"
+PREFIX_RULE = "up to 40 of A-Z a-z 0-9 _ . : -, the last of them one of _ . : -"
 
 _CHARACTERS = "[A-Za-z0-9_.:-]"
 _QUEUE = re.compile(f"(?!-){_CHARACTERS}{{1,64}}")
-_PREFIX = re.compile(f"{_CHARACTERS}{{0,40}}")
+_PREFIX = re.compile(f"({_CHARACTERS}{{0,39}}[_.:-])?")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
