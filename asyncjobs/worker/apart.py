@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from asyncjobs import forks
@@ -102,7 +103,8 @@ class Recipe:
 def recipe(url: str, settings: Settings) -> Recipe:
     """Return what the forking process must know, as of now."""
     # Those of programs that cannot be imported run in this process alone.
-    origins = dict.fromkeys(d.source.origin for d in registry.all_definitions() if d.source.origin.importable)
+    found = dict.fromkeys(d.source.origin for d in registry.all_definitions() if d.source.origin.importable)
+    origins = [origin for origin in found if origin.path or _is_module(origin.name)]
     modules = dict.fromkeys([*settings.imports, *(origin.name for origin in origins)])
     path = dict.fromkeys([*sys.path, *(origin.path for origin in origins if origin.path)])
     level = logging.getLogger().getEffectiveLevel()
@@ -114,6 +116,14 @@ def recipe(url: str, settings: Settings) -> Recipe:
         log_level=level,
         refusal=next(filter(None, map(unguarded, origins)), ""),
     )
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module: a name that `exec` was given would keep all the others from being imported."""
+    try:
+        return name in sys.modules or find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class Apart:

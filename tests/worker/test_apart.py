@@ -22,7 +22,7 @@ from asyncjobs.logs import carried
 from asyncjobs.services import Services
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
-from asyncjobs.worker.apart import NUMBER, Apart, CannotFork, ChildDied, Recipe
+from asyncjobs.worker.apart import NUMBER, Apart, CannotFork, ChildDied, Recipe, recipe
 from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel, Channel, packed
 from asyncjobs.worker.ends import heard, said
@@ -254,3 +254,15 @@ def test_a_fork_that_fails_ends_that_attempt_alone(monkeypatch: pytest.MonkeyPat
     assert not forker._over and not forker._groups
     for each in (*control, *requests, child[0]):
         each.close()
+
+
+def test_a_kind_of_no_module_keeps_no_other_from_running_in_processes() -> None:
+    of_no_module = "from asyncjobs import job\n@job(kind='of_no_module')\nasync def made_up(): ..."
+    exec(of_no_module, {"__name__": "there_is_no_such_module"})
+
+    @job(kind="of_a_module")
+    async def real() -> None: ...
+
+    modules = recipe("", Settings()).modules
+    assert __name__ in modules
+    assert "there_is_no_such_module" not in modules
