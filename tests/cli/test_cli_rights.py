@@ -214,27 +214,30 @@ async def test_kinds_cannot_be_allowed_to_a_login_that_there_is_not(database_url
         await execute(database_url, "insert into asyncjobs.allowed_kind values ('wbe', 'cli_jobs.add')")
 
 
-async def test_who_listens_learns_no_id(as_role, start, enqueue, database_url):
+async def test_who_listens_learns_no_id(as_role, start, sql):
     worker = start(url=as_role["runner"])
     await worker.wait_for_log("ready: worker")
     connection = await connect(as_role["nobody"])
-    heard: list[str] = []
+    heard: list[tuple[str, str]] = []
     for channel in ("ready", "due", "done", "cancel"):
-        await connection.add_listener(f"asyncjobs_{channel}", lambda *notice: heard.append(f"{notice[2]} {notice[3]}"))
+        await connection.add_listener(f"asyncjobs_{channel}", lambda *notice: heard.append((notice[2], notice[3])))
     async with AsyncJobs(database_url=as_role["web"]) as client:
-        done, later = await client.enqueue(cli_jobs.add(1)), await client.enqueue(cli_jobs.add(1).set(wait=600))
-        running = await client.enqueue(cli_jobs.forever())
-        assert await done.result(timeout=PATIENCE) == 2
+        later, running = [await client.enqueue(each) for each in (cli_jobs.add(1).set(wait=600), cli_jobs.forever())]
         await until_so(lambda: is_running(client, running))
+        waits = [asyncio.ensure_future(each.result(timeout=PATIENCE)) for each in (later, running)]
+        await until_so(lambda: are_awaited(sql))
         for each in (running, later):
             await each.cancel()
-            with pytest.raises(JobCancelled):
-                await each.result(timeout=PATIENCE)
-        await until_so(lambda: {"asyncjobs_done", "asyncjobs_cancel"} <= {each.partition(" ")[0] for each in heard})
+        assert [type(end) for end in await asyncio.gather(*waits, return_exceptions=True)] == [JobCancelled] * 2
+    await until_so(lambda: {"asyncjobs_done", "asyncjobs_cancel"} <= {channel for channel, _ in heard})
     connection.terminate()
-    said = " ".join(heard)
-    assert not [each.id for each in (done, later, running) if str(each.id) in said or each.id.hex in said]
-    assert str(done.id)[:18] in said
+    said = " ".join(payload for _, payload in heard)
+    assert not [each.id for each in (later, running) if str(each.id) in said or each.id.hex in said]
+    assert str(running.id)[:18] in said or str(later.id)[:18] in said
+
+
+async def are_awaited(sql):
+    return [row["awaited"] for row in await sql("select awaited from asyncjobs.job")] == [True, True]
 
 
 async def is_running(client, job):
