@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 
 from asyncjobs import AsyncJobs
@@ -23,6 +24,12 @@ from tests.support.directories import held_directory
 from tests.support.proxy import Proxy
 
 _numbers = itertools.count(1)
+
+# Neither is about what is tested: both fail on a machine that is busy.
+hypothesis.settings.register_profile(
+    "busy machines", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machines")
 
 # What nohup or a script's `&` starts ignores these, and so would everything that the tests start and end with them.
 for ignored, usual in (

@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pydantic
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, create_model
 from typing_extensions import TypedDict
@@ -219,7 +219,6 @@ def _build(made: tuple[Any, dict[str, Any]]) -> Any:
 
 
 @given(typed(), st.data())
-@settings(deadline=None)
 def test_an_argument_is_read_as_it_is_in_the_job_that_was_made_or_refused(made: Any, data: Any) -> None:
     annotation, values = made
     try:
@@ -236,7 +235,6 @@ def test_an_argument_is_read_as_it_is_in_the_job_that_was_made_or_refused(made: 
 
 
 @given(typed(), st.data())
-@settings(deadline=None)
 def test_a_result_is_kept_as_it_will_be_read_or_refused(made: Any, data: Any) -> None:
     annotation, values = made
     try:
