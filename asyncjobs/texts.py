@@ -56,7 +56,7 @@ class _WithTheirs(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         return super().repr_int(x, level) if abs(x) < 10**40 else "a huge number"
 
-    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - reprlib's signature
+    def repr_instance(self, x: Any, _level: int) -> str:
         return repr(x[:MOST_SHOWN]) if type(x) is bytes else self.theirs(x)
 
     def theirs(self, value: Any) -> str:

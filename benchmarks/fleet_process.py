@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-import benchmarks.jobs  # noqa: F401 - what is run
 from asyncjobs import AsyncJobs
 from asyncjobs.db import jobs
 
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from asyncjobs.db.rows import Claimed
 
 _claim = jobs.claim
-_claims = 0
+_claims = Counter[str]()
 
 
 async def _counted(*arguments: Any, **named: Any) -> list[Claimed]:
-    global _claims  # noqa: PLW0603
-    _claims += 1
+    _claims["made"] += 1
     return await _claim(*arguments, **named)
 
 
@@ -35,12 +34,15 @@ async def _run(url: str, workers: int) -> None:
     protocol = asyncio.StreamReaderProtocol(asked)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     async with contextlib.AsyncExitStack() as stack:
-        fleet = [await stack.enter_async_context(AsyncJobs(database_url=url).running()) for _ in range(workers)]
+        fleet = [
+            await stack.enter_async_context(AsyncJobs(database_url=url, imports=["benchmarks.jobs"]).running())
+            for _ in range(workers)
+        ]
         while not all(each.healthy for each in fleet):
             await asyncio.sleep(0.05)
         print("ready", flush=True)
         while await asked.readline():
-            print(_claims, flush=True)
+            print(_claims["made"], flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asyncjobs import keywords
 from asyncjobs.exceptions import AsyncJobsError, InvalidCall, InvalidOption
@@ -116,7 +116,7 @@ def documented(options: Mapping[str, Option], *, of_one_job: bool = False) -> Ca
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None if of_one_job else each.value)
                 for name, each in options.items()
             ]
-            target.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
+            cast("Any", target).__signature__ = signature.replace(parameters=[*own, *made])
         return target
 
     return decorate
