@@ -24,7 +24,8 @@ async def emit(name: str, *, key: Any = None, payload: Any = None, connection: A
         name: 1 to 200 characters.
         key: Which one: text, a number or a UUID; None: of no key.
         payload: Plain JSON, what `wait_for` returns.
-        connection: Take part in the caller's transaction, as for `Job.enqueue`.
+        connection: Take part in the caller's transaction, as for `Job.enqueue`. Transactions that emit several events emit
+            them in one order: two that emit the same two the other way round wait for each other, and one is undone (40P01).
 
     Returns:
         How many jobs wait no more; 0: it is kept.
