@@ -49,6 +49,9 @@ class _Waiting(Generic[T]):
         self.pause = min(self.pause * 2, LONGEST_PAUSE) if longer else FIRST_PAUSE
         self.due = asyncio.get_running_loop().time() + self.pause / min(max(len(self.rows), 1), ONE_BY_ONE)
 
+    def wait_no_more(self) -> None:
+        self.pause, self.due = FIRST_PAUSE / 2, 0.0
+
 
 class HeldBack(Generic[T]):
     """Writes rows, and keeps those that the database has not taken.
@@ -113,11 +116,8 @@ class HeldBack(Generic[T]):
 
     def at_once(self) -> None:
         """Have everything tried again now: what was in the way may be gone."""
-        rows = [*self._locked.rows, *(row for waiting in self._refused.values() for row in waiting.rows)]
-        self._locked.rows.clear()
-        self._refused.clear()
-        if rows:
-            self._parts.append(sorted(rows, key=self._key))
+        for waiting in (self._locked, *self._refused.values()):
+            waiting.wait_no_more()  # and are left where they are: one of them may be what is being tried
 
     async def write(self, rows: Sequence[T], *, passing: bool | None = None) -> None:
         """Write rows; keep those that are not taken.
@@ -166,8 +166,11 @@ class HeldBack(Generic[T]):
             await self.write(self._parts.pop(), passing=True)
             if loop.time() >= end:
                 return
-        for why in [why for why, waiting in self._refused.items() if waiting.rows and waiting.due <= loop.time()]:
-            await self._try_refused(why)
+        for waiting in list(self._refused.values()):
+            if waiting.rows and waiting.due <= loop.time():
+                await self._try_refused(waiting)
+        for why in [why for why, waiting in self._refused.items() if not waiting.rows]:
+            del self._refused[why]
         if not self._parts:
             self._note_over()
 
@@ -177,18 +180,15 @@ class HeldBack(Generic[T]):
         await self.write(sorted(rows, key=self._key), passing=True)
         self._locked.wait(longer=len(self) == before + len(rows))
 
-    async def _try_refused(self, why: str) -> None:
+    async def _try_refused(self, waiting: _Waiting[T]) -> None:
         """Try the next of these alone; if it is taken, the others may be, and are tried together."""
-        waiting = self._refused[why]
         row = waiting.rows.pop(0)
         before = len(self)
         await self.write([row], passing=True)
         waiting.wait(longer=True)
-        if len(self) > before and waiting.rows:
-            return
-        del self._refused[why]
-        if waiting.rows:
+        if len(self) == before and waiting.rows:
             self._parts.append(sorted(waiting.rows, key=self._key))
+            waiting.rows = []
 
     async def _not_taken(self, rows: Sequence[T], error: DatabaseError) -> None:
         begun = error.refused or getattr(error, "begun", False)

@@ -307,6 +307,22 @@ async def test_a_day_of_the_history_that_cannot_be_made_holds_up_only_the_ends_t
     somebody.terminate()
 
 
+async def test_the_only_end_that_needs_a_day_is_written_once_the_day_can_be_made(
+    ledger: Ledger, connection: asyncpg.Connection, database_url: str
+) -> None:
+    [alone, other] = await running_jobs(connection, 2)
+    somebody = await connect(database_url)
+    async with somebody.transaction():
+        await somebody.execute("lock table asyncjobs.migration in share mode")
+        ledger.finish(succeeded(*alone, days=60))
+        ledger.finish(succeeded(*other))
+        await until(connection, "select count(*) = 1 from asyncjobs.finished")
+        await until_blocked(connection)
+    await drained(ledger)
+    assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 2
+    somebody.terminate()
+
+
 async def test_while_somebody_holds_a_day_of_the_history_locked_ends_of_other_days_are_written(
     ledger: Ledger, connection: asyncpg.Connection, database_url: str
 ) -> None:
