@@ -182,14 +182,19 @@ class Process:
                     f"{reason}; this worker claims nothing before it has them all: raise the limit, or start fewer workers "
                     "(`asyncjobs doctor` says how many these need)"
                 )
-            raise self._silence(limit)
+            raise worker.keeper.unregistered or self._silence(limit)
         await running
 
     async def _open(self, jobs: AsyncJobs) -> reading.Server:
         if self._settings.database_url:
             logger.debug("connecting to %s", self._address)
             pooling.assume(self._settings.database_url, self._settings.pooler)
-            connection = await connect(self._settings.database_url, name="asyncjobs start", timeout=START_LIMIT - 1)
+            connection = await connect(
+                self._settings.database_url,
+                name="asyncjobs start",
+                settings={"statement_timeout": f"{START_LIMIT:g}s"},  # the role's own is meant for what it does all day
+                timeout=START_LIMIT - 1,
+            )
             try:
                 with translating(self._settings.database_url):
                     server = await reading.server(connection)

@@ -19,7 +19,7 @@ from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_silence
 from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.exceptions import DatabaseError
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.worker.retrying import LONGEST_PAUSE, Backoff
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -104,6 +104,8 @@ class Keeper:
         self._end_of_lease: asyncio.TimerHandle | None = None
         self._url = url
         self._owner = asyncio.get_running_loop()
+        self.unregistered: DatabaseError | None = None
+        """Why it could not be registered when that was tried last."""
         self._registered: asyncio.Future[None] = self._owner.create_future()
         self._ended: asyncio.Future[None] = self._owner.create_future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -186,8 +188,11 @@ class Keeper:
         interval = self._lease.seconds / BEATS_A_LEASE
         # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
         # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
+        deadline = self._lease.seconds * 0.6
+        # The role's own limits would end a beat that waits for a lock or a busy server, and with it the lease.
+        limits = dict.fromkeys(("statement_timeout", "lock_timeout"), f"{deadline * 1000:.0f}ms")
         sessions = self._sessions = Sessions(
-            self._url, size=1, name="asyncjobs keeper", deadline=self._lease.seconds * 0.6
+            self._url, size=1, name="asyncjobs keeper", settings=limits, deadline=deadline
         )
         # After a restart of the database the first worker back judges the others a fifth of a lease later: less than that
         # passes between an attempt to connect and the end of the next.
@@ -199,8 +204,11 @@ class Keeper:
                     backoff.succeeded()
                 except DatabaseError as error:
                     self._look_at_the_end_of_the_lease(error)
-                    if self._lease.worker is None and not self._registered.done():
-                        self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
+                    if not self._registered.done():
+                        self.unregistered = error
+                        # What is late on a busy machine comes yet: for how long that is awaited is said elsewhere.
+                        if not isinstance(error, DatabaseUnavailable):
+                            self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
                     await backoff.failed(error)
                     continue
                 await self._pause(interval)
