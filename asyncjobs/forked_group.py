@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from asyncjobs import errors
 from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
-from asyncjobs.db.rows import Claimed
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
+from asyncjobs.defining.attempt import Attempt
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.worker.apart import Recipe
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.ends import said
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
@@ -57,7 +57,6 @@ async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
             retention=settings.retention,
             middleware=jobs._opened().middleware,
             version_grace=settings.version_grace,
-            cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=writer,
             max_interruptions=settings.max_interruptions,
         )
@@ -118,7 +117,7 @@ class _Run:
     def __init__(self, channel: BlockingChannel, number: int, claimed: Claimed) -> None:
         self.line = _Line(channel, number)
         self.slots = Slots(self.line)
-        self.attempt = Attempt(claimed, self.slots, lambda: None)
+        self.attempt = Attempt(claimed, self.slots)
 
 
 class ForkedGroup:

@@ -28,14 +28,14 @@ from typing import Any
 import anyio
 
 from asyncjobs import forks
-from asyncjobs.db.rows import Claimed
 from asyncjobs.defining import performing, registry
+from asyncjobs.defining.attempt import Attempt
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.guarding import import_for_jobs
 from asyncjobs.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_performer
 from asyncjobs.logs import carried
 from asyncjobs.main_thread import MainThread
 from asyncjobs.worker.apart import NUMBER, Recipe
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel
 from asyncjobs.worker.ends import said
 
@@ -231,7 +231,7 @@ class _Child:
     async def _perform(self, claimed: Claimed) -> Any:
         async with open_performer(self._recipe) as performer:
             slots = Slots(self._channel)
-            attempt = Attempt(claimed, slots, lambda: None)
+            attempt = Attempt(claimed, slots)
             attempt.begun = True
             task = asyncio.get_running_loop().create_task(performer.run(attempt))
             attempt.task = task

@@ -10,7 +10,8 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Claimed, Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, state_name
+from asyncjobs.db.rows import Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, state_name
+from asyncjobs.defining.claimed import Claimed
 
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365

@@ -13,7 +13,7 @@ from asyncpg import Connection
 
 from asyncjobs.db import migrating, sql
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.exceptions import DatabaseError
 
 OURS = "made by the test kit of asyncjobs; removed after the run"

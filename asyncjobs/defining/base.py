@@ -23,7 +23,7 @@ from asyncjobs.defining.job_classes import make_definition
 from asyncjobs.defining.misuse import NeverMade, NoDataclass, NotHere, of_a_job
 from asyncjobs.defining.option_tables import checked, documented
 from asyncjobs.defining.options import IN_SET, OF_CLASS, ClassOptions, Options, SetOptions
-from asyncjobs.defining.performing import perform_now
+from asyncjobs.defining.perform_now import perform_now
 from asyncjobs.defining.policies import Policy
 from asyncjobs.defining.step_methods import StepMethods
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidDefinition, InvalidOption, NotEnqueued
@@ -197,7 +197,7 @@ class Job(StepMethods, Generic[R]):
     @property
     def cancel_reason(self) -> CancelReason | None:
         """Why this run was cancelled; None while it was not."""
-        return self._attempt.cancel_reason if self._attempt is not None else None
+        return self._attempt.seen_reason if self._attempt is not None else None
 
     # What can be done with it
 

@@ -1,4 +1,4 @@
-"""What an attempt's end means: one pure function, from values to a verdict."""
+"""What an attempt's end means: one pure function, from values to a decision."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class What(Enum):
     """Nothing may be written: another worker has the job."""
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """What becomes of a job after an attempt.
 
     Attributes:
@@ -70,7 +70,7 @@ def decide(
     timeout: float | None = None,
     policies: Sequence[Policy] = (),
     counts: Mapping[str, int] | None = None,
-) -> Verdict:
+) -> Decision:
     """Return what becomes of a job.
 
     Args:
@@ -81,28 +81,28 @@ def decide(
         counts: How often each declaration has taken an error of this job so far, by `RetryOn.key`.
     """
     if cancel_reason == "lease_lost":
-        return Verdict(What.drop)
+        return Decision(What.drop)
     if cancel_reason == "user":
-        return Verdict(What.cancel)  # however it took the cancellation, and whatever it returned after that
+        return Decision(What.cancel)  # however it took the cancellation, and whatever it returned after that
     signal = said_by(error)
     if isinstance(signal, Interrupted) and cancel_reason == "timeout":
         signal = (
             None  # its clean-up came to a checkpoint: given back unspent, it would exceed its timeout again and again
         )
     if signal is not None:
-        return Verdict(
+        return Decision(
             next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail), signal
         )
     if _is_or_holds(error, InvalidStep):
-        return Verdict(What.fail, error)  # to run the same code again would come to the same
+        return Decision(What.fail, error)  # to run the same code again would come to the same
     if _is_or_holds(error, UnstorableResult) and cancel_reason != "timeout":
-        return Verdict(What.fail, error)  # the work is done: to do it again would not make the result storable
+        return Decision(What.fail, error)  # the work is done: to do it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:
-        return Verdict(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
+        return Decision(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
     if cancel_reason == "timeout":
         error = _timed_out(error, timeout)
     if error is None:
-        return Verdict(What.succeed)
+        return Decision(What.succeed)
     return by_policy(error, policies, counts or {})
 
 
@@ -123,7 +123,7 @@ def _is_or_holds(error: BaseException | None, kind: type[Exception]) -> bool:
     return isinstance(error, kind)
 
 
-def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Verdict:
+def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Decision:
     """Return what the declarations say about an error; those that retry are not asked about one that would come again."""
     if isinstance(error, AsyncJobsError) and error._recorded:
         policies = [policy for policy in policies if not isinstance(policy, RetryOn)]
@@ -132,12 +132,12 @@ def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[
         case (RetryOn() as policy, taken):
             executions = counts.get(policy.key, 0) + 1
             left = policy.attempts is None or executions < policy.attempts
-            return Verdict(What.retry if left else What.exhaust, error, policy, taken, executions)
+            return Decision(What.retry if left else What.exhaust, error, policy, taken, executions)
         case (DiscardOn() as discarding, taken):
-            return Verdict(What.discard, error, discarding, taken)
+            return Decision(What.discard, error, discarding, taken)
         case (RescueFrom() as rescuing, taken):
-            return Verdict(What.rescue, error, rescuing, taken)
-    return Verdict(What.fail, error)
+            return Decision(What.rescue, error, rescuing, taken)
+    return Decision(What.fail, error)
 
 
 def _timed_out(error: BaseException | None, timeout: float | None) -> TimeoutError:

@@ -91,6 +91,12 @@ class Recorder(Protocol):
     ) -> Record:
         """Begin a wait for a time (`event` None) or an event, or find it begun; return what is recorded by now."""
 
+    async def load(self) -> list[Record]:
+        """Return what earlier attempts have recorded, in its order."""
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+
 
 class Progress:
     """The steps of one job: those recorded by earlier attempts, and those this attempt has met.

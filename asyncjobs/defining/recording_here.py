@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncjobs.defining import open_clients
 from asyncjobs.defining.recorded import Record, Write
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.attempt import Attempt
 
 
 class RecorderHere:
@@ -17,6 +20,15 @@ class RecorderHere:
         self._records: dict[str, Record] = {}
         self.attributes: str | None = None
         """JSON of the job's attributes as of the last checkpoint."""
+
+    def of(self, _attempt: Attempt) -> RecorderHere:
+        """Return where the steps of an attempt are recorded: here, as those of the attempts before it."""
+        return self
+
+    @property
+    def progress(self) -> str | None:
+        """What the next attempt finds in its row; see `Claimed.progress`."""
+        return "{}" if self.attributes is None and self._records else self.attributes
 
     @property
     def records(self) -> list[Record]:
@@ -40,6 +52,13 @@ class RecorderHere:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+    async def load(self) -> list[Record]:
+        """Return what earlier attempts have recorded."""
+        return self.records
+
+    async def settled(self) -> None:
+        """Return at once: what is written is recorded."""
 
     async def transact(
         self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False, **_how: Any

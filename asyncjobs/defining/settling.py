@@ -1,4 +1,4 @@
-"""From a verdict to an ending: what user code has its say in, the wait, the rescue, what happens when a job is given up."""
+"""From a decision to an outcome: where user code has its say, in the wait, the rescue, and when a job is given up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncjobs import errors
 from asyncjobs.defining import backoff
-from asyncjobs.defining.deciding import Verdict, What, decide
+from asyncjobs.defining.deciding import Decision, What, decide
 from asyncjobs.defining.hooks import Hooks, call_hook
 from asyncjobs.defining.policies import DiscardOn, RescueFrom, RetryOn
 from asyncjobs.defining.signals import JobSignal, Parked, Retry, Snooze
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncjobs.worker")
 
 
-class Ending(NamedTuple):
+class Outcome(NamedTuple):
     """How an attempt ended, once everybody has been heard.
 
     Attributes:
@@ -33,6 +33,8 @@ class Ending(NamedTuple):
         queue: Of the next attempt; None: as before.
         priority: Of the next attempt; None: as before.
         on_event: Whether an event ends the wait before its time; without a time, `wait` is 0.
+        result: JSON of what the job returned; None: None, or it has not simply succeeded.
+        cause: The error that was decided about; None: there was none.
     """
 
     what: What
@@ -43,64 +45,70 @@ class Ending(NamedTuple):
     queue: str | None = None
     priority: int | None = None
     on_event: bool = False
+    result: str | None = None
+    cause: BaseException | None = None
 
 
-async def settle(job: Job[Any], verdict: Verdict, hooks: Hooks, counts: Mapping[str, int]) -> Ending:
+SUCCEEDED = Outcome(What.succeed)
+"""Of a job that returned None."""
+
+
+async def settle(job: Job[Any], decision: Decision, hooks: Hooks, counts: Mapping[str, int]) -> Outcome:
     """Return how the attempt ends, after asking the job's own code where it has a say.
 
     Nothing that code raises gets out, but for cancellation.
     """
-    match verdict:
-        case Verdict(what=What.retry, policy=RetryOn() as policy, taken=BaseException() as taken):
-            return await _retry(job, verdict, policy, taken, counts)
-        case Verdict(what=What.exhaust, policy=RetryOn() as policy, taken=BaseException() as taken):
-            ending = await _exhaust(job, verdict, policy, taken)
-        case Verdict(what=What.rescue, policy=RescueFrom() as policy, taken=BaseException() as taken):
-            return await _rescue(job, verdict, policy, taken, hooks)
-        case Verdict(what=What.discard, error=JobSignal() as signal):
-            ending = Ending(What.discard, signal.__cause__, _reason(signal))
-        case Verdict(what=What.discard, policy=policy, taken=taken):
+    match decision:
+        case Decision(what=What.retry, policy=RetryOn() as policy, taken=BaseException() as taken):
+            return await _retry(job, decision, policy, taken, counts)
+        case Decision(what=What.exhaust, policy=RetryOn() as policy, taken=BaseException() as taken):
+            outcome = await _exhaust(job, decision, policy, taken)
+        case Decision(what=What.rescue, policy=RescueFrom() as policy, taken=BaseException() as taken):
+            return await _rescue(job, decision, policy, taken, hooks)
+        case Decision(what=What.discard, error=JobSignal() as signal):
+            outcome = Outcome(What.discard, signal.__cause__, _reason(signal))
+        case Decision(what=What.discard, policy=policy, taken=taken):
             if isinstance(policy, DiscardOn) and policy.report and taken is not None:
                 errors.report(taken, source="asyncjobs")
-            ending = Ending(What.discard, verdict.error, "" if taken is None else shown(taken))
+            outcome = Outcome(What.discard, decision.error, "" if taken is None else shown(taken))
         case _:
-            ending = plain(verdict)
-    if ending.what in (What.discard, What.fail):
-        given = verdict.error if verdict.error is not None else ending.error
-        if ending.what is What.fail and ending.error is not None:
-            given = ending.error
-            errors.report(ending.error, handled=False, source="asyncjobs")
+            outcome = plain(decision)
+    if outcome.what in (What.discard, What.fail):
+        given = decision.error if decision.error is not None else outcome.error
+        if outcome.what is What.fail and outcome.error is not None:
+            given = outcome.error
+            errors.report(outcome.error, handled=False, source="asyncjobs")
         if given is not None and hooks.after_discard:
             await hooks.discarded(job, given)
-    return ending
+    return outcome
 
 
-def plain(verdict: Verdict) -> Ending:
+def plain(decision: Decision) -> Outcome:
     """Return how an attempt ends that its job's code has no say in."""
-    match verdict:
-        case Verdict(what=What.retry_as_asked, error=Retry() as signal):
-            return Ending(What.retry, signal.__cause__ or signal, wait=signal.wait)
-        case Verdict(what=What.snooze, error=Snooze() as signal):
-            return Ending(What.snooze, wait=signal.wait)
-        case Verdict(what=What.cancel, error=error):
-            return Ending(What.cancel, reason=_reason(error) if isinstance(error, JobSignal) else None)
-        case Verdict(what=What.park, error=Parked() as signal):
-            return Ending(What.park, wait=signal.wait or 0.0, on_event=signal.on_event)
-        case Verdict(what=What.succeed | What.release | What.drop as what):
-            return Ending(what)
-    return Ending(What.fail, verdict.error)
+    match decision:
+        case Decision(what=What.retry_as_asked, error=Retry() as signal):
+            return Outcome(What.retry, signal.__cause__ or signal, wait=signal.wait)
+        case Decision(what=What.snooze, error=Snooze() as signal):
+            return Outcome(What.snooze, wait=signal.wait)
+        case Decision(what=What.cancel, error=error):
+            return Outcome(What.cancel, reason=_reason(error) if isinstance(error, JobSignal) else None)
+        case Decision(what=What.park, error=Parked() as signal):
+            return Outcome(What.park, wait=signal.wait or 0.0, on_event=signal.on_event)
+        case Decision(what=What.succeed | What.release | What.drop as what):
+            return Outcome(what)
+    return Outcome(What.fail, decision.error)
 
 
 async def _retry(
-    job: Job[Any], verdict: Verdict, policy: RetryOn, taken: BaseException, counts: Mapping[str, int]
-) -> Ending:
+    job: Job[Any], decision: Decision, policy: RetryOn, taken: BaseException, counts: Mapping[str, int]
+) -> Outcome:
     if policy.report:
         errors.report(taken, source="asyncjobs")
-    return Ending(
+    return Outcome(
         What.retry,
-        verdict.error,
-        wait=await _wait(job, policy, verdict.executions, taken),
-        counts={**counts, policy.key: verdict.executions},
+        decision.error,
+        wait=await _wait(job, policy, decision.executions, taken),
+        counts={**counts, policy.key: decision.executions},
         queue=policy.queue,
         priority=policy.priority,
     )
@@ -127,30 +135,30 @@ async def _wait(job: Job[Any], policy: RetryOn, executions: int, error: BaseExce
     return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
 
 
-async def _exhaust(job: Job[Any], verdict: Verdict, policy: RetryOn, taken: BaseException) -> Ending:
+async def _exhaust(job: Job[Any], decision: Decision, policy: RetryOn, taken: BaseException) -> Outcome:
     if policy.on_exhausted is None:
-        return Ending(What.fail, verdict.error)
+        return Outcome(What.fail, decision.error)
     try:
         await call_hook(policy.on_exhausted, job, taken)
     except (JobSignal, Exception) as error:
-        _chain(error, verdict.error, taken)
+        _chain(error, decision.error, taken)
         return await _instead(job, error)
     if policy.report:  # only now is it known to be handled: an error that fails the job after all is reported as such
         errors.report(taken, source="asyncjobs")
-    return Ending(What.discard, verdict.error, f"{verdict.executions} attempts used up: {shown(taken)}")
+    return Outcome(What.discard, decision.error, f"{decision.executions} attempts used up: {shown(taken)}")
 
 
-async def _rescue(job: Job[Any], verdict: Verdict, policy: RescueFrom, taken: BaseException, hooks: Hooks) -> Ending:
+async def _rescue(job: Job[Any], decision: Decision, policy: RescueFrom, taken: BaseException, hooks: Hooks) -> Outcome:
     try:
         await call_hook(policy.handler, job, taken, limit=job._definition.options.timeout)
     except (JobSignal, Exception) as error:
-        _chain(error, verdict.error, taken)
+        _chain(error, decision.error, taken)
         return await settle(job, decide(error), hooks, {})
-    return Ending(What.succeed, verdict.error)
+    return Outcome(What.succeed, decision.error)
 
 
-async def _instead(job: Job[Any], error: BaseException) -> Ending:
-    """Return the ending that a handler asked for by raising."""
+async def _instead(job: Job[Any], error: BaseException) -> Outcome:
+    """Return the outcome that a handler asked for by raising."""
     return await settle(job, decide(error), Hooks(), {})
 
 

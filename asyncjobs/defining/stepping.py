@@ -329,7 +329,7 @@ class Stepper:
             BaseException: What has ended the run.
         """
         self.attempt.check_going_on()
-        if self.attempt.cancel_reason is not None:
+        if self.attempt.seen_reason is not None:
             raise asyncio.CancelledError
 
     def _refuse_overlap(self, name: str, current: str) -> NoReturn:

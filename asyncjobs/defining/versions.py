@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from asyncjobs.defining.deciding import What
-from asyncjobs.defining.settling import Ending
+from asyncjobs.defining.settling import Outcome
 from asyncjobs.defining.stored_errors import storable
 from asyncjobs.durations import spell
 from asyncjobs.exceptions import InvalidArguments, OtherVersion
@@ -41,7 +41,7 @@ def without_wait(counts: Mapping[str, int]) -> dict[str, int]:
     return {key: count for key, count in counts.items() if not key.startswith(_MARK)}
 
 
-def given_back(error: OtherVersion, counts: Mapping[str, int], grace: float) -> Ending | None:
+def given_back(error: OtherVersion, counts: Mapping[str, int], grace: float) -> Outcome | None:
     """Return how the attempt ends: unspent, and ready again after a wait; None when it has waited for `grace` seconds."""
     before = waited(counts)
     so_far = before.seconds if before else 0.0
@@ -50,7 +50,7 @@ def given_back(error: OtherVersion, counts: Mapping[str, int], grace: float) -> 
         return None
     wait = min(max(FIRST_WAIT, so_far), LONGEST_WAIT, left)
     mark = {f"{_MARK}{storable(error.facts)[:_LONGEST]}": round((so_far + wait) * 1000)}
-    return Ending(What.release, wait=wait, counts={**without_wait(counts), **mark})
+    return Outcome(What.release, wait=wait, counts={**without_wait(counts), **mark})
 
 
 def nobody_came(error: OtherVersion, grace: float) -> InvalidArguments:

@@ -19,7 +19,7 @@ from asyncjobs.defining import registry
 from asyncjobs.testing.places import Place, Side, code_line, users_line, waits_for_thread
 
 if TYPE_CHECKING:
-    from asyncjobs.db.rows import Claimed
+    from asyncjobs.defining.claimed import Claimed
     from asyncjobs.testing.performing import AttemptHere
 
 How = Literal["kill", "cancel"]

@@ -13,7 +13,7 @@ from asyncjobs.exceptions import InvalidOption
 from asyncjobs.testing.cuts import Watch
 
 if TYPE_CHECKING:
-    from asyncjobs.db.rows import Claimed
+    from asyncjobs.defining.claimed import Claimed
     from asyncjobs.defining.stepping import Stepper
     from asyncjobs.testing.cuts import Watched
     from asyncjobs.testing.performing import AttemptHere, Performing

@@ -12,11 +12,12 @@ from uuid import UUID, uuid4
 from asyncjobs.db import jobs, workers
 from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import Claimed, Finish
+from asyncjobs.db.rows import Finish
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import registry
-from asyncjobs.worker.attempts import Attempt
+from asyncjobs.defining.attempt import Attempt
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.worker.exits_of_tasks import guarded_tasks
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
@@ -39,12 +40,11 @@ MOST_ATTEMPTS = 10_000
 class AttemptHere(Attempt):
     """An attempt whose worker can be made to look as if it were stopping, by a test."""
 
-    __slots__ = ("_stopping", "is_to_stop", "job_id")
+    _stopping = False
 
     def __init__(self, claimed: Claimed, slots: Slots, is_to_stop: Callable[[AttemptHere], bool]) -> None:
-        self._stopping = False
+        super().__init__(claimed, slots)
         self.is_to_stop = is_to_stop
-        super().__init__(claimed, slots, lambda: None)
 
     @property
     def stopping(self) -> bool:
@@ -112,7 +112,6 @@ class Performing:
             retention=settings.retention,
             middleware=middleware,
             version_grace=0.0,  # no worker of another version will come
-            cancel=lambda attempt, reason: attempt.cancel(reason),
             writer=self._writer,
             max_interruptions=settings.max_interruptions,
         )

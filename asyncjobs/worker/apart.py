@@ -26,13 +26,13 @@ from typing import Any
 
 from asyncjobs import forks
 from asyncjobs.defining import registry
+from asyncjobs.defining.attempt import Attempt
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.guarding import unguarded
 from asyncjobs.interpreter import command
 from asyncjobs.logs import arrived
 from asyncjobs.services import Services
 from asyncjobs.settings import Settings
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import Channel
 from asyncjobs.worker.ends import End, NoEnd, heard
 from asyncjobs.worker.exits import spell
@@ -167,8 +167,8 @@ class Apart:
         """Whether a kind is defined in the processes to be had, as far as that is known before the first."""
         return definition.source.origin.importable and (not self.is_up or definition.kind in self.kinds)
 
-    async def run(self, attempt: Attempt, *, grace: float) -> End:
-        """Run an attempt in a process of its own and return what is to be written about it.
+    async def run(self, attempt: Attempt, group: Group | None, *, grace: float) -> End:
+        """Run an attempt in a process of its own, or of its group, and return what is to be written about it.
 
         A cancellation is passed on, and after `grace` seconds the process is killed.
 
@@ -178,8 +178,8 @@ class Apart:
             asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
         """
         await self.ready()
-        if attempt.apart is not None and attempt.apart.most > 1:
-            return await self._run_among(attempt.apart, attempt, grace)
+        if group is not None and group.most > 1:
+            return await self._run_among(group, attempt, grace)
         channel, number, exit_code = self._fork()
         try:
             await channel.send("run", attempt.claimed)

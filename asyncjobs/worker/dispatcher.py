@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import Claimed, Range, Reschedule
+from asyncjobs.db.rows import Range, Reschedule
 from asyncjobs.db.sessions import Runs
 from asyncjobs.defining import registry
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.worker.executor import Executor
 from asyncjobs.worker.keeper import Lease

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
+from asyncjobs.db.rows import Finish, Reschedule, State
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.limits import GREATEST_PRIORITY, LEAST_PRIORITY
 from asyncjobs.durations import TEN_YEARS
 

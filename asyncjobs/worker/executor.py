@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from asyncjobs.db.rows import Claimed, Finish, Refused, Reschedule
+from asyncjobs.db.rows import Finish, Reschedule
 from asyncjobs.defining import registry
-from asyncjobs.defining.attempt import CancelReason
+from asyncjobs.defining.attempt import Attempt, CancelReason
+from asyncjobs.defining.claimed import Claimed, Refused
 from asyncjobs.defining.definition import Definition
 from asyncjobs.worker.apart import Apart
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.exits_of_tasks import begin_task
-from asyncjobs.worker.groups import Groups
+from asyncjobs.worker.groups import Group, Groups
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
@@ -170,12 +170,10 @@ class Executor:
             pool.give_back()
             self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN, spent=bool(claimed.refused)))
             return
-        attempt = Attempt(claimed, pool, self.schedule)
-        if is_suspect(claimed):
-            self._place_suspect(attempt)
-        self._attempts[claimed.id] = attempt
+        attempt = self._attempts[claimed.id] = Attempt(claimed, pool, self.schedule)
         self._idle.clear()
-        attempt.task = begin_task(self._loop, self._run(attempt))
+        running = self._run_suspect(attempt, self._place(claimed)) if is_suspect(claimed) else self._run(attempt)
+        attempt.task = begin_task(self._loop, running)
 
     # Suspects
 
@@ -206,26 +204,29 @@ class Executor:
         self.has_new_room_for_suspects = True
         self._on_room()
 
-    def _place_suspect(self, attempt: Attempt) -> None:
-        claimed = attempt.claimed
+    def _place(self, claimed: Claimed) -> Group | None:
+        """Take a place for a suspect that starts; return those with whom it shares a process, None where it is kept here."""
         if not claimed.apart:
             self._suspect = claimed.id
         elif not claimed.refused:
             definition = registry.find(claimed.kind)
-            alone = definition is not None and definition.executor == "process"
-            attempt.apart = self._groups.join(claimed, alone=alone)
+            return self._groups.join(claimed, alone=definition is not None and definition.executor == "process")
+        return None
 
-    def _forget_suspect(self, attempt: Attempt) -> None:
-        if attempt.apart is not None:
-            self._groups.leave(attempt.apart)
-        elif self._suspect == attempt.claimed.id:
-            self._suspect = None
-        self._room_for_suspects()
+    async def _run_suspect(self, attempt: Attempt, group: Group | None) -> None:
+        try:
+            await self._run(attempt, group)
+        finally:
+            if group is not None:
+                self._groups.leave(group)
+            elif self._suspect == attempt.claimed.id:
+                self._suspect = None
+            self._room_for_suspects()
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt, group: Group | None = None) -> None:
         attempt.task, attempt.begun = asyncio.current_task(), True
         try:
-            end = await self._performer.run(attempt)
+            end = await self._performer.run(attempt, group)
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Finish):
@@ -236,8 +237,6 @@ class Executor:
                 self._ledger.reschedule(end)
         finally:
             self._attempts.pop(attempt.claimed.id, None)
-            if is_suspect(attempt.claimed):
-                self._forget_suspect(attempt)
             if not self._attempts:
                 self._idle.set()
             attempt.end()

@@ -12,10 +12,10 @@ import contextlib
 import sys
 from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from asyncjobs.defining import context
-from asyncjobs.worker.attempts import Attempt
+from asyncjobs.defining.attempt import Attempt
 
 STARTS_EAGERLY = sys.version_info >= (3, 12)
 _EAGER: dict[str, Any] = {"eager_start": True}
@@ -63,7 +63,7 @@ def _attempt_in(given: Context | None) -> Attempt | None:
     """Return the attempt whose code runs in a context; None is the one that is current."""
     job = context.running.get() if given is None else given.get(context.running)
     attempt = None if job is None else job._attempt
-    return None if attempt is None else cast("Attempt | None", attempt.outermost)
+    return None if attempt is None else attempt.outermost
 
 
 class _Guarded(Coroutine[Any, Any, Any]):

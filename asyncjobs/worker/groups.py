@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 
 if TYPE_CHECKING:
     from asyncjobs.worker.shared import Shared

@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.definition import Definition
 from asyncjobs.defining.queue_patterns import matches, serves, split
 from asyncjobs.settings import Pool as PoolSettings

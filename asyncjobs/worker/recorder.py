@@ -22,17 +22,17 @@ from asyncjobs.db.errors import is_of_values
 from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.sessions import Runs, Sessions
 from asyncjobs.db.transactions import Transaction
+from asyncjobs.defining.interruptions import INTERRUPTIONS
 from asyncjobs.defining.recorded import Record, Write
 from asyncjobs.defining.signals import Interrupted
 from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
 from asyncjobs.worker.held_back import HeldBack
-from asyncjobs.worker.interruptions import INTERRUPTIONS
 from asyncjobs.worker.recorded_size import MIB, RecordedSize
 from asyncjobs.worker.retrying import Backoff
 
 if TYPE_CHECKING:
-    from asyncjobs.worker.attempts import Attempt
+    from asyncjobs.defining.attempt import Attempt
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from asyncjobs.worker.attempts import Attempt
+from asyncjobs.defining.attempt import Attempt
 from asyncjobs.worker.blocks import Blocks
 
 MOST = 50

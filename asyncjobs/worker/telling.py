@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.deciding import What
-from asyncjobs.defining.settling import Ending
+from asyncjobs.defining.settling import Outcome
 from asyncjobs.harmless import brief, log, shown
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -47,23 +47,23 @@ class Teller:
     def __init__(self) -> None:
         self._ration = Ration("ends")
 
-    def tell(self, claimed: Claimed, ending: Ending) -> None:
+    def tell(self, claimed: Claimed, outcome: Outcome) -> None:
         """Log one attempt's end."""
-        level, text = _line(claimed, ending)
+        level, text = _line(claimed, outcome)
         if text and self._ration.may(claimed.kind):
             log(ends, level, "%s %s %s", claimed.kind, claimed.id, text)
 
 
-def _line(claimed: Claimed, ending: Ending) -> tuple[int, str]:
-    error = "" if ending.error is None else shown(ending.error)
-    reason = brief(ending.reason or "")
-    match ending.what:
+def _line(claimed: Claimed, outcome: Outcome) -> tuple[int, str]:
+    error = "" if outcome.error is None else shown(outcome.error)
+    reason = brief(outcome.reason or "")
+    match outcome.what:
         case What.fail:
             return logging.ERROR, f"failed: {error}"
         case What.retry:
-            return logging.WARNING, f"attempt {claimed.attempt} failed, again in {ending.wait:.3g} s: {error}"
+            return logging.WARNING, f"attempt {claimed.attempt} failed, again in {outcome.wait:.3g} s: {error}"
         case What.snooze:
-            return logging.INFO, f"snoozed for {ending.wait:.3g} s"
+            return logging.INFO, f"snoozed for {outcome.wait:.3g} s"
         case What.discard:
             return logging.INFO, f"discarded: {reason}"
         case What.cancel:

@@ -17,7 +17,7 @@ from types import CodeType
 from typing import Any
 
 from asyncjobs.defining import context
-from asyncjobs.worker.attempts import Attempt
+from asyncjobs.defining.attempt import Attempt
 from asyncjobs.worker.blocks import Block, Blocks, Culprit, Turn
 from asyncjobs.worker.patience import Patience, clock_of_this_thread
 from asyncjobs.worker.places import Place, frames_of, place_of

@@ -16,10 +16,11 @@ from asyncjobs import logs
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
-from asyncjobs.db.rows import Claimed, Pulse
+from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import codec, registry
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.services import Services
 from asyncjobs.settings import Pool as PoolSettings

@@ -10,7 +10,8 @@ import asyncpg
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
-from asyncjobs.db.rows import Claimed, Finish, NewJob, Range, State
+from asyncjobs.db.rows import Finish, NewJob, Range, State
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.identity import new_id
 
 LOW, HIGH, ALL = -32_768, 32_767, -(2**63)

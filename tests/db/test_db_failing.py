@@ -14,7 +14,8 @@ import pytest
 from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, workers
-from asyncjobs.db.rows import Claimed, Refused, Reschedule
+from asyncjobs.db.rows import Reschedule
+from asyncjobs.defining.claimed import Claimed, Refused
 from tests.support.asking import until_blocked
 
 

@@ -11,7 +11,8 @@ import pytest
 from db_rows import claim, make_worker, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, steps, workers
-from asyncjobs.db.rows import Claimed, Finish, Reschedule, State
+from asyncjobs.db.rows import Finish, Reschedule, State
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.recorded import Write
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE

@@ -25,7 +25,7 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
-from asyncjobs.defining.deciding import Verdict, What, decide
+from asyncjobs.defining.deciding import Decision, What, decide
 from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
 
 
@@ -90,20 +90,20 @@ class TestTheKindOfEnd:
 
     @pytest.mark.parametrize("end", TABLE)
     def test_a_user_s_cancellation_wins_over_everything(self, end: str) -> None:
-        assert decide(TABLE[end][0], cancel_reason="user", policies=EVERYTHING) == Verdict(What.cancel)
+        assert decide(TABLE[end][0], cancel_reason="user", policies=EVERYTHING) == Decision(What.cancel)
 
     @pytest.mark.parametrize("end", TABLE)
     def test_nothing_is_written_once_the_lease_is_lost(self, end: str) -> None:
-        assert decide(TABLE[end][0], cancel_reason="lease_lost", policies=EVERYTHING) == Verdict(What.drop)
+        assert decide(TABLE[end][0], cancel_reason="lease_lost", policies=EVERYTHING) == Decision(What.drop)
 
     def test_an_error_that_no_declaration_takes_fails_the_job(self) -> None:
-        assert decide(ERROR, policies=[retries(Other), discards(Derived)]) == Verdict(What.fail, ERROR)
-        assert decide(ERROR) == Verdict(What.fail, ERROR)
+        assert decide(ERROR, policies=[retries(Other), discards(Derived)]) == Decision(What.fail, ERROR)
+        assert decide(ERROR) == Decision(What.fail, ERROR)
 
     def test_a_job_that_returned_something_unstorable_is_not_run_again(self) -> None:
         taking = [retries(BaseException, attempts=None)]
-        assert decide(UNSTORABLE, policies=taking) == Verdict(What.fail, UNSTORABLE)
-        assert decide(UNSTORABLE, policies=taking, cancel_reason="shutdown") == Verdict(What.fail, UNSTORABLE)
+        assert decide(UNSTORABLE, policies=taking) == Decision(What.fail, UNSTORABLE)
+        assert decide(UNSTORABLE, policies=taking, cancel_reason="shutdown") == Decision(What.fail, UNSTORABLE)
 
     @pytest.mark.parametrize("signal", [Retry(1), Snooze(1), Discard(), Cancel()])
     def test_no_declaration_takes_what_a_job_says_on_purpose(self, signal: BaseException) -> None:
@@ -113,26 +113,26 @@ class TestTheKindOfEnd:
 
     def test_a_discarding_and_a_rescuing_declaration_say_what_they_took(self) -> None:
         for policy, what in ((discards(Base), What.discard), (RescueFrom(errors=(Base,), handler=print), What.rescue)):
-            assert decide(ERROR, policies=[policy]) == Verdict(what, ERROR, policy, ERROR)
+            assert decide(ERROR, policies=[policy]) == Decision(what, ERROR, policy, ERROR)
 
 
 class TestWhatATaskGroupGathered:
     def test_of_several_signals_the_first_counts(self) -> None:
         first = Cancel("first")
-        verdict = decide(BaseExceptionGroup("two", [BaseExceptionGroup("inner", [first]), Discard("second")]))
-        assert (verdict.what, verdict.error) == (What.cancel, first)
+        decision = decide(BaseExceptionGroup("two", [BaseExceptionGroup("inner", [first]), Discard("second")]))
+        assert (decision.what, decision.error) == (What.cancel, first)
 
     def test_an_error_beside_a_signal_is_not_hidden_by_it(self) -> None:
         group = BaseExceptionGroup("both", [Discard(), ERROR])
-        assert decide(group, policies=[retries(Base)]) == Verdict(What.fail, group)
+        assert decide(group, policies=[retries(Base)]) == Decision(What.fail, group)
 
 
 class TestATimeout:
     def test_is_a_timeout_error_that_names_the_limit(self) -> None:
-        verdict = decide(CANCELLED, cancel_reason="timeout", timeout=2.5)
-        assert type(verdict.error) is TimeoutError
-        assert "2.5 s" in str(verdict.error)
-        assert verdict.error.__context__ is CANCELLED
+        decision = decide(CANCELLED, cancel_reason="timeout", timeout=2.5)
+        assert type(decision.error) is TimeoutError
+        assert "2.5 s" in str(decision.error)
+        assert decision.error.__context__ is CANCELLED
 
     def test_is_one_too_when_the_job_swallowed_its_cancellation(self) -> None:
         assert type(decide(None, cancel_reason="timeout", timeout=2).error) is TimeoutError
@@ -222,18 +222,18 @@ class TestTheOrderOfTheSearch:
         cause = Base()
         error = caused(Other(), cause)
         policies = [retries(Base), discards(Other)]
-        assert decide(error, policies=policies) == Verdict(What.discard, error, policies[1], error)
+        assert decide(error, policies=policies) == Decision(What.discard, error, policies[1], error)
 
     def test_a_cause_is_looked_at_however_deep_and_the_outer_error_stays_the_error(self) -> None:
         deepest = Derived()
         error = caused(Other(), KeyError(), deepest)
         policy = retries(Base)
-        assert decide(error, policies=[policy]) == Verdict(What.retry, error, policy, deepest, 1)
+        assert decide(error, policies=[policy]) == Decision(What.retry, error, policy, deepest, 1)
 
     def test_an_error_that_was_only_being_handled_is_no_cause(self) -> None:
         error = Other()
         error.__context__ = Base()
-        assert decide(error, policies=[retries(Base)]) == Verdict(What.fail, error)
+        assert decide(error, policies=[retries(Base)]) == Decision(What.fail, error)
 
     def test_causes_that_go_in_a_circle_come_to_an_end(self) -> None:
         first, second = Other(), Other()
@@ -257,7 +257,7 @@ class TestGroups:
 
     def test_leaves_of_two_declarations_belong_to_neither(self) -> None:
         group = ExceptionGroup("both", [Base(), Other()])
-        assert decide(group, policies=[retries(Base), discards(Other)]) == Verdict(What.fail, group)
+        assert decide(group, policies=[retries(Base), discards(Other)]) == Decision(What.fail, group)
 
     def test_a_declaration_of_groups_takes_any(self) -> None:
         assert retries(ExceptionGroup).takes(ExceptionGroup("any", [Other()]))
@@ -295,8 +295,8 @@ class TestCounting:
         one, two = retries(Base, attempts=2), retries(Other, attempts=2)
         counts = {one.key: 1}
         assert decide(Base(), policies=[one, two], counts=counts).what is What.exhaust
-        verdict = decide(Other(), policies=[one, two], counts=counts)
-        assert (verdict.what, verdict.executions) == (What.retry, 1)
+        decision = decide(Other(), policies=[one, two], counts=counts)
+        assert (decision.what, decision.executions) == (What.retry, 1)
 
     def test_the_count_is_the_declaration_s_wherever_it_stands(self) -> None:
         one, two = retries(Base, Other, attempts=3), retries(KeyError, attempts=3)
@@ -369,9 +369,9 @@ def expected(error: BaseException, declared: list[Policy], counts: dict[str, int
 def test_the_decision_is_that_of_the_model(error: Exception, declared: list[Policy], data: Any) -> None:
     keys = [policy.key for policy in declared if isinstance(policy, RetryOn)]
     counts = {key: data.draw(st.integers(0, 3)) for key in keys}
-    verdict = decide(error, policies=declared, counts=counts)
-    assert (verdict.what, verdict.executions) == expected(error, declared, counts)
-    assert verdict.error is error
+    decision = decide(error, policies=declared, counts=counts)
+    assert (decision.what, decision.executions) == expected(error, declared, counts)
+    assert decision.error is error
 
 
 def test_no_retry_is_asked_about_an_error_that_every_attempt_would_meet_again() -> None:
@@ -380,5 +380,5 @@ def test_no_retry_is_asked_about_an_error_that_every_attempt_would_meet_again() 
     assert decide(cancelled, policies=every).what is What.retry
     cancelled._recorded = True
     assert decide(cancelled, policies=every).what is What.discard
-    assert decide(cancelled, policies=every[:1]) == Verdict(What.fail, cancelled)
+    assert decide(cancelled, policies=every[:1]) == Decision(What.fail, cancelled)
     assert decide(AwaitCycle([(UUID(int=1), "a.child")]), policies=EVERYTHING).what is What.fail

@@ -12,7 +12,7 @@ from asyncjobs.defining import hooks
 from asyncjobs.defining.deciding import What, decide
 from asyncjobs.defining.hooks import Hooks
 from asyncjobs.defining.policies import Policy, RescueFrom
-from asyncjobs.defining.settling import Ending, settle
+from asyncjobs.defining.settling import Outcome, settle
 from tests.support.processes import PATIENCE
 
 
@@ -24,7 +24,7 @@ async def some_job() -> None: ...
 async def limited() -> None: ...
 
 
-async def settled(error: BaseException, policy: Policy | None = None, of: Job[Any] | None = None) -> Ending:
+async def settled(error: BaseException, policy: Policy | None = None, of: Job[Any] | None = None) -> Outcome:
     policies = () if policy is None else (policy,)
     return await settle(of or some_job(), decide(error, policies=policies), Hooks(), {})
 
@@ -59,31 +59,31 @@ async def hang(job: Job, error: BaseException) -> None:
 class TestARetry:
     async def test_goes_where_its_declaration_says(self) -> None:
         policy = retry_on(ValueError, wait=60, jitter=0, queue="low", priority=9).policy
-        ending = await settled(ERROR, policy)
-        assert ending == Ending(What.retry, ERROR, wait=60, counts={policy.key: 1}, queue="low", priority=9)
+        outcome = await settled(ERROR, policy)
+        assert outcome == Outcome(What.retry, ERROR, wait=60, counts={policy.key: 1}, queue="low", priority=9)
 
     async def test_keeps_the_counts_of_the_other_declarations(self) -> None:
         policy = retry_on(ValueError).policy
-        verdict = decide(ERROR, policies=[policy], counts={"another": 4, policy.key: 2})
-        ending = await settle(some_job(), verdict, Hooks(), {"another": 4, policy.key: 2})
-        assert ending.counts == {"another": 4, policy.key: 3}
+        decision = decide(ERROR, policies=[policy], counts={"another": 4, policy.key: 2})
+        outcome = await settle(some_job(), decision, Hooks(), {"another": 4, policy.key: 2})
+        assert outcome.counts == {"another": 4, policy.key: 3}
 
     async def test_that_the_job_asks_for_counts_for_none_and_keeps_its_cause_as_the_error(self) -> None:
         asked = Retry(wait=60)
-        assert await settled(asked) == Ending(What.retry, asked, wait=60)
+        assert await settled(asked) == Outcome(What.retry, asked, wait=60)
         asked.__cause__ = ERROR
-        assert await settled(asked) == Ending(What.retry, ERROR, wait=60)
+        assert await settled(asked) == Outcome(What.retry, ERROR, wait=60)
 
     async def test_that_is_a_snooze_has_no_error(self) -> None:
-        assert await settled(Snooze(60)) == Ending(What.snooze, wait=60)
+        assert await settled(Snooze(60)) == Outcome(What.snooze, wait=60)
 
 
 class TestAReason:
     async def test_of_a_job_that_a_declaration_discards_is_the_error_it_took(self) -> None:
         outer = KeyError()
         outer.__cause__ = ERROR
-        ending = await settled(outer, discard_on(ValueError).policy)
-        assert ending == Ending(What.discard, outer, "ValueError: wrong")
+        outcome = await settled(outer, discard_on(ValueError).policy)
+        assert outcome == Outcome(What.discard, outer, "ValueError: wrong")
 
     async def test_of_an_error_that_has_no_text_is_its_class(self) -> None:
         error = Unreadable()
@@ -97,22 +97,22 @@ class TestAReason:
     async def test_that_the_job_gives_is_kept_with_the_cause_as_the_error(self) -> None:
         discard = Discard("too late")
         discard.__cause__ = ERROR
-        assert await settled(discard) == Ending(What.discard, ERROR, "too late")
-        assert await settled(Cancel("not wanted")) == Ending(What.cancel, reason="not wanted")
+        assert await settled(discard) == Outcome(What.discard, ERROR, "too late")
+        assert await settled(Cancel("not wanted")) == Outcome(What.cancel, reason="not wanted")
 
     @pytest.mark.parametrize("signal", [Discard, Cancel])
     async def test_that_cannot_be_read_ends_the_job_all_the_same(self, signal: Any) -> None:
-        ending = await settled(signal(Unreadable()))
-        assert ending.what is (What.discard if signal is Discard else What.cancel)
-        assert ending.reason == "Unreadable"
+        outcome = await settled(signal(Unreadable()))
+        assert outcome.what is (What.discard if signal is Discard else What.cancel)
+        assert outcome.reason == "Unreadable"
 
 
 class TestOnExhausted:
     async def test_returning_discards_the_job(self) -> None:
         told: list[Any] = []
         made = some_job()
-        ending = await settled(ERROR, exhausted(lambda job, error: told.append((job, error))), made)
-        assert ending == Ending(What.discard, ERROR, "1 attempts used up: ValueError: wrong")
+        outcome = await settled(ERROR, exhausted(lambda job, error: told.append((job, error))), made)
+        assert outcome == Outcome(What.discard, ERROR, "1 attempts used up: ValueError: wrong")
         assert told == [(made, ERROR)]
 
     async def test_is_told_what_the_declaration_took(self) -> None:
@@ -125,21 +125,21 @@ class TestOnExhausted:
 
     async def test_raising_fails_the_job_with_that(self) -> None:
         worse = LookupError("worse")
-        assert await settled(ERROR, exhausted(raising(worse))) == Ending(What.fail, worse)
+        assert await settled(ERROR, exhausted(raising(worse))) == Outcome(What.fail, worse)
 
     async def test_that_hangs_fails_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
         async with asyncio.timeout(PATIENCE):
-            ending = await settled(ERROR, exhausted(hang))
-        assert (ending.what, type(ending.error)) == (What.fail, TimeoutError)
+            outcome = await settled(ERROR, exhausted(hang))
+        assert (outcome.what, type(outcome.error)) == (What.fail, TimeoutError)
 
     async def test_missing_fails_the_job_with_its_error(self) -> None:
-        assert await settled(ERROR, exhausted(None)) == Ending(What.fail, ERROR)
+        assert await settled(ERROR, exhausted(None)) == Outcome(What.fail, ERROR)
 
 
 class TestARescue:
     async def test_returning_is_success_and_the_error_is_kept(self) -> None:
-        assert await settled(ERROR, rescuing(lambda job, error: "ignored")) == Ending(What.succeed, ERROR)
+        assert await settled(ERROR, rescuing(lambda job, error: "ignored")) == Outcome(What.succeed, ERROR)
 
     @pytest.mark.parametrize(
         ("raised", "what"),
@@ -157,8 +157,8 @@ class TestARescue:
 
     async def test_may_take_as_long_as_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with asyncio.timeout(PATIENCE):
-            ending = await settled(ERROR, rescuing(hang), limited())
-        assert (ending.what, type(ending.error)) == (What.fail, TimeoutError)
+            outcome = await settled(ERROR, rescuing(hang), limited())
+        assert (outcome.what, type(outcome.error)) == (What.fail, TimeoutError)
 
         async def long(job: Job, error: BaseException) -> None:
             for _ in range(10):

@@ -16,16 +16,18 @@ from uuid import uuid4
 import pytest
 
 from asyncjobs import job
-from asyncjobs.db.rows import Claimed, Finish, Reschedule
+from asyncjobs.db.rows import Finish, Reschedule
+from asyncjobs.defining.attempt import Attempt
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.forking import _Forker
 from asyncjobs.logs import carried
 from asyncjobs.services import Services
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.worker.apart import NUMBER, Apart, CannotFork, ChildDied, Recipe, recipe
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.channel import BlockingChannel, Channel, packed
 from asyncjobs.worker.ends import heard, said
+from asyncjobs.worker.groups import Group
 from asyncjobs.worker.performer import Performer
 from asyncjobs.worker.pools import Pool
 from tests.support.processes import PATIENCE
@@ -220,7 +222,7 @@ class NoProcess:
 
     async def ready(self) -> None: ...
 
-    async def run(self, attempt: Attempt, *, grace: float) -> Any:
+    async def run(self, attempt: Attempt, group: Group | None, *, grace: float) -> Any:
         raise CannotFork("too many processes")
 
 
@@ -234,8 +236,7 @@ async def test_an_attempt_for_which_there_is_no_process_now_is_given_back_as_if_
     performer = Performer(retention=1, middleware=(), cancel=lambda *_: None, writer=cast("Any", None), apart=apart)
     claimed = Claimed(1, 1, 0, 1, uuid4(), 7, 3, "apart.asking", "queue", "{}", crashes)
     attempt = Attempt(claimed, Pool(1, PoolSettings(queues=["*"], concurrency=1), 500), lambda: None)
-    attempt.apart = bool(crashes)
-    assert await performer.run(attempt) == Reschedule(claimed.id, claimed.fence, 1.0)
+    assert await performer.run(attempt, Group(1) if crashes else None) == Reschedule(claimed.id, claimed.fence, 1.0)
 
 
 def test_a_fork_that_fails_ends_that_attempt_alone(monkeypatch: pytest.MonkeyPatch) -> None:

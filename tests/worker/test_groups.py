@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.worker.groups import MOST_APART, Group, Groups
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from asyncjobs.db.rows import Claimed
+from asyncjobs.defining.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.worker.pools import Pool
 

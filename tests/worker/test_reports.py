@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from asyncjobs.defining.attempt import Attempt
 from asyncjobs.worker import reports
-from asyncjobs.worker.attempts import Attempt
 from asyncjobs.worker.blocks import Blocks
 from asyncjobs.worker.reports import LONGEST, MOST, Report
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from asyncjobs.db.rows import Claimed
 from asyncjobs.defining.deciding import said_by
-from asyncjobs.defining.settling import Ending
+from asyncjobs.defining.settling import Outcome
 from asyncjobs.exceptions import JobInterrupted
 from asyncjobs.harmless import brief, log, message_of
+
+if TYPE_CHECKING:
+    from asyncjobs.defining.base import Job
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -22,13 +25,13 @@ _STOPS = "its worker stopped"
 
 
 def interrupted(
-    claimed: Claimed, ending: Ending, error: BaseException | None, *, progressed: bool, counts: Mapping[str, int], most: int
-) -> Ending | JobInterrupted:  # fmt: skip
+    job: Job[Any], outcome: Outcome, error: BaseException | None, *, progressed: bool, counts: Mapping[str, int], most: int
+) -> Outcome | JobInterrupted:  # fmt: skip
     """Return how a run ends that was interrupted: at once again, or after a wait that grows; or the error that ends the job.
 
     Args:
-        claimed: The row that was run.
-        ending: Given back, as it would be at once.
+        job: That was run.
+        outcome: Given back, as it would be at once.
         error: What has ended the run.
         progressed: Whether it has recorded something: then it begins to count anew.
         counts: Of the job's declarations.
@@ -37,18 +40,18 @@ def interrupted(
     before = counts.get(INTERRUPTIONS, 0)
     now = 0 if progressed else before + 1
     if now == 0:
-        return ending._replace(counts={**counts, INTERRUPTIONS: 0}) if before else ending
+        return outcome._replace(counts={**counts, INTERRUPTIONS: 0}) if before else outcome
     reason = _reason(error)
     times = "" if now == 1 else f", {now} times in a row"
     if now > most:
         return JobInterrupted(f"was interrupted without progress{times}: {reason}; max_interruptions is {most}")
     wait = min(2.0 ** (now - 1), LONGEST_BACKOFF) if now > 1 else 0.0
-    ending = ending._replace(wait=wait, counts={**counts, INTERRUPTIONS: now})
+    outcome = outcome._replace(wait=wait, counts={**counts, INTERRUPTIONS: now})
     if now == 1 and reason.startswith(_STOPS):
-        return ending  # a deploy, of which nobody need be told job by job
+        return outcome  # a deploy, of which nobody need be told job by job
     trace = JobInterrupted(f"was interrupted without progress{times}: {reason}")
-    log(logger, logging.WARNING, "%s %s %s; again in %g s", claimed.kind, claimed.id, brief(str(trace)), wait)
-    return ending._replace(error=trace)
+    log(logger, logging.WARNING, "%s %s %s; again in %g s", job.kind, job.id, brief(str(trace)), wait)
+    return outcome._replace(error=trace)
 
 
 def _reason(error: BaseException | None) -> str:
