@@ -34,17 +34,17 @@ class Latch:
     where the attempt ends.
     """
 
-    _ended_by: BaseException | None = None
+    ended_by: BaseException | None = None
 
     def end_by(self, error: E) -> E:
         """Have the run end by an error, and return that, to be raised; the first one counts."""
-        if self._ended_by is None:
-            self._ended_by = error
+        if self.ended_by is None:
+            self.ended_by = error
         return error
 
     def check_going_on(self) -> None:
         """Raise what has ended the run, again."""
-        if self._ended_by is not None and (error := self.end_of(None)) is not None:
+        if self.ended_by is not None and (error := self.end_of(None)) is not None:
             raise error
 
     def end_of(self, error: BaseException | None) -> BaseException | None:
@@ -53,7 +53,7 @@ class Latch:
         Args:
             error: What its code has raised; None: it has returned.
         """
-        ended = self._ended_by
+        ended = self.ended_by
         if not isinstance(ended, Parked):
             return error if ended is None else ended
         # What the code did in place of a sleep must not be done again and again: it is told, and does not sleep.
@@ -237,8 +237,10 @@ class Attempt(Latch):
     def end(self) -> None:
         """Give back what it holds. A task that outlives its job takes no slot from others and adds none."""
         self._ended = True
-        self.stop_timer()
-        self._free_if_ended()
+        if self.timer is not None:
+            self.stop_timer()
+        if self._holds:
+            self._free()
 
     # Its slot
 
@@ -276,7 +278,7 @@ class Attempt(Latch):
             self._free_if_ended()
 
     def _free_if_ended(self) -> None:
-        if self._ended and self._holds:
+        if self._ended:
             self._free()
 
     def _free(self) -> None:

@@ -87,8 +87,6 @@ class Runner:
             return await self._run(attempt, definition)
 
     async def _run(self, attempt: Attempt, definition: Definition) -> Outcome:
-        if attempt.cancel_reason is not None or attempt.claimed.refused:
-            return await self.conclude(attempt, definition, None, asyncio.CancelledError())
         job: Job[Any] | None = None
         result: str | None = None
         error: BaseException | None = None
@@ -101,15 +99,15 @@ class Runner:
         except BaseException as raised:
             # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
             error = raised
-        attempt.uncancel()
-        error = self._end_of(attempt, error)
+        if error is not None or attempt.cancel_reason is not None or attempt.ended_by is not None:
+            error = self._end_of(attempt, error)
         if attempt.recorded is not None:
             if job is not None and job._stepper is not None:
                 job._stepper.wait_again(error)
             await _settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
             return SUCCEEDED if result is None else Outcome(What.succeed, result=result)
-        return await self.conclude(attempt, definition, job, error)
+        return await self._conclude(attempt, definition, job, error)
 
     # Load and start
 
@@ -123,8 +121,7 @@ class Runner:
     def start(self, attempt: Attempt, definition: Definition) -> None:
         """Begin the time of an attempt."""
         attempt.started = True
-        limit = definition.options.timeout
-        if limit is not None:
+        if (limit := definition.options.timeout) is not None:
             attempt.timer = asyncio.get_running_loop().call_later(limit, attempt.cancel_well, "timeout")
 
     # Perform
@@ -141,7 +138,8 @@ class Runner:
                 result = await self._perform_plainly(job, definition)
                 attempt.finished = not self._is_cut(attempt)
         finally:
-            attempt.stop_timer()
+            if attempt.timer is not None:
+                attempt.stop_timer()
         text = None if result is None else definition.result.dump(result)
         if definition.steps:
             self._warn_of_steps_left(job, definition)
@@ -177,15 +175,15 @@ class Runner:
 
     def _is_cut(self, attempt: Attempt) -> bool:
         """Whether a run was cancelled, before it came to its end or was ended otherwise."""
-        if attempt.cancel_reason is None and self._is_ending():
-            # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                attempt.cancel_reason = "shutdown"
+        task = attempt.task
+        # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+        if attempt.cancel_reason is None and task is not None and task.cancelling() and self._is_ending():
+            attempt.cancel_reason = "shutdown"
         return attempt.cancel_reason is not None
 
     def _end_of(self, attempt: Attempt, error: BaseException | None) -> BaseException | None:
         """Return what the run has ended with, whatever its code has made of that."""
+        attempt.uncancel()
         if error is not None:
             attempt.let_out(error)
         error = attempt.end_of(error)
@@ -195,17 +193,22 @@ class Runner:
 
     # Decide and settle
 
-    async def conclude(
-        self, attempt: Attempt, definition: Definition, job: Job[Any] | None, error: BaseException | None
-    ) -> Outcome:
-        """Hear everybody who has a say in how an attempt ends that did not simply succeed.
+    async def conclude(self, attempt: Attempt, definition: Definition, error: BaseException) -> Outcome:
+        """Return how an attempt ended of which nothing has run here.
 
         Args:
             attempt: The one.
             definition: Of its job.
-            job: The job; None: it was not loaded here.
-            error: What has ended it; None: its code has returned, and it was cancelled.
+            error: What has ended it, where it ran, or before.
         """
+        attempt.uncancel()
+        with contexts.surroundings(in_worker=self._in_worker):
+            return await self._conclude(attempt, definition, None, error)
+
+    async def _conclude(
+        self, attempt: Attempt, definition: Definition, job: Job[Any] | None, error: BaseException | None
+    ) -> Outcome:
+        """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
         claimed, stored = attempt.claimed, attempt.counts
         counts = without_wait(stored)
         is_cut = self._is_cut(attempt)

@@ -17,7 +17,7 @@ from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.claimed import Claimed, Refused
 from asyncjobs.defining.definition import Definition
 from asyncjobs.worker.apart import Apart
-from asyncjobs.worker.exits_of_tasks import begin_task
+from asyncjobs.worker.exits_of_tasks import STARTS_EAGERLY, begin_task
 from asyncjobs.worker.groups import Group, Groups
 from asyncjobs.worker.ledger import Ledger
 from asyncjobs.worker.performer import Performer
@@ -31,6 +31,8 @@ STARTS_A_TURN, LONGEST_TURN = 64, 0.002
 after which no more are, since those that start eagerly may block."""
 
 
+SUSPECT = 2
+"""Crashes after which a job is kept apart."""
 MOST_SUSPECTS = 10_000
 """Claimed at once for processes of their own; the slots bound them."""
 AGAIN = 1.0
@@ -156,7 +158,7 @@ class Executor:
         budget, end = STARTS_A_TURN, time.monotonic() + LONGEST_TURN
         for pool in self._pools:
             while pool.can_start:
-                if budget == 0 or time.monotonic() > end:
+                if budget == 0 or (STARTS_EAGERLY and time.monotonic() > end):
                     self.schedule()
                     return
                 budget -= 1
@@ -170,9 +172,10 @@ class Executor:
             pool.give_back()
             self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN, spent=bool(claimed.refused)))
             return
+        if not self._attempts:
+            self._idle.clear()
         attempt = self._attempts[claimed.id] = Attempt(claimed, pool, self.schedule)
-        self._idle.clear()
-        running = self._run_suspect(attempt, self._place(claimed)) if is_suspect(claimed) else self._run(attempt)
+        running = self._run(attempt) if claimed.crashes < SUSPECT else self._run_suspect(attempt, self._place(claimed))
         attempt.task = begin_task(self._loop, running)
 
     # Suspects
@@ -224,7 +227,9 @@ class Executor:
             self._room_for_suspects()
 
     async def _run(self, attempt: Attempt, group: Group | None = None) -> None:
-        attempt.task, attempt.begun = asyncio.current_task(), True
+        attempt.begun = True
+        if attempt.task is None:  # it starts eagerly, and nobody has it yet
+            attempt.task = asyncio.current_task()
         try:
             end = await self._performer.run(attempt, group)
             if end is None and attempt.let_go:
@@ -332,5 +337,5 @@ class Executor:
 
 
 def is_suspect(claimed: Claimed) -> bool:
-    """Whether a job has crashed twice: from then on it is kept apart, until it is final."""
-    return claimed.crashes > 1
+    """Whether a job is kept apart, until it is final."""
+    return claimed.crashes >= SUSPECT

@@ -6,7 +6,7 @@ from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.defining import codec
 from asyncjobs.defining.claimed import Claimed
 from asyncjobs.defining.deciding import What
-from asyncjobs.defining.settling import SUCCEEDED, Outcome
+from asyncjobs.defining.settling import Outcome
 from asyncjobs.defining.stored_errors import describe_error, storable
 from asyncjobs.worker.ends import End
 
@@ -27,8 +27,6 @@ def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> E
         days: How many days it is kept when it is final.
         started: Whether its code was started: then it was in time.
     """
-    if outcome is SUCCEEDED:
-        return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, days)
     error = None if outcome.error is None else describe_error(outcome.error, attempt=claimed.attempt)
     if (state := _STATES.get(outcome.what)) is not None:
         reason = None if outcome.reason is None else storable(outcome.reason)

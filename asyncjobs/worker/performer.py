@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -98,10 +99,14 @@ class Performer:
             if definition is None:
                 gone = LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
                 outcome = Outcome(What.fail, gone)
-            elif (apart := self._apart_for(attempt, definition, group)) is not None:
-                return await self._run_apart(apart, attempt, definition, group)
+            elif attempt.cancel_reason is not None or claimed.refused:
+                outcome = await self._runner.conclude(attempt, definition, asyncio.CancelledError())
+            elif self._apart is not None and (group is not None or definition.options.executor == "process"):
+                return await self._run_apart(self._apart, attempt, definition, group)
             else:
                 outcome = await self._runner.run(attempt, definition)
+                if outcome is SUCCEEDED:
+                    return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, self._days(definition))
             return self._end(attempt, definition, outcome)
         except BaseException as broken:
             # An exception class that lies about itself: without an end, its row would be running while this worker lives.
@@ -111,12 +116,11 @@ class Performer:
     def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome) -> End:
         """Tell of an outcome; return it as what is to be written."""
         claimed = attempt.claimed
-        if outcome is not SUCCEEDED:
-            self._teller.tell(claimed, outcome)
-            if claimed.refused == Refused.crashed:
-                # Each crash is with the job already; why it is not run again, is not.
-                why = str(outcome.error) if outcome.what is What.fail else outcome.reason
-                outcome = outcome._replace(error=None, reason=why)
+        self._teller.tell(claimed, outcome)
+        if claimed.refused == Refused.crashed:
+            # Each crash is with the job already; why it is not run again, is not.
+            why = str(outcome.error) if outcome.what is What.fail else outcome.reason
+            outcome = outcome._replace(error=None, reason=why)
         return row_of(outcome, claimed, days=self._days(definition), started=attempt.started)
 
     def _days(self, definition: Definition | None) -> int:
@@ -125,11 +129,6 @@ class Performer:
         return math.ceil(definition.options.retention / 86_400)
 
     # In a process of its own
-
-    def _apart_for(self, attempt: Attempt, definition: Definition, group: Group | None) -> Apart | None:
-        """Return where an attempt runs that needs a process of its own; None: it runs here, or not at all."""
-        is_needed = group is not None or definition.options.executor == "process"
-        return self._apart if is_needed and attempt.cancel_reason is None and not attempt.claimed.refused else None
 
     async def _run_apart(self, apart: Apart, attempt: Attempt, definition: Definition, group: Group | None) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
@@ -164,8 +163,7 @@ class Performer:
             error: BaseException = raised
         except BaseException as raised:
             error = raised
-        attempt.uncancel()
-        return self._end(attempt, definition, await self._runner.conclude(attempt, definition, None, error))
+        return self._end(attempt, definition, await self._runner.conclude(attempt, definition, error))
 
     async def _crash(self, attempt: Attempt, died: ChildDied) -> Reschedule:
         claimed = attempt.claimed
