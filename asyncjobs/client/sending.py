@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.db.rows import NewJob
@@ -42,19 +41,18 @@ def row_of(job: Job[Any]) -> NewJob:
     definition = job._definition
     if definition.source.origin.is_nameless:
         _warn_of_program(definition)
+    said = job._set_options
+    at, wait = (None, None) if said is None else (said.get("at"), said.get("wait"))
     return NewJob(
         job.id,
         definition.kind,
         job.queue,
         job.priority,
         job._stored_arguments(),
-        *_when(job),
+        at,
+        wait,
         definition.options.expires_in,
     )
-
-
-def _when(job: Job[Any]) -> tuple[datetime | None, float | None]:
-    return (None, None) if (said := job._set_options) is None else (said.get("at"), said.get("wait"))
 
 
 def _warn_of_program(definition: Definition) -> None:

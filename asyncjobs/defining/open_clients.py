@@ -99,7 +99,9 @@ def current(call: Call = ANY) -> OpenClient:
     Raises:
         NotOpen: None is open.
     """
-    newest = last(call)
+    if not _open:
+        raise call.nowhere_open()
+    newest = _open[-1]
     if len(_open) > 1:
         loop = asyncio.get_running_loop()
         return next((client for client in reversed(_open) if client.loop is loop), newest)

@@ -12,6 +12,7 @@ import keyword
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,7 +61,7 @@ class Origin:
         )
         return cls(name, importable, directory, namespace)
 
-    @property
+    @cached_property
     def is_nameless(self) -> bool:
         """Whether its name is of this process alone."""
         return self.name is _HERE_ONLY
