@@ -173,7 +173,7 @@ class Sessions:
                     raise found from error
                 is_last = True
             else:
-                self._note(answered=True)
+                self._answered_at, self._fails = time.monotonic(), False
                 return result
             finally:
                 del self._in_use[connection]
@@ -398,11 +398,12 @@ class Sessions:
                 turn.set_result(connection)
                 self._note_line()
                 return
-        self._note_line()
-        loop = asyncio.get_running_loop()
-        self._all[connection] = loop.time()
+        if self._growing is not None:
+            self._note_line()
+        self._all[connection] = asyncio.get_running_loop().time()
         self._idle.append(connection)
-        self._shrink_later()
+        if self._shrinking is None and len(self._all) > self._least:
+            self._shrink_later()
 
     def keep_at_least(self, least: int) -> None:
         """Change how many are kept however long nobody uses them."""

@@ -42,11 +42,6 @@ class Latch:
             self.ended_by = error
         return error
 
-    def check_going_on(self) -> None:
-        """Raise what has ended the run, again."""
-        if self.ended_by is not None and (error := self.end_of(None)) is not None:
-            raise error
-
     def end_of(self, error: BaseException | None) -> BaseException | None:
         """Return what the run has ended with.
 
@@ -173,6 +168,11 @@ class Attempt(Latch):
     def seen_reason(self) -> CancelReason | None:
         """Why it was cancelled, or a run around it."""
         return self.cancel_reason
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was told to end, whatever its code makes of that."""
+        return self.ended_by is not None or self.cancel_reason is not None
 
     # Ending
 

@@ -69,6 +69,10 @@ class _Nested(Attempt):
     def seen_reason(self) -> CancelReason | None:
         return self.cancel_reason or (None if self._outer is None else self._outer.seen_reason)
 
+    @property
+    def is_over(self) -> bool:
+        return self.ended_by is not None or self.seen_reason is not None
+
     def run_in(self, task: asyncio.Task[Any] | None) -> None:
         """Run in a task, the caller's: what has cancelled that before is none of this run's."""
         self.task, self._asked = task, 0 if task is None else task.cancelling()

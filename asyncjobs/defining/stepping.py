@@ -328,9 +328,8 @@ class Stepper:
         Raises:
             BaseException: What has ended the run.
         """
-        self.attempt.check_going_on()
-        if self.attempt.seen_reason is not None:
-            raise asyncio.CancelledError
+        if self.attempt.is_over:
+            raise self.attempt.end_of(None) or asyncio.CancelledError
 
     def _refuse_overlap(self, name: str, current: str) -> NoReturn:
         how = "inside" if inside.get() == current else "while another task of the job is in"

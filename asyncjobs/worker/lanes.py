@@ -7,6 +7,7 @@ gives no more: then they take turns. With several, what waits in one lane holds 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -27,22 +28,42 @@ class Lane:
 
     def __init__(self, sessions: Sessions, most: int) -> None:
         self._sessions = sessions
-        self._turns = asyncio.Semaphore(most)
+        self._free = most
+        self._line: deque[asyncio.Future[None]] = deque()
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
         """Run `operation` on a connection; see `Sessions.run`. The deadline counts the wait in line."""
         seconds = self._sessions.deadline if deadline is None else deadline
-        if self._turns.locked():
-            end = asyncio.get_running_loop().time() + seconds
-            try:
-                async with asyncio.timeout_at(end):
-                    await self._turns.acquire()
-            except TimeoutError as error:
-                raise DatabaseUnavailable(f"other statements were under way for {seconds:.3g} s") from error
-            seconds = end - asyncio.get_running_loop().time()
+        if self._free:
+            self._free -= 1
         else:
-            await self._turns.acquire()  # does not wait
+            seconds = await self._wait_in_line(seconds)
         try:
             return await self._sessions.run(operation, deadline=seconds)
         finally:
-            self._turns.release()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the place that somebody had to the first in line."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    async def _wait_in_line(self, seconds: float) -> float:
+        """Wait for a place; return what is left of the seconds."""
+        loop = asyncio.get_running_loop()
+        end, turn = loop.time() + seconds, loop.create_future()
+        self._line.append(turn)
+        try:
+            async with asyncio.timeout_at(end):
+                await turn
+        except BaseException as error:
+            if not turn.cancelled():
+                self._pass_on()  # it came at the very moment at which this one gave up
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable(f"other statements were under way for {seconds:.3g} s") from error
+            raise
+        return end - loop.time()

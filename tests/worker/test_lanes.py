@@ -68,3 +68,16 @@ async def test_one_that_fails_gives_its_turn_back(sessions: Sessions) -> None:
     for _ in range(2):
         with pytest.raises(KeyError, match="mine"):
             await lane.run(fails)
+
+
+async def test_one_that_is_cancelled_at_the_very_moment_of_its_turn_passes_it_on(sessions: Sessions) -> None:
+    lane, use = Lane(sessions, 1), Use()
+    first = asyncio.ensure_future(lane.run(use))
+    await use.begun.wait()
+    second, third = (asyncio.ensure_future(lane.run(use)) for _ in range(2))
+    await asyncio.sleep(0)  # both are in line
+    use.over.set()
+    asyncio.get_running_loop().call_soon(second.cancel)  # after the first has ended, before the second goes on
+    async with asyncio.timeout(60):
+        await asyncio.gather(first, third)
+    assert second.cancelled() and use.most == 1
