@@ -374,11 +374,12 @@ class Sessions:
 
     def _tell_first(self, error: Exception) -> None:
         """Tell the first in line why it gets no connection, unless one of ours falls free in time."""
-        if (self._patience and self._in_use) or (self._gave_back and is_full(error)):
+        # Of all that are open, not of those in use: between two uses one is in the hands of whoever waited for it.
+        if (self._patience and self._all) or (self._gave_back and is_full(error)):
             self._no_more_before = asyncio.get_running_loop().time() + NO_MORE * (0.5 + random.random())
             self._grow_at(self._no_more_before)
             return
-        if is_full(error) and (self._in_use or self._openers):
+        if is_full(error) and (self._all or self._openers):
             return
         if self._waiting:
             self._waiting.popleft().set_exception(error)

@@ -4,9 +4,10 @@
 -- lease it held is lost.
 -- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others. A time to come is
 -- one of before the clock was set back, and counts as this moment.
+-- pg_stat_get_activity and not the view over it, which reads all sessions: 35 against 140 µs beside 120 of them.
 with session as materialized (
   select case when $3::boolean then pg_backend_pid() else 0 end as pid,
-         (select backend_start from pg_stat_activity where $3::boolean and pid = pg_backend_pid()) as backend_start
+         (select backend_start from pg_stat_get_activity(pg_backend_pid()) where $3::boolean) as backend_start
 ), beaten as (
   update asyncjobs.worker
   set linked_at = case when beat_at < clock_timestamp() - lease / 5 or linked_at > clock_timestamp()

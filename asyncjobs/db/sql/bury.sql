@@ -19,13 +19,11 @@ where w.dead_at is null and w.id <> $1::uuid
   and me.linked_at < clock_timestamp() - me.lease / 5
   and me.beat_at > clock_timestamp() - me.lease / 5
   and (me.backend_pid = 0
-       or exists (select from pg_stat_activity as s
-                  where s.pid = me.backend_pid
-                    and (s.backend_start is null or me.backend_start is null or s.backend_start = me.backend_start)))
+       or exists (select from pg_stat_get_activity(me.backend_pid) as s
+                  where s.backend_start is null or me.backend_start is null or s.backend_start = me.backend_start))
   and (w.beat_at < clock_timestamp() - w.lease
        or (w.beat_at < clock_timestamp() - w.lease / 6 and w.backend_pid <> 0 and me.backend_pid <> 0
-           and not exists (select from pg_stat_activity as s
-                           where s.pid = w.backend_pid
-                             and (s.backend_start is null or w.backend_start is null
-                                  or s.backend_start = w.backend_start))))
+           and not exists (select from pg_stat_get_activity(w.backend_pid) as s
+                           where s.backend_start is null or w.backend_start is null
+                              or s.backend_start = w.backend_start)))
 returning w.id, (select count(*) from asyncjobs.job where state = 2 and worker = w.id) as jobs

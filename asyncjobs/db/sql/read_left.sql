@@ -19,8 +19,7 @@ select exists (
          where holder.worker is not null
            and (w.id is null or w.dead_at is not null or w.beat_at < clock_timestamp() - w.lease / 6
                 or (w.backend_pid <> 0
-                    and not exists (select from pg_stat_activity as s
-                                    where s.pid = w.backend_pid
-                                      and (s.backend_start is null or w.backend_start is null
-                                           or s.backend_start = w.backend_start))))
+                    and not exists (select from pg_stat_get_activity(w.backend_pid) as s
+                                    where s.backend_start is null or w.backend_start is null
+                                       or s.backend_start = w.backend_start)))
        ) as left_over

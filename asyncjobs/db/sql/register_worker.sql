@@ -3,6 +3,6 @@
 -- Rows: one; the session's pid and start, 0 and null where a pooler lends sessions by the transaction.
 insert into asyncjobs.worker (id, backend_pid, backend_start, lease, about, host)
 values ($1::uuid, case when $5::boolean then pg_backend_pid() else 0 end,
-        (select backend_start from pg_stat_activity where $5::boolean and pid = pg_backend_pid()),
+        (select backend_start from pg_stat_get_activity(pg_backend_pid()) where $5::boolean),
         make_interval(secs => $2::float8), $3::text, $4::text)
 returning backend_pid, backend_start
