@@ -167,8 +167,11 @@ class Listener:
         return 0.05 if not self.deaf else min(max(last * 2, 0.1), LONGEST_PAUSE)
 
     def _look(self) -> None:
-        for callback in self._on_hearing:
-            callback()
+        for callback in list(self._on_hearing):
+            try:
+                callback()
+            except Exception:
+                logger.exception("who listens could not look: the listener goes on")
 
     async def _keep_looking(self) -> None:
         """Look again and again while a crowd is not listened to, and until it is known that it is over."""

@@ -58,13 +58,13 @@ class Pool(_Table):
 
 
 class Dispatcher(_Table):
-    """The loop that makes due jobs ready."""
+    """How a worker gets its jobs."""
 
     polling_interval: Annotated[float, time(0.05, 60)] = 1.0
     """Seconds between looks when no notification comes."""
 
     batch_size: Annotated[int, whole(1, 5_000)] = 500
-    """Jobs made ready in one statement, at most."""
+    """Jobs claimed in one statement, at most."""
 
 
 class Settings(BaseSettings):

@@ -85,3 +85,23 @@ async def test_of_several_listeners_one_asks_and_all_hear_it(
     # At most one after each 0.3 s of silence, or a few that have not heard of each other; on their own it would be 20 a second.
     assert asked[23] - asked[0] > 2
     assert not any(listener.deaf for listener in listeners)
+
+
+async def test_whoever_fails_to_look_keeps_nobody_from_hearing(
+    database_url: str, connection: asyncpg.Connection, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise KeyError("mine")
+
+    heard, looked = asyncio.Event(), asyncio.Event()
+    listener = Listener(database_url)
+    listener.on_hearing(fails)
+    listener.on_hearing(looked.set)
+    listener.subscribe("news", lambda _: heard.set())
+    listener.start(services)
+    async with asyncio.timeout(30):
+        await looked.wait()
+        await connection.execute("notify news")
+        await heard.wait()
+    assert not listener.deaf
+    assert "could not look" in caplog.text
