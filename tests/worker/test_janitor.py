@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -56,3 +59,64 @@ async def test_of_a_dead_worker_is_said_how_many_jobs_it_leaves_or_that_it_had_n
     sessions.close()
     assert f"worker {busy} is dead: its 3 jobs run elsewhere" in caplog.messages
     assert f"worker {idle} is dead: it had no jobs" in caplog.messages
+
+
+class Rounds:
+    """Sessions of a janitor whose statements are noted and not run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.judged: list[float] = []
+        """The loop's times."""
+        self.count = 0
+        self._wanted = (0, asyncio.Event())
+        monkeypatch.setattr(janitor.workers, "bury", self._bury)
+        monkeypatch.setattr(janitor.jobs, "rescue", self._rescue)
+
+    async def _bury(self, *_: object) -> dict[UUID, int]:
+        self.judged.append(asyncio.get_running_loop().time())
+        return {}
+
+    async def _rescue(self, *_: object) -> int:
+        self.count += 1
+        wanted, come = self._wanted
+        if self.count == wanted:
+            come.set()
+        return 0
+
+    async def run(self, operation: Any, **_: object) -> Any:
+        return await operation(None)
+
+    async def until(self, count: int) -> None:
+        self._wanted = count, asyncio.Event()
+        async with asyncio.timeout(60):
+            await self._wanted[1].wait()
+
+
+@pytest.fixture
+async def rounds(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Rounds, list[int]]]:
+    """What a janitor with a lease of 0.3 s does, and how many workers it takes to be alive."""
+    made, alive, lease = Rounds(monkeypatch), [1], Lease(0.3)
+    lease.worker = uuid4()
+    running = asyncio.ensure_future(
+        Janitor(made, lease, lambda: alive[0], retention=60.0, on_rescue=lambda: None).run()
+    )
+    yield made, alive
+    running.cancel()
+
+
+async def test_one_that_is_alone_judges_nobody(rounds: tuple[Rounds, list[int]]) -> None:
+    made, alive = rounds
+    await made.until(20)
+    assert not made.judged
+    alive[0] = 2
+    await made.until(made.count + 5)
+    assert made.judged
+
+
+async def test_others_are_judged_twenty_times_a_lease_at_most(rounds: tuple[Rounds, list[int]]) -> None:
+    made, alive = rounds
+    begun = asyncio.get_running_loop().time()
+    alive[0] = 2
+    await made.until(60)
+    assert 1 < len(made.judged) < made.count
+    assert (len(made.judged) - 1) * 0.3 / janitor.JUDGING_A_LEASE <= made.judged[-1] - begun
