@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 from asyncjobs.db import jobs, workers
 from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
-from asyncjobs.db.rows import Finish
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.defining import registry
@@ -262,10 +261,7 @@ class Performing:
                             raise
             end = task.result()
             self.ending.add(claimed.id)
-            if isinstance(end, Finish):
-                self._ledger.finish(end)
-            elif end is not None:
-                self._ledger.reschedule(end)
+            self._ledger.end(end)
             drained = asyncio.ensure_future(self._ledger.drained())
             await asyncio.wait([drained, *self._services], return_when=asyncio.FIRST_COMPLETED)
             for service in self._services:

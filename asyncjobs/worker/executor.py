@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from asyncjobs.db.rows import Finish, Reschedule
+from asyncjobs.db.rows import Reschedule
 from asyncjobs.defining import registry
 from asyncjobs.defining.attempt import Attempt, CancelReason
 from asyncjobs.defining.claimed import Claimed, Refused
@@ -234,12 +234,9 @@ class Executor:
             end = await self._performer.run(attempt, group)
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
-            if isinstance(end, Finish):
-                self._ledger.finish(end)
-            elif end is not None:
-                if end.crashed or end.together is not None:
-                    self._on_crash()
-                self._ledger.reschedule(end)
+            if isinstance(end, Reschedule) and (end.crashed or end.together is not None):
+                self._on_crash()
+            self._ledger.end(end)
         finally:
             self._attempts.pop(attempt.claimed.id, None)
             if not self._attempts:

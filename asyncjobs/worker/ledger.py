@@ -24,16 +24,17 @@ from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Runs
 from asyncjobs.defining.stored_errors import describe_error
 from asyncjobs.exceptions import DatabaseError
+from asyncjobs.worker.ends import End
 from asyncjobs.worker.held_back import HeldBack
 from asyncjobs.worker.retrying import Backoff
 from asyncjobs.worker.trouble import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 
-End = TypeVar("End", Finish, Reschedule)
+Ended = TypeVar("Ended", Finish, Reschedule)
 _ID = itemgetter(0)
-_Statement: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[int]]
-_Written: TypeAlias = Callable[[Connection, Sequence[End]], Awaitable[set[UUID]]]
+_Statement: TypeAlias = Callable[[Connection, Sequence[Ended]], Awaitable[int]]
+_Written: TypeAlias = Callable[[Connection, Sequence[Ended]], Awaitable[set[UUID]]]
 
 BATCH = 500
 FULL = 5_000
@@ -96,6 +97,13 @@ class Ledger:
         """Have it written that a job is to run again."""
         self._reschedules.append(reschedule)
         self._added()
+
+    def end(self, end: End) -> None:
+        """Have it written how an attempt ended; nothing where nothing may be."""
+        if isinstance(end, Finish):
+            self.finish(end)
+        elif end is not None:
+            self.reschedule(end)
 
     def _added(self) -> None:
         self._kick.set()
@@ -216,8 +224,8 @@ class Ledger:
         return locked
 
     async def _write(
-        self, ends: Sequence[End], statement: _Statement[End], written: _Written[End], *, passing: bool
-    ) -> tuple[int, Sequence[End]]:
+        self, ends: Sequence[Ended], statement: _Statement[Ended], written: _Written[Ended], *, passing: bool
+    ) -> tuple[int, Sequence[Ended]]:
         """Write a batch; return how many were written now, and those that were passed over.
 
         Args:
@@ -226,7 +234,7 @@ class Ledger:
             written: Returns the ids of those that were written before, by a statement whose answer was lost.
             passing: Whether those whose rows are locked are passed over.
         """
-        locked: Sequence[End] = ()
+        locked: Sequence[Ended] = ()
         if passing:
             count, locked = await self._sessions.run(partial(passing_locked, rows=ends, write=statement, nothing=0))
         else:
