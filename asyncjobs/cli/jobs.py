@@ -152,6 +152,8 @@ def show(
     errors, steps = values.pop("errors"), values.pop("steps")
     if row.args is None:
         values["arguments"] = "(this role may not read them)"
+    if not row.shows_result:
+        values["result"] = "(this role may not read it)"
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})
     if steps:

@@ -285,7 +285,7 @@ async def read_states(
 async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:
     """Return everything stored about one job that one of `STATUS_WAYS` tells, or None."""
     row = await connection.fetchrow(sql.read(way), job_id)
-    return None if row is None else StatusRow(*row)
+    return None if row is None else StatusRow(*row)._replace(shows_result=way != STATUS_WAYS[2])
 
 
 async def rescue(connection: Connection, limit: int) -> int:

@@ -136,6 +136,8 @@ class StatusRow(NamedTuple):
     """JSON of its attributes."""
     steps: str | None
     """JSON array of its rows of `asyncjobs.step`, in their order."""
+    shows_result: bool = True
+    """Whether this role may read what it returned, and its attributes."""
 
 
 class Range(NamedTuple):

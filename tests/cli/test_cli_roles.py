@@ -291,7 +291,7 @@ async def test_who_migrates_and_is_no_member_of_the_owner_is_told_so(as_role, mo
 
 @pytest.mark.parametrize("also", [[], ["asyncjobs_viewer"]])
 async def test_an_enqueuer_has_the_status_of_a_job_by_its_id_without_arguments_and_results(
-    as_role, start, enqueue, database_url, also
+    as_role, start, enqueue, make_cli, database_url, also
 ):
     login = f"aj_web{len(also)}"
     [there] = await execute(database_url, f"select from pg_roles where rolname = '{login}'")
@@ -319,6 +319,8 @@ async def test_an_enqueuer_has_the_status_of_a_job_by_its_id_without_arguments_a
             await client.get(done, cli_jobs.add)
         with pytest.raises(JobNotFound):
             await client.status(uuid4())
+    shown = (await asyncio.to_thread(make_cli(url), "jobs", "show", done)).stdout
+    assert ("(this role may not read it)" in shown) is (not also) and ("canary7" in shown) is bool(also)
 
 
 async def test_a_viewers_client_has_a_status_too(as_role, enqueue):
