@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from asyncjobs import AsyncJobs
 from asyncjobs.cli.application import app
 from asyncjobs.db.connecting import connect
+from tests.support import warm
 from tests.support.processes import PATIENCE
 from tests.support.roles import apply_roles
 from tests.support.workers import ROOT, Workers
@@ -66,7 +67,7 @@ class Cli:
         return done
 
     def _process(self, words):
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-m", "asyncjobs", *words],
             cwd=self.directory,
             env={**os.environ, **self.environment},
@@ -90,7 +91,7 @@ def on_terminal(cli, *words, **environment):
     """What the command prints when a terminal shows it."""
     ours, theirs = pty.openpty()
     try:
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "asyncjobs", *words],
             cwd=cli.directory,
             env={**os.environ, **cli.environment, "TERM": "xterm", **environment},

@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.support import warm
 from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +42,7 @@ class Demo:
         out, theirs = (subprocess.PIPE, None) if not terminal else self._open_terminal()
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("ASYNCJOBS_", "PG", "NO_COLOR", "TERM"))}
         with self._output.open("wb") as file:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 [sys.executable, "-m", "asyncjobs", "demo", *map(str, words)],
                 cwd=directory,
                 env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), **environment},
@@ -48,7 +50,7 @@ class Demo:
                 stdout=theirs if terminal else file,
                 stderr=theirs if terminal else subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_take_terminal if terminal else None,
+                terminal=terminal,
             )
         if terminal:
             os.close(theirs)
@@ -56,6 +58,7 @@ class Demo:
 
     def _open_terminal(self):
         self.keys, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, 100))
         os.set_blocking(self.keys, False)
         return None, theirs
 
@@ -156,14 +159,6 @@ def _is_zombie(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
-
-
-def _take_terminal():
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    fcntl.ioctl(0, termios.TIOCSWINSZ, b"\x28\0\x64\0\0\0\0\0")  # 40 lines of 100
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.support import warm
 from tests.support.processes import PATIENCE
 
 SCRIPT = Path(__file__).with_name("owner.py")
@@ -63,7 +64,7 @@ class Owner:
     """One such process; killed at the test's end if it still runs."""
 
     def __init__(self, directory, *, uid=-1, loop="asyncio", words=(), launcher=()):
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [*launcher, sys.executable, "-X", "dev", "-W", "error", SCRIPT, directory, str(uid), loop, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import asyncpg
 
 from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
 from asyncjobs.db.connecting import connect
+from tests.support import warm
 from tests.support.checker import Verdict, check, read_rows
 from tests.support.oracle import Event, Oracle
 from tests.support.processes import PATIENCE
@@ -118,8 +120,7 @@ class Scene:
     async def asked(self, *words: str) -> Any:
         """What a command prints as JSON."""
         command = [sys.executable, "-m", "asyncjobs", *words, "--json", "--config", str(self.config("asking"))]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        return json.loads((await process.communicate())[0])
+        return json.loads((await asyncio.to_thread(warm.run, command, stdout=subprocess.PIPE)).stdout)
 
     async def reported(self, worker: Worker, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait until what `asyncjobs status` shows of a worker is so; it."""

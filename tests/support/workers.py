@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.support import warm
 from tests.support.oracle import WORKER_VARIABLE, Oracle
-from tests.support.processes import PATIENCE, end_with_parent, group_lives, until
+from tests.support.processes import PATIENCE, group_lives, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,7 +166,7 @@ class Workers:
         asked += [] if config is None else ["--config", str(config)]
         log_path = self._directory / f"{name}.log"
         with log_path.open("ab") as log:
-            process = subprocess.Popen(
+            process = warm.Popen(
                 [*(command or asked), *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -173,7 +174,7 @@ class Workers:
                 cwd=ROOT,
                 env=self._environment_of(name, environment),
                 start_new_session=True,
-                preexec_fn=end_with_parent(signal.SIGKILL),
+                ends_with_parent=True,
             )
         worker = Worker(name, process, log_path, self._oracle)
         self.started.append(worker)

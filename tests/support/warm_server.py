@@ -1,0 +1,172 @@
+"""A process that has imported asyncjobs, and forks one for each program that it is asked to run: see `tests.support.warm`.
+
+It has one thread, no event loop and no handler of logs. What is forked goes on as the interpreter does after its start.
+"""
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import pickle
+import pkgutil
+import random
+import runpy
+import signal
+import socket
+import sys
+import time
+import types
+from importlib.machinery import BuiltinImporter, SourceFileLoader
+from typing import Any
+
+MOST = 1 << 18
+"""Bytes of a request."""
+DESCRIPTORS = 3
+_PR_SET_PDEATHSIG = 1
+
+NOT_BEFORE = ("asyncjobs.__main__", "asyncjobs.testing", "asyncjobs.integrations", "asyncjobs.demo")
+"""What a command may import for itself: a program that is run, and what most of them do not need."""
+
+
+def import_all(names: list[str]) -> None:
+    """Import modules, and where asyncjobs is among them all of it."""
+    for name in names:
+        importlib.import_module(name)
+    if "asyncjobs" in names:
+        for found in pkgutil.walk_packages(sys.modules["asyncjobs"].__path__, "asyncjobs."):
+            if not found.name.startswith(NOT_BEFORE):
+                importlib.import_module(found.name)
+
+
+def serve(control: socket.socket, ours: list[str]) -> dict[str, Any]:
+    """Fork for each request; return in the forked process, with the request. End when nobody asks any more."""
+    while True:
+        data, descriptors, *_ = socket.recv_fds(control, MOST, DESCRIPTORS)
+        if not data:
+            os._exit(0)
+        request = pickle.loads(data)
+        # Twice, so that it is taken for its own child by whoever has asked, a subreaper for as long: see `warm`.
+        between = os.fork()
+        if between == 0:
+            if os.fork():
+                os._exit(0)
+            _become_child_of(request["parent"])
+            if request["session"]:
+                os.setsid()
+            control.send(b"%d" % os.getpid())
+            control.close()
+            sys.path[:] = ours
+            _take_descriptors(descriptors)
+            return request
+        os.waitpid(between, 0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become_child_of(parent: int) -> None:
+    while os.getppid() != parent:
+        time.sleep(0.0001)  # the one between has not ended yet
+
+
+def _take_descriptors(given: list[int]) -> None:
+    """Make them 0, 1 and 2, and close all others."""
+    for number, each in enumerate(given):  # none of them is one of these: the server has all three open
+        os.dup2(each, number)
+    os.closerange(DESCRIPTORS, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+
+
+def prepare(request: dict[str, Any]) -> None:
+    """Make of a forked process what the interpreter makes of a new one, all but running the program."""
+    if request["terminal"]:
+        take_terminal()
+    if request["ends_with_parent"]:
+        _end_with(request["parent"])
+    os.chdir(request["cwd"])
+    for name in set(os.environ) - set(request["environment"]):
+        del os.environ[name]
+    os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    random.seed()
+    _open_streams(unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
+    given = [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    sys.path[:] = list(dict.fromkeys([*given, *sys.path]))
+    importlib.invalidate_caches()
+    gc.enable()
+
+
+def take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _end_with(parent: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _open_streams(*, unbuffered: bool) -> None:
+    for number, (name, mode) in enumerate((("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb"))):
+        before = getattr(sys, name)
+        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)
+        getattr(raw, "raw", raw).name = f"<{name}>"
+        is_terminal = os.isatty(number)
+        text = io.TextIOWrapper(
+            raw,
+            before.encoding,
+            before.errors,
+            line_buffering=number == 2 or (is_terminal and number == 1),
+            write_through=bool(unbuffered and number),
+        )
+        text.mode = mode[0]  # type: ignore[misc]
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
+
+
+def run(command: list[str], words: list[str]) -> None:
+    """Run `-m module …`, `-c code …` or `script.py …`, the words of a command after the flags, as the interpreter does."""
+    sys.orig_argv = command
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__builtins__ = sys.modules["builtins"]  # type: ignore[attr-defined]
+    main.__annotations__ = {}
+    if words[0] == "-m":
+        sys.argv = ["-m", *words[2:]]
+        sys.path.insert(0, os.getcwd())
+        runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.path.insert(0, "")
+        main.__loader__ = BuiltinImporter
+        exec(compile(words[1], "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = words
+        sys.path.insert(0, os.path.dirname(os.path.realpath(words[0])))
+        main.__loader__ = SourceFileLoader("__main__", words[0])
+        main.__file__ = words[0]
+        main.__cached__ = None  # type: ignore[attr-defined]
+        with io.open_code(os.path.abspath(words[0])) as file:
+            code = compile(file.read(), words[0], "exec")
+        exec(code, main.__dict__)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever has started this ends it
+    gc.disable()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    import_all(sys.argv[2:])
+    ours = sys.path[1:]  # without this script's directory
+    control.send(pickle.dumps(sorted({name.partition(".")[0] for name in sys.modules} - {"__main__"})))
+    gc.collect()
+    gc.freeze()  # so that no look for garbage copies what is shared
+    request = serve(control, ours)
+    prepare(request)
+    run(request["command"], request["words"])
+
+
+if __name__ == "__main__":
+    main()
