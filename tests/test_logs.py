@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ from asyncjobs.defining import registry
 from asyncjobs.forking import _ToWorker
 from asyncjobs.logs import JsonLines, TextLines
 from asyncjobs.worker.apart import _log
+from tests.support import warm
 
 log = logging.getLogger("logs.of_the_jobs")
 
@@ -145,10 +145,12 @@ async def _enqueue(url: str) -> None:
 
 def _burst(directory: Path, url: str, *words: str) -> str:
     """Run a worker until nothing is left; return what it said."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "asyncjobs", "run", "logs_of_theirs", "--burst", *words],
-        cwd=directory, env={**os.environ, "ASYNCJOBS_DATABASE_URL": url}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=directory,
+        env={**os.environ, "ASYNCJOBS_DATABASE_URL": url},
+        timeout=120,
+    )
     return done.stderr
 
 

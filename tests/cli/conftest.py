@@ -71,8 +71,6 @@ class Cli:
             [sys.executable, "-m", "asyncjobs", *words],
             cwd=self.directory,
             env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
             timeout=PATIENCE,
         )
 

@@ -34,6 +34,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.client.blocking import BlockingJobs
+from tests.support import warm
 from tests.support.processes import PATIENCE
 
 
@@ -229,11 +230,11 @@ with AsyncJobs(database_url=sys.argv[1]).blocking() as jobs:
 """
 
 
-def program(directory: Path, url: str, then: str) -> subprocess.Popen[str]:
+def program(directory: Path, url: str, then: str) -> warm.Popen:
     path = directory / "program.py"
     path.write_text(PROGRAM.format(then=then))
     words = [sys.executable, str(path), url]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return warm.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
 def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:

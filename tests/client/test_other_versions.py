@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, InvalidArguments, InvalidDefinition, Job, job
+from tests.support import warm
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 from tests.support.workers import ROOT, Worker, Workers
@@ -54,15 +55,15 @@ class Deploy:
 
     async def enqueue(self, version: str, *words: str) -> UUID:
         home = self._directory / version
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "asyncjobs", "enqueue", "shop.hello", *words),
+        done = await asyncio.to_thread(
+            warm.run,
+            [sys.executable, "-m", "asyncjobs", "enqueue", "shop.hello", *words],
             cwd=home,
             env={**self._environment, "PYTHONPATH": str(ROOT)},
-            stdout=asyncio.subprocess.PIPE,
+            stderr=None,
+            check=True,
         )
-        said, _ = await process.communicate()
-        assert process.returncode == 0
-        return UUID(said.decode().strip())
+        return UUID(done.stdout.strip())
 
     async def work(self, version: str) -> Worker:
         home = self._directory / version

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.support import warm
 from tests.support.processes import PATIENCE
 from tests.support.workers import ROOT
 
@@ -131,15 +132,16 @@ def program(tmp_path: Path, database_url: str) -> Any:
     """Run a program on the test's database; return what it prints."""
 
     async def run(*words: str, text: str = "") -> str:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *words),
+        done = await asyncio.to_thread(
+            warm.run,
+            [sys.executable, *words],
+            input=text,
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "ASYNCJOBS_DATABASE_URL": database_url},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stderr=None,
+            timeout=3 * PATIENCE,
         )
-        output, _ = await asyncio.wait_for(process.communicate(text.encode()), 3 * PATIENCE)
-        return output.decode()
+        return done.stdout
 
     return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from asyncjobs import InvalidDefinition, Job, job
 from asyncjobs.defining import registry
+from tests.support import warm
 from tests.support.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,15 +71,7 @@ class Outer:
 def python(*words: str, directory: Path, given: str | None = None) -> str:
     """What a program prints, run in `directory` with this project importable."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, *words],
-        input=given,
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    ended = warm.run([sys.executable, *words], input=given, cwd=directory, env=environment, timeout=PATIENCE)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -120,7 +119,7 @@ class Scene:
     async def asked(self, *words: str) -> Any:
         """What a command prints as JSON."""
         command = [sys.executable, "-m", "asyncjobs", *words, "--json", "--config", str(self.config("asking"))]
-        return json.loads((await asyncio.to_thread(warm.run, command, stdout=subprocess.PIPE)).stdout)
+        return json.loads((await asyncio.to_thread(warm.run, command, stderr=None)).stdout)
 
     async def reported(self, worker: Worker, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait until what `asyncjobs status` shows of a worker is so; it."""

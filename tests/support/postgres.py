@@ -1,6 +1,7 @@
 """A PostgreSQL of a test's own, which may be stopped, crashed, frozen and started again."""
 
 import asyncio
+import atexit
 import contextlib
 import importlib.util
 import os
@@ -49,6 +50,24 @@ def unprivileged_user() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise RuntimeError("running as root, and there is neither a user postgres nor nobody to run the server as")
+
+
+_templates: dict[Path, Path] = {}
+
+
+async def _template(binaries: Path, user: pwd.struct_passwd | None) -> Path:
+    """A data directory as initdb has made it, once for this process: a copy takes a tenth of the time."""
+    if binaries not in _templates:
+        held = contextlib.ExitStack()
+        directory = held.enter_context(held_directory("asyncjobs-template-"))
+        atexit.register(held.close)
+        if user is not None:
+            os.chown(directory, user.pw_uid, user.pw_gid)
+        data = directory / "data"
+        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        await run([*initdb, "--locale=C", "--no-sync"], user=user)
+        _templates[binaries] = data
+    return _templates[binaries]
 
 
 class ThrowAwayPostgres:
@@ -183,8 +202,8 @@ class ThrowAwayPostgres:
         if self._primary is not None:
             await self._copy(self._primary, data)
             return
-        initdb = [str(self.binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        await run([*initdb, "--locale=C", "--no-sync"], user=self._user)
+        template = await _template(self.binaries, self._user)
+        await run(["cp", "-a", str(template), data], user=self._user)
 
     async def _copy(self, primary: "ThrowAwayPostgres", data: str) -> None:
         program = [

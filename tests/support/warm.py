@@ -1,12 +1,13 @@
 """Python programs without the half second that a start and its imports cost: forked from a process that has both behind it.
 
-What runs is what `python [flags] -m module`, `-c` or a script would run: arguments, environment, directory, descriptors,
+What runs is what `python [flags] -m module` or a script would run: arguments, environment, directory, descriptors,
 `sys.path`, `__main__`, signals and the way it ends are a new interpreter's; it is a child of this process. What is not, and
 so no test of it may come here: modules are imported already, their code has run before the environment was this one's, and
 `/proc/<pid>/cmdline` and `environ` are of the process that was forked. `Popen` starts a new interpreter wherever it finds
 that it would make a difference.
 """
 
+# ruff: noqa: PTH100, PTH118, PTH120, PTH121, PTH208
 import atexit
 import contextlib
 import ctypes
@@ -25,21 +26,24 @@ from tests.support.processes import end_with_parent
 from tests.support.warm_server import MOST, take_terminal
 
 SERVER = Path(__file__).with_name("warm_server.py")
-MODULES = ("asyncjobs", "asyncjobs.cli.application", "anyio._backends._asyncio", "rich.console", "uvloop")
+PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop")
+"""Imported before a program that imports asyncjobs."""
+COMMAND = ("asyncjobs.cli.application", "asyncjobs.cli.run", "rich.console", *PROGRAM)
+"""Before `python -m asyncjobs`."""
 _PR_SET_CHILD_SUBREAPER = 36
 _TAKES_WORD = ("-X", "-W")
 _MAKES_NO_DIFFERENCE = {"PYTHONPATH", "PYTHONUNBUFFERED"}
 
 
 class _Server:
-    """A warm interpreter with some flags. One a process of the test run, started when it is first asked."""
+    """A warm interpreter with some flags and modules. One a process of the test run, started when it is first asked."""
 
-    def __init__(self, flags: tuple[str, ...]) -> None:
+    def __init__(self, flags: tuple[str, ...], modules: tuple[str, ...]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *flags, str(SERVER), str(theirs.fileno()), *MODULES],
+                [sys.executable, *flags, str(SERVER), str(theirs.fileno()), *modules],
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
                 pass_fds=[theirs.fileno()],
@@ -76,7 +80,7 @@ class _Server:
 
 
 ROOT = Path(__file__).resolve().parents[2]
-_servers: dict[tuple[str, ...], _Server] = {}
+_servers: dict[tuple[tuple[str, ...], ...], _Server] = {}
 _starting = threading.Lock()
 
 
@@ -102,7 +106,7 @@ def _subreaper() -> Iterator[None]:
 
 
 class Popen(subprocess.Popen):  # type: ignore[type-arg]
-    """Start `[sys.executable, *flags, "-m" | "-c" | script, …]`; a new interpreter where that makes a difference.
+    """Start `[sys.executable, *flags, "-m" | script, …]`; a new interpreter where that makes a difference.
 
     Args:
         args: The words of the command.
@@ -127,7 +131,18 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
         if self._server is None:
             super()._execute_child(  # type: ignore[misc]
-                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, *pipes, *more
+                args,
+                executable,
+                preexec_fn,
+                close_fds,
+                pass_fds,
+                cwd,
+                env,
+                startupinfo,
+                creationflags,
+                shell,
+                *pipes,
+                *more,
             )
             return
         *_, start_new_session, _process_group = more
@@ -145,14 +160,13 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def run(
-    args: Sequence[Any], *, capture_output: bool = False, timeout: float | None = None, check: bool = False, **options: Any
+    args: Sequence[Any], *, input: Any = None, timeout: float | None = None, check: bool = False, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
-    """As `subprocess.run`, without an input."""
-    if capture_output:
-        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    """As `subprocess.run`; without one its input is empty, and its output is captured unless it is to go elsewhere."""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
     with Popen(args, **options) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(input, timeout=timeout)
         except BaseException:
             process.kill()
             raise
@@ -169,16 +183,16 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
     if sys.platform != "linux" or command[0] != sys.executable or not words or not known >= set(options):
         return None
     directory = os.path.abspath(options.get("cwd") or os.curdir)
-    if words[0] not in ("-m", "-c"):
+    if words[0] != "-m":
         if not words[0].endswith(".py"):
-            return None
+            return None  # a program that has no file draws a name when asyncjobs is imported
         directory = os.path.dirname(os.path.realpath(os.path.join(directory, words[0])))
     environment = os.environ if (given := options.get("env")) is None else given
     path = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    flags = tuple(command[1 : -len(words)])
+    kind = tuple(command[1 : -len(words)]), COMMAND if words[:2] == ["-m", "asyncjobs"] else PROGRAM
     with _starting:
-        if (server := _servers.get(flags)) is None:
-            server = _servers[flags] = _Server(flags)
+        if (server := _servers.get(kind)) is None:
+            server = _servers[kind] = _Server(*kind)
     return server if server.is_so_for(environment, path) else None
 
 

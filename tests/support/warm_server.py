@@ -3,13 +3,12 @@
 It has one thread, no event loop and no handler of logs. What is forked goes on as the interpreter does after its start.
 """
 
-import contextlib
+# ruff: noqa: PTH100, PTH109, PTH120, PTH208
 import gc
 import importlib
 import io
 import os
 import pickle
-import pkgutil
 import random
 import runpy
 import signal
@@ -17,26 +16,13 @@ import socket
 import sys
 import time
 import types
-from importlib.machinery import BuiltinImporter, SourceFileLoader
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 MOST = 1 << 18
 """Bytes of a request."""
 DESCRIPTORS = 3
 _PR_SET_PDEATHSIG = 1
-
-NOT_BEFORE = ("asyncjobs.__main__", "asyncjobs.testing", "asyncjobs.integrations", "asyncjobs.demo")
-"""What a command may import for itself: a program that is run, and what most of them do not need."""
-
-
-def import_all(names: list[str]) -> None:
-    """Import modules, and where asyncjobs is among them all of it."""
-    for name in names:
-        importlib.import_module(name)
-    if "asyncjobs" in names:
-        for found in pkgutil.walk_packages(sys.modules["asyncjobs"].__path__, "asyncjobs."):
-            if not found.name.startswith(NOT_BEFORE):
-                importlib.import_module(found.name)
 
 
 def serve(control: socket.socket, ours: list[str]) -> dict[str, Any]:
@@ -113,7 +99,7 @@ def _end_with(parent: int) -> None:
 def _open_streams(*, unbuffered: bool) -> None:
     for number, (name, mode) in enumerate((("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb"))):
         before = getattr(sys, name)
-        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)
+        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)  # noqa: SIM115, for as long as the process lives
         getattr(raw, "raw", raw).name = f"<{name}>"
         is_terminal = os.isatty(number)
         text = io.TextIOWrapper(
@@ -129,7 +115,7 @@ def _open_streams(*, unbuffered: bool) -> None:
 
 
 def run(command: list[str], words: list[str]) -> None:
-    """Run `-m module …`, `-c code …` or `script.py …`, the words of a command after the flags, as the interpreter does."""
+    """Run `-m module …` or `script.py …`, the words of a command after the flags, as the interpreter does."""
     sys.orig_argv = command
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]  # type: ignore[attr-defined]
@@ -138,19 +124,15 @@ def run(command: list[str], words: list[str]) -> None:
         sys.argv = ["-m", *words[2:]]
         sys.path.insert(0, os.getcwd())
         runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]
-    elif words[0] == "-c":
-        sys.argv = ["-c", *words[2:]]
-        sys.path.insert(0, "")
-        main.__loader__ = BuiltinImporter
-        exec(compile(words[1], "<string>", "exec"), main.__dict__)
     else:
         sys.argv = words
-        sys.path.insert(0, os.path.dirname(os.path.realpath(words[0])))
-        main.__loader__ = SourceFileLoader("__main__", words[0])
-        main.__file__ = words[0]
+        script = os.path.abspath(words[0])
+        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+        main.__loader__ = SourceFileLoader("__main__", script)
+        main.__file__ = script
         main.__cached__ = None  # type: ignore[attr-defined]
-        with io.open_code(os.path.abspath(words[0])) as file:
-            code = compile(file.read(), words[0], "exec")
+        with io.open_code(script) as file:
+            code = compile(file.read(), script, "exec")
         exec(code, main.__dict__)
 
 
@@ -158,7 +140,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever has started this ends it
     gc.disable()
     control = socket.socket(fileno=int(sys.argv[1]))
-    import_all(sys.argv[2:])
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     ours = sys.path[1:]  # without this script's directory
     control.send(pickle.dumps(sorted({name.partition(".")[0] for name in sys.modules} - {"__main__"})))
     gc.collect()
