@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _pytest.config import default_plugins
+
 from tests.support.processes import end_with_parent
 from tests.support.warm_server import MOST, take_terminal
 
@@ -30,6 +32,16 @@ PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop")
 """Imported before a program that imports asyncjobs."""
 COMMAND = ("asyncjobs.cli.application", "asyncjobs.cli.run", "rich.console", *PROGRAM)
 """Before `python -m asyncjobs`."""
+PYTEST = (
+    "pytest",
+    *(f"_pytest.{name}" for name in default_plugins),
+    "asyncpg",
+    "pydantic_settings",
+    "orjson",
+    "uvloop",
+)
+"""Before `python -m pytest`: nothing whose assertions pytest rewrites as it is imported, which plugins and theirs are."""
+_BY_MODULE = {"asyncjobs": COMMAND, "pytest": PYTEST}
 _PR_SET_CHILD_SUBREAPER = 36
 _TAKES_WORD = ("-X", "-W")
 _MAKES_NO_DIFFERENCE = {"PYTHONPATH", "PYTHONUNBUFFERED"}
@@ -189,7 +201,8 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
         directory = os.path.dirname(os.path.realpath(os.path.join(directory, words[0])))
     environment = os.environ if (given := options.get("env")) is None else given
     path = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    kind = tuple(command[1 : -len(words)]), COMMAND if words[:2] == ["-m", "asyncjobs"] else PROGRAM
+    modules = _BY_MODULE.get(words[1], PROGRAM) if words[0] == "-m" else PROGRAM
+    kind = tuple(command[1 : -len(words)]), modules
     with _starting:
         if (server := _servers.get(kind)) is None:
             server = _servers[kind] = _Server(*kind)
