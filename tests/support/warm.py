@@ -125,6 +125,9 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         ends_with_parent: It gets SIGKILL when this process dies.
         terminal: Its standard input is a terminal, which is to control it and its session.
         options: As of `subprocess.Popen`.
+
+    Attributes:
+        is_forked: Whether it is from a warm interpreter.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         command = [os.fspath(word) for word in args]
         self._asked = {"command": command, "ends_with_parent": ends_with_parent, "terminal": terminal}
         self._server = _server_for(command, options)
+        self.is_forked = self._server is not None
         if self._server is None:
             options["preexec_fn"] = _before(ends_with_parent=ends_with_parent, terminal=terminal)
         super().__init__(command, **options)
@@ -200,7 +204,8 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
             return None  # a program that has no file draws a name when asyncjobs is imported
         directory = os.path.dirname(os.path.realpath(os.path.join(directory, words[0])))
     environment = os.environ if (given := options.get("env")) is None else given
-    path = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    elsewhere = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    path = [directory, *(os.path.join(directory, each) for each in elsewhere)]
     modules = _BY_MODULE.get(words[1], PROGRAM) if words[0] == "-m" else PROGRAM
     kind = tuple(command[1 : -len(words)]), modules
     with _starting:

@@ -101,13 +101,12 @@ def _open_streams(*, unbuffered: bool) -> None:
         before = getattr(sys, name)
         raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)  # noqa: SIM115, for as long as the process lives
         getattr(raw, "raw", raw).name = f"<{name}>"
-        is_terminal = os.isatty(number)
         text = io.TextIOWrapper(
             raw,
             before.encoding,
             before.errors,
-            line_buffering=number == 2 or (is_terminal and number == 1),
-            write_through=bool(unbuffered and number),
+            line_buffering=not unbuffered and (number == 2 or os.isatty(number)),
+            write_through=unbuffered,
         )
         text.mode = mode[0]  # type: ignore[misc]
         setattr(sys, name, text)

@@ -1,0 +1,198 @@
+"""Programs that are forked from a warm interpreter: nobody in them can tell, but by the time that it takes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import warm
+from tests.support.processes import PATIENCE, alive, children
+from tests.support.warm import ROOT
+
+ABOUT = """\
+import gc, json, logging, os, random, signal, sys, threading, warnings
+import asyncjobs
+
+def stream(one):
+    return [one.name, one.mode, one.encoding, one.errors, one.line_buffering, one.write_through, one.isatty(), one.fileno()]
+
+print(json.dumps({
+    "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "flags": repr(sys.flags), "warnings": repr(warnings.filters),
+    "main": sorted(globals()), "name": __name__, "file": __file__, "spec": __spec__ and __spec__.name,
+    "loader": getattr(__loader__, "path", None), "is main": sys.modules["__main__"].__dict__ is globals(),
+    "cwd": os.getcwd(), "environment": dict(os.environ), "parent": os.getppid(), "group": os.getpgid(0) == os.getpid(),
+    "session": os.getsid(0) == os.getpid(), "umask": os.umask(0), "gc": [gc.isenabled(), gc.get_threshold()],
+    "streams": [stream(one) for one in (sys.stdin, sys.stdout, sys.stderr)],
+    "originals": [sys.stdin is sys.__stdin__, sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
+    "signals": {n: repr(signal.getsignal(n)) for n in sorted(signal.valid_signals() - {9, 19})},
+    "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), "wakeup": signal.set_wakeup_fd(-1),
+    "threads": [thread.name for thread in threading.enumerate()], "handlers": logging.getLogger().handlers,
+    "descriptors": sorted(os.listdir("/proc/self/fd")), "asyncjobs": asyncjobs.__file__, "worker": "asyncjobs.worker.worker" in sys.modules,
+    "multiprocessing": "multiprocessing" in sys.modules,
+}, default=str))
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every program is started as usual")
+
+
+def started(*words: object, **options: object) -> warm.Popen:
+    process = warm.Popen([sys.executable, *words], **{"stdout": subprocess.PIPE, "text": True, **options})
+    assert process.is_forked
+    return process
+
+
+@pytest.fixture
+def program(tmp_path):
+    def write(text: str) -> Path:
+        (tmp_path / "program.py").write_text(text)
+        return tmp_path / "program.py"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "words", [["program.py", "a", "-b"], ["-m", "program", "c"], ["-X", "dev", "-W", "error", "program.py"]]
+)
+@pytest.mark.parametrize("options", [{}, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}relative"}])
+def test_a_program_finds_what_it_finds_in_a_new_interpreter(program, tmp_path, words, options):
+    program(ABOUT)
+    given = {
+        "args": [sys.executable, *words],
+        "cwd": tmp_path,
+        "env": {**{n: v for n, v in os.environ.items() if n != "PYTHONPATH"}, "MINE": "é", **options},
+        "start_new_session": True,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+        "text": True,
+    }
+    found = []
+    for start in (subprocess.Popen, warm.Popen):
+        with start(**given) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+        assert err == ""
+        found.append(json.loads(out))
+    assert process.is_forked
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", 0),
+        ("raise SystemExit(3)", 3),
+        ("raise ValueError('mine')", 1),
+        ("import os; os._exit(4)", 4),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
+        ("import os; os.abort()", -signal.SIGABRT),
+    ],
+)
+def test_it_ends_as_it_would(program, text, code):
+    done = warm.run([sys.executable, program(text)])
+    assert done.returncode == code
+    assert ("ValueError: mine" in done.stderr) == ("mine" in text)
+
+
+def test_what_is_left_to_do_at_the_end_of_an_interpreter_is_done(program):
+    text = """
+import atexit, threading, time
+atexit.register(print, "at exit")
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+print("main")
+"""
+    assert warm.run([sys.executable, program(text)]).stdout == "main\nthread\nat exit\n"
+
+
+def test_it_is_a_child_of_this_process_and_of_nobody_else(program):
+    with started(program("input()"), stdin=subprocess.PIPE) as process:
+        assert process.pid in children(os.getpid())
+        process.communicate("\n")
+    assert process.returncode == 0
+    with pytest.raises(ChildProcessError):
+        os.waitpid(process.pid, 0)
+
+
+def test_whose_parent_dies_elsewhere_does_not_become_ours(program):
+    text = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
+    left = int(warm.run([sys.executable, program(text)]).stdout)
+    try:
+        assert alive(left) and left not in children(os.getpid())
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_of_two_each_draws_its_own_random_numbers(program):
+    path = program("import random; print(random.random())")
+    assert len({warm.run([sys.executable, path]).stdout for _ in range(3)}) == 3
+
+
+def test_it_ends_with_the_process_that_asked_for_it(program):
+    path = program("import time; print('up', flush=True); time.sleep(60)")
+    asking = f"""
+import subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.support import warm
+process = warm.Popen([sys.executable, {str(path)!r}], stdout=subprocess.PIPE, text=True, ends_with_parent=True)
+process.stdout.readline()
+print(process.pid, process.is_forked, flush=True)
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", asking], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        pid, is_forked = parent.stdout.readline().split()
+        assert is_forked == "True" and alive(int(pid))
+        parent.kill()
+    while alive(int(pid)):
+        pass
+
+
+def test_a_terminal_controls_it(program):
+    ours, theirs = pty.openpty()
+    path = program(
+        "import os; os.tcgetpgrp(0) == os.getpid() and print(os.ttyname(0), os.ctermid(), flush=True); input()"
+    )
+    try:
+        with started(
+            path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, terminal=True
+        ) as process:
+            assert os.ttyname(theirs).encode() in os.read(ours, 100)
+            os.write(ours, b"\x03")  # Ctrl-C reaches whom the terminal controls
+            assert process.wait(PATIENCE) == -signal.SIGINT
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "file"),
+    [
+        (["-c", "pass"], {}, ""),
+        (["-"], {}, ""),
+        ([".", "x"], {}, "__main__.py"),
+        (["-m", "program"], {"PYTHONHASHSEED": "1"}, ""),
+        (["-m", "program"], {"LC_ALL": "C"}, ""),
+        (["-m", "program"], {}, "sitecustomize.py"),
+        (["-m", "program"], {}, "typing_extensions.py"),
+        (["-m", "program"], {"PYTHONPATH": "there"}, "there/asyncpg/__init__.py"),
+    ],
+)
+def test_where_a_new_interpreter_makes_a_difference_one_is_started(program, tmp_path, words, options, file):
+    program("pass")
+    if file:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    environment = {**os.environ, **options}
+    with warm.Popen([sys.executable, *words], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL) as process:
+        assert not process.is_forked
+    assert process.returncode == 0
+
+
+def test_a_command_of_another_program_is_started_as_it_is():
+    with warm.Popen(["true"]) as process:
+        assert not process.is_forked
+    assert process.returncode == 0
