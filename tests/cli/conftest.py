@@ -114,9 +114,11 @@ def on_terminal(cli, *words, **environment):
 
 
 @pytest.fixture
-def make_cli(project):
-    """Make a Cli in the project for a database URL."""
-    return lambda url=None: Cli(project, {"ASYNCJOBS_DATABASE_URL": url} if url else {})
+def make_cli(project, copying_postgres):
+    """Make a Cli in the project for a database URL; without one it makes a server of its own."""
+    return lambda url=None: Cli(
+        project, {"ASYNCJOBS_DATABASE_URL": url} if url else {"ASYNCJOBS_PG_BIN": copying_postgres}
+    )
 
 
 @pytest.fixture

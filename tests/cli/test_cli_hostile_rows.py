@@ -48,10 +48,9 @@ KEYS = {"step": "job", "event": "name"}
 
 
 async def write(connection: asyncpg.Connection, table: str, column: str, kind: str, value: str, row: object) -> None:
-    literal = await connection.fetchval("select quote_literal($1::text)", value)
-    statement = f"update asyncjobs.{table} set {column} = {literal}::{kind} where {KEYS.get(table, 'id')} = $1"
+    statement = f"update asyncjobs.{table} set {column} = $1::text::{kind} where {KEYS.get(table, 'id')} = $2"
     with contextlib.suppress(asyncpg.PostgresError):  # the column does not allow it
-        await connection.execute(statement, row)
+        await connection.execute(statement, value, row)
 
 
 async def fill(url: str, table: str) -> list[UUID]:

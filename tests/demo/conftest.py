@@ -162,14 +162,15 @@ def _is_zombie(pid):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, copying_postgres):
     """Start a demo in a directory with a space in its name; nothing of it outlives the test."""
     started = []
     directory = tmp_path / "a place"
     directory.mkdir()
 
     def start(*words, environment=(), terminal=False):
-        demo = Demo(directory, [*words, "--out", "cards"], dict(environment), terminal=terminal)
+        given = {"ASYNCJOBS_PG_BIN": copying_postgres, **dict(environment)}
+        demo = Demo(directory, [*words, "--out", "cards"], given, terminal=terminal)
         started.append(demo)
         return demo
 

@@ -49,7 +49,7 @@ class Ran:
 
 
 @pytest.fixture
-def run_pytest(tmp_path: Path, beside: str) -> Callable[..., Ran]:
+def run_pytest(tmp_path: Path, beside: str, copying_postgres: str) -> Callable[..., Ran]:
     """Run pytest on a text, with jobs in front, in a process and a directory of its own; warnings are errors.
 
     It uses databases on the suite's server unless `url` says otherwise; "" is an embedded one of its own.
@@ -61,13 +61,8 @@ def run_pytest(tmp_path: Path, beside: str) -> Callable[..., Ran]:
             "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
         )
         given = beside if url is None else url
-        kept = {
-            k: v
-            for k, v in os.environ.items()
-            if not k.startswith(("PYTEST_", "ASYNCJOBS_")) or k == "ASYNCJOBS_PG_BIN"
-        }
-        if given:
-            kept["ASYNCJOBS_TEST_DATABASE_URL"] = given
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "ASYNCJOBS_"))}
+        kept |= {"ASYNCJOBS_TEST_DATABASE_URL": given} if given else {"ASYNCJOBS_PG_BIN": copying_postgres}
         words = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *words)  # that takes 0.2 s to import
         done = warm.run(
             [sys.executable, "-m", "pytest", *words],
