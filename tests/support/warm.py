@@ -27,6 +27,7 @@ from _pytest.config import default_plugins
 from tests.support.processes import end_with_parent
 from tests.support.warm_server import MOST, take_terminal
 
+PYTHON = sys.executable
 SERVER = Path(__file__).with_name("warm_server.py")
 PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop")
 """Imported before a program that imports asyncjobs."""
@@ -55,7 +56,7 @@ class _Server:
         self._environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *flags, str(SERVER), str(theirs.fileno()), *modules],
+                [PYTHON, *flags, str(SERVER), str(theirs.fileno()), *modules],
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
                 pass_fds=[theirs.fileno()],
@@ -196,7 +197,7 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
     """The warm interpreter that may fork for a command; None: it needs a new one."""
     words = _words_after_flags(command)
     known = {"stdin", "stdout", "stderr", "cwd", "env", "start_new_session", "text", "bufsize"}
-    if sys.platform != "linux" or command[0] != sys.executable or not words or not known >= set(options):
+    if sys.platform != "linux" or command[0] != PYTHON or not words or not known >= set(options):
         return None
     directory = os.path.abspath(options.get("cwd") or os.curdir)
     if words[0] != "-m":
