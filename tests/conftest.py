@@ -20,7 +20,7 @@ from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.embedded import EmbeddedPostgres, postmaster
 from asyncjobs.embedded.cluster import Cluster
-from tests.support.directories import held_directory
+from tests.support.directories import RUNNABLE, held_directory
 from tests.support.proxy import Proxy
 
 _numbers = itertools.count(1)
@@ -42,6 +42,9 @@ for ignored, usual in (
 
 # Hundreds of processes are started, and to compile our modules takes each of them 0.4 s of a core.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Where pytest makes the directories of tests.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RUNNABLE))
 
 
 QUICK = {"defining", "settings", "worker", "integrations", "test_errors.py", "test_logs.py"}
@@ -148,7 +151,7 @@ def copying_postgres() -> Iterator[str]:
 
     For tests that start servers of their own and are not about how one is made.
     """
-    with held_directory("asyncjobs-copying-") as directory:
+    with held_directory("asyncjobs-copying-", place=RUNNABLE) as directory:
         directory.chmod(0o755)
         made = Cluster(directory / "made", temporary=False)
         with asyncio.Runner() as runner:

@@ -15,6 +15,7 @@ from asyncjobs.cli.db import without_password
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+from tests.support.directories import RUNNABLE
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -234,7 +235,7 @@ def test_psql_is_told_the_password_by_its_environment_only(url, place, password)
 @pytest.fixture
 def private(make_cli):
     """Commands in a project without a database_url."""
-    data = Path(tempfile.mkdtemp(prefix="aj-cli-", dir="/tmp"))
+    data = Path(tempfile.mkdtemp(prefix="aj-cli-", dir=RUNNABLE))
     data.chmod(0o711)
     cli = make_cli()
     cli.environment["XDG_DATA_HOME"] = str(data)

@@ -18,6 +18,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.reading import Limits, Server
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.settings import Pool, Settings
+from tests.support.directories import RUNNABLE
 from tests.support.proxy import Proxy
 
 SERVER = Server("16.1", 16, "UTF8", "d", "r", False, False, "on", None, False, None, 1000.0)
@@ -74,7 +75,7 @@ async def test_without_workers_it_warns_and_without_a_schema_it_fails(cli, make_
 @pytest.fixture
 async def standby():
     """The URL of a server that takes no writes, as it thinks that another is its primary."""
-    place = Path(tempfile.mkdtemp(prefix="aj-", dir="/tmp"))
+    place = Path(tempfile.mkdtemp(prefix="aj-", dir=RUNNABLE))
     place.chmod(0o755)
     try:
         async with EmbeddedPostgres(place / "pg") as primary:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres
+from tests.support.directories import RUNNABLE
 
 from .owners import Owner, postmasters
 
@@ -57,7 +58,7 @@ def copied(place, _made):
 
 @contextmanager
 def _directory():
-    directory = Path(tempfile.mkdtemp(prefix="aj-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="aj-", dir=RUNNABLE))
     directory.chmod(0o755)
     try:
         yield directory
