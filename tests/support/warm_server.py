@@ -139,9 +139,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever has started this ends it
     gc.disable()
     control = socket.socket(fileno=int(sys.argv[1]))
+    here = os.path.dirname(os.path.realpath(__file__))
+    ours = [entry for entry in sys.path if entry != here]
+    sys.path[:] = [os.path.dirname(os.path.dirname(here)), *ours]  # what is tested, whatever is installed
     for name in sys.argv[2:]:
         importlib.import_module(name)
-    ours = sys.path[1:]  # without this script's directory
     control.send(pickle.dumps(sorted({name.partition(".")[0] for name in sys.modules} - {"__main__"})))
     gc.collect()
     gc.freeze()  # so that no look for garbage copies what is shared
