@@ -152,17 +152,22 @@ input()
 
 
 def test_a_terminal_controls_it(program):
+    text = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("up" if os.tcgetpgrp(0) == os.getpid() else "not controlled", flush=True)
+raise SystemExit(signal.sigwait([signal.SIGINT]))
+"""
     ours, theirs = pty.openpty()
-    path = program(
-        "import os; os.tcgetpgrp(0) == os.getpid() and print(os.ttyname(0), os.ctermid(), flush=True); input()"
-    )
+    options = {"stdin": theirs, "stderr": theirs, "start_new_session": True, "terminal": True}
     try:
-        with started(
-            path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, terminal=True
-        ) as process:
-            assert os.ttyname(theirs).encode() in os.read(ours, 100)
-            os.write(ours, b"\x03")  # Ctrl-C reaches whom the terminal controls
-            assert process.wait(PATIENCE) == -signal.SIGINT
+        with started(program(text), **options) as process:
+            try:
+                assert process.stdout.readline() == "up\n"
+                os.write(ours, b"\x03")  # Ctrl-C reaches whom the terminal controls
+                assert process.wait(PATIENCE) == signal.SIGINT
+            finally:
+                process.kill()
     finally:
         os.close(ours)
         os.close(theirs)
