@@ -29,10 +29,21 @@ async def eventually(condition, seconds=PATIENCE):
 
 
 def postmasters(directory: Path) -> list[int]:
-    """Live postmasters whose data directory is in `directory`."""
-    return [
+    """Live postmasters whose data directory is in `directory`.
+
+    A process that one has just forked is called like it for a moment.
+    """
+    found = [
         pid for pid, words in processes() if "-D" in words and words[words.index("-D") + 1].startswith(f"{directory}/")
     ]
+    return [pid for pid in found if _parent(pid) not in found]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def processes():
