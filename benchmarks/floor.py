@@ -117,7 +117,10 @@ async def round_trip(bench: Bench) -> Sample:
 async def _worker_apart(bench: Bench) -> AsyncIterator[Ear]:
     command = [sys.executable, "-m", "benchmarks.bare_worker", bench.url]
     with Ear(bench.directory) as ear:
-        async with Workers(bench.directory, environment=ear.environment) as workers, bench.connection() as connection:
+        async with (
+            Workers(bench.directory, environment=ear.environment, anew=True) as workers,
+            bench.connection() as connection,
+        ):
             workers.start(command=command, name="bare")
             for number in range(-20, 0):  # the first ones also wait for its start, and warm it
                 await connection.execute(bare.INSERT_AND_NOTIFY, bare.new_id(), bare.KIND, bare.QUEUE, str(number))

@@ -51,7 +51,7 @@ async def worker(bench: Bench, *, pools: Pools = ONE_POOL, expected: int = 0) ->
     config.write_text("\n".join(lines))
     with Ear(bench.directory) as ear:
         environment = {**ear.environment, EXPECTED_VARIABLE: str(expected)}
-        async with Workers(bench.directory, environment=environment) as workers:
+        async with Workers(bench.directory, environment=environment, anew=True) as workers:
             process = workers.start(command=[sys.executable, "-m", "asyncjobs", "run", "--config", str(config)])
             yield process, ear
             process.stop()

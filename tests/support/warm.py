@@ -125,6 +125,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         args: The words of the command.
         ends_with_parent: It gets SIGKILL when this process dies.
         terminal: Its standard input is a terminal, which is to control it and its session.
+        anew: It is a new interpreter in any case.
         options: As of `subprocess.Popen`.
 
     Attributes:
@@ -132,11 +133,17 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
     """
 
     def __init__(
-        self, args: Sequence[Any], *, ends_with_parent: bool = False, terminal: bool = False, **options: Any
+        self,
+        args: Sequence[Any],
+        *,
+        ends_with_parent: bool = False,
+        terminal: bool = False,
+        anew: bool = False,
+        **options: Any,
     ) -> None:
         command = [os.fspath(word) for word in args]
         self._asked = {"command": command, "ends_with_parent": ends_with_parent, "terminal": terminal}
-        self._server = _server_for(command, options)
+        self._server = None if anew else _server_for(command, options)
         self.is_forked = self._server is not None
         if self._server is None:
             options["preexec_fn"] = _before(ends_with_parent=ends_with_parent, terminal=terminal)

@@ -125,15 +125,22 @@ class Workers:
         directory: Where their logs go.
         oracle: Where their jobs write, and where their deaths are noted.
         environment: For all of them, beside the test's own.
+        anew: Each is a new interpreter, as where it is measured: what is forked from a warm one copies its pages.
     """
 
     def __init__(
-        self, directory: Path, *, oracle: Oracle | None = None, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        oracle: Oracle | None = None,
+        environment: Mapping[str, str] | None = None,
+        anew: bool = False,
     ) -> None:
         self.started: list[Worker] = []
         self._directory = directory
         self._oracle = oracle
         self._environment = dict(environment or {})
+        self._anew = anew
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,6 +182,7 @@ class Workers:
                 env=self._environment_of(name, environment),
                 start_new_session=True,
                 ends_with_parent=True,
+                anew=self._anew,
             )
         worker = Worker(name, process, log_path, self._oracle)
         self.started.append(worker)
