@@ -171,8 +171,9 @@ async def test_the_answer_to_a_statement_is_lost(
 async def test_its_connections_are_cut_after_a_message(
     make_jobs: MakeJobs, connection: asyncpg.Connection, proxy: Proxy, proxied_url: str, where: str, every: int
 ) -> None:
-    async with make_jobs(database_url=proxied_url).running():
-        for k in range(1, 200, every):
+    # With a long lease, so that most messages are the job's: what is done from time to time is cut, too, and counted.
+    async with make_jobs(database_url=proxied_url, lease=30).running():
+        for k in range(1, 1_000, every):
             begun.clear()
             done.clear()
             fault = proxy.cut_after(k, where=named(where))
