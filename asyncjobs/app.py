@@ -19,7 +19,7 @@ from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.client.pulse import feel
 from asyncjobs.client.sending import check_job
-from asyncjobs.db import migrating, pooling
+from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
@@ -122,7 +122,7 @@ class AsyncJobs:
             settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
             self._url = settings.database_url or await self._start_embedded(stack)
             sessions = self._assemble(self._url, settings, stack)
-            await sessions.run(migrating.check if settings.database_url else migrating.migrate)
+            await sessions.run(checking.check if settings.database_url else migrating.migrate)
             assert self._services is not None
             self._pulse = self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
             self._stack = stack.pop_all()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from asyncjobs.app import PRIVATE_IN
 from asyncjobs.cli.exits import exit_codes
-from asyncjobs.db import migrating, pooling
+from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.defining import registry
@@ -85,7 +85,7 @@ async def reader(settings: Settings) -> AsyncIterator[Connection]:
         connection = await connect(url, name="asyncjobs cli", settings=READING_LIMITS)
         try:
             with translating():
-                await migrating.check(connection)
+                await checking.check(connection)
                 yield connection
         finally:
             connection.terminate()

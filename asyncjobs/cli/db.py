@@ -18,7 +18,7 @@ from asyncjobs import durations
 from asyncjobs.cli import database, options, printing
 from asyncjobs.cli.db_script import PSQL_STOPS, script
 from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
-from asyncjobs.db import migrating
+from asyncjobs.db import checking, migrating, migrations
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.embedded import EmbeddedPostgres
@@ -49,7 +49,7 @@ def migrate(
     except ValueError as error:
         fail(USAGE, str(error))
 
-    async def apply() -> list[migrating.Migration]:
+    async def apply() -> list[migrations.Migration]:
         async with database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs migrate")
             try:
@@ -65,7 +65,7 @@ def migrate(
     for made in applied:
         print(f"applied {made}")
     if not applied:
-        print(f"nothing to apply: the schema is at migration {migrating.known()[-1].number}")
+        print(f"nothing to apply: the schema is at migration {migrations.known()[-1].number}")
 
 
 @app.command()
@@ -74,14 +74,14 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[dict[int, migrating.Applied], str | None]:
+    async def read() -> tuple[dict[int, migrations.Applied], str | None]:
         async with database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs cli")
             try:
                 with translating():
-                    applied = await migrating.applied(connection)
+                    applied = await migrations.applied(connection)
                     try:
-                        await migrating.check(connection)
+                        await checking.check(connection)
                     except SchemaMismatch as error:
                         return applied, str(error)
                     return applied, None
@@ -92,7 +92,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     directory = database.private_directory(settings)
     rows = [
         {"number": known.number, "name": known.name, "applied": known.number in applied}
-        for known in (*migrating.known(), migrating.functions())
+        for known in (*migrations.known(), migrations.functions())
     ]
     if as_json:
         printing.as_json({"current": problem is None, "problem": problem, "private_in": directory, "migrations": rows})
@@ -122,7 +122,7 @@ def sql(
 
     It applies what is missing, with the same bookkeeping as `db migrate`, and may be run again.
     """
-    newest = migrating.known()[-1].number
+    newest = migrations.known()[-1].number
     if roles and (psql or after is not None):
         fail(USAGE, "--roles prints another script, for psql: say it without --from and --psql")
     if after is not None and after > newest:

@@ -13,7 +13,7 @@ from asyncjobs import logs
 from asyncjobs.cli import database, options, printing, tls
 from asyncjobs.cli.exits import OK, UNHEALTHY
 from asyncjobs.cli.serving import cut_short, of_two_applications, unserved
-from asyncjobs.db import migrating, pooling, reading
+from asyncjobs.db import checking, migrations, pooling, reading
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
@@ -102,12 +102,12 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     if not server.standby:  # which knows no LISTEN
         yield await _hearing(url)
     try:
-        await database.bounded(migrating.check(connection))
+        await database.bounded(checking.check(connection))
     except SchemaMismatch as error:
         yield Finding("fail", "schema", str(error))
         return
-    newest = max(there := await database.bounded(migrating.applied(connection)))
-    functions = there[migrating.FUNCTIONS].release
+    newest = max(there := await database.bounded(migrations.applied(connection)))
+    functions = there[migrations.FUNCTIONS].release
     yield Finding("ok", "schema", f"migration {newest}, functions of asyncjobs {functions}")
     rights = await database.bounded(reading.rights(connection))
     yield _rights(rights, server.role)

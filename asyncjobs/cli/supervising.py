@@ -12,7 +12,7 @@ from asyncjobs.cli.database import database_url
 from asyncjobs.cli.exits import code_of, describe
 from asyncjobs.cli.process import Plan, refuse_standby
 from asyncjobs.cli.signals import Signals
-from asyncjobs.db import migrating, reading, workers
+from asyncjobs.db import checking, migrating, reading, workers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.sessions import Sessions
@@ -94,7 +94,7 @@ class Supervising:
                 made = await migrating.migrate(connection) if self._plan.migrate else []
                 for migration in made:
                     logger.info("applied %s", migration)
-                await migrating.check(connection)
+                await checking.check(connection)
         finally:
             connection.terminate()
 

@@ -8,29 +8,22 @@ which wrote them: old processes work with new functions, and not the other way a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
 
 import asyncpg
 
-from asyncjobs.db import pooling, sql
+from asyncjobs.db import migrations, pooling
+from asyncjobs.db.checking import UNRELEASED, check, check_functions, check_numbered, check_server
 from asyncjobs.db.connecting import SEARCH_PATH
-from asyncjobs.db.errors import ENQUEUER, MIGRATE, OWNER, VIEWER, WORKER, lacks
+from asyncjobs.db.errors import OWNER, lacks
 from asyncjobs.db.jobs import make_partitions
 from asyncjobs.db.lock_wait import LockWait
+from asyncjobs.db.migrations import Migration
 from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
-from asyncjobs.version import VERSION
 
 logger = logging.getLogger("asyncjobs.migrate")
 
-_HERE = Path(__file__).parent
-FUNCTIONS = 0
-"""The number under which the functions are recorded, as one row: their checksum, and as `release` the whole version."""
 LOCK = "lock table asyncjobs.migration in share row exclusive mode"
 WAIT = 10.0
 """Seconds that locks are waited for in all, unless the caller says otherwise."""
@@ -100,204 +93,11 @@ REVOKED = "revoke execute on all routines in schema asyncjobs from public"
 UNCHECKED = "set local check_function_bodies = off"
 """The functions name each other, and are written in the order of their names: each is looked into when it is called."""
 
-UNRELEASED = (
-    "this database was made by an asyncjobs that was never released, whose schema cannot be brought up to date: drop it "
-    "with its jobs (`asyncjobs db psql -- -c 'drop schema asyncjobs cascade'`), then run `asyncjobs db migrate`"
-)
-
 REFUSE_UNRELEASED = (
     "if exists (select from asyncjobs.migration where number = 1 and name = 'initial') then "
     f"raise exception using message = $unreleased${UNRELEASED}$unreleased$; end if;"
 )
 """A statement of PL/pgSQL, for those scripts that nobody else looks after."""
-
-
-class Migration(NamedTuple):
-    """One step of the schema, or all functions."""
-
-    number: int
-    """From 1; `FUNCTIONS`: the functions."""
-    name: str
-    text: str
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the text, in hex."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    @property
-    def is_missing(self) -> str:
-        """A condition in SQL: whether it is to be applied here."""
-        if self.number != FUNCTIONS:
-            return f"not exists (select from asyncjobs.migration where number = {self.number})"
-        return sql.read("functions_are_missing").format(
-            newest=known()[-1].number,
-            checksum=self.checksum,
-            version=",".join(map(str, _numbers(VERSION))),
-            names=",".join(function_names()),
-        )
-
-    @property
-    def record(self) -> str:
-        """A statement that records it."""
-        if self.number == FUNCTIONS:
-            return sql.read("record_functions").format(checksum=self.checksum, version=VERSION)
-        return sql.read("record_migration").format(number=self.number, name=self.name, checksum=self.checksum)
-
-    def __str__(self) -> str:
-        return self.name if self.number == FUNCTIONS else f"{self.number:04d}_{self.name}"
-
-
-class Applied(NamedTuple):
-    """A row of the table that lists migrations."""
-
-    name: str
-    checksum: str
-    release: str
-    """The minor version it came with, as 0.1; of the functions the version, as 0.1.0."""
-
-
-@cache
-def known() -> tuple[Migration, ...]:
-    """Return every migration this version knows, in order."""
-    return tuple(
-        Migration(int(number), name or "schema", path.read_text(encoding="utf-8"))
-        for path in sorted((_HERE / "schema").glob("[0-9]*.sql"))
-        for number, _, name in [path.stem.partition("_")]
-    )
-
-
-@cache
-def _function_files() -> tuple[Path, ...]:
-    return tuple(path for room in ("functions", "views") for path in sorted((_HERE / room).glob("*.sql")))
-
-
-@cache
-def function_names() -> tuple[str, ...]:
-    """Return the names of the functions, and of the views after them, each in a file of its own."""
-    return tuple(path.stem for path in _function_files())
-
-
-@cache
-def functions() -> Migration:
-    """Return the functions, and the views that call them, all in one text."""
-    return Migration(FUNCTIONS, "functions", "\n".join(path.read_text(encoding="utf-8") for path in _function_files()))
-
-
-async def applied(connection: asyncpg.Connection) -> dict[int, Applied]:
-    """Return what was applied by number; empty when there is no schema.
-
-    Raises:
-        PermissionDenied: This login has no right on the schema.
-    """
-    try:
-        return await _applied(connection)
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise PermissionDenied(await _which_role(connection, str(error.message))) from error
-
-
-async def _applied(connection: asyncpg.Connection) -> dict[int, Applied]:
-    if await connection.fetchval("select to_regclass('asyncjobs.migration')") is None:
-        return {}
-    rows = await connection.fetch(sql.read("read_migrations"))
-    return {row["number"]: Applied(row["name"], row["checksum"], row["release"]) for row in rows}
-
-
-async def _which_role(connection: asyncpg.Connection, message: str) -> str:
-    """Return what a login needs that may not even look at the schema's version."""
-    login = await connection.fetchval("select quote_ident(current_user)")
-    return (
-        f"{message}; this login has no role here: `grant {ENQUEUER} to {login}` if it enqueues, {WORKER} if it works, "
-        f"{VIEWER} if it looks, {OWNER} if it migrates (`asyncjobs db sql --roles` makes the roles)"
-    )
-
-
-async def check(connection: asyncpg.Connection) -> None:
-    """Refuse a schema that this version does not know, unless all that it does not know came with the next minor version.
-
-    Raises:
-        SchemaMismatch: Missing, older, too new, or changed by hand; the message has the command to run.
-        DatabaseError: PostgreSQL is older than 13, or the database's encoding is not UTF8.
-    """
-    await _check_server(connection)
-    there = await applied(connection)
-    if not there:
-        raise SchemaMismatch(f"this database has no asyncjobs schema: {MIGRATE}")
-    _check_numbered(there)
-    missing = [m.number for m in known() if m.number not in there]
-    if missing:
-        raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {known()[-1].number}: {MIGRATE}")
-    _check_functions(there)
-    lost = await connection.fetchval(sql.read("read_lost_function"), function_names())
-    if lost is not None:
-        raise SchemaMismatch(
-            f"the schema lacks asyncjobs.{lost}: run `asyncjobs db migrate` with version {there[FUNCTIONS].release}"
-        )
-
-
-def _check_numbered(there: Mapping[int, Applied]) -> None:
-    """Refuse migrations that were changed, and those that came after the next minor version.
-
-    Migrations only add within that distance: so a release can be rolled back, and old processes may start during a deploy.
-    """
-    if 1 in there and there[1].name == "initial":
-        raise SchemaMismatch(UNRELEASED)
-    newest = known()[-1].number
-    later = [there[number].release for number in there if number > newest]
-    ours = there[newest].release if newest in there else ""
-    if later and not all(_is_near(release, ours) for release in later):
-        raise SchemaMismatch(
-            f"the schema is at migration {max(there)} and this version of asyncjobs knows {newest}: "
-            "upgrade asyncjobs-pg here"
-        )
-    for migration in known():
-        if migration.number in there and there[migration.number].checksum != migration.checksum:
-            raise SchemaMismatch(
-                f"migration {migration.number} of this database is not the one this version ships: "
-                "the schema was made by another build of asyncjobs; restore it, or use that build"
-            )
-
-
-def _check_functions(there: Mapping[int, Applied]) -> None:
-    """Refuse functions of another build, unless they came later and with the next minor version at most."""
-    found = there.get(FUNCTIONS)
-    if found is None:
-        raise SchemaMismatch(f"the schema lacks its functions: {MIGRATE}")
-    if found.checksum == functions().checksum:
-        return
-    is_newer = (_numbers(found.release) or [10_000]) > _numbers(VERSION)
-    if is_newer and not _is_near(found.release, VERSION):
-        raise SchemaMismatch(
-            f"the schema has the functions of asyncjobs {found.release} and this is {VERSION}: upgrade asyncjobs-pg here"
-        )
-    if not is_newer and max(there) <= known()[-1].number:
-        which = f"asyncjobs {found.release}" if found.release != VERSION else f"another build of asyncjobs {VERSION}"
-        raise SchemaMismatch(f"the schema has the functions of {which}: {MIGRATE}")
-
-
-def _is_near(release: str, ours: str) -> bool:
-    """Whether a release is of our minor version or the next one, or older."""
-    theirs, here = _numbers(release), _numbers(ours)
-    return bool(theirs and here) and theirs[0] == here[0] and theirs[1] <= here[1] + 1
-
-
-def _numbers(release: str) -> list[int]:
-    """Return the numbers of a version, without what follows them; none: it is none."""
-    found = re.match(r"[0-9]{1,4}[.][0-9]{1,4}([.][0-9]{1,4})?", release)
-    return [int(number) for number in found[0].split(".")] if found else []
-
-
-async def _check_server(connection: asyncpg.Connection) -> None:
-    version = connection.get_server_version()
-    if version.major < 13:
-        raise SchemaMismatch(f"PostgreSQL {version.major} is too old: asyncjobs needs 13 or later")
-    encoding = await connection.fetchval(
-        "select pg_encoding_to_char(encoding) from pg_database where datname = current_database()"
-    )
-    if encoding != "UTF8":
-        raise SchemaMismatch(
-            f"the database's encoding is {encoding}: asyncjobs needs a database created with encoding UTF8"
-        )
 
 
 async def migrate(
@@ -332,7 +132,7 @@ async def migrate(
 
 
 async def _migrate_alone(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
-    await _check_server(connection)
+    await check_server(connection)
     try:
         await _be_the_owner(connection)
         return await _migrate(connection, locks)
@@ -378,14 +178,14 @@ async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
 
 
 async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
-    there = await _applied(connection)
-    _check_numbered(there)
+    there = await migrations.read(connection)
+    check_numbered(there)
     if not there:
         await locks.run(_bootstrap)
-    elif max(there) > known()[-1].number:
+    elif max(there) > migrations.known()[-1].number:
         await check(connection)
-    if not [each for each in (*known(), functions()) if await _is_missing(connection, each)]:
-        _check_functions(await _applied(connection))
+    if not [each for each in (*migrations.known(), migrations.functions()) if await _is_missing(connection, each)]:
+        check_functions(await migrations.read(connection))
         return []
     if there and await connection.fetchval("select has_table_privilege('asyncjobs.migration', 'insert')"):
         await locks.run(_bootstrap)  # a trigger of another owner's would run as who migrates
@@ -404,7 +204,7 @@ async def _apply(connection: asyncpg.Connection) -> list[Migration]:
     """Apply what is missing by now, and return it."""
     await connection.execute(f"{LOCK}; {UNCHECKED}")
     made = []
-    for migration in (*known(), functions()):
+    for migration in (*migrations.known(), migrations.functions()):
         if await _is_missing(connection, migration):
             await connection.execute(migration.text)
             await connection.execute(migration.record)

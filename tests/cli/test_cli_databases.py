@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asyncjobs.cli.process import refuse_standby
-from asyncjobs.db import migrating
+from asyncjobs.db import migrating, migrations
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
 from tests.cli.conftest import execute
@@ -42,7 +42,7 @@ def test_a_schema_of_a_newer_version(cli, sql):
     asyncio.run(
         sql("insert into asyncjobs.migration (number, name, checksum, release) values (9999, 'later', '', '9.9')")
     )
-    newest = migrating.known()[-1].number
+    newest = migrations.known()[-1].number
     reason = f"the schema is at migration 9999 and this version of asyncjobs knows {newest}: upgrade asyncjobs-pg here"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
     assert reason in cli("db", "status", code=3).stdout

@@ -12,12 +12,12 @@ import pytest
 
 from asyncjobs import AsyncJobs, SchemaMismatch, __version__
 from asyncjobs.cli.db_script import script
-from asyncjobs.db import migrating
+from asyncjobs.db import checking, migrating, migrations
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.migrating import Migration
+from asyncjobs.db.migrations import Migration
 
-FILES = sorted((Path(migrating.__file__).parent / "functions").glob("*.sql"))
-FIRST = migrating.known()[0]
+FILES = sorted((Path(migrations.__file__).parent / "functions").glob("*.sql"))
+FIRST = migrations.known()[0]
 OTHER = "create or replace function asyncjobs.new_id() returns uuid language sql as 'select null::uuid';"
 """A text of a function that tells itself."""
 
@@ -47,10 +47,10 @@ async def is_other(connection: asyncpg.Connection) -> bool:
 
 def with_functions(monkeypatch: pytest.MonkeyPatch, text: str, *numbered: str) -> None:
     """Have this version come with more of functions, and with more numbered ones."""
-    functions = Migration(migrating.FUNCTIONS, "functions", f"{migrating.functions().text}\n{text}")
+    functions = Migration(migrations.FUNCTIONS, "functions", f"{migrations.functions().text}\n{text}")
     known = (FIRST, *(Migration(n, f"more_{n}", each) for n, each in enumerate(numbered, 2)))
-    monkeypatch.setattr(migrating, "functions", lambda: functions)
-    monkeypatch.setattr(migrating, "known", lambda: known)
+    monkeypatch.setattr(migrations, "functions", lambda: functions)
+    monkeypatch.setattr(migrations, "known", lambda: known)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -66,7 +66,7 @@ def test_a_file_has_the_functions_of_its_name_alone_with_a_head_and_a_path_of_th
 
 async def test_each_is_valid_though_none_is_looked_into_while_they_are_written(schema: asyncpg.Connection) -> None:
     await schema.execute("set check_function_bodies = on")
-    await schema.execute(migrating.functions().text)
+    await schema.execute(migrations.functions().text)
 
 
 async def test_the_recorded_ones_are_those_that_are_there(schema: asyncpg.Connection) -> None:
@@ -74,7 +74,7 @@ async def test_the_recorded_ones_are_those_that_are_there(schema: asyncpg.Connec
         "select distinct proname::text as name from pg_proc where pronamespace = 'asyncjobs'::regnamespace "
         "union all select relname from pg_class where relnamespace = 'asyncjobs'::regnamespace and relkind = 'v'"
     )
-    assert {row["name"] for row in rows} == set(migrating.function_names())
+    assert {row["name"] for row in rows} == set(migrations.function_names())
 
 
 async def test_others_are_written_with_the_grants_that_there_were_and_none_to_everybody(
@@ -111,7 +111,7 @@ async def test_an_older_release_leaves_those_alone_that_came_with_a_later_migrat
     assert await migrate(schema) == []
     await schema.execute(script())
     assert await is_other(schema)
-    await migrating.check(schema)
+    await checking.check(schema)
 
 
 @pytest.mark.parametrize("release", ["0.3.0", "1.0.0", "next"])
@@ -119,7 +119,7 @@ async def test_those_of_a_release_further_ahead_are_refused_and_left_alone(
     schema: asyncpg.Connection, release: str
 ) -> None:
     await recorded(schema, release)
-    for refused in (migrating.check, migrating.migrate):
+    for refused in (checking.check, migrating.migrate):
         with pytest.raises(
             SchemaMismatch, match=f"the functions of asyncjobs {release} and this is {__version__}: upgrade"
         ):
@@ -137,13 +137,13 @@ async def test_those_of_an_older_release_or_another_build_are_refused_until_they
 ) -> None:
     await recorded(schema, release)
     with pytest.raises(SchemaMismatch, match=f"the functions of {whose}: run `asyncjobs db migrate`"):
-        await migrating.check(schema)
+        await checking.check(schema)
     if by_script:
         await schema.execute(script())
     else:
         assert await migrate(schema) == ["functions"]
     assert not await is_other(schema)
-    await migrating.check(schema)
+    await checking.check(schema)
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ async def test_missing_ones_are_said_and_written(schema: asyncpg.Connection, fau
     for repair in (migrate, lambda connection: connection.execute(script())):
         await schema.execute(fault)
         with pytest.raises(SchemaMismatch, match=says):
-            await migrating.check(schema)
+            await checking.check(schema)
         await repair(schema)
-        await migrating.check(schema)
+        await checking.check(schema)
 
 
 CHANGED = "create or replace function asyncjobs.new_id(at timestamptz default null) returns text language sql as 'select ''changed''';"
@@ -178,9 +178,9 @@ async def test_one_whose_signature_changes_is_dropped_by_a_migration_and_is_neve
     texts = [path.read_text() for path in (*FILES, *views) if path.stem != "new_id"]
 
     def with_changed(more: str) -> None:
-        functions = Migration(migrating.FUNCTIONS, "functions", "\n".join([*texts, CHANGED, more]))
-        monkeypatch.setattr(migrating, "functions", lambda: functions)
-        monkeypatch.setattr(migrating, "known", lambda: (FIRST, Migration(2, "more", drop)))
+        functions = Migration(migrations.FUNCTIONS, "functions", "\n".join([*texts, CHANGED, more]))
+        monkeypatch.setattr(migrations, "functions", lambda: functions)
+        monkeypatch.setattr(migrations, "known", lambda: (FIRST, Migration(2, "more", drop)))
 
     with_changed("select 1 / 0")
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -207,7 +207,7 @@ async def test_a_schema_that_was_never_released_is_refused_with_the_way_out(
         "insert into asyncjobs.migration (number, name, checksum) values (1, 'initial', 'x'), (2, 'failing', 'y')"
     )
     says = "never released, whose schema cannot be brought up to date: drop it with its jobs .*drop schema asyncjobs cascade"
-    for refused in (migrating.check(connection), migrating.migrate(connection), make_jobs(database_url=url).open()):
+    for refused in (checking.check(connection), migrating.migrate(connection), make_jobs(database_url=url).open()):
         with pytest.raises(SchemaMismatch, match=says):
             await refused
     for after in (0, 1):

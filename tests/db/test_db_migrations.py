@@ -12,14 +12,14 @@ import pytest
 
 from asyncjobs import AsyncJobs, DatabaseUnavailable, PermissionDenied, SchemaMismatch, __version__, job
 from asyncjobs.cli.db_script import script
-from asyncjobs.db import migrating
+from asyncjobs.db import checking, migrating, migrations
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.migrating import Migration
+from asyncjobs.db.migrations import Migration
 from asyncjobs.embedded import EmbeddedPostgres
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
-EVERY = [str(each) for each in (*migrating.known(), migrating.functions())]
+EVERY = [str(each) for each in (*migrations.known(), migrations.functions())]
 OURS = ["make_partitions", "drop_expired", "lock_event", "emit", "begin_wait", "cancel", "retry", "discard"]
 """Functions that lock."""
 
@@ -53,9 +53,9 @@ async def doubled(number: int) -> int:
 
 def with_more(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
     """Have this version know more migrations than it does."""
-    real = migrating.known()
+    real = migrations.known()
     more = [Migration(real[-1].number + n, f"more_{n}", text) for n, text in enumerate(texts, 1)]
-    monkeypatch.setattr(migrating, "known", lambda: (*real, *more))
+    monkeypatch.setattr(migrations, "known", lambda: (*real, *more))
 
 
 class TestMigrating:
@@ -64,11 +64,11 @@ class TestMigrating:
         assert await migrate(url) == EVERY
         assert await migrate(url) == []
         connection = await connect(url)
-        await migrating.check(connection)
+        await checking.check(connection)
         connection.terminate()
 
     async def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
-        assert [migration.number for migration in migrating.known()] == list(range(1, len(migrating.known()) + 1))
+        assert [migration.number for migration in migrations.known()] == list(range(1, len(migrations.known()) + 1))
 
     async def test_the_newest_is_of_this_minor_version(self, database_url: str) -> None:
         release = "select release from asyncjobs.migration order by number desc limit 1"
@@ -180,7 +180,7 @@ class TestOthersSchemas:
         """Both the check and opening a client refuse, and the message has the words."""
         connection = await connect(url)
         with pytest.raises(SchemaMismatch) as checked:
-            await migrating.check(connection)
+            await checking.check(connection)
         connection.terminate()
         with pytest.raises(SchemaMismatch) as opened:
             await make_jobs(database_url=url).open()
@@ -197,7 +197,7 @@ class TestOthersSchemas:
         url = await empty()
         await migrate(url)
         with_more(monkeypatch, "select 1")
-        number = migrating.known()[-1].number
+        number = migrations.known()[-1].number
         await self.check_refuses(url, make_jobs, f"lacks migration {number}", "asyncjobs db migrate")
 
     @pytest.mark.parametrize("releases", ["(99, '0.3')", "(98, '0.2'), (99, '0.3')", "(99, '1.0')", "(99, 'next')"])
