@@ -34,7 +34,7 @@ async def test_after_a_database_was_read_only_worker_and_client_go_on_as_soon_as
         await scene.fetch("alter database faults set default_transaction_read_only = on")
         ended = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'faults' and pid <> pg_backend_pid()"
         await scene.fetch(ended)
-        for what in ("renewing the lease", "claiming"):
+        for what in ("renewing the lease", "making due jobs ready"):
             await worker.wait_for_log(f"{what}: ")
         await until_so(lambda: not web.healthy)  # for a lease by then, in which every session was opened anew
         assert not await enqueues(web, work.tiny())

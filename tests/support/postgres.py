@@ -98,6 +98,7 @@ class ThrowAwayPostgres:
             "fsync": "off",
             "max_connections": "100",
             "timezone": "UTC",
+            "dynamic_shared_memory_type": "mmap",  # in its directory: of one that is killed, the others' files stay
             **(settings or {}),
         }
         self.binaries = find_binaries()
