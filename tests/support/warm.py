@@ -206,6 +206,8 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
     known = {"stdin", "stdout", "stderr", "cwd", "env", "start_new_session", "text", "bufsize"}
     if sys.platform != "linux" or command[0] != PYTHON or not words or not known >= set(options):
         return None
+    if _network() != _HERE:
+        return None  # another network namespace than that of what would fork it
     directory = os.path.abspath(options.get("cwd") or os.curdir)
     if words[0] != "-m":
         if not words[0].endswith(".py"):
@@ -220,6 +222,13 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
         if (server := _servers.get(kind)) is None:
             server = _servers[kind] = _Server(*kind)
     return server if server.is_so_for(environment, path) else None
+
+
+def _network() -> Path | None:
+    return Path("/proc/thread-self/ns/net").readlink() if sys.platform == "linux" else None
+
+
+_HERE = _network()
 
 
 def _words_after_flags(command: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import warm
+from tests.support.namespaces import inside, two_hosts, why_not
 from tests.support.processes import PATIENCE, alive, children
 from tests.support.warm import ROOT
 
@@ -136,6 +137,7 @@ def test_it_ends_with_the_process_that_asked_for_it(program):
 import subprocess, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support import warm
+from tests.support.namespaces import inside, two_hosts, why_not
 process = warm.Popen([sys.executable, {str(path)!r}], stdout=subprocess.PIPE, text=True, ends_with_parent=True)
 process.stdout.readline()
 print(process.pid, process.is_forked, flush=True)
@@ -201,3 +203,14 @@ def test_a_command_of_another_program_is_started_as_it_is():
     with warm.Popen(["true"]) as process:
         assert not process.is_forked
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(bool(reason := why_not()), reason=f"no two hosts here: {reason}")
+def test_on_another_host_one_is_started_there(program):
+    words = [sys.executable, str(program("import os; print(os.readlink('/proc/self/ns/net'))"))]
+    with two_hosts() as hosts:
+        with inside(hosts.far):
+            there = str(Path("/proc/thread-self/ns/net").readlink())
+            process = warm.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert not process.is_forked
+        assert process.communicate()[0].strip() == there
