@@ -139,7 +139,30 @@ class Rescued(Job, kind="failing.Rescued"):
         SEEN.append(type(error).__name__)
 
 
+class RescuedLate(Job[None], kind="failing.RescuedLate", timeout=1):
+    async def perform(self) -> None:
+        await asyncio.Event().wait()
+
+    @rescue_from(TimeoutError)
+    async def saved(self, error: TimeoutError) -> None:
+        async def fails() -> None:
+            raise Broken("in a task of the handler")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+        except* Broken:
+            SEEN.append("handled")
+
+
 class TestRescueAndDiscard:
+    async def test_a_rescue_from_a_timeout_is_not_cancelled_and_handles_what_its_own_tasks_raise(
+        self, jobs: AsyncJobs
+    ) -> None:
+        await (await RescuedLate().enqueue()).result(timeout=20)
+        await RescuedLate().perform_now()
+        assert SEEN == ["handled", "handled"]
+
     async def test_a_rescue_that_returns_is_success_with_none_and_the_error_is_kept(self, jobs: AsyncJobs) -> None:
         made = await Rescued(how="lookup").enqueue()
         assert await made.result(timeout=20) is None
