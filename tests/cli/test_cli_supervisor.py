@@ -153,6 +153,7 @@ async def test_at_a_hangup_each_child_is_replaced_by_one_that_is_ready_before_it
     before = pids(worker)
     worker.stop(signal.SIGHUP)
     await worker.wait_for_log("was replaced", count=2)
+    await worker.wait_for_log("the supervisor stops", count=2)  # which the old ones say, each when it goes
     lines = [line for line in worker.log.splitlines() if "ready: worker" in line or "the supervisor stops" in line]
     assert ["ready" in line for line in lines] == [True, True, True, False, True, False]
     assert worker.running and len(pids(worker)) == 4 and not any(map(alive, before))
