@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 from asyncjobs.db import workers
@@ -208,7 +209,7 @@ class Keeper:
                         self.unregistered = error
                         # What is late on a busy machine comes yet: for how long that is awaited is said elsewhere.
                         if not isinstance(error, DatabaseUnavailable):
-                            self._tell(lambda error=error: self._fail_registration(error))  # type: ignore[misc]
+                            self._tell(partial(self._fail_registration, error))
                     await backoff.failed(error)
                     continue
                 await self._pause(interval)

@@ -89,7 +89,7 @@ def on_terminal(cli, *words, **environment):
     """What the command prints when a terminal shows it."""
     ours, theirs = pty.openpty()
     try:
-        process = warm.Popen(
+        process = warm.start(
             [sys.executable, "-m", "asyncjobs", *words],
             cwd=cli.directory,
             env={**os.environ, **cli.environment, "TERM": "xterm", **environment},

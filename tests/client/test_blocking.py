@@ -230,11 +230,11 @@ with AsyncJobs(database_url=sys.argv[1]).blocking() as jobs:
 """
 
 
-def program(directory: Path, url: str, then: str) -> warm.Popen:
+def program(directory: Path, url: str, then: str) -> subprocess.Popen:
     path = directory / "program.py"
     path.write_text(PROGRAM.format(then=then))
     words = [sys.executable, str(path), url]
-    return warm.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return warm.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
 def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Demo:
         out, theirs = (subprocess.PIPE, None) if not terminal else self._open_terminal()
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("ASYNCJOBS_", "PG", "NO_COLOR", "TERM"))}
         with self._output.open("wb") as file:
-            self.process = warm.Popen(
+            self.process = warm.start(
                 [sys.executable, "-m", "asyncjobs", "demo", *map(str, words)],
                 cwd=directory,
                 env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temporary), **environment},

@@ -75,7 +75,7 @@ class Owner:
     """One such process; killed at the test's end if it still runs."""
 
     def __init__(self, directory, *, uid=-1, loop="asyncio", words=(), launcher=()):
-        self.process = warm.Popen(
+        self.process = warm.start(
             [*launcher, sys.executable, "-X", "dev", "-W", "error", SCRIPT, directory, str(uid), loop, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -118,7 +118,44 @@ def _subreaper() -> Iterator[None]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
-class Popen(subprocess.Popen):  # type: ignore[type-arg]
+class Forked(subprocess.Popen[Any]):
+    """A program that is forked from a warm interpreter.
+
+    Args:
+        server: That.
+        command: Its words.
+        asked: What else the server is to know.
+        options: As of `subprocess.Popen`.
+    """
+
+    def __init__(self, server: _Server, command: Sequence[str], asked: Mapping[str, Any], **options: Any) -> None:
+        self._server = server
+        self._asked = dict(asked)
+        super().__init__(command, **options)
+
+    def _execute_child(self, args: Any, _executable: Any, _preexec: Any, _close: Any, _pass: Any, cwd: Any, env: Any,
+                       _info: Any, _flags: Any, _shell: Any, p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int,
+                       errread: int, errwrite: int, *more: Any) -> None:  # fmt: skip
+        """Start the program: what `subprocess.Popen` does between making the pipes and closing the child's ends of them."""
+        *_, start_new_session, _process_group = more
+        self._asked |= {
+            "command": args,
+            "words": _words_after_flags(args),
+            "parent": os.getpid(),
+            "cwd": os.path.abspath(cwd or os.curdir),
+            "environment": dict(os.environ if env is None else env),
+            "session": start_new_session,
+        }
+        theirs = [number if each == -1 else each for number, each in enumerate((p2cread, c2pwrite, errwrite))]
+        self.pid = self._server.fork(self._asked, theirs)
+        inner: Any = self  # what these are called is the same in every Python since 3.9
+        inner._child_created = True
+        inner._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+
+def start(
+    args: Sequence[Any], *, ends_with_parent: bool = False, terminal: bool = False, anew: bool = False, **options: Any
+) -> "subprocess.Popen[Any]":
     """Start `[sys.executable, *flags, "-m" | script, …]`; a new interpreter where that makes a difference.
 
     Args:
@@ -128,59 +165,14 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         anew: It is a new interpreter in any case.
         options: As of `subprocess.Popen`.
 
-    Attributes:
-        is_forked: Whether it is from a warm interpreter.
+    Returns:
+        A `Forked` one if it is from a warm interpreter.
     """
-
-    def __init__(
-        self,
-        args: Sequence[Any],
-        *,
-        ends_with_parent: bool = False,
-        terminal: bool = False,
-        anew: bool = False,
-        **options: Any,
-    ) -> None:
-        command = [os.fspath(word) for word in args]
-        self._asked = {"command": command, "ends_with_parent": ends_with_parent, "terminal": terminal}
-        self._server = None if anew else _server_for(command, options)
-        self.is_forked = self._server is not None
-        if self._server is None:
-            options["preexec_fn"] = _before(ends_with_parent=ends_with_parent, terminal=terminal)
-        super().__init__(command, **options)
-
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, cwd: Any, env: Any,
-                       startupinfo: Any, creationflags: Any, shell: Any, p2cread: int, p2cwrite: int, c2pread: int,
-                       c2pwrite: int, errread: int, errwrite: int, *more: Any) -> None:  # fmt: skip
-        pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
-        if self._server is None:
-            super()._execute_child(  # type: ignore[misc]
-                args,
-                executable,
-                preexec_fn,
-                close_fds,
-                pass_fds,
-                cwd,
-                env,
-                startupinfo,
-                creationflags,
-                shell,
-                *pipes,
-                *more,
-            )
-            return
-        *_, start_new_session, _process_group = more
-        self._asked |= {
-            "words": _words_after_flags(args),
-            "parent": os.getpid(),
-            "cwd": os.path.abspath(cwd or os.curdir),
-            "environment": dict(os.environ if env is None else env),
-            "session": start_new_session,
-        }
-        theirs = [number if each == -1 else each for number, each in enumerate((p2cread, c2pwrite, errwrite))]
-        self.pid = self._server.fork(self._asked, theirs)
-        self._child_created = True
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+    command = [os.fspath(word) for word in args]
+    asked = {"ends_with_parent": ends_with_parent, "terminal": terminal}
+    if not anew and (server := _server_for(command, options)) is not None:
+        return Forked(server, command, asked, **options)
+    return subprocess.Popen(command, **options, preexec_fn=_before(**asked))
 
 
 def run(
@@ -188,7 +180,7 @@ def run(
 ) -> "subprocess.CompletedProcess[Any]":
     """As `subprocess.run`; without one its input is empty, and its output is captured unless it is to go elsewhere."""
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-    with Popen(args, **options) as process:
+    with start(args, **options) as process:
         try:
             out, err = process.communicate(input, timeout=timeout)
         except BaseException:

@@ -14,7 +14,6 @@ import runpy
 import signal
 import socket
 import sys
-import time
 import types
 from importlib.machinery import SourceFileLoader
 from typing import Any
@@ -52,7 +51,7 @@ def serve(control: socket.socket, ours: list[str]) -> dict[str, Any]:
 
 def _become_child_of(parent: int) -> None:
     while os.getppid() != parent:
-        time.sleep(0.0001)  # the one between has not ended yet
+        os.sched_yield()  # until the one between has ended, of which nothing tells but this
 
 
 def _take_descriptors(given: list[int]) -> None:
@@ -97,18 +96,19 @@ def _end_with(parent: int) -> None:
 
 
 def _open_streams(*, unbuffered: bool) -> None:
-    for number, (name, mode) in enumerate((("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb"))):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         before = getattr(sys, name)
-        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)  # noqa: SIM115, for as long as the process lives
-        getattr(raw, "raw", raw).name = f"<{name}>"
-        text = io.TextIOWrapper(
-            raw,
+        raw = io.FileIO(number, "w" if number else "r", closefd=False)
+        raw.name = f"<{name}>"
+        buffered = io.BufferedReader(raw) if not number else raw if unbuffered else io.BufferedWriter(raw)
+        text: Any = io.TextIOWrapper(
+            buffered,
             before.encoding,
             before.errors,
             line_buffering=not unbuffered and (number == 2 or os.isatty(number)),
             write_through=unbuffered,
         )
-        text.mode = mode[0]  # type: ignore[misc]
+        text.mode = "w" if number else "r"
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
 
@@ -116,20 +116,22 @@ def _open_streams(*, unbuffered: bool) -> None:
 def run(command: list[str], words: list[str]) -> None:
     """Run `-m module …` or `script.py …`, the words of a command after the flags, as the interpreter does."""
     sys.orig_argv = command
-    main = sys.modules["__main__"] = types.ModuleType("__main__")
-    main.__builtins__ = sys.modules["builtins"]  # type: ignore[attr-defined]
+    main: Any = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    main.__builtins__ = sys.modules["builtins"]
     main.__annotations__ = {}
     if words[0] == "-m":
         sys.argv = ["-m", *words[2:]]
         sys.path.insert(0, os.getcwd())
-        runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]
+        running: Any = runpy  # run_module would put another module in the place of __main__, and clear that at its end
+        running._run_module_as_main(words[1])
     else:
         sys.argv = words
         script = os.path.abspath(words[0])
         sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
         main.__loader__ = SourceFileLoader("__main__", script)
         main.__file__ = script
-        main.__cached__ = None  # type: ignore[attr-defined]
+        main.__cached__ = None
         with io.open_code(script) as file:
             code = compile(file.read(), script, "exec")
         exec(code, main.__dict__)

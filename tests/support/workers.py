@@ -173,7 +173,7 @@ class Workers:
         asked += [] if config is None else ["--config", str(config)]
         log_path = self._directory / f"{name}.log"
         with log_path.open("ab") as log:
-            process = warm.Popen(
+            process = warm.start(
                 [*(command or asked), *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

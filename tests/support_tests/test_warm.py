@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import warm
 from tests.support.namespaces import inside, two_hosts, why_not
-from tests.support.processes import PATIENCE, alive, children
+from tests.support.processes import PATIENCE, alive, children, until_so
 from tests.support.warm import ROOT
 
 ABOUT = """\
@@ -41,9 +41,9 @@ print(json.dumps({
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every program is started as usual")
 
 
-def started(*words: object, **options: object) -> warm.Popen:
-    process = warm.Popen([sys.executable, *words], **{"stdout": subprocess.PIPE, "text": True, **options})
-    assert process.is_forked
+def started(*words: object, **options: object) -> subprocess.Popen:
+    process = warm.start([sys.executable, *words], **{"stdout": subprocess.PIPE, "text": True, **options})
+    assert isinstance(process, warm.Forked)
     return process
 
 
@@ -71,12 +71,12 @@ def test_a_program_finds_what_it_finds_in_a_new_interpreter(program, tmp_path, w
         "text": True,
     }
     found = []
-    for start in (subprocess.Popen, warm.Popen):
+    for start in (subprocess.Popen, warm.start):
         with start(**given) as process:
             out, err = process.communicate(timeout=PATIENCE)
         assert err == ""
         found.append(json.loads(out))
-    assert process.is_forked
+    assert isinstance(process, warm.Forked)
     assert found[0] == found[1]
 
 
@@ -100,9 +100,9 @@ def test_it_ends_as_it_would(program, text, code):
 
 def test_what_is_left_to_do_at_the_end_of_an_interpreter_is_done(program):
     text = """
-import atexit, threading, time
+import atexit, threading
 atexit.register(print, "at exit")
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 print("main")
 """
     assert warm.run([sys.executable, program(text)]).stdout == "main\nthread\nat exit\n"
@@ -131,16 +131,15 @@ def test_of_two_each_draws_its_own_random_numbers(program):
     assert len({warm.run([sys.executable, path]).stdout for _ in range(3)}) == 3
 
 
-def test_it_ends_with_the_process_that_asked_for_it(program):
-    path = program("import time; print('up', flush=True); time.sleep(60)")
+async def test_it_ends_with_the_process_that_asked_for_it(program):
+    path = program("import signal; print('up', flush=True); signal.pause()")
     asking = f"""
 import subprocess, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.support import warm
-from tests.support.namespaces import inside, two_hosts, why_not
-process = warm.Popen([sys.executable, {str(path)!r}], stdout=subprocess.PIPE, text=True, ends_with_parent=True)
+process = warm.start([sys.executable, {str(path)!r}], stdout=subprocess.PIPE, text=True, ends_with_parent=True)
 process.stdout.readline()
-print(process.pid, process.is_forked, flush=True)
+print(process.pid, isinstance(process, warm.Forked), flush=True)
 input()
 """
     with subprocess.Popen(
@@ -149,8 +148,7 @@ input()
         pid, is_forked = parent.stdout.readline().split()
         assert is_forked == "True" and alive(int(pid))
         parent.kill()
-    while alive(int(pid)):
-        pass
+    await until_so(lambda: not alive(int(pid)))
 
 
 def test_a_terminal_controls_it(program):
@@ -194,14 +192,14 @@ def test_where_a_new_interpreter_makes_a_difference_one_is_started(program, tmp_
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     environment = {**os.environ, **options}
-    with warm.Popen([sys.executable, *words], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL) as process:
-        assert not process.is_forked
+    with warm.start([sys.executable, *words], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL) as process:
+        assert not isinstance(process, warm.Forked)
     assert process.returncode == 0
 
 
 def test_a_command_of_another_program_is_started_as_it_is():
-    with warm.Popen(["true"]) as process:
-        assert not process.is_forked
+    with warm.start(["true"]) as process:
+        assert not isinstance(process, warm.Forked)
     assert process.returncode == 0
 
 
@@ -211,6 +209,6 @@ def test_on_another_host_one_is_started_there(program):
     with two_hosts() as hosts:
         with inside(hosts.far):
             there = str(Path("/proc/thread-self/ns/net").readlink())
-            process = warm.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        assert not process.is_forked
+            process = warm.start(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert not isinstance(process, warm.Forked)
         assert process.communicate()[0].strip() == there
