@@ -52,6 +52,24 @@ async def test_with_too_few_it_ends_with_one_line_and_has_run_nothing(scene, pro
     assert {(row["state"], row["attempt"]) for row in rows} == {(1, 0)}
 
 
+async def test_a_registration_that_is_refused_at_first_is_tried_again_while_there_is_time_to_start(
+    scene, proxy, proxied_url
+):
+    proxy.refuse(named("asyncjobs keeper"))
+    worker = scene.begin(url=proxied_url)
+    await worker.wait_for_log("renewing the lease: ")
+    await proxy.accept()
+    await worker.wait_for_log(READY)
+
+
+async def test_a_worker_that_is_never_registered_ends_with_the_reason(scene, proxy, proxied_url):
+    proxy.refuse(named("asyncjobs keeper"), TOO_MANY_CLIENTS)
+    worker = scene.begin(url=proxied_url)
+    assert await worker.exit_code() == 3
+    [critical] = [line for line in worker.log.splitlines() if "CRITICAL" in line]
+    assert "sorry, too many clients" in critical and READY not in worker.log
+
+
 @pytest.mark.parametrize("connections", [NEEDED + 1, NEEDED + BESIDE], ids=["as when idle", "as doctor says"])
 async def test_with_as_many_as_it_needs_every_job_runs_once_whatever_its_services_do(
     scene, connection, limited, connections

@@ -10,7 +10,12 @@ import pytest
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support import faketime
+from tests.support.asking import until
 
+KEEPER_WAITS = (
+    "select exists (select from pg_stat_activity where application_name = 'asyncjobs keeper' and wait_event_type = 'Lock'"
+    " and datname = current_database())"
+)
 HOUR = 3600.0
 
 # Without libfaketime: the clock as Python code sees it.
@@ -162,3 +167,13 @@ async def test_a_worker_without_a_free_descriptor_waits_for_one_and_loses_nothin
     assert {(row["state"], row["attempt"]) for row in rows} == {(4, 1)}
     assert worker.running and scene.buried() == []
     await scene.clean(max_attempts=1)
+
+
+async def test_a_beat_waits_for_a_lock_for_longer_than_the_workers_role_would(scene, connection, impatient_url):
+    worker = await scene.start(url=impatient_url, lease=60)
+    async with connection.transaction():
+        await connection.execute("lock table asyncjobs.worker in access exclusive mode")
+        await until(connection, KEEPER_WAITS)
+        await connection.execute("select pg_sleep(0.2)")  # ten times the role's lock_timeout
+        assert await connection.fetchval(KEEPER_WAITS)
+    assert "renewing the lease" not in worker.log
