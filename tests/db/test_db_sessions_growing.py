@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import DatabaseUnavailable
+from asyncjobs.db import sessions
 from asyncjobs.db.sessions import Sessions
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
@@ -96,6 +97,27 @@ async def test_where_no_other_can_be_had_those_who_wait_take_turns_and_nobody_fa
         mine = await held.let_go()
         assert set(await asyncio.gather(*waiting)) == {mine}
     assert sessions.statistics == (1, 1)
+
+
+async def test_who_waits_is_not_refused_while_the_connection_is_on_its_way_to_another(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def refused(*_: object, **_how: object) -> asyncpg.Connection:
+        asked.set()
+        await answered.wait()
+        raise DatabaseUnavailable("no answer")
+
+    made = make(2, patience=SHORT)
+    async with Held(made) as held, asyncio.timeout(PATIENCE):
+        monkeypatch.setattr(sessions, "connect", refused)
+        monkeypatch.setattr(sessions, "AFTER_REFUSAL", 0)
+        waiting = [asyncio.ensure_future(made.run(pid)) for _ in range(2)]
+        await asked.wait()
+        answered.set()  # the opener goes on after the connection is handed to the first, and before that one has it
+        mine = await held.let_go()
+        assert await asyncio.gather(*waiting) == [mine, mine]
 
 
 async def test_what_nobody_uses_is_ended_but_for_the_least(make: Make, connection: asyncpg.Connection) -> None:

@@ -9,7 +9,6 @@ import importlib
 import io
 import os
 import pickle
-import random
 import runpy
 import signal
 import socket
@@ -72,7 +71,6 @@ def prepare(request: dict[str, Any]) -> None:
         del os.environ[name]
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    random.seed()
     _open_streams(unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
     given = [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = list(dict.fromkeys([*given, *sys.path]))
