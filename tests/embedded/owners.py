@@ -29,14 +29,10 @@ async def eventually(condition, seconds=PATIENCE):
 
 
 def postmasters(directory: Path) -> list[int]:
-    """Live postmasters whose data directory is in `directory`.
-
-    A process that one has just forked is called like it for a moment.
-    """
-    found = [
+    """Live postmasters whose data directory is in `directory`."""
+    return [
         pid for pid, words in processes() if "-D" in words and words[words.index("-D") + 1].startswith(f"{directory}/")
     ]
-    return [pid for pid in found if _parent(pid) not in found]
 
 
 def _parent(pid: int) -> int | None:
@@ -47,6 +43,12 @@ def _parent(pid: int) -> int | None:
 
 
 def processes():
+    """Postmasters and initdbs: pids and words. What one has just forked is called like it for a moment, and is left out."""
+    found = dict(_called_so())
+    return [(pid, words) for pid, words in found.items() if found.get(_parent(pid)) != words]
+
+
+def _called_so():
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
