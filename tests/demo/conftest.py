@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import warm
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, first_of
 
 ROOT = Path(__file__).resolve().parents[2]
 END = PATIENCE
@@ -101,7 +101,7 @@ class Demo:
         return [pid for pid, command in self._processes() if b"asyncjobs.demo.jobs" in command]
 
     def postmasters(self):
-        return [pid for pid, command in self._processes() if b"-D" in command]
+        return first_of([pid for pid, command in self._processes() if b"-D" in command])
 
     def _processes(self):
         homes = [os.fsencode(home) for home in self._homes()]

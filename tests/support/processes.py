@@ -74,6 +74,11 @@ def children(parent: int) -> set[int]:
     return {pid for pid, its_parent, _group in _running() if its_parent == parent}
 
 
+def first_of(pids: Sequence[int]) -> list[int]:
+    """Those that none of the others has started: what a program has just forked is called like it for a moment."""
+    return [pid for pid, parent, _group in _running() if pid in pids and parent not in pids]
+
+
 def alive(*pids: int) -> bool:
     """Whether any of them runs still."""
     return any(pid in pids for pid, _parent, _group in _running())
