@@ -82,7 +82,7 @@ def asyncjobs_database_url(_asyncjobs_server: Server) -> str:
 
 @pytest.fixture
 def _asyncjobs(_asyncjobs_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
-    from asyncjobs.defining import registry
+    from asyncjobs.definitions import registry
     from asyncjobs.testing.jobs import Jobs
 
     _asyncjobs_server.empty()

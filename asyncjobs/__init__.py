@@ -1,34 +1,31 @@
 """Background jobs for asyncio Python on PostgreSQL.
 
-The rooms, each importing only from those below it::
+The rooms, each importing only from those below it; the first lines of each `__init__.py` say what is there::
 
-    cli  demo          the edges: commands, the demonstration,
-    integrations  testing      other libraries, the pytest plugin
-    forking            the process that forks for jobs that run apart
+    cli                the commands
+    demo  integrations  testing    the demonstration; other libraries; the pytest plugin
+    processes          worker processes: started, signalled, supervised, forked for jobs
     app                AsyncJobs: assembles the rest
-    embedded           a private PostgreSQL for development
-    worker | client    what runs jobs | what enqueues and awaits them
+    terminal           what commands show: tables, options, exit codes
+    embedded  worker  client       a private PostgreSQL; what runs jobs; what enqueues and awaits them
     db                 the only room that speaks to PostgreSQL
-    defining           what a user writes: jobs, arguments, references, policies, hooks, steps
-    errors             the error reporter
-    services settings  scopes for tasks; config.toml and ASYNCJOBS_*
-    exceptions harmless    every error; texts and log lines that must not raise
-    durations names texts  times as people write them, what may name a queue or kind, values in messages
+    jobs               what a user has in hand: jobs, batches, chains, events, schedules
+    performing         one attempt, in whatever process
+    definitions        kinds of jobs: options, fields, callbacks, the registry
+    steps  failing     steps as they are declared; errors: declared, decided, stored
+    values             arguments and results: from Python to JSON and back
+    settings           config.toml and ASYNCJOBS_*
+    modules  concurrency  operating_system    where code stands; tasks that somebody owns; forks, exit codes
+    schedules  errors  logs        when something recurs; the error reporter; log lines
+    records  checks  exceptions    what is stored, as values; what is given, checked; every error
 """
 
 from __future__ import annotations
 
 from asyncjobs import errors
 from asyncjobs.app import AsyncJobs, migrate
-from asyncjobs.defining.attributes import attribute
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.bulk import enqueue_all
-from asyncjobs.defining.context import current_job
-from asyncjobs.defining.cursors import Cursor
-from asyncjobs.defining.declaring import discard_on, rescue_from, retry_on
-from asyncjobs.defining.decorator import job
-from asyncjobs.defining.events import emit, emit_from_thread
-from asyncjobs.defining.hooks import (
+from asyncjobs.definitions.attributes import attribute
+from asyncjobs.definitions.hooks import (
     after_discard,
     after_enqueue,
     after_perform,
@@ -37,16 +34,16 @@ from asyncjobs.defining.hooks import (
     before_enqueue,
     before_perform,
 )
-from asyncjobs.defining.references import register_reference
-from asyncjobs.defining.signals import Cancel, Discard, JobSignal, Retry, Snooze
-from asyncjobs.defining.status import AttemptError, ChildStatus, Status, StepStatus
-from asyncjobs.defining.steps import step
+from asyncjobs.definitions.limiting import Limit
+from asyncjobs.definitions.uniqueness import Unique
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     AlreadyOpen,
     AssignmentNotSaved,
     AsyncJobsError,
     AwaitCycle,
+    BatchNotFound,
+    BatchOver,
     DatabaseError,
     DatabaseUnavailable,
     DeserializationError,
@@ -57,6 +54,7 @@ from asyncjobs.exceptions import (
     InvalidConnection,
     InvalidDefinition,
     InvalidOption,
+    InvalidSchedule,
     InvalidSettings,
     InvalidStep,
     JobCancelled,
@@ -74,11 +72,31 @@ from asyncjobs.exceptions import (
     NotEnqueued,
     NotOpen,
     NotRunning,
+    NotUnique,
     PermissionDenied,
+    QueueFull,
     RecordNotFound,
     SchemaMismatch,
     UnstorableResult,
 )
+from asyncjobs.failing.declarations import discard_on, rescue_from, retry_on
+from asyncjobs.failing.failures import FailureGroup, Failures
+from asyncjobs.failing.signals import Cancel, Discard, JobSignal, Retry, Snooze
+from asyncjobs.jobs.batches import Batch
+from asyncjobs.jobs.chains import Chain, chain
+from asyncjobs.jobs.current import CurrentAttempt, current_attempt, current_job
+from asyncjobs.jobs.enqueue_all import enqueue_all
+from asyncjobs.jobs.events import emit, emit_from_thread
+from asyncjobs.jobs.functions import job
+from asyncjobs.jobs.job import Job
+from asyncjobs.jobs.pauses import Pause
+from asyncjobs.jobs.rates import Rate
+from asyncjobs.jobs.recurring import RecurringStatus
+from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.status import AttemptError, ChildStatus, Status, StepStatus
+from asyncjobs.steps.cursors import Cursor
+from asyncjobs.steps.declared import step
+from asyncjobs.values.references import register_reference
 from asyncjobs.version import VERSION
 
 __version__ = VERSION
@@ -91,20 +109,29 @@ __all__ = [
     "AsyncJobsError",
     "AttemptError",
     "AwaitCycle",
+    "Batch",
+    "BatchNotFound",
+    "BatchOver",
+    "BatchStatus",
     "Cancel",
+    "Chain",
     "ChildStatus",
+    "CurrentAttempt",
     "Cursor",
     "DatabaseError",
     "DatabaseUnavailable",
     "DeserializationError",
     "Discard",
     "EnqueueOutcomeUnknown",
+    "FailureGroup",
+    "Failures",
     "InsideEventLoop",
     "InvalidArguments",
     "InvalidCall",
     "InvalidConnection",
     "InvalidDefinition",
     "InvalidOption",
+    "InvalidSchedule",
     "InvalidSettings",
     "InvalidStep",
     "Job",
@@ -120,17 +147,24 @@ __all__ = [
     "JobSignal",
     "KindMismatch",
     "LeaseLost",
+    "Limit",
     "NotAJob",
     "NotEnqueued",
     "NotOpen",
     "NotRunning",
+    "NotUnique",
+    "Pause",
     "PermissionDenied",
+    "QueueFull",
+    "Rate",
     "RecordNotFound",
+    "RecurringStatus",
     "Retry",
     "SchemaMismatch",
     "Snooze",
     "Status",
     "StepStatus",
+    "Unique",
     "UnstorableResult",
     "after_discard",
     "after_enqueue",
@@ -140,6 +174,8 @@ __all__ = [
     "attribute",
     "before_enqueue",
     "before_perform",
+    "chain",
+    "current_attempt",
     "current_job",
     "discard_on",
     "emit",

@@ -10,33 +10,40 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
+from asyncjobs.checks import limits
+from asyncjobs.checks.harmless import log
+from asyncjobs.checks.texts import shown
+from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
 from asyncjobs.client.pulse import feel
+from asyncjobs.client.recurring import Recurring
 from asyncjobs.client.sending import check_job
+from asyncjobs.concurrency.services import Services
 from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import limits, open_clients, registry
-from asyncjobs.defining.awaiting import result_of
-from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
-from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.defining.events import stored_event
-from asyncjobs.defining.guarding import refuse_while_importing
-from asyncjobs.defining.importing import import_modules, import_object
-from asyncjobs.defining.job_ids import JobOrId, id_of
-from asyncjobs.defining.misuse import answered
-from asyncjobs.defining.status import Status
-from asyncjobs.exceptions import AlreadyOpen, DatabaseError, InvalidCall, InvalidSettings, NotOpen
-from asyncjobs.harmless import log
-from asyncjobs.services import Services
+from asyncjobs.definitions import registry
+from asyncjobs.exceptions import AlreadyOpen, DatabaseError, InvalidCall, InvalidOption, InvalidSettings, NotOpen
+from asyncjobs.failing.failures import Failures
+from asyncjobs.jobs.batches import Batch
+from asyncjobs.jobs.events import stored_event
+from asyncjobs.jobs.functions import JobFunction
+from asyncjobs.jobs.job import Job, _Performs, _PerformsAsync
+from asyncjobs.jobs.naming import JobOrId, batch_id, id_of
+from asyncjobs.jobs.pauses import Pause, end_of_pause, paused, who
+from asyncjobs.modules.guarding import refuse_while_importing
+from asyncjobs.modules.importing import import_modules, import_object
+from asyncjobs.performing import open_clients
+from asyncjobs.performing.awaiting import result_of
+from asyncjobs.records.status import Status
 
 if TYPE_CHECKING:
     from asyncjobs.client.blocking import BlockingJobs
@@ -147,7 +154,12 @@ class AsyncJobs:
         stack.push_async_callback(self._services.close)
         self._listener = Listener(url, test_every=min(settings.lease / 6, 5.0))
         self._client = Client(
-            sessions, self._listener, self._services, retention=settings.retention, middleware=middleware
+            sessions,
+            self._listener,
+            self._services,
+            retention=settings.retention,
+            middleware=middleware,
+            max_depths={queue: limits.max_depth for queue, limits in settings.queues.items()},
         )
         stack.callback(setattr, self, "_client", None)
         open_clients.push(self._client)
@@ -202,8 +214,9 @@ class AsyncJobs:
             with AsyncJobs().blocking() as jobs:
                 jobs.enqueue(send_welcome(42))
 
-        In the block its `enqueue`, `enqueue_all`, `emit`, `get`, `result`, `status`, `cancel` and `retry` are called
-        without ``await``, from any thread; they are done on an event loop in a thread of its own. It is no worker.
+        In the block its `enqueue`, `enqueue_all`, `emit`, `get`, `result`, `status`, `cancel`, `retry`, `pause`, `resume`,
+        `pauses` and those of `recurring` are called without ``await``, from any thread; they are done on an event loop in a
+        thread of its own. It is no worker.
 
         Raises:
             InsideEventLoop: On entering, and at each call: an event loop runs in this thread.
@@ -345,6 +358,16 @@ class AsyncJobs:
         await self._opened().enqueue(job, connection=connection)
         return job
 
+    async def get_batch(self, batch: UUID | str) -> Batch:
+        """Return a stored batch, to be awaited or asked about.
+
+        Raises:
+            BatchNotFound: It cannot be seen.
+            InvalidOption: `batch` is no id.
+        """
+        return await self._opened().get_batch(batch_id(batch))
+
+    @answered(remedy="give all of them as one iterable: `enqueue_all([send(1), send(2)])`")
     async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs through this client; see `asyncjobs.enqueue_all`."""
         return await self._opened().enqueue_all(jobs)
@@ -406,6 +429,15 @@ class AsyncJobs:
         """Read everything stored about a job, or the one with this id; see `Job.status`."""
         return await self._opened().status(id_of(job))
 
+    @property
+    def recurring(self) -> Recurring:
+        """What recurs: `add`, `remove`, `pause`, `resume`, `run` and `all`.
+
+        Raises:
+            NotOpen: This AsyncJobs is not open.
+        """
+        return Recurring(self._opened())
+
     # By hand
 
     async def retry(self, job: JobOrId, *, force: bool = False, from_step: str | None = None) -> bool:
@@ -450,6 +482,17 @@ class AsyncJobs:
         """
         return await self._opened().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
 
+    async def failures(self) -> Failures:
+        """Return failed jobs in groups that have failed alike: by kind, type of error, and line of the user's code.
+
+        Of 2,000 failed jobs, those that were enqueued last; it says whether there are more. `retry_all(group=…)` and
+        `discard_all(group=…)` take all of a group, however many there are.
+
+        Raises:
+            PermissionDenied: The role only enqueues.
+        """
+        return await self._opened().failures()
+
     async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Retry all failed jobs that match, the oldest first; see `retry`.
 
@@ -458,9 +501,9 @@ class AsyncJobs:
 
         Args:
             dry_run: Change nothing, and return how many would be retried.
-            **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, as in `Which`; without any, every failed job.
-                `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for those that wait for their retry,
-                ``"scheduled"``.
+            **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, `group`, as in `Which`; without any, every
+                failed job. `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for those that wait for their
+                retry, ``"scheduled"``.
 
         Returns:
             How many were retried.
@@ -483,7 +526,7 @@ class AsyncJobs:
         return await self._do_all(Asked(Action.discard, limits.reason(reason)), which, dry_run=dry_run)
 
     async def cancel_all(self, *, reason: str = "", dry_run: bool = False, **which: Unpack[Which]) -> int:
-        """Cancel all jobs that match; return how many. See `Job.cancel` and `retry_all`.
+        """Cancel all jobs that match; return how many were, those included that go along. See `Job.cancel` and `retry_all`.
 
         Args:
             reason: Stored with each.
@@ -492,6 +535,46 @@ class AsyncJobs:
                 ``"running"`` and ``"waiting"``.
         """
         return await self._do_all(Asked(Action.cancel, limits.reason(reason)), which, dry_run=dry_run)
+
+    # Pauses
+
+    @answered(remedy='say what by name, as in `pause(queue="mailers")` or `pause(kind=send_welcome)`')
+    async def pause(
+        self,
+        *,
+        queue: str | None = None,
+        kind: Any = None,
+        until: datetime | timedelta | float | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> Pause:
+        """Have nothing of a queue or of a kind started anywhere, within a second of the call; what runs goes on.
+
+        It holds until `resume`, or until its time has come by the database's clock, whoever is restarted in between. Jobs
+        are enqueued as ever, wait as `ready`, and hold no place of a limit. Paused again, it is as this call says.
+
+        Args:
+            queue: Its name. This or `kind`.
+            kind: A `@job` function or a Job class, with its aliases, or a kind's name.
+            until: When it ends by itself: an aware datetime, or a timedelta or seconds from now. None: by `resume` alone.
+            reason: Shown wherever the pause is; at most 1,000 characters.
+            by: Who pauses, shown likewise; None: this process's login and host.
+
+        Raises:
+            InvalidOption: One of these cannot be, or `until` has come already.
+            PermissionDenied: The role only enqueues, or only looks.
+        """
+        what, end = paused(queue, kind), end_of_pause(until)
+        return await self._opened().pause(what, *end, reason=limits.reason(reason), by=who(by))
+
+    @answered(remedy='say what by name, as in `resume(queue="mailers")` or `resume(kind=send_welcome)`')
+    async def resume(self, *, queue: str | None = None, kind: Any = None) -> bool:
+        """Let a paused queue or kind go on; return False when it was not paused. See `pause`."""
+        return await self._opened().resume(paused(queue, kind))
+
+    async def pauses(self) -> list[Pause]:
+        """Return what is paused: the queues, then the kinds, by name."""
+        return await self._opened().pauses()
 
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
         return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
@@ -506,6 +589,27 @@ class AsyncJobs:
             PermissionDenied: The role only enqueues.
         """
         return (await self._opened().why(id_of(job))).sentence
+
+    async def set_limit(self, key: str, most: int | None) -> None:
+        """Say how many jobs run at once under a limit, for all workers and from now on; those that run go on.
+
+        It stays until it is set anew, whatever configurations and later versions of the code say.
+
+        Args:
+            key: The limit's: the `key` that kinds share, or a kind: of all its limits; one of them, as in
+                ``"app.jobs.sync(account_id)"``; or one key of that, as `why` names it: ``"app.jobs.sync(account_id) 7"``.
+            most: From 0, with which nothing starts, to 1,000,000; None: what the configuration says (`[default.limits]`), or
+                else the code.
+
+        Raises:
+            InvalidOption: `most` is outside its limits, or nobody has enqueued or run a job yet with such a limit.
+            PermissionDenied: The role only enqueues, or looks.
+        """
+        if not isinstance(key, str):
+            raise InvalidOption(
+                f"key={shown(key)} is no text: give a shared key, a kind's name, or a key as `why` names it"
+            )
+        await self._opened().set_limit(registry.stored_name(key), most)
 
 
 async def migrate(database_url: str) -> list[str]:

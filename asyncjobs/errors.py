@@ -26,8 +26,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from asyncjobs.checks.harmless import log
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.harmless import log
 
 __all__ = ["Severity", "Subscriber", "handle", "record", "report", "set_context", "subscribe", "unsubscribe"]
 

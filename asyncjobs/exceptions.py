@@ -8,6 +8,7 @@ Split by what the caller can do about it::
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
     ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
     │   ├── InvalidConnection               ... the object given as connection=
+    │   ├── InvalidSchedule                 ... when a job is to recur
     │   ├── AwaitCycle                      ... the job that is awaited, which waits for the one that awaits it
     │   └── InvalidCall (TypeError)         ... an option that there is not, or one by position
     ├── NotAJob (TypeError, AttributeError) a definition was used as a job: call it with the job's arguments first
@@ -22,6 +23,10 @@ Split by what the caller can do about it::
     ├── NotRunning (RuntimeError)           only inside a job
     ├── NotEnqueued (RuntimeError)          enqueue() or perform_now() first
     ├── AlreadyEnqueued (RuntimeError)      a change after enqueue()
+    ├── NotUnique                           another job has the unique key; nothing was enqueued
+    ├── QueueFull                           the queue has as many jobs as it may hold; nothing was enqueued
+    ├── BatchNotFound (LookupError)         no such batch: rolled back, over long ago, or never made
+    ├── BatchOver                           nothing can be added to a batch that has succeeded
     ├── JobNotFound (LookupError)           no such job: rolled back, past retention, or never made
     ├── KindMismatch (TypeError)            the job is of another kind
     ├── JobError                            how an awaited job ended, other than well
@@ -102,6 +107,10 @@ class InvalidConnection(InvalidOption):
     """`connection=` got an object that cannot carry an enqueue: of another kind, closed, or in a failed transaction."""
 
 
+class InvalidSchedule(InvalidOption):
+    """What says when a job recurs cannot be read, or never happens, or its time zone is not known."""
+
+
 class InvalidCall(InvalidOption, TypeError):
     """Something was called with what it does not take; the message says what to write."""
 
@@ -117,21 +126,23 @@ class AwaitCycle(InvalidOption):
 
     Attributes:
         way: Ids and kinds of the jobs, each of which awaits the next, and the last one the first.
+        what: What a single one awaits.
     """
 
     _recorded = True
 
-    def __init__(self, way: Sequence[tuple[UUID, str]]) -> None:
+    def __init__(self, way: Sequence[tuple[UUID, str]], what: str = "itself") -> None:
         self.way = list(way)
+        self.what = what
         if len(self.way) == 1:
-            said = f"job {self.way[0][0]} awaits itself and would wait for ever"
+            said = f"job {self.way[0][0]} awaits {what} and would wait for ever"
         else:
             names = [f"{kind} {job_id}" for job_id, kind in [*self.way, self.way[0]]]
             said = f"jobs await each other and would wait for ever: {' awaits '.join(names)}"
         super().__init__(f"{said}; await it with a timeout, from outside, or not at all")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (type(self), {"way": self.way})
+        return _made_again, (type(self), {"way": self.way, "what": self.what})
 
 
 class InvalidArguments(AsyncJobsError, ValueError):
@@ -197,6 +208,50 @@ class AlreadyEnqueued(AsyncJobsError, RuntimeError):
     """`set` after `enqueue`, or `enqueue` of the job that runs, by itself: the row is made already."""
 
 
+class NotUnique(AsyncJobsError):
+    """Another job has the unique key of one that was to be enqueued; nothing was.
+
+    Attributes:
+        kind: Of both.
+        job_id: The other one's id.
+    """
+
+    def __init__(self, kind: str, job_id: UUID) -> None:
+        self.kind = kind
+        self.job_id = job_id
+        super().__init__(
+            f"{kind}: job {job_id} has the same unique key: wait for that one, or give on_conflict='skip' or 'replace'"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.job_id)
+
+
+class QueueFull(AsyncJobsError):
+    """A queue holds as many ready jobs as its `max_depth` allows; the job was not enqueued.
+
+    Attributes:
+        queue: Its name.
+        depth: How many it holds; of more than a thousand beyond the limit no more are counted.
+        limit: Its `max_depth`.
+        wanted: For how many there was to be room at once: of a batch for those that are read by then, or none of it.
+    """
+
+    def __init__(self, queue: str, depth: int, limit: int, wanted: int = 1) -> None:
+        self.queue = queue
+        self.depth = depth
+        self.limit = limit
+        self.wanted = wanted
+        room = "" if wanted == 1 else f": there is room for {max(limit - depth, 0)}, and not for {wanted}"
+        super().__init__(
+            f"queue {queue} holds {depth} ready jobs, and its max_depth is {limit}{room}: enqueue again later, when workers "
+            "have taken some; or have more of them, or raise max_depth"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.queue, self.depth, self.limit, self.wanted)
+
+
 class JobNotFound(AsyncJobsError, LookupError):
     """No row with this id can be seen: rolled back, not committed yet, past its retention, or never made."""
 
@@ -209,6 +264,34 @@ class JobNotFound(AsyncJobsError, LookupError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made_again, (type(self), {"job_id": self.job_id})
+
+
+class BatchNotFound(AsyncJobsError, LookupError):
+    """No batch with this id can be seen: rolled back, not committed yet, over for long, or never made."""
+
+    def __init__(self, batch_id: UUID) -> None:
+        self.batch_id = batch_id
+        super().__init__(
+            f"no batch {batch_id} can be seen: its transaction was rolled back or is still open, "
+            "or it was over longer ago than its jobs are kept"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), {"batch_id": self.batch_id})
+
+
+class BatchOver(AsyncJobsError):
+    """A job was to be added to a batch of which all had succeeded, and what follows it is enqueued; nothing was written."""
+
+    def __init__(self, batch_id: UUID) -> None:
+        self.batch_id = batch_id
+        super().__init__(
+            f"batch {batch_id} is over: all of its jobs had succeeded before this one was run once more; enqueue the job by "
+            "itself, or in a batch of its own"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), {"batch_id": self.batch_id})
 
 
 class KindMismatch(AsyncJobsError, TypeError):
@@ -285,17 +368,19 @@ class EnqueueOutcomeUnknown(AsyncJobsError):
 
     Attributes:
         job_id: The id the row has, if it exists.
+        what: job, batch, or chain; of a chain the id is that of its first job.
     """
 
-    def __init__(self, job_id: UUID) -> None:
+    def __init__(self, job_id: UUID, what: str = "job") -> None:
         self.job_id = job_id
+        self.what = what
         super().__init__(
-            f"the database's answer to enqueueing job {job_id} was lost, so it may or may not exist; "
-            "call enqueue() on the same job again: that makes no second row"
+            f"the database's answer to enqueueing {what} {job_id} was lost, so it may or may not exist; "
+            f"call enqueue() on the same {what} again: that makes no second row"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made_again, (type(self), {"job_id": self.job_id})
+        return _made_again, (type(self), {"job_id": self.job_id, "what": self.what})
 
 
 class LeaseLost(AsyncJobsError):

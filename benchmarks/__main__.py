@@ -1,4 +1,4 @@
-"""`python -m benchmarks [names] [--runs 5]`: ask all questions but the floor's own, or those of the named files."""
+"""`python -m benchmarks [names] [--runs 5]`: ask the questions of the named files, or all but the floor's and the peers'."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from benchmarks.question import Answer, Question, ask
 from benchmarks.server import bench_server
 
 FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports",
-         "steps", "fleet")  # fmt: skip
+         "steps", "fleet", "batches", "order")  # fmt: skip
+BY_NAME_ONLY = ("floor", "peers")
+"""The floor alone, and what needs other packages and ten minutes."""
 
 
 def main() -> int:
     """Ask, print, and write RESULTS.md. 1 when something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*FILES, "floor", []], help=f"of {', '.join(FILES)}, floor")
+    parser.add_argument(
+        "names", nargs="*", choices=[*FILES, *BY_NAME_ONLY, []], help=f"of {', '.join((*FILES, *BY_NAME_ONLY))}"
+    )
     parser.add_argument("--runs", type=int, default=5, help="of each side; the median counts (default 5)")
     parser.add_argument(
         "--output", type=Path, default=report.RESULTS, help="the report (default benchmarks/RESULTS.md)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import socket
 import struct
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Self
 
 SOCKET_VARIABLE = "BENCH_SOCKET"
+EXPECTED_VARIABLE = "BENCH_EXPECTED"
+_expected = int(os.environ.get(EXPECTED_VARIABLE, "0"))
+_runs = itertools.count(1)
 
 
 @functools.cache
@@ -25,6 +29,12 @@ def shout(number: int) -> None:
     """Tell the benchmark that *number* is here now."""
     now = time.monotonic_ns()
     _sender().send(struct.pack("!qq", number, now))
+
+
+def count_run() -> None:
+    """Shout once the last expected job of this process has run: nobody need poll the table meanwhile."""
+    if next(_runs) == _expected:
+        shout(_expected)
 
 
 class Ear:

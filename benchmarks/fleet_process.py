@@ -17,7 +17,7 @@ from asyncjobs import AsyncJobs
 from asyncjobs.db import jobs
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.claimed import Claimed
+    from asyncjobs.records.claimed import Claimed
 
 _claim = jobs.claim
 _claims = Counter[str]()

@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks import bare
-from benchmarks.clock import Ear
+from benchmarks.program import program
 from benchmarks.question import Question, Sample, spread
-from tests.support.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from benchmarks.clock import Ear
     from benchmarks.server import Bench
 
 JOBS = 20_000
@@ -116,16 +116,11 @@ async def round_trip(bench: Bench) -> Sample:
 @contextlib.asynccontextmanager
 async def _worker_apart(bench: Bench) -> AsyncIterator[Ear]:
     command = [sys.executable, "-m", "benchmarks.bare_worker", bench.url]
-    with Ear(bench.directory) as ear:
-        async with (
-            Workers(bench.directory, environment=ear.environment, anew=True) as workers,
-            bench.connection() as connection,
-        ):
-            workers.start(command=command, name="bare")
-            for number in range(-20, 0):  # the first ones also wait for its start, and warm it
-                await connection.execute(bare.INSERT_AND_NOTIFY, bare.new_id(), bare.KIND, bare.QUEUE, str(number))
-                await ear.hear(number)
-            yield ear
+    async with program(bench, command) as (_, ear), bench.connection() as connection:
+        for number in range(-20, 0):  # the first ones also wait for its start, and warm it
+            await connection.execute(bare.INSERT_AND_NOTIFY, bare.new_id(), bare.KIND, bare.QUEUE, str(number))
+            await ear.hear(number)
+        yield ear
 
 
 QUESTIONS = tuple(

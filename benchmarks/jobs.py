@@ -4,34 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 
-from asyncjobs import Cursor, current_job, job, retry_on
+from asyncjobs import Cursor, Limit, Rate, Unique, current_job, job, retry_on
 from benchmarks import bare
-from benchmarks.clock import shout
+from benchmarks.clock import count_run, shout
 
-EXPECTED_VARIABLE = "BENCH_EXPECTED"
 UPDATE = "update floor.job set progress = $2 where id = $1"
-_expected = int(os.environ.get(EXPECTED_VARIABLE, "0"))
-_ran = 0
-
-
-def _count() -> None:
-    """Shout once the last expected job of this process has run: nobody need poll the table meanwhile."""
-    global _ran  # noqa: PLW0603
-    _ran += 1
-    if _ran == _expected:
-        shout(_expected)
 
 
 @job
 async def noop(n: int) -> None:
     """Do nothing."""
-    _count()
+    count_run()
+
+
+@job(unique=Unique(by=("n",)))
+async def unique(n: int) -> None:
+    """Do nothing, under a unique key."""
+    count_run()
+
+
+@job(concurrency=Limit(1, by=("key",)))
+async def limited(key: int) -> None:
+    """Do nothing, one of a key at a time."""
+    count_run()
+
+
+@job(rate_limit=Rate(1_000_000, per=1))
+async def paced(n: int) -> None:
+    """Do nothing, under a rate that never binds."""
+    count_run()
+
+
+SPACING = 0.05
+"""Seconds."""
+
+
+@job(rate_limit=Rate(1, per=SPACING))
+async def spaced(n: int) -> None:
+    """Do nothing, so long after the one before."""
+
+
+@job
+async def linked(value: int) -> int:
+    """Count further: a link of a chain."""
+    return value + 1
 
 
 @job
@@ -40,20 +61,20 @@ async def fails_twice(n: int) -> None:
     """Fail in the first two attempts."""
     if current_job().attempt < 3:
         raise ConnectionError(n)
-    _count()
+    count_run()
 
 
 @job
 async def asleep(seconds: float) -> None:
     """Sleep."""
     await asyncio.sleep(seconds)
-    _count()
+    count_run()
 
 
 @job
 async def nap(seconds: float) -> None:
     """Be counted, then sleep."""
-    _count()
+    count_run()
     await asyncio.sleep(seconds)
 
 

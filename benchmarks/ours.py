@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 from asyncjobs import AsyncJobs
 from asyncjobs.db import migrating
 from benchmarks import bare
-from benchmarks.clock import Ear
-from benchmarks.jobs import EXPECTED_VARIABLE, first_line
-from tests.support.workers import Worker, Workers
+from benchmarks.jobs import first_line
+from benchmarks.program import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from asyncjobs import Job
+    from benchmarks.clock import Ear
     from benchmarks.question import Sample
     from benchmarks.server import Bench
+    from tests.support.workers import Worker
 
 CONCURRENCY = 1000
 Pools = tuple[tuple[tuple[str, ...], int], ...]
@@ -49,14 +50,12 @@ async def worker(bench: Bench, *, pools: Pools = ONE_POOL, expected: int = 0) ->
     for queues, concurrency in pools:
         lines += ["[[default.pools]]", f"queues = {json.dumps(queues)}", f"concurrency = {concurrency}"]
     config.write_text("\n".join(lines))
-    with Ear(bench.directory) as ear:
-        environment = {**ear.environment, EXPECTED_VARIABLE: str(expected)}
-        async with Workers(bench.directory, environment=environment, anew=True) as workers:
-            process = workers.start(command=[sys.executable, "-m", "asyncjobs", "run", "--config", str(config)])
-            yield process, ear
-            process.stop()
-            if (code := await process.exit_code(60)) not in {0, -signal.SIGKILL}:
-                raise RuntimeError(f"the worker ended with {code}: {process.log[-1000:]}")
+    command = [sys.executable, "-m", "asyncjobs", "run", "--config", str(config)]
+    async with program(bench, command, expected=expected) as (process, ear):
+        yield process, ear
+        process.stop()
+        if (code := await process.exit_code(60)) not in {0, -signal.SIGKILL}:
+            raise RuntimeError(f"the worker ended with {code}: {process.log[-1000:]}")
 
 
 async def warm(ear: Ear, queue: str = "default") -> None:

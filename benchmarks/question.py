@@ -22,6 +22,10 @@ LONGEST_RUN = 600.0
 """Seconds until one run of one side is given up."""
 
 
+class Unavailable(Exception):
+    """A side that cannot be measured here, and why; the others are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a figure must reach: as a ratio to the other side's, or by itself."""
@@ -55,6 +59,8 @@ class Question:
         most_runs: A cap on the runs, for questions that take minutes each.
         both: Measures both sides, in turn by pieces of a run: for what takes so little that the machine's mood of the second
             decides.
+        beside: Others, each with its name, that take turns with ours; what cannot be measured is left out, and said so.
+        note: What is to be read under the figures, in Markdown.
         cases: What is measured one after the other in place of runs, each with its name; the worst must reach the targets.
     """
 
@@ -66,6 +72,8 @@ class Question:
     targets: tuple[Target, ...] = ()
     most_runs: int = 5
     both: BothSides | None = None
+    beside: tuple[tuple[str, Side], ...] = ()
+    note: str = ""
     cases: tuple[tuple[str, Side], ...] = ()
 
 
@@ -79,6 +87,19 @@ class Answer:
     loads: list[float] = field(default_factory=list)
     """The machine's load average (1 min) before each run: what else goes on."""
     failure: str = ""
+    beside: dict[str, list[Sample]] = field(init=False)
+    """The samples of each of the others, by name."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Which of the others could not be measured, and why."""
+
+    def __post_init__(self) -> None:
+        self.beside = {name: [] for name, _ in self.question.beside}
+
+    def sides(self) -> list[tuple[str, Side | None, list[Sample]]]:
+        """Each side's name, how it is measured and its samples, in the order of the turns."""
+        others = [(name, measure, self.beside[name]) for name, measure in self.question.beside]
+        against = (self.question.against_is, self.question.against, self.against)
+        return [against, *others, ("ours", self.question.ours, self.ours)]
 
     def median(self, side: list[Sample], figure: str) -> float | None:
         """The median of a figure over the runs; None when there is none."""
@@ -94,8 +115,12 @@ class Answer:
             pairs = zip(self.ours, self.against, strict=True)
             ratios = [ours[figure] / against[figure] for ours, against in pairs]
             return statistics.median(ratios) if ratios else None
-        ours, against = self.median(self.ours, figure), self.median(self.against, figure)
-        return ours / against if ours is not None and against else None
+        return self.ratio_to(self.against, figure)
+
+    def ratio_to(self, side: list[Sample], figure: str) -> float | None:
+        """Our median over that side's; None when one of them is missing."""
+        ours, other = self.median(self.ours, figure), self.median(side, figure)
+        return ours / other if ours is not None and other else None
 
     def value(self, target: Target) -> float | None:
         """What is held against a target: a ratio or the figure itself, of several cases the worst; None: not measured."""
@@ -113,7 +138,7 @@ class Answer:
 async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str], None]) -> Answer:
     """Measure both sides, in turn, so that what else the machine does hits both alike."""
     answer = Answer(question)
-    sides = [(question.against_is, question.against, answer.against), ("ours", question.ours, answer.ours)]
+    sides = answer.sides()
     try:
         for n in range(len(question.cases) or min(runs, question.most_runs)):
             answer.loads.append(os.getloadavg()[0])
@@ -123,11 +148,16 @@ async def ask(question: Question, bench: Bench, runs: int, tell: Callable[[str],
                 ours, against = await _measured(question.both, bench)
                 answer.ours.append(ours)
                 answer.against.append(against)
-            for _, measure, samples in sides:
-                if measure is not None:
+            for label, measure, samples in sides:
+                if measure is None or label in answer.left_out:
+                    continue
+                try:
                     samples.append(await _measured(measure, bench))
+                except Unavailable as why:
+                    answer.left_out[label] = str(why)
+                    tell(f"  {question.name}: {label} is left out: {why}")
             for label, _, samples in sides:
-                if samples:
+                if samples and label not in answer.left_out:
                     figures = ", ".join(f"{name} {value:,.4g}" for name, value in samples[-1].items())
                     run = question.cases[n][0] if question.cases else f"run {n + 1}"
                     tell(f"  {question.name} {run}, {label}: {figures}")

@@ -59,12 +59,20 @@ def section(answer: Answer, when: str) -> str:
         run = question.cases[n][0] if question.cases else f"run {n + 1}"
         lines.append(f"| {run} | {' | '.join(_row(answer, n))} |")
     if not question.cases:
-        medians = [_number(answer.median(side, figure)) for side, figure in _cells(answer)]
+        medians = [_number(answer.median(side, figure)) for _, side, figure in _cells(answer)]
         lines.append(f"| **median** | {' | '.join(medians)} | |")
+    if question.beside:
+        ratios = [
+            "" if side is answer.ours else f"{_number(answer.ratio_to(side, figure))} x"
+            for _, side, figure in _cells(answer)
+        ]
+        lines.append(f"| **ours to it** | {' | '.join(ratios)} | |")
     lines.append("")
+    lines += [f"{name} is left out: {why}\n" for name, why in answer.left_out.items()]
     if question.targets:
         lines += ["| figure | measured | target | reached |", "|---|--:|--:|---|"]
         lines += [_verdict(answer, target) for target in question.targets]
+    lines.append(question.note.strip())
     return "\n".join(lines)
 
 
@@ -72,9 +80,11 @@ def summary(answer: Answer) -> list[str]:
     """A line a target, for the terminal."""
     if answer.failure:
         return [f"{answer.question.name}: not measured: {answer.failure}"]
-    return [
-        f"{answer.question.name}: {_verdict(answer, target).strip('| ')}" for target in answer.question.targets
-    ] or [f"{answer.question.name}: " + ", ".join(f"{f} {_number(answer.median(s, f))}" for s, f in _cells(answer))]
+    name, cells = answer.question.name, _cells(answer)
+    return [f"{name}: {_verdict(answer, target).strip('| ')}" for target in answer.question.targets] or [
+        f"{name}: "
+        + ", ".join(f"{label} {figure} {_number(answer.median(side, figure))}" for label, side, figure in cells)
+    ]
 
 
 def _verdict(answer: Answer, target: Target) -> str:
@@ -83,17 +93,16 @@ def _verdict(answer: Answer, target: Target) -> str:
     return f"| {target.figure} | {_number(value)}{'' if target.alone else ' x'} | {target} | {reached} |"
 
 
-def _cells(answer: Answer) -> list[tuple[list[Sample], str]]:
-    return [(side, figure) for side in (answer.against, answer.ours) if side for figure in side[0]]
+def _cells(answer: Answer) -> list[tuple[str, list[Sample], str]]:
+    return [(label, side, figure) for label, _, side in answer.sides() if side for figure in side[0]]
 
 
 def _columns(answer: Answer) -> list[str]:
-    names = {id(answer.against): answer.question.against_is, id(answer.ours): "ours"}
-    return [f"{names[id(side)]} {figure}" for side, figure in _cells(answer)]
+    return [f"{label} {figure}" for label, _, figure in _cells(answer)]
 
 
 def _row(answer: Answer, n: int) -> list[str]:
-    figures = [_number(side[n].get(figure)) if n < len(side) else "" for side, figure in _cells(answer)]
+    figures = [_number(side[n].get(figure)) if n < len(side) else "" for _, side, figure in _cells(answer)]
     return [*figures, f"{answer.loads[n]:.1f}"]
 
 

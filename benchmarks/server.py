@@ -53,6 +53,19 @@ class Bench:
         finally:
             connection.terminate()
 
+    @contextlib.asynccontextmanager
+    async def database(self, name: str) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+        """An empty database of its own on the same server, gone at the end: its URL, and a connection to it."""
+        url = await self._server.create_database(name)
+        try:
+            control = await asyncpg.connect(url)
+            try:
+                yield url, control
+            finally:
+                control.terminate()
+        finally:
+            await self.control.execute(f'drop database "{name}" with (force)')
+
     @contextlib.contextmanager
     def on_a_core_of_its_own(self) -> Iterator[None]:
         """Have the backends of connections that are opened in this block on one core, and what is started in it on others.

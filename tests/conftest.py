@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import inspect
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import hypothesis
 import pytest
+import pytest_asyncio
 
 from asyncjobs import AsyncJobs
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
+from asyncjobs.definitions import registry
 from asyncjobs.embedded import EmbeddedPostgres, postmaster
 from asyncjobs.embedded.cluster import Cluster
-from tests.support.directories import RUNNABLE, held_directory
+from tests.support import copying, warm
+from tests.support.directories import RUNNABLE, held_directory, of_run
+from tests.support.lasting import Lasting
 from tests.support.proxy import Proxy
+from tests.support.roles import apply_roles
 
 _numbers = itertools.count(1)
 
@@ -40,8 +49,13 @@ for ignored, usual in (
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, usual)
 
-# Hundreds of processes are started, and to compile our modules takes each of them 0.4 s of a core.
+# Hundreds of processes are started, and to compile our modules takes each of them 0.4 s of a core; the tests, 8 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+# What a worker of this process starts for jobs apart.
+warm.fork_forking_processes()
 
 # Where pytest makes the directories of tests.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RUNNABLE))
@@ -51,6 +65,22 @@ QUICK = {"defining", "settings", "worker", "integrations", "test_errors.py", "te
 """Where tests are that need nothing but Python, unless they ask for the server or are marked otherwise."""
 
 
+def pytest_configure() -> None:
+    """Have the processes that this one starts find the directory of this run."""
+    of_run()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while six thousand tests are made, which stay, and nowhere among them afterwards: a fifth of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each core: a test waits for half of its time, for processes, leases and the database."""
     return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
@@ -58,16 +88,18 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before some are left out by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the quick part."""
+    """Mark the quick part, and run what uses something of its module's on the event loop that this lives on."""
     here = Path(__file__).parent
     for item in items:
-        needs = {"server", "run_pytest"} & set(getattr(item, "fixturenames", ()))
+        needs = {"server", "run_pytest", *SHARED} & set(getattr(item, "fixturenames", ()))
         is_slow = item.get_closest_marker("processes") or item.get_closest_marker("slow")
         if not needs and not is_slow and item.path.relative_to(here).parts[0] in QUICK:
             item.add_marker("quick")
+        if shares(item) and inspect.iscoroutinefunction(item.function):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 
-TEMPLATE = "template_of_tests"
+TEMPLATE, WITH_ROLES = "template_of_tests", "template_with_roles"
 
 
 class Databases:
@@ -79,23 +111,39 @@ class Databases:
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.url = server.url
+        self._has_roles = False
         self._loop = asyncio.new_event_loop()
         self._connection = self._loop.run_until_complete(connect(server.url("postgres"), is_lent=True))
         # Since PostgreSQL 15 a copy is written through the log unless asked otherwise: 60 ms of a core in place of 25.
         self._by_file = " strategy file_copy" if self._connection.get_server_version().major >= 15 else ""
         self.execute(f"create database {TEMPLATE}")
-        self._loop.run_until_complete(_migrate(server.url(TEMPLATE)))
-        # Whoever comes first to a database after its schema has changed writes down what all others read of its catalogs.
+        self._prepare(TEMPLATE, _migrate)
+
+    def _prepare(self, template: str, change: Callable[[str], Coroutine[Any, Any, object]]) -> None:
+        async def prepare() -> None:
+            await change(self.url(template))
+            # Who comes first to a database after its schema has changed writes down what all others read of its catalogs.
+            await (await connect(self.url(template), is_lent=True)).close()
+
+        self._loop.run_until_complete(prepare())
 
     def execute(self, statement: str) -> None:
         self._loop.run_until_complete(self._connection.execute(statement))
 
     @contextlib.contextmanager
-    def one(self, name: str) -> Iterator[str]:
-        """The URL of a migrated database, which is dropped at the end."""
-        self.execute(f"create database {name} template {TEMPLATE}{self._by_file}")
+    def one(self, name: str, options: str = f"template {TEMPLATE}") -> Iterator[str]:
+        """The URL of a database, a migrated one, which is dropped at the end."""
+        self.execute(f"create database {name} {options}{self._by_file}")
         yield self.url(name)
         self.execute(f"drop database {name} with (force)")
+
+    def another(self, *, with_roles: bool = False) -> AbstractContextManager[str]:
+        """One with a name of its own, and if asked for with the roles applied."""
+        if with_roles and not self._has_roles:
+            self._has_roles = True
+            self.execute(f"create database {WITH_ROLES} template {TEMPLATE}{self._by_file}")
+            self._prepare(WITH_ROLES, apply_roles)
+        return self.one(f"test_{next(_numbers)}", f"template {WITH_ROLES if with_roles else TEMPLATE}")
 
     def close(self) -> None:
         self._connection.terminate()
@@ -103,19 +151,25 @@ class Databases:
         self._loop.close()
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def plain_environment() -> Iterator[None]:
     """Settings of whoever runs the tests change none of them; which PostgreSQL they run on is his to say."""
-    for name in list(os.environ):
-        if name.startswith(("ASYNCJOBS_", "PG")) and name != "ASYNCJOBS_PG_BIN":
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith(("ASYNCJOBS_", "PG")) and name != "ASYNCJOBS_PG_BIN":
+                environment.delenv(name)
+        yield
 
 
-INITDB = """\
-#!/bin/sh
-while [ "$1" != -D ]; do shift; done
-exec cp -a "{made}/." "$2"
-"""
+@pytest.fixture(autouse=True)
+def recurs_no_more() -> Iterator[None]:
+    """What a test has defined with a schedule is declared by no worker of a later one."""
+    before = len(registry._definitions)
+    yield
+    if len(registry._definitions) > before:
+        for name, definition in [*registry._definitions.items()][before:]:
+            if definition.options.schedule is not None:
+                del registry._definitions[name]
 
 
 @contextlib.contextmanager
@@ -131,7 +185,9 @@ def running_server() -> Iterator[EmbeddedPostgres]:
         directory.chmod(0o711)  # under root the server is another user's
         postgres = EmbeddedPostgres(directory / "server", fsync=False, temporary=True, max_connections=200)
         with asyncio.Runner() as runner:
-            runner.run(postgres.start())
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("ASYNCJOBS_PG_BIN", str(copying.binaries()))
+                runner.run(postgres.start())
             try:
                 yield postgres
             finally:
@@ -146,25 +202,9 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def copying_postgres() -> Iterator[str]:
-    """For ASYNCJOBS_PG_BIN: a PostgreSQL whose initdb copies what the true one has made, in a tenth of its time.
-
-    For tests that start servers of their own and are not about how one is made.
-    """
-    with held_directory("asyncjobs-copying-", place=RUNNABLE) as directory:
-        directory.chmod(0o755)
-        made = Cluster(directory / "made", temporary=False)
-        with asyncio.Runner() as runner:
-            postgres = EmbeddedPostgres(directory / "made", fsync=False)
-            runner.run(postgres.start())
-            runner.run(postgres.stop())
-        binaries = directory / "bin"
-        binaries.mkdir()
-        true = Path((made.data / "postmaster.opts").read_text().partition(' "')[0])
-        (binaries / "postgres").symlink_to(true)
-        (binaries / "initdb").write_text(INITDB.format(made=made.data))
-        (binaries / "initdb").chmod(0o755)
-        yield str(binaries)
+def copying_postgres() -> str:
+    """For ASYNCJOBS_PG_BIN, in tests that start servers of their own and are not about how one is made."""
+    return str(copying.binaries())
 
 
 @pytest.fixture(scope="session")
@@ -183,33 +223,17 @@ async def _migrate(url: str) -> None:
 
 
 @pytest.fixture
-def database_url(databases: Databases) -> Iterator[str]:
-    """The URL of a migrated database of this test's own."""
-    with databases.one(f"test_{next(_numbers)}") as url:
+def database_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database of this test's own; with the roles applied, for tests that ask for `as_role`."""
+    with databases.another(with_roles="as_role" in request.fixturenames) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def shared_url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
+def shared_url(databases: Databases) -> Iterator[str]:
     """The URL of a migrated database of a module's, for tests that leave nothing in it."""
-    with databases.one(f"shared_{request.module.__name__.lower()}") as url:
+    with databases.another() as url:
         yield url
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection, with the settings of its role, to the test's database."""
-    opened = await connect(database_url, is_lent=True)
-    yield opened
-    opened.terminate()
-
-
-@pytest.fixture
-async def shared(shared_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection, with the settings of its role, to the module's database."""
-    opened = await connect(shared_url, is_lent=True)
-    yield opened
-    opened.terminate()
 
 
 @pytest.fixture
@@ -225,27 +249,143 @@ def proxied_url(proxy: Proxy) -> str:
     return f"{proxy.url()}?sslmode=disable"  # one connection an attempt: with the default it is two
 
 
+@pytest.fixture(scope="session")
+def plain_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config file that says nothing: this project's takes each client 8 ms of a core."""
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    path.write_text("[default]\n")
+    return path
+
+
 @pytest.fixture
-def make_jobs(database_url: str) -> Callable[..., AsyncJobs]:
+def make_jobs(url: str, plain_config: Path) -> Callable[..., AsyncJobs]:
     """Make an AsyncJobs on the test's database: short times, and settings by name."""
 
     def make(**settings: Any) -> AsyncJobs:
         pools = [{"queues": ["*"], "concurrency": 10}]
-        settings = {"lease": 3, "shutdown_timeout": 2, "cleanup_timeout": 1, "pools": pools, **settings}
-        return AsyncJobs(database_url=settings.pop("database_url", database_url), **settings)
+        short = {"lease": 3, "shutdown_timeout": 2, "cleanup_timeout": 1, "pools": pools}
+        settings = {"config": plain_config, **short, **settings}
+        return AsyncJobs(database_url=settings.pop("database_url", url), **settings)
 
     return make
 
 
 @pytest.fixture
-async def client(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
+def own_url(database_url: str) -> str:
+    """The URL of the test's own database."""
+    return database_url
+
+
+@pytest.fixture
+async def own_connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A plain connection, with the settings of its role, to the test's database."""
+    opened = await connect(database_url, is_lent=True)
+    yield opened
+    opened.terminate()
+
+
+@pytest.fixture
+async def own_client(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
     """An open client: it enqueues and awaits, and runs nothing."""
     async with make_jobs() as jobs:
         yield jobs
 
 
 @pytest.fixture
-async def jobs(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
+async def own_jobs(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
     """An open client with a worker on this loop."""
     async with make_jobs().running() as running:
         yield running
+
+
+SHARING = {"client", "db"}
+"""Where `connection`, `client`, `jobs` and `url` are a module's, on a database that is emptied behind each test.
+
+A test that asks there for `database_url`, or for what is made with it, such as `make_jobs`, has all of its own: one that
+starts or stops workers, or sets what they are to do; that ends sessions; that changes the schema or a session's settings.
+"""
+SHARED = {"connection", "client", "jobs", "url"}
+
+
+def shares(item: Any) -> bool:
+    """Whether a test uses what its module has of `SHARED`."""
+    names = getattr(item, "fixturenames", ())
+    is_there = item.path.relative_to(Path(__file__).parent).parts[0] in SHARING
+    return is_there and "database_url" not in names and not SHARED.isdisjoint(names)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def of_module(
+    databases: Databases, plain_config: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[dict[str, Lasting]]:
+    """What a module's tests share: a database alone, one with a client, and one with a worker, with its `SETTINGS`."""
+    # Its loop stands still while a test beside these runs on one of its own: for less than such a lease.
+    settings: dict[str, Any] = {"lease": 600, "shutdown_timeout": 2, "cleanup_timeout": 1}
+    settings |= {"pools": [{"queues": ["*", "-nobody"], "concurrency": 10}], **getattr(request.module, "SETTINGS", {})}
+
+    def make(url: str) -> AsyncJobs:
+        return AsyncJobs(database_url=url, config=plain_config, **settings)
+
+    found = {
+        "connection": Lasting(databases.another),
+        "client": Lasting(databases.another, make),
+        "jobs": Lasting(databases.another, make, works=True),
+    }
+    yield found
+    for each in found.values():
+        await each.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared_one(of_module: dict[str, Lasting], request: pytest.FixtureRequest) -> AsyncIterator[Lasting]:
+    """What this test uses of it."""
+    found = of_module[next((name for name in ("jobs", "client") if name in request.fixturenames), "connection")]
+    yield await found.opened()
+    await found.emptied()
+
+
+def _one(request: pytest.FixtureRequest, name: str) -> Any:
+    if not shares(request.node):
+        return request.getfixturevalue(f"own_{name}")
+    return getattr(request.getfixturevalue("shared_one"), name)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of the database of this test, its `connection`, `client` or `jobs`."""
+    return _one(request, "url")
+
+
+@pytest.fixture
+def connection(request: pytest.FixtureRequest) -> asyncpg.Connection:
+    """A plain connection, with the settings of its role, to the database of this test, its `client` or its `jobs`."""
+    return _one(request, "connection")
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> AsyncJobs:
+    """An open client: it enqueues and awaits, and runs nothing."""
+    return _one(request, "client")
+
+
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest) -> AsyncJobs:
+    """An open client with a worker on the test's loop; where its module's, that serves all queues but `nobody`."""
+    return _one(request, "jobs")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def module_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+@pytest.fixture
+async def function_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+@pytest.fixture
+def complete(request: pytest.FixtureRequest) -> Callable[[Awaitable[Any]], Any]:
+    """Runs something on the event loop of the test, for fixtures: theirs is of one scope, whatever the test shares."""
+    loop = request.getfixturevalue("module_loop" if shares(request.node) else "function_loop")
+    return loop.run_until_complete

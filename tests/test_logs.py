@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, job
-from asyncjobs.defining import registry
-from asyncjobs.forking import _ToWorker
+from asyncjobs.definitions import registry
 from asyncjobs.logs import JsonLines, TextLines
-from asyncjobs.worker.apart import _log
+from asyncjobs.processes.forking import _ToWorker
+from asyncjobs.worker.apart.processes import _log
 from tests.support import warm
 
 log = logging.getLogger("logs.of_the_jobs")

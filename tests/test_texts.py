@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs import texts
-from asyncjobs.texts import cut, is_storable, shown, shown_plainly, written_out
+from asyncjobs.checks import texts
+from asyncjobs.checks.texts import cut, is_storable, shown, shown_plainly, written_out
 
 
 class Broken:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asyncjobs import __version__
-from asyncjobs.cli import by_hand, db, jobs, options, status
+from asyncjobs.cli import by_hand, db, failed, jobs, limits, pauses, recurring, status
 from asyncjobs.cli.checking import check
 from asyncjobs.cli.commands import Commands
 from asyncjobs.cli.doctor import doctor
@@ -16,6 +16,7 @@ from asyncjobs.cli.enqueue import enqueue
 from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
 from asyncjobs.demo.command import demo
+from asyncjobs.terminal import options
 
 app = typer.Typer(
     cls=Commands,
@@ -48,8 +49,12 @@ def root(
 
 for command in (demo, init, run, check, enqueue, status.status, doctor):
     app.command()(command)
-for command in (by_hand.retry, by_hand.discard, by_hand.cancel):
+for command in (failed.failed, by_hand.retry, by_hand.discard, by_hand.cancel):
     jobs.app.command()(command)
+for command in (pauses.pause, pauses.resume):
+    status.queues.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(status.queues, name="queues")
+app.add_typer(limits.app, name="limits")
+app.add_typer(recurring.app, name="recurring")
 app.add_typer(db.app, name="db")

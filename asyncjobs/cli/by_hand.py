@@ -11,19 +11,18 @@ from uuid import UUID
 import typer
 
 from asyncjobs.app import AsyncJobs
-from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.exits import FAILED, USAGE, complain, exit_codes, fail
-from asyncjobs.cli.strangers import notes
+from asyncjobs.checks import limits
+from asyncjobs.checks.durations import seconds
+from asyncjobs.cli import database, strangers
 from asyncjobs.client.by_hand import Action, Answer, Asked, Filter, Matched, filter_of
 from asyncjobs.db.by_hand import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import limits
-from asyncjobs.defining.stored_errors import read_errors
-from asyncjobs.durations import seconds
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.settings import Settings
-from asyncjobs.settings.loading import read
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
 Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of the jobs; or say which by the options.")]
 Kind = Annotated[str | None, typer.Option(help="All of this kind.")]
@@ -34,6 +33,9 @@ Error = Annotated[
 ]
 OlderThan = Annotated[
     str | None, typer.Option(help="All that ended so long ago, such as 2h; live ones: that were enqueued so long ago.")
+]
+Group = Annotated[
+    str | None, typer.Option(metavar="ID", help="All that have failed alike: a group that `jobs failed` shows.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.")]
 All = Annotated[bool, typer.Option("--all", help="All there are.")]
@@ -54,6 +56,7 @@ def retry(
         typer.Option(help="In this state; may be repeated: failed (as is usual), discarded, cancelled, scheduled."),
     ] = None,
     error: Error = None,
+    group: Group = None,
     older_than: OlderThan = None,
     limit: Limit = None,
     everything: All = False,
@@ -76,7 +79,14 @@ def retry(
     """
     with exit_codes():
         which = _which(
-            Action.retry, kind=kind, queue=queue, state=state, error=error, older_than=older_than, limit=limit
+            Action.retry,
+            kind=kind,
+            queue=queue,
+            state=state,
+            error=error,
+            older_than=older_than,
+            limit=limit,
+            group=group,
         )
         if force and not ids:
             raise InvalidOption("--force is for single jobs: name them by id")
@@ -96,6 +106,7 @@ def discard(
         typer.Option(help="In this state; may be repeated: scheduled, ready, waiting, failed; usually all of these."),
     ] = None,
     error: Error = None,
+    group: Group = None,
     older_than: OlderThan = None,
     limit: Limit = None,
     everything: All = False,
@@ -109,7 +120,14 @@ def discard(
     """Discard jobs that are scheduled, ready or waiting, or have failed. Those that run can be cancelled."""
     with exit_codes():
         which = _which(
-            Action.discard, kind=kind, queue=queue, state=state, error=error, older_than=older_than, limit=limit
+            Action.discard,
+            kind=kind,
+            queue=queue,
+            state=state,
+            error=error,
+            older_than=older_than,
+            limit=limit,
+            group=group,
         )
         asked = Asked(Action.discard, limits.reason(reason))
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
@@ -144,7 +162,7 @@ def cancel(
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
 
 
-class _WithoutMiddleware(AsyncJobs):
+class WithoutMiddleware(AsyncJobs):
     """The project's is around what is enqueued and performed, and may not even be importable from here."""
 
     def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
@@ -180,12 +198,15 @@ def _which(
     error: str | None,
     older_than: str | None,
     limit: int | None,
+    group: str | None = None,
 ) -> tuple[Filter, bool]:
     """Return the filter of these options, and whether it narrows anything; a limit alone does not."""
     age = age_of(older_than)
     states = [name.lower() for name in state] if state else None
-    found = filter_of(action, kind=kind, queue=queue, state=states, error=error, older_than=age, limit=limit)
-    return found, any(value is not None for value in (kind, queue, states, error, age))
+    found = filter_of(
+        action, kind=kind, queue=queue, state=states, error=error, older_than=age, limit=limit, group=group
+    )
+    return found, any(value is not None for value in (kind, queue, states, error, age, group))
 
 
 def age_of(older_than: str | None) -> float | None:
@@ -205,7 +226,7 @@ def _check(command: _Command) -> None:
     if not command.ids and not narrows and not command.everything:
         fail(
             USAGE,
-            "which jobs? give ids, or any of --kind, --queue, --state, --error and --older-than, or --all "
+            "which jobs? give ids, or any of --kind, --queue, --state, --error, --group and --older-than, or --all "
             f"to {command.action.value} all there are",
         )
     if command.asks and not sys.stdin.isatty():
@@ -222,14 +243,14 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
             _agree(f"{command.action.value} {_jobs(len(command.ids))}?")
 
         async def named() -> list[Answer]:
-            async with _WithoutMiddleware(config=config, environment=env) as jobs:
+            async with WithoutMiddleware(config=config, environment=env) as jobs:
                 return await jobs._opened().do_named(command.asked, command.ids, dry_run=command.dry_run)
 
         _tell_named(command, database.finish(named))
         return
 
     async def matching(*, dry_run: bool) -> Matched:
-        async with _WithoutMiddleware(config=config, environment=env) as jobs:
+        async with WithoutMiddleware(config=config, environment=env) as jobs:
             return await jobs._opened().do_all(command.asked, command.which[0], dry_run=dry_run)
 
     if command.asks:
@@ -241,17 +262,8 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
     matched = database.finish(lambda: matching(dry_run=command.dry_run))
     _tell_matched(command, matched)
     if not matched.total:
-        complain(*_strangers(command.which[0], config, env))
-
-
-def _strangers(wanted: Filter, config: options.Config, env: options.Environment) -> list[str]:
-    settings, _ = read(config, environment=env)
-
-    async def ask() -> list[str]:
-        async with database.reader(settings) as connection:
-            return await notes(connection, settings, kind=wanted.kinds[0] if wanted.kinds else None, queue=wanted.queue)
-
-    return database.finish(ask)
+        wanted = command.which[0]
+        complain(*strangers.found_for(wanted.kinds[0] if wanted.kinds else None, wanted.queue, config, env))
 
 
 def _agree(question: str) -> None:
@@ -260,16 +272,20 @@ def _agree(question: str) -> None:
 
 
 def _tell_named(command: _Command, answers: Sequence[Answer]) -> None:
-    done = sum(answer.done for answer in answers)
+    along = sum(answer.along for answer in answers)
+    done = sum(answer.done for answer in answers) + along
     if command.as_json:
         jobs = [
             {"id": a.id, "done": a.done, "state": None if a.state is None else a.state.name, "children": a.children,
-             "problem": _problem(command, a)}
+             "along": a.along, "problem": _problem(command, a)}
             for a in answers
         ]  # fmt: skip
         printing.as_json({"action": command.action.value, "dry_run": command.dry_run, "count": done, "jobs": jobs})
     else:
-        print(_sentence(command, done) + _with_children(command, sum(answer.children for answer in answers)))
+        also = (
+            f", {along} of them with those that were named: the rest of a chain, or what a step runs" if along else ""
+        )
+        print(_sentence(command, done) + also + _with_children(command, sum(answer.children for answer in answers)))
     problems = [problem for answer in answers if (problem := _problem(command, answer)) is not None]
     if problems:
         complain(*problems)

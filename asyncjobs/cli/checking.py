@@ -11,15 +11,18 @@ from typing import Any
 import typer
 
 from asyncjobs.app import PRIVATE_IN
-from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.exits import OK, USAGE, complain
-from asyncjobs.defining import registry
-from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.importing import import_problem, put_working_directory_first
+from asyncjobs.cli import database
+from asyncjobs.definitions import registry
+from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
+from asyncjobs.jobs.declared_schedules import Declaration, declare, said_of
+from asyncjobs.modules.importing import import_problem, put_working_directory_first
 from asyncjobs.settings import Settings, config_file
 from asyncjobs.settings.loading import read
-from asyncjobs.worker.pools import unserved
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import OK, USAGE, complain
+from asyncjobs.worker.limits.configured import unlimited
+from asyncjobs.worker.slots.pools import unserved
 
 
 def check(
@@ -38,20 +41,29 @@ def check(
     for position, name in enumerate(settings.imports if settings else ()):
         problems += _placed(import_problem(name), _place(config, settings, position))
     problems += definition_problems(registry.all_definitions())
-    warnings += unserved(settings.pools, registry.all_definitions()) if settings else []
     with registry.prefixed(settings.kind_prefix if settings else ""):
-        _tell(settings, problems, warnings, as_json=as_json)
+        declaration, troubles = declare(settings) if settings and not problems else (None, [])
+        problems += [said_of(settings, trouble, config) for trouble in troubles if settings]
+        if settings:
+            warnings += [*unserved(settings.pools, registry.all_definitions()), *unlimited(settings, config)]
+        _tell(settings, declaration, problems, warnings, as_json=as_json)
     raise typer.Exit(USAGE if problems else OK)
 
 
-def _tell(settings: Settings | None, problems: list[str], warnings: list[str], *, as_json: bool) -> None:
+def _tell(
+    settings: Settings | None,
+    declaration: Declaration | None,
+    problems: list[str],
+    warnings: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    what = _what_would_run(settings, declaration) if settings else {}
     if as_json:
-        printing.as_json(
-            {"problems": problems, "warnings": warnings, **(_what_would_run(settings) if settings else {})}
-        )
+        printing.as_json({"problems": problems, "warnings": warnings, **what})
     else:
         if settings is not None and not problems:
-            _print(settings)
+            _print(what)
         complain(*problems, *warnings)
 
 
@@ -104,7 +116,7 @@ def _place(config: Path | None, settings: Settings | None, position: int) -> str
     return ""
 
 
-def _what_would_run(settings: Settings) -> dict[str, Any]:
+def _what_would_run(settings: Settings, declaration: Declaration | None) -> dict[str, Any]:
     return {
         "environment": settings.environment,
         "source": settings.source,
@@ -122,6 +134,18 @@ def _what_would_run(settings: Settings) -> dict[str, Any]:
             }
             for definition in registry.all_definitions()
         ],
+        "recurring": [
+            {
+                "name": name,
+                "kind": said.kind,
+                "schedule": said.schedule,
+                "timezone": said.timezone,
+                "in_words": said.times.in_words,
+                "enabled": said.enabled,
+                "declared": where,
+            }
+            for name, (said, where) in sorted(declaration.said.items() if declaration else ())
+        ],
     }
 
 
@@ -130,8 +154,7 @@ def _queue(definition: Definition) -> str:
     return "(computed)" if callable(queue) else queue or "default"
 
 
-def _print(settings: Settings) -> None:
-    what = _what_would_run(settings)
+def _print(what: dict[str, Any]) -> None:
     printing.fields(
         {
             "settings": f"{what['source'] or 'defaults and environment'} ({what['environment']})",
@@ -158,3 +181,18 @@ def _print(settings: Settings) -> None:
         ],
         empty="no kinds of job: name modules, as in `asyncjobs check app.jobs`, or set imports in config.toml",
     )
+    if what["recurring"]:
+        print()
+        printing.table(
+            ["recurring", "kind", "schedule", "in words"],
+            [
+                (
+                    each["name"],
+                    each["kind"],
+                    each["schedule"],
+                    each["in_words"] + ("" if each["enabled"] else ", not enabled"),
+                )
+                for each in what["recurring"]
+            ],
+            empty="",
+        )

@@ -16,6 +16,7 @@ _MEANT = {
     **dict.fromkeys(("call", "send", "push", "apply"), "enqueue"),
     **dict.fromkeys(("health", "ping"), "doctor"),
     **dict.fromkeys(("shell", "psql"), "db psql"),
+    **dict.fromkeys(("cron", "crons", "schedule", "schedules", "periodic"), "recurring list"),
     "job": "jobs",
 }
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from asyncjobs.app import PRIVATE_IN
-from asyncjobs.cli.exits import exit_codes
 from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
 from asyncjobs.embedded import EmbeddedPostgres, project_directory
 from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.settings import Settings
+from asyncjobs.terminal.exits import exit_codes
 
 T = TypeVar("T")
 

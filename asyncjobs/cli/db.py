@@ -14,10 +14,9 @@ from urllib.parse import unquote
 import typer
 
 from asyncjobs import db as db_room
-from asyncjobs import durations
-from asyncjobs.cli import database, options, printing
+from asyncjobs.checks import durations
+from asyncjobs.cli import database
 from asyncjobs.cli.db_script import PSQL_STOPS, script
-from asyncjobs.cli.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
 from asyncjobs.db import checking, migrating, migrations
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
@@ -25,6 +24,8 @@ from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.exceptions import SchemaMismatch
 from asyncjobs.settings import load
 from asyncjobs.settings.urls import safe_database_url
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
 
 app = typer.Typer(no_args_is_help=True, help="The schema, and the way into the database.")
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import typer
 
 from asyncjobs import logs
-from asyncjobs.cli import database, options, printing, tls
-from asyncjobs.cli.exits import OK, UNHEALTHY
+from asyncjobs.checks.harmless import harmless
+from asyncjobs.cli import database, pauses
+from asyncjobs.cli.recurring import left_out
 from asyncjobs.cli.serving import cut_short, of_two_applications, unserved
-from asyncjobs.db import checking, migrations, pooling, reading
+from asyncjobs.db import checking, limiting, migrations, pausing, pooling, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
+from asyncjobs.db.limiting import BY, LimitRow
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
-from asyncjobs.harmless import harmless
+from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
-from asyncjobs.worker import connections, reports
-from asyncjobs.worker.recorder import MOST_ISOLATED
+from asyncjobs.terminal import options, printing, tls
+from asyncjobs.terminal.exits import OK, UNHEALTHY
+from asyncjobs.worker import connections
+from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.writing.recorder import MOST_ISOLATED
 
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
@@ -119,8 +125,15 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
         yield Finding("ok", "workers, jobs", text)
         return
     workers = await database.bounded(reading.workers(connection))
+    recurs, now = await database.bounded(recurring.read(connection))
+    for finding in recurring_findings(recurs, now, left_out(recurs, workers)):
+        yield finding
     for finding in worker_findings(workers):
         yield finding
+    for finding in limit_findings(await database.bounded(limiting.read_limits(connection))):
+        yield finding
+    for pause in await database.bounded(pausing.read_pauses(connection)):
+        yield Finding("warn", "pauses", f"{pauses.sentence(pause)}: {pauses.remedy(pause)} lets it go on")
     ready = await database.bounded(reading.ready_kinds(connection))
     serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
     for doubt in of_two_applications(serving):
@@ -131,6 +144,51 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     if not problems:
         count = f"{'at least ' if cut_short(ready) else ''}{sum(jobs for *_, jobs in ready)}"
         yield Finding("ok", "jobs", f"{count} ready" + (", all served" if serving else ""))
+
+
+def limit_findings(rows: Sequence[LimitRow]) -> Iterator[Finding]:
+    """Tell of the limits for which others than the code speak, and warn of those that let nothing start."""
+    for row in rows:
+        if row.most is None or row.said_by == "code":
+            continue
+        others = [
+            f"{most} {BY[by]}" for by, most in (("config", row.config), ("code", row.code))
+            if most is not None and by != row.said_by
+        ]  # fmt: skip
+        text = f"{row.name} is {row.most} at once {BY[row.said_by]}" + (
+            f", in place of {', '.join(others)}" if others else ""
+        )
+        if row.most:
+            yield Finding("ok", "limits", text)
+        else:
+            remedy = "change it there" if row.said_by == "config" else "`jobs.set_limit` says another number"
+            yield Finding("warn", "limits", f"{text}, so nothing of it starts: {remedy}")
+
+
+def recurring_findings(
+    rows: Sequence[RecurringStatus], now: datetime, left: Sequence[tuple[str, str]] = ()
+) -> Iterator[Finding]:
+    """Judge what recurs: whether it could be enqueued, and whether somebody is there to do so; `left`: see `left_out`."""
+    if not rows:
+        return
+    for _, sentence in left:
+        remedy = "give that one the others' time zones (`pip install -U tzdata`) and code"
+        yield Finding("warn", "recurring", f"{sentence}: {remedy}")
+    troubled = [row for row in rows if row.trouble is not None]
+    for row in troubled:
+        yield Finding("warn", "recurring", f"{row.name} could not be enqueued, and is tried again: {row.trouble}")
+    late = [
+        row for row in rows if row.next_at is not None and now - row.next_at > recurring.LATE and row not in troubled
+    ]
+    for row in late:
+        waits = printing.age((now - row.next_at).total_seconds()) if row.next_at else ""
+        knows = f"{row.kind} and can read its schedule" if row.name in dict(left) else row.kind
+        text = f"{row.name} has been due for {waits}, and no worker enqueues it: start one that knows {knows}"
+        yield Finding("warn", "recurring", text)
+    if not troubled and not late and not left:
+        paused = sum(row.next_at is None for row in rows)
+        also = f", {paused} of them paused or not enabled" if paused else ""
+        yield Finding("ok", "recurring", f"{len(rows)} on time{also}")
 
 
 def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:

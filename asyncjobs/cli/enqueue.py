@@ -13,16 +13,18 @@ from uuid import UUID
 import typer
 
 from asyncjobs.app import AsyncJobs
-from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
+from asyncjobs.checks import limits
+from asyncjobs.checks.durations import seconds, spell
+from asyncjobs.cli import database
 from asyncjobs.db import jobs
-from asyncjobs.defining import limits, registry
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.importing import import_modules, put_working_directory_first
-from asyncjobs.durations import seconds, spell
+from asyncjobs.definitions import registry
+from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
+from asyncjobs.jobs.job import Job
+from asyncjobs.modules.importing import import_modules, put_working_directory_first
 from asyncjobs.settings.loading import read
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) 
     except InvalidArguments as error:
         wrong = {field.partition(".")[0].partition("[")[0] for field, _ in error.problems}
         bound = codec.bind((), {name: read if name in wrong else text for name, (text, read) in given.items()})
-    job = definition.job_class.__new__(definition.job_class)
+    job: Job[Any] = definition.job_class.__new__(definition.job_class)
     job._begin(definition, bound, codec.dump(bound))
     return job.set(queue=when.queue, priority=when.priority, wait=when.delay, at=when.at)
 

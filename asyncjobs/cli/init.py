@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asyncjobs.cli.exits import USAGE, fail
+from asyncjobs.terminal.exits import USAGE, fail
 
 TEMPLATES = Path(__file__).parent / "templates"
 

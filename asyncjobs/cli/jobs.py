@@ -8,22 +8,26 @@ from uuid import UUID
 
 import typer
 
-from asyncjobs.cli import database, options, printing
+from asyncjobs.checks.harmless import harmless
+from asyncjobs.cli import database
 from asyncjobs.cli.by_hand import age_of
-from asyncjobs.cli.exits import FAILED, USAGE, complain, exit_codes, fail
 from asyncjobs.cli.strangers import notes
 from asyncjobs.client.by_hand import Action, Filter, fails_so, filter_of
 from asyncjobs.client.endings import read_status, unended
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
+from asyncjobs.db.batches import Linked, read_chain
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow, state_name
-from asyncjobs.defining import codec, registry
-from asyncjobs.defining.status import Status
-from asyncjobs.defining.stored_errors import read_errors
-from asyncjobs.harmless import harmless
+from asyncjobs.definitions import registry
+from asyncjobs.exceptions import PermissionDenied
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.records.status import Status
 from asyncjobs.settings import load
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
+from asyncjobs.values import codec
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
@@ -34,6 +38,8 @@ _ALWAYS = ("arguments", "result")
 """What is shown of a job even where there is none."""
 _MOST_STEPS = 500
 """Of a job, the last ones."""
+_MOST_LINKED = 10
+"""Jobs that are drawn on each side of one in its chain."""
 _ROOM = {"name": 60, "cursor": 40, "detail": 80}
 """Characters of these columns of the table of steps, at most; `--json` has all of it."""
 
@@ -134,21 +140,32 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]]]:
+    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[Linked]]:
         async with database.reader(settings) as connection:
             row = await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
             children = [] if row is None else unended(row.steps)
-            return row, await jobs.read_states(connection, children) if children else {}
+            states = await jobs.read_states(connection, children) if children else {}
+            try:
+                chain = [] if row is None else await database.bounded(read_chain(connection, job_id, _MOST_LINKED + 1))
+            except PermissionDenied:  # of a role that enqueues and does not look
+                chain = []
+            return row, states, chain
 
-    row, states = database.finish(read)
+    row, states, chain = database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
     values = _values(read_status(row, states))
     if row.args is None:
         values["arguments"] = None
+    if chain:
+        values["chain"] = [
+            {"id": one.id, "kind": one.kind, "state": None if one.state is None else state_name(one.state)}
+            for one in chain
+        ]
     if as_json:
         printing.as_json(values)
         return
+    values.pop("chain", None)
     errors, steps = values.pop("errors"), values.pop("steps")
     if row.args is None:
         values["arguments"] = "(this role may not read them)"
@@ -156,6 +173,9 @@ def show(
         values["result"] = "(this role may not read it)"
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})
+    if chain:
+        print()
+        _show_chain(chain)
     if steps:
         print()
         _show_steps(steps)
@@ -206,6 +226,19 @@ def _why(row: reading.ListedJob) -> str:
     error = None if row.state in _PAST else _error(row)
     said = [error["type"].removeprefix("builtins."), error["message"]] if error else []
     return " ".join((row.reason or ": ".join(filter(None, said))).split())
+
+
+def _show_chain(chain: list[Linked]) -> None:
+    """Draw a chain, this job marked, from the first that is shown to the last."""
+    print("chain:")
+    if chain[0].place < -_MOST_LINKED:
+        print("    … and those before")
+    for one in chain:
+        if abs(one.place) <= _MOST_LINKED:
+            state = "gone" if one.state is None else state_name(one.state)
+            print(f"  {'→' if one.place == 0 else ' '} {printing.shown(one.kind or '?')} {one.id} {state}")
+    if chain[-1].place > _MOST_LINKED:
+        print("    … and those after")
 
 
 def _show_steps(steps: list[dict[str, Any]]) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from asyncjobs.cli.database import database_url
-from asyncjobs.cli.exits import code_of, describe
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
-from asyncjobs.interpreter import command
+from asyncjobs.operating_system.interpreter import command
+from asyncjobs.processes.supervisor import WORKER_LINK, introduce
 from asyncjobs.settings import Settings
-from asyncjobs.worker.supervisor import WORKER_LINK, introduce
+from asyncjobs.terminal.exits import code_of, describe
 
 logger = logging.getLogger("asyncjobs.reload")
 

@@ -10,16 +10,18 @@ from typing import Annotated
 import typer
 
 from asyncjobs import logs
-from asyncjobs.cli import options
-from asyncjobs.cli.exits import exit_codes
-from asyncjobs.cli.process import Plan, Process
 from asyncjobs.cli.reloading import Reloading
 from asyncjobs.cli.supervising import Supervising, shares
-from asyncjobs.defining.importing import import_modules, put_working_directory_first
+from asyncjobs.definitions import registry
+from asyncjobs.jobs.declared_schedules import declared
+from asyncjobs.modules.importing import import_modules, put_working_directory_first
+from asyncjobs.processes.supervisor import Link
+from asyncjobs.processes.worker_process import Plan, Process
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
-from asyncjobs.worker.choosing import chosen
-from asyncjobs.worker.supervisor import Link
+from asyncjobs.terminal import options
+from asyncjobs.terminal.exits import exit_codes
+from asyncjobs.worker.slots.choosing import chosen
 
 logger = logging.getLogger("asyncjobs.supervisor")
 
@@ -104,6 +106,8 @@ def run(
             put_working_directory_first()
         with logs.theirs_first():
             import_modules(settings.imports)
+        with registry.prefixed(settings.kind_prefix):
+            declared(settings)  # what cannot recur is said before anything is connected
     process = Process(plan)
     threading.Thread(target=link.listen, args=[process.signals.stop], name="asyncjobs link", daemon=True).start()
     raise typer.Exit(process.run())

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+from asyncjobs.checks import queue_patterns
 from asyncjobs.db import reading
-from asyncjobs.defining import queue_patterns
 
 
 def cut_short(ready: Sequence[tuple[str, str, int]]) -> set[str]:

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import typer
 
-from asyncjobs.cli import database, options, printing
-from asyncjobs.cli.exits import exit_codes
-from asyncjobs.db import reading
+from asyncjobs.cli import database, failed, pauses
+from asyncjobs.db import by_hand, pausing, reading
 from asyncjobs.db.rows import state_name
 from asyncjobs.exceptions import DatabaseUnavailable
+from asyncjobs.failing.failures import Failures
+from asyncjobs.jobs.pauses import Pause
 from asyncjobs.settings import load
-from asyncjobs.worker import reports
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import exit_codes
+from asyncjobs.worker.keeping import reports
 
 queues = typer.Typer(no_args_is_help=True, help="Queues.")
 
@@ -24,6 +27,8 @@ class Overview(NamedTuple):
     workers: list[reading.WorkerRow]
     finished: dict[int, int] | None
     """None: too many to count in time."""
+    pauses: list[Pause]
+    failures: Failures
 
 
 def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
@@ -41,6 +46,8 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
                 await database.bounded(reading.queues(connection)),
                 await database.bounded(reading.workers(connection)),
                 finished,
+                await database.bounded(pausing.read_pauses(connection)),
+                await database.bounded(by_hand.read_failures(connection)),
             )
 
     overview = database.finish(read)
@@ -48,6 +55,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
         printing.as_json(_as_values(overview))
         return
     print_queues(overview.queues)
+    pauses.table(overview.pauses)
     print()
     _print_workers(overview.workers)
     print()
@@ -57,25 +65,47 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     else:
         ended = [(state_name(state), count) for state, count in overview.finished.items()]
         printing.table(["finished in 24 h", "jobs"], ended, empty="nothing finished in 24 h")
+    if overview.failures.groups:
+        print()
+        _print_failures(overview.failures)
+
+
+def _print_failures(found: Failures) -> None:
+    """Print the largest groups of failed jobs, and what is not told of the others."""
+    failed.table(found.groups[: failed.SHOWN])
+    if (more := len(found.groups) - failed.SHOWN) > 0:
+        print(f"and {more} more groups: `asyncjobs jobs failed`")
+    if not found.is_complete:
+        print(failed.note(found))
 
 
 @queues.command("list")
 def list_queues(
     *, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Show what each queue holds."""
+    """Show what each queue holds, and what is paused."""
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> list[reading.QueueRow]:
+    async def read() -> tuple[list[reading.QueueRow], list[Pause]]:
         async with database.reader(settings) as connection:
-            return await reading.queues(connection)
+            return await reading.queues(connection), await pausing.read_pauses(connection)
 
-    rows = database.finish(read)
+    rows, paused = database.finish(read)
     if as_json:
-        printing.as_json([row._asdict() for row in rows])
+        printing.as_json(_queue_values(rows, paused))
     else:
         print_queues(rows)
+        pauses.table(paused)
+
+
+def _queue_values(rows: list[reading.QueueRow], paused: list[Pause]) -> list[dict[str, Any]]:
+    """Return each queue that holds jobs or is paused, with its pause."""
+    by_queue = {pause.queue: pause._asdict() for pause in paused if pause.queue is not None}
+    named = {row.queue for row in rows}
+    empty = [reading.QueueRow(queue, 0, 0, 0, 0, None, True) for queue in by_queue if queue not in named]
+    every = sorted([*rows, *empty], key=lambda row: row.queue)
+    return [{**row._asdict(), "pause": by_queue.get(row.queue)} for row in every]
 
 
 def print_queues(rows: list[reading.QueueRow]) -> None:
@@ -173,7 +203,9 @@ def _worker(row: reading.WorkerRow) -> dict[str, Any]:
 def _as_values(overview: Overview) -> dict[str, Any]:
     finished = overview.finished
     return {
-        "queues": [row._asdict() for row in overview.queues],
+        "queues": _queue_values(overview.queues, overview.pauses),
+        "failed": failed.as_values(overview.failures),
+        "pauses": pauses.as_values(overview.pauses),
         "workers": [_worker(row) for row in overview.workers],
         "finished_24h": None if finished is None else {state_name(state): n for state, n in finished.items()},
     }

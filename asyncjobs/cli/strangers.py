@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
+from asyncjobs.checks.keywords import nearest
+from asyncjobs.checks.queue_patterns import split
 from asyncjobs.cli import database
 from asyncjobs.db import reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.why import read_serving
-from asyncjobs.defining import registry
-from asyncjobs.defining.queue_patterns import split
+from asyncjobs.definitions import registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.settings import Settings
+from asyncjobs.settings.loading import read
+from asyncjobs.terminal import options
+
+
+def found_for(
+    kind: str | None, queue: str | None, config: options.Config, environment: options.Environment
+) -> list[str]:
+    """Return the notes on what a command names, read on a connection of its own."""
+    settings, _ = read(config, environment=environment)
+
+    async def ask() -> list[str]:
+        async with database.reader(settings) as connection:
+            return await notes(connection, settings, kind=kind, queue=queue)
+
+    return database.finish(ask)
 
 
 async def notes(connection: Connection, settings: Settings, *, kind: str | None, queue: str | None) -> list[str]:
@@ -46,6 +61,6 @@ async def notes(connection: Connection, settings: Settings, *, kind: str | None,
 
 def _sentence(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(names[:10])}" if names else "none is known"
+    near = nearest(name, names)
+    remedy = f"did you mean {near}?" if near else f"known are {', '.join(names[:10])}" if names else "none is known"
     return f"note: there is no job of {what} {name!r}, and nothing here names it; {remedy}"

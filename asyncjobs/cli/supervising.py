@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from asyncjobs.cli.database import database_url
-from asyncjobs.cli.exits import code_of, describe
-from asyncjobs.cli.process import Plan, refuse_standby
-from asyncjobs.cli.signals import Signals
 from asyncjobs.db import checking, migrating, reading, workers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
-from asyncjobs.interpreter import command
+from asyncjobs.operating_system.interpreter import command
+from asyncjobs.processes.signals import Signals
+from asyncjobs.processes.supervisor import BURY_LIMIT, Supervisor
+from asyncjobs.processes.worker_process import Plan, refuse_standby
 from asyncjobs.settings import Pool
-from asyncjobs.worker.supervisor import BURY_LIMIT, Supervisor
+from asyncjobs.terminal.exits import code_of, describe
 
 logger = logging.getLogger("asyncjobs.supervisor")
 

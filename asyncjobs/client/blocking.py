@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -13,13 +13,17 @@ from uuid import UUID
 from anyio.from_thread import start_blocking_portal
 
 from asyncjobs.client.client import Client
+from asyncjobs.client.recurring import Recurring
 from asyncjobs.client.sending import check_job
 from asyncjobs.client.threads import refuse_inside
-from asyncjobs.defining.base import Job, _Performs, _PerformsAsync
-from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.defining.job_ids import JobOrId
-from asyncjobs.defining.status import Status
+from asyncjobs.definitions.recurring_options import CatchUp, Overlap
 from asyncjobs.exceptions import AlreadyOpen, InvalidOption, NotOpen
+from asyncjobs.jobs.functions import JobFunction
+from asyncjobs.jobs.job import Job, _Performs, _PerformsAsync
+from asyncjobs.jobs.naming import JobOrId
+from asyncjobs.jobs.pauses import Pause
+from asyncjobs.jobs.recurring import RecurringStatus
+from asyncjobs.records.status import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +32,67 @@ J = TypeVar("J", bound=Job[Any])
 
 CHUNK = 2_000
 """Jobs in one statement."""
+
+
+class BlockingRecurring:
+    """What recurs, without ``await``: `recurring` of `BlockingJobs`; see `Recurring`.
+
+    Args:
+        run: Runs what it is given a maker of, on the loop of the client.
+        recurring: Gives what does the work, on that loop.
+    """
+
+    def __init__(
+        self, run: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any], recurring: Callable[[], Recurring]
+    ) -> None:
+        self._run = run
+        self._recurring = recurring
+
+    def add(
+        self,
+        name: str,
+        job: Job[Any] | JobFunction[..., Any] | type[Job[Any]],
+        *,
+        schedule: str,
+        timezone: str = "UTC",
+        queue: str | None = None,
+        priority: int | None = None,
+        catch_up: CatchUp = "latest",
+        overlap: Overlap = "allow",
+        jitter: float | timedelta = 0.0,
+        enabled: bool = True,
+    ) -> RecurringStatus:
+        """Have a job recur from now on; see `Recurring.add`."""
+        added: RecurringStatus = self._run(
+            lambda: self._recurring().add(
+                name, job, schedule=schedule, timezone=timezone, queue=queue, priority=priority, catch_up=catch_up,
+                overlap=overlap, jitter=jitter, enabled=enabled,
+            )
+        )  # fmt: skip
+        return added
+
+    def remove(self, name: str) -> bool:
+        """Have something recur no more that was added; see `Recurring.remove`."""
+        done: bool = self._run(lambda: self._recurring().remove(name))
+        return done
+
+    def pause(self, name: str) -> None:
+        """Have something not recur until it is resumed; see `Recurring.pause`."""
+        self._run(lambda: self._recurring().pause(name))
+
+    def resume(self, name: str) -> None:
+        """Have something recur again that was paused; see `Recurring.resume`."""
+        self._run(lambda: self._recurring().resume(name))
+
+    def run(self, name: str) -> Job[Any]:
+        """Enqueue a job of it now, and return that; see `Recurring.run`."""
+        made: Job[Any] = self._run(lambda: self._recurring().run(name))
+        return made
+
+    def all(self) -> list[RecurringStatus]:
+        """Return everything that recurs, by name."""
+        found: list[RecurringStatus] = self._run(lambda: self._recurring().all())
+        return found
 
 
 class BlockingJobs:
@@ -138,6 +203,35 @@ class BlockingJobs:
         """Make a job ready again that failed, was discarded or cancelled; see `AsyncJobs.retry`."""
         done: bool = self._run(lambda: self._jobs.retry(job, force=force, from_step=from_step))
         return done
+
+    def pause(
+        self,
+        *,
+        queue: str | None = None,
+        kind: Any = None,
+        until: datetime | timedelta | float | None = None,
+        reason: str = "",
+        by: str | None = None,
+    ) -> Pause:
+        """Have nothing of a queue or of a kind started; see `AsyncJobs.pause`."""
+        pause: Pause = self._run(lambda: self._jobs.pause(queue=queue, kind=kind, until=until, reason=reason, by=by))
+        return pause
+
+    def resume(self, *, queue: str | None = None, kind: Any = None) -> bool:
+        """Let a paused queue or kind go on; see `AsyncJobs.resume`."""
+        done: bool = self._run(lambda: self._jobs.resume(queue=queue, kind=kind))
+        return done
+
+    def pauses(self) -> list[Pause]:
+        """Return what is paused; see `AsyncJobs.pauses`."""
+        found: list[Pause] = self._run(self._jobs.pauses)
+        return found
+
+    @property
+    def recurring(self) -> BlockingRecurring:
+        """What recurs: `add`, `remove`, `pause`, `resume`, `run` and `all`; see `AsyncJobs.recurring`."""
+        self._client()
+        return BlockingRecurring(self._run, lambda: self._jobs.recurring)
 
     def emit(self, name: str, *, key: Any = None, payload: Any = None) -> int:
         """Emit an event, and return how many jobs wait no more; see `asyncjobs.emit`."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from asyncjobs.client.depths import Depths
 from asyncjobs.client.enqueuing import is_of_one_row
-from asyncjobs.client.sending import check_job, mark_enqueued, row_of
+from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.concurrency.services import Services
+from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
-from asyncjobs.db.rows import NewJob
+from asyncjobs.db.key_holders import naming_holders
+from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining.base import Job
-from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption
-from asyncjobs.services import Services
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption, NotUnique
+from asyncjobs.jobs.job import Job
 
 CHUNK = 2_000
 """Jobs in one statement."""
@@ -35,6 +38,7 @@ class Bulk:
         services: The scope of statements under way.
         enqueue_one: For a job that was sent before and may exist, or has hooks; returns whether it was made now.
         has_hooks: Whether something is to happen around a job's enqueueing.
+        depths: The queues that may hold so many jobs; None: none has such a limit.
     """
 
     def __init__(
@@ -44,12 +48,15 @@ class Bulk:
         services: Services,
         enqueue_one: Callable[[Job[Any]], Awaitable[bool]],
         has_hooks: Callable[[Job[Any]], bool],
+        *,
+        depths: Depths | None,
     ) -> None:
         self._sessions = sessions
         self._access = access
         self._services = services
         self._enqueue_one = enqueue_one
         self._has_hooks = has_hooks
+        self._depths = depths
         self._made = 0
         self._sent = 0
         self._under_way: asyncio.Task[int | Exception] | None = None
@@ -58,7 +65,7 @@ class Bulk:
         """Insert all; return how many rows were made."""
         chunk: list[Job[Any]] = []
         try:
-            async for job in _in_turns(all_jobs):
+            async for job in in_turns(all_jobs):
                 chunk.append(job)
                 if len(chunk) == CHUNK:
                     await self._send(chunk)
@@ -93,7 +100,8 @@ class Bulk:
         for job in fresh:
             job._sent = True  # before anything is sent: whatever happens now, the row may exist
         if fresh:
-            self._under_way = self._services.start(self._insert(fresh), name="enqueue_all")
+            insert = self._insert if self._depths is None else partial(self._insert_if_room, self._depths)
+            self._under_way = self._services.start(insert(fresh), name="enqueue_all")
         for job in known:
             self._made += await self._enqueue_one(job)
 
@@ -130,10 +138,32 @@ class Bulk:
         except Exception as second:
             error.add_note(f"enqueue_all: the chunk before failed as well: {type(second).__name__}: {second}")
 
+    async def _insert_if_room(self, depths: Depths, fresh: dict[Job[Any], NewJob]) -> int | Exception:
+        """Insert of a chunk what there is room for; the first of each queue come first."""
+        try:
+            taken, refused, full = await depths.take_for(list(fresh.values()))
+        except Exception as error:
+            return self._unsent(fresh, error)
+        try:
+            fitting = fresh
+            if full is not None:
+                fitting = {job: row for job, row in fresh.items() if row.id not in refused}
+                self._unsent([job for job in fresh if job not in fitting], full)
+            made = await self._insert(fitting) if fitting else 0
+        finally:
+            depths.give_back_all(taken)
+        if full is None or isinstance(made, Exception):
+            return made
+        self._made += made
+        return full
+
     async def _insert(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:
         """Insert a chunk; return how many rows were made, or the error to raise in the caller's task."""
         rows = list(fresh.values())
         try:
+            if any(row.order is not None for row in rows):
+                async with naming_holders(self._sessions.url, rows):
+                    return _mark(fresh, await self._sessions.run(partial(jobs.enqueue_ordered, jobs=rows)))
             # COPY cannot compute: a chunk in which anything is due later, or expires, goes by a statement that can.
             if len(rows) >= MANY and all(row.is_plain for row in rows):
                 await self._sessions.run(partial(self._access.enqueue_copy, jobs=rows))
@@ -170,16 +200,32 @@ class Bulk:
         return error
 
 
-async def _in_turns(all_jobs: Any) -> AsyncIterator[Any]:
+def _mark(fresh: dict[Job[Any], NewJob], stored: Sequence[Stored]) -> int | Exception:
+    """Note in jobs that keep an order among others what came of each; return how many rows were made."""
+    made = 0
+    refused: NotUnique | None = None
+    for (job, row), what in zip(fresh.items(), stored, strict=True):
+        try:
+            made += mark_stored(job, row, what)
+        except NotUnique as error:
+            job._sent = False
+            refused = refused or error
+    if refused is None:
+        return made
+    refused.add_note(f"enqueue_all: {made} jobs of this chunk were enqueued")
+    return refused
+
+
+async def in_turns(all_jobs: Any, what: str = "enqueue_all") -> AsyncIterator[Any]:
     """Iterate either kind of iterable, giving the loop a turn now and then."""
     if isinstance(all_jobs, AsyncIterable):
         async for job in all_jobs:
             yield job
         return
     if isinstance(all_jobs, Job):
-        raise InvalidOption("enqueue_all takes an iterable of jobs; for one job call its enqueue()")
+        raise InvalidOption(f"{what} takes an iterable of jobs; for one job call its enqueue()")
     if not isinstance(all_jobs, Iterable):
-        raise InvalidOption(f"enqueue_all takes an iterable or async iterable of jobs, not {type(all_jobs).__name__}")
+        raise InvalidOption(f"{what} takes an iterable or async iterable of jobs, not {type(all_jobs).__name__}")
     for number, job in enumerate(all_jobs, 1):
         yield job
         if number % TURN == 0:

@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
+from asyncjobs.checks import limits
+from asyncjobs.checks.texts import shown
 from asyncjobs.client.endings import read_steps
 from asyncjobs.db import by_hand
 from asyncjobs.db.by_hand import BATCH, Done, Picked
@@ -22,9 +24,11 @@ from asyncjobs.db.jobs import read_status
 from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import codec, limits, registry
-from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.definitions import registry
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.failing import failures
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.values import codec
 
 FIRST = 10
 """Jobs of those that a filter matches which are told one by one."""
@@ -83,6 +87,8 @@ class Which(TypedDict, total=False):
     """Seconds or a timedelta since it ended; since it was enqueued when it is live."""
     limit: int | None
     """At most so many, the oldest; None: all."""
+    group: str | None
+    """The id of a group of failed jobs, as `failures()` and `asyncjobs jobs failed` tell it."""
 
 
 class Filter(NamedTuple):
@@ -96,6 +102,8 @@ class Filter(NamedTuple):
     older_than: float
     """Seconds."""
     limit: int | None
+    group: str | None = None
+    """Those that have failed alike; see `FailureGroup`."""
 
 
 class Answer(NamedTuple):
@@ -107,12 +115,17 @@ class Answer(NamedTuple):
     """By now; None: there is no such job."""
     children: int = 0
     """Of a retry: jobs that a step of it ran, that have failed, and that are retried when it runs."""
+    taken_by: UUID | None = None
+    """Of a retry: the job that has its unique key, for which it was left alone."""
+    along: int = 0
+    """Of a cancel: other jobs that are cancelled with it: the rest of its chain, and what its steps ran."""
 
 
 class Matched(NamedTuple):
     """What became, or would become, of the jobs that a filter matches."""
 
     total: int
+    """Those included that were cancelled with others, which it would not tell before."""
     first: list[Picked]
     """At most `FIRST` of them, as they were; with their last errors after a dry run."""
 
@@ -129,13 +142,18 @@ def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
         raise InvalidOption(f"{', '.join(sorted(unknown))}: no filter has that name: use {names}")
     kind, queue, error = which.get("kind"), which.get("queue"), which.get("error")
     older_than, limit = which.get("older_than"), which.get("limit")
+    if (group := which.get("group")) is not None and (kind, error, which.get("state")) != (None, None, None):
+        raise InvalidOption("group= is of one kind, one error and failed jobs: leave out kind=, error= and state=")
+    if group is not None and State.failed not in action.states:
+        raise InvalidOption(f"group= is of failed jobs, and there is nothing to {action.value}: retry or discard them")
     return Filter(
-        states=_states(action, which.get("state")),
+        states=(State.failed,) if group is not None else _states(action, which.get("state")),
         kinds=None if kind is None else _kinds(kind),
         queue=None if queue is None else limits.queue_name(queue),
         error=None if error is None else _error(error),
         older_than=0.0 if older_than is None else limits.duration(older_than, "older_than"),
         limit=None if limit is None else limits.whole(limit, "limit", least=1, most=2**31 - 1),
+        group=None if group is None else _group(group),
     )
 
 
@@ -161,6 +179,14 @@ def _kinds(kind: Any) -> tuple[str, ...]:
     return (definition.kind, *definition.aliases)
 
 
+def _group(given: Any) -> str:
+    if not isinstance(given, str) or not failures.ID.fullmatch(given):
+        raise InvalidOption(
+            f"group={shown(given)} is no id of a group: give one of those that `asyncjobs jobs failed` shows, ten of 0-9 a-f"
+        )
+    return given
+
+
 def _error(text: Any) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= MOST_ERROR:
         raise InvalidOption(
@@ -178,6 +204,12 @@ def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:
     return bool(errors) and (f".{errors[-1].type}".endswith(f".{wanted}") or wanted in errors[-1].message)
 
 
+def _matches(job: Picked, wanted: Filter) -> bool:
+    if wanted.group is not None:
+        return failures.group_of(job.kind, job.error)[0] == wanted.group
+    return fails_so(job, wanted.error)
+
+
 def may(asked: Asked, state: int, attempt: int) -> bool:
     """Return whether that can be done with a job as it is."""
     match asked.action:
@@ -192,7 +224,10 @@ def may(asked: Asked, state: int, attempt: int) -> bool:
 def _answer(job_id: UUID, found: Done | None, children: Mapping[UUID, int]) -> Answer:
     if found is None:
         return Answer(job_id, False, None)
-    return Answer(job_id, found.done, State(found.state), children.get(job_id, 0) if found.done else 0)
+    return Answer(
+        job_id, found.done, State(found.state), children.get(job_id, 0) if found.done else 0, taken_by=found.taken_by,
+        along=found.along,
+    )  # fmt: skip
 
 
 class ByHand:
@@ -234,6 +269,8 @@ class ByHand:
             wanted: Made for the same action.
             dry_run: Change nothing, and return how many it would be done with.
         """
+        if wanted.group is not None:
+            wanted = await self._resolved(wanted, wanted.group)
         before = await self._sessions.run(partial(by_hand.read_before, seconds=wanted.older_than))
         count, first = 0, list[Picked]()
         for final in (False, True):
@@ -258,18 +295,33 @@ class ByHand:
                 after = stretch.last
                 # As few as bring a batch, where most match; where few do, not a round trip for every few hundred.
                 look_at = BATCH if len(stretch.picked) > BATCH / 4 else min(2 * look_at, by_hand.LOOKED_AT)
-                picked = [
-                    job for job in stretch.picked if may(asked, job.state, job.attempt) and fails_so(job, wanted.error)
-                ]
+                picked = [job for job in stretch.picked if may(asked, job.state, job.attempt) and _matches(job, wanted)]
                 if picked and not dry_run:
                     done = await self._do(asked, [job.id for job in picked], [job.fence for job in picked])
                     changed = {one.id for one in done if one.done}
                     picked = [job for job in picked if job.id in changed]
+                    count += sum(one.along for one in done)
                 count += len(picked)
                 first += picked[: FIRST - len(first)]
         if dry_run and wanted.error is None:
             first = await self._with_errors(first)
         return Matched(count, first)
+
+    async def _resolved(self, wanted: Filter, group: str) -> Filter:
+        """Narrow a filter to the kind and the error of its group.
+
+        Raises:
+            InvalidOption: There is no such group among the newest failed jobs.
+        """
+        found = await self._sessions.run(by_hand.read_failures)
+        known = next((one for one in found.groups if one.id == group), None)
+        if known is None:
+            among = "there are" if found.is_complete else f"are the newest, {found.looked_at} of them,"
+            raise InvalidOption(
+                f"no group {group} among the failed jobs that {among}: `asyncjobs jobs failed` shows the groups; the id "
+                "of one changes with the line of the code"
+            )
+        return wanted._replace(kinds=(known.kind,), error=known.error)
 
     async def _with_errors(self, jobs: list[Picked]) -> list[Picked]:
         found = await self._sessions.run(partial(by_hand.pick_ids, ids=[job.id for job in jobs]))
@@ -278,7 +330,11 @@ class ByHand:
 
     async def _would(self, asked: Asked, ids: Sequence[UUID]) -> list[Done]:
         picked = await self._sessions.run(partial(by_hand.pick_ids, ids=ids))
-        return [Done(job.id, may(asked, job.state, job.attempt), job.state) for job in picked]
+        would = [Done(job.id, may(asked, job.state, job.attempt), job.state) for job in picked]
+        if asked.action is not Action.cancel:
+            return would
+        along = await self._sessions.run(partial(by_hand.count_along, ids=sorted(one.id for one in would if one.done)))
+        return [one._replace(along=along.get(one.id, 0)) for one in would]
 
     async def _do(self, asked: Asked, ids: Sequence[UUID], fences: Sequence[int] | None = None) -> list[Done]:
         match asked.action:
@@ -295,8 +351,10 @@ class ByHand:
         # Whatever became of it since it was found: a job that is asked to be cancelled is not to begin.
         came_to = await self._sessions.run(partial(by_hand.cancel, ids=ids, reason=asked.reason, days=self._days))
         states = {"cancelled": State.cancelled, "cancelling": State.running}
-        done = [Done(job_id, True, states[what]) for job_id, what in came_to.items() if what in states]
-        final = [job_id for job_id, what in came_to.items() if what == "final"]
+        done = [
+            Done(each.id, True, states[each.came_to], along=each.along) for each in came_to if each.came_to in states
+        ]
+        final = [each.id for each in came_to if each.came_to == "final"]
         if not final:
             return done
         picked = await self._sessions.run(partial(by_hand.pick_ids, ids=final))

@@ -7,13 +7,16 @@ one runs outside the transaction, and the job survives the rollback. Through SQL
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
+from asyncjobs.db import batches
+from asyncjobs.db.batches import NewBatch
 from asyncjobs.db.errors import ENQUEUER, translated
-from asyncjobs.db.rows import NewJob
+from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.exceptions import InvalidConnection
 
 _ACCEPTED = (
@@ -47,6 +50,14 @@ _ROW = {
     "args": "text", "expires_in": "float8",
 }  # fmt: skip
 _ENQUEUE, _ENQUEUE_AGAIN = _Call("enqueue_once", _ROW), _Call("enqueue_again", _ROW)
+_ORDERED = {**_ROW, "order": "text"}
+_ENQUEUE_ORDERED = _Call("enqueue_ordered", _ORDERED)
+_ENQUEUE_GIVEN = _Call("enqueue_given", {"given": "text", "whole": "boolean"})
+_ENQUEUE_WITHIN = _Call("enqueue_within", {"job": "uuid", "fence": "bigint", "given": "text"})
+_BEGIN_BATCH = _Call("begin_batch", {"given": "text"})
+_SETTLE_BATCHES = _Call("settle_batches", {"ids": "uuid[]"})
+_DEPTH = _Call("depth", {"queue": "text", "most": "integer"})
+_PLACELESS = _Call("placeless", {"given": "text"})
 _EMIT = _Call("emit", {"name": "text", "key": "text", "payload": "json"})
 
 
@@ -64,6 +75,75 @@ async def enqueue_on(connection: Any, row: NewJob, *, again: bool = False) -> bo
     values = {name: getattr(row, name) for name in _ROW}
     values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
     return bool(await _call(connection, _ENQUEUE_AGAIN if again else _ENQUEUE, values))
+
+
+async def enqueue_ordered_on(connection: Any, row: NewJob) -> Stored:
+    """Insert a job that keeps an order among others, in the transaction that `connection` is in; return what came of it.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    values = {name: getattr(row, name) for name in _ORDERED}
+    values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
+    job_id, _, disposition = str(await _call(connection, _ENQUEUE_ORDERED, values)).partition(" ")
+    return Stored(UUID(job_id), disposition)
+
+
+async def enqueue_given_on(connection: Any, rows: Sequence[NewJob], *, whole: bool = False) -> list[Stored]:
+    """Insert jobs in the transaction that `connection` is in; return what came of each. `whole`: all of them or none.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    made = await _call(connection, _ENQUEUE_GIVEN, {"given": batches.given(rows), "whole": whole})
+    return batches.stored(str(made))
+
+
+async def enqueue_within_on(connection: Any, job_id: UUID, fence: int, rows: Sequence[NewJob]) -> str | None:
+    """Insert jobs of the batch of a job that runs, in the transaction that `connection` is in; see `batches.enqueue_within`.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    given = {"job": job_id, "fence": fence, "given": batches.given(rows)}
+    made: str | None = await _call(connection, _ENQUEUE_WITHIN, given)
+    return made
+
+
+async def begin_batch_on(connection: Any, new: Sequence[NewBatch]) -> bool:
+    """Store a batch and its parts in the transaction that `connection` is in; return False when they are there already.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    return bool(await _call(connection, _BEGIN_BATCH, {"given": batches.text_of(new)}))
+
+
+async def settle_batches_on(connection: Any, ids: Sequence[UUID]) -> None:
+    """Enqueue what is to follow the end of batches, in the transaction that `connection` is in.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    await _call(connection, _SETTLE_BATCHES, {"ids": "{" + ",".join(map(str, ids)) + "}"})
+
+
+async def depth_on(connection: Any, queue: str, most: int) -> int:
+    """Return how many jobs are ready in a queue, those of the transaction that `connection` is in among them.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    return int(await _call(connection, _DEPTH, {"queue": queue, "most": most}))
+
+
+async def placeless_on(connection: Any, given: str) -> str:
+    """Do as `jobs.read_placeless` in the transaction that `connection` is in.
+
+    Raises:
+        InvalidConnection, DatabaseError: See `_call`.
+    """
+    return str(await _call(connection, _PLACELESS, {"given": given}))
 
 
 async def emit_on(connection: Any, name: str, key: str, payload: str | None) -> int:

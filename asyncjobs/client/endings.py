@@ -8,13 +8,13 @@ from typing import Any, cast
 from uuid import UUID
 
 from asyncjobs.db.rows import Finished, State, StatusRow, state_name
-from asyncjobs.defining import codec
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.child import Child
-from asyncjobs.defining.plain_json import shown, shown_object
-from asyncjobs.defining.status import ChildStatus, StateName, Status, StepStatus
-from asyncjobs.defining.stored_errors import read_errors
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.jobs.job import Job
+from asyncjobs.performing.child import Child
+from asyncjobs.records.status import ChildStatus, StateName, Status, StepStatus
+from asyncjobs.values import codec
+from asyncjobs.values.plain_json import shown, shown_object
 
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)

@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from asyncjobs.client.notices import Notices
+from asyncjobs.concurrency.services import Services
 from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
 from asyncjobs.db.errors import is_of_allowed_kinds
-from asyncjobs.db.rows import NewJob
+from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
-from asyncjobs.services import Services
 
 RESEND_LIMIT = 5.0
 """Seconds for sending rows once more, when the answer was lost."""
@@ -78,6 +78,26 @@ class Enqueuer:
             return await self._sessions.run(partial(jobs.enqueue_again, job=row))
         except DatabaseUnavailable as error:
             raise EnqueueOutcomeUnknown(row.id) from error
+
+    async def enqueue_ordered(self, rows: Sequence[NewJob]) -> list[Stored]:
+        """Insert jobs that keep an order among others; return what came of each.
+
+        In a statement of their own: a unique key that a caller's open transaction holds would block everybody's.
+
+        Raises:
+            EnqueueOutcomeUnknown: The answer was lost, twice.
+            DatabaseError: Refused, or no connection; nothing was written.
+        """
+        send = partial(jobs.enqueue_ordered, jobs=rows)
+        try:
+            return await self._sessions.run(send)
+        except DatabaseUnavailable as error:
+            if not error.begun or _refused(error):
+                raise
+        try:
+            return await self._sessions.run(send, deadline=RESEND_LIMIT)
+        except (DatabaseError, NotOpen) as error:
+            raise EnqueueOutcomeUnknown(rows[0].id) from error
 
     async def _share(self, row: NewJob) -> None:
         done = asyncio.get_running_loop().create_future()

@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from asyncjobs.db.rows import NewJob
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.decorator import JobFunction
-from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
+from asyncjobs.db.rows import NewJob, Stored
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption, NotUnique
+from asyncjobs.jobs.batches import Batch
+from asyncjobs.jobs.chains import Chain
+from asyncjobs.jobs.functions import JobFunction
+from asyncjobs.jobs.job import Job
+from asyncjobs.jobs.ordering import limit_keys_of, unique_key_of
+from asyncjobs.values import codec
+from asyncjobs.values.previous import Pending, previous_in
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.definition import Definition
+    from asyncjobs.definitions.definition import Definition
 
 logger = logging.getLogger("asyncjobs.client")
 
 _warned_of: set[str] = set()
+_ORDERING = {"unique", "concurrency", "rate_limit"}
 
 
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
@@ -33,12 +40,28 @@ def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None
         )
     if isinstance(job, JobFunction) or (isinstance(job, type) and issubclass(job, Job)):
         raise InvalidOption(f"{what}: {job!r} is a definition: call it with its arguments to make a job")
-    raise InvalidOption(f"{what}: {type(job).__name__} is no job: call a @job function or a Job class")
+    is_of_jobs = isinstance(job, Batch | Chain)
+    remedy = "call its own enqueue()" if is_of_jobs else "call a @job function or a Job class"
+    raise InvalidOption(f"{what}: {type(job).__name__} is no job: {remedy}")
 
 
-def row_of(job: Job[Any]) -> NewJob:
-    """Return the row that a job is stored as."""
+def row_of(job: Job[Any], *, after: UUID | None = None, batch: UUID | None = None) -> NewJob:
+    """Return the row that a job is stored as.
+
+    Args:
+        job: The one.
+        after: The job that comes before it in a chain.
+        batch: Of which it is one.
+
+    Raises:
+        InvalidOption: Its arguments have `chain.previous`, and there is none.
+    """
     definition = job._definition
+    if after is None and (names := previous_in(job)):
+        raise InvalidOption(
+            f"{job.kind}: {', '.join(names)} is chain.previous, and nothing comes before this job: enqueue it in a chain, "
+            "as in chain(fetch(1), resize(chain.previous))"
+        )
     if definition.source.origin.is_nameless:
         _warn_of_program(definition)
     said = job._set_options
@@ -52,7 +75,21 @@ def row_of(job: Job[Any]) -> NewJob:
         at,
         wait,
         definition.options.expires_in,
+        _order_of(job, definition, after, batch),
     )
+
+
+def _order_of(job: Job[Any], definition: Definition, after: UUID | None, batch: UUID | None) -> str | None:
+    said = job._set_options
+    order: dict[str, Any] = {}
+    if definition.is_ordered or (said is not None and not _ORDERING.isdisjoint(said)):
+        order = {"unique": unique_key_of(job), "limits": limit_keys_of(job)}
+    if after is not None:
+        values = job._values
+        order["after"] = {"job": str(after), "previous": values.mark if isinstance(values, Pending) else None}
+    if batch is not None:
+        order["batch"] = str(batch)
+    return codec.dumps({name: value for name, value in order.items() if value}) if order else None
 
 
 def _warn_of_program(definition: Definition) -> None:
@@ -73,3 +110,19 @@ def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
         job._state = "ready" if row.delay is None and row.run_at is None else "scheduled"
     elif job._disposition is None:
         job._disposition = "duplicate"
+
+
+def mark_stored(job: Job[Any], row: NewJob, stored: Stored) -> bool:
+    """Note in a job that keeps an order among others what came of it; return whether its row was made by this call.
+
+    Raises:
+        NotUnique: Another job has its key, and that is to be raised.
+    """
+    if stored.disposition in ("enqueued", "there"):
+        mark_enqueued(job, row, made=stored.disposition == "enqueued")
+        return stored.disposition == "enqueued"
+    if stored.disposition == "taken":
+        raise NotUnique(job.kind, stored.id)
+    job._id = stored.id
+    job._disposition = "replaced" if stored.disposition == "replaced" else "duplicate"
+    return False

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 from asyncjobs.db.sessions import DEADLINE
 from asyncjobs.db.transactions import Transaction, isolated_sessions
-from asyncjobs.defining import codec
-from asyncjobs.defining.recorded import ENDED, Record
+from asyncjobs.records.recorded import ENDED, Record
+from asyncjobs.values import codec
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from uuid import UUID
 from asyncjobs.db import awaits
 from asyncjobs.db.awaits import Told, Waiter
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining import context
 from asyncjobs.exceptions import AwaitCycle, DatabaseError
+from asyncjobs.performing import context
 
 logger = logging.getLogger("asyncjobs.client")
 

@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncjobs import durations
+from asyncjobs.checks import durations
+from asyncjobs.checks.queue_patterns import serves
+from asyncjobs.checks.texts import cut
 from asyncjobs.client.endings import read_counts
 from asyncjobs.db import why as reading
 from asyncjobs.db.awaits import Awaited, read_awaited
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.limiting import BY
 from asyncjobs.db.rows import State, state_name
-from asyncjobs.db.why import Serving, Waiting
-from asyncjobs.defining.queue_patterns import serves
-from asyncjobs.defining.stored_errors import read_errors
-from asyncjobs.defining.versions import waited
+from asyncjobs.db.why import AtLimit, Serving, Waiting
+from asyncjobs.definitions.order_keys import shown_key
 from asyncjobs.exceptions import JobNotFound
-from asyncjobs.texts import cut
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.performing.versions import waited
+from asyncjobs.values.plain_json import shown_object
 
 _LONGEST = 300
 """Characters of an error's message or a reason that stand in a sentence."""
@@ -43,6 +46,8 @@ class Facts(NamedTuple):
     """Ready jobs that come before it; at most 1,000 are counted."""
     held_up: str = ""
     """Why none of those that know its kind claims anything; empty: one does."""
+    limit: AtLimit | None = None
+    """At which it waits."""
 
 
 class Why(NamedTuple):
@@ -68,6 +73,8 @@ async def ask(connection: Connection, job_id: UUID) -> Why:
     if job is None:
         raise JobNotFound(job_id)
     facts = look(job, workers)
+    if job.state in (State.ready, State.running):
+        facts = facts._replace(limit=await reading.read_limit(connection, job_id, NAMED))
     awaited = await read_awaited(connection, job_id, NAMED) if job.state == State.running else []
     return Why(job, facts, say(job, facts, workers, awaited), awaited)
 
@@ -95,8 +102,9 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
         case State.scheduled:
             return _scheduled(job, facts)
         case State.ready:
-            # What keeps a job from starting, the farthest from its start first; a pause or a limit has its place here.
+            # What keeps a job from starting, the farthest from its start first; a limit has its place here.
             obstacles = (
+                _paused,
                 _end_asked,
                 _nobody,
                 _unserved,
@@ -105,6 +113,7 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
                 _expired,
                 _suspect,
                 _other_version,
+                _limited,
                 _no_slot,
                 _others,
             )
@@ -115,6 +124,8 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
         case State.running:
             runs = _running(job, workers)
             alive = any(worker.id == job.worker and not worker.late for worker in workers)
+            if alive and facts.limit is not None:
+                return f"{_limited(job, facts)}; it {runs}"
             return f"{_awaiting(awaited)}; it {runs}" if awaited and alive else runs
         case State.waiting:
             return _parked(job)
@@ -131,6 +142,23 @@ def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequenc
 
 
 _Obstacle = Callable[[Waiting, Facts], str | None]
+
+
+def _paused(job: Waiting, _: Facts) -> str | None:
+    return f"waits: {said}" if (said := _pause(job)) else None
+
+
+def _pause(job: Waiting) -> str:
+    """Return by what pause it is held, until when, by whom and why; empty: by none."""
+    pause = shown_object(job.pause or "{}")
+    if not pause:
+        return ""
+    what = f"queue {job.queue}" if pause.get("scope") == "queue" else f"kind {job.kind}"
+    left = pause.get("left")
+    until = f", for {_span(left)} more" if isinstance(left, int | float) else ""
+    by = f", by {_short(str(pause['by']))}" if pause.get("by") else ""
+    because = f" ({_short(str(pause['reason']))})" if pause.get("reason") else ""
+    return f"{what} is paused{until}{by}{because}"
 
 
 def _end_asked(job: Waiting, _: Facts) -> str | None:
@@ -204,6 +232,26 @@ def _other_version(job: Waiting, _: Facts) -> str | None:
     )
 
 
+def _limited(_: Waiting, facts: Facts) -> str | None:
+    limit = facts.limit
+    if limit is None:
+        return None
+    key = _short(shown_key(limit.key))
+    ahead = f", and {_ahead(limit.ahead)} ahead of it there" if limit.ahead else ""
+    if not limit.is_known:
+        return f"waits at the limit {key!r}: no worker has said yet what it allows"
+    if limit.most is not None and limit.held >= limit.most:
+        by = BY[limit.said_by]
+        if not limit.most:
+            return f"waits at the limit {key!r}, which is 0 {by}: `jobs.set_limit` says another number"
+        more = f" and {limit.held - len(limit.holders)} more" if limit.held > len(limit.holders) else ""
+        holders = f"{', '.join(map(str, limit.holders))}{more}"
+        return f"waits at the limit {key!r}: {limit.most} at once {by}, held by {holders}{ahead}"
+    if limit.next_start is not None:
+        return f"waits for its start by the rate {key!r}: the next is due in {_span(limit.next_start)}{ahead}"
+    return f"waits at {key!r}, and is let pass next{ahead}"
+
+
 def _no_slot(job: Waiting, facts: Facts) -> str | None:
     if facts.taken < facts.slots:
         return None
@@ -215,7 +263,28 @@ def _others(job: Waiting, facts: Facts) -> str | None:
     return f"waits for its turn: {_ahead(facts.ahead)} ahead of it in queue {job.queue}" if facts.ahead else None
 
 
+def _linked(job: Waiting) -> str:
+    """Return what one waits for that begins after another."""
+    before = f"{job.before_kind} {job.after}" if job.before_kind is not None else f"job {job.after}"
+    if job.anyhow:
+        return f"waits for the end of {before}, which has its unique key and runs: it is the newer one"
+    where = "the job before it" if job.links == 1 else f"the job {job.links} before it"
+    waits = f"waits for {where} in its chain, {before}"
+    match job.before_state:
+        case None:
+            return f"{waits}, which is gone from the history: a worker ends this one within the hour"
+        case State.failed:
+            return (
+                f"{waits}, which has failed: retried and succeeding, it lets the chain go on; discarded, it ends that"
+            )
+        case State.discarded | State.cancelled:
+            return f"{waits}, which was {state_name(job.before_state)}: retry that one, too"
+    return f"{waits} ({state_name(job.before_state)})"
+
+
 def _scheduled(job: Waiting, facts: Facts) -> str:
+    if job.after is not None:
+        return _linked(job)
     if (other := _other_version(job, facts)) is not None and job.step is None:
         return other
     due_in = job.due_in or 0.0
@@ -223,6 +292,8 @@ def _scheduled(job: Waiting, facts: Facts) -> str:
     failed = job.step is None and errors and errors[-1].attempt == job.attempt > 0
     what = f"the end of its sleep {_short(job.step)!r}" if job.step else "its retry" if failed else "its time"
     because = f": attempt {job.attempt} failed with {_error(job)}" if failed else _interrupted(job)
+    if pause := _pause(job):
+        because = f"{because}; then it waits on, while {pause}"
     if due_in > 0:
         return f"waits for {what}, at {_time(job.run_at)}, in {_span(due_in)}{because}"
     nobody = "no worker is alive to make it ready" if not facts.workers else "a worker makes it ready next"

@@ -14,11 +14,18 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import sql
+from asyncjobs.failing.failures import Failed, Failures, grouped
 
 BATCH = 500
 """Jobs that one statement changes at most."""
 LOOKED_AT = 8_000
 """Jobs that one statement looks at, at most, to find those that a filter matches."""
+
+
+FAILED_LOOKED_AT = 2_000
+"""Failed jobs, the newest, that are looked at to group them: 0.2 s, whatever the history is."""
+UNSUCCEEDED_A_FAILED = 10
+"""Jobs that did not succeed among which a failed one is looked for."""
 
 
 class Picked(NamedTuple):
@@ -54,6 +61,26 @@ class Done(NamedTuple):
     """Whether this call did it."""
     state: int
     """By now."""
+    taken_by: UUID | None = None
+    """The job that has its unique key, for which it was left alone."""
+    along: int = 0
+    """Of a cancel: how many others were cancelled with it, that were not named."""
+
+
+class Cancelled(NamedTuple):
+    """What came of one that was to be cancelled."""
+
+    id: UUID
+    came_to: str | None
+    """What `asyncjobs.db.jobs.cancel` returns; one that was taken along by another of the same call is cancelled, too."""
+    along: int
+    """How many others it has taken along: the rest of its chain, and what its steps ran."""
+
+
+async def read_failures(connection: Connection, limit: int = FAILED_LOOKED_AT) -> Failures:
+    """Group the newest failed jobs by kind, error and line."""
+    rows = await connection.fetch(sql.read("read_failed"), limit + 1, UNSUCCEEDED_A_FAILED * (limit + 1))
+    return Failures(grouped(Failed(*row) for row in rows[:limit]), min(len(rows), limit), len(rows) <= limit)
 
 
 async def read_before(connection: Connection, seconds: float) -> datetime:
@@ -150,7 +177,11 @@ async def discard(
     return [Done(*row) for row in await connection.fetch(sql.read("discard"), ids, fences, reason, days)]
 
 
-async def cancel(connection: Connection, ids: Sequence[UUID], reason: str, days: int) -> dict[UUID, str | None]:
-    """Cancel jobs; `ids` ascending. Return of each what `asyncjobs.db.jobs.cancel` returns."""
-    rows = await connection.fetch(sql.read("cancel_many"), ids, reason, days)
-    return {row["id"]: row["came_to"] for row in rows}
+async def cancel(connection: Connection, ids: Sequence[UUID], reason: str, days: int) -> list[Cancelled]:
+    """Cancel jobs; `ids` ascending."""
+    return [Cancelled(*row) for row in await connection.fetch(sql.read("cancel_many"), ids, reason, days)]
+
+
+async def count_along(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return of each of these jobs, where there are any, how many others would be cancelled with it; `ids` ascending."""
+    return {row["id"]: row["along"] for row in await connection.fetch(sql.read("count_along"), ids)}

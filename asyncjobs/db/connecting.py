@@ -16,9 +16,9 @@ from functools import partial
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs import forks
-from asyncjobs.db import driver, places, pooling
+from asyncjobs.db import driver, known_types, places, pooling
 from asyncjobs.db.errors import misconfigured, translating
+from asyncjobs.operating_system import forks
 
 __all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection", "connect"]
 
@@ -114,6 +114,7 @@ async def _open(
     descriptor = connection._transport.get_extra_info("socket").fileno()
     forks.keep_descriptor(descriptor)
     _keep_alive(descriptor)
+    known_types.tell(connection)
     driver.tune(descriptor, url)
     return connection
 

@@ -44,12 +44,14 @@ ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asy
 """The roles of `asyncjobs db sql --roles`."""
 ENQUEUING = frozenset({
     *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_by_name", "next_seq", "notify_ready"),
-    *("enqueue_row", "enqueue_rows", "enqueue_again", "read_access", "await_by_function", "read_live_by_function"),
-    *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "emit"),
+    *("enqueue_row", "enqueue_rows", "read_depth", "placeless", "enqueue_again", "read_access", "await_by_function"),
+    "read_live_by_function",
+    *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "cancel_many", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({
     *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
-    *("read_days_ahead", "read_finished_counts", "read_status_without_arguments"),
+    *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
+    *("read_limit", "read_limits", "count_along"),
 })  # fmt: skip
 """Statements by the role that is made for them; the others are a worker's, who may do all of these."""
 
@@ -82,7 +84,10 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     if isinstance(error, DatabaseError):
         return error
     state = getattr(error, "sqlstate", None)
-    message = str(getattr(error, "message", None) or "") or str(error) or type(error).__name__
+    primary = getattr(error, "message", None) or getattr(
+        getattr(error, "diag", None), "message_primary", None
+    )  # psycopg's
+    message = str(primary or "") or str(error) or type(error).__name__
     if state is None:
         return _not_reached(error, message, url)
     if state in _SCHEMA_MISSING:
@@ -109,7 +114,12 @@ def is_silence(error: DatabaseError) -> bool:
 
 def sqlstate_of(error: DatabaseError) -> str:
     """Return the SQLSTATE of what the server, or the driver, refused; empty: there was no answer."""
-    return getattr(error.__cause__, "sqlstate", None) or ""
+    cause = error.__cause__
+    while cause is not None:  # SQLAlchemy has wrapped the driver's
+        if state := getattr(cause, "sqlstate", None):
+            return str(state)
+        cause = cause.__cause__
+    return ""
 
 
 def is_locked(error: DatabaseError) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from asyncpg import Connection
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, state_name
-from asyncjobs.defining.claimed import Claimed
+from asyncjobs.db.rows import Finish, Finished, NewJob, Range, Reschedule, State, StatusRow, Stored, state_name
+from asyncjobs.records.claimed import Claimed
 
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
@@ -19,6 +20,8 @@ STATUS_WAYS: tuple[str, ...] = ("read_status", "read_status_without_arguments", 
 """Statements: for those who work, those who look, and those who enqueue."""
 MOST_SPARED = 10
 """Deaths of a job in a row that are not charged to it; the next is."""
+UNPACED, EVERY_SORT = 2, 4
+"""Of `limit_kind`: what is claimed is less."""
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -48,8 +51,29 @@ async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob]) -> int:
     return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs)))
 
 
+async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> list[Stored]:
+    """Insert jobs that keep an order among others, due now or later, and notify; return what came of each, in their order.
+
+    Their ids may be there already: sent before.
+    """
+    ids, kinds, queues, priorities, args, run_ats, delays, expiries, orders = zip(*jobs, strict=True)
+    rows = await connection.fetch(
+        sql.read("enqueue_ordered"),
+        ids,
+        kinds,
+        queues,
+        priorities,
+        args,
+        run_ats,
+        delays,
+        expiries,
+        [order or "{}" for order in orders],
+    )
+    return [Stored(row["id"], row["disposition"]) for row in sorted(rows, key=lambda row: int(row["n"]))]
+
+
 def _columns(jobs: Sequence[NewJob]) -> list[Any]:
-    ids, kinds, queues, priorities, args, run_ats, delays, expiries = zip(*jobs, strict=True)
+    ids, kinds, queues, priorities, args, run_ats, delays, expiries, _ = zip(*jobs, strict=True)
     return [
         ids,
         args,
@@ -67,12 +91,11 @@ def _columns(jobs: Sequence[NewJob]) -> list[Any]:
 
 def _unless_same(column: Sequence[Any]) -> Sequence[Any]:
     """Return a column, or nothing when one value stands for all: to encode an element costs 0.3 µs."""
-    first = column[0]
-    return () if all(value == first for value in column) else column
+    return () if column.count(column[0]) == len(column) else column
 
 
 def _unless_none(column: Sequence[Any]) -> Sequence[Any]:
-    return () if all(value is None for value in column) else column
+    return () if column.count(None) == len(column) else column
 
 
 async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
@@ -95,6 +118,16 @@ async def enqueue_again(connection: Connection, job: NewJob) -> bool:
     return bool(await connection.fetchval(sql.read("enqueue_again"), *row))
 
 
+async def read_depth(connection: Connection, queue: str, most: int) -> int:
+    """Return how many jobs are ready in a queue; no more than `most` are counted."""
+    return int(await connection.fetchval(sql.read("read_depth"), queue, most))
+
+
+async def read_placeless(connection: Connection, given: str) -> str:
+    """Return which jobs with unique keys would add nothing to what is ready; both JSON, as `asyncjobs.placeless` has it."""
+    return str(await connection.fetchval(sql.read("placeless"), given))
+
+
 async def notify_ready(connection: Connection, queues: Iterable[str], least: int = _GREATEST_SEQ) -> None:
     """Wake the workers that serve `queues`, to look from the seq `least` on.
 
@@ -112,6 +145,7 @@ async def claim(
     worker: UUID,
     apart: Sequence[str] = (),
     once: Sequence[str] = (),
+    paced: bool = True,
 ) -> list[Claimed]:
     """Claim jobs for the free slots of pools that share no queue.
 
@@ -123,16 +157,87 @@ async def claim(
         worker: Whose lease the jobs run under; dead or missing, nothing is claimed.
         apart: Those of the kinds that run in processes of their own.
         once: Those that may not crash a second time.
+        paced: Whether jobs under rates are claimed, too, and their starts counted; that takes longer.
 
     Returns:
         At most `free[n]` jobs for each pool, in the order they are to run.
     """
     pool, queue, low, high, mark = zip(*ranges, strict=True)
-    rows = await connection.fetch(sql.read("claim"), free, pool, queue, low, high, mark, kinds, worker, apart, once)
+    text = counting_starts(sql.read("claim")) if paced else sql.read("claim")
+    rows = await connection.fetch(
+        text, free, pool, queue, low, high, mark, kinds, worker, apart, once, EVERY_SORT if paced else UNPACED
+    )
     # UPDATE … RETURNING keeps no order. A Record's fields come in Claimed's order, so it converts by position.
     claimed = [Claimed(*row) for row in rows]
     claimed.sort()  # by pool, range, priority, seq; no two have the same seq
     return claimed
+
+
+@cache
+def counting_starts(claim: str) -> str:
+    """Return a claim that notes the starts of the jobs under rates among what it takes, in the same statement.
+
+    Without rates the claim is taken as it is: this costs it a table more.
+    """
+    begin = claim.index("update asyncjobs.job")
+    update = f"{claim[begin:].rstrip()}, job.limit_keys, job.limit_kind, job.started_at"
+    return f"{claim[:begin].rstrip()}, claimed as (\n{update}\n), {_without_head(sql.read('count_starts'))}"
+
+
+def _without_head(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+
+
+@cache
+def claim_aged_text(paced: bool = True) -> str:
+    """Return the claim for a pool with aging: what it picks, and the claim's own rule for what becomes of that."""
+    rule = sql.read("claim")
+    text = f"{sql.read('claim_aged')}\n{rule[rule.index('update asyncjobs.job') :]}"
+    return counting_starts(text) if paced else text
+
+
+async def claim_aged(
+    connection: Connection,
+    *,
+    free: int,
+    ranges: Sequence[Range],
+    kinds: Sequence[str],
+    worker: UUID,
+    aging: float,
+    apart: Sequence[str] = (),
+    once: Sequence[str] = (),
+    paced: bool = True,
+) -> list[Claimed]:
+    """Claim jobs for the free slots of one pool whose jobs gain priority while they wait; see `claim`.
+
+    Args:
+        connection: With pinned plans.
+        free: Free slots.
+        ranges: What to look at; `pool` is the turn of its queue.
+        kinds: The kinds this worker knows.
+        worker: Whose lease the jobs run under.
+        aging: Seconds in which a job gains one step.
+        apart: As in `claim`.
+        once: As in `claim`.
+        paced: As in `claim`.
+    """
+    turn, queue, low, high, mark = zip(*ranges, strict=True)
+    rows = await connection.fetch(
+        claim_aged_text(paced),
+        [free],
+        turn,
+        queue,
+        low,
+        high,
+        mark,
+        kinds,
+        worker,
+        apart,
+        once,
+        EVERY_SORT if paced else UNPACED,
+        aging,
+    )
+    return sorted(Claimed(*row) for row in rows)
 
 
 async def ready_queues(connection: Connection, *, after: str, limit: int) -> list[str]:
@@ -140,14 +245,9 @@ async def ready_queues(connection: Connection, *, after: str, limit: int) -> lis
     return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"), after, limit)]
 
 
-async def last_seq(connection: Connection) -> int:
-    """Return the newest number of the ready sequence."""
-    return int(await connection.fetchval(sql.read("last_seq")))
-
-
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
     """Move ended jobs to the history; return how many were. `finishes` are in the order of their ids."""
-    ids, fences, states, results, errors, reasons, days = zip(*finishes, strict=True)
+    ids, fences, states, results, errors, reasons, days, *_ = zip(*finishes, strict=True)
     row = await connection.fetchrow(
         sql.read("finish"),
         ids,
@@ -178,7 +278,7 @@ async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]
 
 async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
     """Give running jobs back, to run again; return how many were. `jobs` are in the order of their ids."""
-    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits, together = zip(
+    ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits, together, limits, _ = zip(
         *jobs, strict=True
     )
     row = await connection.fetchrow(
@@ -195,6 +295,7 @@ async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
         started if any(started) else (),
         waits if any(waits) else (),
         _unless_none(together),
+        _unless_none(limits),
     )
     return int(row["given_back"])
 

@@ -21,11 +21,11 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
+from asyncjobs.concurrency.services import Services
 from asyncjobs.db import pooling
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
-from asyncjobs.services import Services
 
 logger = logging.getLogger("asyncjobs.listener")
 
@@ -33,8 +33,17 @@ READY = "asyncjobs_ready"
 """Jobs became ready. Payload: the least seq to look from, a space, the queue."""
 DUE = "asyncjobs_due"
 """A job is due within the timekeepers' look-ahead. No payload."""
+LIMITS = "asyncjobs_limits"
+"""Something was noted at a limit: somebody may pass it. No payload."""
+RECURRING = "asyncjobs_recurring"
+"""Something recurs that did not, or recurs otherwise. No payload."""
+PAUSES = "asyncjobs_pauses"
+"""Something was paused or resumed. No payload."""
 DONE = "asyncjobs_done"
 """Awaited jobs are final. Payload: their ids, separated by commas."""
+
+BATCHES = "asyncjobs_batches"
+"""Jobs of batches have ended by hand. No payload."""
 
 CANCEL = "asyncjobs_cancel"
 """A running job was asked to be cancelled. Payload: its id."""

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import asyncpg
 
-from asyncjobs import durations
+from asyncjobs.checks import durations
+from asyncjobs.checks.harmless import brief
 from asyncjobs.db import sql
 from asyncjobs.exceptions import DatabaseUnavailable
-from asyncjobs.harmless import brief
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from asyncpg import Connection
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
-from asyncjobs.defining.plain_json import shown_object
+from asyncjobs.values.plain_json import shown_object
 
 COUNTED = 20_000
 """Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""

@@ -87,10 +87,22 @@ grant execute on function
   asyncjobs.enqueue_rows(uuid[], text[], text[], text[], smallint[], timestamptz[], double precision[], text, text, smallint,
                          double precision[]),
   asyncjobs.enqueue_row(uuid, text, text, smallint, text, boolean),
-  asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid),
-  asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid),
-  asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid),
+  asyncjobs.enqueue_ordered(uuid[], text[], text[], integer[], text[], timestamptz[], double precision[], double precision[],
+                            text[]),
+  asyncjobs.enqueue_ordered(uuid, text, text, integer, timestamptz, double precision, text, double precision, text),
+  asyncjobs.enqueue_given(text, boolean),
+  asyncjobs.enqueue_within(uuid, bigint, text),
+  asyncjobs.begin_batch(text),
+  asyncjobs.settle_batches(uuid[]),
+  asyncjobs.batch_status(uuid),
+  asyncjobs.batches(uuid[]),
+  asyncjobs.batches_above(uuid),
+  asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text),
+  asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid, text),
+  asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid, text),
   asyncjobs.cancel(uuid, text, integer),
+  asyncjobs.cancel_each(uuid[], text, integer),
+  asyncjobs.take_token(text, double precision, integer),
   asyncjobs.emit(text, text, json),
   asyncjobs.emit(text, text, jsonb),
   asyncjobs.emit(text, text, text),
@@ -100,6 +112,8 @@ grant execute on function
   asyncjobs.check_readable(text, text),
   asyncjobs.as_json(text, text),
   asyncjobs.status(uuid),
+  asyncjobs.depth(text, integer),
+  asyncjobs.placeless(text),
   asyncjobs.await_jobs(uuid[]),
   asyncjobs.live(uuid[]),
   asyncjobs.ended(uuid[]),
@@ -108,23 +122,38 @@ grant execute on function
 to asyncjobs_enqueuer;
 
 -- Work.
-grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event to asyncjobs_worker;
+grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
+  asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
+  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause
+  to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;
+grant select, update on asyncjobs.limited to asyncjobs_worker;
 grant usage, select on all sequences in schema asyncjobs to asyncjobs_worker;
 grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 
 -- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
 grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worker, attempt, priority, state, crashes,
               awaited, kind, queue, errors, counts, cancel_reason, progress, waits_fence, waits_for, waits_timed,
-              apart, together) on asyncjobs.job to asyncjobs_viewer;
+              apart, together, batch, tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, admitted, followed)
+  on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
-              queue, result, errors, reason, progress, steps) on asyncjobs.finished to asyncjobs_viewer;
+              queue, result, errors, reason, progress, steps, batch, tick, unique_key, unique_until, limit_keys, limit_kind)
+  on asyncjobs.finished to asyncjobs_viewer;
 grant select (id, fence, state, kind, queue, priority, seq, attempt, crashes, result, errors, error, reason, cancel_reason, counts,
               enqueued_at, run_at, started_at, finished_at, expires_at, worker, apart, together, progress, steps)
   on asyncjobs.job_status to asyncjobs_viewer;
-grant execute on function asyncjobs.shown(timestamptz) to asyncjobs_viewer;
-grant select on asyncjobs.worker to asyncjobs_viewer;
+grant select (name, seen_until, changed_at, revision, expires_in, jitter, priority, enabled, next_at, paused_at, removed_at, kind,
+              queue, job_order, schedule, timezone, catch_up, overlap, declared, scope, digest, version, trouble)
+  on asyncjobs.recurring to asyncjobs_viewer;
+grant select (queue, kind, run_at, place) on asyncjobs.limited to asyncjobs_viewer;
+grant select on asyncjobs.recurring_tick to asyncjobs_viewer;
+grant select (id, parent, settled, made_at, discarded_at, finished_at, succeeded_at, description, gone)
+  on asyncjobs.batch to asyncjobs_viewer;
+grant select (job, after, anyhow, begun, delay, run_at, expires_in) on asyncjobs.link to asyncjobs_viewer;
+grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid) to asyncjobs_viewer;
+grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
+  to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,
               children)
   on asyncjobs.step to asyncjobs_viewer;

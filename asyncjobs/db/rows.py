@@ -49,11 +49,22 @@ class NewJob(NamedTuple):
     """Due in so many seconds by the database's clock. None: now."""
     expires_in: float | None = None
     """Seconds after it is due by which it is started or discarded. None: never."""
+    order: str | None = None
+    """JSON of what keeps it in order among others, as `asyncjobs.enqueue_ordered` takes it. None: nothing does."""
 
     @property
     def is_plain(self) -> bool:
         """Whether it is due at once and for ever, so that nothing need be computed by the database's clock."""
-        return self.delay is None and self.run_at is None and self.expires_in is None
+        return self.delay is None and self.run_at is None and self.expires_in is None and self.order is None
+
+
+class Stored(NamedTuple):
+    """What enqueueing a job came to."""
+
+    id: UUID
+    """Of the job that there is now: another one's, where that has the unique key."""
+    disposition: str
+    """enqueued, there (by an earlier call with this id), duplicate, replaced."""
 
 
 class Finish(NamedTuple):
@@ -68,6 +79,20 @@ class Finish(NamedTuple):
     reason: str | None
     days: int
     """How many days it is kept."""
+    batch: UUID | None = None
+    """Of which the job is one."""
+    then: str | None = None
+    """What is to be enqueued with its success, as `asyncjobs.enqueue_then` takes it."""
+    pauses: tuple[RatePause, ...] = ()
+    """Rates under which nothing is to start for a time, as its error says."""
+
+
+class RatePause(NamedTuple):
+    """That the other side of a rate wants to be left alone."""
+
+    key: str
+    """Of the rate."""
+    seconds: float
 
 
 class Reschedule(NamedTuple):
@@ -95,6 +120,15 @@ class Reschedule(NamedTuple):
     """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
     together: int | None = None
     """At most so many suspects share a process with it from now on; None leaves it."""
+    limits: str | None = None
+    """JSON array of the limits that it is to pass from now on, as `NewJob.order` has them; None leaves them."""
+    pauses: tuple[RatePause, ...] = ()
+    """Rates under which nothing is to start for a time, as its error says."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing else is to be written with it."""
+        return not self.pauses
 
 
 class Finished(NamedTuple):

@@ -13,8 +13,8 @@ from asyncpg import Connection
 
 from asyncjobs.db import migrating, sql
 from asyncjobs.db.connecting import connect
-from asyncjobs.defining.claimed import Claimed
 from asyncjobs.exceptions import DatabaseError
+from asyncjobs.records.claimed import Claimed
 
 OURS = "made by the test kit of asyncjobs; removed after the run"
 """The comment on each database that the test kit has made: it drops no other."""

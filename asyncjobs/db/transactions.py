@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
+from asyncjobs.concurrency.uncut import uncut
 from asyncjobs.db import pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
 from asyncjobs.db.lending import NOT_YOURS, RESET, UNLOCK, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
-from asyncjobs.defining.uncut import uncut
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, InvalidStep
 
 T = TypeVar("T")

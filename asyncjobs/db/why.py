@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Connection, Record
 
 from asyncjobs.db import sql
-from asyncjobs.defining.plain_json import shown_object
+from asyncjobs.values.plain_json import shown_object
 
 COUNTED = 1_000
 """Jobs ahead of another that are counted; it shows this many when there are more."""
@@ -54,6 +54,36 @@ class Waiting(NamedTuple):
     """Whether it runs in a process of its own, or of suspects."""
     together: int | None = None
     """At most so many suspects share a process with it, itself included; None: any number."""
+    after: UUID | None = None
+    """The job that it begins after; of several that each wait for the one before, the first."""
+    anyhow: bool | None = None
+    """Whether that may end as it pleases: it is the newer one of a unique key."""
+    before_kind: str | None = None
+    before_state: int | None = None
+    """Of that job; None: its row is gone."""
+    links: int | None = None
+    """How far that is before it in its chain; 1: it is the one before."""
+    pause: str | None = None
+    """JSON of the pause of its queue or its kind."""
+
+
+class AtLimit(NamedTuple):
+    """The limit at which a job waits."""
+
+    key: str
+    most: int | None
+    """How many may run at once; None: any number, it is a rate."""
+    said_by: str
+    """Who says so: a key of `limiting.BY`."""
+    is_known: bool
+    """Whether any worker has said yet what it allows."""
+    held: int
+    next_start: float | None
+    """Seconds until the next start of a rate; None: there is none, or it is due."""
+    ahead: int
+    """Jobs that wait there before it; at most 1,000 are counted."""
+    holders: list[UUID]
+    """The first of those that hold a place."""
 
 
 class Serving(NamedTuple):
@@ -86,6 +116,12 @@ async def read_why(connection: Connection, job_id: UUID, kinds: Iterable[str]) -
     """Read what one job waits for; `kinds`: those that anybody knows."""
     row = await connection.fetchrow(sql.read("read_why"), job_id, list(kinds), LOOKED_AT, COUNTED)
     return None if row is None else Waiting(*row)
+
+
+async def read_limit(connection: Connection, job_id: UUID, limit: int) -> AtLimit | None:
+    """Read at which limit a job waits, with so many at most of those that hold a place there; None: at none."""
+    row = await connection.fetchrow(sql.read("read_limit"), job_id, limit)
+    return None if row is None else AtLimit(*row)
 
 
 def _serving(row: Record) -> Serving:

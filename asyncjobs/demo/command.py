@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncjobs.cli import options
-from asyncjobs.cli.exits import FAILED, USAGE, exit_codes, fail
-from asyncjobs.harmless import harmless
+from asyncjobs.checks.harmless import harmless
+from asyncjobs.terminal import options
+from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
 
 if TYPE_CHECKING:
     from asyncjobs.demo.board import Board

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asyncjobs.cli import printing
-from asyncjobs.cli.exits import complain
+from asyncjobs.checks.harmless import harmless
 from asyncjobs.demo.board import Board, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.telling import NEXT, as_values, detail, figures, seconds, so_far, verdict
-from asyncjobs.harmless import harmless
+from asyncjobs.terminal import printing
+from asyncjobs.terminal.exits import complain
 
 
 class Quiet:

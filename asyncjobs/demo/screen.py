@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncjobs import logs
+from asyncjobs.checks.harmless import harmless
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.journal import STEPS
 from asyncjobs.demo.telling import NEXT, detail, figures, seconds, so_far, verdict
-from asyncjobs.harmless import harmless
 
 LONGEST_NAME = 34  # columns
 MOST_LINES = 60

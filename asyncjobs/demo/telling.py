@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from asyncjobs.checks.harmless import harmless
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import INDEX
-from asyncjobs.harmless import harmless
 
 NEXT = (
     ("asyncjobs init", "write config.toml and jobs.py to begin with"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncjobs
-from asyncjobs.worker.supervisor import READY, WORKER_LINK, introduce
+from asyncjobs.processes.supervisor import READY, WORKER_LINK, introduce
 
 MOST_DEATHS = 5
 """Of workers, before the demo gives up."""

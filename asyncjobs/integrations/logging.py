@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from asyncjobs.checks.harmless import is_vast, shown
 from asyncjobs.errors import Severity
-from asyncjobs.harmless import is_vast, shown
 
 logger = logging.getLogger("asyncjobs.errors.reports")
 

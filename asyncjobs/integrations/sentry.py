@@ -16,8 +16,8 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
 from asyncjobs import errors
-from asyncjobs.defining import contexts
 from asyncjobs.errors import Severity
+from asyncjobs.performing import contexts
 
 # Sentry makes an event of each log line of level error; these lines say again what is reported.
 for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.reports"):

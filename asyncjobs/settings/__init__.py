@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asyncjobs.durations import seconds
+from asyncjobs.checks.durations import seconds
 from asyncjobs.settings.loading import load
-from asyncjobs.settings.models import Dispatcher, Pool, Settings
+from asyncjobs.settings.models import Dispatcher, Pool, Recurring, Settings
 
-__all__ = ["Dispatcher", "Pool", "Settings", "load", "seconds"]
+__all__ = ["Dispatcher", "Pool", "Recurring", "Settings", "load", "seconds"]

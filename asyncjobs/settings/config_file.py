@@ -74,6 +74,23 @@ def find(config: Path | str | None) -> ConfigFile | None:
     return _read(path, text, asked=bool(asked))
 
 
+def ignored() -> str | None:
+    """What is to be said of a `config.toml` here that `find` takes for another tool's, and that has settings of ours."""
+    try:
+        tables = tomllib.loads(Path("config.toml").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    for name, value in tables.items():
+        under = [f"{name}.{key}" for key in value if key in KEYS] if isinstance(value, dict) else []
+        found = [name] if name in KEYS else under
+        if found and "default" not in tables:
+            return (
+                f"config.toml is not read: it has {found[0]}, and no [default] table, which a config file of asyncjobs has; "
+                "add one, or name the file by --config or ASYNCJOBS_CONFIG to have all of it checked"
+            )
+    return None
+
+
 def _read(path: Path, text: str, *, asked: bool) -> ConfigFile | None:
     """Any project may have a config.toml of some other tool: only one that was asked for has to be ours."""
     try:

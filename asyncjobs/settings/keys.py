@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from asyncjobs import keywords
-from asyncjobs.settings.models import Dispatcher, Pool, Settings
+from asyncjobs.checks import keywords
+from asyncjobs.settings.models import Dispatcher, Pool, QueueLimits, Recurring, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,20 @@ FOUND_OUT = ("environment", "source")
 
 KEYS = tuple(key for key in Settings.model_fields if key not in FOUND_OUT)
 
-_TABLES = {"": KEYS, "dispatcher": tuple(Dispatcher.model_fields), "pools": tuple(Pool.model_fields)}
+_TABLES = {
+    "": KEYS,
+    "dispatcher": tuple(Dispatcher.model_fields),
+    "pools": tuple(Pool.model_fields),
+    "recurring": tuple(Recurring.model_fields),
+    "queues": tuple(QueueLimits.model_fields),
+}
+_WHERE = {
+    "": "outside this table",
+    "dispatcher": "in the dispatcher table",
+    "pools": "in a pool",
+    "recurring": "in a table of recurring",
+    "queues": "in a queue's table",
+}
 
 
 def dotted(path: KeyPath) -> str:
@@ -49,6 +62,5 @@ def unknown(path: KeyPath) -> str:
         return f"unknown key; did you mean {found}?"
     for other in _TABLES:
         if found := misplaced(word, other):
-            where = {"": "outside this table", "dispatcher": "in the dispatcher table", "pools": "in a pool"}[other]
-            return f"unknown key; did you mean {found} {where}?"
+            return f"unknown key; did you mean {found} {_WHERE[other]}?"
     return f"unknown key; remove it (known: {', '.join(_TABLES.get(table, ()))})"

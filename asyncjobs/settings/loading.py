@@ -66,9 +66,11 @@ def read(
             problems.append(f"{'argument environment' if environment else 'ASYNCJOBS_ENV'}: {unknown}")
     problems += from_environment.problems
     settings, found = _validated(layers, environment=chosen, source=file and file.path.absolute())
-    if settings is None or problems:
-        raise InvalidSettings(problems + found + from_environment.warnings)
     warnings = list(from_environment.warnings)
+    if file is None and (untold := config_file.ignored()):
+        warnings.append(untold)
+    if settings is None or problems:
+        raise InvalidSettings(problems + found + warnings)
     if not named and not settings.database_url and file is not None:
         warnings += _forgotten(file)
     return settings, warnings
@@ -83,6 +85,13 @@ def _forgotten(file: config_file.ConfigFile) -> Iterator[str]:
                 f"of [{name}] in {file.path}: set ASYNCJOBS_ENV={name}, or ASYNCJOBS_ENV=development if it is meant"
             )
             return
+
+
+def place_of(settings: Settings, path: KeyPath, *, config: Path | str | None = None) -> str:
+    """Return where a setting was said, for what is found out about it later; a dotted name where that is not known."""
+    file = config_file.find(config or settings.source)
+    layers = [] if file is None else [file.layer("default"), file.layer(settings.environment)]
+    return _place(path, [*layers, sources.from_environment()])
 
 
 def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, list[str]]:
@@ -103,7 +112,8 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
 
 def _sentence(details: ErrorDetails, layers: list[Layer]) -> str:
     """One problem in our words: where it stands, what is wrong, the remedy."""
-    return f"{_place(details['loc'], layers)}: {_fact(details)}"
+    path = details["loc"][:-1] if details["loc"][-1] == "[key]" else details["loc"]
+    return f"{_place(path, layers)}: {_fact(details)}"
 
 
 def _fact(details: ErrorDetails) -> str:
@@ -121,6 +131,12 @@ def _fact(details: ErrorDetails) -> str:
             return "one table is not a list; give a list of tables, which TOML writes [[…]]"
         case "tuple_type":
             return f"{as_toml(value)} is not a list; write it in brackets: [{as_toml(value)}]"
+        case "dict_type" | "model_type" | "model_attributes_type" if isinstance(value, list):
+            return "a list is not a table; TOML writes a table with single brackets, […]"
+        case "dict_type" | "model_type" | "model_attributes_type" if details["loc"][0] in ("queues", "recurring"):
+            return (
+                f"{as_toml(value)} is not a table; write one with a name of its own, [default.{details['loc'][0]}.NAME]"
+            )
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"{as_toml(value)} is not a table; write its keys with values"
         case _:
@@ -129,14 +145,21 @@ def _fact(details: ErrorDetails) -> str:
             return f"{as_toml(value)} is not allowed; {fact if fact[1:2].isupper() else fact[:1].lower() + fact[1:]}"
 
 
-_EXAMPLES = {"queues": '["default"]', "concurrency": "10"}
+_EXAMPLES = {
+    "job": '"app.jobs.DailyReport"',
+    "schedule": '"0 6 * * *"',
+    "queues": '["default"]',
+    "concurrency": "10",
+    "max_depth": "10000",
+}
 
 
 def _place(path: KeyPath, layers: list[Layer]) -> str:
     """The place to change: in the highest layer that decides the value at the path."""
-    for layer in reversed(layers):
-        if _decides(layer.values, path):
-            return layer.place(path)
+    for known in (path, path[:-1]):  # what is missing belongs where its table stands
+        for layer in reversed(layers):
+            if known and _decides(layer.values, known):
+                return layer.place(path)
     return keys.dotted(path)
 
 

@@ -1,13 +1,30 @@
 """The settings and what each may be."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asyncjobs.settings.urls import safe_database_url
-from asyncjobs.settings.values import DatabaseURL, KindPrefix, LogLevel, Module, Queue, size, time, whole
+from asyncjobs.settings.values import (
+    DatabaseURL,
+    KindPrefix,
+    LimitName,
+    LimitNumber,
+    LogLevel,
+    Module,
+    OneQueue,
+    Queue,
+    QueueName,
+    RecurringJob,
+    RecurringName,
+    Times,
+    Zone,
+    size,
+    time,
+    whole,
+)
 
 
 class _Table(BaseModel):
@@ -31,6 +48,10 @@ class Pool(_Table):
 
     weights: dict[str, Annotated[int, whole(1, 1_000_000)]] = Field(default={})
     """Shares by entry of `queues`; an entry that is not named has 1. With `order="weighted"` only."""
+
+    aging: Annotated[float, time(1, 30 * 86_400)] | None = None
+    """Seconds in which a job that waits gains one step of priority, so that what keeps coming before it does not keep it
+    waiting for ever. None: priorities hold, however long a job waits."""
 
     @field_validator("queues")
     @classmethod
@@ -57,6 +78,13 @@ class Pool(_Table):
         return weights
 
 
+class QueueLimits(_Table):
+    """What holds of one queue."""
+
+    max_depth: Annotated[int, whole(1, 100_000_000)]
+    """Jobs that may be ready there, started ones not counted; `enqueue` of one more raises `QueueFull`."""
+
+
 class Dispatcher(_Table):
     """How a worker gets its jobs."""
 
@@ -65,6 +93,37 @@ class Dispatcher(_Table):
 
     batch_size: Annotated[int, whole(1, 5_000)] = 500
     """Jobs claimed in one statement, at most."""
+
+
+class Recurring(_Table):
+    """A job that is enqueued again and again."""
+
+    job: RecurringJob
+    """Its kind, such as "app.jobs.DailyReport"; its module is imported where nobody has."""
+
+    schedule: Times
+    """Cron with five or six fields, "@daily" and the like, or "every 10 minutes"."""
+
+    timezone: Zone = "UTC"
+    """Whose clock that is read on."""
+
+    args: dict[str, Any] | list[Any] = Field(default={})
+    """Its arguments, by name or by position."""
+
+    queue: OneQueue | None = None
+    priority: Annotated[int, whole(-32768, 32767)] | None = None
+    """None: those of its definition."""
+
+    catch_up: Literal["none", "latest", "all"] = "latest"
+    """Which times are made up for that nobody was there for."""
+
+    overlap: Literal["allow", "skip"] = "allow"
+    """`skip`: nothing is enqueued while the one before is not final."""
+
+    jitter: Annotated[float, time(0, 86_400)] = 0.0
+    """Seconds by which it is later than it says, at most; always the same for one time."""
+
+    enabled: bool = True
 
 
 class Settings(BaseSettings):
@@ -138,8 +197,18 @@ class Settings(BaseSettings):
 
     dispatcher: Dispatcher = Dispatcher()
 
+    queues: dict[QueueName, QueueLimits] = Field(default={})
+    """By name; a queue needs no entry here."""
+
     pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)
     """In priority order."""
+
+    limits: dict[LimitName, LimitNumber] = Field(default={})
+    """How many jobs run at once, in place of what the code says: by a kind or a shared key, of all its limits, or by one of
+    them, as in "app.jobs.sync(account_id)". 0: nothing starts."""
+
+    recurring: dict[RecurringName, Recurring] = Field(default={})
+    """Jobs that are enqueued again and again, by a name of your choice."""
 
     log_level: LogLevel = "info"
 
@@ -152,6 +221,11 @@ class Settings(BaseSettings):
         if not pools:
             raise ValueError('without a pool nothing would run; add one with queues = ["*"] and concurrency = 10')
         return pools
+
+    @property
+    def has_config(self) -> bool:
+        """Whether a configuration was given, so that what it does not name of limits and what recurs is meant to be gone."""
+        return self.source is not None or bool(self.recurring) or bool(self.limits)
 
     @property
     def safe_database_url(self) -> str:

@@ -26,9 +26,15 @@ OTHER_VARIABLES = ("ASYNCJOBS_ENV", "ASYNCJOBS_CONFIG", "ASYNCJOBS_PG_BIN", "ASY
 INTERNAL_PREFIX = "ASYNCJOBS_WORKER_"
 """Variables by which a supervisor tells its worker processes who they are."""
 
+_OF_ONE_RECURRING = f"{PREFIX}RECURRING__"
+"""What follows is a name, in lower case, and after two underscores one of its keys."""
+
 _EXAMPLES = {
     "pools": '[{"queues": ["default"], "concurrency": 5}]',
+    "queues": '{"mailers": {"max_depth": 10000}}',
+    "limits": '{"app.jobs.charge": 5}',
     "dispatcher": '{"batch_size": 500}',
+    "recurring": '{"report": {"job": "app.jobs.report", "schedule": "@daily"}}',
     "imports": '["app.jobs"], or app.jobs,app.mails',
 }
 
@@ -76,8 +82,8 @@ def from_environment() -> Layer:
         if name not in OTHER_VARIABLES and not name.startswith(INTERNAL_PREFIX)
     }
     variables = _variables()
-    warnings = [_unknown(name, variables) for name in sorted(given) if name not in variables]
-    source = _Environment({name.lower(): text for name, text in given.items() if name in variables})
+    warnings = [_unknown(name, variables) for name in sorted(given) if not _is_known(name, variables)]
+    source = _Environment({name.lower(): text for name, text in given.items() if _is_known(name, variables)})
     values = source()
     return Layer(values, lambda path: _variable(path, given), source.problems, warnings)
 
@@ -110,6 +116,10 @@ def _variables() -> list[str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             names += [f"{names[-1]}__{inner.upper()}" for inner in kind.model_fields]
     return names
+
+
+def _is_known(name: str, variables: list[str]) -> bool:
+    return name in variables or name.startswith(_OF_ONE_RECURRING)
 
 
 def _variable(path: KeyPath, given: Mapping[str, str]) -> str:

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from asyncjobs import names, texts
-from asyncjobs.durations import TEN_YEARS, read_seconds
+from asyncjobs import schedules
+from asyncjobs.checks import names, texts
+from asyncjobs.checks.durations import TEN_YEARS, read_seconds
 from asyncjobs.settings.urls import check_database_url
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -38,7 +39,7 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
 
 
 def time(minimum: float = 0.0, maximum: float = TEN_YEARS) -> BeforeValidator:
-    """Seconds within limits, from any form of `asyncjobs.durations`."""
+    """Seconds within limits, from any form of `asyncjobs.checks.durations`."""
 
     def check(value: Any) -> float:
         try:
@@ -75,6 +76,56 @@ def queue_entry(value: Any) -> str:
     return text
 
 
+def _one_queue(value: Any) -> str:
+    if not isinstance(value, str) or not names.is_queue(value):
+        raise ValueError(f"{as_toml(value)} is no queue; give a name, {names.QUEUE_RULE}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    if not isinstance(value, str) or not names.is_kind(value):
+        raise ValueError(f'{as_toml(value)} is no kind of job; give its name, such as "app.jobs.DailyReport"')
+    return value
+
+
+def _recurring_name(value: Any) -> str:
+    if not isinstance(value, str) or not names.is_kind(value):
+        raise ValueError(f"{as_toml(value)} is no name; use {names.KIND_RULE}")
+    return value
+
+
+def _limit_name(value: Any) -> str:
+    if not isinstance(value, str) or not names.is_kind(value):
+        raise ValueError(
+            f'{as_toml(value)} is no limit; give a kind, such as "app.jobs.charge", or a shared key: {names.KIND_RULE}'
+        )
+    if ") " in value:
+        raise ValueError(
+            f"{as_toml(value)} is one key of a limit; give the limit, and set a single key by `jobs.set_limit`"
+        )
+    return value
+
+
+def _limit_number(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    raise ValueError('a table is no number; a name with dots stands in quotes, as in "app.jobs.charge" = 5')
+
+
+def _times(value: Any) -> str:
+    return schedules.checked_text(value)
+
+
+def _zone(value: Any) -> str:
+    return schedules.zone_of(value).key
+
+
+def _queue_name(value: Any) -> str:
+    if not isinstance(value, str) or not names.is_queue(value):
+        raise ValueError(f"{as_toml(value)} is no queue; give the name of one queue, {names.QUEUE_RULE}")
+    return value
+
+
 def _module(value: Any) -> str:
     if not isinstance(value, str) or not all(part.isidentifier() for part in value.split(".")):
         raise ValueError(f'{as_toml(value)} is no module; give its dotted name, such as "app.jobs"')
@@ -103,6 +154,14 @@ def _database_url(value: Any) -> str:
 
 
 Queue = Annotated[str, BeforeValidator(queue_entry)]
+OneQueue = Annotated[str, BeforeValidator(_one_queue)]
+RecurringJob = Annotated[str, BeforeValidator(_kind)]
+RecurringName = Annotated[str, BeforeValidator(_recurring_name)]
+LimitName = Annotated[str, BeforeValidator(_limit_name)]
+LimitNumber = Annotated[int, whole(0, 1_000_000), BeforeValidator(_limit_number)]
+Times = Annotated[str, BeforeValidator(_times)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+QueueName = Annotated[str, BeforeValidator(_queue_name)]
 Module = Annotated[str, BeforeValidator(_module)]
 KindPrefix = Annotated[str, BeforeValidator(_kind_prefix)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]

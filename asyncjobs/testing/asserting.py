@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from asyncjobs.db import testing as db
 from asyncjobs.db.rows import State
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.decorator import JobFunction
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.functions import JobFunction
+from asyncjobs.jobs.job import Job
 from asyncjobs.testing.everywhere import OpenEverywhere
 from asyncjobs.testing.expecting import Expectation, Times, check_count
 from asyncjobs.testing.wanted import Wanted, listed
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.status import StateName
+    from asyncjobs.records.status import StateName
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,18 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 from uuid import UUID, uuid4
 
+from asyncjobs.checks.texts import shown
 from asyncjobs.client.client import Client
 from asyncjobs.client.endings import read_status
 from asyncjobs.db import jobs as db_jobs
 from asyncjobs.db import testing as db
 from asyncjobs.db import workers
-from asyncjobs.defining.base import Job
-from asyncjobs.defining.status import Status
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.job import Job
+from asyncjobs.records.status import Status
 from asyncjobs.testing.cuts import How, Watch
 from asyncjobs.testing.forked import ABOUT_CONNECTIONS, Ended, fork
 from asyncjobs.testing.performing import Performing
-from asyncjobs.texts import shown
 
 if TYPE_CHECKING:
     from asyncjobs.testing.places import Place

@@ -14,13 +14,13 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from asyncjobs.defining import context as running_job
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
+from asyncjobs.performing import context as running_job
 from asyncjobs.testing.places import Place, Side, code_line, users_line, waits_for_thread
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.claimed import Claimed
-    from asyncjobs.testing.performing import AttemptHere
+    from asyncjobs.records.claimed import Claimed
+    from asyncjobs.testing.attempt_here import AttemptHere
 
 How = Literal["kill", "cancel"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncjobs.app import AsyncJobs
 from asyncjobs.client.client import Client
-from asyncjobs.defining import open_clients
+from asyncjobs.performing import open_clients
 from asyncjobs.settings import load
 from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from asyncjobs.db.testing import Seen
-from asyncjobs.defining.base import Job
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.job import Job
 from asyncjobs.testing.wanted import Wanted, listed
 
 

@@ -14,9 +14,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from asyncjobs.app import AsyncJobs
 from asyncjobs.client.threads import refuse_inside
-from asyncjobs.defining import open_clients
-from asyncjobs.defining.calls import Call
 from asyncjobs.exceptions import NotOpen
+from asyncjobs.performing import open_clients
+from asyncjobs.performing.calls import Call
 from asyncjobs.testing.performing import Performing
 
 if TYPE_CHECKING:

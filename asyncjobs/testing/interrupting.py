@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from uuid import UUID
 
 from asyncjobs.client.client import definition_of
-from asyncjobs.defining import context
-from asyncjobs.defining.base import Job
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.job import Job
+from asyncjobs.performing import context
 from asyncjobs.testing.cuts import Watch
 
 if TYPE_CHECKING:
-    from asyncjobs.defining.claimed import Claimed
-    from asyncjobs.defining.stepping import Stepper
+    from asyncjobs.performing.stepping import Stepper
+    from asyncjobs.records.claimed import Claimed
+    from asyncjobs.testing.attempt_here import AttemptHere
     from asyncjobs.testing.cuts import Watched
-    from asyncjobs.testing.performing import AttemptHere, Performing
+    from asyncjobs.testing.performing import Performing
 
 ANYWHERE: Final[Any] = object()
 """Any value of a cursor."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asyncjobs.client.client import definition_of
 from asyncjobs.client.sending import check_job
 from asyncjobs.db import testing as db
-from asyncjobs.defining.base import Job
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.job import Job
 from asyncjobs.testing.asserting import Asserting, Kind
 from asyncjobs.testing.crashing import HOWS, Crashing, Tried
 from asyncjobs.testing.cuts import How

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from asyncjobs.defining.job_ids import JobOrId
+from asyncjobs.client.blocking import BlockingRecurring
 from asyncjobs.exceptions import NotOpen
+from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.testing.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class JobsSync:
     def database_url(self) -> str:
         """The database of this test process: a URL for asyncpg or psycopg."""
         return self._jobs.database_url
+
+    @property
+    def recurring(self) -> BlockingRecurring:
+        """What recurs; see `AsyncJobs.recurring`."""
+
+        async def on_loop(make: Callable[[], Any]) -> Any:
+            return await make()
+
+        return BlockingRecurring(lambda make: self._run(on_loop(make)), lambda: self._jobs.recurring)
 
     def run(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
         """Call a function and return what it returns: `async def` on the kept loop, `def` in a thread of that.

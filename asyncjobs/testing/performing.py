@@ -14,17 +14,18 @@ from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
-from asyncjobs.defining import registry
-from asyncjobs.defining.attempt import Attempt
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.worker.exits_of_tasks import guarded_tasks
-from asyncjobs.worker.ledger import Ledger
-from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
+from asyncjobs.definitions import registry
+from asyncjobs.performing.exits_of_tasks import guarded_tasks
+from asyncjobs.records.claimed import Claimed
+from asyncjobs.testing.attempt_here import AttemptHere, Slots
+from asyncjobs.testing.cuts import Watch
+from asyncjobs.worker.duties.settler import Settler
+from asyncjobs.worker.running.performer import Performer
+from asyncjobs.worker.writing.ledger import Ledger
+from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings
-    from asyncjobs.testing.cuts import Watch
 
 T = TypeVar("T")
 
@@ -34,46 +35,6 @@ STUCK = 5.0
 """Seconds without any movement after which jobs that wait for others are given up."""
 MOST_ATTEMPTS = 10_000
 """At once; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
-
-
-class AttemptHere(Attempt):
-    """An attempt whose worker can be made to look as if it were stopping, by a test."""
-
-    _stopping = False
-
-    def __init__(self, claimed: Claimed, slots: Slots, is_to_stop: Callable[[AttemptHere], bool]) -> None:
-        super().__init__(claimed, slots)
-        self.is_to_stop = is_to_stop
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it should come to an end."""
-        return self._stopping or self.is_to_stop(self)
-
-    @stopping.setter
-    def stopping(self, stopping: bool) -> None:
-        self._stopping = stopping
-
-
-class Slots:
-    """The one slot."""
-
-    def __init__(self) -> None:
-        self.free = 1
-        self.moved = asyncio.Event()
-
-    def give_back(self) -> None:
-        """Free the slot."""
-        self.free += 1
-        self.moved.set()
-
-    async def take_slot(self) -> None:
-        """Take it; a job whose wait is over goes on at once, as nothing of it can be a test's concern."""
-        self.free -= 1
-
-    def take_slot_at_once(self) -> None:
-        """Take it."""
-        self.free -= 1
 
 
 class Performing:
@@ -106,7 +67,8 @@ class Performing:
             announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )
         ends: Any = _Announced(self, self._sessions, "end")
-        self._ledger = Ledger(ends, lambda: None)
+        self._settler = Settler(sessions)
+        self._ledger = Ledger(ends, lambda: None, self._settler.ended)
         self._performer = Performer(
             retention=settings.retention,
             middleware=middleware,
@@ -190,6 +152,9 @@ class Performing:
                     raise AssertionError(
                         f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
                     )
+            await self._settler.look_at_all()  # of what has ended by hand, or in a process that was killed
+            if await self._find(kinds, queues) is not None:
+                continue
             if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
                 return count
 
@@ -221,6 +186,8 @@ class Performing:
                     task.result()
                     waited = 0.0
                 waited = waited + 0.05 if not done and slots.free > 0 else 0.0
+                if waited:  # perhaps for a batch, whose last end a process has written that was killed then
+                    await self._settler.look_at_all()
                 if waited >= STUCK:
                     raise AssertionError(
                         f"a job has waited for {STUCK:g} s for another that is not ready: what is scheduled for later is "
@@ -268,6 +235,7 @@ class Performing:
                 if service.done():
                     drained.cancel()
                     service.result()  # raises what ended it: else this would wait for ever
+            await self._settler.look(at_once=True)
         finally:
             self.ending.discard(claimed.id)
             attempt.end()

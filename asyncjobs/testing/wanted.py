@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from asyncjobs.checks.texts import shown
 from asyncjobs.client.client import definition_of
 from asyncjobs.db.rows import State
 from asyncjobs.db.testing import Seen
-from asyncjobs.defining import codec
-from asyncjobs.defining.definition import Definition
-from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
-from asyncjobs.texts import shown
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.values import codec
 
 NEAR = timedelta(seconds=1)
 """A time is `at` another if it is no further away: one is the database's clock's."""

@@ -1,5 +1,13 @@
-"""What runs jobs: one service a file, one coroutine each, assembled in `worker`.
+"""What runs jobs, assembled in `worker`.
 
-The dispatcher claims, the executor runs attempts, the ledger writes how they ended; the keeper, a thread, renews the lease;
-the timekeeper makes due jobs ready; the janitor buries dead workers and drops old history.
+The dispatcher claims, the executor runs attempts, the ledger writes how they ended::
+
+claiming    which queues are looked at, when, and from where on
+running     attempts, from their start to their end
+slots       pools, and what may start in them
+limits      which jobs are let pass
+apart       attempts in processes of their own
+writing     how attempts end, and what they record
+keeping     the lease, kept by a thread, and the watch on the event loop
+duties      what each worker does for all: rescue, due times, batches, schedules, cancellations
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.defining.deciding import What
-from asyncjobs.defining.settling import Outcome
-from asyncjobs.harmless import brief, log, shown
+from asyncjobs.checks.harmless import brief, log, shown
+from asyncjobs.failing.deciding import What
+from asyncjobs.performing.settling import Outcome
+from asyncjobs.records.claimed import Claimed
 
 logger = logging.getLogger("asyncjobs.worker")
 ends = logging.getLogger("asyncjobs.worker.ends")

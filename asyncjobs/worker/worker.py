@@ -13,34 +13,41 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs import logs
+from asyncjobs.concurrency.services import Services
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
-from asyncjobs.db.listening import CANCEL, DUE, READY, Listener
+from asyncjobs.db.listening import BATCHES, CANCEL, DUE, LIMITS, PAUSES, READY, RECURRING, Listener
 from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
-from asyncjobs.defining import codec, registry
-from asyncjobs.defining.claimed import Claimed
+from asyncjobs.definitions import registry
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.services import Services
+from asyncjobs.jobs.declared_schedules import declared
+from asyncjobs.performing.exits_of_tasks import guarded_tasks
+from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
-from asyncjobs.worker import reports
-from asyncjobs.worker.apart import Apart
-from asyncjobs.worker.canceller import Canceller
+from asyncjobs.values import codec
+from asyncjobs.worker.apart.processes import Apart
+from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
+from asyncjobs.worker.claiming.wakeups import Wakeups
 from asyncjobs.worker.connections import PATIENCE, SHARED, Connections
-from asyncjobs.worker.dispatcher import MOST_CLAIMS, Dispatcher
-from asyncjobs.worker.executor import Executor
-from asyncjobs.worker.exits_of_tasks import guarded_tasks
-from asyncjobs.worker.janitor import Janitor
-from asyncjobs.worker.keeper import Keeper, Lease
+from asyncjobs.worker.duties.canceller import Canceller
+from asyncjobs.worker.duties.janitor import Janitor
+from asyncjobs.worker.duties.recurring import Recurring
+from asyncjobs.worker.duties.settler import Settler
+from asyncjobs.worker.duties.timekeeper import Timekeeper
+from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.keeping.keeper import Keeper, Lease
+from asyncjobs.worker.keeping.watchdog import Watchdog
 from asyncjobs.worker.lanes import Lane
-from asyncjobs.worker.ledger import Ledger
-from asyncjobs.worker.pools import Pool, unserved
-from asyncjobs.worker.recorder import MOST_ISOLATED, StepWriter
-from asyncjobs.worker.timekeeper import Timekeeper
-from asyncjobs.worker.wakeups import Wakeups
-from asyncjobs.worker.watchdog import Watchdog
+from asyncjobs.worker.limits.admission import Admission
+from asyncjobs.worker.limits.configured import unlimited
+from asyncjobs.worker.running.executor import Executor
+from asyncjobs.worker.slots.pauses import Pauses
+from asyncjobs.worker.slots.pools import Pool, unserved
+from asyncjobs.worker.writing.ledger import Ledger
+from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -82,6 +89,7 @@ class Worker:
         self._url = url
         self._listener = listener
         self._services = services
+        self._declaration = declared(settings)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
         self.ready = asyncio.Event()
@@ -94,7 +102,8 @@ class Worker:
         self._shared = self._sessions()
         # A long rescue must not make the timekeeper late.
         claiming, self._keeping_house = Lane(self._shared, MOST_CLAIMS), Lane(self._shared, 2)
-        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake)
+        self.settler = Settler(self._keeping_house, lambda: self.wakeups.rank)
+        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake, self.settler.ended)
         self.apart = Apart(url, settings, services)
         self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
         self.connections = Connections(self._shared, self._isolated, self.wakeups.wake)
@@ -104,6 +113,12 @@ class Worker:
             lambda attempt: self.executor.cancel(attempt, "lease_lost"),
             most=settings.max_recorded,
             room=self.connections.complete,
+        )
+        self.pauses = Pauses(
+            self._keeping_house,
+            settings.dispatcher.polling_interval,
+            on_pause=self._on_pause,
+            on_resume=self._on_resume,
         )
         self.executor = Executor(
             self.pools,
@@ -118,6 +133,7 @@ class Worker:
             writer=self.recorder,
             on_room=self.wakeups.wake,
             on_crash=self.wakeups.expect_suspects,
+            pauses=self.pauses,
         )
         self.dispatcher = Dispatcher(
             pools=self.pools,
@@ -128,17 +144,30 @@ class Worker:
             is_connected=lambda: self.connections.are_complete,
             wakeups=self.wakeups,
             polling_interval=settings.dispatcher.polling_interval,
+            has_rates=lambda: self.admission.has_rates,
+            pauses=self.pauses,
             on_claim=on_claim,
         )
         self.canceller = Canceller(self._keeping_house, self.lease, self.executor, settings.dispatcher.polling_interval)
         self.timekeeper = Timekeeper(self._keeping_house, lambda: self.wakeups.rank)
+        self.admission = Admission(
+            self._keeping_house, lambda: self.wakeups.rank, settings.limits if settings.has_config else None
+        )
+        self.recurring = Recurring(
+            self._keeping_house,
+            self._declaration,
+            self.lease,
+            lambda: self.wakeups.rank,
+            lambda: listener.deaf,
+        )
+        self.executor.use(self.admission)
         kept = [settings.retention, *(d.options.retention or 0 for d in registry.all_definitions())]
         self.janitor = Janitor(
             self._keeping_house,
             self.lease,
             lambda: self.wakeups.alive,
             retention=max(kept),
-            on_rescue=self.wakeups.expect_suspects,
+            on_rescue=self._on_rescue,
         )
         self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of)
         self.keeper = Keeper(
@@ -178,6 +207,7 @@ class Worker:
                 "pid": os.getpid(),
                 "pools": [{"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self.served],
                 "kinds": registry.all_names(),
+                "recurring": self._declaration.version,
             }
         )
 
@@ -187,6 +217,7 @@ class Worker:
             stuck=self.executor.stuck(),
             blocked=self.watchdog.blocks(),
             claims_nothing=self.connections.trouble.reason or self.ledger.trouble.reason,
+            left_out=self.recurring.left_out.values(),
         )
 
     @property
@@ -225,14 +256,24 @@ class Worker:
         try:
             await self._unless_over(self.keeper.registered(), keeper)
             await self._connected(keeper)
-            for sentence in unserved(self._settings.pools, registry.all_definitions()):
+            for sentence in (*unserved(self._settings.pools, registry.all_definitions()), *unlimited(self._settings)):
                 logger.warning("%s", sentence)
             with guarded_tasks(), self._listening():
                 async with asyncio.TaskGroup() as group:
                     dispatcher = group.create_task(self.dispatcher.run(), name="asyncjobs dispatcher")
                     others = [
                         group.create_task(service.run(), name=f"asyncjobs {type(service).__name__.lower()}")
-                        for service in (self.ledger, self.recorder, self.canceller, self.janitor, self.timekeeper)
+                        for service in (
+                            self.ledger,
+                            self.recorder,
+                            self.canceller,
+                            self.janitor,
+                            self.timekeeper,
+                            self.admission,
+                            self.recurring,
+                            self.settler,
+                            self.pauses,
+                        )
                     ]
                     self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
@@ -251,6 +292,10 @@ class Worker:
     def _listening(self) -> Iterator[None]:
         self._listener.subscribe(READY, self.wakeups.notified)
         self._listener.subscribe(DUE, self.timekeeper.notified)
+        self._listener.subscribe(LIMITS, self.admission.notified)
+        self._listener.subscribe(RECURRING, self.recurring.notified)
+        self._listener.subscribe(BATCHES, self.settler.notified)
+        self._listener.subscribe(PAUSES, self.pauses.notified)
         self._listener.subscribe(CANCEL, self.canceller.notified)
         self._listener.on_hearing(self._look_at_everything)
         self._listener.start(self._services)
@@ -259,6 +304,10 @@ class Worker:
         finally:
             self._listener.unsubscribe(READY, self.wakeups.notified)
             self._listener.unsubscribe(DUE, self.timekeeper.notified)
+            self._listener.unsubscribe(LIMITS, self.admission.notified)
+            self._listener.unsubscribe(RECURRING, self.recurring.notified)
+            self._listener.unsubscribe(BATCHES, self.settler.notified)
+            self._listener.unsubscribe(PAUSES, self.pauses.notified)
             self._listener.unsubscribe(CANCEL, self.canceller.notified)
             self._listener.off_hearing(self._look_at_everything)
 
@@ -298,11 +347,14 @@ class Worker:
             keeper.result()  # raises what ended it: without a lease there is no working on
 
     async def _nothing_left(self) -> None:
+        await self.recurring.begun.wait()
         await self.timekeeper.promote()
         while True:
             await self.dispatcher.found_nothing()
             await self.executor.idle()
             await self.ledger.drained()
+            await self.admission.look()  # what has ended may let others pass
+            await self.settler.look(at_once=True)
             self._look_at_everything()
             await asyncio.sleep(0)
             await self.dispatcher.found_nothing()
@@ -316,7 +368,7 @@ class Worker:
 
     async def _is_anything_left(self, connection: Connection) -> bool:
         queues = sorted({queue for pool in self.pools for queue in pool.queues(self.dispatcher.known_queues)})
-        return await workers.anything_left(connection, queues, registry.all_names())
+        return await workers.anything_left(connection, queues, sorted({*registry.all_names()} - self.pauses.kinds))
 
     async def _let_finish(self) -> None:
         """Phase one of stopping: what has not started or waits for other jobs is given back, what runs may finish."""
@@ -365,6 +417,9 @@ class Worker:
     async def _write_out(self) -> None:
         try:
             await self.ledger.write_out(LAST_WORDS)
+            with contextlib.suppress(TimeoutError, DatabaseError):  # another worker looks, or the next that begins
+                async with asyncio.timeout(LAST_WORDS):
+                    await self.settler.look(at_once=True)
         except Exception:
             # What crashed the worker, perhaps. Its lease must end all the same: else nobody rescues what ran under it.
             logger.exception("the last ends could not be written: these jobs run again elsewhere")
@@ -395,6 +450,16 @@ class Worker:
         self._shared.close()
         self._isolated.close()
 
+    def _on_pause(self) -> None:
+        for pool in self.pools:
+            pool.paused = self.pauses.queues
+        self.executor.release_paused()
+
+    def _on_resume(self) -> None:
+        for pool in self.pools:
+            pool.paused = self.pauses.queues
+        self.dispatcher.look_at_all()
+
     def _on_beat(self, pulse: Pulse) -> None:
         self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank
 
@@ -411,8 +476,16 @@ class Worker:
         self.executor.cancel_all("lease_lost")
         self.wakeups.wake()
 
+    def _on_rescue(self) -> None:
+        self.wakeups.expect_suspects()
+        self.settler.notified()  # who has died may have ended the last job of a batch
+
     def _look_at_everything(self) -> None:
         self.wakeups.needs_look = True
         self.wakeups.all_hungry(self.pools)
         self.wakeups.wake()
         self.timekeeper.notified()
+        self.admission.notified()
+        self.recurring.notified()
+        self.settler.notified()
+        self.pauses.ask()

@@ -59,7 +59,7 @@ async def stubborn() -> None:
 async def spin() -> None:
     begun()
     while True:
-        pass
+        time.sleep(0.01)
 
 
 @job

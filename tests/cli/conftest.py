@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from asyncjobs import AsyncJobs
-from asyncjobs.cli.application import app
 from asyncjobs.db.connecting import connect
 from tests.support import warm
+from tests.support.commands import run_here
 from tests.support.processes import PATIENCE
-from tests.support.roles import apply_roles
+from tests.support.roles import logins
 from tests.support.workers import ROOT, Workers
 
 HERE = Path(__file__).parent
+PATH = os.pathsep.join([str(ROOT), str(HERE)])
 
 CONFIG = """\
 [default]
@@ -38,13 +38,17 @@ def plain_environment(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("ASYNCJOBS_", "PG", "NO_COLOR")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE)]))
+    monkeypatch.setenv("PYTHONPATH", PATH)
 
 
 @pytest.fixture
 def project(tmp_path):
     """A directory with a config.toml that imports cli_jobs."""
-    directory = tmp_path / "project"
+    return made_project(tmp_path)
+
+
+def made_project(place):
+    directory = place / "project"
     directory.mkdir()
     (directory / "config.toml").write_text(CONFIG)
     return directory
@@ -76,9 +80,7 @@ class Cli:
 
     def _here(self, words):
         with contextlib.chdir(self.directory):
-            done = CliRunner().invoke(app, words, env={"ASYNCJOBS_LOG_LEVEL": None, **self.environment})
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
+            done = run_here(words, {"ASYNCJOBS_LOG_LEVEL": None, **self.environment})
         return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
     def json(self, *words, code=0):
@@ -168,17 +170,50 @@ def sql(database_url):
 @pytest.fixture
 def enqueue(database_url):
     """Enqueue jobs on the test's database."""
+    return lambda *jobs: enqueue_at(database_url, *jobs)
 
-    async def enqueue(*jobs):
-        async with AsyncJobs(database_url=database_url) as client:
-            for job in jobs:
-                await client.enqueue(job)
-        return jobs[0].id
 
-    return enqueue
+async def enqueue_at(url, *jobs):
+    async with AsyncJobs(database_url=url) as client:
+        for job in jobs:
+            await client.enqueue(job)
+    return jobs[0].id
 
 
 @pytest.fixture
 def as_role(database_url):
-    """URLs of the test's database for the login of each role."""
-    return asyncio.run(apply_roles(database_url))
+    """URLs of the test's database, where they are applied, for the login of each role."""
+    return logins(database_url)
+
+
+@pytest.fixture
+def end(sql):
+    """Put jobs into the history that ended in some state; their ids."""
+
+    async def end(state=5, count=1, kind="k", queue="q", message="broken", age="0 s"):
+        error = json.dumps(
+            {"attempt": 1, "at": "2026-01-31T08:00:00Z", "type": "app.Odd", "message": message, "traceback": "t"}
+        )
+        rows = await sql(
+            "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, finished_at, attempt, priority, state, "
+            "crashes, kind, queue, args, errors) select asyncjobs.new_id(), 1, current_date + 1, now(), "
+            f"now() - interval '{age}', 1, 0, {state}, 0, '{kind}', '{queue}', '{{}}', '{error}' "
+            f"from generate_series(1, {count}) returning id"
+        )
+        return sorted(row["id"] for row in rows)
+
+    return end
+
+
+@pytest.fixture
+def states(sql):
+    """How many jobs there are in each state."""
+
+    async def states():
+        rows = await sql(
+            "select state, count(*) from (select state from asyncjobs.job union all select state from asyncjobs.finished) as s "
+            "group by state"
+        )
+        return {row["state"]: row["count"] for row in rows}
+
+    return states

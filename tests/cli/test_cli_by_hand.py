@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import subprocess
 import sys
 from uuid import UUID, uuid4
 
@@ -13,6 +12,7 @@ import cli_jobs
 import pytest
 
 from tests.cli.conftest import on_terminal
+from tests.support import warm
 from tests.support.asking import until
 
 
@@ -24,43 +24,10 @@ async def read(cli, *words, **options):
     return await asyncio.to_thread(cli.json, *words, **options)
 
 
-@pytest.fixture
-def end(sql):
-    """Put jobs into the history that ended in some state; their ids."""
-
-    async def end(state=5, count=1, kind="k", queue="q", message="broken", age="0 s"):
-        error = json.dumps(
-            {"attempt": 1, "at": "2026-01-31T08:00:00Z", "type": "app.Odd", "message": message, "traceback": "t"}
-        )
-        rows = await sql(
-            "insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, finished_at, attempt, priority, state, "
-            "crashes, kind, queue, args, errors) select asyncjobs.new_id(), 1, current_date + 1, now(), "
-            f"now() - interval '{age}', 1, 0, {state}, 0, '{kind}', '{queue}', '{{}}', '{error}' "
-            f"from generate_series(1, {count}) returning id"
-        )
-        return sorted(row["id"] for row in rows)
-
-    return end
-
-
-@pytest.fixture
-def states(sql):
-    """How many jobs there are in each state."""
-
-    async def states():
-        rows = await sql(
-            "select state, count(*) from (select state from asyncjobs.job union all select state from asyncjobs.finished) as s "
-            "group by state"
-        )
-        return {row["state"]: row["count"] for row in rows}
-
-    return states
-
-
 def answering(cli, answer, *words):
     """Run a command on a terminal and answer its question; its exit code and all it showed."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    process = warm.start(
         [sys.executable, "-m", "asyncjobs", *map(str, words)],
         cwd=cli.directory,
         env={**os.environ, **cli.environment, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "200"},

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from asyncjobs.cli.process import refuse_standby
 from asyncjobs.db import migrating, migrations
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
+from asyncjobs.processes.worker_process import refuse_standby
 from tests.cli.conftest import execute
 from tests.cli.test_cli_doctor import SERVER
 

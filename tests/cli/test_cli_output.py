@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from asyncjobs import logs
-from asyncjobs.cli import printing
+from asyncjobs.terminal import printing
 from tests.cli.conftest import on_terminal
 
 

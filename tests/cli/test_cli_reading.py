@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 from uuid import uuid4
 
 import cli_jobs
@@ -10,30 +11,47 @@ import pytest
 from asyncjobs.db import reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
-from tests.cli.conftest import on_terminal
-from tests.support.processes import PATIENCE
+from tests.cli.conftest import PATH, Cli, enqueue_at, made_project, on_terminal
+from tests.support.workers import Workers
 
 
 async def run(cli, *words, **options):
     return await asyncio.to_thread(cli, *words, **options)
 
 
-@pytest.fixture
-async def filled(start, enqueue, cli):
-    """Four kinds of end and beginning: one succeeded, one failed, one running, one scheduled, one ready."""
-    await enqueue(cli_jobs.add(1), cli_jobs.fail("here\x1b[31m"))
-    burst = start("--burst")
-    assert await burst.exit_code() == 0
-    await enqueue(cli_jobs.forever())
-    worker = start()
-    await worker.wait_for_log("begun forever")
-    await enqueue(cli_jobs.add(5).set(wait=600, queue="later"))
-    async with asyncio.timeout(PATIENCE):
-        await enqueue(cli_jobs.add(6))
-    return worker
+@pytest.fixture(scope="module")
+def filled(shared_url, tmp_path_factory):
+    """A worker, and four kinds of end and beginning: one succeeded, one failed, one running, one scheduled, one ready.
+
+    For tests that only look, with commands on its database.
+    """
+    place = tmp_path_factory.mktemp("filled")
+    project = made_project(place)
+    environment = {"ASYNCJOBS_DATABASE_URL": shared_url, "PYTHONPATH": PATH}
+
+    async def fill(workers):
+        def start(*words):
+            return workers.start(config=project / "config.toml", args=[*words, "--log-format", "text"])
+
+        await enqueue_at(shared_url, cli_jobs.add(1), cli_jobs.fail("here\x1b[31m"))
+        assert await start("--burst").exit_code() == 0
+        await enqueue_at(shared_url, cli_jobs.forever())
+        worker = start()
+        await worker.wait_for_log("begun forever")
+        await enqueue_at(shared_url, cli_jobs.add(5).set(wait=600, queue="later"), cli_jobs.add(6))
+        return worker
+
+    with asyncio.Runner() as runner:
+        workers = Workers(place, environment=environment)
+        try:
+            worker = runner.run(fill(workers))
+            yield SimpleNamespace(pid=worker.pid, cli=Cli(project, environment))
+        finally:
+            runner.run(workers.__aexit__())
 
 
-async def test_status_shows_queues_workers_and_ends(filled, cli):
+async def test_status_shows_queues_workers_and_ends(filled):
+    cli = filled.cli
     shown = await run(cli, "status", "--json")
     status = json.loads(shown.stdout)
     queues = {queue["queue"]: queue for queue in status["queues"]}
@@ -67,7 +85,8 @@ async def test_waiting_jobs_are_counted_and_a_count_that_was_broken_off_is_said_
     connection.terminate()
 
 
-async def test_jobs_are_listed_newest_first_a_page_at_a_time(filled, cli):
+async def test_jobs_are_listed_newest_first_a_page_at_a_time(filled):
+    cli = filled.cli
     everything = await asyncio.to_thread(cli.json, "jobs", "list")
     assert [job["kind"].rpartition(".")[2] for job in everything] == ["add", "add", "forever", "fail", "add"]
     first = await run(cli, "jobs", "list", "--limit", 2)
@@ -178,7 +197,8 @@ async def test_only_the_last_error_of_a_listed_job_is_fetched(ended, database_ur
     assert cancelled.error is None
 
 
-async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_terminal(filled, cli):
+async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_terminal(filled):
+    cli = filled.cli
     [failed] = await asyncio.to_thread(cli.json, "jobs", "list", "--state", "failed")
     shown = (await run(cli, "jobs", "show", failed["id"])).stdout
     assert "cli_jobs.fail" in shown
@@ -260,7 +280,8 @@ async def test_a_page_of_those_whose_last_error_matches_is_full_though_others_st
 NOBODYS = "there is no job of {} {!r}, and nothing here names it; "
 
 
-async def test_a_filter_that_names_what_nobody_knows_says_so(filled, cli):
+async def test_a_filter_that_names_what_nobody_knows_says_so(filled):
+    cli = filled.cli
     for words in (["list"], ["retry", "--yes"], ["discard", "--yes"], ["cancel", "--yes"]):
         for given, note in (
             (["--kind", "cli_jobs.ad"], NOBODYS.format("kind", "cli_jobs.ad") + "did you mean cli_jobs.add?"),

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import sys
 
 import pytest
 
@@ -26,9 +25,8 @@ async def reloading(tmp_path, project, database_url):
     """A worker with `--reload` in a project whose one module is `reloaded.py`."""
     (project / "reloaded.py").write_text(JOBS.format(1))
     async with Workers(tmp_path, environment={"ASYNCJOBS_LOG_FORMAT": "text"}) as workers:
-        command = f'cd "{project}" && exec "{sys.executable}" -m asyncjobs run reloaded --reload'
         environment = {"ASYNCJOBS_DATABASE_URL": database_url, "ASYNCJOBS_IMPORTS": "[]"}
-        yield workers.start(command=["sh", "-c", command], environment=environment)
+        yield workers.start("reloaded", args=["--reload"], environment=environment, directory=project)
 
 
 async def enqueue_one(cli):
@@ -39,11 +37,12 @@ async def test_a_change_starts_it_again_with_the_new_code(reloading, project, cl
     await reloading.wait_for_log("ready: worker")
     await enqueue_one(cli)
     await reloading.wait_for_log("this is version 1")
-    (project / "reloaded.py").write_text(JOBS.format(2))
+    # Of another size: by that alone is told in one second that what was compiled of it is old.
+    (project / "reloaded.py").write_text(JOBS.format(22))
     await reloading.wait_for_log("changed: reloaded.py")
     await reloading.wait_for_log("ready: worker", count=2)
     await enqueue_one(cli)
-    await reloading.wait_for_log("this is version 2")
+    await reloading.wait_for_log("this is version 22")
 
 
 async def test_code_that_cannot_be_imported_is_waited_out(reloading, project):

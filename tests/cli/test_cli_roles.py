@@ -152,6 +152,7 @@ async def test_who_works_retries_and_discards_and_an_enqueuer_only_cancels(as_ro
     failed, live = await enqueue(cli_jobs.fail("x")), await enqueue(cli_jobs.add(1).set(wait=600))
     worker = start("--burst", url=as_role["runner"])
     assert await worker.exit_code() == 0
+    ready = await enqueue(cli_jobs.add(2))
     looker, web, runner = (make_cli(as_role[login]) for login in ("looker", "web", "runner"))
     for words in (
         ["retry", failed],
@@ -162,7 +163,7 @@ async def test_who_works_retries_and_discards_and_an_enqueuer_only_cancels(as_ro
         for cli in (web, looker):
             refused = await asyncio.to_thread(cli, "jobs", *words, code=3)
             assert "asyncjobs db sql --roles" in refused.stderr
-    for words in (["retry", failed], ["cancel", "--all"], ["why", failed]):
+    for words in (["retry", failed], ["cancel", "--all"], ["why", failed], ["why", ready]):
         dry = [] if words[0] == "why" else ["--dry-run"]
         await asyncio.to_thread(looker, "jobs", *words, *dry)
         await asyncio.to_thread(web, "jobs", *words, *dry, code=3)

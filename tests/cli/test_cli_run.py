@@ -192,20 +192,21 @@ def test_a_file_in_place_of_a_module_is_refused_with_the_modules_name_and_not_im
     (cli.directory / "orders.py").write_text("raise SystemExit('imported')\n")
     (cli.directory / "app").mkdir()
     (cli.directory / "app" / "orders.py").touch()
-    for given, meant in (
-        ("orders.py", "orders"),
-        ("./orders.py", "orders"),
-        ("app/orders.py", "app.orders"),
-        ("app/orders", "app.orders"),
-        ("app/__init__.py", "app"),
-        ("app.orders:main", "app.orders"),
-        (f"{cli.directory}/app/orders.py", "app.orders"),
-    ):
-        done = cli("run", given, code=2)
-        assert f"imports: {given!r} is no module's name; did you mean {meant!r}?" in done.stderr, done.stderr
-    for given in ("../orders.py", "my-orders.py", "/elsewhere/orders.py", "."):
-        done = cli("run", given, code=2)
-        assert f"{given!r} is no module's name; give a dotted name, such as 'app.jobs'" in done.stderr, done.stderr
+    meant = {
+        "orders.py": "orders",
+        "./orders.py": "orders",
+        "app/orders.py": "app.orders",
+        "app/orders": "app.orders",
+        "app/__init__.py": "app",
+        "app.orders:main": "app.orders",
+        f"{cli.directory}/app/orders.py": "app.orders",
+    }
+    others = ("../orders.py", "my-orders.py", "/elsewhere/orders.py", ".")
+    said = cli("run", *meant, *others, code=2).stderr
+    for given, name in meant.items():
+        assert f"imports: {given!r} is no module's name; did you mean {name!r}?" in said, said
+    for given in others:
+        assert f"{given!r} is no module's name; give a dotted name, such as 'app.jobs'" in said, said
 
 
 def test_every_module_that_cannot_be_imported_is_named_at_once(cli):
@@ -306,7 +307,10 @@ def test_a_command_that_there_is_not_is_answered_with_the_one_that_is_meant(cli,
     assert said in " ".join(cli(*words, code=2).stderr.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "supervised"])
+@pytest.mark.parametrize(
+    "processes",
+    [pytest.param((), id="alone", marks=pytest.mark.slow), pytest.param(("--processes", "2"), id="supervised")],
+)
 async def test_modules_named_to_run_are_imported_in_the_processes_of_jobs_too_and_in_that_order(
     cli, project, sql, processes
 ):

@@ -82,7 +82,8 @@ async def test_quit_and_the_second_signal_reach_the_children(start, enqueue, sql
     worker.stop()
     assert await ended(worker, limit=2) == 0
     [row] = await sql("select state, attempt from asyncjobs.job")
-    assert tuple(row) == (1, 0)
+    assert row["attempt"] == 0
+    assert row["state"] in (0, 1)  # 0: the other child took it a moment before it was told, and gave it back as well
 
 
 async def test_a_signal_to_the_whole_group_counts_once(start, enqueue, sql):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from uuid import UUID
 
 import anyio.from_thread
@@ -37,11 +37,7 @@ def fresh() -> None:
     going.__init__()
 
 
-@pytest.fixture
-async def single(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
-    """A worker with one slot."""
-    async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}]).running() as jobs:
-        yield jobs
+SETTINGS = {"pools": [{"queues": ["*"], "concurrency": 1}]}
 
 
 @job(kind="inside.tree")
@@ -130,30 +126,30 @@ async def leaves_a_task(gate: str) -> None:
 tasks: list[asyncio.Task[None]] = []
 
 
-async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_jobs_that_wait_for_each_other(jobs: AsyncJobs) -> None:
     assert await (await tree(1).enqueue()).result(timeout=PATIENCE) == 2
     assert going.most == 1
 
 
-async def test_one_slot_is_enough_for_a_job_that_awaits_another_by_its_id(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_a_job_that_awaits_another_by_its_id(jobs: AsyncJobs) -> None:
     @job(kind="inside.by_id")
     async def by_id() -> int:
-        return await single.result((await tree(0).enqueue()).id)
+        return await jobs.result((await tree(0).enqueue()).id)
 
-    assert await single.result((await by_id().enqueue()).id, timeout=20) == 1
+    assert await jobs.result((await by_id().enqueue()).id, timeout=20) == 1
 
 
-async def test_one_slot_is_enough_for_a_chain_of_four(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_a_chain_of_four(jobs: AsyncJobs) -> None:
     assert await (await tree(3).enqueue()).result(timeout=PATIENCE) == 4
     assert going.most == 1
 
 
-async def test_one_slot_is_enough_for_a_tree_whose_children_are_awaited_together(single: AsyncJobs) -> None:
+async def test_one_slot_is_enough_for_a_tree_whose_children_are_awaited_together(jobs: AsyncJobs) -> None:
     assert await (await tree(2, width=4).enqueue()).result(timeout=20) == 21
     assert going.most == 1
 
 
-async def test_a_job_performed_inside_another_gives_back_the_slot_of_that(single: AsyncJobs) -> None:
+async def test_a_job_performed_inside_another_gives_back_the_slot_of_that(jobs: AsyncJobs) -> None:
     assert await (await performed_now().enqueue()).result(timeout=PATIENCE) == 3
     assert going.most == 1
 
@@ -165,15 +161,15 @@ async def test_never_more_than_concurrency_go_on_at_once(make_jobs: Callable[...
     assert 1 < going.most <= 3
 
 
-async def test_def_jobs_wait_for_each_other_too(single: AsyncJobs) -> None:
+async def test_def_jobs_wait_for_each_other_too(jobs: AsyncJobs) -> None:
     assert await (await tree_in_thread(2).enqueue()).result(timeout=PATIENCE) == 3
 
 
-async def test_a_job_that_awaits_itself_is_told_so(single: AsyncJobs) -> None:
+async def test_a_job_that_awaits_itself_is_told_so(jobs: AsyncJobs) -> None:
     assert "awaits itself" in await (await itself().enqueue()).result(timeout=PATIENCE)
 
 
-async def test_a_failing_child_is_the_parents_error(single: AsyncJobs) -> None:
+async def test_a_failing_child_is_the_parents_error(jobs: AsyncJobs) -> None:
     result = await (await with_failing_child().enqueue()).result(timeout=PATIENCE)
     assert result == "builtins.ValueError: in the child"
     with pytest.raises(JobFailed, match="in the child") as raised:
@@ -181,25 +177,25 @@ async def test_a_failing_child_is_the_parents_error(single: AsyncJobs) -> None:
     assert raised.value.error_type == "asyncjobs.exceptions.JobFailed"
 
 
-async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(single: AsyncJobs) -> None:
+async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(jobs: AsyncJobs) -> None:
     # The child holds the one slot; the parent's timeout ends its wait, and opens the gate only with a slot of its own.
     gate = Gate("impatient")
     made = await impatient("impatient").enqueue()
     await gate.arrived.wait()
     limits["impatient"].reschedule(0)
-    assert await until(lambda: bool(single._worker.pools[0]._resuming))
+    assert await until(lambda: bool(jobs._worker.pools[0]._resuming))
     assert not gate.open.is_set()
     gate.open.set()
     assert await made.result(timeout=PATIENCE) == "gave up"
 
 
-async def test_the_slot_is_free_for_others_again_after_each_wait(single: AsyncJobs) -> None:
+async def test_the_slot_is_free_for_others_again_after_each_wait(jobs: AsyncJobs) -> None:
     for _ in range(3):
         assert await (await tree(1).enqueue()).result(timeout=PATIENCE) == 2
         assert await (await double(2).enqueue()).result(timeout=PATIENCE) == 4
 
 
-async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_none(single: AsyncJobs) -> None:
+async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_none(jobs: AsyncJobs) -> None:
     gate = Gate("task")
     await (await leaves_a_task("task").enqueue()).result(timeout=PATIENCE)
     busy = Gate("busy")
@@ -218,7 +214,7 @@ async def test_a_task_that_outlives_its_job_takes_no_slot_from_others_and_adds_n
     assert going.most == 1
 
 
-async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_child_has(single: AsyncJobs) -> None:
+async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_child_has(jobs: AsyncJobs) -> None:
     gate = Gate("cancelled")
     made = await awaits_at("cancelled").enqueue()
     await gate.arrived.wait()
@@ -228,7 +224,7 @@ async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_ch
     assert not gate.open.is_set()
     gate.open.set()
     assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2
-    assert await until(lambda: single._worker.pools[0].running == 0)
+    assert await until(lambda: jobs._worker.pools[0].running == 0)
 
 
 async def test_workers_that_stop_again_and_again_under_a_job_that_waits_for_another_are_not_counted(

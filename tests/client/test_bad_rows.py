@@ -158,11 +158,11 @@ async def test_rows_with_odd_values_hold_nobody_up(
         {"args": "repeat('x', 16777217)"},
     ],
 )
-async def test_the_table_refuses_what_no_job_can_be(shared: asyncpg.Connection, columns: dict[str, str]) -> None:
+async def test_the_table_refuses_what_no_job_can_be(connection: asyncpg.Connection, columns: dict[str, str]) -> None:
     with pytest.raises(asyncpg.PostgresError) as raised:
-        await put(shared, **columns)
+        await put(connection, **columns)
     assert raised.value.sqlstate in ("23514", "23502", "22003")
-    assert await live(shared) == 0
+    assert await live(connection) == 0
 
 
 async def test_awaited_rows_of_the_history_that_are_odd_fail_their_waiter_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -33,7 +34,9 @@ from asyncjobs import (
     current_job,
     job,
 )
-from asyncjobs.client.blocking import BlockingJobs
+from asyncjobs.client.blocking import BlockingJobs, BlockingRecurring
+from asyncjobs.client.recurring import Recurring
+from tests.conftest import Databases
 from tests.support import warm
 from tests.support.processes import PATIENCE
 
@@ -48,33 +51,36 @@ async def for_approval(key: int) -> Any:
     return await current_job().wait_for("blocking.approved", key=key)
 
 
-@pytest.fixture
-def blocking(database_url: str) -> Iterator[BlockingJobs]:
-    with AsyncJobs(database_url=database_url).blocking() as jobs:
-        yield jobs
-
-
-@pytest.fixture
-def worker(database_url: str) -> Iterator[None]:
-    """A worker, on a loop in another thread."""
+@pytest.fixture(scope="module")
+def worker(databases: Databases, plain_config: Path) -> Iterator[str]:
+    """A worker, on a loop in another thread; the URL of its database."""
     stop, ready = threading.Event(), threading.Event()
 
     async def work() -> None:
         pools = [{"queues": ["*"], "concurrency": 10}]
-        async with AsyncJobs(database_url=database_url, shutdown_timeout=1, pools=pools).running():
+        async with AsyncJobs(database_url=url, config=plain_config, shutdown_timeout=1, pools=pools).running():
             ready.set()
             await asyncio.to_thread(stop.wait)
 
-    thread = threading.Thread(target=lambda: asyncio.run(work()))
-    thread.start()
-    assert ready.wait(20)
-    yield
-    stop.set()
-    thread.join()
+    with databases.another() as url:
+        thread = threading.Thread(target=lambda: asyncio.run(work()))
+        thread.start()
+        assert ready.wait(PATIENCE)
+        yield url
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def blocking(request: pytest.FixtureRequest) -> Iterator[BlockingJobs]:
+    """On the database of the worker, where the test has that."""
+    url = request.getfixturevalue("worker" if "worker" in request.fixturenames else "database_url")
+    with AsyncJobs(database_url=url).blocking() as jobs:
+        yield jobs
 
 
 class TestWhatItGives:
-    def test_jobs_are_enqueued_and_awaited_without_await(self, worker: None, blocking: BlockingJobs) -> None:
+    def test_jobs_are_enqueued_and_awaited_without_await(self, worker: str, blocking: BlockingJobs) -> None:
         made = blocking.enqueue(double(4))
         assert blocking.result(made, timeout=20) == 8
         assert blocking.status(made).state == blocking.status(made.id).state == "succeeded"
@@ -85,7 +91,7 @@ class TestWhatItGives:
 
     @pytest.mark.parametrize("named", [lambda made: made, lambda made: made.id, lambda made: str(made.id)])
     def test_a_job_is_named_by_itself_by_its_id_or_by_the_text_of_that(
-        self, worker: None, blocking: BlockingJobs, named: Callable[[Job[int]], Any]
+        self, worker: str, blocking: BlockingJobs, named: Callable[[Job[int]], Any]
     ) -> None:
         made = named(blocking.enqueue(double(4)))
         assert blocking.result(made, timeout=20) == 8
@@ -94,7 +100,7 @@ class TestWhatItGives:
         assert not blocking.cancel(made)
         assert blocking.retry(made, force=True)
 
-    def test_a_job_that_waits_for_an_event_gets_it(self, worker: None, blocking: BlockingJobs) -> None:
+    def test_a_job_that_waits_for_an_event_gets_it(self, worker: str, blocking: BlockingJobs) -> None:
         assert blocking.emit("blocking.approved", key=7, payload={"by": "kim"}) == 0
         assert blocking.result(blocking.enqueue(for_approval(7)), timeout=20) == {"by": "kim"}
 
@@ -115,10 +121,52 @@ class TestWhatItGives:
         with pytest.raises(JobCancelled, match="not needed"):
             blocking.result(made, timeout=20)
 
+    def test_what_recurs_is_added_paused_run_and_removed(self, blocking: BlockingJobs) -> None:
+        recurring = blocking.recurring
+        added = recurring.add(
+            "nightly", double(4), schedule="30 2 * * *", timezone="Europe/Paris", queue="low", priority=3, catch_up="all",
+            overlap="skip", jitter=5, enabled=True,
+        )  # fmt: skip
+        assert (added.name, added.kind, added.schedule, added.timezone) == (
+            "nightly",
+            double.kind,
+            "30 2 * * *",
+            "Europe/Paris",
+        )
+        assert (added.queue, added.priority, added.catch_up, added.overlap, added.jitter) == (
+            "low",
+            3,
+            "all",
+            "skip",
+            5,
+        )
+        recurring.add("off", double(5), schedule="@daily", enabled=False)
+        recurring.pause("nightly")
+        assert [(each.name, each.paused, each.next_at is None) for each in recurring.all()] == [
+            ("nightly", True, True), ("off", False, True)
+        ]  # fmt: skip
+        recurring.resume("nightly")
+        assert recurring.all()[0].next_at is not None
+        made = recurring.run("nightly")
+        assert (made.arguments, blocking.status(made).queue) == ({"number": 4}, "low")
+        assert recurring.remove("off") and not recurring.remove("off")
+        with pytest.raises(InvalidOption, match="nothing recurs under the name 'of': there are nightly"):
+            recurring.pause("of")
+
+    def test_of_what_recurs_it_has_what_the_other_face_has(self) -> None:
+        def face(kind: type) -> dict[str, list[str]]:
+            methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
+            return {
+                name: [str(each) for each in inspect.signature(method).parameters.values()]
+                for name, method in methods.items()
+            }
+
+        assert face(BlockingRecurring) == face(Recurring)
+
     def test_the_methods_of_a_job_work_beside_it(self, blocking: BlockingJobs) -> None:
         assert double(1).enqueue_from_thread().disposition == "enqueued"
 
-    def test_many_threads_use_it_at_once(self, worker: None, blocking: BlockingJobs) -> None:
+    def test_many_threads_use_it_at_once(self, worker: str, blocking: BlockingJobs) -> None:
         def one(number: int) -> int:
             return blocking.result(blocking.enqueue(double(number)), timeout=30)
 
@@ -134,7 +182,7 @@ class TestWhatItGives:
 
 
 class TestErrors:
-    def test_arrive_as_themselves(self, worker: None, blocking: BlockingJobs) -> None:
+    def test_arrive_as_themselves(self, worker: str, blocking: BlockingJobs) -> None:
         with pytest.raises(JobFailed, match="on purpose"):
             blocking.result(blocking.enqueue(breaks()), timeout=20)
         with pytest.raises(NotEnqueued):
@@ -189,7 +237,11 @@ class TestErrors:
     def test_after_its_block_it_is_closed(self, database_url: str) -> None:
         with AsyncJobs(database_url=database_url).blocking() as blocking:
             pass
-        for use in (lambda: blocking.enqueue(double(1)), lambda: blocking.emit("approved")):
+        for use in (
+            lambda: blocking.enqueue(double(1)),
+            lambda: blocking.emit("approved"),
+            lambda: blocking.recurring,
+        ):
             with pytest.raises(NotOpen, match="with AsyncJobs"):
                 use()
 
@@ -199,7 +251,11 @@ class TestErrors:
             pass
         await asyncio.to_thread(blocking.__enter__)
         try:
-            for use in (lambda: blocking.enqueue(double(1)), lambda: blocking.emit("approved")):
+            for use in (
+                lambda: blocking.enqueue(double(1)),
+                lambda: blocking.emit("approved"),
+                lambda: blocking.recurring,
+            ):
                 with pytest.raises(InsideEventLoop, match="await"):
                     use()
         finally:

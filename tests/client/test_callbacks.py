@@ -127,7 +127,9 @@ PERFORMED = [
 ENQUEUED = ["base before_enqueue", "base around_enqueue {", "} base around_enqueue", "base after_enqueue"]
 
 
-async def test_a_base_class_is_around_its_derived_ones_and_an_override_is_called_in_its_place(jobs: AsyncJobs) -> None:
+async def test_a_base_class_is_around_its_derived_ones_and_an_override_is_called_in_its_place(
+    jobs: AsyncJobs,
+) -> None:
     assert await (await Derived().enqueue()).result(timeout=20) == "result"
     assert [each for each in told if each in ENQUEUED] == ENQUEUED
     assert [each for each in told if each not in ENQUEUED] == PERFORMED
@@ -256,7 +258,9 @@ class Performed(Job, kind="callbacks.Performed"):
         return self.how
 
 
-async def test_what_before_perform_raises_is_the_attempts_error_and_goes_through_the_policies(jobs: AsyncJobs) -> None:
+async def test_what_before_perform_raises_is_the_attempts_error_and_goes_through_the_policies(
+    jobs: AsyncJobs,
+) -> None:
     unready = await Performed(how="before raises").enqueue()
     with pytest.raises(JobFailed, match="not ready"):
         await unready.result(timeout=20)

@@ -170,11 +170,11 @@ class Layer:
 
 @pytest.mark.parametrize("count", [1, 60], ids=["enqueue", "enqueue_all"])
 async def test_one_inside_middleware(
-    database_url: str,
+    url: str,
     connection: asyncpg.Connection,
     count: int,
 ) -> None:
-    async with AsyncJobs(database_url=database_url, middleware=[Layer()]) as layered:
+    async with AsyncJobs(database_url=url, middleware=[Layer()]) as layered:
         tidy = checking(layered)
         made: list[list[Job[int]]] = []
         before = asyncio.all_tasks()

@@ -24,7 +24,7 @@ from asyncjobs import (
     job,
     retry_on,
 )
-from asyncjobs.worker.canceller import Canceller
+from asyncjobs.worker.duties.canceller import Canceller
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 

@@ -11,7 +11,7 @@ import pytest
 from client_jobs import Gate, double, wait_at
 
 from asyncjobs import AsyncJobs, Job, JobCancelled, current_job, job
-from asyncjobs.defining.fan_out import FanOut
+from asyncjobs.performing.fan_out import FanOut
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
@@ -26,7 +26,7 @@ async def grandparent(gate: str) -> list[Any]:
     return await current_job().run("all", parent(gate))
 
 
-@job(kind="cancelled.later", queue="nobodys")
+@job(kind="cancelled.later", queue="nobody")
 async def later() -> None: ...
 
 
@@ -47,16 +47,7 @@ async def begun(made: Job[Any], gate: str) -> Job[Any]:
     return made
 
 
-NOBODYS = [{"queues": ["*", "-nobodys"], "concurrency": 10}]
-
-
-@pytest.fixture
-async def jobs(make_jobs: Callable[..., AsyncJobs]) -> Any:
-    """An open client with a worker that serves all queues but one."""
-    async with make_jobs(pools=NOBODYS).running() as running:
-        yield running
-
-
+POOLS = [{"queues": ["*", "-nobody"], "concurrency": 10}]
 ALL_CANCELLED = {"parent": "cancelled", "wait_at": "cancelled", "later": "cancelled"}
 
 
@@ -83,8 +74,8 @@ async def test_those_of_those_are_cancelled_too_and_by_sql(jobs: AsyncJobs, conn
 async def test_those_of_a_parent_that_does_not_run_are_cancelled_too(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
 ) -> None:
-    async with make_jobs(pools=NOBODYS, shutdown_timeout=0):
-        async with make_jobs(pools=NOBODYS, shutdown_timeout=0).running():
+    async with make_jobs(pools=POOLS, shutdown_timeout=0):
+        async with make_jobs(pools=POOLS, shutdown_timeout=0).running():
             one = await begun(grandparent("stopped"), "stopped")
             await until(connection, "select count(*) = 4 from asyncjobs.job")
         assert set((await states(connection)).values()) == {"ready"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import AsyncJobs, Job, after_perform, around_perform, before_perform, job
-from asyncjobs.defining import contexts, hooks
+from asyncjobs.performing import contexts, hook_calls
 
 request: ContextVar[str] = ContextVar("request", default="lost")
 found: ContextVar[str] = ContextVar("found", default="lost")
@@ -131,7 +131,7 @@ async def test_a_job_that_is_performed_here_is_cancelled_and_timed_as_before() -
 async def test_a_hook_that_was_cut_off_and_goes_on_keeps_no_later_one_from_the_context(
     monkeypatch: pytest.MonkeyPatch, jobs: AsyncJobs
 ) -> None:
-    monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.05)
+    monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.05)
     released = threading.Event()
 
     class Hangs(Job, kind="contexts.Hangs"):
@@ -186,7 +186,9 @@ async def test_what_an_integration_sets_around_an_attempt_is_there_in_all_of_it(
     assert request.get() == "lost"
 
 
-async def test_what_a_client_runs_beside_is_not_in_the_context_of_the_job_that_needed_it_first(jobs: AsyncJobs) -> None:
+async def test_what_a_client_runs_beside_is_not_in_the_context_of_the_job_that_needed_it_first(
+    jobs: AsyncJobs,
+) -> None:
     started: list[str] = []
 
     async def service() -> None:

@@ -19,11 +19,13 @@ from asyncjobs import (
     AlreadyEnqueued,
     AlreadyOpen,
     AsyncJobs,
+    Batch,
     InvalidArguments,
     InvalidOption,
     Job,
     JobCancelled,
     NotOpen,
+    chain,
     current_job,
     enqueue_all,
     job,
@@ -99,6 +101,11 @@ class TestWhatIsStored:
     async def test_what_is_no_job_is_refused(self, client: AsyncJobs, wrong: Any) -> None:
         with pytest.raises(InvalidOption, match="enqueue: .*(is a definition|is no job)"):
             await client.enqueue(wrong)
+
+    @pytest.mark.parametrize("made", [Batch, lambda: chain(double(1))])
+    async def test_what_is_made_of_jobs_enqueues_itself(self, client: AsyncJobs, made: Callable[[], Any]) -> None:
+        with pytest.raises(InvalidOption, match=r"enqueue: (Batch|Chain) is no job: call its own enqueue\(\)"):
+            await client.enqueue(made())
 
 
 class TestAgain:

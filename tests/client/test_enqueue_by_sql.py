@@ -13,7 +13,7 @@ import pytest
 from client_jobs import double, live, rows
 
 from asyncjobs import AsyncJobs, JobFailed, job
-from asyncjobs.worker import timekeeper
+from asyncjobs.worker.duties import timekeeper
 from tests.support.processes import PATIENCE
 
 
@@ -135,12 +135,12 @@ class TestRefusals:
         ],
     )
     async def test_what_cannot_be_a_job_is_refused_and_nothing_stored(
-        self, shared: asyncpg.Connection, arguments: str, message: str
+        self, connection: asyncpg.Connection, arguments: str, message: str
     ) -> None:
         with pytest.raises(asyncpg.PostgresError, match=message) as raised:
-            await enqueue(shared, arguments)
+            await enqueue(connection, arguments)
         assert raised.value.sqlstate[:2] in ("22", "23")
-        assert await live(shared) == 0
+        assert await live(connection) == 0
 
 
 class TestTheWorker:
@@ -197,11 +197,11 @@ class TestTypes:
     @pytest.mark.parametrize("args", JSON.values(), ids=JSON)
     @pytest.mark.parametrize("call", ["'k', {}", "kind => 'k', args => {}", "kind => 'k', args => {}, queue => 'low'"])
     async def test_arguments_are_taken_as_json_jsonb_and_text(
-        self, shared: asyncpg.Connection, args: str, call: str
+        self, connection: asyncpg.Connection, args: str, call: str
     ) -> None:
-        transaction = shared.transaction()
+        transaction = connection.transaction()
         await transaction.start()
-        assert json.loads((await enqueue(shared, call.format(args)))["args"]) == {"n": 1}
+        assert json.loads((await enqueue(connection, call.format(args)))["args"]) == {"n": 1}
         await transaction.rollback()
 
     @pytest.mark.parametrize("payload", JSON.values(), ids=JSON)
@@ -210,14 +210,14 @@ class TestTypes:
         "call", ["'e', {key}, {payload}", "'e', key => {key}, payload => {payload}", "'e', {key}, payload => {payload}"]
     )
     async def test_events_are_taken_with_keys_and_payloads_of_any_type(
-        self, shared: asyncpg.Connection, key: str, payload: str, call: str
+        self, connection: asyncpg.Connection, key: str, payload: str, call: str
     ) -> None:
-        transaction = shared.transaction()
+        transaction = connection.transaction()
         await transaction.start()
-        await shared.execute(f"select asyncjobs.emit({call.format(key=key, payload=payload)})")
-        found = await shared.fetchrow("select name, key, payload from asyncjobs.event")
+        await connection.execute(f"select asyncjobs.emit({call.format(key=key, payload=payload)})")
+        found = await connection.fetchrow("select name, key, payload from asyncjobs.event")
         assert (found["name"], json.loads(found["payload"])) == ("e", {"n": 1})
-        assert found["key"] == (KEYS[key] or await shared.fetchval(f"select ({key})::text"))
+        assert found["key"] == (KEYS[key] or await connection.fetchval(f"select ({key})::text"))
         await transaction.rollback()
 
     @pytest.mark.parametrize(
@@ -232,10 +232,10 @@ class TestTypes:
             "'e', 'k', null",
         ],
     )
-    async def test_what_is_left_out_has_its_default(self, shared: asyncpg.Connection, call: str) -> None:
-        transaction = shared.transaction()
+    async def test_what_is_left_out_has_its_default(self, connection: asyncpg.Connection, call: str) -> None:
+        transaction = connection.transaction()
         await transaction.start()
-        assert await shared.fetchval(f"select asyncjobs.emit({call})") == 0
+        assert await connection.fetchval(f"select asyncjobs.emit({call})") == 0
         await transaction.rollback()
 
 
@@ -265,11 +265,11 @@ READABLE = {
 
 class TestWhatAJobCouldNotRead:
     @pytest.mark.parametrize(("value", "said"), UNREADABLE.items(), ids=[value[:20] for value in UNREADABLE])
-    async def test_is_refused_by_name(self, shared: asyncpg.Connection, value: str, said: str) -> None:
+    async def test_is_refused_by_name(self, connection: asyncpg.Connection, value: str, said: str) -> None:
         for call, what in (("enqueue('k', $1::text)", "args"), ("emit('e', 'k', $1::text)", "payload")):
             with pytest.raises(asyncpg.InvalidParameterValueError, match=f"^{what} .*{said}"):
-                await shared.execute(f"select asyncjobs.{call}".replace("$1", f"""'{{"n": {value}}}'"""))
-        assert await live(shared) == 0
+                await connection.execute(f"select asyncjobs.{call}".replace("$1", f"""'{{"n": {value}}}'"""))
+        assert await live(connection) == 0
 
     @pytest.mark.parametrize("value", READABLE, ids=[value[:20] for value in READABLE])
     async def test_is_no_more_than_that(self, jobs: AsyncJobs, connection: asyncpg.Connection, value: str) -> None:
@@ -277,22 +277,22 @@ class TestWhatAJobCouldNotRead:
         async def gives_back(n: Any) -> Any:
             return n
 
-        made = (await enqueue(connection, f"""'sql.gives_back', '{{"n": {value}}}'"""))["id"]
+        made = await connection.fetchval(f"""select asyncjobs.enqueue('sql.gives_back', '{{"n": {value}}}')""")
         found = await (await jobs.get(made)).result(timeout=PATIENCE)
         assert found == (json.loads(value) if READABLE[value] is None else READABLE[value])
         assert gives_back.kind
 
     @pytest.mark.parametrize("priority", ["99999", "-32769", "null"])
     async def test_a_priority_out_of_range_is_named_with_its_range(
-        self, shared: asyncpg.Connection, priority: str
+        self, connection: asyncpg.Connection, priority: str
     ) -> None:
         with pytest.raises(asyncpg.InvalidParameterValueError, match="^priority must be .* from -32768 to 32767"):
-            await enqueue(shared, f"kind => 'k', priority => {priority}")
+            await enqueue(connection, f"kind => 'k', priority => {priority}")
 
     @pytest.mark.parametrize("call", ["enqueue('k', '{')", "enqueue('k', args => '')", "emit('e', 'k', 'nonsense')"])
-    async def test_what_is_no_json_is_refused_by_name(self, shared: asyncpg.Connection, call: str) -> None:
+    async def test_what_is_no_json_is_refused_by_name(self, connection: asyncpg.Connection, call: str) -> None:
         with pytest.raises(asyncpg.InvalidParameterValueError, match="^(args|payload) is no JSON"):
-            await shared.execute(f"select asyncjobs.{call}")
+            await connection.execute(f"select asyncjobs.{call}")
 
 
 class TestAHostileSchema:

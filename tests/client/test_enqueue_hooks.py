@@ -25,7 +25,8 @@ from asyncjobs import (
     enqueue_all,
     job,
 )
-from asyncjobs.defining import hooks
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.performing import hook_calls
 from tests.support.processes import PATIENCE
 
 said: list[Any] = []
@@ -123,7 +124,7 @@ class TestOneJob:
         async def hang(job: Job) -> None:
             await asyncio.Event().wait()
 
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await function().enqueue()
@@ -201,7 +202,7 @@ class TestMany:
 
 class TestInTheCallersTransaction:
     async def test_what_comes_after_is_called_before_the_commit(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
         transaction = connection.transaction()
         await transaction.start()
@@ -247,9 +248,9 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestMiddleware:
-    async def test_given_to_the_client_is_around_every_job_the_first_outermost(self, database_url: str) -> None:
+    async def test_given_to_the_client_is_around_every_job_the_first_outermost(self, url: str) -> None:
         layers = [Layer("outer"), Layer("inner")]
-        async with AsyncJobs(database_url=database_url, middleware=layers):
+        async with AsyncJobs(database_url=url, middleware=layers):
             await double(1).enqueue()
             assert said == ["outer before", "inner before", "inner after", "outer after"]
             said.clear()
@@ -263,35 +264,35 @@ class TestMiddleware:
         assert said == []
 
     async def test_is_put_around_the_hooks_of_a_definition_once_and_not_for_each_job(
-        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+        self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         joined: list[Any] = []
-        within = hooks.Hooks.within
-        monkeypatch.setattr(hooks.Hooks, "within", lambda *given: joined.append(given) or within(*given))
-        async with AsyncJobs(database_url=database_url, middleware=[Layer("only")]):
+        within = Hooks.within
+        monkeypatch.setattr(Hooks, "within", lambda *given: joined.append(given) or within(*given))
+        async with AsyncJobs(database_url=url, middleware=[Layer("only")]):
             for number in range(3):
                 await double(number).enqueue()
         assert len(joined) == 1
 
     async def test_that_has_nothing_to_do_with_enqueueing_leaves_many_jobs_to_one_statement(
-        self, database_url: str, monkeypatch: pytest.MonkeyPatch
+        self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Performing:
             async def around_perform(self, job: Job, call: Callable[[], Awaitable[Any]]) -> None:
                 await call()
 
         one_by_one: list[Any] = []
-        async with AsyncJobs(database_url=database_url, middleware=[Performing()]) as client:
+        async with AsyncJobs(database_url=url, middleware=[Performing()]) as client:
             monkeypatch.setattr(client._client, "_enqueue", one_by_one.append)
             assert await enqueue_all([double(1), double(2)]) == 2
         assert one_by_one == []
 
     async def test_named_in_the_settings_is_imported_and_stands_outside_what_was_given(
-        self, database_url: str, named: None, tmp_path: Path
+        self, url: str, named: None, tmp_path: Path
     ) -> None:
         config = tmp_path / "config.toml"
         config.write_text('[default]\nmiddleware = ["enqueue_layers.Layer", "enqueue_layers.made"]\n')
-        async with AsyncJobs(config=config, database_url=database_url, middleware=[Layer("given")]):
+        async with AsyncJobs(config=config, database_url=url, middleware=[Layer("given")]):
             await double(1).enqueue()
         assert said == [
             *("by name before", "made before", "given before"),
@@ -300,12 +301,12 @@ class TestMiddleware:
 
     @pytest.mark.parametrize("name", ["enqueue_layers.Missing", "no_such_module.Layer", "enqueue_layers.Layer.name"])
     async def test_that_cannot_be_imported_is_refused_when_the_client_opens(
-        self, database_url: str, named: None, tmp_path: Path, name: str
+        self, url: str, named: None, tmp_path: Path, name: str
     ) -> None:
         config = tmp_path / "config.toml"
         config.write_text(f'[default]\nmiddleware = ["{name}"]\n')
         with pytest.raises(InvalidSettings, match=name.split(".", maxsplit=1)[0]):
-            await AsyncJobs(config=config, database_url=database_url).open()
+            await AsyncJobs(config=config, database_url=url).open()
 
     async def test_a_worker_performs_inside_it(self, make_jobs: Callable[..., AsyncJobs]) -> None:
         async with make_jobs(middleware=[Layer("worker")]).running():

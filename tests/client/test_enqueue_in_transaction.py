@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,9 +29,10 @@ FAMILIES = ["asyncpg", "session on asyncpg", "session on psycopg", "connection o
 
 
 @pytest.fixture(params=FAMILIES)
-async def caller(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Caller]:
-    async with WAYS[request.param](database_url) as opened:
-        yield opened
+def caller(request: pytest.FixtureRequest, url: str, complete: Callable[[Any], Any]) -> Iterator[Caller]:
+    opened = WAYS[request.param](url)
+    yield complete(opened.__aenter__())
+    complete(opened.__aexit__(None, None, None))
 
 
 class Refused(Exception):
@@ -40,17 +41,17 @@ class Refused(Exception):
 
 class TestEveryKindOfConnection:
     async def test_committed_the_job_is_there_and_rolled_back_it_never_was(
-        self, client: AsyncJobs, connection: asyncpg.Connection, opens: Opens, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, opens: Opens, url: str
     ) -> None:
         kept, gone = double(1), double(2)
-        async with opens(database_url) as caller:
+        async with opens(url) as caller:
             # The first statement on a new connection: SQLAlchemy's asyncpg dialect has not begun yet.
             assert await kept.enqueue(connection=caller.connection) is kept
             assert kept.disposition == "enqueued"
             assert await live(connection) == 0
             await caller.commit()
         assert await row(connection, kept) is not None
-        async with opens(database_url) as caller:
+        async with opens(url) as caller:
             await gone.enqueue(connection=caller.connection)
             await caller.rollback()
         assert await rows(connection) == 1
@@ -85,12 +86,12 @@ class TestEveryKindOfConnection:
         assert await live(connection) == 2
 
     async def test_everything_that_was_set_arrives(
-        self, client: AsyncJobs, connection: asyncpg.Connection, opens: Opens, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, opens: Opens, url: str
     ) -> None:
         at = datetime.now(UTC).replace(microsecond=123_456) + timedelta(days=400)
         timed = double(1).set(queue="low", priority=-9, at=at.astimezone())
         delayed = double(2).set(wait=timedelta(hours=1))
-        async with opens(database_url) as caller:
+        async with opens(url) as caller:
             for each in (timed, delayed):
                 await each.enqueue(connection=caller.connection)
                 assert each.state == "scheduled"
@@ -124,10 +125,10 @@ class TestEveryKindOfConnection:
 
 
 async def test_a_raw_connection_of_a_session_would_have_kept_the_row(
-    client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+    client: AsyncJobs, connection: asyncpg.Connection, url: str
 ) -> None:
     """Why the session itself is used, and never its driver's connection: before the first statement no transaction is."""
-    engine = engine_on(database_url, "asyncpg")
+    engine = engine_on(url, "asyncpg")
     async with AsyncSession(engine) as session:
         driver = (await (await session.connection()).get_raw_connection()).driver_connection
         assert not driver.is_in_transaction()
@@ -140,9 +141,9 @@ async def test_a_raw_connection_of_a_session_would_have_kept_the_row(
 
 class TestNotices:
     @pytest.fixture
-    async def heard(self, connection: asyncpg.Connection) -> list[str]:
+    def heard(self, connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> list[str]:
         payloads: list[str] = []
-        await connection.add_listener("asyncjobs_ready", lambda *given: payloads.append(given[3]))
+        complete(connection.add_listener("asyncjobs_ready", lambda *given: payloads.append(given[3])))
         return payloads
 
     async def _settled(self, connection: asyncpg.Connection) -> None:
@@ -153,9 +154,9 @@ class TestNotices:
         await back.wait()
 
     async def test_there_are_none_before_the_commit_and_one_a_queue_after_it(
-        self, client: AsyncJobs, connection: asyncpg.Connection, heard: list[str], database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, heard: list[str], url: str
     ) -> None:
-        async with WAYS["asyncpg"](database_url) as caller:
+        async with WAYS["asyncpg"](url) as caller:
             for number in range(100):
                 queue = "even" if number % 2 == 0 else "odd"
                 await double(number).set(queue=queue).enqueue(connection=caller.connection)
@@ -166,9 +167,9 @@ class TestNotices:
         assert sorted(heard) == ["0 even", "0 odd"]
 
     async def test_there_are_none_after_a_rollback(
-        self, client: AsyncJobs, connection: asyncpg.Connection, heard: list[str], database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, heard: list[str], url: str
     ) -> None:
-        async with WAYS["session on asyncpg"](database_url) as caller:
+        async with WAYS["session on asyncpg"](url) as caller:
             await double(1).enqueue(connection=caller.connection)
             await caller.rollback()
         await self._settled(connection)
@@ -176,9 +177,9 @@ class TestNotices:
 
 
 async def test_other_statements_of_the_session_still_work_after_an_enqueue(
-    client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+    client: AsyncJobs, connection: asyncpg.Connection, url: str
 ) -> None:
-    engine = engine_on(database_url, "psycopg")
+    engine = engine_on(url, "psycopg")
     async with AsyncSession(engine) as session, session.begin():
         await double(1).enqueue(connection=session)
         assert (await session.execute(text("select 41 + 1"))).scalar_one() == 42
@@ -187,10 +188,10 @@ async def test_other_statements_of_the_session_still_work_after_an_enqueue(
 
 
 async def test_many_callers_in_transactions_of_their_own_at_once(
-    client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+    client: AsyncJobs, connection: asyncpg.Connection, url: str
 ) -> None:
     async def one(number: int) -> None:
-        async with WAYS["asyncpg"](database_url) as caller:
+        async with WAYS["asyncpg"](url) as caller:
             await double(number).enqueue(connection=caller.connection)
             await (caller.commit() if number % 2 else caller.rollback())
 

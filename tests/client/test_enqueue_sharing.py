@@ -122,9 +122,9 @@ async def test_a_shared_statement_is_bounded_in_rows_and_bytes(
 
 
 async def test_a_caller_that_is_cancelled_while_its_row_waits_takes_it_back(
-    client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+    client: AsyncJobs, connection: asyncpg.Connection, url: str
 ) -> None:
-    async with Locked(database_url) as lock:
+    async with Locked(url) as lock:
         first = asyncio.ensure_future(double(1).enqueue())
         await lock.blocks()
         withdrawn = double(2)

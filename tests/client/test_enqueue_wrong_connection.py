@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -45,11 +45,13 @@ async def refused(client: AsyncJobs, connection: asyncpg.Connection, given: Any,
 
 
 @pytest.fixture(params=TRANSACTIONS)
-async def caller(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Caller]:
-    async with WAYS[request.param](database_url) as opened:
-        yield opened
-        with suppress(Exception):
-            await opened.rollback()
+def caller(request: pytest.FixtureRequest, url: str, complete: Callable[[Any], Any]) -> Iterator[Caller]:
+    opened = WAYS[request.param](url)
+    caller = complete(opened.__aenter__())
+    yield caller
+    with suppress(Exception):
+        complete(caller.rollback())
+    complete(opened.__aexit__(None, None, None))
 
 
 class TestTransactions:
@@ -66,35 +68,29 @@ class TestTransactions:
 
 
 class TestClosed:
-    async def test_an_asyncpg_connection(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        other = await asyncpg.connect(database_url)
+    async def test_an_asyncpg_connection(self, client: AsyncJobs, connection: asyncpg.Connection, url: str) -> None:
+        other = await asyncpg.connect(url)
         await other.close()
         async with refused(client, connection, other, "closed"):
             pass
 
     async def test_an_asyncpg_connection_that_is_back_in_its_pool(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
-        async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
             async with pool.acquire() as other:
                 pass
             async with refused(client, connection, other, "released"):
                 pass
 
-    async def test_a_psycopg_connection(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        other = await psycopg.AsyncConnection.connect(database_url)
+    async def test_a_psycopg_connection(self, client: AsyncJobs, connection: asyncpg.Connection, url: str) -> None:
+        other = await psycopg.AsyncConnection.connect(url)
         await other.close()
         async with refused(client, connection, other, "closed"):
             pass
 
-    async def test_an_sqlalchemy_connection(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
-    ) -> None:
-        engine = engine_on(database_url, "asyncpg")
+    async def test_an_sqlalchemy_connection(self, client: AsyncJobs, connection: asyncpg.Connection, url: str) -> None:
+        engine = engine_on(url, "asyncpg")
         other = await engine.connect()
         await other.close()
         async with refused(client, connection, other):
@@ -102,9 +98,9 @@ class TestClosed:
         await engine.dispose()
 
     async def test_one_whose_server_process_was_ended(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
-        async with WAYS["session on asyncpg"](database_url) as caller:
+        async with WAYS["session on asyncpg"](url) as caller:
             await caller.execute("select 1")
             await connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
@@ -124,10 +120,10 @@ class TestWrongKinds:
             pass
 
     async def test_psycopgs_synchronous_connection_and_cursors(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
         def opened() -> Any:
-            return psycopg.connect(database_url)
+            return psycopg.connect(url)
 
         other = await asyncio.to_thread(opened)
         async with refused(client, connection, other, "psycopg's Connection", "AsyncConnection"):
@@ -138,10 +134,10 @@ class TestWrongKinds:
         other.close()
 
     async def test_sqlalchemys_synchronous_ones_and_engines(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
-        sync_engine = sqlalchemy.create_engine(database_url.replace("postgresql:", "postgresql+psycopg:", 1))
-        async_engine = engine_on(database_url, "asyncpg")
+        sync_engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
+        async_engine = engine_on(url, "asyncpg")
         with sync_engine.connect() as sync_connection, Session(sync_engine) as session:
             for wrong in (sync_connection, session, sync_engine, async_engine, sqlalchemy.text("select 1")):
                 async with refused(client, connection, wrong, "SQLAlchemy's", type(wrong).__name__):
@@ -150,8 +146,8 @@ class TestWrongKinds:
         sync_engine.dispose()
         await async_engine.dispose()
 
-    async def test_an_asyncpg_pool(self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str) -> None:
-        async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+    async def test_an_asyncpg_pool(self, client: AsyncJobs, connection: asyncpg.Connection, url: str) -> None:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
             async with refused(client, connection, pool, "Pool"):
                 pass
 
@@ -159,17 +155,17 @@ class TestWrongKinds:
 class TestElsewhere:
     @pytest.mark.parametrize("kind", ["asyncpg", "session"])
     async def test_a_connection_of_another_event_loop(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str, kind: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str, kind: str
     ) -> None:
         opened, done = threading.Event(), threading.Event()
         found: list[Any] = []
 
         async def elsewhere() -> None:
             if kind == "asyncpg":
-                other = await asyncpg.connect(database_url)
+                other = await asyncpg.connect(url)
                 found.append(other)
             else:
-                engine = engine_on(database_url, "asyncpg")
+                engine = engine_on(url, "asyncpg")
                 other = AsyncSession(engine)
                 await other.execute(sqlalchemy.text("select 1"))
                 found.append(other)
@@ -189,9 +185,9 @@ class TestElsewhere:
             await asyncio.to_thread(thread.join)
 
     async def test_one_that_does_something_else_just_now(
-        self, client: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
-        other = await asyncpg.connect(database_url)
+        other = await asyncpg.connect(url)
         await connection.execute("select pg_advisory_lock(1)")
         busy = asyncio.ensure_future(other.execute("select pg_advisory_lock(1)"))
         await until_blocked(connection)
@@ -209,12 +205,10 @@ class TestElsewhere:
         await made.enqueue()
 
 
-async def test_what_the_callers_own_data_refuses_is_not_called_a_wrong_connection(
-    client: AsyncJobs, database_url: str
-) -> None:
+async def test_what_the_callers_own_data_refuses_is_not_called_a_wrong_connection(client: AsyncJobs, url: str) -> None:
     """A job that somebody else's uncommitted transaction is making: the caller's lock timeout is the caller's."""
     made = double(1)
-    async with WAYS["asyncpg"](database_url) as first, WAYS["asyncpg"](database_url) as second:
+    async with WAYS["asyncpg"](url) as first, WAYS["asyncpg"](url) as second:
         await made.enqueue(connection=first.connection)
         await second.execute("set local lock_timeout = '50ms'")
         with pytest.raises(Exception, match="lock timeout") as raised:

@@ -148,9 +148,9 @@ class TestErrors:
         with pytest.raises(InsideEventLoop, match=r"await emit\("):
             emit_from_thread("approved")
 
-    def test_a_client_whose_loop_does_not_run_is_not_waited_for(self, database_url: str) -> None:
+    def test_a_client_whose_loop_does_not_run_is_not_waited_for(self, url: str) -> None:
         with asyncio.Runner() as runner:
-            jobs = AsyncJobs(database_url=database_url)
+            jobs = AsyncJobs(database_url=url)
             runner.run(jobs.open())
             for use in (double(1).enqueue_from_thread, lambda: emit_from_thread("approved")):
                 with pytest.raises(NotOpen, match="does not run"):
@@ -177,9 +177,9 @@ class TestClosedMeanwhile:
         with pytest.raises(NotOpen, match="closed while"):
             await waiting
 
-    def test_a_thread_is_told_of_a_loop_that_stopped_without_a_word(self, database_url: str) -> None:
+    def test_a_thread_is_told_of_a_loop_that_stopped_without_a_word(self, url: str) -> None:
         loop = asyncio.new_event_loop()
-        jobs = AsyncJobs(database_url=database_url)
+        jobs = AsyncJobs(database_url=url)
         loop.run_until_complete(jobs.open())
         made = never()
         loop.run_until_complete(made.enqueue())
@@ -193,7 +193,7 @@ class TestClosedMeanwhile:
 
         async def until_it_waits() -> None:
             thread.start()
-            connection = await connect(database_url)
+            connection = await connect(url)
             await until(connection, AWAITED)
             await connection.close()
 

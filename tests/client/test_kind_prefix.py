@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, InvalidSettings, job
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
+from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
 BARE = f"{__name__}.doubled"
@@ -100,3 +101,30 @@ async def test_a_process_has_one_prefix_at_a_time(make_jobs: Callable[..., Async
     for wrong in ("my shop.", "shop"):
         with pytest.raises(InvalidSettings, match='is no prefix; give up to 40 of A-Z .*, such as "shop."'):
             await make_jobs(kind_prefix=wrong).open()
+
+
+class TestRecurring:
+    async def test_names_have_the_prefix_of_the_kinds_which_may_be_left_out(
+        self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+    ) -> None:
+        async with make_jobs(kind_prefix="shop.") as jobs:
+            added = await jobs.recurring.add("daily", doubled(1), schedule="@daily")
+            assert (added.name, added.kind) == ("shop.daily", f"shop.{BARE}")
+            await jobs.recurring.pause("daily")
+            assert await jobs.recurring.remove("shop.daily")
+
+    async def test_what_other_applications_declare_is_theirs(
+        self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+    ) -> None:
+        report = {"job": BARE, "schedule": "@daily", "args": {"number": 1}}
+        for prefix in ("shop.", "bill."):
+            async with make_jobs(recurring={"report": report}, kind_prefix=prefix).running():
+                await until(
+                    connection, "select count(*) = 1 from asyncjobs.recurring where name = $1", f"{prefix}report"
+                )
+        assert (
+            await connection.fetchval(
+                "select count(*) from asyncjobs.recurring where removed_at is null and name like '%report'"
+            )
+            == 2
+        )

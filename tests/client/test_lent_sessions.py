@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -18,9 +19,9 @@ kept: dict[str, Any] = {}
 
 
 @pytest.fixture(autouse=True)
-async def effects(connection: asyncpg.Connection) -> None:
+def effects(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> None:
     kept.clear()
-    await connection.execute("create table effect (n integer)")
+    complete(connection.execute("create table effect (n integer)"))
 
 
 CHANGES = {
@@ -265,8 +266,8 @@ async def test_a_step_after_which_its_session_cannot_be_cleaned_is_recorded_once
     assert await connection.fetchval("select count(*) from effect") == 1
 
 
-async def test_a_transaction_bears_its_mark_until_it_ends(database_url: str) -> None:
-    connection = await connect(database_url, connection_class=transactions.IsolatedConnection, is_lent=True)
+async def test_a_transaction_bears_its_mark_until_it_ends(url: str) -> None:
+    connection = await connect(url, connection_class=transactions.IsolatedConnection, is_lent=True)
     try:
         asked = f"select current_setting('{transactions.MARK}', true)"
         async with connection.transaction():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from asyncjobs import names
+from asyncjobs.checks import names
 
 
 @pytest.mark.parametrize(
     "queue", ["a", "A.b:c-d_9", ".x", ":", "x" * 64, "", "x" * 65, "-a", "a b", "a\n", "é", "a*", "٣", "a/b"]
 )
-async def test_sql_takes_a_queue_that_python_takes_and_no_other(shared: asyncpg.Connection, queue: str) -> None:
-    transaction = shared.transaction()
+async def test_sql_takes_a_queue_that_python_takes_and_no_other(connection: asyncpg.Connection, queue: str) -> None:
+    transaction = connection.transaction()
     await transaction.start()
     try:
-        await shared.execute("select asyncjobs.enqueue('names.agree', queue => $1)", queue)
+        await connection.execute("select asyncjobs.enqueue('names.agree', queue => $1)", queue)
         taken = True
     except asyncpg.DataError:
         taken = False

@@ -23,10 +23,10 @@ INTERRUPTED = {"asyncjobs.exceptions.JobInterrupted"}
 
 
 @pytest.fixture(autouse=True)
-async def effects(connection: asyncpg.Connection) -> None:
+def effects(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> None:
     begun.clear()
     done.clear()
-    await connection.execute("create table effect (job uuid)")
+    complete(connection.execute("create table effect (job uuid)"))
 
 
 async def work(name: str) -> str:

@@ -472,7 +472,9 @@ class Progressing(Job, kind="failing.Progressing"):
         return self.total
 
 
-async def test_an_error_after_progress_keeps_the_progress_and_the_attributes_of_the_last_move(jobs: AsyncJobs) -> None:
+async def test_an_error_after_progress_keeps_the_progress_and_the_attributes_of_the_last_move(
+    jobs: AsyncJobs,
+) -> None:
     assert await (await Progressing(how="").enqueue()).result(timeout=20) == 151
     assert ran == ["1", "2", "3", "3", "4", "5"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -23,14 +24,16 @@ gates: dict[str, asyncio.Event] = {}
 
 
 @pytest.fixture(autouse=True)
-async def effects(connection: asyncpg.Connection) -> None:
+def effects(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> None:
     """A table of the user's own."""
     ran.clear()
     gates.clear()
     gates.update(arrived=asyncio.Event(), open=asyncio.Event())
-    await connection.execute(
-        "create table effect (job uuid, n integer, unique (job, n) deferrable initially deferred); create table locked (n int);"
-        " insert into locked values (1), (2)"
+    complete(
+        connection.execute(
+            "create table effect (job uuid, n integer, unique (job, n) deferrable initially deferred); create table locked"
+            " (n int); insert into locked values (1), (2)"
+        )
     )
 
 
@@ -255,9 +258,9 @@ class Deadlocked(Job, kind="isolated.Deadlocked"):
 
 
 async def test_a_lock_of_the_users_keeps_neither_a_cancel_nor_other_jobs_waiting(
-    jobs: AsyncJobs, connection: asyncpg.Connection, database_url: str
+    jobs: AsyncJobs, connection: asyncpg.Connection, url: str
 ) -> None:
-    other = await connect(database_url, is_lent=True)
+    other = await connect(url, is_lent=True)
     async with connection.transaction():
         await connection.execute("select from locked where n = 1 for update")
         made = await Blocked().enqueue()
@@ -282,9 +285,9 @@ async def test_what_a_step_began_and_the_job_did_not_finish_is_not_asked_of_the_
     assert await inserted(connection) == [1] and ran == ["", "after", "after"]
 
 
-async def test_a_link_that_breaks_before_sqlalchemy_has_it_is_a_lost_link(database_url: str) -> None:
+async def test_a_link_that_breaks_before_sqlalchemy_has_it_is_a_lost_link(url: str) -> None:
     through_sqlalchemy._engine.cache_clear()  # a first connection asks the server for its version
-    connection = await connect(database_url, is_lent=True)
+    connection = await connect(url, is_lent=True)
     connection.terminate()
     with pytest.raises(DatabaseUnavailable):
         async with through_sqlalchemy.wrapped(connection):

@@ -26,7 +26,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.db.connecting import connect
-from asyncjobs.worker.recorder import AttemptRecorder
+from asyncjobs.worker.writing.recorder import AttemptRecorder
 from tests.support.asking import until, until_blocked
 
 ran: list[str] = []
@@ -139,9 +139,9 @@ class TestEvents:
         assert woken == [1] and ran == ["run", "run"] and await kept(connection) == 0
 
     async def test_emitted_in_a_transaction_that_is_open_when_the_wait_begins_it_is_not_lost(
-        self, jobs: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, jobs: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
-        other = await connect(database_url)
+        other = await connect(url)
         async with other.transaction():
             assert await emit("approved", payload="late", connection=other) == 0
             made = await for_event().enqueue()
@@ -212,17 +212,17 @@ class TestEvents:
 
     @pytest.mark.parametrize("way", WAYS)
     async def test_in_the_callers_transaction_it_is_emitted_if_and_only_if_that_commits(
-        self, jobs: AsyncJobs, connection: asyncpg.Connection, database_url: str, way: str
+        self, jobs: AsyncJobs, connection: asyncpg.Connection, url: str, way: str
     ) -> None:
         made = await for_event(1).enqueue()
         await parked(connection)
-        async with WAYS[way](database_url) as caller:
+        async with WAYS[way](url) as caller:
             assert await emit("approved", key=1, payload="undone", connection=caller.connection) == 1
             assert await emit("approved", key=2, payload="undone", connection=caller.connection) == 0
             await caller.rollback()
         assert await kept(connection) == 0
         await parked(connection)
-        async with WAYS[way](database_url) as caller:
+        async with WAYS[way](url) as caller:
             assert await emit("approved", key=1, payload=["committed", "$1 :x %s"], connection=caller.connection) == 1
             await caller.commit()
         assert await made.result(timeout=20) == ["committed", "$1 :x %s"]

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, enqueue_all, job
-from asyncjobs.worker import suspects
+from asyncjobs.worker.claiming import suspects
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,8 +12,8 @@ import asyncpg
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Finish, NewJob, Range, State
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.defining.identity import new_id
+from asyncjobs.definitions.ids import new_id
+from asyncjobs.records.claimed import Claimed
 
 LOW, HIGH, ALL = -32_768, 32_767, -(2**63)
 
@@ -20,6 +21,12 @@ LOW, HIGH, ALL = -32_768, 32_767, -(2**63)
 async def pinned(url: str) -> asyncpg.Connection:
     """A connection with the settings of a worker's."""
     return await connect(url, settings=PINNED_PLANS)
+
+
+async def terminated(connection: asyncpg.Connection) -> None:
+    """End a connection, and be there when the loop does it."""
+    connection.terminate()
+    await asyncio.sleep(0)
 
 
 async def make_worker(connection: asyncpg.Connection, lease: float = 30.0) -> UUID:

@@ -42,13 +42,14 @@ class TestLimits:
         if statistics == "stale":
             await connection.execute("delete from asyncjobs.job where seq % 10 <> 0")
         switched = [dict(zip(SWITCHES, chosen, strict=True)) for chosen in product(("on", "off"), repeat=len(SWITCHES))]
+        session = await connect(database_url)
         for settings in [*switched, PINNED_PLANS]:
-            session = await connect(database_url, settings=settings)
+            await session.execute("discard plans; reset all;" + "".join(f"set {n} = {v};" for n, v in settings.items()))
             claimed = await jobs.claim(
                 session, free=[3, 2], ranges=[*ranges("a"), *ranges("b", pool=2)], kinds=["k"], worker=worker
             )
             assert [job.queue for job in claimed] == ["a"] * 3 + ["b"] * 2, settings
-            session.terminate()
+        session.terminate()
         running = "select count(*) from asyncjobs.job where state = 2"
         assert await connection.fetchval(running) == 5 * (len(switched) + 1)
 
@@ -102,11 +103,11 @@ class TestOrder:
     async def test_whatever_order_the_server_answers_in(self) -> None:
         """UPDATE … RETURNING promises none."""
         right = [
-            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None),
-            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None),
-            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None),
-            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None),
-            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None),
+            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
+            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
+            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
+            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None, None, False, None),
+            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None, None, False, None),
         ]
 
         class Server:
@@ -192,12 +193,12 @@ class TestWhatItWrites:
 
 
 class TestManyAtOnce:
-    async def test_eight_claimers_take_every_job_once(self, database_url: str, connection: asyncpg.Connection) -> None:
+    async def test_eight_claimers_take_every_job_once(self, url: str, connection: asyncpg.Connection) -> None:
         made = await put(connection, 1_000)
         taken: list[object] = []
 
         async def claimer() -> None:
-            session = await pinned(database_url)
+            session = await pinned(url)
             worker = await make_worker(session)
             while claimed := await claim(session, worker, 13):
                 taken.extend(job.id for job in claimed)
@@ -232,10 +233,10 @@ class TestManyAtOnce:
     ids=["cancelled", "expired", "crashed too often", "to be run"],
 )
 async def test_a_claim_whose_answer_was_lost_is_given_back_with_the_attempts_that_the_job_had(
-    connection: asyncpg.Connection, database_url: str, change: str, refused: bool
+    connection: asyncpg.Connection, url: str, change: str, refused: bool
 ) -> None:
     worker = await make_worker(connection)
-    session = await pinned(database_url)
+    session = await pinned(url)
     try:
         [job_id] = await put(connection)
         await connection.execute(f"update asyncjobs.job set {change}")

@@ -51,7 +51,7 @@ def test_whoever_enqueues_jobs_that_may_be_due_later_names_all_that_a_new_one_ha
 async def test_a_job_that_goes_on_after_its_end_is_what_it_was_but_for_what_is_forgotten(
     connection: asyncpg.Connection,
 ) -> None:
-    forgotten = {"crashes", "fence", "state"}
+    forgotten = {"crashes", "fence"}
     [again] = [columns for name, columns in inserts("job") if name == "retry"]
     both = await columns_of(connection, "job") & await columns_of(connection, "finished")
     assert both - again == forgotten

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from db_rows import claim, make_worker, pinned, put, states
+from db_rows import claim, make_worker, pinned, put, states, terminated
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.connecting import connect
@@ -18,19 +19,19 @@ LEASE = 300.0
 
 
 @pytest.fixture
-async def judge(connection: asyncpg.Connection) -> UUID:
+def judge(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> UUID:
     """A worker whose own link has been whole long enough to judge others."""
-    worker = await make_worker(connection, LEASE)
-    await age(connection, worker, linked=600)
+    worker: UUID = complete(make_worker(connection, LEASE))
+    complete(age(connection, worker, linked=600))
     return worker
 
 
 @pytest.fixture
-async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+def session(url: str, complete: Callable[[Any], Any]) -> Iterator[asyncpg.Connection]:
     """Somebody else's session."""
-    opened = await connect(database_url)
+    opened = complete(connect(url))
     yield opened
-    opened.terminate()
+    complete(terminated(opened))
 
 
 async def age(
@@ -66,9 +67,9 @@ async def with_dead_session(connection: asyncpg.Connection, url: str, beat: floa
 class TestWhoIsDead:
     @pytest.mark.parametrize(("beat", "dead"), [(0, False), (40, False), (60, True), (290, True), (310, True)])
     async def test_silent_for_a_sixth_of_the_lease_and_the_session_gone(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID, beat: float, dead: bool
+        self, connection: asyncpg.Connection, url: str, judge: UUID, beat: float, dead: bool
     ) -> None:
-        worker = await with_dead_session(connection, database_url, beat)
+        worker = await with_dead_session(connection, url, beat)
         assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
 
     @pytest.mark.parametrize(("beat", "dead"), [(60, False), (290, False), (310, True)])
@@ -108,16 +109,16 @@ class TestWhoIsDead:
         await age(connection, worker, beat=beat)
         assert list(await workers.bury(connection, judge)) == ([worker] if dead else [])
 
-    async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, database_url: str, judge: UUID) -> None:
-        await with_dead_session(connection, database_url, 600)
+    async def test_nobody_is_buried_twice(self, connection: asyncpg.Connection, url: str, judge: UUID) -> None:
+        await with_dead_session(connection, url, 600)
         assert len(await workers.bury(connection, judge)) == 1
         assert await workers.bury(connection, judge) == {}
 
     async def test_two_judges_at_once_bury_each_once(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID, session: asyncpg.Connection
+        self, connection: asyncpg.Connection, url: str, judge: UUID, session: asyncpg.Connection
     ) -> None:
         for _ in range(10):
-            await with_dead_session(connection, database_url, 600)
+            await with_dead_session(connection, url, 600)
         other = await make_worker(session, LEASE)
         await age(connection, other, linked=600)
         found = await asyncio.gather(workers.bury(connection, judge), workers.bury(session, other))
@@ -130,41 +131,41 @@ class TestWhoMayJudge:
         [(600, 0, True), (70, 50, True), (50, 0, False), (0, 0, False), (600, 70, False), (600, 400, False)],
     )
     async def test_only_one_whose_own_link_has_been_whole_for_a_fifth_of_its_lease(
-        self, connection: asyncpg.Connection, database_url: str, linked: float, beat: float, may: bool
+        self, connection: asyncpg.Connection, url: str, linked: float, beat: float, may: bool
     ) -> None:
         """After a restart of the database everybody has been silent: the first one back would bury the living."""
-        await with_dead_session(connection, database_url, 600)
+        await with_dead_session(connection, url, 600)
         judge = await make_worker(connection, LEASE)
         await age(connection, judge, linked=linked, beat=beat)
         assert len(await workers.bury(connection, judge)) == int(may)
 
     async def test_nobody_whose_own_session_is_gone(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+        self, connection: asyncpg.Connection, url: str, judge: UUID
     ) -> None:
         """The database has been started anew since its last beat, and the others may only be a moment slower."""
-        worker = await with_dead_session(connection, database_url, 100)
+        worker = await with_dead_session(connection, url, 100)
         own = await connection.fetchrow("select backend_pid, backend_start from asyncjobs.worker where id = $1", judge)
         moved = "update asyncjobs.worker set backend_pid = $2, backend_start = $3 where id = $1"
-        await connection.execute(moved, judge, *await gone(database_url))
+        await connection.execute(moved, judge, *await gone(url))
         assert await workers.bury(connection, judge) == {}
         await connection.execute(moved, judge, *own)
         assert list(await workers.bury(connection, judge)) == [worker]
 
     async def test_one_without_a_session_of_its_own_by_the_whole_lease_alone(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+        self, connection: asyncpg.Connection, url: str, judge: UUID
     ) -> None:
         await connection.execute(
             "update asyncjobs.worker set backend_pid = 0, backend_start = null where id = $1", judge
         )
-        worker = await with_dead_session(connection, database_url, 100)
+        worker = await with_dead_session(connection, url, 100)
         assert await workers.bury(connection, judge) == {}
         await age(connection, worker, beat=310)
         assert list(await workers.bury(connection, judge)) == [worker]
 
     async def test_the_dead_and_the_unknown_judge_nobody(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+        self, connection: asyncpg.Connection, url: str, judge: UUID
     ) -> None:
-        await with_dead_session(connection, database_url, 600)
+        await with_dead_session(connection, url, 600)
         assert await workers.bury(connection, uuid4()) == {}
         await workers.end(connection, judge)
         assert await workers.bury(connection, judge) == {}
@@ -222,9 +223,9 @@ class TestAClockThatWasSetBack:
     """Then times of before are times to come."""
 
     async def test_the_dead_count_as_heard_at_that_moment_and_are_buried_in_time(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+        self, connection: asyncpg.Connection, url: str, judge: UUID
     ) -> None:
-        worker = await with_dead_session(connection, database_url, beat=-600)
+        worker = await with_dead_session(connection, url, beat=-600)
         assert await workers.bury(connection, judge) == {}
         [row] = await connection.fetch(
             "select beat_at <= clock_timestamp() as past from asyncjobs.worker where id = $1", worker
@@ -234,9 +235,9 @@ class TestAClockThatWasSetBack:
         assert list(await workers.bury(connection, judge)) == [worker]
 
     async def test_a_link_counts_as_whole_from_the_next_beat_on(
-        self, connection: asyncpg.Connection, database_url: str, judge: UUID
+        self, connection: asyncpg.Connection, url: str, judge: UUID
     ) -> None:
-        worker = await with_dead_session(connection, database_url, beat=600)
+        worker = await with_dead_session(connection, url, beat=600)
         await age(connection, judge, beat=-600, linked=-300)
         await workers.beat(connection, judge)
         times = "select beat_at, linked_at, clock_timestamp() as now from asyncjobs.worker where id = $1"
@@ -248,9 +249,9 @@ class TestAClockThatWasSetBack:
 
 class TestRescue:
     async def test_only_jobs_of_workers_that_are_dead_or_have_no_row(
-        self, connection: asyncpg.Connection, database_url: str
+        self, connection: asyncpg.Connection, url: str
     ) -> None:
-        session = await pinned(database_url)
+        session = await pinned(url)
         living, dead, forgotten = [await make_worker(connection) for _ in range(3)]
         held = {}
         for worker in (living, dead, forgotten):
@@ -280,14 +281,12 @@ class TestRescue:
             counts.append(await jobs.rescue(connection, 7))
         assert (sum(counts), max(counts)) == (30, 7)
 
-    async def test_many_rescuers_at_once_charge_each_job_once(
-        self, connection: asyncpg.Connection, database_url: str
-    ) -> None:
+    async def test_many_rescuers_at_once_charge_each_job_once(self, connection: asyncpg.Connection, url: str) -> None:
         worker = await make_worker(connection)
         await put(connection, 200)
         await claim(connection, worker, 200)
         await workers.end(connection, worker)
-        sessions = [await pinned(database_url) for _ in range(4)]
+        sessions = [await pinned(url) for _ in range(4)]
         await asyncio.gather(*(jobs.rescue(session, 50) for session in sessions))
         while await jobs.rescue(connection, 500):
             pass

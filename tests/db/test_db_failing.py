@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,20 +15,18 @@ from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, workers
 from asyncjobs.db.rows import Reschedule
-from asyncjobs.defining.claimed import Claimed, Refused
+from asyncjobs.records.claimed import Claimed, Refused
 from tests.support.asking import until_blocked
 
 
 @pytest.fixture
-async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await pinned(database_url)
-    yield opened
-    opened.terminate()
+def session(worker_session: asyncpg.Connection) -> asyncpg.Connection:
+    return worker_session
 
 
 @pytest.fixture
-async def worker(connection: asyncpg.Connection) -> UUID:
-    return await make_worker(connection)
+def worker(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> UUID:
+    return complete(make_worker(connection))
 
 
 async def running(
@@ -166,11 +164,11 @@ class TestCancel:
 
     @pytest.mark.parametrize("call", ["cancel($1, '', 300)", "discard(array[$1::uuid], days => 300)"])
     async def test_while_room_is_made_in_the_history_nobody_waits_for_the_job(
-        self, session, connection, database_url, call
+        self, session, connection, url, call
     ) -> None:
         await connection.execute("alter function asyncjobs.make_partitions set lock_timeout = '1min'")
         [job_id] = await put(connection)
-        moving = await pinned(database_url)
+        moving = await pinned(url)
         async with connection.transaction():
             await connection.execute("lock table asyncjobs.migration in share row exclusive mode")
             moved = asyncio.ensure_future(moving.fetch(f"select * from asyncjobs.{call}", job_id))
@@ -200,10 +198,10 @@ class TestCancel:
         assert await jobs.cancel(connection, job_id, "", 400) == "cancelled"
 
     async def test_against_a_claim_that_comes_at_the_same_time_one_of_the_two_has_the_job(
-        self, session, connection, worker, database_url
+        self, session, connection, worker, url
     ) -> None:
         ids = await put(connection, 200)
-        others = [await pinned(database_url) for _ in range(3)]
+        others = [await pinned(url) for _ in range(3)]
         order = random.sample(ids, len(ids))
         cancelled, claimed = await asyncio.gather(
             asyncio.gather(*(cancel_each(other, order[n::3]) for n, other in enumerate(others))),
@@ -230,10 +228,10 @@ async def claim_all(session: asyncpg.Connection, worker: UUID, most: int) -> lis
 
 class TestACrash:
     @pytest.fixture
-    async def lost(self, session, connection, worker) -> Claimed:
+    def lost(self, session, connection, worker, complete) -> Claimed:
         """A job of a worker that has died."""
-        [job] = await running(session, connection, worker)
-        await workers.end(connection, worker, "SIGKILL")
+        [job] = complete(running(session, connection, worker))
+        complete(workers.end(connection, worker, "SIGKILL"))
         return job
 
     async def test_a_rescue_charges_the_crash_and_keeps_what_is_known_of_it(self, session, connection, lost) -> None:
@@ -302,10 +300,10 @@ class TestWhichDeathIsCharged:
         assert "died (SIGKILL) while it ran; not charged to it: the worker was told to stop" in row["errors"]
 
     async def test_not_that_of_one_whose_row_somebody_held_while_it_was_given_back(
-        self, session, connection, worker, database_url
+        self, session, connection, worker, url
     ) -> None:
         held, free = await running(session, connection, worker, 2)
-        holder = await pinned(database_url)
+        holder = await pinned(url)
         async with holder.transaction():
             await holder.execute("select from asyncjobs.job where id = $1 for update", held.id)
             assert await workers.release(connection, worker, "SIGKILL") == 1
@@ -355,14 +353,14 @@ class TestWhichDeathIsCharged:
 
 class TestSuspects:
     @pytest.fixture
-    async def suspect(self, session, connection) -> UUID:
-        [made] = await put(connection, 1)
-        await connection.execute("update asyncjobs.job set crashes = 2, attempt = 2")
+    def suspect(self, session, connection, complete) -> UUID:
+        [made] = complete(put(connection, 1))
+        complete(connection.execute("update asyncjobs.job set crashes = 2, attempt = 2"))
         return made
 
     @pytest.fixture
-    async def heir(self, connection) -> UUID:
-        return await make_worker(connection)
+    def heir(self, connection, complete) -> UUID:
+        return complete(make_worker(connection))
 
     async def test_are_no_part_of_an_ordinary_claim(self, session, suspect, heir) -> None:
         assert await claim(session, heir) == []
@@ -425,9 +423,9 @@ class TestRescueAmongMany:
         assert await jobs.rescue(session, 500) == 10
 
     async def test_a_rescue_and_a_finish_at_the_same_time_never_both_have_a_job(
-        self, session, connection, worker, database_url
+        self, session, connection, worker, url
     ) -> None:
-        rescuer = await pinned(database_url)
+        rescuer = await pinned(url)
         await workers.end(connection, worker)
         for _ in range(30):
             await connection.execute("update asyncjobs.worker set dead_at = null")
@@ -440,8 +438,8 @@ class TestRescueAmongMany:
             await connection.execute("truncate asyncjobs.job")
         rescuer.terminate()
 
-    async def test_nothing_deadlocks_while_everything_happens_to_the_same_rows(self, connection, database_url) -> None:
-        sessions = [await pinned(database_url) for _ in range(8)]
+    async def test_nothing_deadlocks_while_everything_happens_to_the_same_rows(self, connection, url) -> None:
+        sessions = [await pinned(url) for _ in range(8)]
         seed = random.randrange(2**32)
         print(f"seed {seed}")
         chance = random.Random(seed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -12,15 +14,15 @@ from db_rows import claim, make_worker, pinned, put, states, succeeded
 
 from asyncjobs.db import jobs, steps, workers
 from asyncjobs.db.rows import Finish, Reschedule, State
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.defining.recorded import Write
+from asyncjobs.records.claimed import Claimed
+from asyncjobs.records.recorded import Write
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
-async def worker(connection: asyncpg.Connection) -> UUID:
-    return await make_worker(connection)
+def worker(connection: asyncpg.Connection, complete: Callable[[Any], Any]) -> UUID:
+    return complete(make_worker(connection))
 
 
 async def running(session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, n: int) -> list[Claimed]:
@@ -182,23 +184,23 @@ class TestTheFence:
         assert await jobs.finished_with_fence(worker_session, ends) == {job.id for job in batch}
 
     async def test_a_row_that_an_await_is_just_marking_is_waited_for_and_moved(
-        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, database_url: str
+        self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID, url: str
     ) -> None:
         [job] = await running(worker_session, connection, worker, 1)
         transaction = connection.transaction()
         await transaction.start()
         await jobs.await_jobs(connection, [job.id])
         finishing = asyncio.ensure_future(jobs.finish(worker_session, [succeeded(job)]))
-        looking = await pinned(database_url)
+        looking = await pinned(url)
         await until_blocked(looking)
         looking.terminate()
         await transaction.commit()
         assert await finishing == 1
 
     async def test_two_that_finish_the_same_rows_at_once_never_deadlock(
-        self, database_url: str, connection: asyncpg.Connection, worker_session: asyncpg.Connection, worker: UUID
+        self, url: str, connection: asyncpg.Connection, worker_session: asyncpg.Connection, worker: UUID
     ) -> None:
-        sessions = [await pinned(database_url) for _ in range(6)]
+        sessions = [await pinned(url) for _ in range(6)]
         for _ in range(5):
             batch = await running(worker_session, connection, worker, 100)
             ends = [succeeded(job) for job in batch]
@@ -249,10 +251,10 @@ class TestPromote:
     async def test_an_empty_table_has_no_next_time(self, worker_session: asyncpg.Connection) -> None:
         assert await jobs.promote(worker_session, 10) == (0, None)
 
-    async def test_many_at_once_promote_each_job_once(self, database_url: str, connection: asyncpg.Connection) -> None:
+    async def test_many_at_once_promote_each_job_once(self, url: str, connection: asyncpg.Connection) -> None:
         await put(connection, 400, delay=0.0)
         await connection.execute("update asyncjobs.job set state = 0, run_at = now() - interval '1 s'")
-        sessions = [await pinned(database_url) for _ in range(4)]
+        sessions = [await pinned(url) for _ in range(4)]
         counts = await asyncio.gather(*(jobs.promote(session, 100) for session in sessions))
         left = (await jobs.promote(sessions[0], 1_000))[0]
         assert sum(count for count, _ in counts) + left == 400

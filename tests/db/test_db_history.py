@@ -14,6 +14,8 @@ from asyncjobs import AsyncJobs, job
 from asyncjobs.db import jobs, reading
 from tests.support.processes import PATIENCE
 
+pytestmark = pytest.mark.usefixtures("database_url")  # whose partitions are made and dropped
+
 PAST = date(2020, 1, 1)
 
 

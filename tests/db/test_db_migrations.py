@@ -84,10 +84,9 @@ class TestMigrating:
         "holding", ["lock table asyncjobs.migration in row exclusive mode", "select from asyncjobs.job"]
     )
     async def test_a_lock_of_somebodys_is_waited_for_and_he_is_named(
-        self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, holding: str
+        self, migrated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, holding: str
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         with_more(monkeypatch, "alter table asyncjobs.job add column more integer")
         connection, somebody = await connect(url), await connect(url, name="nightly report")
         transaction = somebody.transaction()
@@ -110,9 +109,8 @@ class TestMigrating:
         for each in (connection, somebody):
             each.terminate()
 
-    async def test_none_of_our_locks_can_be_taken_by_a_login_without_rights(self, empty: Callable[..., Any]) -> None:
-        url = await empty()
-        await migrate(url)
+    async def test_none_of_our_locks_can_be_taken_by_a_login_without_rights(self, migrated: Callable[..., Any]) -> None:
+        url = await migrated()
         connection = await connect(url)
         login = f"nobody_{uuid4().hex}"
         await connection.execute(f"create role {login} login")
@@ -130,10 +128,9 @@ class TestMigrating:
         connection.terminate()
 
     async def test_what_is_new_is_applied_and_what_was_there_is_left_alone(
-        self, empty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+        self, migrated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         with_more(monkeypatch, "create table asyncjobs.second (n int)", "create table asyncjobs.third (n int)")
         assert await migrate(url) == ["0002_more_1", "0003_more_2"]
 
@@ -192,20 +189,18 @@ class TestOthersSchemas:
         await self.check_refuses(await empty(), make_jobs, "no asyncjobs schema", "asyncjobs db migrate")
 
     async def test_an_older_one(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
+        self, migrated: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         with_more(monkeypatch, "select 1")
         number = migrations.known()[-1].number
         await self.check_refuses(url, make_jobs, f"lacks migration {number}", "asyncjobs db migrate")
 
     @pytest.mark.parametrize("releases", ["(99, '0.3')", "(98, '0.2'), (99, '0.3')", "(99, '1.0')", "(99, 'next')"])
     async def test_one_two_minor_versions_ahead_which_migrate_leaves_alone(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
+        self, migrated: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         await later(url, releases)
         await self.check_refuses(url, make_jobs, "at migration 99", "upgrade asyncjobs-pg")
         with pytest.raises(SchemaMismatch, match="upgrade asyncjobs-pg"):
@@ -213,10 +208,9 @@ class TestOthersSchemas:
 
     @pytest.mark.parametrize("releases", ["(99, '0.1')", "(99, '0.2')", "(98, '0.1'), (99, '0.2')"])
     async def test_one_minor_version_ahead_is_worked_with_so_that_a_release_can_be_rolled_back(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
+        self, migrated: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], releases: str
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         await later(url, releases)
         assert await migrate(url) == []
         async with make_jobs(database_url=url).running() as jobs:
@@ -225,10 +219,9 @@ class TestOthersSchemas:
         await self.check_refuses(url, make_jobs, "at migration 9", "upgrade asyncjobs-pg")
 
     async def test_one_that_was_changed_which_migrate_leaves_alone(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
+        self, migrated: Callable[..., Any], make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         await on(url, "update asyncjobs.migration set checksum = 'other' where number = 1 returning 1")
         await self.check_refuses(url, make_jobs, "migration 1", "another build")
         with_more(monkeypatch, "create table asyncjobs.second (n int)")
@@ -237,10 +230,9 @@ class TestOthersSchemas:
         assert await on(url, "select to_regclass('asyncjobs.second') is null")
 
     async def test_one_that_was_half_removed(
-        self, empty: Callable[..., Any], make_jobs: Callable[..., AsyncJobs]
+        self, migrated: Callable[..., Any], make_jobs: Callable[..., AsyncJobs]
     ) -> None:
-        url = await empty()
-        await migrate(url)
+        url = await migrated()
         async with make_jobs(database_url=url) as jobs:
             await on(url, "drop table asyncjobs.finished cascade")
             with pytest.raises(SchemaMismatch, match="asyncjobs db migrate"):

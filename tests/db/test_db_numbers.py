@@ -1,6 +1,10 @@
 """The numbers that count claims and arrivals, beyond 31 bits."""
 
+import pytest
+
 from asyncjobs import Job, current_job, job
+
+pytestmark = pytest.mark.usefixtures("database_url")  # whose sequences are set
 
 
 @job(kind="numbers.in_steps")

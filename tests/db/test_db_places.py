@@ -40,11 +40,11 @@ async def test_where_nothing_answers_is_named() -> None:
 
 
 async def test_a_refusal_is_an_answer_and_silence_and_an_unknown_way_are_none(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not errors.is_silence(await refusal("postgresql://u:canary7@127.0.0.1:1/d"))
     assert not errors.is_silence(await refusal("postgresql:///d?host=/no/such/directory"))
-    assert not errors.is_silence(await refusal(database_url.replace("/test_", "/missing_")))
+    assert not errors.is_silence(await refusal(url.replace("/test_", "/missing_")))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         url = f"postgresql://u:canary7@127.0.0.1:{port}/d?sslmode=disable"
@@ -62,8 +62,8 @@ async def test_a_host_that_can_be_none_is_named(host: str) -> None:
     assert host in str(await refusal(f"postgresql://u:canary7@{host}/d"))
 
 
-async def test_an_unknown_database_comes_with_the_remedy(database_url: str) -> None:
-    error = str(await refusal(database_url.replace("/test_", "/missing_")))
+async def test_an_unknown_database_comes_with_the_remedy(url: str) -> None:
+    error = str(await refusal(url.replace("/test_", "/missing_")))
     assert "does not exist (SQLSTATE 3D000): correct the name in database_url, or make it at /" in error
 
 
@@ -77,8 +77,8 @@ async def test_an_unknown_database_comes_with_the_remedy(database_url: str) -> N
         ),
     ],
 )
-async def test_an_unknown_parameter_is_the_urls(database_url: str, parameter: str, said: str) -> None:
-    assert said in str(await refusal(f"{database_url}&{parameter}"))
+async def test_an_unknown_parameter_is_the_urls(url: str, parameter: str, said: str) -> None:
+    assert said in str(await refusal(f"{url}&{parameter}"))
 
 
 async def test_a_value_that_a_parameter_cannot_have_is_the_urls_and_will_not_pass() -> None:
@@ -124,8 +124,8 @@ async def test_a_user_without_a_name_is_asked_for_one(monkeypatch: pytest.Monkey
         ("no_such_setting=1", "what is none of libpq's is a setting of the session"),
     ],
 )
-async def test_a_setting_that_the_server_refuses_is_the_urls(database_url: str, parameter: str, said: str) -> None:
-    error = await refusal(f"{database_url}&{parameter}")
+async def test_a_setting_that_the_server_refuses_is_the_urls(url: str, parameter: str, said: str) -> None:
+    error = await refusal(f"{url}&{parameter}")
     assert error.misconfigured
     assert said in str(error)
 

@@ -5,11 +5,21 @@ A plan is cached with the session: one made while the queue was empty meets the 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
 import asyncpg
 import pytest
 from db_rows import claim, make_worker, pinned, put, succeeded
 
 from asyncjobs.db import jobs, reading, sql
+from asyncjobs.db.connecting import connect
+from tests.conftest import Databases
+
+own = pytest.mark.usefixtures("database_url")
+"""For a database that nobody has analysed."""
 
 ID = "'018f0000-0000-7000-8000-000000000000'"
 TRUE = "array[true]"
@@ -19,7 +29,7 @@ IDS = f"array[{ID}]::uuid[]"
 # Statement: its arguments, and what its plan must have.
 HOT = {
     "claim": (
-        f"array[10], array[1], array['q'], array[-32768], array[32767], array[0], array['k'], {ID}, array['k'], array['k']",
+        f"array[10], array[1], array['q'], array[-32768], array[32767], array[0], array['k'], {ID}, array['k'], array['k'], 2",
         ["Index Scan using job_for_claim", "ROW(priority, seq)", "Tid Scan on job"],
     ),
     "finish": (
@@ -27,7 +37,7 @@ HOT = {
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "reschedule": (
-        f"{IDS}, array[1], array[0.0], {X}, {X}, {TRUE}, {X}, array[1], {TRUE}, {TRUE}, {TRUE}, array[1]",
+        f"{IDS}, array[1], array[0.0], {X}, {X}, {TRUE}, {X}, array[1], {TRUE}, {TRUE}, {TRUE}, array[1], {X}",
         ["Index Scan using job_pkey", "Index Cond: ((id >= "],
     ),
     "record_steps": (
@@ -89,6 +99,7 @@ COLD = {
             "job_for_rescue",
         ],
     ),
+    "read_due_recurring": ("array['k'], 100, '{}', '{}', '{}'", ["Index Scan using recurring_by_time on recurring"]),
     "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
 }
 FILL = "insert into asyncjobs.job (id, kind, state) select gen_random_uuid(), 'k', 1 from generate_series(1, 3000)"
@@ -116,30 +127,57 @@ async def test_on_empty_tables_that_were_never_analysed(shared_url: str, name: s
     session.terminate()
 
 
+@pytest.fixture(scope="module")
+def prepared(databases: Databases) -> Iterator[Callable[[str], str]]:
+    """Databases on which some statements were executed; gives the URL of one."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def prepare(statements: str) -> str:
+            url = stack.enter_context(databases.another())
+            asyncio.run(execute(url, statements))
+            return url
+
+        yield prepare
+
+
+async def execute(url: str, statements: str) -> None:
+    connection = await connect(url, is_lent=True)
+    for statement in statements.split(";"):
+        await connection.execute(statement)
+    await connection.close()
+
+
+@pytest.fixture
+def vacuumed_url(prepared: Callable[[str], str], vacuumed: bool) -> str:
+    """What autovacuum makes of a queue that keeps up: pages, and no rows in them."""
+    emptied = f"{FILL}; delete from asyncjobs.job; {'vacuum ' if vacuumed else ''}analyze asyncjobs.job"
+    return prepared(f"{emptied}; analyze asyncjobs.finished, asyncjobs.worker")
+
+
 @pytest.mark.parametrize("vacuumed", [False, True])
 @pytest.mark.parametrize("name", HOT)
-async def test_on_tables_that_were_analysed_while_they_were_empty(
-    worker_session: asyncpg.Connection, connection: asyncpg.Connection, name: str, vacuumed: bool
-) -> None:
-    """What autovacuum makes of a queue that keeps up: pages, and no rows in them."""
-    await connection.execute(FILL)
-    await connection.execute("delete from asyncjobs.job")
-    await connection.execute(f"{'vacuum ' if vacuumed else ''}analyze asyncjobs.job")
-    await connection.execute("analyze asyncjobs.finished, asyncjobs.worker")
+async def test_on_tables_that_were_analysed_while_they_were_empty(vacuumed_url: str, name: str) -> None:
     arguments, expected = HOT[name]
-    check(await plan(worker_session, name, arguments), expected)
+    session = await pinned(vacuumed_url)
+    check(await plan(session, name, arguments), expected)
+    session.terminate()
+
+
+@pytest.fixture
+def backlog_url(prepared: Callable[[str], str]) -> str:
+    return prepared(f"{FILL}; analyze asyncjobs.job")
 
 
 @pytest.mark.parametrize("name", HOT)
-async def test_on_a_backlog_that_was_analysed(
-    worker_session: asyncpg.Connection, connection: asyncpg.Connection, name: str
-) -> None:
-    await connection.execute(FILL)
-    await connection.execute("analyze asyncjobs.job")
+async def test_on_a_backlog_that_was_analysed(backlog_url: str, name: str) -> None:
     arguments, expected = HOT[name]
-    check(await plan(worker_session, name, arguments), expected)
+    session = await pinned(backlog_url)
+    check(await plan(session, name, arguments), expected)
+    session.terminate()
 
 
+@own
 async def test_a_plan_that_was_made_while_the_queue_was_empty_drains_a_backlog(
     worker_session: asyncpg.Connection, connection: asyncpg.Connection
 ) -> None:
@@ -160,6 +198,7 @@ async def test_a_plan_that_was_made_while_the_queue_was_empty_drains_a_backlog(
         assert await jobs.finish(worker_session, sorted(succeeded(job) for job in claimed)) == 500
 
 
+@own
 async def test_what_ended_lately_is_counted_without_a_look_at_what_ended_before(
     worker_session: asyncpg.Connection, connection: asyncpg.Connection
 ) -> None:

@@ -11,6 +11,8 @@ from asyncjobs import AsyncJobs, DatabaseError, DatabaseUnavailable, job
 from asyncjobs.db import jobs as statements
 from asyncjobs.db.errors import translated
 
+pytestmark = pytest.mark.usefixtures("database_url")  # that is published, and whose partitions are made
+
 
 @job(kind="published.broken")
 async def broken() -> None:

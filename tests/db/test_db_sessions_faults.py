@@ -18,7 +18,7 @@ from asyncjobs.db import sessions as module
 from asyncjobs.db.sessions import Sessions, check_writable
 from asyncjobs.db.transactions import Transaction, isolated_sessions
 from tests.support.processes import until_so
-from tests.support.proxy import Proxy
+from tests.support.proxy import TOO_MANY_CLIENTS, Proxy
 
 Make = Callable[..., Sessions]
 
@@ -208,6 +208,15 @@ class TestConnectionsThatCannotBeHad:
         naps = (sessions.run(lambda c: c.fetchval("select 1 from pg_sleep(0.1)")) for _ in range(8))
         assert await asyncio.gather(*naps) == [1] * 8
         assert sessions.statistics == (2, 2)
+        sessions.close()
+
+    async def test_where_all_that_come_at_once_are_refused_one_is_tried_alone(
+        self, make: Make, proxy: Proxy, proxied_url: str
+    ) -> None:
+        sessions, left = make(3, url=proxied_url), [None] * 3
+        proxy.refuse(lambda _: bool(left) and left.pop() is None, TOO_MANY_CLIENTS)
+        assert await asyncio.gather(*(sessions.run(one) for _ in range(3))) == [1] * 3
+        assert proxy.counts["refused"] == 3
         sessions.close()
 
     async def test_where_none_of_the_pool_is_in_use_the_refusal_is_said(self, make: Make, limited_url: str) -> None:

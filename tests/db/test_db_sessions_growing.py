@@ -72,11 +72,24 @@ async def test_when_it_is_waited_for_too_long_another_is_opened(make: Make) -> N
 
 
 async def test_uses_that_wait_again_and_again_have_another_opened_however_briefly_they_wait(make: Make) -> None:
-    sessions = make(2, patience=LONG)
+    sessions = make(2, patience=LONG, head_start=0)
     # All come at once: the first has one opened, and the others wait in line.
     async with Held(sessions), asyncio.timeout(PATIENCE):
         assert len(await asyncio.gather(*(sessions.run(pid) for _ in range(20)))) == 20
     assert sessions.statistics == (2, 2)
+
+
+async def test_the_first_is_alone_for_its_head_start_however_many_wait(
+    make: Make, connection: asyncpg.Connection
+) -> None:
+    sessions = make(5, patience=SHORT, head_start=LONG)
+    async with Held(sessions) as held:
+        waiting = [asyncio.ensure_future(sessions.run(pid)) for _ in range(20)]
+        for _ in range(20):  # time enough to open one
+            assert await connection.fetchval(OPEN) == 1
+        mine = await held.let_go()
+        assert set(await asyncio.gather(*waiting)) == {mine}
+    assert sessions.statistics == (1, 1)
 
 
 async def test_the_first_is_opened_once_however_many_want_it(make: Make, connection: asyncpg.Connection) -> None:

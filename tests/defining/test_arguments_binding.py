@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, Field, Json, NaiveDatetime
 
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter, parameters_of_function
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+from asyncjobs.values.arguments import ArgumentCodec, Parameter, parameters_of_function
 
 
 def codec_of(function):

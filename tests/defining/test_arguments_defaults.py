@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from asyncjobs import InvalidArguments, InvalidDefinition, Job, job
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter
+from asyncjobs.values.arguments import ArgumentCodec, Parameter
 
 
 class Card(BaseModel):

@@ -9,8 +9,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs.defining.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.exceptions import InvalidArguments
+from asyncjobs.values.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
 
 PLAIN = ArgumentCodec("k", [Parameter("x")])
 TYPED = ArgumentCodec(

@@ -15,9 +15,9 @@ from uuid import uuid4
 import pytest
 from pydantic import BaseModel
 
-from asyncjobs.defining import codec as plain
-from asyncjobs.defining.arguments import MAX_ARGUMENT_BYTES, MISSING, ArgumentCodec, Parameter
 from asyncjobs.exceptions import InvalidArguments
+from asyncjobs.values import codec as plain
+from asyncjobs.values.arguments import MAX_ARGUMENT_BYTES, MISSING, ArgumentCodec, Parameter
 
 
 class Level(enum.IntEnum):
@@ -314,7 +314,9 @@ def test_b18_a_row_that_does_not_fit_is_refused_alone(text):
 
 def test_b18_the_problem_of_a_row_names_field_and_remedy():
     assert stored(int, "{}") == {"x": "is missing; correct the row, or give the parameter a default"}
-    assert stored(int, '{"x": "a"}')["x"].endswith("; correct the row: the job takes int")
+    assert stored(int, '{"x": "a"}')["x"].endswith(
+        "; correct the row, or in a chain what the job before returns: the job takes int"
+    )
     assert stored(int, "nonsense")["arguments"].startswith("the stored text is not JSON")
 
 

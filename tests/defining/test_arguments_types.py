@@ -14,8 +14,8 @@ import pytest
 from pydantic import UUID4, BaseModel, ConfigDict, Field, HttpUrl, JsonValue, SecretStr, computed_field
 from typing_extensions import TypeAliasType, TypedDict
 
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+from asyncjobs.values.arguments import ArgumentCodec, Parameter
 
 
 class Colour(enum.Enum):

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from asyncjobs import Cursor, InvalidArguments, InvalidDefinition, Job, UnstorableResult, attribute, job
-from asyncjobs.defining import attributes
+from asyncjobs.definitions import attributes
 
 
 def named(value: Any) -> str:

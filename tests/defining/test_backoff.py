@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncjobs import Discard, Job, job, retry_on
-from asyncjobs.defining import backoff, hooks, settling
-from asyncjobs.defining.backoff import LONGEST_COMPUTED, seconds
-from asyncjobs.defining.deciding import What, decide
-from asyncjobs.defining.hooks import Hooks
-from asyncjobs.defining.settling import settle
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.failing import backoff
+from asyncjobs.failing.backoff import LONGEST_COMPUTED, seconds
+from asyncjobs.failing.deciding import What, decide
+from asyncjobs.performing import hook_calls, settling
+from asyncjobs.performing.settling import settle
 from tests.support.processes import PATIENCE
 
 WEEK = 7 * 86_400
@@ -199,7 +200,7 @@ class TestWaitFunctions:
     async def test_that_hang_are_cut_off_and_stand_for_the_default(
         self, chance: list[float], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         cut_off = asyncio.Event()
 
         async def wait(executions: int) -> float:

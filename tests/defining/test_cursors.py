@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asyncjobs import Cursor, InvalidStep
-from asyncjobs.defining import cursors
-from asyncjobs.defining.signals import Interrupted
+from asyncjobs.failing.signals import Interrupted
+from asyncjobs.steps import cursors
 from tests.support.processes import PATIENCE, until_so
 
 

@@ -25,8 +25,8 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
-from asyncjobs.defining.deciding import Decision, What, decide
-from asyncjobs.defining.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
+from asyncjobs.failing.deciding import Decision, What, decide
+from asyncjobs.failing.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
 
 
 class Base(Exception): ...

@@ -21,7 +21,7 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
-from asyncjobs.defining.policies import DiscardOn, RescueFrom, RetryOn
+from asyncjobs.failing.policies import DiscardOn, RescueFrom, RetryOn
 
 
 class TestWhichErrors:

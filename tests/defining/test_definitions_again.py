@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import InvalidDefinition, Job, job
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
 
 BODY = """\
 from asyncjobs import Job, job

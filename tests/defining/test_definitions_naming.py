@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs import InvalidDefinition, Job, job
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
 from tests.support import warm
 from tests.support.processes import PATIENCE
 

@@ -23,7 +23,7 @@ from asyncjobs import (
     retry_on,
     step,
 )
-from asyncjobs.defining import registry
+from asyncjobs.definitions import registry
 
 
 async def performs(self: Any) -> None: ...
@@ -39,6 +39,15 @@ class TestFunctions:
     def test_a_lambda(self) -> None:
         with pytest.raises(InvalidDefinition, match="is a lambda"):
             job(lambda: None)
+
+    @pytest.mark.parametrize(
+        "said", [{"timezone": "Europe/Paris"}, {"catch_up": "all"}, {"overlap": "skip"}, {"jitter": 5}], ids=str
+    )
+    def test_how_it_recurs_without_when(self, said: dict[str, Any]) -> None:
+        with pytest.raises(InvalidDefinition, match=f"{next(iter(said))}= without schedule=, .*give schedule="):
+
+            @job(kind="refused.never_recurs", **said)
+            async def never() -> None: ...
 
     def test_a_function_inside_a_function_that_another_process_is_to_run(self) -> None:
         with pytest.raises(InvalidDefinition, match="stands inside a function.*executor='process'"):

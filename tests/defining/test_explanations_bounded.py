@@ -11,10 +11,10 @@ import pydantic
 import pytest
 from pydantic import BaseModel, Field
 
-from asyncjobs.defining.argument_errors import MOST_EXPLAINED
-from asyncjobs.defining.argument_shape import MOST_STORED
-from asyncjobs.defining.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
 from asyncjobs.exceptions import InvalidArguments, OtherVersion
+from asyncjobs.values.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
+from asyncjobs.values.explanations import MOST_EXPLAINED
+from asyncjobs.values.shape import MOST_STORED
 
 
 def codec(annotation: Any = MISSING) -> ArgumentCodec:

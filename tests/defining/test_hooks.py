@@ -27,7 +27,7 @@ from asyncjobs import (
     rescue_from,
     retry_on,
 )
-from asyncjobs.defining import hooks, open_clients
+from asyncjobs.performing import hook_calls, open_clients
 from tests.support.processes import PATIENCE
 
 said: list[Any] = []
@@ -336,7 +336,7 @@ class TestAround:
     async def test_one_that_hangs_after_the_call_is_cut_off_and_changes_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         function = made("hanging_after")
 
         @function.around_perform
@@ -349,7 +349,7 @@ class TestAround:
         assert "a hook failed after its call had returned" in caplog.text
 
     async def test_its_time_begins_when_the_call_returns(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.0)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.0)
 
         @job(kind="hooks.longer_than_a_hook")
         async def longer() -> str:
@@ -411,7 +411,7 @@ class TestBefore:
     async def test_one_that_hangs_is_cut_off_with_a_timeout_error(
         self, threaded: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         released = threading.Event()
         if threaded:
 
@@ -474,7 +474,7 @@ class TestAfter:
     async def test_one_that_hangs_is_cut_off_and_changes_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         function = made("after_hanging")
 
         @function.after_perform

@@ -10,7 +10,7 @@ import pytest
 
 from asyncjobs import InvalidArguments, InvalidOption, Job, job
 from asyncjobs.client.sending import row_of
-from asyncjobs.defining.identity import new_id
+from asyncjobs.definitions.ids import new_id
 
 
 @job(kind="values.send", queue="mailers", priority=3)

@@ -27,7 +27,7 @@ from asyncjobs import (
     enqueue_all,
     job,
 )
-from asyncjobs.defining import never_enqueued, registry
+from asyncjobs.definitions import never_enqueued, registry
 
 
 @job(kind="never.send")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import InvalidCall, InvalidDefinition, InvalidOption, Job, job, step
-from asyncjobs.defining.option_tables import Option, options_in
-from asyncjobs.defining.options import IN_SET, OF_CLASS, OF_FUNCTION, ClassOptions, JobOptions, Options, SetOptions
-from asyncjobs.defining.steps import OF_STEP, StepArguments, StepOptions
+from asyncjobs import InvalidCall, InvalidDefinition, InvalidOption, Job, Limit, Rate, Unique, job, step
+from asyncjobs.checks.option_tables import Option, options_in
+from asyncjobs.definitions.options import IN_SET, OF_CLASS, OF_FUNCTION, ClassOptions, JobOptions, Options, SetOptions
+from asyncjobs.steps.declared import OF_STEP, StepArguments, StepOptions
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 WRONG: dict[str, Any] = {
@@ -28,6 +28,14 @@ WRONG: dict[str, Any] = {
     "max_crashes": 0,
     "dropped": "lang",
     "executor": "gpu",
+    "unique": "user_id",
+    "concurrency": 3,
+    "rate_limit": "10/m",
+    "schedule": "61 * * * *",
+    "timezone": "Mars/Olympus",
+    "catch_up": "some",
+    "overlap": "never",
+    "jitter": "1m",
     "abstract": "yes",
     "wait": -1,
     "at": "tomorrow",
@@ -119,6 +127,14 @@ class TestInheritance:
         "max_crashes": 1,
         "dropped": ("lang",),
         "executor": "loop",
+        "unique": Unique(),
+        "concurrency": Limit(1),
+        "rate_limit": Rate(1, per=1),
+        "schedule": "@daily",
+        "timezone": "Europe/Paris",
+        "catch_up": "all",
+        "overlap": "skip",
+        "jitter": 5,
         "abstract": False,
     }
 
@@ -133,7 +149,12 @@ class TestInheritance:
         expected["abstract"] = True
         assert {name: getattr(found, name) for name in OF_CLASS} == expected
         assert own.timeout == 60.0
-        assert [name for name, each in OF_CLASS.items() if not each.inherited] == ["kind", "aliases", "abstract"]
+        assert [name for name, each in OF_CLASS.items() if not each.inherited] == [
+            "kind",
+            "aliases",
+            "schedule",
+            "abstract",
+        ]
 
     def test_former_arguments_are_added_to_those_of_the_bases(self) -> None:
         base = make_class(dropped=("a", "b"))

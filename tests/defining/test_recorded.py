@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import InvalidStep
-from asyncjobs.defining.recorded import MOST_STEPS, Progress, Record
+from asyncjobs.records.recorded import MOST_STEPS, Progress, Record
 
 
 def recorded(*names: str) -> list[Record]:

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import Field
 
-from asyncjobs.defining.arguments import ArgumentCodec, Parameter, ValueCodec
-from asyncjobs.defining.references import clear_references, register_reference
 from asyncjobs.exceptions import DeserializationError, InvalidArguments, InvalidDefinition, RecordNotFound
+from asyncjobs.values.arguments import ArgumentCodec, Parameter, ValueCodec
+from asyncjobs.values.references import clear_references, register_reference
 
 
 class Cloud:

@@ -8,8 +8,8 @@ from typing import Any, Never, NoReturn
 import pytest
 from pydantic import BaseModel
 
-from asyncjobs.defining.arguments import MAX_RESULT_BYTES, MISSING, ValueCodec
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition
+from asyncjobs.values.arguments import MAX_RESULT_BYTES, MISSING, ValueCodec
 
 
 @dataclass

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from asyncjobs import Cancel, Discard, Job, Retry, Snooze, discard_on, job, rescue_from, retry_on
-from asyncjobs.defining import hooks
-from asyncjobs.defining.deciding import What, decide
-from asyncjobs.defining.hooks import Hooks
-from asyncjobs.defining.policies import Policy, RescueFrom
-from asyncjobs.defining.settling import Outcome, settle
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.failing.deciding import What, decide
+from asyncjobs.failing.policies import Policy, RescueFrom
+from asyncjobs.performing import hook_calls
+from asyncjobs.performing.settling import Outcome, settle
 from tests.support.processes import PATIENCE
 
 
@@ -128,7 +128,7 @@ class TestOnExhausted:
         assert await settled(ERROR, exhausted(raising(worse))) == Outcome(What.fail, worse)
 
     async def test_that_hangs_fails_the_job(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.001)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.001)
         async with asyncio.timeout(PATIENCE):
             outcome = await settled(ERROR, exhausted(hang))
         assert (outcome.what, type(outcome.error)) == (What.fail, TimeoutError)
@@ -164,7 +164,7 @@ class TestARescue:
             for _ in range(10):
                 await asyncio.sleep(0)
 
-        monkeypatch.setattr(hooks, "HOOK_TIMEOUT", 0.0)
+        monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.0)
         assert (await settled(ERROR, rescuing(long))).what is What.succeed
 
     async def test_that_is_cancelled_says_nothing(self) -> None:

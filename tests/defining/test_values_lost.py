@@ -29,9 +29,9 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from asyncjobs.defining.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
-from asyncjobs.defining.references import clear_references, register_reference
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, UnstorableResult
+from asyncjobs.values.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
+from asyncjobs.values.references import clear_references, register_reference
 from tests.support.spelling import spelled
 
 UUID_TEXT = "12345678-1234-5678-1234-567812345678"

@@ -33,7 +33,7 @@ def until(condition, seconds=END):
 class Demo:
     """One `asyncjobs demo`, in a terminal of its own or with its output in a file."""
 
-    def __init__(self, directory, words, environment, *, terminal=False):
+    def __init__(self, directory, words, environment, *, terminal=False, anew=False):
         self.directory = directory
         self.temporary = directory / "t m p"
         self.temporary.mkdir(exist_ok=True)
@@ -51,6 +51,7 @@ class Demo:
                 stderr=theirs if terminal else subprocess.PIPE,
                 start_new_session=True,
                 terminal=terminal,
+                anew=anew,
             )
         if terminal:
             os.close(theirs)
@@ -108,6 +109,11 @@ class Demo:
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (place / "cmdline").read_bytes()
+                if b"warm_server.py" in words:  # forked: a worker is known by its log
+                    log = (place / "fd" / "1").readlink()
+                    if log.name == "worker.log" and any(log.is_relative_to(os.fsdecode(home)) for home in homes):
+                        yield int(place.name), [b"asyncjobs.demo.jobs"]
+                    continue
                 known = words + (place / "environ").read_bytes() if b"asyncjobs" in words else words
                 ours = b"demo\0" not in words  # not the demo itself
                 if words and ours and any(home in known for home in homes):
@@ -168,9 +174,9 @@ def start(tmp_path, copying_postgres):
     directory = tmp_path / "a place"
     directory.mkdir()
 
-    def start(*words, environment=(), terminal=False):
+    def start(*words, environment=(), terminal=False, anew=False):
         given = {"ASYNCJOBS_PG_BIN": copying_postgres, **dict(environment)}
-        demo = Demo(directory, [*words, "--out", "cards"], given, terminal=terminal)
+        demo = Demo(directory, [*words, "--out", "cards"], given, terminal=terminal, anew=anew)
         started.append(demo)
         return demo
 

@@ -70,15 +70,16 @@ def test_control_c_leaves_a_terminal_as_it_was_and_no_color_is_honoured(start):
 
 
 def test_a_worker_killed_half_way_loses_no_card(start):
-    demo = start(make_texts(start.directory, 20), "--json")
+    demo = start(make_texts(start.directory, 10), "--json")
     until(lambda: demo.cards)
     (worker,) = demo.workers()
     os.kill(worker, signal.SIGKILL)
     demo.end()
     summary = demo.summary()
-    assert demo.cards == sorted(f"text{n}.svg" for n in range(20))
-    assert (summary["drawn"], summary["jobs"], summary["worker_deaths"]) == (20, 40, 1)
-    assert {text["attempts"] for text in summary["texts"]} == {1, 2}
+    assert demo.cards == sorted(f"text{n}.svg" for n in range(10))
+    assert (summary["drawn"], summary["jobs"], summary["worker_deaths"]) == (10, 20, 1)
+    attempts = {text["attempts"] for text in summary["texts"]}
+    assert {2} <= attempts <= {1, 2}  # of those that it was at, and of those that it had done or not begun
     assert summary["incidents"] == ["the worker process ended by SIGKILL: another one takes its jobs over"]
     assert unfinished(demo) == []
     assert list(demo.temporary.iterdir()) == []
@@ -109,7 +110,7 @@ def test_a_postgresql_that_is_killed_ends_it_with_a_clear_message(start):
 
 
 def test_one_that_is_killed_takes_its_worker_along_and_the_next_clears_the_rest(start):
-    texts = make_texts(start.directory, 30)
+    texts = make_texts(start.directory, 12)
     demo = start(texts)
     demo.wait_for("drawn")
     footprint, workers = demo.footprint(), demo.workers()

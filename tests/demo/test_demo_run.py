@@ -16,7 +16,7 @@ WORDS = "the quiet river runs past an old mill where seven herons wait for silve
 
 
 def test_it_draws_the_samples_and_leaves_nothing_but_the_cards(start):
-    demo = start("--json")
+    demo = start("--json", anew=True)
     demo.end()
     assert demo.cards == SAMPLES
     for card in (start.directory / "cards").glob("*.svg"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres
+from tests.support import copying
 from tests.support.directories import RUNNABLE
 
 from .owners import Owner, postmasters
@@ -32,13 +33,15 @@ def place():
 
 
 @pytest.fixture(scope="session")
-def _made():
+def _made(_binaries):
     async def make(directory):
         async with EmbeddedPostgres(directory):
             pass
 
     with _directory() as directory:
-        asyncio.run(make(directory / "pg"))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("ASYNCJOBS_PG_BIN", str(_binaries))
+            asyncio.run(make(directory / "pg"))
         yield directory / "pg"
 
 
@@ -54,6 +57,35 @@ def copied(place, _made):
     """One more such directory, in `place` and for one test alone."""
     subprocess.run(["cp", "-a", _made, place / "pg"], check=True)
     return place / "pg"
+
+
+INITDB = """\
+#!/bin/sh
+umask 077
+while [ "$1" != -D ]; do shift; done
+exec cp -R "{data}/." "$2"
+"""
+
+
+@pytest.fixture(scope="session")
+def _binaries():
+    with _directory() as directory:
+        (directory / "postgres").symlink_to(copying.binaries() / "postgres")
+        (directory / "initdb").write_text(INITDB.format(data=copying.data()))
+        (directory / "initdb").chmod(0o755)
+        yield directory
+
+
+@pytest.fixture
+def copy_from_now_on(_binaries, _plain_environment, monkeypatch):
+    """Have an initdb that copies, as any user, what the true one has made: where it matters no more how data is made."""
+    return lambda: monkeypatch.setenv("ASYNCJOBS_PG_BIN", str(_binaries))
+
+
+@pytest.fixture
+def copying_initdb(copy_from_now_on):
+    """The same, for the whole test."""
+    copy_from_now_on()
 
 
 @contextmanager

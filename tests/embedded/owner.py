@@ -1,6 +1,7 @@
 """A process that uses an embedded PostgreSQL: says where it is, then waits for `stop`, `exit` or the end of its input.
 
-Arguments: directory, uid to become (-1: none), event loop (asyncio or uvloop), and optionally `temporary`.
+Arguments: directory, uid to become (-1: none), event loop (asyncio or uvloop), and optionally `temporary`, or `groups` to be
+in some.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ async def main() -> None:
 
 
 uid = int(sys.argv[2])
+if "groups" in sys.argv:
+    os.setgroups([1, 2])
 if uid >= 0:
     os.setgroups([])
     os.setresgid(uid, uid, uid)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support import warm
-from tests.support.processes import PATIENCE, first_of
+from tests.support.processes import PATIENCE, everybody, first_of
 
 SCRIPT = Path(__file__).with_name("owner.py")
 NOBODY = 65534
@@ -44,14 +44,13 @@ def processes():
 
 
 def _called_so():
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = [os.fsdecode(word) for word in (entry / "cmdline").read_bytes().split(b"\0")]
-            except OSError:
-                continue
-            if Path(words[0]).name in ("postgres", "initdb"):
-                yield int(entry.name), words
+    for pid in everybody():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if command.partition(b"\0")[0].rpartition(b"/")[2] in (b"postgres", b"initdb"):
+            yield pid, os.fsdecode(command).split("\0")
 
 
 def states(pid):

@@ -109,7 +109,9 @@ async def test_a_server_whose_socket_was_removed_is_replaced_when_nobody_uses_it
     assert postmasters(made) == []
 
 
-async def test_an_initdb_whose_starter_was_killed_is_waited_for_and_cleared_away(place, owner, monkeypatch):
+async def test_an_initdb_whose_starter_was_killed_is_waited_for_and_cleared_away(
+    place, owner, monkeypatch, copy_from_now_on
+):
     starter = owner(place / "pg")
     await eventually(lambda: list(place.glob("pg/initdb-*/global")))
     (orphan,) = [pid for pid, words in processes() if words[0].endswith("/initdb") and str(place) in str(words)]
@@ -121,11 +123,13 @@ async def test_an_initdb_whose_starter_was_killed_is_waited_for_and_cleared_away
             await EmbeddedPostgres(place / "pg").start()
     assert not (place / "pg" / "data").exists()
     os.killpg(orphan, signal.SIGKILL)
+    copy_from_now_on()
     async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "select 1") == 1
     assert not list(place.glob("pg/initdb-*"))
 
 
+@pytest.mark.usefixtures("copying_initdb")
 async def test_a_server_that_lost_its_data_without_its_turn_is_not_ended_in_anothers_place(copied, place):
     """Two generations in one path: the last user of the removed one must not stop the one there now."""
     old = EmbeddedPostgres(copied)

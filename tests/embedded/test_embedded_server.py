@@ -1,6 +1,7 @@
 """One server as its user sees it: what answers, where, and how it is set."""
 
 import asyncio
+import os
 import re
 import signal
 import stat
@@ -16,6 +17,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.embedded import EmbeddedPostgres, NoPostgres
 from asyncjobs.embedded import processes as embedded_processes
 from asyncjobs.exceptions import DatabaseUnavailable
+from tests.support.processes import until_so
 
 from .owners import eventually, postmasters, processes, sockets_of
 
@@ -28,8 +30,8 @@ async def ask(url, statement):
         connection.terminate()
 
 
-async def test_the_database_asyncjobs_answers_to_every_client_of_its_url(place):
-    async with EmbeddedPostgres(place / "pg") as server:
+async def test_the_database_asyncjobs_answers_to_every_client_of_its_url(made):
+    async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "select current_database()") == "asyncjobs"
         assert await ask(server.url("postgres"), "select current_database()") == "postgres"
         with await asyncio.to_thread(psycopg.connect, server.url()) as connection:
@@ -58,13 +60,13 @@ async def test_the_url_does_not_listen_to_the_environment_of_libpq(made, monkeyp
         assert await ask(server.url(), "select current_user::text") == "postgres"
 
 
-async def test_the_server_does_not_listen_to_the_environment(place, monkeypatch):
+async def test_the_server_does_not_listen_to_the_environment(made, monkeypatch):
     for name, value in {"PGPORT": "1", "PGDATA": "/nowhere", "PGDATESTYLE": "German", "LC_ALL": "xx_XX.UTF-8"}.items():
         monkeypatch.setenv(name, value)
-    async with EmbeddedPostgres(place / "pg") as server:
+    async with EmbeddedPostgres(made) as server:
         assert await ask(server.url(), "show port") == "5432"
         assert await ask(server.url(), "show datestyle") == "ISO, MDY"
-        (pid,) = postmasters(place)
+        (pid,) = postmasters(made)
         assert b"LC_ALL=C" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
 
@@ -113,6 +115,7 @@ async def test_a_temporary_server_leaves_nothing(copied, place):
     assert not sockets.exists()
 
 
+@pytest.mark.usefixtures("copying_initdb")
 async def test_a_temporary_server_leaves_the_files_of_others(place):
     async with EmbeddedPostgres(place, temporary=True):
         (place / "thesis.txt").touch()
@@ -141,23 +144,31 @@ async def test_only_the_lock_that_shows_life_is_inherited_by_the_server(made):
     assert {name for name in files if name.endswith(".lock")} == {"running.lock"}
 
 
-async def test_the_loop_runs_on_while_the_server_starts(place):
-    ticks = 0
+@pytest.mark.usefixtures("copying_initdb")
+async def test_the_loop_runs_on_while_the_server_starts(place, monkeypatch):
+    """Its initdb waits for what a task does."""
+    copying, binaries = Path(os.environ["ASYNCJOBS_PG_BIN"]), place / "bin"
+    binaries.mkdir()
+    binaries.chmod(0o1777)  # under root initdb is another user's
+    (binaries / "postgres").symlink_to(copying / "postgres")
+    wait = f"touch '{binaries}/begun'; until [ -e '{binaries}/gate' ]; do sleep 0.01; done"
+    (binaries / "initdb").write_text(f"#!/bin/sh\n{wait}\nexec '{copying}/initdb' \"$@\"\n")
+    (binaries / "initdb").chmod(0o755)
+    monkeypatch.setenv("ASYNCJOBS_PG_BIN", str(binaries))
 
-    async def tick():
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0)
+    async def let_go():
+        await until_so((binaries / "begun").exists)
+        (binaries / "gate").touch()
 
-    ticker = asyncio.ensure_future(tick())
+    letting_go = asyncio.ensure_future(let_go())
     async with EmbeddedPostgres(place / "pg"):
-        ticker.cancel()
-    assert ticks > 100
+        assert letting_go.done()
 
 
 @pytest.mark.parametrize("program", ["initdb", "postgres"])
-async def test_a_start_that_is_cancelled_leaves_no_process(place, program):
+async def test_a_start_that_is_cancelled_leaves_no_process(place, program, copy_from_now_on):
+    if program == "postgres":
+        copy_from_now_on()
     starting = asyncio.ensure_future(EmbeddedPostgres(place / "pg").start())
 
     def runs():
@@ -168,6 +179,7 @@ async def test_a_start_that_is_cancelled_leaves_no_process(place, program):
     with pytest.raises(asyncio.CancelledError):
         await starting
     await eventually(lambda: not any(str(place) in str(words) for _, words in processes()))
+    copy_from_now_on()
     async with EmbeddedPostgres(place / "pg") as server:
         assert await ask(server.url(), "select 1") == 1
 

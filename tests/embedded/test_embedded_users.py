@@ -33,6 +33,7 @@ async def test_two_tasks_that_start_together_share_one_server(made):
     assert postmasters(made) == []
 
 
+@pytest.mark.usefixtures("copying_initdb")
 async def test_two_processes_that_start_together_on_nothing_share_one_server(place, owner):
     directory = place / "a b" / ("long" * 30)
     owners = [owner(directory), owner(directory)]
@@ -88,6 +89,7 @@ async def test_temporary_data_stays_while_anyone_uses_it(copied, owner):
     assert not (copied).exists()
 
 
+@pytest.mark.usefixtures("copying_initdb")
 async def test_users_may_come_while_the_last_one_removes_everything(place):
     async def use():
         async with EmbeddedPostgres(place / "pg", temporary=True, fsync=False) as server:

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from asyncjobs import AwaitCycle, Job, current_job, job
-from asyncjobs.defining import open_clients
+from asyncjobs.performing import open_clients
 from tests.faults.jobs import opened
 from tests.support import oracle
 

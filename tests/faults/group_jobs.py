@@ -14,8 +14,10 @@ from pathlib import Path
 import anyio.from_thread
 
 from asyncjobs import current_job, job
+from asyncjobs.operating_system import forks
 from tests.faults.jobs import FOR_EVER, tiny
 from tests.support import oracle
+from tests.support.processes import until_so
 
 FORK = multiprocessing.get_context("fork")
 
@@ -135,6 +137,8 @@ def terminated() -> int | None:
 def inherits() -> list[int]:
     """How many links to the database are open here, and in a process that is forked here."""
     reading, writing = os.pipe()
+    # One that is just being opened is not known yet.
+    anyio.from_thread.run(until_so, lambda: all(map(forks.has_descriptor, linked())))
     if os.fork() == 0:
         try:
             os.write(writing, bytes([links()]))
@@ -145,10 +149,14 @@ def inherits() -> list[int]:
 
 
 def links() -> int:
-    found = 0
+    return len(linked())
+
+
+def linked() -> list[int]:
+    found = []
     for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
         with suppress(OSError), socket.socket(fileno=os.dup(number)) as link:
-            found += bool(link.getpeername())  # one of a pair has no name
+            found += [number] if link.getpeername() else []  # one of a pair has no name
     return found
 
 

@@ -136,11 +136,14 @@ async def compute(numbers: int) -> int:
 
 
 @job(kind="faults.keep_interpreter", max_crashes=10)
-async def keep_interpreter(seconds: float) -> str:
-    """Sleeps in C code with the interpreter held, in the worker that is told to: no thread of it runs meanwhile."""
+async def keep_interpreter(fifo: str) -> str:
+    """Waits in C code with the interpreter held, in the worker that is told to: no thread of it runs meanwhile.
+
+    Until somebody opens the FIFO for writing.
+    """
     with oracle.interval(current_job()):
         if where() == "keeps":
-            ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+            ctypes.PyDLL(None).open(fifo.encode(), os.O_RDONLY)
         return where()
 
 
@@ -260,7 +263,7 @@ def apart(gate: str) -> int:
         return os.getpid()
 
 
-@job(kind="faults.spin", executor="process", timeout=2)
+@job(kind="faults.spin", executor="process", timeout=0.5)
 def spin(gate: str) -> None:
     """Computes for ever, in a process of its own."""
     with oracle.interval(current_job()):

@@ -7,6 +7,6 @@ from pathlib import Path
 
 VARIABLE = "ASYNCJOBS_TESTS_LATE_GATE"
 
-if getattr(sys.modules["__main__"].__spec__, "name", "") == "asyncjobs.forking":
+if getattr(sys.modules["__main__"].__spec__, "name", "") == "asyncjobs.processes.forking":
     while not Path(os.environ[VARIABLE]).exists():
         time.sleep(0.01)

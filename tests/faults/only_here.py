@@ -10,7 +10,7 @@ from tests.support import oracle
 VARIABLE = "ASYNCJOBS_TEST_ONLY_HERE"
 """Set where it is to be so: whoever runs process jobs beside these tests imports this module, too."""
 
-if VARIABLE in os.environ and getattr(sys.modules["__main__"].__spec__, "name", "") == "asyncjobs.forking":
+if VARIABLE in os.environ and getattr(sys.modules["__main__"].__spec__, "name", "") == "asyncjobs.processes.forking":
     raise RuntimeError("this module is for workers only")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import sys
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ import asyncpg
 
 from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, Job
 from asyncjobs.db.connecting import connect
-from tests.support import warm
 from tests.support.checker import Verdict, check, read_rows
+from tests.support.commands import run_here
 from tests.support.oracle import Event, Oracle
 from tests.support.processes import PATIENCE
 from tests.support.workers import Worker, Workers
@@ -22,10 +22,20 @@ J = TypeVar("J", bound=Job[Any])
 
 LEASE = 3.0
 SHUTDOWN_TIMEOUT = 2.0
+SELDOM = 2.0
+"""For `loop_warning`: an idle worker spends half of its time on looking for what blocks its loop every 50 ms."""
 READY = "ready: worker"
 BURIED = "is dead: it"
 LEASE_LOST = "this worker was declared dead"
 LET_GO = "nothing was heard of the database for"
+
+# What a connection says that was ended while nothing was asked over it: the question is asked once more.
+LINK_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
 
 CONFIG = """\
 [default]
@@ -34,6 +44,7 @@ lease = {lease}
 shutdown_timeout = {shutdown_timeout}
 cleanup_timeout = 1
 log_format = "text"
+loop_warning = {loop_warning}
 [default.dispatcher]
 polling_interval = {polling_interval}
 [[default.pools]]
@@ -56,6 +67,7 @@ class Scene:
         self.workers = workers
         self.oracle = oracle
         self.jobs = AsyncJobs(database_url=url, lease=LEASE)
+        self._asking: asyncpg.Connection | None = None
 
     # Gates
 
@@ -80,6 +92,7 @@ class Scene:
         name: str = "",
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        ignoring: signal.Signals | None = None,
         **settings: Any,
     ) -> Worker:
         """Start a worker."""
@@ -90,6 +103,7 @@ class Scene:
             name=name,
             environment=environment,
             command=command,
+            ignoring=ignoring,
         )
 
     def config(
@@ -102,6 +116,7 @@ class Scene:
         polling_interval: float = 1,
         queues: Sequence[str] = ("*",),
         concurrency: int = 10,
+        loop_warning: float = SELDOM,
     ) -> Path:
         path = self.directory / f"{name}.toml"
         path.write_text(
@@ -112,14 +127,15 @@ class Scene:
                 polling_interval=polling_interval,
                 queues=json.dumps(list(queues)),
                 concurrency=concurrency,
+                loop_warning=loop_warning,
             )
         )
         return path
 
     async def asked(self, *words: str) -> Any:
         """What a command prints as JSON."""
-        command = [sys.executable, "-m", "asyncjobs", *words, "--json", "--config", str(self.config("asking"))]
-        return json.loads((await asyncio.to_thread(warm.run, command, stderr=None)).stdout)
+        asked = [*words, "--json", "--config", str(self.config("asking"))]
+        return json.loads((await asyncio.to_thread(run_here, asked)).stdout)
 
     async def reported(self, worker: Worker, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait until what `asyncjobs status` shows of a worker is so; it."""
@@ -183,12 +199,26 @@ class Scene:
     # Rows
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Ask the database, on a connection of its own."""
-        connection = await connect(self.url, name="asyncjobs tests", is_lent=True)
-        try:
-            return await connection.fetch(sql, *arguments)
-        finally:
-            connection.terminate()
+        """Ask the database, on a connection that is kept for the next question; a new one where the server has ended it."""
+        while True:
+            kept, self._asking = self._asking, None
+            connection = kept or await connect(self.url, name="asyncjobs tests", is_lent=True)
+            try:
+                found = await connection.fetch(sql, *arguments)
+            except BaseException as error:
+                connection.terminate()
+                if kept is None or not isinstance(error, LINK_LOST):
+                    raise
+            else:
+                self.close()
+                self._asking = connection
+                return found
+
+    def close(self) -> None:
+        """End the connection that is kept."""
+        if self._asking is not None:
+            self._asking.terminate()
+            self._asking = None
 
     async def row(self, job: Job[Any]) -> dict[str, Any]:
         """The live row of a job."""
@@ -206,7 +236,7 @@ class Scene:
             if time.monotonic() > deadline:
                 logs = "\n".join(f"{worker.name}:\n{worker.log[-1500:]}" for worker in self.workers.started)
                 raise TimeoutError(f"no {what} within {timeout} s\n{logs}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         return found
 
     async def verdict(self, *, max_attempts: int | None = None, zombies: Iterable[int] = ()) -> Verdict:

@@ -6,14 +6,13 @@ import signal
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from asyncjobs import Cursor, Job, attribute, step
 from tests.faults.jobs import opened, where
 from tests.support import oracle
 
 NAMES = ["parse", "charge", "export", "skipped", "fan_out", "last"]
+ROWS = 300
 
 
 class Noted(Job, abstract=True):
@@ -27,7 +26,7 @@ class Noted(Job, abstract=True):
 
 
 class Six(Noted, kind="steps.Six", max_crashes=1_000):
-    rows: int = 1_000
+    rows: int = ROWS
     total: int = attribute(default=0)
 
     @step
@@ -48,7 +47,7 @@ class Six(Noted, kind="steps.Six", max_crashes=1_000):
         async for n in cursor.each(range(1, self.rows + 1)):
             oracle.note(self, "row", n=n, step="export")
             self.total += n
-            if n % 20 == 0:
+            if n % 6 == 0:
                 await asyncio.sleep(0.002)
 
     @step(when=lambda self: False)
@@ -67,9 +66,9 @@ class Six(Noted, kind="steps.Six", max_crashes=1_000):
         await cursor.map(one, range(1, 101), concurrency=10)
 
     @step(isolated=True)
-    async def last(self, connection: AsyncConnection) -> None:
+    async def last(self, connection: asyncpg.Connection) -> None:
         self.begins("last")
-        await connection.execute(text("insert into effect values (:job, 'last')"), {"job": self.id})
+        await connection.execute("insert into effect values ($1, 'last')", self.id)
         await asyncio.sleep(0.01)
 
     async def perform(self) -> int:

@@ -4,13 +4,16 @@ import asyncio
 import random
 from uuid import uuid4
 
+import pytest
+
 from tests.faults import child_jobs as work
 from tests.support.processes import group_lives, until
 
 WORK = "tests.faults.child_jobs"
 
 
-async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_the_parents_workers(scene):
+@pytest.mark.parametrize("deaths", [2, pytest.param(4, marks=pytest.mark.slow)])
+async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_the_parents_workers(scene, deaths):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -19,7 +22,7 @@ async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_t
     await scene.start(WORK, name="parts", queues=["default"], concurrency=4)
     whole = work.Whole(parts=60, gate=gate).set(queue="parents")
     await scene.enqueue(whole)
-    for death in range(2, 6):
+    for death in range(2, 2 + deaths):
         await asyncio.sleep(rng.random() * 0.3)
         heir = parents[f"parents{death}"] = scene.begin(WORK, name=f"parents{death}", queues=["parents"])
         starts = await scene.oracle.wait_for(count=death - 1, event="start", job_id=str(whole.id))

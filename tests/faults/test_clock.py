@@ -1,15 +1,9 @@
 """The database's clock is set back while workers run and die."""
 
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from tests.faults import jobs as work
 from tests.faults.conftest import migrated, scene_of
-from tests.support import faketime
-from tests.support.postgres import ThrowAwayPostgres
 
 STEP = 600
 
@@ -29,27 +23,6 @@ async def test_times_that_are_to_come_delay_no_rescue(scene):
     scene.open(scene.gate())
     [row] = await scene.finished(held)
     assert row["result"] == f'"{second.name}"'
-
-
-@pytest.fixture
-async def shifted(tmp_path: Path) -> AsyncIterator[tuple[ThrowAwayPostgres, Path]]:
-    """A server whose clock goes as a file says, and that file."""
-    preloaded = faketime.library()
-    # Not under tmp_path, which other users may not enter: the server is another's.
-    with faketime.nothing_left():
-        async with ThrowAwayPostgres() as place:
-            clock = place.directory / "clock"
-            clock.write_text("+0")
-            clock.chmod(0o644)
-            await place.stop()
-            place.environment = {
-                "LD_PRELOAD": str(preloaded),
-                "FAKETIME_TIMESTAMP_FILE": str(clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
-            await place.start()
-            yield place, clock
 
 
 async def test_a_real_step_of_ten_minutes_back_delays_no_rescue(shifted, tmp_path):

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from asyncjobs import JobFailed
+from tests.faults import few_apart, late_here, only_here
 from tests.faults import jobs as work
-from tests.faults import late_here, only_here
+from tests.faults.conftest import on_its_loop
 from tests.faults.scene import LEASE
 from tests.support.processes import alive, until
 
+LASTING = ("tests.faults.jobs",)
 ENDED = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exit code 7"}
 
 
 @pytest.fixture
 def little_memory():
-    """Words that start a command where it and its children have 1 GiB, and the kernel kills who takes more."""
-    limit = str(2**30)
+    """A cgroup whose processes have 256 MiB, and the kernel kills who takes more."""
+    limit = str(2**28)
     group = Path("/sys/fs/cgroup/memory") / f"asyncjobs-tests-{os.getpid()}"
     bounds = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
     if not group.parent.is_dir():
@@ -33,37 +35,28 @@ def little_memory():
                 (group / bound).write_text("0" if "swap.max" in bound else limit)
     except OSError as error:
         pytest.skip(f"no memory cgroup can be made here: {error}")
-    yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "limited"]
+    yield group
     group.rmdir()
 
 
-async def supervised(scene, *, concurrency=120, before=()):
+async def supervised(scene, *, concurrency=120, cgroup=None):
     """Two processes under a supervisor, which starts them again and sees how they end."""
     # Nobody else finds a worker dead before the supervisor has said how it ended: that takes a sixth of the lease.
     config = scene.config("supervised", concurrency=concurrency, lease=10 * LEASE)
-    command = [
-        *before,
-        sys.executable,
-        "-m",
-        "asyncjobs",
-        "run",
-        "tests.faults.jobs",
-        "--config",
-        str(config),
-        "--processes",
-        "2",
-    ]
-    supervisor = scene.workers.start(command=command, name="supervised")
+    words = ["-m", "asyncjobs", "run", "tests.faults.jobs", "--config", str(config), "--processes", "2"]
+    supervisor = scene.workers.start(command=[sys.executable, *words], name="supervised", cgroup=cgroup)
     await supervisor.wait_for_log("ready: worker", count=2)
     return supervisor
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", pytest.param("SIGSEGV", marks=pytest.mark.slow), "exit"])
+@pytest.mark.parametrize(
+    "how", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("SIGKILL", "SIGSEGV")), "exit"]
+)
 async def test_a_bomb_fails_after_three_deaths_that_count_and_all_its_neighbours_succeed(scene, how):
     await supervised(scene)
-    neighbours = [work.nap(0.2) for _ in range(50)]
+    neighbours = [work.nap(0.2) for _ in range(10)]
     bomb = work.bomb(how)
-    more = [work.nap(0.2) for _ in range(50)]
+    more = [work.nap(0.2) for _ in range(10)]
     await scene.enqueue(*neighbours, bomb, *more)
     rows = await scene.finished(*neighbours, *more)
     [row] = await scene.finished(bomb)
@@ -85,8 +78,8 @@ async def test_a_bomb_fails_after_three_deaths_that_count_and_all_its_neighbours
 async def test_a_job_that_takes_all_memory_fails_after_three_deaths_and_all_its_neighbours_succeed(
     little_memory, scene
 ):
-    await supervised(scene, before=little_memory)
-    neighbours = [work.nap(0.2) for _ in range(20)]
+    await supervised(scene, cgroup=little_memory)
+    neighbours = [work.nap(0.2) for _ in range(10)]
     bomb = work.bomb("OOM")
     await scene.enqueue(*neighbours, bomb)
     rows = await scene.finished(*neighbours)
@@ -96,6 +89,18 @@ async def test_a_job_that_takes_all_memory_fails_after_three_deaths_and_all_its_
     status = await scene.jobs.status(bomb.id)
     told = [error.message for error in status.errors]
     assert all("(SIGKILL) while it ran" in message for message in told), told
+
+
+async def test_where_memory_runs_out_a_job_s_own_process_goes_before_its_worker_and_that_before_its_supervisor(scene):
+    supervisor = await supervised(scene)
+    here, apart = work.hold(scene.gate()), work.apart(scene.gate())
+    await scene.enqueue(here, apart)
+    await scene.running(here, apart)
+    pids = [supervisor.pid, *(scene.events(event="start", job_id=held.id)[0].pid for held in (here, apart))]
+    first, *others = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids]
+    assert others == [min(first + more, 1000) for more in (100, 200)]
+    scene.open(scene.gate())
+    await scene.finished(here, apart)
 
 
 async def test_after_its_second_crash_a_job_ends_no_worker_any_more(scene):
@@ -131,6 +136,11 @@ class TestSuspects:
         await scene.fetch(SUSPECT)
         return held
 
+    async def worker_of_few(self, scene):
+        """One that has few processes for them."""
+        modules = ("tests.faults.jobs", few_apart.__name__)
+        return await scene.start(*modules, concurrency=30, environment={few_apart.VARIABLE: "yes"})
+
     def pids(self, scene, *, attempt):
         return [event.pid for event in scene.events(event="start", attempt=attempt)]
 
@@ -147,11 +157,11 @@ class TestSuspects:
     async def test_share_processes_when_they_are_many_and_the_death_of_one_splits_its_group_and_is_charged_to_nobody(
         self, scene
     ):
-        held = await self.held(scene, 150)
-        worker = await scene.start(concurrency=160)
+        held = await self.held(scene, 20)
+        worker = await self.worker_of_few(scene)
         await scene.running(*held, attempt=3)
         together = Counter(self.pids(scene, attempt=3))
-        assert worker.pid not in together and len(together) < 64
+        assert worker.pid not in together and len(together) < few_apart.MOST
         pid, count = together.most_common(1)[0]
         lost = {event.job_id for event in scene.events(event="start", attempt=3) if event.pid == pid}
         os.kill(pid, signal.SIGKILL)
@@ -194,16 +204,16 @@ class TestSuspects:
         """A timeout, a cancellation, an error, a wait for another job, and a log line, each in a group of two and more."""
         gate = scene.gate()
         jobs = await scene.enqueue(
-            *(work.hold(gate) for _ in range(100)), *(work.waits_for_another() for _ in range(10)),
-            *(work.throw("ValueError") for _ in range(10)), *(work.says("a line of a suspect") for _ in range(10)),
+            *(work.hold(gate) for _ in range(10)), *(work.waits_for_another() for _ in range(4)),
+            *(work.throw("ValueError") for _ in range(4)), *(work.says("a line of a suspect") for _ in range(4)),
         )  # fmt: skip
-        held, waiting, throwing, saying = jobs[:100], jobs[100:110], jobs[110:120], jobs[120:]
+        held, waiting, throwing, saying = jobs[:10], jobs[10:14], jobs[14:18], jobs[18:]
         await scene.fetch(SUSPECT)
-        worker = await scene.start(concurrency=140)
+        worker = await self.worker_of_few(scene)
         rows = await scene.finished(*waiting, *throwing, *saying)
-        assert [row["state"] for row in rows] == [4] * 10 + [5] * 10 + [4] * 10
+        assert [row["state"] for row in rows] == [4] * 4 + [5] * 4 + [4] * 4
         assert {row["crashes"] for row in rows} == {2}
-        await worker.wait_for_log("a line of a suspect", count=10)
+        await worker.wait_for_log("a line of a suspect", count=4)
         assert await scene.jobs.cancel(held[0].id, "enough")
         [row] = await scene.finished(held[0])
         assert (row["state"], row["reason"]) == (7, "enough")
@@ -277,37 +287,37 @@ class TestAProcessJob:
         assert len(pids) == 2 and worker.pid not in pids
         await scene.clean(max_attempts=1)
 
-    async def test_that_exceeds_its_timeout_is_killed(self, scene):
-        await scene.start()
-        [job] = await scene.enqueue(work.spin(scene.gate()))
-        [row] = await scene.finished(job)
-        [start] = scene.events(job_id=str(job.id), event="start")
+    @on_its_loop
+    async def test_that_exceeds_its_timeout_is_killed(self, lasting):
+        [job] = await lasting.enqueue(work.spin(lasting.gate()))
+        [row] = await lasting.finished(job)
+        [start] = lasting.events(job_id=str(job.id), event="start")
         assert row["state"] == 5 and "TimeoutError" in row["errors"]
         assert await until(lambda: not alive(start.pid))
 
-    async def test_that_is_cancelled_is_killed(self, scene):
-        await scene.start()
-        [job] = await scene.enqueue(work.apart(scene.gate()))
-        await scene.running(job)
-        assert await scene.jobs.cancel(job.id, "enough")
-        [row] = await scene.finished(job)
-        [start] = scene.events(job_id=str(job.id), event="start")
+    @on_its_loop
+    async def test_that_is_cancelled_is_killed(self, lasting):
+        [job] = await lasting.enqueue(work.apart(lasting.gate()))
+        await lasting.running(job)
+        assert await lasting.jobs.cancel(job.id, "enough")
+        [row] = await lasting.finished(job)
+        [start] = lasting.events(job_id=str(job.id), event="start")
         assert (row["state"], row["reason"]) == (7, "enough")
         assert await until(lambda: not alive(start.pid))
 
-    async def test_that_dies_is_run_again_and_its_worker_takes_no_notice(self, scene):
-        worker = await scene.start()
-        gate = scene.gate()
-        [job] = await scene.enqueue(work.apart(gate))
-        await scene.running(job)
-        [start] = scene.events(job_id=str(job.id), event="start")
+    @on_its_loop
+    async def test_that_dies_is_run_again_and_its_worker_takes_no_notice(self, lasting):
+        gate = lasting.gate()
+        [job] = await lasting.enqueue(work.apart(gate))
+        await lasting.running(job)
+        [start] = lasting.events(job_id=str(job.id), event="start")
         os.kill(start.pid, signal.SIGKILL)
-        await scene.running(job, attempt=2)
-        scene.open(gate)
-        [row] = await scene.finished(job)
+        await lasting.running(job, attempt=2)
+        lasting.open(gate)
+        [row] = await lasting.finished(job)
         assert (row["state"], row["attempt"], row["crashes"]) == (4, 2, 1)
         assert "died (SIGKILL)" in row["errors"]
-        assert worker.running
+        assert lasting.workers.started[0].running
 
     async def test_dies_with_its_worker_and_is_not_charged(self, scene):
         first = await scene.start(name="first")
@@ -334,16 +344,16 @@ class TestAProcessJob:
         row = await scene.row(job)
         assert (row["state"], row["attempt"], row["crashes"]) == (1, 0, 0)
 
-    async def test_that_logs_what_cannot_be_logged_goes_on(self, scene):
-        worker = await scene.start()
-        [job] = await scene.enqueue(work.logs_apart())
-        [row] = await scene.finished(job)
+    @on_its_loop
+    async def test_that_logs_what_cannot_be_logged_goes_on(self, lasting):
+        [job] = await lasting.enqueue(work.logs_apart())
+        [row] = await lasting.finished(job)
         assert (row["state"], row["result"]) == (4, '"went on"')
-        await worker.wait_for_log("a line from pid")
+        await lasting.workers.started[0].wait_for_log("a line from pid")
 
-    async def test_is_given_the_time_to_send_on_what_it_has_put_off(self, scene, tmp_path):
-        await scene.start()
+    @on_its_loop
+    async def test_is_given_the_time_to_send_on_what_it_has_put_off(self, lasting, tmp_path):
         path = tmp_path / "sent"
-        await scene.finished(*await scene.enqueue(work.puts_off(str(path))))
+        await lasting.finished(*await lasting.enqueue(work.puts_off(str(path))))
         for what in ("printed", "reported"):
             assert await until(Path(f"{path}-{what}").exists)

@@ -1,5 +1,6 @@
 """Workers that die, freeze, or lose their row; and workers that only look dead."""
 
+import os
 import random
 
 import pytest
@@ -28,10 +29,10 @@ async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones
 
 async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worker(scene):
     await scene.start(name="first", concurrency=5)
-    [long] = await scene.enqueue(work.nap(1.5 * LEASE))
+    [long] = await scene.enqueue(work.nap(1.2 * LEASE))
     await scene.running(long)
     await scene.start(name="second")
-    short = await scene.enqueue(*(work.tiny(n) for n in range(300)))
+    short = await scene.enqueue(*(work.tiny(n) for n in range(100)))
     [row] = await scene.finished(long)
     assert (row["attempt"], row["crashes"]) == (1, 0)
     await scene.finished(*short)
@@ -117,12 +118,11 @@ async def test_a_worker_started_again_on_the_same_host_does_not_hide_the_jobs_of
     await scene.clean(max_attempts=2)
 
 
-@pytest.mark.parametrize("deaths", [6, pytest.param(30, marks=pytest.mark.slow)])
-async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_killed_at_random(scene, deaths):
+@pytest.mark.parametrize(("deaths", "jobs"), [(3, 60), pytest.param(30, 66, marks=pytest.mark.slow)])
+async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_killed_at_random(scene, deaths, jobs):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    jobs = 2_000 // deaths
     await scene.start(name="survivor", concurrency=1)
     victim, all_jobs = await scene.start(concurrency=20), []
     for _ in range(deaths):
@@ -145,11 +145,13 @@ async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_ki
 
 async def test_a_call_that_keeps_the_interpreter_beyond_the_lease_loses_the_job_and_its_result_is_refused(scene):
     keeps = await scene.start(name="keeps")
-    [job] = await scene.enqueue(work.keep_interpreter(4 * LEASE))
+    os.mkfifo(fifo := scene.gate())
+    [job] = await scene.enqueue(work.keep_interpreter(fifo))
     await scene.running(job)
     await scene.start(name="other")
     [row] = await scene.finished(job)
     assert (row["result"], row["attempt"]) == ('"other"', 2)
+    os.close(os.open(fifo, os.O_WRONLY))
     await scene.oracle.wait_for(event="end", job_id=job.id, pid=keeps.pid, how="ok")
     await keeps.wait_for_log(f"job {job.id}: its lease was lost before its end could be written")
     [after] = await scene.finished(job)

@@ -15,6 +15,7 @@ from asyncjobs.db.pooling import Pooler
 from asyncjobs.db.transactions import Transaction, isolated_sessions
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE
+from tests.support import warm
 from tests.support.pgbouncer import PgBouncer, find
 from tests.support.postgres import ThrowAwayPostgres
 from tests.support.processes import until_so
@@ -90,7 +91,7 @@ async def test_in_transaction_mode_jobs_run_and_nothing_of_ours_stays_on_its_ses
             made = [work.tiny(n) for n in range(20)]
             await asyncio.gather(*(client.enqueue(each) for each in made))
             assert await made[0].result(timeout=20) == worker.name
-            assert await client.enqueue_all(work.tiny(n) for n in range(300)) == 300
+            assert await client.enqueue_all(work.tiny(n) for n in range(100)) == 100
             assert pooling.known(url) is Pooler.transaction and not client.listening and client.healthy
             assert "a pooler in transaction mode stands between" in await doctor(scene, url)
             assert await made[-1].result(timeout=20) == worker.name
@@ -102,8 +103,7 @@ async def test_in_transaction_mode_jobs_run_and_nothing_of_ours_stays_on_its_ses
 
 async def doctor(scene, url) -> str:
     command = [sys.executable, "-m", "asyncjobs", "doctor", "--config", str(scene.config("doctor", url=url))]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    return (await process.communicate())[0].decode()
+    return (await asyncio.to_thread(warm.run, command)).stdout
 
 
 async def test_in_transaction_mode_an_isolated_step_has_one_transaction(own_scene, bouncer):

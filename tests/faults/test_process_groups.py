@@ -6,14 +6,15 @@ import signal
 import pytest
 
 from tests.faults import group_jobs as groups
+from tests.faults.conftest import on_its_loop
 from tests.support.processes import alive, children, until
 
-MODULES = ("tests.faults.jobs", "tests.faults.group_jobs")
+LASTING = ("tests.faults.jobs", "tests.faults.group_jobs")
 
 
 @pytest.fixture
 async def worker(scene):
-    return await scene.start(*MODULES, name="one", concurrency=10)
+    return await scene.start(*LASTING, name="one", concurrency=10)
 
 
 async def started(scene, job, count=1):
@@ -23,45 +24,50 @@ async def started(scene, job, count=1):
     return [event.fields["child"] for event in told]
 
 
+@on_its_loop
 @pytest.mark.parametrize("how", groups.WAYS)
-async def test_the_timeout_of_a_process_job_ends_it_and_all_that_it_has_started(scene, worker, how):
-    [job] = await scene.enqueue(groups.limited(how))
-    pids = await started(scene, job, 2 if how == "pool" else 1)
-    [row] = await scene.finished(job)
+async def test_the_timeout_of_a_process_job_ends_it_and_all_that_it_has_started(lasting, how):
+    [job] = await lasting.enqueue(groups.limited(how))
+    pids = await started(lasting, job, 2 if how == "pool" else 1)
+    [row] = await lasting.finished(job)
     assert row["state"] == 5 and "TimeoutError" in row["errors"]
     assert await until(lambda: not alive(*pids))
 
 
+@on_its_loop
 @pytest.mark.parametrize("how", groups.WAYS)
-async def test_a_cancelled_process_job_ends_with_all_that_it_has_started(scene, worker, how):
-    [job] = await scene.enqueue(groups.going_on(how))
-    pids = await started(scene, job, 2 if how == "pool" else 1)
+async def test_a_cancelled_process_job_ends_with_all_that_it_has_started(lasting, how):
+    [job] = await lasting.enqueue(groups.going_on(how))
+    pids = await started(lasting, job, 2 if how == "pool" else 1)
     assert await job.cancel()
-    [row] = await scene.finished(job)
+    [row] = await lasting.finished(job)
     assert row["state"] == 7
     assert await until(lambda: not alive(*pids))
 
 
+@on_its_loop
 @pytest.mark.parametrize("how", groups.WAYS)
-async def test_the_death_of_a_process_job_is_known_while_what_it_has_started_lives_and_ends_that(scene, worker, how):
-    [job] = await scene.enqueue(groups.dies(how))
-    pids = await started(scene, job, 2 if how == "pool" else 1)
-    [row] = await scene.finished(job)
+async def test_the_death_of_a_process_job_is_known_while_what_it_has_started_lives_and_ends_that(lasting, how):
+    [job] = await lasting.enqueue(groups.dies(how))
+    pids = await started(lasting, job, 2 if how == "pool" else 1)
+    [row] = await lasting.finished(job)
     assert (row["state"], row["crashes"]) == (5, 1) and "SIGKILL" in row["errors"]
     assert await until(lambda: not alive(*pids))
 
 
-async def test_what_a_process_job_leaves_when_it_returns_is_ended(scene, worker):
-    [job] = await scene.enqueue(groups.leaves())
-    pids = await started(scene, job, 2)
-    [row] = await scene.finished(job)
+@on_its_loop
+async def test_what_a_process_job_leaves_when_it_returns_is_ended(lasting):
+    [job] = await lasting.enqueue(groups.leaves())
+    pids = await started(lasting, job, 2)
+    [row] = await lasting.finished(job)
     assert row["state"] == 4
     assert await until(lambda: not alive(*pids))
 
 
-async def test_a_process_job_that_closes_its_way_to_the_worker_has_died(scene, worker):
-    [job] = await scene.enqueue(groups.closes())
-    [row] = await scene.finished(job)
+@on_its_loop
+async def test_a_process_job_that_closes_its_way_to_the_worker_has_died(lasting):
+    [job] = await lasting.enqueue(groups.closes())
+    [row] = await lasting.finished(job)
     assert row["state"] == 5 and "died (exit code 1) while it ran" in row["errors"]
 
 
@@ -77,20 +83,23 @@ async def test_what_a_process_job_has_started_dies_with(scene, worker, who):
     assert await until(lambda: not alive(*pids, forking))
 
 
-async def test_no_signal_is_handled_in_what_a_job_forks_as_its_worker_handles_it(scene, worker):
-    apart, here = await scene.enqueue(groups.terminates(), groups.terminates_in_worker())
-    rows = await scene.finished(apart, here)
+@on_its_loop
+async def test_no_signal_is_handled_in_what_a_job_forks_as_its_worker_handles_it(lasting):
+    apart, here = await lasting.enqueue(groups.terminates(), groups.terminates_in_worker())
+    rows = await lasting.finished(apart, here)
     assert [row["result"] for row in rows] == [str(-signal.SIGTERM)] * 2
 
 
-async def test_no_link_to_the_database_is_open_in_what_a_job_forks(scene, worker):
-    [job] = await scene.enqueue(groups.inherits())
+@on_its_loop
+async def test_no_link_to_the_database_is_open_in_what_a_job_forks(lasting):
+    [job] = await lasting.enqueue(groups.inherits())
     here, there = await job.result(timeout=20)
-    assert here > 3 and there == 0
+    assert here >= 3 and there == 0
 
 
-async def test_a_def_process_job_runs_in_the_main_thread_with_all_that_a_def_job_may_do(scene, worker):
-    [job] = await scene.enqueue(groups.handles())
+@on_its_loop
+async def test_a_def_process_job_runs_in_the_main_thread_with_all_that_a_def_job_may_do(lasting):
+    [job] = await lasting.enqueue(groups.handles())
     result = await job.result(timeout=20)
     assert result == [[True] * 3, [signal.SIGUSR1], True, "performed inside", 1, True]
 

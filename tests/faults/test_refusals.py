@@ -30,7 +30,7 @@ async def test_a_server_that_takes_no_writes_for_longer_than_the_lease_costs_no_
 
     async def beyond_the_lease():
         return await admin.fetchval(
-            "select clock_timestamp() > $1::timestamptz + make_interval(secs => $2)", begun, 1.5 * LEASE
+            "select clock_timestamp() > $1::timestamptz + make_interval(secs => $2)", begun, 1.2 * LEASE
         )
 
     await scene.eventually(beyond_the_lease, "passing of time")

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from asyncjobs.defining.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import read_errors
+from tests.faults import alchemy_jobs
 from tests.faults import step_jobs as work
 from tests.faults.conftest import migrated, scene_of
 from tests.support.postgres import ThrowAwayPostgres
@@ -25,7 +26,7 @@ async def with_effects(scene):
 async def whole(scene, *jobs, timeout):
     """Wait until all have succeeded, and see that each did everything, and nothing twice that was committed."""
     rows = await scene.finished(*jobs, timeout=timeout)
-    total = sum(range(1, 1_001))
+    total = sum(range(1, work.ROWS + 1))
     assert {(row["state"], row["result"]) for row in rows} == {(4, str(total))}, rows[0]["errors"]
     effects = await scene.fetch("select job, name, count(*) as count from effect group by job, name")
     assert {(row["job"], row["name"], row["count"]) for row in effects} == {
@@ -46,7 +47,7 @@ async def whole(scene, *jobs, timeout):
                 case "row":
                     assert name not in committed, f"{name} went on after its commit"
                     seen[name, event.fields["n"]] += 1
-        wanted = [("export", n) for n in range(1, 1_001)] + [("fan_out", n) for n in range(1, 101)]
+        wanted = [("export", n) for n in range(1, work.ROWS + 1)] + [("fan_out", n) for n in range(1, 101)]
         assert set(seen) == set(wanted), "a row was skipped"
         assert committed == set(work.NAMES)
     assert not await scene.fetch("select from asyncjobs.step")
@@ -58,7 +59,7 @@ def begun_or_over(scene, jobs, **wanted):
     return scene.events(**wanted) or all(scene.events(event="end", job_id=job.id, how="ok") for job in jobs)
 
 
-@pytest.mark.parametrize("deaths", [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("deaths", [3, pytest.param(200, marks=pytest.mark.slow)])
 async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_and_skip_no_row(scene, deaths):
     await with_effects(scene)
     seed = random.randrange(2**32)
@@ -141,7 +142,7 @@ async def test_a_suspect_in_a_process_of_its_own_is_interrupted_when_its_worker_
     await scene.finished(job)
 
 
-@pytest.mark.parametrize("crashes", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("crashes", [2, pytest.param(20, marks=pytest.mark.slow)])
 async def test_a_database_that_crashes_at_any_moment_costs_no_attempt_and_repeats_nothing(tmp_path, crashes):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -149,10 +150,10 @@ async def test_a_database_that_crashes_at_any_moment_costs_no_attempt_and_repeat
     async with ThrowAwayPostgres() as postgres:
         async with scene_of(await migrated(postgres), tmp_path) as scene:
             await with_effects(scene)
-            await scene.start(WORK, concurrency=4)
+            await scene.start(alchemy_jobs.__name__, concurrency=4)
             all_jobs = []
             for _ in range(crashes):
-                batch = await scene.enqueue(*(work.Six() for _ in range(3)))
+                batch = await scene.enqueue(*(alchemy_jobs.SixOnSQLAlchemy() for _ in range(3)))
                 all_jobs += batch
                 name = rng.choice(work.NAMES[:3] + work.NAMES[4:])
                 await scene.oracle.wait_for(event="step_start", step=name, job_id=batch[0].id)

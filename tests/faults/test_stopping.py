@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.support.processes import SLACK
 BOUND = SHUTDOWN_TIMEOUT + 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 async def test_at_a_signal_short_jobs_finish_and_all_others_move_unspent(scene, number):
     gate = scene.gate()
     first = await scene.start(name="first")
@@ -129,14 +128,10 @@ async def test_a_signal_is_noted_while_a_job_blocks_the_loop(scene):
     assert (row["attempt"], row["result"]) == (1, '"only"')
 
 
-NO_UVLOOP = "import sys\nsys.modules['uvloop'] = None\n"
-
-
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop):
-    if loop == "asyncio":
-        (scene.directory / "sitecustomize.py").write_text(NO_UVLOOP)
-    worker = await scene.start(name="only", environment={"PYTHONPATH": f"{scene.directory}:."}, concurrency=20)
+    modules = ["tests.faults.jobs", *(["tests.faults.no_uvloop"] if loop == "asyncio" else [])]
+    worker = await scene.start(*modules, name="only", concurrency=20)
     neighbours = await scene.enqueue(*(work.hold(scene.gate()) for _ in range(3)))
     await scene.running(*neighbours)
     errors = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "BaseException", "StopIteration")
@@ -157,7 +152,7 @@ async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop
     await scene.clean(max_attempts=1)
 
 
-@pytest.mark.parametrize("kind", [work.ignore, work.thread, work.block])
+@pytest.mark.parametrize("kind", [pytest.param(work.ignore, marks=pytest.mark.slow), work.thread, work.block])
 async def test_what_a_stopping_worker_cannot_end_is_given_back_unspent_before_it_is_gone(scene, kind):
     worker = await scene.start()
     [job] = await scene.enqueue(kind(scene.gate()))
@@ -186,9 +181,7 @@ async def test_what_a_third_signal_leaves_is_given_back_unspent(scene):
 
 
 async def test_a_hangup_that_was_ignored_when_the_worker_was_started_is_ignored(scene):
-    command = [sys.executable, "-m", "asyncjobs", "run", "tests.faults.jobs", "--config", str(scene.config("nohup"))]
-    worker = scene.workers.start(command=["sh", "-c", "trap '' HUP; exec \"$@\"", "nohup", *command], name="nohup")
-    await scene.all_ready(worker)
+    worker = await scene.start(ignoring=signal.SIGHUP)
     worker.stop(signal.SIGHUP)
     await scene.finished(*await scene.enqueue(work.tiny()))
     worker.stop()
@@ -206,7 +199,7 @@ LONG = 600
     [
         family.runs_held,
         family.awaits_held,
-        family.gathers_held,
+        pytest.param(family.gathers_held, marks=pytest.mark.slow),
         family.awaits_held_in_thread,
         family.awaits_held_apart,
     ],

@@ -46,7 +46,7 @@ def no_files_of_faketime() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_files_of_faketime")  # they go when the processes of the scene have gone
-@pytest.mark.parametrize("shift", [HOUR, -HOUR])
+@pytest.mark.parametrize("shift", [HOUR, pytest.param(-HOUR, marks=pytest.mark.slow)])
 async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shift):
     wrong = await scene.start(name="wrong", environment=clock_shifted_by(shift, scene.directory))
     [asked] = await scene.finished(*await scene.enqueue(work.clock()))
@@ -70,7 +70,8 @@ async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shi
     assert all(1.5 <= row["waited"] < HOUR / 2 for row in await scene.eventually(both, "two delayed jobs"))
 
     async def past_the_lease():
-        return await scene.fetch("select 1 from asyncjobs.job where started_at < clock_timestamp() - interval '5 s'")
+        since = f"clock_timestamp() - interval '{1.2 * LEASE} s'"
+        return await scene.fetch(f"select 1 from asyncjobs.job where started_at < {since}")
 
     await scene.eventually(past_the_lease, "job older than its lease")
     scene.open(scene.gate())
@@ -135,7 +136,7 @@ async def test_an_administrators_lock_on_the_workers_is_waited_for_and_nobody_is
     await scene.running(*held)
     async with connection.transaction():
         await connection.execute("lock table asyncjobs.worker in access exclusive mode")
-        await connection.execute(f"select pg_sleep({1.5 * LEASE})")
+        await connection.execute(f"select pg_sleep({1.2 * LEASE})")
 
     async def judged():
         sql = "select 1 from asyncjobs.worker where dead_at is null and linked_at < now() - lease / 3"

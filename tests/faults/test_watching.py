@@ -9,6 +9,8 @@ from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
 from tests.support.processes import SLACK
 
+WARNING = 0.2
+"""The default of `loop_warning`."""
 BLOCKS = "has blocked the event loop for"
 BLOCKED = " blocked the event loop for"
 TOLD = re.compile(r"asyncjobs\.worker: (.*) has blocked .* for ([\d.]+) s and goes on, at \S*/(\w+\.py):(\d+) in (\w+)")
@@ -28,7 +30,7 @@ def lines_of(function):
 
 
 async def test_a_job_that_blocks_the_loop_is_named_with_its_line_and_the_time_while_it_blocks(scene):
-    worker = await scene.start(name="only")
+    worker = await scene.start(name="only", loop_warning=WARNING)
     await scene.start(name="second", queues=["nothing"])  # would bury it
     [job] = await scene.enqueue(work.block(scene.gate()))
     who, first, file, line, function = told(await worker.wait_for_log(BLOCKS))
@@ -54,7 +56,7 @@ async def test_a_job_that_blocks_the_loop_is_named_with_its_line_and_the_time_wh
 
 
 async def test_the_stack_begins_with_the_jobs_own_code_and_a_long_block_is_told_of_seldom(scene):
-    worker = await scene.start(name="only")
+    worker = await scene.start(name="only", loop_warning=WARNING)
     [job] = await scene.enqueue(work.block(scene.gate()))
     lasted = [told(await worker.wait_for_log(BLOCKS, count=count))[1] for count in (1, 2, 3)]
     assert all(later >= 1.5 * earlier for earlier, later in zip(lasted, lasted[1:], strict=False)), lasted
@@ -66,7 +68,7 @@ async def test_the_stack_begins_with_the_jobs_own_code_and_a_long_block_is_told_
 
 
 async def test_a_task_that_a_job_started_is_named_and_where_python_tells_its_job(scene):
-    worker = await scene.start(name="only")
+    worker = await scene.start(name="only", loop_warning=WARNING)
     [job] = await scene.enqueue(work.block_in_child(scene.gate()))
     who, _, file, _, function = told(await worker.wait_for_log(BLOCKS))
     is_known = sys.version_info >= (3, 12)
@@ -77,8 +79,8 @@ async def test_a_task_that_a_job_started_is_named_and_where_python_tells_its_job
 
 
 async def test_a_call_that_lets_no_other_thread_run_is_told_of_as_soon_as_it_does_and_named_if_seen(scene):
-    worker = await scene.start(name="only", lease=300)  # its keeper does nothing meanwhile, and cannot be faster
-    [job] = await scene.enqueue(work.compute(100_000_000))
+    worker = await scene.start(name="only", lease=300, loop_warning=WARNING)  # meanwhile its keeper cannot beat
+    [job] = await scene.enqueue(work.compute(50_000_000))
     line = await worker.wait_for_log(" the event loop ")
     # Which of the waiting threads gets the interpreter at its end is the system's choice: on a busy machine the loop itself
     # may be faster than the watchdog, which then knows that it was blocked, and not by whom.
@@ -121,7 +123,7 @@ async def test_a_loop_that_is_blocked_by_a_log_handler_keeps_its_lease(scene):
     second = await scene.start(name="second", queues=["two"])  # would bury it
     [job] = await scene.enqueue(work.block_in_log(scene.gate()).set(queue="one"))
     await scene.running(job)
-    await scene.finished(*await scene.enqueue(work.nap(1.5 * LEASE).set(queue="two")))
+    await scene.finished(*await scene.enqueue(work.nap(1.2 * LEASE).set(queue="two")))
     assert scene.buried() == []
     scene.open(scene.gate())
     [row] = await scene.finished(job)

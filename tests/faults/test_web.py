@@ -19,6 +19,7 @@ async def web(scene):
         name="web",
         command=[sys.executable, "-m", "uvicorn", "tests.faults.web_app:app", "--port", "0"],
         environment={"WEB_APP_CONFIG": str(scene.directory / "web.toml")},
+        loop_warning=0.2,
     )
     running = await worker.wait_for_log("Uvicorn running on ")
     async with httpx.AsyncClient(base_url=re.search(r"http://\S+", running)[0]) as client:

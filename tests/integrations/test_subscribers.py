@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from sentry_sdk.transport import Transport
 from asyncjobs import AsyncJobs, Job, JobFailed, errors, job
 from asyncjobs.integrations.logging import log_report
 from asyncjobs.integrations.sentry import report_to_sentry
+from tests.support.imports import imported_by
 
 
 @job(kind="integrations.tidy", queue="low")
@@ -206,9 +205,7 @@ def test_sentry_is_flushed_where_a_process_ends_without_its_clean_up(monkeypatch
 
 @pytest.mark.processes
 def test_importing_asyncjobs_imports_none_of_them() -> None:
-    program = "import sys, asyncjobs; print([n for n in sys.modules if 'integrations' in n or 'sentry' in n])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert [name for name in imported_by("asyncjobs") if "integrations" in name or "sentry" in name] == []
 
 
 def test_no_event_of_sentry_holds_variables_of_our_frames() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs.durations import TEN_YEARS, spell
+from asyncjobs.checks.durations import TEN_YEARS, spell
 from asyncjobs.settings import seconds
 
 

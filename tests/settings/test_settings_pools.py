@@ -71,7 +71,7 @@ def test_anything_else_is_no_queue(problems, queue):
         ({"order": "weighted", "weights": 5}, "weights: 5 is not a table;"),
         (
             {"order": "weighted", "weights": {5: 1}},
-            "weights[5].[key]: 5 is not allowed; input should be a valid string",
+            "weights[5]: 5 is not allowed; input should be a valid string",
         ),
         (
             {"queues": ["-b"], "order": "weighted", "weights": {"c": 1}},

@@ -57,7 +57,47 @@ retention = "1 week"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[default]\nrecurring.daily.job = 'x'", "2: default.recurring: unknown key; remove it (known: imports, "),
+        ("[default]\nrecurring.daily.job = 'x'", "2: default.recurring.daily.schedule: missing; add schedule = "),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '61 * * * *'",
+            "3: default.recurring.a.schedule: schedule='61 * * * *' is no schedule",
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\ntimezone = 'Mars/Olympus'",
+            "4: default.recurring.a.timezone: timezone='Mars/Olympus' is no known",
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '0 0 30 2 *'",
+            "3: default.recurring.a.schedule: schedule='0 0 30 2 *' never happens",
+        ),
+        ("[default.recurring.a]\njob = ''\nschedule = '@daily'", '2: default.recurring.a.job: "" is no kind of job'),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\ncatch_up = 'some'",
+            '4: default.recurring.a.catch_up: "some" is not allowed; give "none", "latest" or "all"',
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\njitter = '2d'",
+            '4: default.recurring.a.jitter: "2d" is not allowed; give from 0s to 1d',
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\nqueue = 'no good'",
+            '4: default.recurring.a.queue: "no good" is no queue',
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\ncron = 'x'",
+            "4: default.recurring.a.cron: unknown key; did you mean schedule?",
+        ),
+        (
+            "[default.recurring.a]\njob = 'x'\nschedule = '@daily'\nclass = 'x'",
+            "4: default.recurring.a.class: unknown key; did you mean job?",
+        ),
+        (
+            "[default.recurring]\njob = 'x'",
+            '2: default.recurring.job: "x" is not a table; write one with a name of its own, [default.recurring.NAME]',
+        ),
+        ("[default.queues.'mail*']\nmax_depth = 5", '1: default.queues.mail*: "mail*" is no queue'),
+        ("[[default.workers]]\nqueues = ['a']", "1: default.workers: unknown key; did you mean pools?"),
+        ("[[default.dispatcher]]", "1: default.dispatcher: a list is not a table; TOML writes a table with single"),
         (
             "[default]\nbatch_size = 5",
             "2: default.batch_size: unknown key; did you mean batch_size in the dispatcher table?",
@@ -73,7 +113,7 @@ retention = "1 week"
         ),
         (
             "[default]\n[[default.pools]]\n" + POOL + "threads = 3",
-            "5: default.pools[0].threads: unknown key; remove it (known: queues,",
+            "5: default.pools[0].threads: unknown key; did you mean concurrency?",
         ),
         (
             "[default]\n[[default.pools]]\nqueues = ['a']",
@@ -322,3 +362,24 @@ def test_a_size_that_is_none_or_out_of_bounds_is_refused_with_the_bounds(value):
 def test_a_fact_keeps_its_capitals():
     details = {"type": "url_scheme", "loc": (), "input": "x:y", "msg": "URL scheme should be 'http'"}
     assert loading._fact(details) == "\"x:y\" is not allowed; URL scheme should be 'http'"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('imports = ["jobs"]', "imports"),
+        ('[production]\ndatabase_url = "postgresql://db/app"', "production.database_url"),
+        ("[queues.mails]\nmax_depth = 100", "queues"),
+    ],
+)
+def test_a_file_without_the_default_table_that_has_settings_is_said_not_to_be_read(write, text, found):
+    write(text)
+    settings, [warning] = read()
+    assert settings == Settings()
+    assert warning.startswith(f"config.toml is not read: it has {found}, and no [default] table")
+
+
+@pytest.mark.parametrize("text", ['[params]\ntitle = "a site"', "no TOML", 'title = "a site"'])
+def test_nothing_is_said_of_another_tools_file(write, text):
+    write(text)
+    assert read() == (Settings(), [])

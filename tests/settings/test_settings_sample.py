@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs.settings import Dispatcher, Pool, Settings, load
+from asyncjobs.settings import Dispatcher, Pool, Recurring, Settings, load
 from asyncjobs.settings.keys import KEYS
+from asyncjobs.settings.models import QueueLimits
 
 SAMPLE = Path(__file__).parents[2] / "config.toml"
 
@@ -22,7 +23,8 @@ def test_the_sample_says_what_the_defaults_are(environment):
 
 def test_the_sample_has_every_key_with_a_comment():
     lines = SAMPLE.read_text().splitlines()
-    for key in [*KEYS, *Dispatcher.model_fields, *Pool.model_fields]:
+    options = (*Dispatcher.model_fields, *Pool.model_fields, *Recurring.model_fields, *QueueLimits.model_fields)
+    for key in [*KEYS, *options]:
         if key not in ("dispatcher", "pools", "weights"):
             line = next(line for line in lines if re.match(rf"(# )?{key} = ", line))
             assert "  # " in line or key in ("concurrency", "processes", "queues"), line

@@ -1,9 +1,10 @@
 """Ask a database again and again, until it says what a test waits for."""
 
 import asyncio
+import time
 from typing import Any
 
-from tests.support.processes import PATIENCE, POLL
+from tests.support.processes import PATIENCE, before_next_look
 
 BLOCKED = """select count(*) >= $1 from pg_stat_activity
              where wait_event_type = 'Lock' and datname = current_database()"""
@@ -11,9 +12,10 @@ BLOCKED = """select count(*) >= $1 from pg_stat_activity
 
 async def until(connection: Any, query: str, *arguments: Any) -> Any:
     """Ask until a query gives something that is true; that. TimeoutError after a while."""
+    began = time.monotonic()
     async with asyncio.timeout(PATIENCE):
         while not (found := await connection.fetchval(query, *arguments)):
-            await asyncio.sleep(POLL)
+            await before_next_look(began)
     return found
 
 

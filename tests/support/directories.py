@@ -1,5 +1,6 @@
 """Directories of a test run; those of a run that was killed are removed by the next."""
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -62,6 +63,40 @@ def held_directory(
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
+
+
+_OF_RUN = "TESTS_DIRECTORY_OF_RUN"
+
+
+def of_run() -> Path:
+    """The directory of this test run and of all processes that it starts from now on; gone with whoever asked first."""
+    if _OF_RUN not in os.environ:
+        held = contextlib.ExitStack()
+        directory = held.enter_context(held_directory("asyncjobs-run-", place=RUNNABLE))
+        directory.chmod(0o755)  # under root servers are another user's
+        os.environ[_OF_RUN] = str(directory)
+        owner = os.getpid()
+        atexit.register(lambda: held.close() if os.getpid() == owner else None)
+    return Path(os.environ[_OF_RUN])
+
+
+def made_once(name: str, make: Callable[[Path, Path], None]) -> Path:
+    """A directory that is made once for all processes of the run.
+
+    Args:
+        name: Within that of the run.
+        make: Makes what is in it, given the directory as it is called meanwhile and for good.
+    """
+    made = of_run() / name
+    with (of_run() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            half = made.with_name(f"{name}-half")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir()
+            make(half, made)
+            half.rename(made)
+    return made
 
 
 def _locked(directory: Path) -> int | None:

@@ -124,12 +124,16 @@ class Oracle:
             TimeoutError: There were fewer after *timeout* seconds; the message has the last lines.
         """
         deadline = time.monotonic() + timeout
-        size = -1
+        if "job_id" in wanted:
+            wanted["job_id"] = str(wanted["job_id"])
+        found: list[Event] = []
+        seen = 0
         while True:
-            if (now := self._size()) != size:
-                size = now
-                if len(found := self.events(**wanted)) >= count:
-                    return found
+            self._read()
+            found += [event for event in self._events[seen:] if event.matches(wanted)]
+            seen = len(self._events)
+            if len(found) >= count:
+                return found
             if time.monotonic() > deadline:
                 last = "\n".join(map(str, self._events[-10:])) or "nothing at all"
                 raise TimeoutError(f"{len(found)} of {count} events {wanted} in {timeout} s; the last lines:\n{last}")

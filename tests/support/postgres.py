@@ -1,7 +1,6 @@
 """A PostgreSQL of a test's own, which may be stopped, crashed, frozen and started again."""
 
 import asyncio
-import atexit
 import contextlib
 import importlib.util
 import os
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from tests.support.directories import held_directory
+from tests.support.directories import held_directory, made_once
 from tests.support.namespaces import inside
 from tests.support.processes import alive, children, end_with_parent, run, until
 
@@ -52,22 +51,16 @@ def unprivileged_user() -> pwd.struct_passwd | None:
     raise RuntimeError("running as root, and there is neither a user postgres nor nobody to run the server as")
 
 
-_templates: dict[Path, Path] = {}
+def _template(binaries: Path, user: pwd.struct_passwd | None) -> Path:
+    """A data directory as initdb has made it, once for this run: a copy takes a tenth of the time."""
 
-
-async def _template(binaries: Path, user: pwd.struct_passwd | None) -> Path:
-    """A data directory as initdb has made it, once for this process: a copy takes a tenth of the time."""
-    if binaries not in _templates:
-        held = contextlib.ExitStack()
-        directory = held.enter_context(held_directory("asyncjobs-template-"))
-        atexit.register(held.close)
+    def make(directory: Path, _final: Path) -> None:
         if user is not None:
             os.chown(directory, user.pw_uid, user.pw_gid)
-        data = directory / "data"
-        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        await run([*initdb, "--locale=C", "--no-sync"], user=user)
-        _templates[binaries] = data
-    return _templates[binaries]
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        asyncio.run(run([str(binaries / "initdb"), "-D", str(directory / "data"), *options], user=user))
+
+    return made_once("throwaway" + str(binaries).replace("/", "-"), make) / "data"
 
 
 class ThrowAwayPostgres:
@@ -203,7 +196,7 @@ class ThrowAwayPostgres:
         if self._primary is not None:
             await self._copy(self._primary, data)
             return
-        template = await _template(self.binaries, self._user)
+        template = await asyncio.to_thread(_template, self.binaries, self._user)
         await run(["cp", "-a", str(template), data], user=self._user)
 
     async def _copy(self, primary: "ThrowAwayPostgres", data: str) -> None:

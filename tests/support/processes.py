@@ -8,12 +8,16 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-POLL = 0.005
+from tests.support.warm_server import COPY
+
+POLL = 0.02
 """Seconds between two looks at a file or a child. The standard library has no inotify; the wait itself is bounded."""
+SLOWEST_POLL = 0.05
+"""Where it has been waited for long: a look at the database takes a millisecond of a core."""
 
 PATIENCE = 60.0
 """Seconds after which a wait for what must come is given up: only a product that hangs meets it, however busy the machine."""
@@ -42,30 +46,42 @@ def end_with_parent(end_signal: signal.Signals, user: pwd.struct_passwd | None =
     return prepare
 
 
+async def before_next_look(began: float) -> None:
+    """Sleep until the next look at what is waited for since *began* of the monotonic clock."""
+    await asyncio.sleep(min(max(POLL, (time.monotonic() - began) / 20), SLOWEST_POLL))
+
+
 async def until_so(condition: Callable[[], object]) -> Any:
-    """Look every few milliseconds until what *condition*, `def` or `async def`, gives is true; that.
+    """Look again and again until what *condition*, `def` or `async def`, gives is true; that.
 
     Raises:
         TimeoutError: It was not, for longer than any machine takes.
     """
+    began = time.monotonic()
     async with asyncio.timeout(PATIENCE):
         while not (found := await given if inspect.isawaitable(given := condition()) else given):
-            await asyncio.sleep(POLL)
+            await before_next_look(began)
     return found
 
 
 async def until(condition: Callable[[], bool], timeout: float = PATIENCE) -> bool:
-    """Look every few milliseconds until *condition* holds; False when *timeout* seconds have passed."""
-    deadline = time.monotonic() + timeout
+    """Look again and again until *condition* holds; False when *timeout* seconds have passed."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + timeout:
             return False
-        await asyncio.sleep(POLL)
+        await before_next_look(began)
     return True
 
 
 def group_lives(group: int) -> bool:
     """Whether a process of the group still runs. Zombies do not: an orphan's wait for an init that may never look."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # there is one, of another user
     return any(its_group == group for _pid, _parent, its_group in _running())
 
 
@@ -76,21 +92,31 @@ def children(parent: int) -> set[int]:
 
 def first_of(pids: Sequence[int]) -> list[int]:
     """Those that none of the others has started: what a program has just forked is called like it for a moment."""
-    return [pid for pid, parent, _group in _running() if pid in pids and parent not in pids]
+    return [pid for pid, parent, _group in _running(_stats(pids)) if parent not in pids]
 
 
 def alive(*pids: int) -> bool:
     """Whether any of them runs still."""
-    return any(pid in pids for pid, _parent, _group in _running())
+    return any(_running(_stats(pids)))
 
 
-def _running() -> Iterator[tuple[int, int, int]]:
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def everybody() -> Iterator[int]:
+    """The ids of all processes there are."""
+    return (int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal())
+
+
+def _stats(pids: Iterable[int]) -> Iterable[Path]:
+    return (Path(f"/proc/{pid}/stat") for pid in pids)
+
+
+def _running(stats: Iterable[Path] | None = None) -> Iterator[tuple[int, int, int]]:
+    for stat in _stats(everybody()) if stats is None else stats:
         try:
-            state, parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+            name, _, rest = stat.read_text().rpartition(")")
+            state, parent, group = rest.split()[:3]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if state not in "ZX":
+        if state not in "ZX" and not name.endswith(f"({COPY}"):
             yield int(stat.parent.name), int(parent), int(group)
 
 

@@ -34,6 +34,7 @@ MATRIX = (
         "state, errors and steps of a job whose id is known", "read", ENQUEUING,
         ("select state from asyncjobs.status('$job')", "select state from asyncjobs.states(array['$job'::uuid])"),
     ),
+    Row("how many jobs are ready in a queue", "read", ENQUEUING, ("select asyncjobs.depth('q', 10)", "select asyncjobs.placeless('[]')")),
     Row("the result of a job whose id is known", "read", ENQUEUING, ("select result from asyncjobs.ended(array['$ended'::uuid])",)),
     Row(
         "which jobs there are: ids, kinds, queues, errors, results, steps, workers", "read", LOOKING,
@@ -47,10 +48,16 @@ MATRIX = (
         ("select args from asyncjobs.job", "select args from asyncjobs.finished", "select * from asyncjobs.job",
          "select args from asyncjobs.job_status"),
     ),
+    Row(
+        "what recurs, when, and what came of it", "read", LOOKING,
+        ("select name, kind, schedule, next_at, trouble from asyncjobs.recurring", "select * from asyncjobs.recurring_tick"),
+    ),
+    Row("arguments of what recurs", "read", WORKING, ("select args from asyncjobs.recurring", "select * from asyncjobs.recurring")),
     Row("payloads of events that nobody has waited for yet", "read", WORKING, ("select payload from asyncjobs.event",)),
     Row(
         "what is told by NOTIFY: names of queues, ids of workers, the times in the ids of jobs that are awaited", "read", ROLES,
-        ("listen asyncjobs_ready", "listen asyncjobs_due", "listen asyncjobs_done", "listen asyncjobs_cancel"),
+        ("listen asyncjobs_ready", "listen asyncjobs_due", "listen asyncjobs_done", "listen asyncjobs_cancel",
+         "listen asyncjobs_recurring"),
     ),
     Row("which kinds a login may enqueue", "read", OWNING, ("select * from asyncjobs.allowed_kind",)),
     Row(
@@ -78,6 +85,12 @@ MATRIX = (
     Row("how a job has ended, in the row that tells of it", "write", OWNING, (
         "update asyncjobs.finished set result = '1'", "delete from asyncjobs.finished",
     )),
+    Row("what recurs: add, change, pause and remove it, run it, decide about its times", "write", WORKING, (
+        "insert into asyncjobs.recurring (name, kind, schedule) values ('r', 'k', '@daily')",
+        "update asyncjobs.recurring set paused_at = now()", "delete from asyncjobs.recurring",
+        "insert into asyncjobs.recurring_tick (name, tick, came_to) values ('r', now(), 'by hand')",
+        "insert into asyncjobs.recurring_version (version) values ('v')", "select * from asyncjobs.fire('[]')",
+    )),
     Row("who works, and whose lease is over", "write", WORKING, (
         "insert into asyncjobs.worker (id, backend_pid, lease) values (gen_random_uuid(), 1, '1 s')",
         "update asyncjobs.worker set dead_at = now()",
@@ -87,9 +100,17 @@ MATRIX = (
         "create table asyncjobs.mine (n int)", "create function asyncjobs.mine() returns int language sql as 'select 1'",
         "truncate asyncjobs.job", "alter sequence asyncjobs.ready_seq restart", "delete from asyncjobs.migration",
     )),
-    Row("cancel a job whose id is known", "run", ENQUEUING, ("select asyncjobs.cancel('$job')",)),
+    Row("cancel a job whose id is known", "run", ENQUEUING, ("select asyncjobs.cancel('$job')", "select * from asyncjobs.cancel_each(array['$job'::uuid])")),
     Row("retry and discard by hand", "run", WORKING, (
         "select * from asyncjobs.retry(array['$ended'::uuid], forced => true)", "select * from asyncjobs.discard(array['$job'::uuid])",
+    )),
+    Row("what limits and rates allow, and who has passed them", "read", LOOKING, (
+        "select * from asyncjobs.limits", "select * from asyncjobs.limit_key", "select * from asyncjobs.limit_pass",
+    )),
+    Row("what is paused", "read", LOOKING, ("select name, until, reason, paused_by from asyncjobs.pause",)),
+    Row("pause and resume a queue or a kind", "run", WORKING, (
+        "select asyncjobs.pause('queue', array['q'], null, null, '', '')", "select asyncjobs.resume('queue', array['q'])",
+        "insert into asyncjobs.pause (scope, name) values ('queue', 'other')",
     )),
     Row("claim and run jobs", "run", WORKING, (
         "select nextval('asyncjobs.fence_seq')", "update asyncjobs.job set state = 2, fence = 1, worker = gen_random_uuid()",

@@ -26,7 +26,7 @@ async def apply(url: str, script: str) -> None:
 
 
 async def apply_roles(url: str) -> dict[str, str]:
-    """Apply the roles, and make a login for each; the database's URL for each of `LOGINS`."""
+    """Apply the roles, and make a login for each; the database's URL for each, as of `logins`."""
     for _ in range(2):  # it may be run again
         await apply(url, ROLES.read_text())
     connection = await connect(url)
@@ -36,6 +36,11 @@ async def apply_roles(url: str) -> dict[str, str]:
                 await connection.execute(f"create role aj_{login} login" + (f" in role {role}" if role else ""))
     finally:
         connection.terminate()
+    return logins(url)
+
+
+def logins(url: str) -> dict[str, str]:
+    """A database's URL for each of `LOGINS`."""
     return {login: url.replace("postgres@", f"aj_{login}@") for login in LOGINS}
 
 

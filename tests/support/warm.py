@@ -4,13 +4,12 @@ What runs is what `python [flags] -m module` or a script would run: arguments, e
 `sys.path`, `__main__`, signals and the way it ends are a new interpreter's; it is a child of this process. What is not, and
 so no test of it may come here: modules are imported already, their code has run before the environment was this one's, and
 `/proc/<pid>/cmdline` and `environ` are of the process that was forked. `Popen` starts a new interpreter wherever it finds
-that it would make a difference.
+that it would make a difference. What `asyncjobs run` and `demo` start of themselves is forked as well.
 """
 
 # ruff: noqa: PTH100, PTH118, PTH120, PTH121, PTH208
 import atexit
 import contextlib
-import ctypes
 import os
 import pickle
 import signal
@@ -18,49 +17,69 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from _pytest.config import default_plugins
 
+from tests.support.forking import FORKING, Forked, ask, fork_apart, words_after_flags
 from tests.support.processes import end_with_parent
-from tests.support.warm_server import MOST, take_terminal
+from tests.support.warm_server import MOST, enter, take_terminal
 
 PYTHON = sys.executable
 SERVER = Path(__file__).with_name("warm_server.py")
 PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop")
 """Imported before a program that imports asyncjobs."""
-COMMAND = ("asyncjobs.cli.application", "asyncjobs.cli.run", "rich.console", *PROGRAM)
-"""Before `python -m asyncjobs`."""
-PYTEST = (
-    "pytest",
-    *(f"_pytest.{name}" for name in default_plugins),
-    "asyncpg",
-    "pydantic_settings",
-    "orjson",
-    "uvloop",
+COMMAND = (
+    "asyncjobs.cli.application",
+    "asyncjobs.cli.run",
+    "asyncjobs.processes.forked_group",
+    "asyncjobs.concurrency.main_thread",
+    "asyncjobs.operating_system.out_of_memory",
+    "tests.support.warm_command",
+    "tests.support.forking",
+    "rich.console",
 )
-"""Before `python -m pytest`: nothing whose assertions pytest rewrites as it is imported, which plugins and theirs are."""
-_BY_MODULE = {"asyncjobs": COMMAND, "pytest": PYTEST}
-_PR_SET_CHILD_SUBREAPER = 36
-_TAKES_WORD = ("-X", "-W")
+"""Besides, before `python -m asyncjobs`, and before what that has forked for jobs apart."""
+PYTEST = ("pytest", *(f"_pytest.{name}" for name in default_plugins), "tests.support.warm_pytest")
+"""Before `python -m pytest`: not the plugins themselves, whose assertions pytest rewrites as it imports them."""
+WEB = ("fastapi", "uvicorn.main", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.lifespan.on")
+"""Before `python -m uvicorn`."""
+_BY_MODULE = {"asyncjobs": COMMAND, FORKING: COMMAND, "pytest": PYTEST, "uvicorn": WEB}
+_OF_MODULES = ("", "py", "pyc")
+"""How the names of files and directories end that an import takes, beside those of libraries."""
+_HAVE_CHILDREN = ("run", "demo")
+"""With these `asyncjobs` starts itself again, or what forks for jobs apart: what it starts is forked as well."""
+FIRST = ("unshare", "--pid", "--fork", "--kill-child")
+"""Before a command that is to be process 1 of a namespace."""
 _MAKES_NO_DIFFERENCE = {"PYTHONPATH", "PYTHONUNBUFFERED"}
 
 
 class _Server:
-    """A warm interpreter with some flags and modules. One a process of the test run, started when it is first asked."""
+    """A warm interpreter with some modules. One a process of the test run, started when it is first asked.
 
-    def __init__(self, flags: tuple[str, ...], modules: tuple[str, ...]) -> None:
+    Args:
+        modules: What it has imported.
+        flags: Of the interpreter.
+        root: One that it is forked from, with the same flags; None: it is started.
+    """
+
+    def __init__(self, modules: Sequence[str], flags: Sequence[str], root: "_Server | None") -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+        self._process: subprocess.Popen[bytes] | None = None
         with theirs:
-            self._process = subprocess.Popen(
-                [PYTHON, *flags, str(SERVER), str(theirs.fileno()), *modules],
-                stdin=subprocess.DEVNULL,
-                env=self._environment,
-                pass_fds=[theirs.fileno()],
-            )
+            if root is not None:
+                self._environment = root._environment
+                socket.send_fds(root._control, [pickle.dumps({"grow": modules})], [theirs.fileno()])
+            else:
+                self._environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+                self._process = subprocess.Popen(
+                    [PYTHON, *flags, str(SERVER), str(theirs.fileno()), *modules],
+                    stdin=subprocess.DEVNULL,
+                    env=self._environment,
+                    pass_fds=[theirs.fileno()],
+                )
         self._imported = frozenset(pickle.loads(self._control.recv(MOST)))
         self._one = threading.Lock()
         atexit.register(self.close)
@@ -74,26 +93,25 @@ class _Server:
                 if not os.path.samefile(directory, ROOT) and any(
                     name.partition(".")[0] in self._imported or name.startswith(("sitecustomize", "usercustomize"))
                     for name in os.listdir(directory)
+                    if name.partition(".")[2] in _OF_MODULES or name.endswith(".so")
                 ):
                     return False
         return True
 
     def fork(self, request: dict[str, Any], descriptors: Sequence[int]) -> int:
         """Start a child of this process; its id."""
-        with self._one, _subreaper():
-            socket.send_fds(self._control, [pickle.dumps(request)], list(descriptors))
-            if not (answer := self._control.recv(64)):
-                raise RuntimeError("the warm interpreter has ended")
-            return int(answer)
+        with self._one:
+            return ask(self._control, request, descriptors)
 
     def close(self) -> None:
         self._control.shutdown(socket.SHUT_RDWR)  # whoever was forked from this process may have it still
         self._control.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
 
 ROOT = Path(__file__).resolve().parents[2]
-_servers: dict[tuple[tuple[str, ...], ...], _Server] = {}
+_servers: dict[tuple[tuple[str, ...], tuple[str, ...]], _Server] = {}
 _starting = threading.Lock()
 
 
@@ -107,54 +125,17 @@ def _of_interpreters(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def _subreaper() -> Iterator[None]:
-    """Take processes in that lose their parent: for moments only, since those of a worker's are init's."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        yield
-    finally:
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
-
-
-class Forked(subprocess.Popen[Any]):
-    """A program that is forked from a warm interpreter.
-
-    Args:
-        server: That.
-        command: Its words.
-        asked: What else the server is to know.
-        options: As of `subprocess.Popen`.
-    """
-
-    def __init__(self, server: _Server, command: Sequence[str], asked: Mapping[str, Any], **options: Any) -> None:
-        self._server = server
-        self._asked = dict(asked)
-        super().__init__(command, **options)
-
-    def _execute_child(self, args: Any, _executable: Any, _preexec: Any, _close: Any, _pass: Any, cwd: Any, env: Any,
-                       _info: Any, _flags: Any, _shell: Any, p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int,
-                       errread: int, errwrite: int, *more: Any) -> None:  # fmt: skip
-        """Start the program: what `subprocess.Popen` does between making the pipes and closing the child's ends of them."""
-        *_, start_new_session, _process_group = more
-        self._asked |= {
-            "command": args,
-            "words": _words_after_flags(args),
-            "parent": os.getpid(),
-            "cwd": os.path.abspath(cwd or os.curdir),
-            "environment": dict(os.environ if env is None else env),
-            "session": start_new_session,
-        }
-        theirs = [number if each == -1 else each for number, each in enumerate((p2cread, c2pwrite, errwrite))]
-        self.pid = self._server.fork(self._asked, theirs)
-        inner: Any = self  # what these are called is the same in every Python since 3.9
-        inner._child_created = True
-        inner._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
-
-
 def start(
-    args: Sequence[Any], *, ends_with_parent: bool = False, terminal: bool = False, anew: bool = False, **options: Any
+    args: Sequence[Any],
+    *,
+    ends_with_parent: bool = False,
+    terminal: bool = False,
+    cgroup: Path | None = None,
+    ignoring: signal.Signals | None = None,
+    closing: Sequence[int] = (),
+    first: bool = False,
+    anew: bool = False,
+    **options: Any,
 ) -> "subprocess.Popen[Any]":
     """Start `[sys.executable, *flags, "-m" | script, …]`; a new interpreter where that makes a difference.
 
@@ -162,6 +143,10 @@ def start(
         args: The words of the command.
         ends_with_parent: It gets SIGKILL when this process dies.
         terminal: Its standard input is a terminal, which is to control it and its session.
+        cgroup: The directory of the one that it is to be in with all that it starts; None: this process's.
+        ignoring: A signal that is ignored when it begins.
+        closing: Those of its standard streams that are closed.
+        first: It is process 1 of a namespace, behind one that ends as it does.
         anew: It is a new interpreter in any case.
         options: As of `subprocess.Popen`.
 
@@ -169,9 +154,13 @@ def start(
         A `Forked` one if it is from a warm interpreter.
     """
     command = [os.fspath(word) for word in args]
-    asked = {"ends_with_parent": ends_with_parent, "terminal": terminal}
+    given = {"terminal": terminal, "cgroup": cgroup and str(cgroup), "ignoring": ignoring, "closing": tuple(closing)}
+    asked = {"ends_with_parent": ends_with_parent, **given}
     if not anew and (server := _server_for(command, options)) is not None:
-        return Forked(server, command, asked, **options)
+        # What forks children would not be in the namespace.
+        has_children = not first and any(word in _HAVE_CHILDREN for word in command)
+        return Forked(server.fork, command, {**asked, "first": first, "has_children": has_children}, **options)
+    command = [*(FIRST if first else ()), *command]
     return subprocess.Popen(command, **options, preexec_fn=_before(**asked))
 
 
@@ -192,10 +181,15 @@ def run(
     return done
 
 
+def fork_forking_processes() -> None:
+    """Have those of workers in this process forked as well, from now on and whatever bytecode it may write."""
+    fork_apart(lambda args, options: start([word for word in args if word != "-B"], **options))
+
+
 def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | None:
     """The warm interpreter that may fork for a command; None: it needs a new one."""
-    words = _words_after_flags(command)
-    known = {"stdin", "stdout", "stderr", "cwd", "env", "start_new_session", "text", "bufsize"}
+    words = words_after_flags(command)
+    known = {"stdin", "stdout", "stderr", "cwd", "env", "start_new_session", "text", "bufsize", "pass_fds"}
     if sys.platform != "linux" or command[0] != PYTHON or not words or not known >= set(options):
         return None
     if _network() != _HERE:
@@ -209,11 +203,17 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
     elsewhere = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     path = [directory, *(os.path.join(directory, each) for each in elsewhere)]
     modules = _BY_MODULE.get(words[1], PROGRAM) if words[0] == "-m" else PROGRAM
-    kind = tuple(command[1 : -len(words)]), modules
+    flags = tuple(command[1 : -len(words)])
     with _starting:
-        if (server := _servers.get(kind)) is None:
-            server = _servers[kind] = _Server(*kind)
+        server = _warm(modules, flags)
     return server if server.is_so_for(environment, path) else None
+
+
+def _warm(modules: tuple[str, ...], flags: tuple[str, ...]) -> _Server:
+    if (server := _servers.get((modules, flags))) is None:
+        root = None if modules == PROGRAM else _warm(PROGRAM, flags)
+        server = _servers[modules, flags] = _Server(modules, flags, root)
+    return server
 
 
 def _network() -> Path | None:
@@ -223,20 +223,26 @@ def _network() -> Path | None:
 _HERE = _network()
 
 
-def _words_after_flags(command: Sequence[str]) -> list[str]:
-    words = list(command[1:])
-    while words and words[0].startswith("-") and words[0] not in ("-m", "-c"):
-        del words[: 2 if words[0] in _TAKES_WORD else 1]
-    return words
-
-
-def _before(*, ends_with_parent: bool, terminal: bool) -> Callable[[], None] | None:
+def _before(
+    *,
+    ends_with_parent: bool,
+    terminal: bool,
+    cgroup: str | None,
+    ignoring: signal.Signals | None,
+    closing: tuple[int, ...],
+) -> Callable[[], None] | None:
     ending = end_with_parent(signal.SIGKILL)
 
     def prepare() -> None:
+        if cgroup is not None:
+            enter(cgroup)
+        if ignoring is not None:
+            signal.signal(ignoring, signal.SIG_IGN)
         if terminal:
             take_terminal()
         if ends_with_parent:
             ending()
+        for number in closing:
+            os.close(number)
 
-    return prepare if terminal or ends_with_parent else None
+    return prepare if any((terminal, ends_with_parent, cgroup, ignoring, closing)) else None

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.support import warm
 from tests.support.oracle import WORKER_VARIABLE, Oracle
@@ -100,10 +100,14 @@ class Worker:
 
     async def end(self) -> None:
         """SIGKILL it and its process group, frozen or not, and wait until it is gone."""
+        self.kill_group()
+        await until(lambda: not self.running and not group_lives(self.pid))
+
+    def kill_group(self) -> None:
+        """SIGKILL it and its process group, frozen or not."""
         for number in (signal.SIGCONT, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)  # it leads a group of its own: a supervisor's children are in it
-        await until(lambda: not self.running and not group_lives(self.pid))
 
     def _reap(self) -> None:
         if self._process.poll() is not None and not self._told:
@@ -147,6 +151,8 @@ class Workers:
 
     async def __aexit__(self, *_exc: object) -> None:
         for worker in self.started:
+            worker.kill_group()  # all at once: those that live on would look for what a dead one has left
+        for worker in self.started:
             await worker.end()
 
     def start(
@@ -157,8 +163,10 @@ class Workers:
         name: str = "",
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        directory: Path = ROOT,
+        **options: Any,
     ) -> Worker:
-        """Start `python -m asyncjobs run <modules> --config <config> <args>` in the project's root.
+        """Start `python -m asyncjobs run <modules> --config <config> <args>`.
 
         Args:
             modules: Importable names of modules with jobs.
@@ -167,6 +175,8 @@ class Workers:
             name: For the log's name and the oracle; default `worker1`, `worker2` …
             environment: For this one.
             command: Run this instead.
+            directory: Where it runs.
+            options: Others of `warm.start`.
         """
         name = name or f"worker{len(self.started) + 1}"
         asked = [sys.executable, "-m", "asyncjobs", "run", *modules]
@@ -178,11 +188,12 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=ROOT,
+                cwd=directory,
                 env=self._environment_of(name, environment),
                 start_new_session=True,
                 ends_with_parent=True,
                 anew=self._anew,
+                **options,
             )
         worker = Worker(name, process, log_path, self._oracle)
         self.started.append(worker)

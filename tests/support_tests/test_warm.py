@@ -1,5 +1,6 @@
 """Programs that are forked from a warm interpreter: nobody in them can tell, but by the time that it takes."""
 
+import asyncio
 import json
 import os
 import pty
@@ -98,14 +99,75 @@ def test_it_ends_as_it_would(program, text, code):
     assert ("ValueError: mine" in done.stderr) == ("mine" in text)
 
 
+LOOKING = """\
+import json, os, signal, sys
+from asyncjobs import job
+
+@job(kind="warm.look")
+def look() -> dict:
+    return looked(os.getppid())
+
+@job(kind="warm.look_apart", executor="process")
+def look_apart() -> dict:
+    with open(f"/proc/{os.getppid()}/stat") as forking:
+        return looked(int(forking.read().rpartition(")")[2].split()[1]))
+
+def looked(parent: int) -> dict:
+    return {
+        "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "main": sys.modules["__main__"].__file__,
+        "cwd": os.getcwd(), "environment": dict(os.environ), "umask": os.umask(0),
+        "group": os.getpgid(0) == parent, "session": os.getsid(0) == parent, "parent": parent,
+        "streams": [os.readlink(f"/proc/self/fd/{n}") for n in range(3)],
+        "signals": {str(n): str(signal.getsignal(n)).partition(" at ")[0] for n in sorted(signal.valid_signals() - {9, 19})},
+        "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
+        "command": open("/proc/self/cmdline").read().split("\\0"), "score": open("/proc/self/oom_score_adj").read(),
+    }
+"""
+
+
+@pytest.mark.parametrize(("kind", "words"), [("warm.look", ["--processes", "2"]), ("warm.look_apart", [])])
+async def test_what_a_program_starts_again_of_itself_is_forked_and_finds_what_a_new_one_finds(
+    tmp_path, database_url, connection, kind, words
+):
+    (tmp_path / "looking.py").write_text(LOOKING)
+    found = []
+    for anew in (True, False):
+        await connection.execute("select asyncjobs.enqueue(kind => $1)", kind)
+        command = [sys.executable, "-m", "asyncjobs", "run", "looking", *words, "--burst"]
+        environment = {**os.environ, "ASYNCJOBS_DATABASE_URL": database_url}
+        with warm.start(
+            command, anew=anew, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        ) as process:  # fmt: skip
+            assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+        assert isinstance(process, warm.Forked) != anew
+        row = await connection.fetchrow("delete from asyncjobs.finished returning result, errors")
+        assert row["result"], row["errors"]
+        looked = json.loads(row["result"])
+        assert looked.pop("parent") == process.pid
+        assert (str(warm.SERVER) in looked.pop("command")) != anew
+        found.append(looked)
+    assert found[0]["group"] == found[0]["session"] == (kind == "warm.look")
+    for looked in found if kind == "warm.look_apart" else ():
+        del looked["argv"][1:], looked["orig_argv"][-2:]  # numbers of descriptors
+    assert found[0] == found[1]
+
+
 def test_what_is_left_to_do_at_the_end_of_an_interpreter_is_done(program):
     text = """
-import atexit, threading
+import atexit, asyncjobs, threading
 atexit.register(print, "at exit")
 threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 print("main")
+
+class Ends:
+    def __del__(self, print=print):
+        print("deleted")
+
+kept = Ends()
+kept.circle = kept
 """
-    assert warm.run([sys.executable, program(text)]).stdout == "main\nthread\nat exit\n"
+    assert warm.run([sys.executable, program(text)]).stdout == "main\nthread\nat exit\ndeleted\n"
 
 
 def test_it_is_a_child_of_this_process_and_of_nobody_else(program):
@@ -194,6 +256,15 @@ def test_where_a_new_interpreter_makes_a_difference_one_is_started(program, tmp_
     environment = {**os.environ, **options}
     with warm.start([sys.executable, *words], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL) as process:
         assert not isinstance(process, warm.Forked)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("file", ["asyncpg.ini", "uvloop.toml", "typer.md", "sitecustomize.txt"])
+def test_a_file_that_no_import_takes_makes_no_difference(program, tmp_path, file):
+    program("pass")
+    (tmp_path / file).touch()
+    with started("-m", "program", cwd=tmp_path, stdin=subprocess.DEVNULL) as process:
+        assert process.communicate()[0] == ""
     assert process.returncode == 0
 
 

@@ -285,7 +285,7 @@ class Safe(Job):
 
     @step
     async def each(self, cursor: Cursor[int]) -> None:
-        for number in range((cursor.value or 0) + 1, 4):
+        for number in range((cursor.value or 0) + 1, 3):
             write_once(number)
             await cursor.set(number)
 

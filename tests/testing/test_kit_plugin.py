@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 from asyncjobs.db.connecting import connect
+from tests.support import warm
+from tests.support.imports import imported_by
 
 ASYNC = """
 async def test_signup(jobs):
@@ -46,6 +48,12 @@ def test_signup_sync(jobs_sync):
     assert jobs_sync.perform_enqueued() == 2
     jobs_sync.assert_performed(send_welcome)
 
+def test_what_recurs(jobs_sync):
+    jobs_sync.recurring.add("nightly", send_welcome(42), schedule="@daily")
+    jobs_sync.recurring.run("nightly")
+    jobs_sync.assert_enqueued(send_welcome, user_id=42)
+    assert [each.name for each in jobs_sync.recurring.all()] == ["nightly"]
+
 def test_a_thread_that_enqueues(jobs_sync):
     import anyio.from_thread
     job = send_welcome(1)
@@ -71,7 +79,7 @@ async def databases(url: str) -> list[str]:
 
 
 def test_it_works_under_pytest_asyncio_in_auto_mode(run_pytest) -> None:
-    run_pytest(f"{ASYNC}\n@pytest.fixture\n{FIXTURE.lstrip()}{SYNC}", "-o", "asyncio_mode=auto").passed(6)
+    run_pytest(f"{ASYNC}\n@pytest.fixture\n{FIXTURE.lstrip()}{SYNC}", "-o", "asyncio_mode=auto").passed(7)
 
 
 def test_it_works_under_pytest_asyncio_in_strict_mode(run_pytest) -> None:
@@ -102,7 +110,7 @@ def anyio_backend(request): return request.param
 
 def test_it_works_in_plain_tests_without_any_async_plugin(run_pytest) -> None:
     words = ("-p", "no:asyncio", "-p", "no:anyio", "-W", "ignore::pytest.PytestConfigWarning")
-    run_pytest(SYNC, *words).passed(3)
+    run_pytest(SYNC, *words).passed(4)
 
 
 def test_each_xdist_worker_has_a_database_and_all_share_one_server_of_which_nothing_is_left(
@@ -110,16 +118,24 @@ def test_each_xdist_worker_has_a_database_and_all_share_one_server_of_which_noth
 ) -> None:
     text = """
 import os
+
+@pytest.fixture(scope="session", autouse=True)
+def applications():
+    with AsyncJobs().blocking() as application:
+        return application.database_url
+
 @pytest.mark.parametrize("n", range(8))
-async def test_alone(jobs, n, tmp_path_factory):
+async def test_alone(applications, jobs, n, tmp_path_factory):
     assert os.environ["PYTEST_XDIST_WORKER"] in jobs.database_url
+    assert applications == jobs.database_url == os.environ["ASYNCJOBS_DATABASE_URL"]
     print(jobs.database_url, file=open("seen.txt", "a"))
     async with jobs.expect(send_welcome, count=1):
         await send_welcome(n).enqueue()
     await jobs.assert_enqueued(send_welcome, user_id=n, count=1)
     await asyncio.sleep(0.05)
 """
-    run_pytest(text, "-n", "2", "-o", "asyncio_mode=auto", "-W", "ignore::ResourceWarning", url="").passed(8)
+    words = ("-n", "2", "-o", "asyncio_mode=auto", "-W", "ignore::ResourceWarning")
+    run_pytest(text, *words, url="", ASYNCJOBS_DATABASE_URL=MINE).passed(8)
     seen = set((tmp_path / "seen.txt").read_text().split())
     assert len(seen) == 2
     assert len({url.partition("host=")[2] for url in seen}) == 1
@@ -132,7 +148,9 @@ def no_rest_of_servers_in(urls: set[str]) -> bool:
     return not any(Path(parse_qs(urlsplit(url).query)["host"][0]).exists() for url in urls)
 
 
-def test_a_run_that_was_killed_leaves_a_server_that_the_next_run_removes(run_pytest, tmp_path_factory) -> None:
+def test_a_run_that_was_killed_leaves_a_server_that_the_next_run_removes(
+    run_pytest, tmp_path_factory, copying_postgres
+) -> None:
     text = """
 async def test_long(jobs):
     print(jobs.database_url, file=open("url", "w"))
@@ -141,9 +159,11 @@ async def test_long(jobs):
     place = tmp_path_factory.mktemp("killed")
     (place / "test_long.py").write_text("import asyncio" + text)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "ASYNCJOBS_"))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"],
-        cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    environment |= {"ASYNCJOBS_PG_BIN": copying_postgres}
+    words = ["-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-o", "asyncio_mode=auto"]
+    process = warm.start(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, ends_with_parent=True,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 40
@@ -199,7 +219,6 @@ def test_the_next_finds_nothing(jobs_sync):
 def test_an_application_that_is_open_for_the_whole_session_works_on_the_tests_database(run_pytest) -> None:
     run_pytest(SESSION, ASYNCJOBS_DATABASE_URL=MINE).passed(3)
     run_pytest(SESSION, "-k", "test_two", ASYNCJOBS_DATABASE_URL=MINE).passed(1)
-    run_pytest(SESSION, "-n", "2", ASYNCJOBS_DATABASE_URL=MINE).passed(3)
 
 
 def test_a_project_that_uses_none_of_the_fixtures_imports_nothing_of_ours_but_the_plugin(tmp_path) -> None:
@@ -410,8 +429,7 @@ async def test_next(jobs):
 
 
 def test_asyncjobs_imports_no_pytest_and_an_unused_fixture_starts_nothing(run_pytest) -> None:
-    code = "import asyncjobs, asyncjobs.testing, sys; assert not {'pytest', '_pytest'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not {"pytest", "_pytest"} & imported_by("asyncjobs.testing")
     text = """
 import sys
 def test_nothing():

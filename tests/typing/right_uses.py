@@ -9,8 +9,10 @@ from asyncjobs import (
     AsyncJobs,
     Cursor,
     Job,
+    RecurringStatus,
     Status,
     attribute,
+    current_attempt,
     current_job,
     discard_on,
     emit,
@@ -343,6 +345,23 @@ def without_a_loop(either: Job[Any] | UUID | str) -> None:
         assert_type(jobs.cancel(either), bool)
         assert_type(jobs.retry(either), bool)
         assert_type(jobs.emit("approved", key=1, payload={"by": "kim"}), int)
+        assert_type(jobs.recurring.add("nightly", plain(1), schedule="@daily"), RecurringStatus)
+        assert_type(jobs.recurring.run("nightly"), Job[Any])
+
+
+@job(schedule="0 6 * * *", timezone="Europe/Paris", catch_up="all", overlap="skip", jitter=timedelta(minutes=1))
+async def recurs() -> None:
+    me = current_attempt()
+    assert_type(me.scheduled_for, datetime | None)
+    assert_type(me.number, int)
+
+
+async def recurring(jobs: AsyncJobs) -> None:
+    for each in (plain(1), recurs, ProcessCloud, ProcessCloud(cloud_id=1)):
+        assert_type(await jobs.recurring.add("daily", each, schedule="@daily", overlap="skip"), RecurringStatus)
+    assert_type(await jobs.recurring.all(), list[RecurringStatus])
+    assert_type(await jobs.recurring.remove("daily"), bool)
+    assert_type(await jobs.recurring.run("daily"), Job[Any])
 
 
 async def emitting(jobs: AsyncJobs, connection: Any) -> None:

@@ -16,20 +16,20 @@ from uuid import uuid4
 import pytest
 
 from asyncjobs import job
-from asyncjobs.db.rows import Finish, Reschedule
-from asyncjobs.defining.attempt import Attempt
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.forking import _Forker
+from asyncjobs.concurrency.services import Services
+from asyncjobs.db.rows import Finish, RatePause, Reschedule
 from asyncjobs.logs import carried
-from asyncjobs.services import Services
+from asyncjobs.performing.attempt import Attempt
+from asyncjobs.processes.forking import _Forker
+from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
-from asyncjobs.worker.apart import NUMBER, Apart, CannotFork, ChildDied, Recipe, recipe
-from asyncjobs.worker.channel import BlockingChannel, Channel, packed
-from asyncjobs.worker.ends import heard, said
-from asyncjobs.worker.groups import Group
-from asyncjobs.worker.performer import Performer
-from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.apart.channel import BlockingChannel, Channel, packed
+from asyncjobs.worker.apart.groups import Group
+from asyncjobs.worker.apart.processes import NUMBER, Apart, CannotFork, ChildDied, Recipe, recipe
+from asyncjobs.worker.running.performer import Performer
+from asyncjobs.worker.slots.pools import Pool
+from asyncjobs.worker.writing.ends import heard, said
 from tests.support.processes import PATIENCE
 
 
@@ -124,17 +124,39 @@ async def test_a_process_that_was_never_made_is_no_crash(child: Child) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["finish", str(uuid4()), 1, 4, "1", None, None, 7],
-        ["finish", "ID", 2, 4, "1", None, None, 7],
-        ["finish", "ID", 1, 2, "1", None, None, 7],
-        ["finish", "ID", 1, 4, 1, None, None, 7],
-        ["finish", "ID", 1, 4, "1", None, None, 10**9],
-        ["finish", "ID", True, 4, "1", None, None, 7],
-        ["reschedule", "ID", 1, float("nan"), None, None, True, None, None, False, False],
-        ["reschedule", "ID", 1, -1, None, None, True, None, None, False, False],
-        ["reschedule", "ID", 1, 0, None, None, True, None, 10**6, False, False],
-        ["reschedule", "ID", 1, 0, None, None, "yes", None, None, False, False],
-        ["reschedule", "ID", 1, 0, None, None, True, None, None, False, False, True],
+        ["finish", str(uuid4()), 1, 4, "1", None, None, 7, None, []],
+        ["finish", "ID", 2, 4, "1", None, None, 7, None, []],
+        ["finish", "ID", 1, 2, "1", None, None, 7, None, []],
+        ["finish", "ID", 1, 4, 1, None, None, 7, None, []],
+        ["finish", "ID", 1, 4, "1", None, None, 10**9, None, []],
+        ["finish", "ID", True, 4, "1", None, None, 7, None, []],
+        ["finish", "ID", 1, 4, "1", None, None, 7, None],
+        ["reschedule", "ID", 1, float("nan"), None, None, True, None, None, False, False, []],
+        ["reschedule", "ID", 1, -1, None, None, True, None, None, False, False, []],
+        ["reschedule", "ID", 1, 0, None, None, True, None, 10**6, False, False, []],
+        ["reschedule", "ID", 1, 0, None, None, "yes", None, None, False, False, []],
+        ["reschedule", "ID", 1, 0, None, None, True, None, None, False, False, [], True],
+        *(
+            ["finish", "ID", 1, 5, None, "{}", None, 7, None, pauses]
+            for pauses in (
+                None,
+                {},
+                "k",
+                [["k"]],
+                [["k", 1, 2]],
+                ["k1"],
+                [[1, 1]],
+                [["", 1]],
+                [["k" * 257, 1]],
+                [["k\x00", 1]],
+                [["k", -1]],
+                [["k", "1"]],
+                [["k", True]],
+                [["k", float("nan")]],
+                [["k", 86_401]],
+                [["k", 1]] * 101,
+            )
+        ),
         "finish",
         None,
     ],
@@ -153,6 +175,8 @@ async def test_an_end_of_another_attempt_or_of_another_shape_is_refused(child: C
     Finish(uuid4(), 3, 5, None, "{}", "why", 0),
     Reschedule(uuid4(), 4, 1.5, "{}", '{"a": 1}', spent=True, queue="low", priority=-3),
     Reschedule(uuid4(), 5, started=True, waits=True),
+    Finish(uuid4(), 3, 5, None, "{}", "why", 0, pauses=(RatePause("stripe", 17.5), RatePause("k(n) 7", 60))),
+    Reschedule(uuid4(), 4, 1.5, spent=True, pauses=(RatePause("stripe", 86_400.0),)),
 ])  # fmt: skip
 def test_an_end_is_heard_as_it_was_said(end: Any) -> None:
     row = (uuid4(), 1) if end is None else (end.id, end.fence)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from asyncjobs import InvalidOption
-from asyncjobs.defining.queue_patterns import serves
+from asyncjobs.checks.queue_patterns import serves
 from asyncjobs.settings import Pool
-from asyncjobs.worker.choosing import chosen
+from asyncjobs.worker.slots.choosing import chosen
 
 POOLS = (
     Pool(queues=("critical",), concurrency=3),

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from asyncjobs.defining.claimed import Claimed
-from asyncjobs.worker.groups import MOST_APART, Group, Groups
+from asyncjobs.records.claimed import Claimed
+from asyncjobs.worker.apart.groups import MOST_APART, Group, Groups
 
 
 def suspect(together: int | None = None) -> Claimed:
@@ -52,6 +52,21 @@ def test_a_bomb_among_many_is_alone_after_few_deaths_of_its_group_whose_others_a
             assert death == deaths
             return
     pytest.fail("it never was")
+
+
+@pytest.mark.parametrize(("count", "free"), [(5, 4), (7, 4), (7, 5), (8, 2), (9, 3), (9, 8), (9, 9), (33, 32), (65, 7)])
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_those_of_one_dead_process_all_run_though_they_come_one_by_one(count: int, free: int, at_once: int) -> None:
+    groups = Groups()
+    for _ in range(MOST_APART - free):
+        groups.join(suspect(1))
+    coming = [suspect(count // 2) for _ in range(count)]
+    joined: list[Group] = []
+    while coming:
+        assert groups.has_room(waiting=0), f"{len(coming)} wait"
+        part, coming = coming[:at_once], coming[at_once:]
+        joined += start(groups, part)
+    assert max(sizes(joined)) <= count // 2
 
 
 @pytest.mark.parametrize("bombs", [2, 10, 32])

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.worker.held_back import HeldBack
+from asyncjobs.worker.writing.held_back import HeldBack
 
 
 class Refused(Exception):

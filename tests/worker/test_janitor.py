@@ -14,9 +14,9 @@ import pytest
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.worker import janitor
-from asyncjobs.worker.janitor import Janitor
-from asyncjobs.worker.keeper import Lease
+from asyncjobs.worker.duties import janitor
+from asyncjobs.worker.duties.janitor import Janitor
+from asyncjobs.worker.keeping.keeper import Lease
 
 
 @pytest.mark.parametrize("count", [3, 5, 10, 11])
@@ -92,13 +92,19 @@ class Rounds:
             await self._wanted[1].wait()
 
 
+class WithoutHouse(Janitor):
+    """One that has no house to keep: what that asks is run, and there is no database."""
+
+    async def keep_house(self) -> None: ...
+
+
 @pytest.fixture
 async def rounds(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Rounds, list[int]]]:
     """What a janitor with a lease of 0.3 s does, and how many workers it takes to be alive."""
     made, alive, lease = Rounds(monkeypatch), [1], Lease(0.3)
     lease.worker = uuid4()
     running = asyncio.ensure_future(
-        Janitor(made, lease, lambda: alive[0], retention=60.0, on_rescue=lambda: None).run()
+        WithoutHouse(made, lease, lambda: alive[0], retention=60.0, on_rescue=lambda: None).run()
     )
     yield made, alive
     running.cancel()

@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 
 from asyncjobs.db.connecting import PINNED_PLANS, connect
-from asyncjobs.db.rows import Finish, Reschedule, State
+from asyncjobs.db.rows import Finish, RatePause, Reschedule, State
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining.identity import new_id
-from asyncjobs.worker.ledger import Ledger
+from asyncjobs.definitions.ids import new_id
+from asyncjobs.worker.writing.ledger import Ledger
 from tests.support.asking import until, until_blocked
 from tests.support.processes import PATIENCE
 
@@ -118,6 +118,19 @@ async def test_an_end_written_twice_is_no_lost_lease(ledger: Ledger, connection:
             await ledger.drained()
     assert ledger.lost == 0
     assert await connection.fetchval("select count(*) from asyncjobs.finished") == 1
+
+
+async def test_a_rate_pauses_also_where_the_database_refuses_a_value_of_the_end(
+    ledger: Ledger, connection: asyncpg.Connection
+) -> None:
+    (first, fence), (second, other) = await running_jobs(connection, 2)
+    ledger.finish(Finish(first, fence, State.failed, None, "bad \x00", None, 7, pauses=(RatePause("one", 60.0),)))
+    ledger.reschedule(Reschedule(second, other, 5.0, "bad \x00", spent=True, pauses=(RatePause("two", 60.0),)))
+    await drained(ledger)
+    noted = (
+        "select key from asyncjobs.limit_note where not_before > clock_timestamp() + interval '30 seconds' order by key"
+    )
+    assert [row["key"] for row in await connection.fetch(noted)] == ["one", "two"]
 
 
 async def test_a_day_of_the_history_that_is_missing_is_made(ledger: Ledger, connection: asyncpg.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.worker.marks import LAG, MOST_PRIORITIES, MOST_QUEUES, Marks
+from asyncjobs.worker.claiming.marks import LAG, MOST_PRIORITIES, MOST_QUEUES, Marks
 
 START = -(2**63)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncjobs.worker.patience import Patience
+from asyncjobs.worker.keeping.patience import Patience
 
 INTERVAL = 0.05
 

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from asyncjobs.defining.claimed import Claimed
+from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
-from asyncjobs.worker.pools import Pool
+from asyncjobs.worker.slots.pools import Pool
 
 
 def pool(*queues: str, concurrency: int = 2, **more: Any) -> Pool:

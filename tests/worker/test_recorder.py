@@ -14,10 +14,10 @@ import pytest
 
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.defining.identity import new_id
-from asyncjobs.defining.recorded import Record, Write
+from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import DatabaseError, LeaseLost
-from asyncjobs.worker.recorder import StepWriter
+from asyncjobs.records.recorded import Record, Write
+from asyncjobs.worker.writing.recorder import StepWriter
 from tests.support.processes import PATIENCE
 
 

@@ -112,9 +112,14 @@ async def test_whoever_cancels_a_job_whose_row_is_locked_waits_no_longer_than_wh
 ) -> None:
     found = await connection.fetch(
         "select proname, array_to_string(proconfig, ' ') as config from pg_proc "
-        "where pronamespace = 'asyncjobs'::regnamespace and proname in ('cancel', 'retry', 'discard')"
+        "where pronamespace = 'asyncjobs'::regnamespace and proname in ('cancel', 'cancel_each', 'retry', 'discard')"
     )
-    assert {row["proname"] for row in found if "lock_timeout=5s" in row["config"]} == {"cancel", "retry", "discard"}
+    assert {row["proname"] for row in found if "lock_timeout=5s" in row["config"]} == {
+        "cancel",
+        "cancel_each",
+        "retry",
+        "discard",
+    }
 
 
 ENDED = (

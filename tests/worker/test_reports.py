@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from asyncjobs.defining.attempt import Attempt
-from asyncjobs.worker import reports
-from asyncjobs.worker.blocks import Blocks
-from asyncjobs.worker.reports import LONGEST, MOST, Report
+from asyncjobs.jobs.recurring import LeftOut
+from asyncjobs.performing.attempt import Attempt
+from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.keeping.blocks import Blocks
+from asyncjobs.worker.keeping.reports import LONGEST, MOST, Report
 
 
 def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
@@ -20,7 +21,10 @@ def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
 
 def test_what_is_written_is_read() -> None:
     stuck = [attempt(at=86400.0), attempt("other", at=0.0)]
-    text = reports.write(draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)}, claims_nothing="käse" * 200)
+    left = [LeftOut("b", "@daily", "Mars/Olympus", "käse" * 200), LeftOut("a", "@dayly", "UTC", "no schedule")]
+    text = reports.write(
+        draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)}, claims_nothing="käse" * 200, left_out=left
+    )
     read = reports.read(json.loads(text))
     assert read.draining
     assert read.claims_nothing == "käse" * (LONGEST // 4)
@@ -30,6 +34,7 @@ def test_what_is_written_is_read() -> None:
     ]
     assert read.stuck[0].id == str(stuck[1].claimed.id)
     assert read.blocked == {"k": Blocks(2, 1.5)}
+    assert read.left_out == (left[1], left[0]._replace(why="käse" * (LONGEST // 4)))
 
 
 def test_a_report_is_plain_ascii_whatever_a_kind_is_called() -> None:
@@ -52,7 +57,7 @@ def test_a_report_names_so_many_and_the_worst() -> None:
     "values",
     [
         {},
-        {"draining": "yes", "stuck": 3, "blocked": [], "claims_nothing": True},
+        {"draining": "yes", "stuck": 3, "blocked": [], "claims_nothing": True, "left_out": "x"},
         {"stuck": [1, None], "blocked": {"k": 1, "l": {"count": "x"}, "m": {"count": True, "longest": 1}}},
     ],
 )

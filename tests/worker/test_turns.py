@@ -9,8 +9,8 @@ import pytest
 
 from asyncjobs import AsyncJobs, job
 from asyncjobs.db.connecting import PINNED_PLANS, connect
-from asyncjobs.worker import turns
-from asyncjobs.worker.turns import Turns
+from asyncjobs.worker.claiming import turns
+from asyncjobs.worker.claiming.turns import Turns
 from tests.support.asking import until
 
 FILL = (

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from asyncjobs.settings import Pool as PoolSettings
-from asyncjobs.worker import wakeups
-from asyncjobs.worker.pools import Pool
-from asyncjobs.worker.wakeups import MOST_NEW, Wakeups
+from asyncjobs.worker.claiming import wakeups
+from asyncjobs.worker.claiming.wakeups import MOST_NEW, Wakeups
+from asyncjobs.worker.slots.pools import Pool
 
 
 def serving(*queues: str) -> Wakeups:

@@ -8,9 +8,9 @@ from typing import Any, cast
 from uuid import uuid4
 
 from asyncjobs.db.connecting import connect
-from asyncjobs.defining import context
-from asyncjobs.worker.blocks import Culprit
-from asyncjobs.worker.watchdog import Watchdog
+from asyncjobs.performing import context
+from asyncjobs.worker.keeping.blocks import Culprit
+from asyncjobs.worker.keeping.watchdog import Watchdog
 from tests.support.asking import until
 from tests.support.processes import until_so
 

@@ -3,7 +3,8 @@
 -- fences: as in asyncjobs.retry; days: how long a live one is kept.
 -- Rows: one for each id that is there, in no order: whether it is discarded by this call, and its state by now.
 -- Security definer: the history is nobody's to change.
--- Locks: the live rows in the order of their ids, then the finished ones. Two steps: see asyncjobs.retry.
+-- What follows them in a chain is discarded, too.
+-- Locks: the live rows in the order of their ids, then the finished ones, then those that follow. Two steps: see asyncjobs.retry.
 create or replace function asyncjobs.discard(
   ids uuid[], fences bigint[] default null, reason text default '', days integer default 7
 ) returns table (id uuid, done boolean, state smallint)
@@ -46,5 +47,11 @@ begin
   left join asyncjobs.job on job.id = given.id
   left join asyncjobs.finished on finished.id = given.id and job.id is null
   where discarded.id is not null or job.id is not null or finished.id is not null;
+  -- Of one that had failed the chain stood; what was live has ended it by itself.
+  perform asyncjobs.follow(finished.id, 6, null, coalesce(discard.reason, ''), discard.days)
+  from asyncjobs.finished
+  where finished.id = any(discard.ids) and finished.state = 6
+    and exists (select from asyncjobs.link join asyncjobs.job on job.id = link.job
+                where link.after = finished.id and not link.begun and not link.anyhow);
 end
 $$;

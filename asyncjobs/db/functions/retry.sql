@@ -4,21 +4,36 @@
 -- are forgotten. Its steps are kept, unless it succeeded.
 -- fences: one an id: only jobs that have not been claimed since they were read with these; null: whichever. forced: those that
 -- succeeded too, and those scheduled for their first run. from_step: that one and those after it run again.
--- Rows: one for each id that is there, in no order: whether it is ready by this call, and its state by now.
+-- Rows: one for each id that is there, in no order: whether it is ready by this call, its state by now, and the job that has its
+-- unique key, if another has: then it stays as it is.
 -- Security definer: nobody else may remove what is in the history.
--- Locks: the live rows in the order of their ids, then the finished ones. Two steps: what a statement has waited for another to
--- release, it may still see as it was before, and the next sees as it is.
+-- One that was discarded or cancelled while it waited for another of its chain waits again, unless that has succeeded by now.
+-- The batches of which these are, and those of which these are parts, are looked at again when they end.
+-- Locks: the live rows in the order of their ids, then the finished ones, then the batches. Two steps: what a statement has waited
+-- for another to release, it may still see as it was before, and the next sees as it is.
 create or replace function asyncjobs.retry(
   ids uuid[], fences bigint[] default null, forced boolean default false, from_step text default null
-) returns table (id uuid, done boolean, state smallint)
+) returns table (id uuid, done boolean, state smallint, taken_by uuid)
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
 set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
+declare
+  batches uuid[];
 begin
   perform from asyncjobs.job where job.id = any(retry.ids) and job.state = 0 order by job.id for no key update;
   perform from asyncjobs.finished where finished.id = any(retry.ids) order by finished.id for update;
+  with recursive above as (
+    select finished.batch as id from asyncjobs.finished where finished.id = any(retry.ids) and finished.batch is not null
+    union
+    select batch.parent from above join asyncjobs.batch on batch.id = above.id where batch.parent is not null
+  )
+  select array_agg(above.id) into batches from above;
+  if batches is not null then
+    perform from asyncjobs.batch where batch.id = any(batches) order by batch.id for no key update;
+    update asyncjobs.batch set settled = false where batch.id = any(batches) and batch.settled;
+  end if;
   return query
   with given as materialized (
     select g.id, g.fence from unnest(retry.ids, retry.fences) as g(id, fence)
@@ -27,6 +42,7 @@ begin
     set state = 1, seq = nextval('asyncjobs.ready_seq'), run_at = clock_timestamp()
     from given
     where job.id = given.id and job.state = 0 and (job.attempt > 0 or retry.forced)
+      and not exists (select from asyncjobs.link where link.job = given.id and not link.begun)
       and job.fence = coalesce(given.fence, job.fence)
     returning job.id, job.queue, job.seq
   ), undone as (
@@ -39,27 +55,50 @@ begin
     where finished.id = given.id and (finished.state > 4 or retry.forced)
       and finished.fence = coalesce(given.fence, finished.fence)
       and not exists (select from asyncjobs.job where job.id = given.id)
+      and not exists (select from asyncjobs.job
+                      where job.unique_key = finished.unique_key and job.unique_until >= 0 and finished.unique_until is not null)
+      and not exists (select from given as earlier join asyncjobs.finished as same on same.id = earlier.id
+                      where earlier.id < given.id and same.unique_key = finished.unique_key and finished.unique_until is not null)
     returning finished.*
   ), again as (
-    insert into asyncjobs.job (id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors, progress)
-    select gone.id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors,
-           case when gone.state > 4 or retry.from_step is not null then progress end
-    from gone order by gone.id
-    returning job.id, job.queue, job.seq
+    insert into asyncjobs.job (state, run_at, id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors, progress, batch,
+                               tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, followed)
+    select case when waits.job is null then 1 else 0 end, case when waits.job is null then clock_timestamp() else 'infinity' end,
+           gone.id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors,
+           case when gone.state > 4 or retry.from_step is not null then progress end, batch, tick,
+           unique_key, case when unique_until < 0 then -1 - unique_until else unique_until end, limit_keys[1], limit_keys, limit_kind,
+           exists (select from asyncjobs.link where link.after = gone.id and not link.begun)
+    from gone
+    -- What was discarded while it waited for another, which has not succeeded, waits again.
+    left join asyncjobs.link as waits on waits.job = gone.id and not waits.begun
+    order by gone.id
+    returning job.id, job.queue, job.seq, job.state, job.limit_key
+  ), limited as (
+    insert into asyncjobs.limit_note (key) select limit_key from again where limit_key is not null and state = 1 returning n
   ), unfolded as (
     select asyncjobs.unfold_steps(gone.id, gone.steps, retry.from_step) from gone
     where gone.steps is not null and (gone.state > 4 or retry.from_step is not null)
   ), ready as (
-    select sooner.id, queue, seq from sooner union all select again.id, queue, seq from again
+    select sooner.id, queue, seq, 1::smallint as state from sooner union all select again.id, queue, seq, state from again
   ), told as (
-    select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from ready group by queue
-  ), counted as materialized (select count(*) + (select count(*) from unfolded) from told)
+    select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from ready where state = 1 group by queue
+  ), counted as materialized (
+    select count(*) + (select count(*) from unfolded)
+             + (select count(pg_notify('asyncjobs_limits', '')) from (select from limited limit 1) as first)
+    from told
+  )
   select given.id, ready.id is not null,
-         case when ready.id is not null then 1::smallint else coalesce(job.state, finished.state) end
+         case when ready.id is not null then ready.state else coalesce(job.state, finished.state) end,
+         case when ready.id is null then holder.id end
   from counted, given
   left join ready on ready.id = given.id
   left join asyncjobs.job on job.id = given.id
   left join asyncjobs.finished on finished.id = given.id and job.id is null
+  left join asyncjobs.job as holder
+    on finished.unique_until is not null and holder.unique_key = finished.unique_key and holder.unique_until >= 0
   where ready.id is not null or job.id is not null or finished.id is not null;
+  perform asyncjobs.follow(finished.id, 4, finished.result, null, 7)
+  from asyncjobs.link join asyncjobs.finished on finished.id = link.after and finished.state = 4
+  where link.job = any(retry.ids) and not link.begun and not link.anyhow;
 end
 $$;

@@ -5,6 +5,17 @@
 -- step      what is recorded of the steps of live jobs; of finished ones it is in finished.steps
 -- event     what was emitted and nobody has waited for yet
 -- worker    one row a running process: its lease
+-- batch     one row a batch of jobs
+-- link      what is to begin when a job has ended: the next of a chain, the newer one of a key
+-- limits    what each limit and rate allows
+-- limit_key one row a key of a limit: its lock, and its token bucket
+-- limit_note  keys at which something has changed, so that more may be let pass
+-- limit_pass  what has passed the first of several limits, and not all
+-- recurring       what is enqueued again and again, and when
+-- recurring_tick  one row a time of a schedule that was decided about: the last ones
+-- recurring_version  what versions of the code have declared recurring jobs, and since when each is there
+-- unique_window  what was enqueued lately under a key that is unique for a time
+-- pause     queues and kinds of which nothing is started
 --
 -- States: 0 scheduled, 1 ready, 2 running, 3 waiting; 4 succeeded, 5 failed, 6 discarded, 7 cancelled.
 -- Arguments, results and errors are JSON text, not jsonb: one outcome that jsonb refuses would take its batch with it,
@@ -26,6 +37,7 @@ create table asyncjobs.job (
   crashes smallint not null default 0,
   spared smallint not null default 0,                               -- deaths in a row that were not charged
   awaited boolean not null default false,                           -- somebody waits: tell them when it is final
+  followed boolean not null default false,                          -- rows of asyncjobs.link wait for its end
   woken boolean not null default false,                             -- an event came between the start of its wait and its parking
   apart boolean not null default false,                             -- a running one: in a process of its own, which dies with its worker
   together smallint,                                                -- a suspect: at most so many share a process; null: any number
@@ -42,6 +54,16 @@ create table asyncjobs.job (
   cancel_reason text,                                               -- asked to be cancelled while it ran; never started again
   waits_for uuid[],                                                 -- jobs that it awaits, as long as it takes
   waits_timed uuid[],                                               -- with a timeout, which ends every cycle by itself
+  batch uuid,                                                       -- of which it is one
+  tick timestamptz,                                                 -- of a schedule, which has enqueued it: its time
+  unique_key text,                                                  -- no other live job has it
+  unique_until smallint,                                            -- 0: until it is final, 1: it starts, 2: it is parked; -1 - that: it is over
+  limit_key text,                                                   -- at which it waits, or has passed last; null: no limit
+  limit_keys text[],                                                -- all, in the order in which they are passed
+  limit_kind smallint,                                              -- 1: they bound how many run, 2: how many start, 3: both
+  -- The seq with which it was let pass all of them. Whatever makes it ready again takes a new seq, and so has it wait again:
+  -- no statement needs to know of limits. -1: it runs, and has given its places back while it waits; null then: it wants them.
+  admitted bigint,
   -- One constraint, and short: PostgreSQL parses the stored text of each at every statement (4 to 5 us a term; seven of
   -- them cost a single-row insert a fifth). What SQL callers give is checked in asyncjobs.check_jobs instead.
   constraint job_is_sane check (state between 0 and 3 and octet_length(args) <= 16777216)
@@ -49,13 +71,24 @@ create table asyncjobs.job (
         autovacuum_analyze_scale_factor = 0.02);
 -- fillfactor: a third of the updates that record steps or that somebody waits then find room on the row's page, and write no
 -- index (5 % without): 15 % less work and 10 % less log for a record, and no difference where nothing is recorded.
-create index job_for_claim on asyncjobs.job (queue, priority, seq) where state = 1;
+create index job_for_claim on asyncjobs.job (queue, priority, seq) where state = 1 and (limit_key is null or admitted = seq);
 -- Waiting jobs whose time is over are promoted like scheduled ones.
 create index job_for_promotion on asyncjobs.job (run_at) where state in (0, 3);
 create index job_for_rescue on asyncjobs.job (worker) where state = 2;
 create index job_for_cancel on asyncjobs.job (worker) where state = 2 and cancel_reason is not null;
 -- A job that has crashed once is claimed like any other; from the second crash on it is a suspect until it is final.
-create index job_for_suspects on asyncjobs.job (queue, priority, seq) where state = 1 and crashes > 1;
+create index job_for_suspects on asyncjobs.job (queue, priority, seq)
+  where state = 1 and crashes > 1 and (limit_key is null or admitted = seq);
+create unique index job_unique on asyncjobs.job (unique_key) where unique_until >= 0;
+create index job_of_batch on asyncjobs.job (batch) where batch is not null;
+-- Those under a limit, in order: 0 has passed it, 1 runs and wants its place back, 2 waits, 3 runs and has left its place. Whoever asks
+-- writes the very expression.
+create index job_for_limits on asyncjobs.job
+  (limit_key, (case when admitted = seq then 0 when state = 1 then 2 when admitted is null then 1 else 3 end), priority, seq)
+  where limit_key is not null and state in (1, 2);
+
+-- Those that wait at a limit, by queue: with job_for_claim, all that are ready there, as max_depth counts them.
+create index job_at_limits on asyncjobs.job (queue) where state = 1 and limit_key is not null and admitted is distinct from seq;
 
 create table asyncjobs.finished (
   id uuid not null,
@@ -75,13 +108,20 @@ create table asyncjobs.finished (
   errors text,
   reason text,                              -- of discarded and cancelled
   progress text,
-  steps text                                -- its rows of step, as a JSON array in their order
+  steps text,                               -- its rows of step, as a JSON array in their order
+  batch uuid,
+  tick timestamptz,
+  unique_key text,
+  unique_until smallint,
+  limit_keys text[],
+  limit_kind smallint
 ) partition by range (expires_on);
 create index finished_by_id on asyncjobs.finished (id);
 -- What is retried and discarded by hand is looked for in the order of the ids, among the few that did not succeed.
 create index finished_unsucceeded on asyncjobs.finished (id) where state > 4;
 -- What ended lately is counted by it, in a third of the time among two million; it takes 20 kB a day.
 create index finished_by_time on asyncjobs.finished using brin (finished_at);
+create index finished_of_batch on asyncjobs.finished (batch, state) where batch is not null;
 -- A published table takes no update and no delete without one; both are rare in the history: what is done by hand.
 alter table asyncjobs.finished replica identity full;
 
@@ -140,6 +180,140 @@ create table asyncjobs.worker (
   about text not null default '{}',         -- JSON: host, pid, version, pools
   report text not null default '{}',        -- JSON: what goes on there, as of its last beat
   ended text                                -- how its process ended, where that was seen: SIGKILL, code 1
+);
+
+create table asyncjobs.batch (
+  id uuid primary key,
+  parent uuid,                              -- the batch of which it is a part
+  settled boolean not null default false,   -- all of it is final, and what was to follow that is enqueued; not so while one is retried
+  made_at timestamptz not null default clock_timestamp(),
+  discarded_at timestamptz,                 -- the first job of it ended otherwise than well
+  finished_at timestamptz,                  -- all were final
+  succeeded_at timestamptz,                 -- all had succeeded
+  description text not null,
+  on_discard text, on_finish text, on_success text,   -- what is to be enqueued, as asyncjobs.enqueue_given takes it
+  -- Of its jobs whose rows were dropped from the history: how many had succeeded, failed, were discarded, cancelled.
+  gone integer[] not null default '{0,0,0,0}'
+);
+create index batch_of_parent on asyncjobs.batch (parent) where parent is not null;
+create index batch_open on asyncjobs.batch (id) where not settled;
+create index batch_by_time on asyncjobs.batch (finished_at) where settled;
+
+-- A job that begins when another has ended: scheduled for the end of time until then.
+-- Of a chain it is kept while there are the jobs, so that it can be shown, and retried.
+create table asyncjobs.link (
+  job uuid primary key,
+  after uuid not null,
+  anyhow boolean not null default false,    -- however that ends: the newer one of a unique key; else when it succeeds: the next of a chain
+  begun boolean not null default false,     -- it waits no more
+  delay double precision,                   -- due in so many seconds from then
+  run_at timestamptz,                       -- due then, if that is later
+  expires_in double precision,              -- seconds after it is due by which it is started or discarded
+  previous text                             -- in its arguments, the string that stands for the result of the one before
+);
+create index link_by_after on asyncjobs.link (after);
+
+create table asyncjobs.limits (
+  name text primary key,                    -- a kind or a shared key, with what tells its keys apart: app.jobs.sync(account_id)
+  most integer,                             -- running at once, as the code says; null: any number
+  spacing double precision,                 -- seconds between two starts; null: no rate
+  burst integer,                            -- starts that may follow each other at once
+  most_by_config integer,                   -- as a configuration says, in place of the code
+  most_by_hand integer,                     -- set at run time, in place of both
+  config_of text,                           -- most_by_config: whose configuration: the kind_prefix of the application
+  said_at timestamptz not null default '-infinity'  -- when the worker began whose word this is; -infinity: none has said anything
+);
+
+create table asyncjobs.limit_key (
+  key text primary key,                     -- the name of its limit, and what tells it from others of that: app.jobs.sync(account_id) 7
+  name text not null,
+  most integer,                             -- of this key alone, set by hand
+  -- Of a rate: when the next start would be due if each came at its time (GCRA's theoretical arrival time, ITU-T I.371).
+  next_start timestamptz,
+  look_at timestamptz                       -- when somebody waits for a start: then it is due
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+create index limit_key_by_time on asyncjobs.limit_key (look_at) where look_at is not null;
+create index limit_key_by_name on asyncjobs.limit_key (name);
+
+-- Inserted only, by whatever makes a job ready or has one end: nobody waits for another's transaction.
+create table asyncjobs.limit_note (
+  n bigint generated always as identity primary key,
+  key text not null,
+  started_at timestamptz,                   -- of a job under a rate: a start to be counted
+  not_before timestamptz                    -- of a rate: nothing starts before, as the other side has asked for
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+create index limit_note_by_key on asyncjobs.limit_note (key);
+
+-- Of a job with several limits: those that it has passed while it waits at a further one, or runs. It holds with this seq only.
+create table asyncjobs.limit_pass (
+  key text not null,
+  job uuid not null,
+  seq bigint not null,
+  primary key (key, job)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
+create index limit_pass_of_job on asyncjobs.limit_pass (job);
+
+create table asyncjobs.unique_window (
+  key text primary key,
+  job uuid not null,                        -- enqueued last under this key
+  until timestamptz not null
+);
+create index unique_window_by_time on asyncjobs.unique_window (until);
+
+-- What recurs. Its times are computed by the workers, from one to the next; whoever has the row locked, and finds it as he has read
+-- it, decides about those that are over, in the transaction that enqueues for them.
+create table asyncjobs.recurring (
+  name text primary key,
+  seen_until timestamptz not null default clock_timestamp(),  -- about its times until then was decided
+  changed_at timestamptz not null default clock_timestamp(),
+  revision bigint not null default 1,       -- raised by every change, and whenever something was decided
+  expires_in double precision,              -- of its jobs, in seconds
+  jitter double precision not null default 0,   -- seconds
+  priority smallint not null default 0,
+  enabled boolean not null default true,
+  next_at timestamptz,                      -- when something is to be decided; null: never: it is paused, not enabled, or removed
+  paused_at timestamptz,                    -- by hand
+  removed_at timestamptz,                   -- its row stays for a while, for versions of the code that have it still
+  kind text not null,
+  queue text not null default 'default',
+  args text not null default '{}',
+  job_order text,                           -- of its jobs, JSON as asyncjobs.enqueue_ordered takes it
+  schedule text not null,
+  timezone text not null default 'UTC',
+  catch_up text not null default 'latest',
+  overlap text not null default 'allow',
+  declared text,                            -- config, code; null: it was made at run time
+  scope text not null default '',           -- whose declarations: the kind_prefix of the application
+  digest text not null default '',          -- of what is declared
+  version text,                             -- of the code that has declared it so, or removed it
+  trouble text,                             -- why nothing could be enqueued
+  constraint recurring_is_sane check (octet_length(args) <= 16777216 and length(name) between 1 and 300)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+create index recurring_by_time on asyncjobs.recurring (next_at) where next_at is not null;
+
+create table asyncjobs.recurring_tick (
+  name text not null,
+  tick timestamptz not null,
+  fired_at timestamptz not null default clock_timestamp(),
+  job uuid,                                 -- enqueued for it; null: none was
+  came_to text not null,                    -- enqueued, by hand, skipped, or what asyncjobs.enqueue_ordered said
+  primary key (name, tick)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+create table asyncjobs.recurring_version (
+  version text primary key,                 -- of everything that one worker declares
+  said_at timestamptz not null default clock_timestamp()
+);
+
+-- A row whose time is over holds no more; whoever sees that deletes it.
+create table asyncjobs.pause (
+  scope text not null,                      -- queue or kind
+  name text not null,                       -- of it, as it is stored
+  since timestamptz not null default clock_timestamp(),
+  until timestamptz,                        -- null: until somebody resumes it
+  reason text not null default '',
+  paused_by text not null default '',
+  primary key (scope, name)
 );
 
 -- Kinds that a login may enqueue. A login without a row here may enqueue every kind. It holds for those who enqueue by the

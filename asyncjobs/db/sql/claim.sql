@@ -3,6 +3,7 @@
 -- $6 least seq at the least priority: the mark below which this worker has seen everything
 -- $7 kinds this worker knows  $8 this worker  $9 kinds that run in processes of their own  $10 kinds that may not crash
 -- a second time
+-- $11 4, or 2: none of those under a rate, whose starts are to be counted (see jobs.counting_starts)
 -- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
 -- row that the driver cannot decode would strand the whole batch as running. `refused` says that the job is not to be run:
 -- 1 it was cancelled while it ran elsewhere, 2 it has expired, 3 it has crashed as often as its kind allows; no attempt is
@@ -13,6 +14,8 @@
 -- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
 -- `least`: one row with the greatest attempt, written by hand, must not fail every claim of its queue.
 -- Suspects, jobs that have crashed twice, are left to claim_suspects.sql.
+-- What is paused is left out here, too, and not only by who asks: a notice may be late or lost, and a claim that begins after a
+-- pause is to bring nothing of it.
 with picked as materialized (
   select chosen.ctid, pool.n as pool, chosen.range
   from unnest($1::integer[]) with ordinality as pool(free, n)
@@ -23,21 +26,26 @@ with picked as materialized (
     cross join lateral (
       select job.ctid
       from asyncjobs.job
-      where job.state = 1 and job.queue = range.queue
+      where job.state = 1 and (job.limit_key is null or job.admitted = job.seq) and job.queue = range.queue
+        and (job.limit_kind is null or job.limit_kind < $11::integer)
         and (job.priority, job.seq) >= (range.low, range.mark) and job.priority <= range.high
         and job.crashes < 2 and job.kind = any($7::text[])
+        and job.kind <> all(array(select name from asyncjobs.pause
+                                  where scope = 'kind' and (until is null or until > (select clock_timestamp()))))
       order by job.priority, job.seq
       limit pool.free
       for no key update skip locked
     ) as found
     where range.pool = pool.n
+      and range.queue <> all(array(select name from asyncjobs.pause
+                                   where scope = 'queue' and (until is null or until > (select clock_timestamp()))))
     limit pool.free
   ) as chosen
   where exists (select from asyncjobs.worker where id = $8::uuid and dead_at is null)
 )
 update asyncjobs.job
 set state = 2, fence = nextval('asyncjobs.fence_seq'), worker = $8::uuid, started_at = clock_timestamp(),
-    apart = job.kind = any($9::text[]),
+    apart = job.kind = any($9::text[]), unique_until = case when unique_until = 1 then -2 else unique_until end,
     attempt = case when cancel_reason is null and (expires_at is null or attempt > 0 or expires_at > clock_timestamp())
                         and not (crashes > 0 and job.kind = any($10::text[]))
                    then least(attempt, 2147483646) + 1 else attempt end
@@ -46,4 +54,5 @@ where job.ctid = picked.ctid
 returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
           job.crashes, job.counts,
           case when job.cancel_reason is not null then 1 when job.crashes > 0 and job.kind = any($10::text[]) then 3
-               when job.attempt = 0 then 2 else 0 end as refused, job.progress
+               when job.attempt = 0 then 2 else 0 end as refused, job.progress,
+          job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick

@@ -18,24 +18,38 @@ with given as materialized (
   delete from asyncjobs.job using given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
-            job.queue, job.args, job.errors, job.awaited, job.progress, given.error, given.days,
+            job.queue, job.args, job.errors, job.awaited, job.followed, job.progress, job.batch, job.tick, job.unique_key, job.unique_until,
+            job.limit_keys, job.limit_kind, given.error, given.days,
             case when job.cancel_reason is null then given.state else 7 end as state,
             case when job.cancel_reason is null then given.result end as result,
             coalesce(case when given.state = 7 then given.reason end, job.cancel_reason, given.reason) as reason
 ), moved as (
   insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
-                                  crashes, kind, queue, args, result, errors, reason, progress, steps)
+                                  crashes, kind, queue, args, result, errors, reason, progress, steps, batch, tick, unique_key,
+                                  unique_until, limit_keys, limit_kind)
   select id, fence,
          case when days <= 31 then (clock_timestamp() at time zone 'UTC')::date + days
               else (date_trunc('month', clock_timestamp() at time zone 'UTC' + make_interval(days => days))
                     + interval '1 month - 1 day')::date end, enqueued_at, started_at, clock_timestamp(),
          attempt, priority, state, crashes, kind, queue, args, result,
          case when error is null then errors else concat_ws(E'\n', errors, error) end, reason, progress,
-         case when progress is not null then asyncjobs.fold_steps(id) end
+         case when progress is not null then asyncjobs.fold_steps(id) end, batch, tick, unique_key, unique_until,
+         limit_keys, limit_kind
   from gone
+), minded as materialized (      -- read once for all that follows: mostly it is nothing
+  select id, state, result, reason, days, awaited, followed, limit_keys, limit_kind
+  from gone where awaited or followed or limit_keys is not null
 ), told as (
   select pg_notify('asyncjobs_done', string_agg(left(id::text, 18), ','))  -- see client/awaiting.py
-  from (select id, row_number() over () / 200 as part from gone where awaited) as awaited    -- a notice holds 8,000 bytes
+  from (select id, row_number() over () / 200 as part from minded where awaited) as awaited    -- a notice holds 8,000 bytes
   group by part
+), passed_on as (
+  select asyncjobs.pass_on(array_agg(key)) from minded, unnest(limit_keys) as keys(key) where limit_kind in (1, 3)
+  having count(*) > 0
+), passed as (
+  delete from asyncjobs.limit_pass using minded where limit_pass.job = minded.id and cardinality(minded.limit_keys) > 1
+), followed as (
+  select asyncjobs.follow(id, state, result, reason, days) from minded where followed
 )
-select (select count(*) from gone) as moved, (select count(*) from told) as told
+select (select count(*) from gone) as moved,
+       (select count(*) from told) + (select count(*) from followed) + (select count(*) from passed_on) as told

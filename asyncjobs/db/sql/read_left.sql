@@ -1,9 +1,9 @@
--- Whether jobs are left that no ordinary claim finds: suspects that are ready, and running jobs whose worker is dead or looks
--- it.
+-- Whether jobs are left that no ordinary claim finds: suspects that are ready, those that wait at a limit, and running jobs whose
+-- worker is dead or looks it.
 -- $1 queues  $2 kinds that are known here
 -- Rows: one; `left_over`.
 -- A worker looks dead that is silent for a sixth of its lease, or whose session is gone: see bury.sql, which then has to wait.
--- Index: job_for_suspects; job_for_rescue, a loose scan over the workers that hold jobs.
+-- Index: job_for_suspects; job_for_limits; job_for_rescue, a loose scan over the workers that hold jobs.
 with recursive holder as (
   (select worker from asyncjobs.job where state = 2 order by worker limit 1)
   union all
@@ -13,7 +13,9 @@ with recursive holder as (
 )
 select exists (
          select from asyncjobs.job
-         where state = 1 and crashes > 1 and queue = any($1::text[]) and kind = any($2::text[])
+         where state = 1 and crashes > 1 and (limit_key is null or admitted = seq) and queue = any($1::text[]) and kind = any($2::text[])
+       ) or exists (
+         select from asyncjobs.limited where place = 2 and queue = any($1::text[]) and kind = any($2::text[])
        ) or exists (
          select from holder left join asyncjobs.worker as w on w.id = holder.worker
          where holder.worker is not null

@@ -3,7 +3,8 @@
 -- $6 whether the attempt is spent  $7 queues  $8 priorities  $9 whether it ended with its process
 -- $10 whether it was started in time  $11 whether it waits for an event, at most the seconds of $3, or for ever where these
 -- are 0  $12 at most so many suspects share a process with it from now on
--- Of $3 to $12 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
+-- $13 limits that it is to pass from now on, a JSON array
+-- Of $3 to $13 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
 -- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
 -- One that was snoozed, or interrupted, was started in time, and expires no more, though its attempt is not spent.
@@ -14,15 +15,19 @@
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,
          coalesce(g.crashed, false) as crashed, coalesce(g.started, false) as started, coalesce(g.waits, false) as waits,
-         g.together
+         g.together,
+         (select array_agg(l.one->>'key' order by l.place)
+          from json_array_elements(g.limits::json) with ordinality as l(one, place)) as limit_keys,
+         (select bit_or((l.one->>'most' is not null)::integer + 2 * (l.one->>'spacing' is not null)::integer)
+          from json_array_elements(g.limits::json) as l(one))::smallint as limit_kind
   from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::smallint[],
-              $9::boolean[], $10::boolean[], $11::boolean[], $12::smallint[])
-       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, started, waits, together)
+              $9::boolean[], $10::boolean[], $11::boolean[], $12::smallint[], $13::text[])
+       as g(id, fence, delay, error, counts, spent, queue, priority, crashed, started, waits, together, limits)
 ), again as (
   update asyncjobs.job
   set state = case when job.cancel_reason is not null or (given.waits and job.woken) then 1
                    when given.waits then 3 when given.delay > 0 then 0 else 1 end,
-      woken = false,
+      woken = false, unique_until = case when given.waits and unique_until = 2 then -3 else unique_until end,
       seq = nextval('asyncjobs.ready_seq'), fence = -job.fence, worker = null,
       started_at = case when given.spent then job.started_at end,
       run_at = case when given.waits and given.delay <= 0 and not job.woken then 'infinity'
@@ -36,14 +41,20 @@ with given as materialized (
       expires_at = case when not given.started then job.expires_at end,
       counts = coalesce(given.counts, job.counts), crashes = least(job.crashes, 32766) + given.crashed::integer,
       together = coalesce(given.together, job.together), spared = 0,
-      queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority)
+      queue = coalesce(given.queue, job.queue), priority = coalesce(given.priority, job.priority),
+      limit_key = coalesce(given.limit_keys[1], job.limit_key), limit_keys = coalesce(given.limit_keys, job.limit_keys),
+      limit_kind = coalesce(given.limit_kind, job.limit_kind)
   from given
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
-  returning job.queue, job.seq, job.state, job.run_at
+  returning job.queue, job.seq, job.state, job.run_at, given.limit_keys[1] as limited_by
 ), ready as (
   select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from again where state = 1 group by queue
 ), due as (
   select pg_notify('asyncjobs_due', '') from again
   where state in (0, 3) and run_at < clock_timestamp() + interval '2 seconds' limit 1
+), noted as (
+  insert into asyncjobs.limit_note (key) select limited_by from again where limited_by is not null returning n
 )
-select (select count(*) from again) as given_back, (select count(*) from ready) + (select count(*) from due) as told
+select (select count(*) from again) as given_back,
+       (select count(*) from ready) + (select count(*) from due)
+         + (select count(pg_notify('asyncjobs_limits', '')) from (select from noted limit 1) as first) as told

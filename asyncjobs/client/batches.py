@@ -1,0 +1,459 @@
+"""Storing batches: the batch, its parts and all of their jobs in one transaction, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+from uuid import UUID
+
+from asyncpg import Connection
+
+from asyncjobs.client.bulk import CHUNK, MANY, in_turns
+from asyncjobs.client.connections import begin_batch_on, enqueue_given_on, settle_batches_on
+from asyncjobs.client.depths import Depths, OnConnection
+from asyncjobs.client.enqueuing import RESEND_LIMIT
+from asyncjobs.client.hooked import inside_hooks
+from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.db import batches
+from asyncjobs.db import jobs as statements
+from asyncjobs.db.access import Access
+from asyncjobs.db.batches import NewBatch
+from asyncjobs.db.key_holders import naming_holders
+from asyncjobs.db.rows import NewJob, Stored
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import (
+    AlreadyEnqueued,
+    DatabaseError,
+    DatabaseUnavailable,
+    EnqueueOutcomeUnknown,
+    InvalidOption,
+    NotOpen,
+)
+from asyncjobs.jobs.batches import Batch
+from asyncjobs.jobs.job import Job
+from asyncjobs.performing.hook_calls import Layers
+
+SMALL = 500
+"""Jobs in one text, where COPY cannot take them."""
+
+
+class Target(Protocol):
+    """The transaction in which a batch is stored."""
+
+    async def begin(self, new: Sequence[NewBatch]) -> bool:
+        """Store the rows of batches; return False when they are there already."""
+
+    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
+        """Insert jobs of one; return what came of each, None: all were made."""
+
+    async def settle(self, batch: UUID) -> None:
+        """Look whether a batch is over."""
+
+    async def depth(self, queue: str, most: int) -> int:
+        """See `Asks.depth`."""
+
+    async def placeless(self, given: str) -> str:
+        """See `Asks.placeless`."""
+
+
+class OwnTransaction:
+    """A transaction on a connection of ours.
+
+    Args:
+        connection: In a transaction.
+        sessions: Of the connection.
+        by_tables: Whether this role may write the tables.
+        endless: Whether the use of the connection has no deadline, so that each statement is to have one.
+    """
+
+    def __init__(self, connection: Connection, sessions: Sessions, *, by_tables: bool, endless: bool) -> None:
+        self._connection = connection
+        self._sessions = sessions
+        self._by_tables = by_tables
+        self._endless = endless
+        self._least: int | None = None
+        self._queues: set[str] = set()
+        self.error: Exception | None = None
+        """What a statement of it has failed with."""
+
+    @contextlib.contextmanager
+    def limited(self) -> Iterator[None]:
+        """Bound the time of a statement, and keep its error apart from those of the caller's code."""
+        if self._endless:
+            self._sessions.limit(self._connection)
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+        if self._endless:
+            self._sessions.unlimit(self._connection)
+
+    async def begin(self, new: Sequence[NewBatch]) -> bool:
+        """See `Target.begin`."""
+        with self.limited():
+            return await batches.begin(self._connection, new)
+
+    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
+        """See `Target.insert`."""
+        with self.limited():
+            async with naming_holders(self._sessions.url, rows):
+                return await self._insert(rows, batch)
+
+    async def _insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
+        if not self._by_tables or len(rows) < MANY or not all(row.is_plain for row in rows):
+            return [
+                stored
+                for start in range(0, len(rows), SMALL)
+                for stored in await batches.enqueue_given(
+                    self._connection, [_of_batch(row, batch) for row in rows[start : start + SMALL]]
+                )
+            ]
+        if self._least is None:
+            self._least = await batches.next_seq(self._connection)
+        await batches.copy(self._connection, rows, batch)
+        self._queues.update({row.queue for row in rows})
+        return None
+
+    async def settle(self, batch: UUID) -> None:
+        """See `Target.settle`."""
+        with self.limited():
+            await batches.settle(self._connection, [batch])
+
+    async def depth(self, queue: str, most: int) -> int:
+        """See `Asks.depth`."""
+        with self.limited():
+            return await statements.read_depth(self._connection, queue, most)
+
+    async def placeless(self, given: str) -> str:
+        """See `Asks.placeless`."""
+        with self.limited():
+            return await statements.read_placeless(self._connection, given)
+
+    async def end(self) -> None:
+        """Wake the workers, as what comes last."""
+        with self.limited():
+            if self._least is not None:
+                await batches.tell(self._connection, sorted(self._queues), self._least)
+
+
+class CallersTransaction(OnConnection):
+    """The transaction that a caller's connection is in.
+
+    Args:
+        connection: The caller's.
+        url: Of the database.
+    """
+
+    def __init__(self, connection: Any, url: str) -> None:
+        super().__init__(connection)
+        self._url = url
+
+    async def begin(self, new: Sequence[NewBatch]) -> bool:
+        """See `Target.begin`."""
+        return await begin_batch_on(self._connection, new)
+
+    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
+        """See `Target.insert`."""
+        async with naming_holders(self._url, rows):
+            return [
+                stored
+                for start in range(0, len(rows), SMALL)
+                for stored in await enqueue_given_on(
+                    self._connection, [_of_batch(row, batch) for row in rows[start : start + SMALL]]
+                )
+            ]
+
+    async def settle(self, batch: UUID) -> None:
+        """See `Target.settle`."""
+        await settle_batches_on(self._connection, [batch])
+
+
+def _of_batch(row: NewJob, batch: UUID) -> NewJob:
+    if row.order is None:
+        return row._replace(order=f'{{"batch":"{batch}"}}')
+    return row._replace(order=f'{row.order[:-1]},"batch":"{batch}"}}')
+
+
+class BatchStore:
+    """Stores batches.
+
+    Args:
+        sessions: The client's.
+        access: How jobs are stored there.
+        layers: The middleware.
+        depths: The queues that may hold so many jobs; None: none has such a limit.
+    """
+
+    def __init__(self, sessions: Sessions, access: Access, layers: Layers, depths: Depths | None) -> None:
+        self._sessions = sessions
+        self._access = access
+        self._layers = layers
+        self._depths = depths
+
+    async def store(self, batch: Batch, connection: Any) -> None:
+        """Store a batch, unless that was done; see `Batch.enqueue`."""
+        if batch._parent is not None:
+            raise InvalidOption(
+                f"batch {batch.id} is a part of batch {batch._parent.id}: enqueue that, which stores both"
+            )
+        if batch._is_stored:
+            return
+        tree = batch._tree()
+        _check_callbacks(tree)
+        again = batch._sent
+        if again:
+            _take_back(tree)  # so that its jobs are not taken for stored
+        for each in tree:
+            each._sent = True
+        try:
+            if connection is not None:
+                await _Storing(tree, self._layers, self._depths).run(CallersTransaction(connection, self._sessions.url))
+                return  # which may be rolled back, and then this is done again
+            if not again or not await self._is_stored(batch):
+                await self._store(batch, tree)
+        except (EnqueueOutcomeUnknown, asyncio.CancelledError):
+            raise
+        except BaseException:
+            _take_back(tree)
+            raise
+        for each in tree:
+            each._is_there()
+
+    async def _store(self, batch: Batch, tree: Sequence[Batch]) -> None:
+        if any(each._used_up for each in tree):
+            raise InvalidOption(
+                f"batch {batch.id}: an iterable of it was gone through by an enqueue() that stored nothing: make a new batch"
+            )
+        storing = _Storing(tree, self._layers, self._depths)
+        try:
+            await self._in_transaction(storing)
+        except DatabaseUnavailable as error:
+            if not storing.committing:
+                raise
+            if await self._is_stored(batch):
+                return
+            if any(each._used_up for each in tree):
+                error.add_note("nothing of the batch was stored, and an iterable of it is used up: make a new batch")
+                raise
+            await self._in_transaction(storing)
+        if storing.error is not None:
+            raise storing.error
+
+    async def _in_transaction(self, storing: _Storing) -> None:
+        # Code of the caller's runs in the middle of it: not on a connection that this code may wait for.
+        if not storing.runs_code:
+            await self._sessions.run(partial(self._run, storing=storing, sessions=self._sessions, endless=False))
+            return
+        sessions = Sessions(self._sessions.url, size=1, name="asyncjobs batch", deadline=self._sessions.deadline)
+        try:
+            await sessions.run(partial(self._run, storing=storing, sessions=sessions, endless=True), endless=True)
+        finally:
+            sessions.close()
+
+    async def _run(self, connection: Connection, storing: _Storing, sessions: Sessions, *, endless: bool) -> None:
+        """Store a batch on a connection; what the caller's code raises is left in `storing`, as it is no error of that."""
+        by_tables = await self._access.is_by_tables(connection)
+        target = OwnTransaction(connection, sessions, by_tables=by_tables, endless=endless)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            if endless:
+                await connection.execute("set local idle_in_transaction_session_timeout = 0")
+            await storing.run(target)
+            await target.end()
+        except Exception as error:
+            if target.error is not None:
+                raise target.error from None
+            with target.limited():
+                await transaction.rollback()
+            storing.error = error
+            return
+        storing.committing = True
+        with target.limited():
+            await transaction.commit()
+        storing.committing = False
+
+    async def _is_stored(self, batch: Batch) -> bool:
+        """Return whether a batch is stored of which the answer was lost; waits for what may be under way there.
+
+        Raises:
+            EnqueueOutcomeUnknown: There is no answer to that either.
+        """
+
+        async def look(connection: Connection) -> bool:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                return not await batches.begin(connection, [NewBatch(batch.id, None, "", None, None, None)])
+            finally:
+                await transaction.rollback()
+
+        try:
+            return await self._sessions.run(look, deadline=RESEND_LIMIT)
+        except (DatabaseError, NotOpen) as error:
+            raise EnqueueOutcomeUnknown(batch.id, "batch") from error
+
+
+class _Storing:
+    """One time that a batch is stored.
+
+    Args:
+        tree: The batch and its parts, each before its own.
+        layers: The middleware.
+        depths: The queues that may hold so many jobs.
+    """
+
+    def __init__(self, tree: Sequence[Batch], layers: Layers, depths: Depths | None) -> None:
+        self._tree = tree
+        self._layers = layers
+        self._depths = depths
+        self._stored: Counter[str] = Counter()
+        """Jobs that take places, by queue."""
+        self._under_way: asyncio.Task[None] | None = None
+        self._number = 0
+        self._begun = False
+        self.error: Exception | None = None
+        """What the caller's code has raised."""
+        self.committing = False
+        """Whether it may be stored."""
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether code of the caller's runs meanwhile: an iterable that is more than a list, or a hook."""
+        jobs: list[Job[Any]] = []
+        for batch in self._tree:
+            jobs += [*batch._jobs, *batch._callbacks.values()]
+            for source in batch._sources:
+                if not isinstance(source, list | tuple):
+                    return True
+                jobs += source
+        found = {job._definition for job in jobs if isinstance(job, Job)}
+        return any(self._layers.around(definition).on_enqueue for definition in found)
+
+    async def run(self, target: Target) -> None:
+        """Store it, in a transaction that is begun."""
+        if self._begun:  # once more, as the session was refused
+            _take_back(self._tree)
+        for batch in self._tree:
+            batch._sent = True
+        self._begun, self._number = True, 0
+        self._stored.clear()
+        if not await target.begin([await self._row_of(batch) for batch in self._tree]):
+            return
+        empty = []
+        try:
+            for batch in self._tree:
+                before = self._number
+                await self._insert_all(batch, target)
+                if self._number == before:
+                    empty.append(batch.id)
+            await self._settle()
+        finally:
+            if self._under_way is not None:
+                self._under_way.cancel()
+                await asyncio.wait([self._under_way])
+                self._under_way = None
+        for batch_id in reversed(empty):
+            await target.settle(batch_id)
+
+    async def _row_of(self, batch: Batch) -> NewBatch:
+        kept: dict[str, str] = {}
+        names = {job: name for name, job in batch._callbacks.items()}
+
+        async def keep(jobs: Sequence[Job[Any]]) -> None:
+            for job in jobs:
+                check_job(job, f"Batch: {names[job]}=")
+                row = row_of(job)
+                kept[names[job]] = batches.given([row])
+                job._sent = True
+                mark_enqueued(job, row, made=True)
+
+        await inside_hooks(self._layers, list(names), keep)
+        parent = None if batch._parent is None else batch._parent.id
+        on_discard, on_finish, on_success = (kept.get(name) for name in ("on_discard", "on_finish", "on_success"))
+        return NewBatch(batch.id, parent, batch.description, on_discard, on_finish, on_success)
+
+    async def _insert_all(self, batch: Batch, target: Target) -> None:
+        chunk: list[Job[Any]] = []
+        async for job in _jobs_of(batch):
+            check_job(job, f"batch {batch.id}", self._number)
+            self._number += 1
+            if job._sent:
+                if job._batch == batch.id:
+                    continue  # one object is one job, however often it is given
+                raise AlreadyEnqueued(
+                    f"item {self._number - 1} of batch {batch.id}: {job.kind} {job.id} is enqueued already: make a new one"
+                )
+            job._sent, job._batch = True, batch.id
+            chunk.append(job)
+            if len(chunk) == CHUNK:
+                await self._send(chunk, batch, target)
+                chunk = []
+        if chunk:
+            await self._send(chunk, batch, target)
+
+    async def _send(self, chunk: Sequence[Job[Any]], batch: Batch, target: Target) -> None:
+        """Have a chunk inserted; the next is made meanwhile, unless hooks wait for its end."""
+        if any(self._layers.around(job._definition).on_enqueue for job in chunk):
+            await self._settle()
+            await inside_hooks(
+                self._layers, chunk, lambda jobs: self._insert(jobs, [*map(row_of, jobs)], batch, target)
+            )
+            return
+        rows = [*map(row_of, chunk)]
+        await self._settle()
+        self._under_way = asyncio.ensure_future(self._insert(chunk, rows, batch, target))
+
+    async def _insert(self, jobs: Sequence[Job[Any]], rows: Sequence[NewJob], batch: Batch, target: Target) -> None:
+        if self._depths is not None:
+            await self._depths.check(rows, target, self._stored)
+        made = await target.insert(rows, batch.id)
+        if self._depths is not None:
+            done = ["enqueued"] * len(rows) if made is None else [stored.disposition for stored in made]
+            fresh = [
+                row for row, what in zip(rows, done, strict=True) if what == "enqueued" and self._depths.counts(row)
+            ]
+            self._stored.update(row.queue for row in fresh)
+        if made is None:
+            for job, row in zip(jobs, rows, strict=True):
+                mark_enqueued(job, row, made=True)
+            return
+        for job, row, stored in zip(jobs, rows, made, strict=True):
+            mark_stored(job, row, stored)
+
+    async def _settle(self) -> None:
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
+            self._under_way = None
+
+
+def _check_callbacks(tree: Sequence[Batch]) -> None:
+    callbacks = [job for each in tree for job in each._callbacks.values()]
+    if len(set(callbacks)) < len(callbacks) or any(job in each._jobs for each in tree for job in callbacks):
+        raise InvalidOption("Batch: a callback is one of its jobs, too, or a callback twice: make a job for each")
+
+
+async def _jobs_of(batch: Batch) -> AsyncIterator[Job[Any]]:
+    for job in batch._jobs:
+        yield job
+    for source in batch._sources:
+        if isinstance(source, AsyncIterable) or iter(source) is source:
+            batch._used_up = True
+        async for job in in_turns(source, "Batch.add_all()"):
+            yield job
+
+
+def _take_back(tree: Sequence[Batch]) -> None:
+    """Note that nothing of a batch was stored, in it and in those of its jobs that can be found."""
+    for batch in tree:
+        batch._sent = False
+        kept = [source for source in batch._sources if isinstance(source, list | tuple)]
+        for job in (*batch._jobs, *batch._callbacks.values(), *(job for source in kept for job in source)):
+            if isinstance(job, Job) and (job._batch == batch.id or job in batch._callbacks.values()):
+                job._sent, job._batch, job._disposition, job._state = False, None, None, None
+                job._made_at = None  # the error tells that it is not enqueued

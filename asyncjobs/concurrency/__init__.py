@@ -1,0 +1,1 @@
+"""Tasks that somebody owns: services, retries, what no cancellation cuts."""

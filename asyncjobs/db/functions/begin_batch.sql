@@ -1,0 +1,29 @@
+-- Store a batch and those that are parts of it; their jobs follow in the same transaction, so that it is whole or not there.
+-- given: a JSON array of objects: id, parent, description, and the texts on_discard, on_finish, on_success.
+-- Returns whether they were made: false says that they are there, with all of their jobs, by an earlier call.
+-- Security definer: an enqueuer has no right on the tables.
+-- Locks: the new rows; waits for another transaction that stores the same batch.
+create or replace function asyncjobs.begin_batch(given text) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  made integer;
+begin
+  -- What is enqueued later, by a worker, is whoever's this is to enqueue now.
+  perform asyncjobs.check_jobs(row.kind, row.queue, row.priority, octet_length(row.args), row.run_at, row.run_at)
+  from json_to_recordset(begin_batch.given::json) as one(on_discard text, on_finish text, on_success text)
+  cross join lateral (values (one.on_discard), (one.on_finish), (one.on_success)) as kept(text)
+  cross join lateral json_to_recordset(kept.text::json)
+    as row(kind text, queue text, priority integer, args text, run_at timestamptz);
+  insert into asyncjobs.batch (id, parent, description, on_discard, on_finish, on_success)
+  select one.id, one.parent, left(one.description, 1000), one.on_discard, one.on_finish, one.on_success
+  from json_to_recordset(begin_batch.given::json)
+    as one(id uuid, parent uuid, description text, on_discard text, on_finish text, on_success text)
+  order by one.id
+  on conflict do nothing;
+  get diagnostics made = row_count;
+  return made > 0;
+end
+$$;

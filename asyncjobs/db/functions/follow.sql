@@ -1,0 +1,64 @@
+-- Begin what follows a job that has ended: the next of its chain, or the newer one of its unique key.
+-- state, result, reason: of that job; days: how long what ends with it is kept.
+-- A chain stands while a job of it has failed, since that may be retried; discarded or cancelled, the rest ends so too. So it does
+-- where the result does not fit into the next one's arguments: nothing that is wrong with a chain may be raised here, since the
+-- statement that calls this ends jobs of others, too.
+-- Locks: the rows of what follows.
+create or replace function asyncjobs.follow(job uuid, state integer, result text, reason text, days integer) returns void
+language plpgsql volatile
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  told integer;
+  too_large record;
+  most constant integer := 1048576;         -- bytes of arguments, as asyncjobs.check_jobs has it
+  given constant text := coalesce(follow.result, 'null');
+begin
+  if follow.state in (6, 7) then
+    perform asyncjobs.end_rest(
+      follow.job, follow.state, follow.days,
+      'the job before it, ' || follow.job || ', was ' || case follow.state when 6 then 'discarded' else 'cancelled' end
+      || coalesce(': ' || nullif(follow.reason, ''), ''));
+  elsif follow.state = 4 and octet_length(given) > 1000 then
+    for too_large in
+      select link.job,
+             octet_length(job.args)
+             + (length(job.args) - length(replace(job.args, to_json(link.previous)::text, '')))
+               / length(to_json(link.previous)::text) * octet_length(given)::bigint as size
+      from asyncjobs.link join asyncjobs.job on job.id = link.job
+      where link.after = follow.job and not link.begun and not link.anyhow and link.previous is not null
+    loop
+      if too_large.size > most then
+        perform asyncjobs.end_rest(
+          follow.job, 6, follow.days,
+          'with the result of the job before it, ' || follow.job || ', its arguments would have ' || too_large.size || ' bytes, of '
+          || most || ' at most: store what is large elsewhere, and return its key');
+      end if;
+    end loop;
+  end if;
+  with begun as (
+    update asyncjobs.link set begun = true
+    where link.after = follow.job and not link.begun and (link.anyhow or follow.state = 4)
+      -- One that was discarded meanwhile begins when it is retried.
+      and exists (select from asyncjobs.job where job.id = link.job and job.state = 0)
+    returning link.job, link.previous, link.expires_in,
+              greatest(coalesce(link.run_at, '-infinity'), clock_timestamp() + make_interval(secs => coalesce(link.delay, 0))) as due
+  ), made as (
+    update asyncjobs.job
+    set run_at = begun.due, seq = nextval('asyncjobs.ready_seq'), expires_at = begun.due + make_interval(secs => begun.expires_in),
+        state = case when begun.due > clock_timestamp() then 0 else 1 end,
+        args = case when begun.previous is null then job.args
+                    else replace(job.args, to_json(begun.previous)::text, given) end
+    from begun where job.id = begun.job and job.state = 0
+    returning job.queue, job.seq, job.state, job.limit_key, job.run_at
+  )
+  select count(notice.told) into told
+  from (
+    select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) as told
+    from made where state = 1 and limit_key is null group by queue
+    union all
+    (select pg_notify('asyncjobs_due', '') from made where state = 0 and run_at < clock_timestamp() + interval '2 seconds' limit 1)
+  ) as notice;
+end
+$$;

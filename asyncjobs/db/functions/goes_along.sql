@@ -1,0 +1,27 @@
+-- The live jobs that are cancelled with one, and have not been asked to be yet: the rest of its chain, what a step of it runs unless
+-- that says `detached`, and what these have. The rest of a chain of which one runs is left out: it goes when that has ended.
+-- Rows: their ids; not its own.
+create or replace function asyncjobs.goes_along(id uuid) returns setof uuid
+language sql stable
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+  with recursive along as (
+    select goes_along.id as job
+    union
+    select next.job
+    from along
+    cross join lateral (
+      select link.job from asyncjobs.link
+      where link.after = along.job and not link.anyhow and not link.begun
+        and not exists (select from asyncjobs.job where job.id = along.job and job.state = 2)
+      union all
+      select (one.value->>'id')::uuid
+      from asyncjobs.step cross join lateral json_array_elements(step.children::json->'jobs') as one
+      where step.job = along.job and step.state = 'running' and step.children is not null
+        and step.children::json->>'detached' is distinct from 'true'
+    ) as next(job)
+  )
+  select job.id
+  from along join asyncjobs.job on job.id = along.job
+  where along.job <> goes_along.id and (job.state <> 2 or job.cancel_reason is null)
+$$;

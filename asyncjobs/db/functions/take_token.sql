@@ -1,0 +1,27 @@
+-- Take the next token of a rate, which is the caller's from then on; returns in how many seconds it is due, 0: by now.
+-- key: shared by those that take from one bucket, and by the jobs whose rate has it.
+-- Security definer: an enqueuer has no right on the tables.
+-- Locks: the key.
+create or replace function asyncjobs.take_token(key text, spacing double precision, burst integer) returns double precision
+language plpgsql volatile security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  step interval := make_interval(secs => take_token.spacing);
+  next timestamptz;
+begin
+  if length(take_token.key) not between 1 and 256 then
+    raise exception 'key must have 1 to 256 characters, not %', length(take_token.key) using errcode = '22023';
+  end if;
+  if not exists (select from asyncjobs.limits where name = split_part(take_token.key, ' ', 1)) then
+    insert into asyncjobs.limits (name, spacing, burst)
+    values (split_part(take_token.key, ' ', 1), take_token.spacing, take_token.burst) on conflict do nothing;
+  end if;
+  insert into asyncjobs.limit_key as known (key, name, next_start)
+  values (take_token.key, split_part(take_token.key, ' ', 1), clock_timestamp() + step)
+  on conflict (key) do update set next_start = greatest(known.next_start, clock_timestamp()) + step
+  returning known.next_start into next;
+  return greatest(extract(epoch from next - step * take_token.burst - clock_timestamp()), 0);
+end
+$$;

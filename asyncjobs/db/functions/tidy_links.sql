@@ -1,0 +1,40 @@
+-- Have the rest of a chain end whose failed job was dropped from the history, so that nobody can retry it; and forget what is
+-- known of chains of which nothing is left.
+-- after: the last job that was looked at before, null: none; most: links to be looked at; days: how long what ends is kept.
+-- Returns the last job that was looked at; null: there are no more.
+-- Locks: as asyncjobs.follow.
+create or replace function asyncjobs.tidy_links(after uuid, most integer, days integer) returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, asyncjobs, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  one record;
+  last uuid;
+  is_live boolean;
+begin
+  for one in
+    select link.job, link.after, link.begun, link.anyhow from asyncjobs.link
+    where tidy_links.after is null or link.job > tidy_links.after
+    order by link.job limit tidy_links.most
+  loop
+    last := one.job;
+    is_live := exists (select from asyncjobs.job where job.id = one.job);
+    if not is_live and not exists (select from asyncjobs.finished where finished.id = one.job) then
+      delete from asyncjobs.link where link.job = one.job;
+    elsif is_live and not one.begun and not exists (select from asyncjobs.job where job.id = one.after)
+          and not exists (select from asyncjobs.finished where finished.id = one.after) then
+      if one.anyhow then
+        perform asyncjobs.follow(one.after, 5, null, null, tidy_links.days);
+      else
+        perform asyncjobs.make_room(tidy_links.days);
+        perform asyncjobs.end_rest(
+          one.after, 6, tidy_links.days,
+          'the job before it, ' || one.after || ', had failed, and was dropped from the history when its retention was over');
+      end if;
+    end if;
+  end loop;
+  return last;
+end
+$$;

@@ -1,0 +1,246 @@
+"""The statements on what recurs: declaring and changing it, deciding about the times that are over, and looking."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from asyncjobs.db import sql
+from asyncjobs.db.rows import state_name
+from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.declared_schedules import Change, Declaration, Kept, Version, What, decide
+from asyncjobs.jobs.recurring import LeftOut, Recurrence, RecurringStatus
+from asyncjobs.schedules import schedule
+from asyncjobs.values import codec
+
+MOST_DUE = 100
+"""In one look."""
+
+
+class DueRow(NamedTuple):
+    """What recurs and is to be decided about."""
+
+    name: str
+    revision: int
+    seen_until: datetime
+    schedule: str
+    timezone: str
+    catch_up: str
+    jitter: float
+    is_unique: bool
+    """Whether its jobs have a unique key."""
+
+
+class Look(NamedTuple):
+    """What is due."""
+
+    now: datetime
+    """By the clock of the database."""
+    wait: float | None
+    """Seconds until the next is; less than none: some are. None: nothing recurs."""
+    due: list[DueRow]
+
+
+class Tick(NamedTuple):
+    """One time that is over, and the job that is to be enqueued for it."""
+
+    tick: datetime
+    id: UUID
+    run_at: datetime | None
+    """When it is due; None: now."""
+
+
+class Firing(NamedTuple):
+    """A decision."""
+
+    name: str
+    revision: int
+    """As it was read."""
+    until: datetime
+    """About the times until then is decided."""
+    next_at: datetime | None
+    ticks: list[Tick]
+
+
+class Fired(NamedTuple):
+    """What came of one."""
+
+    name: str
+    enqueued: int
+    left_out: int
+    """Times for which no job was: the one before is not final, or another has the unique key."""
+    trouble: str | None
+
+
+async def look(connection: Connection, kinds: Sequence[str], left_out: Collection[LeftOut] = ()) -> Look:
+    """Return what is due of what this worker may decide about.
+
+    Args:
+        connection: With pinned plans.
+        kinds: Those that it knows.
+        left_out: What it cannot read.
+    """
+    names, schedules, timezones, _ = zip(*left_out, strict=True) if left_out else ((), (), (), ())
+    rows = await connection.fetch(sql.read("read_due_recurring"), kinds, MOST_DUE, names, schedules, timezones)
+    return Look(rows[0]["now"], rows[0]["wait"], [DueRow(*row[2:]) for row in rows if row["name"] is not None])
+
+
+async def fire(connection: Connection, firings: Sequence[Firing]) -> list[Fired]:
+    """Enqueue what is to be, and note it, in one transaction; what somebody else has decided about is left out."""
+    given = codec.dumps([{**each._asdict(), "ticks": [tick._asdict() for tick in each.ticks]} for each in firings])
+    return [Fired(*row) for row in await connection.fetch(sql.read("fire"), given)]
+
+
+async def declare(connection: Connection, declaration: Declaration, worker: UUID | None) -> list[Change | Kept]:
+    """Have what is stored be as this code declares it, unless newer code has it otherwise; return what was changed or kept.
+
+    Args:
+        connection: Any; on which no transaction is open.
+        declaration: All that this worker declares.
+        worker: Its id: what it tells of itself does not count.
+    """
+    async with connection.transaction():
+        now = await connection.fetchval(sql.read("lock_recurring"))
+        found = {
+            row["version"]: Version(row["said_at"], row["is_live"])
+            for row in await connection.fetch(sql.read("read_versions"), worker)
+        }
+        rows = [_as_declared(row) for row in await connection.fetch(sql.read("pick_recurring"), None, worker)]
+        decided = decide(declaration, rows, found)
+        await connection.fetch(sql.read("say_version"), declaration.version, decided.is_newest)
+        for change in decided.changes:
+            if change.to is None:
+                await connection.fetch(sql.read("stop_recurring"), change.name, True, declaration.version)
+            elif isinstance(change, Change):
+                await _put(connection, change.to, change.before, now, declared=change.declared, by=declaration)
+        if decided.affirmed:
+            await connection.fetch(sql.read("affirm_recurring"), decided.affirmed, declaration.version)
+        await connection.fetch(sql.read("forget_recurring"))
+        return [*decided.changes, *decided.kept]
+
+
+def _as_declared(row: Record) -> What:
+    return What(**row)
+
+
+async def _put(
+    connection: Connection,
+    said: Recurrence,
+    before: What | None,
+    now: datetime,
+    *,
+    declared: str | None = None,
+    by: Declaration | None = None,
+    scope: str = "",
+) -> None:
+    goes_on = before is not None and before.removed_at is None and before.enabled and before.times == said.when
+    seen_until = before.seen_until if before is not None and goes_on else now
+    if before is not None:
+        seen_until = max(seen_until, before.seen_until)
+    is_paused = before is not None and before.removed_at is None and before.paused_at is not None
+    next_at = said.times.after(seen_until) if said.enabled and not is_paused else None
+    await connection.fetch(
+        sql.read("put_recurring"),
+        said.name,
+        said.kind,
+        said.queue,
+        said.priority,
+        said.args,
+        said.order,
+        said.expires_in,
+        said.schedule,
+        said.timezone,
+        said.catch_up,
+        said.overlap,
+        said.jitter,
+        said.enabled,
+        declared,
+        scope if by is None else by.scope,
+        said.digest,
+        None if by is None else by.version,
+        seen_until,
+        next_at,
+    )
+
+
+async def add(connection: Connection, said: Recurrence, *, scope: str) -> None:
+    """Write what recurs from now on, in place of what was added under its name before.
+
+    Raises:
+        InvalidOption: One of this name is declared in code or in the configuration.
+    """
+    async with connection.transaction():
+        now = await connection.fetchval(sql.read("lock_recurring"))
+        rows = await connection.fetch(sql.read("pick_recurring"), [said.name], None)
+        before = _as_declared(rows[0]) if rows else None
+        if before is not None:
+            _refuse_declared(before, "change it there, or add this under another name")
+        await _put(connection, said, before, now, scope=scope)
+
+
+async def remove(connection: Connection, name: str) -> bool:
+    """Remove what was added at run time; return whether there was such.
+
+    Raises:
+        InvalidOption: It is declared in code or in the configuration.
+    """
+    async with connection.transaction():
+        await connection.fetchval(sql.read("lock_recurring"))
+        rows = await connection.fetch(sql.read("pick_recurring"), [name], None)
+        if rows:
+            _refuse_declared(_as_declared(rows[0]), "remove it there, or pause it")
+        return bool(await connection.fetch(sql.read("remove_recurring"), name))
+
+
+def _refuse_declared(what: What, remedy: str) -> None:
+    if what.declared is not None and what.removed_at is None:
+        where = "config.toml" if what.declared == "config" else f"the code of {what.kind}"
+        raise InvalidOption(f"recurring {what.name} is declared in {where}: {remedy}")
+
+
+async def pause(connection: Connection, name: str) -> bool:
+    """Have something not recur until it is resumed; return whether there is such."""
+    return bool(await connection.fetch(sql.read("stop_recurring"), name, False, None))
+
+
+async def resume(connection: Connection, name: str) -> bool:
+    """Have something recur again, from now on, unless it was not paused; return whether there is such."""
+    async with connection.transaction():
+        now = await connection.fetchval(sql.read("lock_recurring"))
+        for row in await connection.fetch(sql.read("pick_recurring"), [name], None):
+            what = _as_declared(row)
+            if what.removed_at is None and what.paused_at is not None:
+                next_at = schedule(what.schedule, what.timezone).after(max(now, what.seen_until))
+                await connection.fetch(sql.read("resume_recurring"), name, now, next_at)
+            return what.removed_at is None
+    return False
+
+
+async def run(connection: Connection, name: str, job_id: UUID) -> UUID | None:
+    """Enqueue a job of what recurs now; return its id, or that of another with its key; None: there is no such."""
+    async with connection.transaction():
+        now = await connection.fetchval("select clock_timestamp()")
+        row = await connection.fetchrow(sql.read("run_recurring"), name, job_id, now)
+    found: UUID | None = None if row is None else row["id"]
+    return found
+
+
+async def read(connection: Connection, names: Sequence[str] | None = None) -> tuple[list[RecurringStatus], datetime]:
+    """Return what recurs, by name, and the time of the database; None: all."""
+    rows = await connection.fetch(sql.read("read_recurring"), names)
+    found = [_status(row) for row in rows]
+    return found, rows[0]["now"] if rows else await connection.fetchval("select clock_timestamp()")
+
+
+def _status(row: Mapping[str, Any]) -> RecurringStatus:
+    values = {name: row[name] for name in RecurringStatus.__dataclass_fields__}
+    state = values["last_state"]
+    return RecurringStatus(**{**values, "last_state": None if state is None else state_name(state)})
+
+
+LATE = timedelta(seconds=60)
+"""Something is the matter where what is due has waited for so long."""

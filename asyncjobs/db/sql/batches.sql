@@ -1,0 +1,4 @@
+-- Those of some batches that there are.
+-- $1 ids
+-- Rows: their ids, and whether each is settled.
+select id, settled from asyncjobs.batches($1::uuid[])

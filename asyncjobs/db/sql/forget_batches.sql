@@ -1,0 +1,16 @@
+-- Forget batches that were over long ago and of whose jobs no row is left; those that are parts of another after it.
+-- $1 seconds since then  $2 at most so many
+-- Rows: one; how many were forgotten.
+-- Locks: their rows, SKIP LOCKED. Index: batch_by_time, finished_of_batch, job_of_batch.
+with old as materialized (
+  select id from asyncjobs.batch
+  where settled and finished_at < clock_timestamp() - make_interval(secs => $1::float8)
+    and not exists (select from asyncjobs.finished where finished.batch = batch.id)
+    and not exists (select from asyncjobs.job where job.batch = batch.id)
+    and not exists (select from asyncjobs.batch as above where above.id = batch.parent)
+  order by finished_at limit $2::integer
+  for update skip locked
+), gone as (
+  delete from asyncjobs.batch using old where batch.id = old.id returning 1
+)
+select count(*) as forgotten from gone

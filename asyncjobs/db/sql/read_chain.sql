@@ -1,0 +1,26 @@
+-- The chain of which a job is one: those before it and after it, of which at most so many on each side.
+-- $1 id  $2 most on each side
+-- Rows: in their order, the job itself with place 0 among them; none when it is in no chain. kind and state are null of one whose
+-- row is gone.
+-- Index: link_pkey, link_by_after; as asyncjobs.job_status.
+with recursive before as (
+  select link.after as id, -1 as place from asyncjobs.link where link.job = $1::uuid and not link.anyhow
+  union all
+  select link.after, before.place - 1
+  from before join asyncjobs.link on link.job = before.id and not link.anyhow
+  where before.place > -$2::integer
+), later as (
+  select link.job as id, 1 as place from asyncjobs.link where link.after = $1::uuid and not link.anyhow
+  union all
+  select link.job, later.place + 1
+  from later join asyncjobs.link on link.after = later.id and not link.anyhow
+  where later.place < $2::integer
+), found as (
+  select id, place from before union all select id, place from later
+)
+select one.id, one.place, shown.kind, shown.state
+from (select id, place from found union all select $1::uuid, 0 from (select from found limit 1) as any_of_it) as one
+left join lateral (
+  select job_status.kind, job_status.state from asyncjobs.job_status where job_status.id = one.id limit 1
+) as shown on true
+order by one.place

@@ -1,0 +1,23 @@
+-- What recurs and is to be decided about, and when the next is.
+-- $1 kinds this worker knows: what other code has declared is for the workers that have it  $2 at most so many
+-- $3 names  $4 schedules  $5 time zones of what this worker cannot read, which is for those that can, as long as it says that
+-- Rows: at least one; the time of the database, the seconds until the next one, null: there is none, and one that is due, its name
+-- null: none is.
+-- Index: recurring_by_time.
+with left_out as materialized (
+  select name, schedule, timezone from unnest($3::text[], $4::text[], $5::text[]) as l(name, schedule, timezone)
+)
+select clock.now, extract(epoch from (
+         select next.next_at from asyncjobs.recurring as next
+         where next.next_at is not null and (next.declared is distinct from 'code' or next.kind = any($1::text[]))
+           and (next.name, next.schedule, next.timezone) not in (table left_out)
+         order by next.next_at limit 1) - clock.now)::float8 as wait,
+       due.name, due.revision, due.seen_until, due.schedule, due.timezone, due.catch_up, due.jitter,
+       coalesce(due.job_order like '%"unique"%', false) as is_unique
+from (select clock_timestamp() as now) as clock
+left join lateral (
+  select * from asyncjobs.recurring
+  where next_at <= clock.now and (declared is distinct from 'code' or kind = any($1::text[]))
+    and (name, schedule, timezone) not in (table left_out)
+  order by next_at limit $2::integer
+) as due on true

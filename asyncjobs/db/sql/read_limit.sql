@@ -1,0 +1,35 @@
+-- At which limit a job waits, and who holds the places there.
+-- $1 id  $2 so many holders at most
+-- Rows: none, or one: the key, how many may run at once (null: any number) and who says so, how many hold a place, seconds until the next start
+-- (null: no rate, or it is due), how many wait before it (counted to 1,000), and the first holders as an array of ids.
+-- Index: job_for_limits.
+with one as materialized (
+  select job.limit_key as key, job.priority, job.seq
+  from asyncjobs.job
+  where job.id = $1::uuid and job.limit_key is not null and job.admitted is distinct from job.seq and job.admitted is distinct from -1
+    and job.state in (1, 2)
+), holder as materialized (
+  select job.id, job.state
+  from one join asyncjobs.job on job.limit_key = one.key and job.state in (1, 2)
+    and (case when job.admitted = job.seq then 0 when job.state = 1 then 2 when job.admitted is null then 1 else 3 end) = 0
+  union all
+  select job.id, job.state
+  from one
+  join asyncjobs.limit_pass as pass on pass.key = one.key
+  join asyncjobs.job on job.id = pass.job and job.seq = pass.seq and job.state in (1, 2) and job.limit_key <> one.key
+)
+select one.key, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_config, limits.most) as most,
+       case when coalesce(limit_key.most, limits.most_by_hand) is not null then 'hand'
+            when limits.most_by_config is not null then 'config' else 'code' end as said_by, limits.name is not null as is_known,
+       (select count(*) from holder) as held,
+       nullif(greatest(extract(epoch from limit_key.next_start - clock_timestamp()) + (1 - limits.burst) * limits.spacing, 0), 0)::float8
+         as next_start,
+       (select count(*) from (
+          select from asyncjobs.job
+          where job.limit_key = one.key and job.state in (1, 2)
+            and (case when job.admitted = job.seq then 0 when job.state = 1 then 2 when job.admitted is null then 1 else 3 end) = 2
+            and (job.priority, job.seq) < (one.priority, one.seq) limit 1000) as before) as ahead,
+       array(select id from holder order by state desc, id limit $2::integer) as holders
+from one
+left join asyncjobs.limit_key on limit_key.key = one.key
+left join asyncjobs.limits on limits.name = split_part(one.key, ' ', 1)

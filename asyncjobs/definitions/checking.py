@@ -1,0 +1,72 @@
+"""What may be said of a definition, checked where it is made: its options, its kind, its aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from asyncjobs.checks import limits
+from asyncjobs.definitions.options import Options
+from asyncjobs.definitions.order_keys import refuse_unknown
+from asyncjobs.exceptions import InvalidDefinition, InvalidOption
+from asyncjobs.modules.origin import Origin
+
+
+def refuse_dropped(name: str, dropped: Iterable[str], arguments: Iterable[str]) -> None:
+    """Refuse to ignore what is an argument.
+
+    Raises:
+        InvalidDefinition: It is one.
+    """
+    for both in set(dropped).intersection(arguments):
+        raise InvalidDefinition(f"{name}: dropped names {both!r}, which is an argument: leave it out of one of them")
+
+
+def refuse_unknown_by(name: str, options: Options, arguments: Collection[str]) -> None:
+    """Refuse to tell jobs apart by what is no argument of theirs.
+
+    Raises:
+        InvalidDefinition: It is none.
+    """
+    for option, each in options.ordered:
+        refuse_unknown(name, option, each.by, arguments)
+
+
+def refuse_schedule(name: str, options: Options, needed: Iterable[str]) -> None:
+    """Refuse to have recur what cannot be made without being given something.
+
+    Args:
+        name: Of the definition.
+        options: Of it.
+        needed: Names of its arguments that have no default.
+
+    Raises:
+        InvalidDefinition: It needs some.
+    """
+    if options.schedule is not None and (missing := sorted(needed)):
+        raise InvalidDefinition(
+            f"{name}: schedule= enqueues it without arguments, and {', '.join(missing)} has no default: give it one, or say "
+            "when it recurs in config.toml, [default.recurring.NAME] with args"
+        )
+
+
+def checked_kind(kind: str | None, target: Any, origin: Origin) -> str:
+    """Return the kind of a function or class: `kind`, or its importable name.
+
+    Raises:
+        InvalidDefinition: It has no importable name and was given none, or `kind` cannot be one.
+    """
+    name = f"{target.__module__}.{target.__qualname__}"
+    if kind is None:
+        if target.__name__ == "<lambda>":
+            raise InvalidDefinition(f"{name} is a lambda, which has no name to store: write a function")
+        if "<" in target.__qualname__:
+            raise InvalidDefinition(
+                f"{name} stands inside a function, where no worker can import it: move it to module level, "
+                "or give it a name of its own with kind=…"
+            )
+        kind = f"{origin.name}.{target.__qualname__}"
+    try:
+        return limits.kind_name(kind)
+    except InvalidOption as error:
+        raise InvalidDefinition(f"{name}: {error}") from error

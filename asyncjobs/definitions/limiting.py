@@ -1,0 +1,106 @@
+"""How many jobs run at once, and how many start in a time, over all workers: what is said of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from asyncjobs.checks import limits
+from asyncjobs.checks.texts import shown
+from asyncjobs.checks.wrong_calls import answered
+from asyncjobs.definitions.order_keys import By, checked_by, checked_key
+from asyncjobs.exceptions import InvalidOption
+
+T = TypeVar("T")
+
+MOST_RUNNING: Final = 1_000_000
+MOST_STARTS: Final = 1_000_000
+
+
+class Limit:
+    """How many jobs with the same key run at once, over all workers.
+
+    What would exceed it stays `ready`, and is passed over. A place is held by a live lease only: by a job that runs, or that
+    has just been let pass and is about to. It is free again when the worker is found dead, and while the job awaits, sleeps
+    or waits.
+
+    Args:
+        most: So many, at least 1.
+        by: Names of arguments whose values are the key, or a callable of the job that returns it; (): the whole kind.
+        key: Shared by all kinds that give it, in place of the kind.
+
+    Raises:
+        InvalidOption: Outside these limits.
+    """
+
+    __slots__ = ("by", "key", "most")
+
+    @answered(remedy='how many comes first, the rest goes by name: `Limit(1, by=("account_id",))`')
+    def __init__(self, most: int, *, by: By = (), key: str | None = None) -> None:
+        self.most = limits.whole(most, "Limit", least=1, most=MOST_RUNNING)
+        self.by = checked_by(by, "Limit")
+        self.key = checked_key(key, "Limit")
+
+    def __repr__(self) -> str:
+        return f"Limit({self.most}, by={self.by!r}, key={self.key!r})"
+
+
+class RateLimit:
+    """What a rate allows; made as `Rate`."""
+
+    __slots__ = ("burst", "by", "count", "follow_retry_after", "key", "per")
+
+    @answered(
+        remedy='how many comes first, then in which time, the rest by name: `Rate(10, per=60, by=("account_id",))`'
+    )
+    def __init__(
+        self,
+        count: int,
+        per: float | timedelta,
+        *,
+        by: By = (),
+        key: str | None = None,
+        burst: int | None = None,
+        follow_retry_after: bool = False,
+    ) -> None:
+        self.count = limits.whole(count, "Rate", least=1, most=MOST_STARTS)
+        self.per = limits.timeout(per, "Rate: per")
+        self.by = checked_by(by, "Rate")
+        self.key = checked_key(key, "Rate")
+        self.burst = self.count if burst is None else limits.whole(burst, "Rate: burst", least=1, most=MOST_STARTS)
+        self.follow_retry_after = limits.flag(follow_retry_after, "Rate: follow_retry_after")
+
+    @property
+    def spacing(self) -> float:
+        """Seconds from one token to the next."""
+        return self.per / self.count
+
+    def __repr__(self) -> str:
+        return f"Rate({self.count}, per={self.per:g}, by={self.by!r}, key={self.key!r}, burst={self.burst})"
+
+
+def checked_limits(value: Any, name: str) -> tuple[Limit, ...]:
+    """Return one limit or several.
+
+    Raises:
+        InvalidOption: There is something else.
+    """
+    return _several(value, name, Limit, "Limit(1)")
+
+
+def checked_rates(value: Any, name: str) -> tuple[RateLimit, ...]:
+    """Return one rate or several.
+
+    Raises:
+        InvalidOption: There is something else.
+    """
+    return _several(value, name, RateLimit, "Rate(10, per=60)")
+
+
+def _several(value: Any, name: str, kind: type[T], such_as: str) -> tuple[T, ...]:
+    given = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(each, kind) for each in given):
+        raise InvalidOption(f"{name}={shown(value)} is not allowed: give {name}={such_as}, or a list of such")
+    if len({(each.key, each.by) for each in given}) < len(given):
+        raise InvalidOption(f"{name}={shown(value)}: two of them have the same key and by=: leave one out")
+    return given

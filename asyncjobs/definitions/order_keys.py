@@ -1,0 +1,78 @@
+"""What tells apart the jobs of a kind that are unique, limited or paced: the values of arguments, as the text of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeAlias
+
+from asyncjobs.checks import names
+from asyncjobs.checks.texts import shown
+from asyncjobs.exceptions import AsyncJobsError, InvalidDefinition, InvalidOption
+
+By: TypeAlias = tuple[str, ...] | Callable[[Any], Any]
+"""Names of arguments, or what makes the key of a job; () is the whole kind."""
+
+
+def checked_by(value: Any, what: str) -> By:
+    """Return `value` if it can tell jobs apart.
+
+    Raises:
+        InvalidOption: It is neither names of arguments nor callable.
+    """
+    if callable(value):
+        by: By = value
+        return by
+    if isinstance(value, str):
+        raise InvalidOption(f"{what}: by={shown(value)} is a string: give a tuple, such as by=({shown(value)},)")
+    given = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(name, str) for name in given):
+        raise InvalidOption(f"{what}: by={shown(value)} is no tuple of arguments' names and no callable of the job")
+    return given
+
+
+def checked_key(value: Any, what: str) -> str | None:
+    """Return `value` if it can be a key that kinds share; None: they share none.
+
+    Raises:
+        InvalidOption: It cannot.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not names.is_kind(value):
+        raise InvalidOption(f"{what}: key={shown(value)} is no key: use {names.KIND_RULE}, such as 'stripe'")
+    return value
+
+
+def refuse_unknown(
+    name: str, option: str, by: By, arguments: Collection[str], kind: type[AsyncJobsError] = InvalidDefinition
+) -> None:
+    """Refuse to tell jobs apart by what is no argument of theirs.
+
+    Raises:
+        AsyncJobsError: It is none; of the kind that is given.
+    """
+    for each in by if isinstance(by, tuple) else ():
+        if each not in arguments:
+            known = f"its arguments are {', '.join(arguments)}" if arguments else "it has none"
+            raise kind(f"{name}: {option}: by has {shown(each)}, which is no argument: {known}")
+
+
+def name_of(kind: str, by: By) -> str:
+    """Return the name under which all keys stand that are told apart in one way."""
+    base = kind.replace(" ", "\u00a0")  # what follows the first space of a key is its values
+    if not isinstance(by, tuple):
+        return f"{base}(*)"
+    return f"{base}({','.join(by)})" if by else base
+
+
+_OF_RATES = "rate:"
+
+
+def rate_name_of(name: str) -> str:
+    """Return the name under which the keys of a rate stand: a limit with the same key is another thing."""
+    return _OF_RATES + name
+
+
+def shown_key(key: str) -> str:
+    """Return a key of a limit or of a rate, as whoever gave it knows it."""
+    return key.removeprefix(_OF_RATES)

@@ -1,0 +1,1 @@
+"""Errors: what is declared about them, what is decided, what is stored."""

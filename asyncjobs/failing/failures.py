@@ -1,0 +1,106 @@
+"""Failed jobs that have failed alike: of one kind, with an error of one type, at one line of the user's code."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sysconfig
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from asyncjobs.failing.stored_errors import read_errors
+
+ID = re.compile("[0-9a-f]{10}")
+_FRAME = re.compile(r'^ *(?:\| )? *File "(.+)", line ([0-9]+)')
+_BEGIN = re.compile(r"(?:Traceback|  \+ Exception Group Traceback) \(most recent call last\):")
+_LIBRARIES = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib(?:64)?[/\\]python3\.[0-9]+[/\\]|^<", re.IGNORECASE)
+_HERE = (f"{Path(__file__).parents[1]}", f"{sysconfig.get_paths()['stdlib']}")
+"""Where this package and Python's own modules are, wherever they were installed."""
+_A_USERS = f"{Path(__file__).parents[1] / 'demo'}"
+
+
+class FailureGroup(NamedTuple):
+    """Failed jobs that have failed alike."""
+
+    id: str
+    """The same for as long as kind, error and line are; see `retry_all(group=…)`."""
+    kind: str
+    error: str
+    """The type of the last error; empty where what is stored is no error of ours."""
+    line: str
+    """file:line of the innermost frame in the user's code; empty where the error has none: the process died, say."""
+    total: int
+    first: datetime
+    """When the first of them failed, and the last."""
+    last: datetime
+    message: str
+    """Of the one that was enqueued last."""
+    newest: UUID
+    """That one's id."""
+
+
+class Failures(NamedTuple):
+    """What was found among the newest failed jobs."""
+
+    groups: list[FailureGroup]
+    """The largest first."""
+    looked_at: int
+    """How many failed jobs were looked at."""
+    is_complete: bool
+    """Whether there are no more."""
+
+
+class Failed(NamedTuple):
+    """A failed job."""
+
+    id: UUID
+    kind: str
+    at: datetime
+    error: str | None
+    """Its last one, one JSON line."""
+
+
+def line_of(traceback: str) -> str:
+    """Return file:line of the innermost frame in the user's code, of the error itself and not of its causes."""
+    lines = traceback.splitlines()
+    begin = max((n for n, line in enumerate(lines) if _BEGIN.match(line)), default=0)
+    frames = []
+    for line in lines[begin:]:
+        if line.startswith("  +-+---"):
+            break  # the parts of a group
+        if found := _FRAME.match(line):
+            frames.append((found[1], found[2]))
+    own = [frame for frame in frames if not _is_library(frame[0])]
+    place = next(reversed(own or frames), None)
+    return "" if place is None else f"{place[0]}:{place[1]}"
+
+
+def _is_library(path: str) -> bool:
+    return _LIBRARIES.search(path) is not None or (path.startswith(_HERE) and not path.startswith(_A_USERS))
+
+
+def group_of(kind: str, error: str | None) -> tuple[str, str, str, str]:
+    """Return the group of a failed job: its id, the type of the error, the line, and the message."""
+    errors = read_errors(error)
+    last = errors[-1] if errors else None
+    name, line = (last.type, line_of(last.traceback)) if last else ("", "")
+    made = hashlib.sha256(f"{kind}\0{name}\0{line}".encode()).hexdigest()[:10]
+    return made, name, line, last.message if last else ""
+
+
+def grouped(jobs: Iterable[Failed]) -> list[FailureGroup]:
+    """Group jobs, those that were enqueued last first; the largest group first."""
+    found: dict[str, FailureGroup] = {}
+    for job in jobs:
+        made, name, line, message = group_of(job.kind, job.error)
+        known = found.get(made)
+        if known is None:
+            found[made] = FailureGroup(made, job.kind, name, line, 1, job.at, job.at, message, job.id)
+        else:
+            found[made] = known._replace(
+                total=known.total + 1, first=min(known.first, job.at), last=max(known.last, job.at)
+            )
+    return sorted(found.values(), key=lambda group: (-group.total, group.kind, group.id))

@@ -1,0 +1,28 @@
+"""What a FastAPI application answers when a job cannot be enqueued; needs `fastapi`.
+
+::
+
+    app.add_exception_handler(QueueFull, queue_full_handler)
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from fastapi.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+RETRY_AFTER = (5, 15)
+"""Seconds; not the same for all, who would come back together."""
+
+
+async def queue_full_handler(_request: Request, _error: Exception) -> JSONResponse:
+    """Answer 503, with `Retry-After`, where a queue holds as many jobs as its `max_depth` allows."""
+    return JSONResponse(
+        {"detail": "too much is waiting to be done already: try again later"},
+        status_code=503,
+        headers={"Retry-After": str(random.randint(*RETRY_AFTER))},
+    )

@@ -1,0 +1,1 @@
+"""What a user has in hand: jobs, batches, chains, events, schedules."""

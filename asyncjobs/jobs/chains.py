@@ -1,0 +1,153 @@
+"""`chain`: jobs each of which begins with the success of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from uuid import UUID
+
+from asyncjobs.checks import limits
+from asyncjobs.definitions.given_jobs import check_new
+from asyncjobs.exceptions import InvalidOption, NotEnqueued
+from asyncjobs.performing import open_clients
+from asyncjobs.performing.awaiting import giving_slot_back
+from asyncjobs.performing.calls import AWAIT_CHAIN, ENQUEUE_CHAIN
+from asyncjobs.values.previous import PREVIOUS, previous_in
+
+if TYPE_CHECKING:
+    from asyncjobs.jobs.job import Job
+
+T = TypeVar("T")
+MOST: Final = 10_000
+"""Jobs of one chain: they are stored in one statement."""
+
+
+class Chain(Generic[T]):
+    """Jobs each of which begins with the success of the one before, in the very transaction that stores that.
+
+    All are stored at once, their ids known before that. Awaiting it gives the result of the last one. While one has failed,
+    it stands, and goes on when that one is retried by hand and succeeds; where one is discarded or cancelled, the rest ends
+    so too.
+
+    Attributes:
+        jobs: In their order.
+    """
+
+    _is_chain = True
+
+    def __init__(self, jobs: tuple[Job[Any], ...]) -> None:
+        self.jobs = jobs
+        self._sent = False
+        """Whether its rows may exist."""
+        self._is_stored = False
+        """Whether they do."""
+
+    @property
+    def ids(self) -> list[UUID]:
+        """The ids of its jobs, in their order."""
+        return [job.id for job in self.jobs]
+
+    async def enqueue(self, *, connection: Any = None) -> Self:
+        """Store all of its jobs; return the chain. Durable once this returns, or not there at all.
+
+        Enqueueing the same object again stores nothing.
+
+        Args:
+            connection: Take part in the caller's transaction; see `Job.enqueue`.
+
+        Raises:
+            NotOpen: No AsyncJobs is open in this process, or it belongs to another event loop.
+            AlreadyEnqueued: One of its jobs was enqueued by itself.
+            NotUnique: Another job has the unique key of one of its jobs; nothing was written.
+            EnqueueOutcomeUnknown: The database's answer was lost; call `enqueue` again.
+            InvalidConnection: `connection` cannot carry it; nothing was written.
+            DatabaseError: The database refused or cannot be reached; nothing was written.
+        """
+        await open_clients.current(ENQUEUE_CHAIN).enqueue_chain(self, connection=connection)
+        return self
+
+    async def result(self, *, timeout: float | timedelta | None = None) -> T:
+        """Wait for the end of the last job, and return its result.
+
+        Inside a job the slot is given back for as long as this waits.
+
+        Args:
+            timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the chain alone.
+
+        Raises:
+            NotEnqueued: It is not stored yet.
+            JobFailed, JobDiscarded, JobCancelled: A job of it ended so. One that has failed may be retried by hand, after
+                which the chain goes on.
+            JobNotFound: The rows cannot be seen.
+            AwaitCycle: The job that waits here is one of it.
+            TimeoutError: It was not over in time.
+        """
+        if not self._sent:
+            raise NotEnqueued(
+                "this chain has not been enqueued, and awaiting does not enqueue: call `await chain.enqueue()` first"
+            )
+        seconds = None if timeout is None else limits.duration(timeout, "timeout")
+        client = open_clients.current(AWAIT_CHAIN)
+        async with giving_slot_back():
+            result: T = await client.chain_result(self.jobs, timeout=seconds)
+            return result
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for the end of the last job; see `result`."""
+        return self.result().__await__()
+
+    def __repr__(self) -> str:
+        names = [job.kind for job in self.jobs[:3]] + (["…"] if len(self.jobs) > 3 else [])
+        return f"<Chain of {' → '.join(names)}>"
+
+
+class _Chaining:
+    """Makes chains: called with their jobs."""
+
+    previous: Any = PREVIOUS
+    """In the arguments of a job of a chain: the result of the one before, checked when the job runs."""
+
+    @overload
+    def __call__(self, last: Job[T], /) -> Chain[T]: ...
+    @overload
+    def __call__(self, one: Job[Any], last: Job[T], /) -> Chain[T]: ...
+    @overload
+    def __call__(self, one: Job[Any], two: Job[Any], last: Job[T], /) -> Chain[T]: ...
+    @overload
+    def __call__(self, one: Job[Any], two: Job[Any], three: Job[Any], last: Job[T], /) -> Chain[T]: ...
+    @overload
+    def __call__(self, *jobs: Job[Any]) -> Chain[Any]: ...
+    def __call__(self, *jobs: Job[Any]) -> Chain[Any]:
+        """Make a chain of jobs, each of which begins with the success of the one before; nothing is stored before `enqueue`.
+
+        `chain.previous`, given as an argument, stands for the result of the job before.
+
+        Raises:
+            InvalidOption: No jobs, one twice, more than 10,000, or `chain.previous` in the first.
+            AlreadyEnqueued: One is.
+        """
+        if not jobs:
+            raise InvalidOption(
+                "chain() takes the jobs in their order: give at least one, as in chain(fetch(1), resize(2))"
+            )
+        if len(jobs) > MOST:
+            raise InvalidOption(
+                f"chain() takes at most {MOST:,} jobs, not {len(jobs):,}: have the last enqueue the rest"
+            )
+        for number, job in enumerate(jobs, 1):
+            check_new(job, f"chain(): number {number}")
+        if len({id(job) for job in jobs}) < len(jobs):
+            raise InvalidOption("chain(): one job stands in it twice, and has one row: make one for each place")
+        if named := previous_in(jobs[0]):
+            raise InvalidOption(
+                f"chain(): {jobs[0].kind} is the first and has nothing before it: give a value for {', '.join(named)}, "
+                "not chain.previous"
+            )
+        return Chain(jobs)
+
+    def __repr__(self) -> str:
+        return "chain"
+
+
+chain = _Chaining()

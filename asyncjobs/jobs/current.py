@@ -1,0 +1,95 @@
+"""`current_attempt()`: the run that is going on, for the code of a job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from asyncjobs.exceptions import NotRunning
+from asyncjobs.jobs.running_batch import RunningBatch
+from asyncjobs.performing import context
+
+if TYPE_CHECKING:
+    from asyncjobs.jobs.job import Job
+    from asyncjobs.performing.attempt import Attempt, CancelReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CurrentAttempt:
+    """The run that is going on. Its names are none of a job's, so that a field of a job may have any of them."""
+
+    __slots__ = ("_attempt", "_job")
+
+    def __init__(self, job: Job[Any], attempt: Attempt) -> None:
+        self._job = job
+        self._attempt = attempt
+
+    @property
+    def job(self) -> Job[Any]:
+        """The job that runs."""
+        return self._job
+
+    @property
+    def number(self) -> int:
+        """Which run of it this is, from 1."""
+        return self._attempt.number
+
+    @property
+    def batch(self) -> RunningBatch | None:
+        """The batch of the job, to which it may add; None: it is none's."""
+        batch = self._attempt.claimed.batch
+        return None if batch is None or self._attempt.row is None else RunningBatch(batch, self._job)
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The time of the schedule that has enqueued this job, in UTC; None: none has.
+
+        The same on every attempt, however late it runs and whatever `jitter` has added. Of a recurring job that was run by
+        hand it is the time of that call.
+        """
+        tick = self._attempt.claimed.tick
+        return None if tick is None else _EPOCH + timedelta(microseconds=round(Decimal(tick) * 1_000_000))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it should come to an end: its worker is stopping, or the job was cancelled."""
+        return self._attempt.stopping
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why it was cancelled; None while it was not."""
+        return self._attempt.seen_reason
+
+    def __repr__(self) -> str:
+        return f"<attempt {self.number} of {self._job.kind} {self._job.id}>"
+
+
+def current_job() -> Job[Any]:
+    """Return the job whose code is running here.
+
+    In a task, a thread or a callback that the job started, too.
+
+    Raises:
+        NotRunning: Outside any job.
+    """
+    job = context.running.get()
+    if job is None:
+        raise NotRunning("no job is running here: current_job() works inside a job's own code")
+    return cast("Job[Any]", job)
+
+
+def current_attempt() -> CurrentAttempt:
+    """Return the run that is going on, of a function's job or of a class's.
+
+    In a task, a thread or a callback that the job started, too.
+
+    Raises:
+        NotRunning: Outside any job.
+    """
+    job = context.running.get()
+    attempt = None if job is None else job._attempt
+    if job is None or attempt is None:
+        raise NotRunning("no job is running here: current_attempt() works inside a job's own code")
+    return CurrentAttempt(cast("Job[Any]", job), attempt)

@@ -1,0 +1,25 @@
+"""Enqueueing many jobs at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import Any
+
+from asyncjobs.jobs.job import Job
+from asyncjobs.performing import open_clients
+from asyncjobs.performing.calls import ENQUEUE_ALL
+
+
+async def enqueue_all(jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
+    """Insert many jobs, one statement a chunk, and return how many rows were made.
+
+    The iterable is read as it goes, so that it may be endless in memory's terms; each chunk of 2,000 is durable when the
+    next is begun. If one item raises or is no job, its chunk is not enqueued, the earlier ones are, and the error says how
+    many.
+
+    Raises:
+        InvalidOption: An item is no job; the message has its index.
+        EnqueueOutcomeUnknown: The database's answer to a chunk was lost; enqueueing the same jobs again is safe.
+        NotOpen: No AsyncJobs is open in this process.
+    """
+    return await open_clients.current(ENQUEUE_ALL).enqueue_all(jobs)

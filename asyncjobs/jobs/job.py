@@ -1,0 +1,280 @@
+"""`Job`: the class users derive from, and what every job, of a class or of a function, can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, Unpack, overload
+
+from typing_extensions import TypeVar, dataclass_transform
+
+from asyncjobs.checks import limits
+from asyncjobs.checks.option_tables import checked, documented
+from asyncjobs.checks.wrong_calls import NoDataclass, NotHere, of_a_job
+from asyncjobs.definitions import never_enqueued
+from asyncjobs.definitions.attributes import attribute
+from asyncjobs.definitions.job_classes import make_definition
+from asyncjobs.definitions.options import IN_SET, OF_CLASS, ClassOptions, SetOptions
+from asyncjobs.definitions.order_keys import refuse_unknown
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
+from asyncjobs.jobs.perform_now import perform_now
+from asyncjobs.jobs.step_methods import StepMethods
+from asyncjobs.performing import calls, open_clients
+from asyncjobs.performing.awaiting import result_of
+from asyncjobs.performing.following import Follows, leave
+
+if TYPE_CHECKING:
+    from asyncjobs.records.status import Status
+
+R = TypeVar("R", default=Any)
+T_co = TypeVar("T_co", covariant=True)
+_BY_ARGUMENTS: Final = frozenset({"unique", "concurrency", "rate_limit"})
+"""Options whose values tell jobs apart."""
+
+T = TypeVar("T")
+
+
+class _PerformsAsync(Protocol[T_co]):
+    def perform(self) -> Coroutine[Any, Any, T_co]: ...
+
+
+class _Performs(Protocol[T_co]):
+    def perform(self) -> T_co: ...
+
+
+@documented(OF_CLASS)
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
+class Job(StepMethods, Generic[R]):
+    """A unit of work, as a value: its fields are its arguments.
+
+    Derive from it, annotate the arguments, write `perform`::
+
+        class ProcessCloud(Job, queue="critical"):
+            cloud_id: int
+            note: str = ""
+
+            async def perform(self) -> str: ...
+
+    Fields are keyword-only, their defaults are copied for each job, and a name that begins with an underscore is no
+    argument; type checkers take it for one where the class annotates it (they have no word for this), so annotate it where
+    it is assigned: ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before
+    `enqueue`. Jobs compare by identity.
+
+    Options are given to the class, ``class Report(Job, queue="low")``, and inherited, without `kind`, `aliases`, `schedule`,
+    `abstract`.
+
+    Raises:
+        InvalidDefinition: When the class is made: a field, method or value that would hide something of `Job`, an
+            `__init__` of its own, no `perform`, an unknown option, a kind that another definition has.
+        InvalidArguments: When a job is made: arguments that do not fit the annotations or cannot be stored.
+    """
+
+    def __init_subclass__(cls, **options: Unpack[ClassOptions]) -> None:
+        super().__init_subclass__()
+        make_definition(cls, Job, options)
+
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        definition = self._definition_of_class()
+        self._begin(definition, *definition.arguments.make(args, arguments))
+
+    def __del__(self, warn: Callable[[str, never_enqueued.Place, str | None], None] = never_enqueued.warn) -> None:
+        if self._made_at is not None and not self._sent:
+            warn(self._definition.kind, self._made_at, self._asked)
+
+    # What can be done with it
+
+    @of_a_job()
+    @documented(IN_SET, of_one_job=True)
+    def set(self, **options: Unpack[SetOptions]) -> Self:
+        """Change how this one job is enqueued; return it.
+
+        Raises:
+            InvalidOption: Out of their limits, a `by` that names no argument, or both `wait` and `at`.
+            AlreadyEnqueued: The row is made already.
+        """
+        made_at, self._made_at = self._made_at, None  # an error says enough
+        if self._sent:
+            raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
+        # All are checked before the first is kept: a refused set() leaves the job as it was.
+        said = checked(IN_SET, options, "set()", InvalidOption, in_set=True)
+        if "wait" in said and "at" in said:
+            raise InvalidOption("wait= and at= both say when: give one of them")
+        for name in _BY_ARGUMENTS & said.keys():
+            for each in said[name] if isinstance(said[name], tuple) else (said[name],):
+                refuse_unknown(self.kind, f"set({name}=)", each.by, self._definition.arguments.names, InvalidOption)
+        before = self._set_options or {}
+        if "wait" in said or "at" in said:
+            before = {name: value for name, value in before.items() if name not in ("wait", "at")}
+        self._set_options, self._made_at = {**before, **said}, made_at
+        return self
+
+    @of_a_job()
+    async def enqueue(self, *, connection: Any = None) -> Self:
+        """Insert the job; it is durable once this returns. Return the job.
+
+        Enqueueing the same object again makes no second row.
+
+        Args:
+            connection: Take part in the caller's transaction: the job exists if and only if that commits. An asyncpg
+                connection, an SQLAlchemy `AsyncSession` or `AsyncConnection`, or a psycopg `AsyncConnection`. None: a
+                connection of the open client, and a transaction of its own.
+
+        Raises:
+            NotOpen: No AsyncJobs is open in this process, or it belongs to another event loop.
+            AlreadyEnqueued: It is the job that runs here.
+            EnqueueOutcomeUnknown: The database's answer was lost; call `enqueue` again.
+            InvalidConnection: `connection` cannot carry it; nothing was written.
+            DatabaseError: The database refused or cannot be reached; nothing was written.
+        """
+        self._made_at = None
+        await open_clients.current(calls.ENQUEUE).enqueue(self, connection=connection)
+        return self
+
+    def enqueue_from_thread(self) -> Self:
+        """Insert the job from a thread without an event loop: `enqueue`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        self._made_at = None
+        return open_clients.last(calls.ENQUEUE).run_from_thread(self.enqueue, calls.ENQUEUE)
+
+    @of_a_job()
+    def then(self, *jobs: Follows) -> None:
+        """Have jobs and chains enqueued together with the success of the attempt that runs here, and only then.
+
+        In the same transaction as its end: if it fails, is retried, snoozed, cancelled or loses its lease, nothing of them
+        is there. A next attempt says anew what follows it; what one of its steps has said is said again only where the step
+        runs again, so that this belongs outside of steps.
+
+        Args:
+            jobs: Not enqueued yet; at most 1,000 an attempt. One whose unique key another has by then is not enqueued.
+
+        Raises:
+            NotRunning: The job is not running here.
+            InvalidStep: A step of it is: what it says would be forgotten where the job goes on without running it again.
+            InvalidOption: One is no job or chain, or they are too many.
+            AlreadyEnqueued: One is.
+        """
+        leave(self, jobs)
+
+    @of_a_job()
+    async def status(self) -> Status:
+        """Read everything stored about the job.
+
+        Raises:
+            NotEnqueued: It has no row yet.
+            JobNotFound: No row can be seen.
+        """
+        self._require_row()
+        return await open_clients.current(calls.STATUS).status(self.id)
+
+    @of_a_job()
+    async def cancel(self, reason: str = "") -> bool:
+        """Cancel the job, wherever it is.
+
+        Ready or scheduled, it is `cancelled` at once. Running, its task gets a `CancelledError` in whichever process it
+        runs, within a second, and it is `cancelled` once it has ended; a `def` in a thread cannot be stopped, and what it
+        returns is dropped. A cancelled job is never retried.
+
+        Args:
+            reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
+
+        Returns:
+            False when the job was final already.
+
+        Raises:
+            NotEnqueued: It has no row yet.
+            JobNotFound: No row can be seen.
+            InvalidOption: `reason` cannot be stored.
+        """
+        self._require_row()
+        return await open_clients.current(calls.CANCEL).cancel(self.id, limits.reason(reason))
+
+    @overload
+    async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self: _Performs[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    async def result(self: Job[T], *, timeout: float | timedelta | None = None) -> T: ...
+    @of_a_job()
+    async def result(self, *, timeout: float | timedelta | None = None) -> Any:
+        """Wait until the job is final and return its return value, in the type `perform` is annotated with.
+
+        Inside a job the slot is given back for as long as this waits.
+
+        Args:
+            timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the job alone.
+
+        Raises:
+            JobFailed, JobDiscarded, JobCancelled: It ended so.
+            TimeoutError: It is not final yet.
+            NotEnqueued: It has no row yet.
+            JobNotFound: No row can be seen: rolled back, or past its retention.
+            AwaitCycle: It awaits, perhaps through others, the job that awaits it here without a timeout.
+        """
+        return await result_of(self, timeout)
+
+    @overload
+    def result_from_thread(self: _PerformsAsync[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: _Performs[T], timeout: float | timedelta | None = None) -> T: ...
+    @overload
+    def result_from_thread(self: Job[T], timeout: float | timedelta | None = None) -> T: ...
+    def result_from_thread(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait in a thread without an event loop: `result`, on the loop of the client opened last.
+
+        Raises:
+            InsideEventLoop: This is that loop's own thread.
+            NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
+        """
+        return open_clients.last(calls.RESULT).run_from_thread(lambda: Job.result(self, timeout=timeout), calls.RESULT)
+
+    @overload
+    def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...
+    @overload
+    def __await__(self: _Performs[T]) -> Generator[Any, Any, T]: ...
+    @overload
+    def __await__(self: Job[T]) -> Generator[Any, Any, T]: ...
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return Job.result(self).__await__()
+
+    @overload
+    async def perform_now(self: _PerformsAsync[T]) -> T: ...
+    @overload
+    async def perform_now(self: _Performs[T]) -> T: ...
+    @overload
+    async def perform_now(self: Job[T]) -> T: ...
+    @of_a_job()
+    async def perform_now(self) -> Any:
+        """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
+
+        Retries follow at once, without waiting. No database is needed, but for `Snooze` and for durable sleeps and waits:
+        the job is then enqueued, unless it was before, with what it has recorded, and a worker goes on with it, which this
+        awaits.
+
+        Raises:
+            Exception: The last error of `perform` itself, when no policy took it or retries were used up.
+            RecordNotFound, DeserializationError: A reference could not be loaded.
+            JobDiscarded, JobCancelled: It ended so.
+            NotOpen: It was snoozed, sleeps or waits, and no AsyncJobs is open.
+        """
+        return await perform_now(self)
+
+    # Hidden from type checkers: an override may be `async def` or `def` and return anything; and a `Job[str]`, which has no
+    # `perform` to look at, is told from a class whose own says what awaiting it gives.
+    if not TYPE_CHECKING:
+
+        async def perform(self) -> Any:
+            """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
+            await self.run_steps()
+
+        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job: else it is made of all
+        # that the object holds, arguments included.
+        def __iter__(self) -> Iterator[tuple[str, Any]]:
+            return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
+
+        apply_async, delay, perform_later = NotHere(), NotHere(), NotHere()
+        __dataclass_fields__ = NoDataclass("_process_class")
+        __attrs_attrs__ = NoDataclass("_collect_base_attrs")

@@ -1,0 +1,166 @@
+"""Running a job here and now, in the task that asks for it, by the same way that a worker goes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
+from asyncjobs.failing.deciding import What, said_by
+from asyncjobs.failing.signals import Interrupted
+from asyncjobs.performing import context, open_clients
+from asyncjobs.performing.attempt import Attempt, E
+from asyncjobs.performing.awaiting import result_of
+from asyncjobs.performing.calls import ENQUEUE
+from asyncjobs.performing.contexts import Inside
+from asyncjobs.performing.job_value import JobValue
+from asyncjobs.performing.recording_here import RecorderHere
+from asyncjobs.performing.runner import Runner
+from asyncjobs.records.claimed import Claimed
+from asyncjobs.values import codec
+
+if TYPE_CHECKING:
+    from asyncjobs.performing.attempt import CancelReason
+
+_warned_of: set[str] = set()
+
+
+class _NoSlots:
+    """The slots of a program that has none."""
+
+    def give_back(self) -> None: ...
+
+    async def take_slot(self) -> None: ...
+
+    def take_slot_at_once(self) -> None: ...
+
+
+class _Nested(Attempt):
+    """The attempt of a job that `perform_now` runs, in a task that is its caller's.
+
+    Args:
+        claimed: What stands for its row.
+        outer: The run inside which it is called, whose slot it uses and with which it comes to an end; None: no job's.
+    """
+
+    begun = True
+    _stopping = False
+
+    def __init__(self, claimed: Claimed, outer: Attempt | None) -> None:
+        super().__init__(claimed, _NoSlots())
+        self._outer = outer
+        self._asked = 0
+
+    @property
+    def row(self) -> tuple[UUID, int] | None:
+        return None if self._outer is None else self._outer.row
+
+    @property
+    def outermost(self) -> Attempt | None:
+        return None if self._outer is None else self._outer.outermost
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping or (self._outer is not None and self._outer.stopping)
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self._stopping = stopping
+
+    @property
+    def seen_reason(self) -> CancelReason | None:
+        return self.cancel_reason or (None if self._outer is None else self._outer.seen_reason)
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended_by is not None or self.seen_reason is not None
+
+    def run_in(self, task: asyncio.Task[Any] | None) -> None:
+        """Run in a task, the caller's: what has cancelled that before is none of this run's."""
+        self.task, self._asked = task, 0 if task is None else task.cancelling()
+
+    def let_out(self, error: BaseException) -> None:
+        """Raise a cancellation or an exit: the caller's. Only that of its own timeout ends the run."""
+        if isinstance(error, Exception) or said_by(error) is not None:
+            return
+        is_late = isinstance(error, asyncio.CancelledError) and self.cancel_reason == "timeout"
+        if not is_late or (self.task is not None and self.task.cancelling() > self._asked):
+            raise error
+
+    def end_by(self, error: E) -> E:
+        """Have the run end by an error; an interruption is that of the run around it, too."""
+        if self._outer is not None and isinstance(error, Interrupted):
+            self._outer.end_by(error)
+        return super().end_by(error)
+
+    def give_slot_back(self) -> None:
+        if self._outer is not None:
+            self._outer.give_slot_back()
+
+    async def take_slot(self) -> None:
+        if self._outer is not None:
+            await self._outer.take_slot()
+
+
+async def perform_now(job: JobValue) -> Any:
+    """Run a job here and now, through the same codecs, policies and hooks that a worker uses; see `Job.perform_now`."""
+    definition = job._definition
+    recorder = RecorderHere()
+    runner = Runner(
+        middleware=open_clients.middleware(),
+        recorders=recorder,
+        max_interruptions=None,
+        version_grace=None,
+        in_worker=False,
+        warned_of=_warned_of,
+    )
+    around = context.running.get()
+    claimed = Claimed(
+        pool=0, range=0, priority=job.priority, seq=0, id=job.id, fence=0, attempt=1, kind=definition.kind,
+        queue=job.queue, args=job._stored_arguments(),
+    )  # fmt: skip
+    while True:
+        attempt = _Nested(claimed, None if around is None else around._attempt)
+        attempt.run_in(asyncio.current_task())
+        try:
+            outcome = await Inside(runner.run(attempt, definition))
+        finally:
+            attempt.end()
+        match outcome.what:
+            case What.succeed:
+                if outcome.then is not None:
+                    await open_clients.current().enqueue_prepared(outcome.then)
+                return definition.result.load(outcome.result)
+            case What.retry:
+                claimed = claimed._replace(
+                    attempt=claimed.attempt + 1,
+                    counts=claimed.counts if outcome.counts is None else codec.dumps(outcome.counts),
+                    progress=recorder.progress,
+                )
+                await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
+            case What.snooze:
+                if not job._sent:  # else its row is run anyway, at a time of its own
+                    job._delay(outcome.wait)
+                    await open_clients.current(ENQUEUE).enqueue(job)
+                return await result_of(job, None)
+            case What.park:
+                try:
+                    client = open_clients.current()
+                except NotOpen as error:
+                    error.add_note(
+                        f"{job.kind} sleeps or waits for an event: perform_now hands it to a worker for that"
+                    )
+                    raise
+                await client.adopt(job, recorder.attributes, recorder.records)
+                return await result_of(job, None)
+            case What.release if outcome.cause is not None:
+                raise outcome.cause  # the run around it is to end, and so is this one
+            case What.discard:
+                raise JobDiscarded(job_id=job.id, kind=job.kind, reason=outcome.reason or "") from outcome.cause
+            case What.cancel:
+                raise JobCancelled(job_id=job.id, kind=job.kind, reason=outcome.reason or "") from outcome.cause
+            case What.fail if outcome.error is not None:
+                raise outcome.error
+            case _:
+                return None

@@ -1,0 +1,1 @@
+"""Where code stands: modules that define jobs, their origin, importing them."""

@@ -1,0 +1,1 @@
+"""One attempt: from a claimed row to how it ended, in whatever process."""

@@ -1,0 +1,136 @@
+"""The jobs that a step runs, as they are recorded; and who is who among them when they are made again."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self
+from uuid import UUID
+
+from asyncjobs.exceptions import AsyncJobsError, InvalidStep
+from asyncjobs.performing.child import Child, fingerprint
+from asyncjobs.performing.job_value import JobValue
+from asyncjobs.values import codec
+
+NAMED = 3
+"""Jobs that are named in a message."""
+
+Read = Callable[[UUID], Awaitable[JobValue]]
+"""Returns a stored job, as the code here reads it."""
+
+
+class Children:
+    """What is recorded of the jobs that one step runs.
+
+    Attributes:
+        recorded: In the order in which they were given first.
+        given: In the order in which they are given now.
+        enqueued: Whether all were.
+        detached: Whether they are left alone when the parent is cancelled.
+        raised: The attempt of the parent in which the step has failed, because some of them did.
+    """
+
+    def __init__(self, recorded: list[Child], *, detached: bool) -> None:
+        self.recorded = self.given = recorded
+        self.enqueued = False
+        self.detached = detached
+        self.raised: int | None = None
+
+    @classmethod
+    def of(cls, jobs: Sequence[JobValue], *, detached: bool) -> Self:
+        """Return those of a step that runs for the first time."""
+        return cls([Child(job.id, job.kind, fingerprint(job)) for job in jobs], detached=detached)
+
+    @classmethod
+    async def recognise(
+        cls, text: str, jobs: Sequence[JobValue], read: Read, *, kind: str, detached: bool = False
+    ) -> Self:
+        """Return those of a step that was recorded, and have `jobs` be them: by kind and arguments, equal ones in order.
+
+        Args:
+            text: What is recorded.
+            jobs: Made again.
+            read: Asked about those that are recorded as no `jobs` are: other code may have stored them.
+            kind: The parent's, for messages.
+            detached: As it is now.
+
+        Raises:
+            InvalidStep: They are others.
+        """
+        stored = codec.loads(text)
+        self = cls([Child.read(one) for one in stored["jobs"]], detached=detached)
+        self.enqueued, self.raised = stored.get("enqueued", False), stored.get("raised")
+        free: defaultdict[str, deque[Child]] = defaultdict(deque)
+        for child in self.recorded:
+            free[child.of].append(child)
+        found = [_taken(free, job) for job in jobs]
+        if None in found and any(free.values()):
+            await _read_again([child for left in free.values() for child in left], free, read)
+            found = [child or _taken(free, job) for child, job in zip(found, jobs, strict=True)]
+        left = [child for children in free.values() for child in children]
+        self.given = [child for child in found if child is not None]
+        if left or len(self.given) < len(jobs):
+            new = [job for job, child in zip(jobs, found, strict=True) if child is None]
+            raise InvalidStep(self._refusal(kind, len(jobs), new, left))
+        for job, child in zip(jobs, self.given, strict=True):
+            job._id, job._sent = child.id, True  # perhaps: its row is looked for before one is made
+        return self
+
+    def _refusal(self, kind: str, number: int, new: Sequence[JobValue], left: Sequence[Child]) -> str:
+        jobs = "1 job" if number == 1 else f"{number} jobs"
+        said = [f"{kind}: the step runs {jobs}, and was recorded with {len(self.recorded)}"]
+        if left:
+            said.append(f"recorded, and not given now: {_few([f'{child.kind} {child.id}' for child in left])}")
+        if new:
+            said.append(f"given now, and not recorded with these arguments: {_few([job.kind for job in new])}")
+        return (
+            f"{'; '.join(said)}. Give the same jobs on every attempt, in any order; or run this step again, with new ones: "
+            "asyncjobs jobs retry ID --from STEP"
+        )
+
+    def text(self) -> str:
+        """Return what is to be recorded."""
+        said: dict[str, Any] = {"jobs": [child.stored() for child in self.recorded]}
+        if self.enqueued:
+            said["enqueued"] = True
+        if self.detached:
+            said["detached"] = True
+        if self.raised is not None:
+            said["raised"] = self.raised
+        return codec.dumps(said)
+
+    def results(self) -> list[str | None]:
+        """Return the JSON of what each has returned, in the order in which they are given now."""
+        return [None if child.result is None else codec.dumps(child.result) for child in self.given]
+
+    def worst(self) -> AsyncJobsError | None:
+        """Return what the step raises: of several errors one that no retry of the parent can help; None: there is none."""
+        errors = [child.error for child in self.given if child.error is not None]
+        if not errors:
+            return None
+        error = next((error for error in errors if error._recorded), errors[0])
+        if len(errors) > 1:
+            error.add_note(f"run: {len(errors)} of {len(self.given)} jobs did not succeed")
+        return error
+
+
+def _taken(free: dict[str, deque[Child]], job: JobValue) -> Child | None:
+    children = free.get(fingerprint(job))
+    return children.popleft() if children else None
+
+
+async def _read_again(children: Sequence[Child], free: defaultdict[str, deque[Child]], read: Read) -> None:
+    """Put children under the fingerprints that they have as this code reads them; those whose rows are gone stay."""
+    for child in children:
+        try:
+            again = fingerprint(await read(child.id))
+        except AsyncJobsError:
+            continue
+        free[child.of].remove(child)
+        child.of = again
+        free[again].append(child)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

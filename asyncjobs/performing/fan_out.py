@@ -1,0 +1,247 @@
+"""Running other jobs as a step: enqueued once, and awaited, whatever ends the run in between.
+
+What is recorded: first their ids, kinds and fingerprints, durable before the first is enqueued; then that all are enqueued;
+then how each has ended, as it ends. So what has ended is neither enqueued nor asked for again, however long ago it was.
+Until it is recorded that they were enqueued, a run that goes on enqueues those that have no row. By then none can have ended
+so long ago that its row was dropped: the word follows the enqueueing at once, and a row is kept for its day at least.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Collection, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from asyncjobs.concurrency.uncut import uncut
+from asyncjobs.exceptions import (
+    AsyncJobsError,
+    AwaitCycle,
+    DatabaseUnavailable,
+    EnqueueOutcomeUnknown,
+    InvalidOption,
+    JobError,
+    JobNotFound,
+)
+from asyncjobs.performing import open_clients
+from asyncjobs.performing.child import Child
+from asyncjobs.performing.children import Children
+from asyncjobs.performing.job_value import JobValue
+from asyncjobs.values import codec
+
+if TYPE_CHECKING:
+    from asyncjobs.performing.attempt import Attempt
+
+LEAST_PAUSE = 0.25
+"""Seconds between two records of who has ended."""
+PAUSE_FOR_WRITE = 20
+"""How many times as long as a record took to write, at least: what is written grows with each, and is all written again."""
+PAUSE_AFTER_ERROR = 0.5
+"""Seconds until jobs are enqueued again for which the database had no answer."""
+
+
+class Place(Protocol):
+    """Where the run of one step is recorded."""
+
+    job: JobValue
+    """Whose step it is."""
+    attempt: Attempt
+    """The run of it that is going on."""
+    recorded: str | None
+    """What earlier attempts have recorded; None: nothing."""
+    is_last: bool
+    """Whether no step after it is recorded."""
+    children: str
+    """What is to be recorded at the end."""
+
+    def record_children(self, children: str) -> Awaitable[None]:
+        """Have it recorded; done when it is durable, and written whether or not anybody waits."""
+
+
+class FanOut:
+    """The code of a step that runs other jobs and returns the JSON of each one's result.
+
+    Args:
+        jobs: To be run.
+        detached: Whether they are left alone when the parent is cancelled.
+
+    Raises:
+        InvalidOption: One is no job.
+    """
+
+    def __init__(self, jobs: Sequence[JobValue], *, detached: bool) -> None:
+        for job in jobs:
+            if isinstance(job, type) or not hasattr(job, "_sent"):
+                raise InvalidOption(
+                    f"run: {type(job).__name__} is no job: give the jobs one by one, `run(name, *jobs)`"
+                )
+            job._made_at = None  # recorded as run, it is not enqueued again
+        self._jobs = jobs
+        self._detached = detached
+        self._recording: asyncio.Future[None] | None = None
+        """What nobody waits for is held here, for as long as it takes."""
+
+    async def __call__(self, place: Place) -> list[str | None]:
+        """Run them.
+
+        Raises:
+            InvalidStep: They are not those that are recorded.
+            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too.
+            JobNotFound: The row of one is gone, and nobody has seen how it ended.
+            AwaitCycle: One waits for this job, perhaps through others.
+        """
+        children = await self._begin(place)
+        try:
+            await self._enqueue(place, children)
+            await self._reopen(place, children)
+            await self._await(place, children)
+        except BaseException as error:
+            self._record(place, children)
+            if isinstance(error, asyncio.CancelledError) and place.job.cancel_reason == "user" and not self._detached:
+                await _cancel(place.job, children)
+            raise
+        if (failed := children.worst()) is not None:
+            children.raised = place.attempt.number
+            await place.record_children(children.text())
+            raise failed
+        place.children = children.text()
+        return self._results(children)
+
+    async def replay(self, kind: str, recorded: str) -> list[str | None]:
+        """Return the results of a run that was completed.
+
+        Raises:
+            InvalidStep: It was of other jobs.
+        """
+        return self._results(await Children.recognise(recorded, self._jobs, open_clients.current().get, kind=kind))
+
+    async def _begin(self, place: Place) -> Children:
+        parent = place.job
+        if any(job._id == parent.id for job in self._jobs):
+            raise AwaitCycle([(parent.id, parent.kind)])
+        if place.recorded is None:
+            children = Children.of(self._jobs, detached=self._detached)
+            await place.record_children(children.text())
+            return children
+        return await Children.recognise(
+            place.recorded, self._jobs, open_clients.current().get, kind=parent.kind, detached=self._detached
+        )
+
+    def _record(self, place: Place, children: Children) -> None:
+        """Have recorded what is known by now, without waiting for that."""
+        self._recording = asyncio.ensure_future(place.record_children(children.text()))
+
+    def _results(self, children: Children) -> list[str | None]:
+        for job in self._jobs:
+            job._state = "succeeded"
+        return children.results()
+
+    async def _enqueue(self, place: Place, children: Children) -> None:
+        """Enqueue them, unless that is known to be done; a run that is cancelled meanwhile leaves none on its way."""
+        if children.enqueued:
+            return
+        await uncut(self._insist(place.job))
+        children.enqueued = True
+        self._record(place, children)
+
+    async def _insist(self, parent: JobValue) -> None:
+        client = open_clients.current()
+        while True:
+            try:
+                if len(self._jobs) == 1:
+                    await client.enqueue(self._jobs[0])
+                else:
+                    await client.enqueue_all(self._jobs)
+            except (EnqueueOutcomeUnknown, DatabaseUnavailable):
+                if parent.cancel_reason is not None:
+                    raise
+                await asyncio.sleep(PAUSE_AFTER_ERROR)
+            else:
+                return
+
+    async def _reopen(self, place: Place, children: Children) -> None:
+        """Have those run again that failed, once the attempt has failed for it, and those cancelled with the parent.
+
+        If the code went on after the failure, that stands: it may have gone another way.
+        """
+        known = [child for child in children.recorded if child.state not in (None, "succeeded")]
+        left = [child for child in children.recorded if child.state != "succeeded"]
+        if place.recorded is None or not left:
+            return
+        if known and not place.is_last:
+            for child in known:
+                child.error = child.made_error()
+            return
+        client = open_clients.current()
+        states = await client.states([child.id for child in left])
+        raised_before = children.raised is not None and children.raised < place.attempt.number
+        again = [
+            job_id
+            for job_id, (state, reason) in states.items()
+            if (state == "failed" and raised_before) or (state == "cancelled" and _was_with(place.job, reason))
+        ]
+        if again:
+            await client.retry(sorted(again))
+        for child in known:
+            if child.id in states:
+                child.forget_end()
+            else:
+                child.error = child.made_error()  # its row is gone: nothing can run it again
+        if known:
+            children.raised = None
+            self._record(place, children)
+
+    async def _await(self, place: Place, children: Children) -> None:
+        """Wait for all, and record who has ended."""
+        loop = asyncio.get_running_loop()
+        left: Collection[asyncio.Task[None]]
+        left = tasks = {
+            loop.create_task(_ended(job, child))
+            for job, child in zip(self._jobs, children.given, strict=True)
+            if child.state is None and child.error is None
+        }
+        if not left:
+            return
+        place.attempt.give_slot_back()
+        try:
+            pause = 0.0
+            while left:
+                if pause:  # all that end meanwhile are recorded together
+                    await asyncio.wait(left, timeout=pause)
+                ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
+                if left:
+                    began = loop.time()
+                    await place.record_children(children.text())
+                    pause = max(LEAST_PAUSE, PAUSE_FOR_WRITE * (loop.time() - began))
+        finally:
+            for task in tasks:
+                if not task.cancel() and not task.cancelled():
+                    task.exception()  # seen: when the client is closed, all have the same
+            await place.attempt.take_slot()
+
+
+async def _ended(job: JobValue, child: Child) -> None:
+    """Wait until a job is final, and keep how it ended."""
+    try:
+        result = await open_clients.current().ended(job)
+    except JobError as error:
+        child.failed(error)
+    except (JobNotFound, AwaitCycle) as error:
+        error._recorded = True
+        child.error = error
+    else:
+        child.state, child.result = "succeeded", None if result is None else codec.loads(result)
+
+
+async def _cancel(parent: JobValue, children: Children) -> None:
+    """Cancel those that were enqueued after the parent's cancellation had looked for them."""
+    ids = sorted(child.id for child in children.recorded if child.state is None)
+    with contextlib.suppress(AsyncJobsError):  # the parent ends as cancelled whatever becomes of this
+        await open_clients.current().cancel_all(ids, f"its parent {parent.kind} {parent.id} was cancelled")
+
+
+def _was_with(parent: JobValue, reason: str) -> bool:
+    """Whether a job was cancelled with its parent, which has been retried since, or it would not run."""
+    return reason.startswith("its parent ") and f" {parent.id} was cancelled" in reason

@@ -1,0 +1,61 @@
+"""What a job leaves to be enqueued together with its success, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from asyncjobs.definitions.given_jobs import check_new
+from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption, InvalidStep, NotRunning
+from asyncjobs.performing import open_clients
+
+MOST: Final = 1_000
+"""Jobs and chains of one attempt."""
+
+
+class Follows(Protocol):
+    """What can follow a job: another, or a chain."""
+
+    async def enqueue(self, *, connection: Any = None) -> Any:
+        """Enqueue it now."""
+
+
+def leave(job: Any, given: Sequence[Any]) -> None:
+    """Note what is to be enqueued together with the success of the attempt of a job; see `Job.then`."""
+    attempt = job._attempt
+    if attempt is None:
+        raise NotRunning(
+            f"{job._definition.kind} is not running here: then() belongs into a job's own code, and says what follows its "
+            "success; outside, enqueue a chain()"
+        )
+    if not given:
+        raise InvalidOption("then() takes the jobs and chains that follow: give at least one")
+    for each in given:
+        if each is job:
+            raise AlreadyEnqueued(
+                f"then(): {job.kind} {job.id} is the job that runs here: for one more of its kind make a new object"
+            )
+        for one in each.jobs if hasattr(each, "_is_chain") else (each,):
+            check_new(one, "then()")
+    if job._stepper is not None and job._stepper.step_here is not None:
+        raise attempt.end_by(
+            InvalidStep(
+                f"{job.kind}: then() is called in step {job._stepper.step_here!r}, which is not run again where the job "
+                "goes on after it, and what follows would be forgotten: call it outside, after `await self.run_steps()` or "
+                "between two steps"
+            )
+        )
+    following = attempt.following or []
+    if len(following) + len(given) > MOST:
+        raise InvalidOption(
+            f"then(): at most {MOST:,} jobs and chains follow one attempt: have one of them enqueue the others, with a Batch"
+        )
+    for each in given:
+        for one in each.jobs if hasattr(each, "_is_chain") else (each,):
+            one._made_at = None
+    attempt.following = [*following, *(each for each in given if each not in following)]
+
+
+async def prepare(attempt: Any) -> None:
+    """Have what follows an attempt ready to be sent, after its hooks; what these raise is an error of the attempt."""
+    attempt.then = await open_clients.current().prepared(attempt.following)

@@ -1,0 +1,191 @@
+"""A job as a value: its arguments, what is known of it, and what internals keep in it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from contextvars import Context
+from datetime import datetime, timedelta
+from operator import attrgetter
+from sys import _getframe
+from typing import Any, ClassVar, Literal, cast
+from uuid import UUID
+
+from asyncjobs.checks import limits
+from asyncjobs.checks.wrong_calls import NeverMade
+from asyncjobs.definitions import never_enqueued
+from asyncjobs.definitions.definition import Definition
+from asyncjobs.definitions.hooks import Hook, Point
+from asyncjobs.definitions.ids import new_id
+from asyncjobs.definitions.options import Options
+from asyncjobs.exceptions import InvalidDefinition, NotEnqueued
+from asyncjobs.failing.policies import Policy
+from asyncjobs.performing.attempt import Attempt, CancelReason
+from asyncjobs.values.previous import Pending
+
+_perform_of = attrgetter("perform")
+"""By name: `Job` hides it from type checkers, and this comes before `Job`."""
+Disposition = Literal["enqueued", "duplicate", "replaced"]
+_IMMUTABLE = frozenset({int, str, float, bool, bytes, type(None), UUID, datetime, timedelta})
+
+
+class JobValue:
+    """What every job is; what can be done with it is `Job`'s, which derives from this."""
+
+    _definition: ClassVar[Definition]
+    _options: ClassVar[Options] = Options()
+    _declared: ClassVar[tuple[Policy, ...]] = ()
+    _function_hooks: ClassVar[dict[Point, list[Hook]]] = {}
+
+    # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
+    _values: dict[str, Any] = cast("dict[str, Any]", NeverMade())
+    _text: str | None = None
+    _id: UUID | None = None
+    _queue: str | None = None
+    _priority: int | None = None
+    _set_options: dict[str, Any] | None = None
+    """What `set` was given, checked, by name."""
+    _state: str | None = None
+    _sent: bool = False
+    _disposition: Disposition | None = None
+    _batch: UUID | None = None
+    """The batch that it was stored with."""
+    _attempt: Attempt | None = None
+    _context: tuple[Context, Context] | None = None
+    _made_at: never_enqueued.Place | None = None
+    """None from its first use on, and for what was loaded."""
+    _asked: str | None = None
+    """The `async def` that was taken last from a job not yet used: a use only once it is awaited."""
+    _stepper: Any = None
+    """The `Stepper` of the run that is going on; None: it has asked for none."""
+
+    @classmethod
+    def _declare(cls, policy: Policy, *, first: bool = False) -> None:
+        """Add a declaration about errors, asked before (`first`) or after those that this class has of its own."""
+        own = cls.__dict__.get("_declared", ())
+        cls._declared = (policy, *own) if first else (*own, policy)
+        if (definition := cls.__dict__.get("_definition")) is not None:
+            definition.__dict__.pop("policies", None)
+
+    @classmethod
+    def _perform_of_class(cls) -> Callable[..., Any]:
+        found: Callable[..., Any] = _perform_of(cls)
+        return found
+
+    @classmethod
+    def _definition_of_class(cls) -> Definition:
+        definition = cls.__dict__.get("_definition")
+        if definition is None:
+            raise InvalidDefinition(f"{cls.__qualname__} is abstract: make a job of a class derived from it")
+        return typing.cast("Definition", definition)
+
+    def _begin(self, definition: Definition, values: dict[str, Any], text: str | None) -> None:
+        """Fill a new job. `text`: the arguments as they will be stored; None when it came from there."""
+        self._values = values
+        self._text = text
+        if definition.function is None:
+            self.__dict__.update(values)
+        if text is not None:
+            frame = _getframe(2)  # of whoever called the class or the function
+            self._made_at = frame.f_code, frame.f_lasti
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._made_at = None  # whoever pickles or copies it goes on with that
+        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_asked", "_context")}
+
+    # What is known about it
+
+    @property
+    def id(self) -> UUID:
+        """The job's id, a UUIDv7, known before the job is enqueued."""
+        if self._id is None:
+            self._id = new_id()
+        return self._id
+
+    @property
+    def kind(self) -> str:
+        """The stored name of the job's definition."""
+        return self._definition.kind
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments by name, as Python values; a copy."""
+        return dict(self._values)
+
+    @property
+    def queue(self) -> str:
+        """The queue it is, or will be, in; a callable one is asked each time until the job is enqueued."""
+        if self._queue is not None:
+            return self._queue
+        queue = self._definition.options.queue if self._set_options is None else self._option("queue")
+        return queue if isinstance(queue, str) else limits.queue_name(queue(self))
+
+    @property
+    def priority(self) -> int:
+        """Smaller runs first."""
+        if self._priority is not None:
+            return self._priority
+        return self._definition.options.priority if self._set_options is None else self._option("priority")
+
+    @property
+    def state(self) -> str | None:
+        """The last state known here, without asking the database; None before `enqueue`. See `status`."""
+        return self._state
+
+    @property
+    def disposition(self) -> Disposition | None:
+        """What `enqueue` came to; None before it."""
+        return self._disposition
+
+    @property
+    def attempt(self) -> int:
+        """Number of the run that is going on, from 1; 0 when the job is not running here."""
+        return self._attempt.number if self._attempt is not None else 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this run should come to an end: its worker is stopping, or the job was cancelled."""
+        return self._attempt is not None and self._attempt.stopping
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why this run was cancelled; None while it was not."""
+        return self._attempt.seen_reason if self._attempt is not None else None
+
+    def _option(self, name: str) -> Any:
+        """Return what holds of an option for this job: what `set` said, or the definition."""
+        value = None if self._set_options is None else self._set_options.get(name)
+        return getattr(self._definition.options, name) if value is None else value
+
+    def _delay(self, seconds: float) -> None:
+        """Have it due so many seconds after it is enqueued, whatever was said before."""
+        said = {name: value for name, value in (self._set_options or {}).items() if name != "at"}
+        self._set_options = {**said, "wait": seconds}
+
+    def _require_row(self) -> None:
+        self._made_at = None
+        if not self._sent:
+            raise NotEnqueued(
+                f"{self.kind} has not been enqueued, and awaiting does not enqueue: "
+                "call `await job.enqueue()` first, or `await job.perform_now()` to run it here"
+            )
+
+    def _stored_arguments(self) -> str:
+        """Return the arguments as they are to be stored, with what was assigned since the job was made."""
+        self._made_at = None
+        values = self._values
+        if self._text is not None and self._definition.function is not None:
+            return self._text
+        now = {name: self.__dict__.get(name, value) for name, value in values.items()}
+        if isinstance(values, Pending):
+            self._text = values.text(now)
+            return self._text
+        fixed = all(value is values[name] and type(value) in _IMMUTABLE for name, value in now.items())
+        if self._text is None or not fixed:
+            self._values = now
+            self._text = self._definition.arguments.dump(now)
+        return self._text
+
+    def __repr__(self) -> str:
+        state = f" {self._state}" if self._state else ""
+        return f"<{self.kind} {self._id or 'not enqueued'}{state}>"

@@ -1,0 +1,151 @@
+"""The holder through which a job reaches the open client, without an import upwards.
+
+A process-wide stack, not a context variable: one set in a web server's lifespan task is empty in every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import UUID
+
+from asyncjobs.performing.calls import ANY, Call
+from asyncjobs.records.batch_status import BatchStatus
+
+if TYPE_CHECKING:
+    from asyncjobs.records.recorded import Record
+    from asyncjobs.records.status import Status
+
+T = TypeVar("T")
+
+
+class OpenClient(Protocol):
+    """What a job needs of an open client."""
+
+    middleware: Sequence[Any]
+    """Around everything that is enqueued or performed through it, the outermost first."""
+    loop: asyncio.AbstractEventLoop
+    """The event loop it was opened on."""
+
+    def enqueue(self, job: Any, *, connection: Any = None) -> Coroutine[Any, Any, bool]:
+        """Insert the job's row; return whether this call made it."""
+
+    async def enqueue_all(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> int:
+        """Insert many rows."""
+
+    async def get(self, job_id: UUID) -> Any:
+        """Return a stored job, as the code here reads it."""
+
+    async def cancel(self, job_id: UUID, reason: str) -> bool:
+        """Cancel a job; False when it is final already."""
+
+    async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
+        """Cancel those that are not final; `ids` ascending."""
+
+    async def retry(self, ids: Sequence[UUID]) -> None:
+        """Make jobs ready again that ended other than well; `ids` ascending."""
+
+    async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+        """Read the states of those that have a row, and why they were discarded or cancelled."""
+
+    async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
+        """Emit an event."""
+
+    async def take_token(self, name: str, spacing: float, burst: int) -> float:
+        """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
+
+    async def adopt(self, job: Any, attributes: str | None, records: Sequence[Record]) -> None:
+        """Enqueue a job that has begun here, with what it has recorded."""
+
+    async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
+        """Run `body` in a transaction of its own."""
+
+    async def result(self, job: Any, *, timeout: float | None) -> Any:
+        """Wait for the job's end and return its result."""
+
+    async def ended(self, job: Any) -> str | None:
+        """Wait for the job's end and return the JSON of its result; raise how it ended otherwise."""
+
+    async def enqueue_batch(self, batch: Any, *, connection: Any = None) -> None:
+        """Store a batch, its parts and all their jobs."""
+
+    async def enqueue_within(
+        self, running: Any, batch_id: UUID, jobs: Sequence[Any], *, connection: Any = None
+    ) -> None:
+        """Enqueue jobs of the batch of a job that runs, by that job."""
+
+    async def enqueue_all_within(self, running: Any, batch_id: UUID, jobs: Iterable[Any] | AsyncIterable[Any]) -> int:
+        """Enqueue many of them; return how many rows were made."""
+
+    async def batch_status(self, batch_id: UUID) -> BatchStatus:
+        """Read how far a batch is."""
+
+    async def batch_result(self, batch_id: UUID, *, timeout: float | None) -> BatchStatus:
+        """Wait until a batch is over."""
+
+    async def enqueue_chain(self, chain: Any, *, connection: Any = None) -> None:
+        """Store all jobs of a chain."""
+
+    async def chain_result(self, jobs: Sequence[Any], *, timeout: float | None) -> Any:
+        """Wait for the end of the last job of a chain."""
+
+    async def prepared(self, following: Sequence[Any]) -> str:
+        """Return jobs and chains as they are enqueued with the success of another, inside their hooks."""
+
+    async def enqueue_prepared(self, text: str) -> None:
+        """Enqueue what `prepared` has returned."""
+
+    async def status(self, job_id: UUID) -> Status:
+        """Read everything about the job."""
+
+    def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
+        """Run what `make` returns, which is `call`, on its loop, for a thread that waits; refuse that loop's own."""
+
+
+_open: list[OpenClient] = []
+
+
+def push(client: OpenClient) -> None:
+    """Make `client` the one that jobs use."""
+    _open.append(client)
+
+
+def remove(client: OpenClient) -> None:
+    """Take `client` out; the one opened before it is used again."""
+    if client in _open:
+        _open.remove(client)
+
+
+def middleware() -> Sequence[Any]:
+    """Return the middleware of the client that `current` returns; none without one."""
+    return current().middleware if _open else ()
+
+
+def current(call: Call = ANY) -> OpenClient:
+    """Return the client opened last on this event loop; without one, the client opened last, which says that it is not ours.
+
+    Args:
+        call: What it is wanted for.
+
+    Raises:
+        NotOpen: None is open.
+    """
+    if not _open:
+        raise call.nowhere_open()
+    newest = _open[-1]
+    if len(_open) > 1:
+        loop = asyncio.get_running_loop()
+        return next((client for client in reversed(_open) if client.loop is loop), newest)
+    return newest
+
+
+def last(call: Call = ANY) -> OpenClient:
+    """Return the client opened last, on whatever loop; see `current`.
+
+    Raises:
+        NotOpen: None is open.
+    """
+    if not _open:
+        raise call.nowhere_open()
+    return _open[-1]

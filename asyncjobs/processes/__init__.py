@@ -1,0 +1,1 @@
+"""Worker processes: started, signalled, supervised, and forked for jobs."""

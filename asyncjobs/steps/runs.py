@@ -1,0 +1,135 @@
+"""One run of a step: its code called, in time and in its thread, and what is to be written of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio.to_thread
+
+from asyncjobs.checks import signatures
+from asyncjobs.concurrency.uncut import uncut
+from asyncjobs.exceptions import InvalidStep
+from asyncjobs.records.recorded import Record, StepState, Write
+from asyncjobs.steps.code import Code, Values
+from asyncjobs.steps.declared import StepOptions
+
+
+class StepTimeout(Exception):
+    """A step took longer than its own `timeout`; `error` is what says so."""
+
+    def __init__(self, error: TimeoutError) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+class StepRun(NamedTuple):
+    """One run of a step.
+
+    Attributes:
+        kind: The job's.
+        name: Its name.
+        number: In the order in which the job met it.
+        found: What is recorded of it, perhaps under an earlier name; None: nothing.
+        options: What is said about it.
+        takes: What its code is given and returns.
+        call: Its code, with the arguments it was given.
+        began: When, by this process's clock.
+    """
+
+    kind: str
+    name: str
+    number: int
+    found: Record | None
+    options: StepOptions
+    takes: Code
+    call: partial[Any]
+    began: float
+
+    @property
+    def where(self) -> str:
+        """The job's kind and its name, for messages."""
+        return f"{self.kind}.{self.name}"
+
+    def write(
+        self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
+        error: str | None = None, *, children: str | None = None,
+    ) -> Write:  # fmt: skip
+        """Return what is to be recorded of it."""
+        name = self.name if self.found is None else self.found.name
+        age = time.monotonic() - self.began
+        return Write(self.number, name, state, result, cursor, error, age, attributes, children)
+
+    def stored(self, value: Any) -> tuple[Any, str | None]:
+        """What it returned as a resumed job is given it, and the JSON of that.
+
+        Raises:
+            UnstorableResult: It has none.
+        """
+        return (None, None) if value is None else Values(self.where, self.takes.returns).keep(value)
+
+    def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
+        """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
+
+    def _called(self, given: dict[str, Any]) -> Awaitable[Any]:
+        return self._with_cursor(given) if self.takes.cursor_name in given else self._call(given)
+
+    async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
+        """Run its code in time.
+
+        Raises:
+            StepTimeout: It took longer.
+        """
+        limit, raised = asyncio.timeout(seconds), None
+        try:
+            async with limit:
+                value = await self._called(given)
+        except Exception as error:
+            raised = error
+        if limit.expired():  # whatever its code has made of that: returned what it had, or raised something else
+            late = TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s")
+            late.__cause__ = raised
+            raise StepTimeout(late)
+        if raised is not None:
+            raise raised
+        return value
+
+    async def _with_cursor(self, given: dict[str, Any]) -> Any:
+        cursor = given[self.takes.cursor_name]
+        try:
+            value = await self._call(given)
+        except GeneratorExit:  # its loop is gone: nothing can be awaited
+            raise
+        except BaseException:
+            await cursor.close_sources()
+            raise
+        await cursor.close_sources()
+        return value
+
+    async def _call(self, given: dict[str, Any]) -> Any:
+        try:
+            if self.takes.is_async:
+                return await self.call(**given)
+            value, raised = await uncut(_in_thread(partial(self.call, **given)))
+            if raised is not None:
+                raise raised
+            return await value if inspect.isawaitable(value) else value
+        except TypeError as error:
+            if signatures.takes(self.call.func, *self.call.args, **{**self.call.keywords, **given}):
+                raise  # its own
+            raise InvalidStep(
+                f"{self.where}: {error}: what follows the function is passed to it; to give a step a `timeout` or a "
+                "`retry`, decorate the function with `@step(…)`"
+            ) from error
+
+
+async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return await anyio.to_thread.run_sync(call), None
+    except BaseException as error:  # SystemExit, let out of this task, would end the loop
+        return None, error

@@ -1,0 +1,99 @@
+"""Compares a value with what its stored text is read as: equal, of the same types, at every depth."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import decimal
+import types
+import uuid
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import TzInfo
+
+from asyncjobs.checks.texts import shown_plainly
+from asyncjobs.values import plain_json
+from asyncjobs.values.parts import ABSENT, Difference, Pair, inner, otherwise
+from asyncjobs.values.references import StoredKey
+
+_SCALARS: Final = frozenset({bool, int, float, str, bytes, types.NoneType, uuid.UUID, dt.date, dt.timedelta})
+_STANDARD: Final = _SCALARS | {
+    decimal.Decimal, dt.datetime, dt.time, list, dict, set, frozenset, tuple, collections.deque
+}  # fmt: skip
+_ZONED: Final = frozenset({dt.datetime, dt.time})
+_FIXED: Final = (dt.timezone, TzInfo)
+
+
+class Likeness(NamedTuple):
+    """How a value and what is read of it are alike."""
+
+    is_exact: bool
+    """Of the same types at every depth; else some are of a subclass of what they come back as, and equal."""
+    is_whole: bool
+    """Nothing in what was read waits for being loaded."""
+
+
+def compare(given: Any, back: Any, path: str) -> Likeness:
+    """Return how a value and what its text was read as are alike, at every depth.
+
+    Of a subclass of one of Python's own types may be what comes back equal as that type (a member of an IntEnum, a
+    defaultdict, asyncpg's UUID), an int may come back as an equal float, and a time zone as its offset.
+
+    Raises:
+        Difference: They are not.
+    """
+    is_exact, is_whole = True, True
+    stack: list[Pair] = [(given, back, path)]
+    met: dict[tuple[int, int], Any] = {}  # with the values, whose ids would else be used again
+    while stack:
+        given, back, path = stack.pop()
+        if given is back:
+            continue
+        if type(back) is StoredKey:
+            is_whole = False
+            given, back = back.reference.key_of(given), back.key
+        if type(given) is not type(back):
+            if not _is_converted(given, back):
+                raise Difference(path, _of_another_type(given, back))
+            is_exact = False
+        elif type(back) in _ZONED and type(given.tzinfo) not in _FIXED:
+            is_exact = is_exact and given.tzinfo is None
+        kind = type(back)
+        if kind in _SCALARS:
+            if given != back:
+                raise Difference(path, otherwise(back))
+        elif (pair := (id(given), id(back))) not in met:
+            met[pair] = given, back
+            stack.extend([*inner(given, back, path)][::-1])
+    return Likeness(is_exact, is_whole)
+
+
+def is_same(given: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types, at every depth."""
+    try:
+        return compare(given, other, "").is_exact
+    except Difference:
+        return False
+
+
+def _is_converted(given: Any, back: Any) -> bool:
+    kind = type(back)
+    if kind is float and isinstance(given, int):
+        return True
+    return kind in _STANDARD and isinstance(given, kind)
+
+
+def _of_another_type(given: Any, back: Any) -> str:
+    if given is ABSENT:
+        return f"is not there and would come back as {shown_plainly(back)}; {plain_json.INVERSE}"
+    one, other = _name(given), _name(back)
+    if isinstance(given, type(back)):
+        return f"is a {one} and would come back as a {other}; annotate {one}, or pass a {other}"
+    return (
+        f"is a {one} and would come back as a {other}: nothing there tells them apart; annotate {one} alone, or types "
+        "that JSON tells apart"
+    )
+
+
+def _name(value: Any) -> str:
+    return type(value).__qualname__

@@ -1,0 +1,1 @@
+"""Claims: when, from which queues, from where on."""

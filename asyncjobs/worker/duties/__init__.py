@@ -1,0 +1,1 @@
+"""What each worker does for all: rescue, due times, batches, schedules, cancellations."""

@@ -1,0 +1,216 @@
+"""What recurs: declared at a worker's start, and enqueued at its times, to the millisecond, by whichever worker comes first.
+
+It sleeps until the next time by the database's clock; where nothing recurs it asks nothing, and is told when something does.
+No worker is in charge: each computes the same times from the same row, and the row's revision lets one of them decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+from asyncjobs.concurrency.retrying import Backoff
+from asyncjobs.db import recurring
+from asyncjobs.db.recurring import DueRow, Fired, Firing, Tick
+from asyncjobs.db.sessions import Runs
+from asyncjobs.definitions import registry
+from asyncjobs.definitions.ids import new_id
+from asyncjobs.exceptions import DatabaseError, InvalidOption
+from asyncjobs.jobs.declared_schedules import Declaration, Kept
+from asyncjobs.jobs.recurring import LATE, MOST_CAUGHT_UP, LeftOut, due, lateness
+from asyncjobs.schedules import schedule
+from asyncjobs.worker.keeping.keeper import Lease
+
+logger = logging.getLogger("asyncjobs.worker")
+
+LONGEST_SLEEP = 60.0
+"""Seconds between looks where something recurs: the database's clock may be set."""
+DEAF_LOOK = 5.0
+"""The same, while no notice is heard, also where nothing recurs."""
+AGAIN = 10.0
+"""Seconds until a declaration is tried again that newer code has otherwise."""
+STAGGER, MOST_STAGGER = 0.003, 0.03
+"""Seconds by which each worker comes after the one before it, so that one decides and the others find it done."""
+MOST_AT_ONCE = 100
+"""Times that are decided about in one transaction: a thousand take a busy database seconds, and what takes longer than a use
+of a connection may is done again from its start."""
+LEFT = 0.02
+"""Seconds until a look is repeated that found what somebody else has in hand."""
+
+
+class Recurring:
+    """Enqueues what recurs.
+
+    Args:
+        sessions: With pinned plans.
+        declaration: What this worker declares.
+        lease: This worker's.
+        rank: How many live workers come before this one.
+        is_deaf: Whether no notice is heard.
+    """
+
+    def __init__(
+        self,
+        sessions: Runs,
+        declaration: Declaration,
+        lease: Lease,
+        rank: Callable[[], int],
+        is_deaf: Callable[[], bool],
+    ) -> None:
+        self._sessions = sessions
+        self._declaration = declaration
+        self._lease = lease
+        self._rank = rank
+        self._is_deaf = is_deaf
+        self._news = asyncio.Event()
+        self._backoff = Backoff(logger, "enqueueing what recurs")
+        self._declare_at: float | None = 0.0
+        self._told: set[str] = set()
+        self.left_out: dict[str, LeftOut] = {}
+        """What is due, by name, and cannot be read here."""
+        self.begun = asyncio.Event()
+        """Set once everything was looked at."""
+
+    def notified(self, _payload: str = "") -> None:
+        """Look now: something recurs that did not, or otherwise."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Look whenever something is due, for ever."""
+        while True:
+            self._news.clear()
+            try:
+                await self._declare()
+                pause = await self.look()
+                self._backoff.succeeded()
+            except DatabaseError as error:
+                await self._backoff.failed(error)
+                continue
+            self.begun.set()
+            await self._sleep(pause)
+
+    async def _sleep(self, pause: float | None) -> None:
+        """Wait for news, or so many seconds; None: for ever, unless notices are not heard."""
+        loop = asyncio.get_running_loop()
+        if self._declare_at is not None:
+            pause = min(pause if pause is not None else AGAIN, max(self._declare_at - loop.time(), 0.0))
+        while True:
+            try:
+                async with asyncio.timeout(DEAF_LOOK if pause is None else pause):
+                    await self._news.wait()
+            except TimeoutError:
+                if pause is None and not self._is_deaf():
+                    continue
+            return
+
+    async def _declare(self) -> None:
+        """Have stored what is declared, once, and again while newer code has some of it otherwise."""
+        now = asyncio.get_running_loop().time()
+        if self._declare_at is None or now < self._declare_at:
+            return
+        if not self._declaration.said and not self._declaration.has_config and not self._declaration.kinds:
+            self._declare_at = None
+            return
+        found = await self._sessions.run(
+            partial(recurring.declare, declaration=self._declaration, worker=self._lease.worker)
+        )
+        for each in found:
+            if not isinstance(each, Kept):
+                logger.info("recurring %s", each)
+            elif each.name not in self._told:
+                logger.warning("recurring %s", each)
+        self._told = {each.name for each in found if isinstance(each, Kept)}
+        waits = any(isinstance(each, Kept) and not each.by_hand for each in found)
+        self._declare_at = now + AGAIN if waits else None
+
+    async def look(self) -> float | None:
+        """Decide about what is due; return the seconds until the next look, None: when there is news."""
+        while True:
+            left_out = list(self.left_out.values())
+            look = await self._sessions.run(partial(recurring.look, kinds=registry.all_names(), left_out=left_out))
+            if not look.due:
+                break
+            if not (rows := self._readable(look.due)):
+                continue
+            found = await self._decide(rows, look.now)
+            for each in found:
+                self._tell(each)
+            if not found:
+                await asyncio.sleep(LEFT)
+        if look.wait is None:
+            return None
+        stagger = min(self._rank() * STAGGER, MOST_STAGGER)
+        return min(max(look.wait, 0.0) + stagger, DEAF_LOOK if self._is_deaf() else LONGEST_SLEEP)
+
+    def _readable(self, rows: Sequence[DueRow]) -> list[DueRow]:
+        """Return what can be read here; what cannot is said once, and is for workers with other time zones or code."""
+        found = []
+        for row in rows:
+            try:
+                schedule(row.schedule, row.timezone)
+            except InvalidOption as error:
+                self.left_out[row.name] = LeftOut(row.name, row.schedule, row.timezone, str(error))
+                logger.warning("recurring %s is left to other workers: %s", row.name, error)
+            else:
+                self.left_out.pop(row.name, None)
+                found.append(row)
+        return found
+
+    async def _decide(self, rows: Sequence[DueRow], now: datetime) -> list[Fired]:
+        """Decide about rows, those without unique keys in one transaction: two that hold several keys might deadlock."""
+        # Some years of seconds take a tenth of a second to count back.
+        late = any(now - row.seen_until > LATE for row in rows)
+        firings = await asyncio.to_thread(_firings, rows, now) if late else _firings(rows, now)
+        together = [each for each, row in zip(firings, rows, strict=True) if not row.is_unique]
+        alone = [[each] for each, row in zip(firings, rows, strict=True) if row.is_unique]
+        found: list[Fired] = []
+        for batch in [*_in_parts(together), *alone]:
+            found += await self._sessions.run(partial(recurring.fire, firings=batch))
+        return found
+
+    def _tell(self, fired: Fired) -> None:
+        if fired.trouble is not None:
+            logger.error("recurring %s could not be enqueued, and is tried again: %s", fired.name, fired.trouble)
+        else:
+            logger.debug("recurring %s: %d enqueued, %d left out", fired.name, fired.enqueued, fired.left_out)
+
+
+def _firings(rows: Sequence[DueRow], now: datetime) -> list[Firing]:
+    return [_firing(row, now) for row in rows]
+
+
+def _firing(row: DueRow, now: datetime) -> Firing:
+    """Compute what is to be done about one row."""
+    times = schedule(row.schedule, row.timezone)
+    found = due(times, row.seen_until, now, row.catch_up)
+    if found.passed_over:
+        logger.warning(
+            "recurring %s: of its times since %s the last %d are enqueued for, earlier ones passed over (catch_up is %r; "
+            "%d at most)",
+            row.name, row.seen_until, len(found.times), row.catch_up, MOST_CAUGHT_UP,
+        )  # fmt: skip
+    # The rest is due again at once.
+    first, rest = found.times[:MOST_AT_ONCE], found.times[MOST_AT_ONCE:]
+    ticks = []
+    for time in first:
+        run_at = time + lateness(row.name, time, row.jitter)
+        ticks.append(Tick(time, new_id(), run_at if run_at > now else None))
+    if rest:
+        return Firing(row.name, row.revision, first[-1], rest[0], ticks)
+    return Firing(row.name, row.revision, max(now, row.seen_until), times.after(now), ticks)
+
+
+def _in_parts(firings: Sequence[Firing]) -> list[list[Firing]]:
+    """Return what is decided together: so many times, and at least one row."""
+    parts: list[list[Firing]] = []
+    count = 0
+    for firing in firings:
+        count += len(firing.ticks)
+        if not parts or count > MOST_AT_ONCE:
+            parts.append([])
+            count = len(firing.ticks)
+        parts[-1].append(firing)
+    return parts

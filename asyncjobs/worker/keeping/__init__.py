@@ -1,0 +1,1 @@
+"""The worker's lease, kept by a thread beside the loop, and the watch on the loop."""

@@ -1,0 +1,1 @@
+"""Limits and rates: which jobs are let pass."""

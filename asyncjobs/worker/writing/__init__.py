@@ -1,0 +1,1 @@
+"""What is written: how attempts end, and what they record."""

@@ -1,0 +1,9 @@
+"""asyncjobs and what it imports, for pytest runs that are to rewrite none of it: else they warn that it is too late for that."""
+
+import sys
+
+import asyncjobs.testing.jobs  # noqa: F401
+
+for name in ("anyio", "asyncjobs", "platformdirs"):
+    if name in sys.modules:
+        sys.modules[name].__doc__ = "PYTEST_DONT_REWRITE"

@@ -1,0 +1,125 @@
+"""What tests share is as new for the next one, whatever the one before has done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from asyncjobs import AsyncJobs, NotOpen, job
+from asyncjobs.performing import open_clients
+from tests.conftest import Databases
+from tests.support import lasting
+from tests.support.lasting import Lasting
+
+gates: dict[str, asyncio.Event] = {}
+
+
+@job(kind="lasting.endless")
+async def endless() -> None:
+    gates["started"].set()
+    await asyncio.Event().wait()
+
+
+@job(kind="lasting.deaf")
+async def deaf() -> None:
+    gates["started"].set()
+    while not gates["open"].is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await gates["open"].wait()
+
+
+@job(kind="lasting.one")
+async def one() -> int:
+    return 1
+
+
+@pytest.fixture
+async def shared(databases: Databases, plain_config: Path) -> AsyncIterator[Lasting]:
+    gates.update(started=asyncio.Event(), open=asyncio.Event())
+    found = Lasting(
+        databases.another,
+        lambda url: AsyncJobs(database_url=url, config=plain_config, shutdown_timeout=0.1),
+        works=True,
+    )
+    yield await found.opened()
+    await found.close()
+
+
+async def is_as_new(shared: Lasting) -> None:
+    await shared.opened()
+    assert await shared.connection.fetchval("select count(*) from asyncjobs.job") == 0
+    assert await shared.connection.fetchval("select count(*) from asyncjobs.finished") == 0
+    assert await (await one().enqueue()).result(timeout=20) == 1
+
+
+async def test_rows_pauses_and_tables_are_gone_and_its_worker_goes_on(shared: Lasting) -> None:
+    worker = shared.jobs._worker
+    await one().set(wait=3600).enqueue()
+    await shared.jobs.pause(kind=one)
+    await shared.connection.execute("create table own (n int); create temp table mine (n int)")
+    await shared.emptied()
+    assert await shared.connection.fetchval("select to_regclass('own') is null and to_regclass('mine') is null")
+    await is_as_new(shared)
+    assert shared.jobs._worker is worker
+
+
+async def test_a_job_that_runs_is_ended(shared: Lasting) -> None:
+    worker = shared.jobs._worker
+    await endless().enqueue()
+    await gates["started"].wait()
+    await shared.emptied()
+    assert worker is not None and worker.running == 0
+    await is_as_new(shared)
+    assert shared.jobs._worker is worker
+
+
+async def test_one_that_does_not_end_takes_its_worker_with_it(shared: Lasting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "PATIENCE", 0.2)
+    worker = shared.jobs._worker
+    await deaf().enqueue()
+    await gates["started"].wait()
+    await shared.emptied()
+    await is_as_new(shared)
+    assert shared.jobs._worker is not worker
+    gates["open"].set()
+
+
+async def test_between_two_tests_no_client_of_it_is_open(shared: Lasting) -> None:
+    await shared.emptied()
+    with pytest.raises(NotOpen):
+        open_clients.last()
+    await is_as_new(shared)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "drop view asyncjobs.job_status",
+        "create or replace function asyncjobs.new_id() returns uuid language sql as 'select gen_random_uuid()'",
+        "alter table asyncjobs.job add column more int",
+        "create function mine() returns int language sql as 'select 1'",
+        "do $$ begin execute format('alter database %I set search_path = public', current_database()); end $$",
+        "select asyncjobs.enqueue('k', json_build_object('n', n)) from generate_series(1, 7000) as n",
+    ],
+)
+async def test_a_database_that_is_another_than_it_was_is_replaced(shared: Lasting, statement: str) -> None:
+    url = shared.url
+    await shared.connection.execute(statement)
+    await shared.emptied()
+    await is_as_new(shared)
+    assert shared.url != url
+
+
+async def test_a_transaction_is_rolled_back_and_a_closed_connection_opened_anew(shared: Lasting) -> None:
+    transaction = shared.connection.transaction()
+    await transaction.start()
+    await shared.connection.execute("lock table asyncjobs.job")
+    await shared.emptied()
+    await is_as_new(shared)
+    await shared.connection.close()
+    await shared.emptied()
+    await is_as_new(shared)
