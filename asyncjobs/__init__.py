@@ -15,7 +15,7 @@ The rooms, each importing only from those below it; the first lines of each `__i
     steps  failing     steps as they are declared; errors: declared, decided, stored
     values             arguments and results: from Python to JSON and back
     settings           config.toml and ASYNCJOBS_*
-    modules  concurrency  operating_system    where code stands; tasks that somebody owns; forks, exit codes
+    modules  tasks  operating_system    where code stands; tasks that somebody owns; forks, exit codes
     schedules  errors  logs        when something recurs; the error reporter; log lines
     records  checks  exceptions    what is stored, as values; what is given, checked; every error
 """

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpac
 from uuid import UUID
 
 from asyncjobs.checks import limits
-from asyncjobs.checks.harmless import log
+from asyncjobs.checks.foreign_texts import log
 from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
-from asyncjobs.client.by_hand import Action, Asked, Which, filter_of
 from asyncjobs.client.client import Client
-from asyncjobs.client.pulse import feel
+from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
+from asyncjobs.client.liveness import feel
 from asyncjobs.client.recurring import Recurring
 from asyncjobs.client.sending import check_job
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.errors import translating
@@ -44,6 +43,7 @@ from asyncjobs.modules.importing import import_modules, import_object
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.awaiting import result_of
 from asyncjobs.records.status import Status
+from asyncjobs.tasks.services import Services
 
 if TYPE_CHECKING:
     from asyncjobs.client.blocking import BlockingJobs

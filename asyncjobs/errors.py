@@ -26,7 +26,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from asyncjobs.checks.harmless import log
+from asyncjobs.checks.foreign_texts import log
 from asyncjobs.exceptions import InvalidOption
 
 __all__ = ["Severity", "Subscriber", "handle", "record", "report", "set_context", "subscribe", "unsubscribe"]

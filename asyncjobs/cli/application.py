@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from asyncjobs import __version__
-from asyncjobs.cli import by_hand, db, failed, jobs, limits, pauses, recurring, status
-from asyncjobs.cli.checking import check
+from asyncjobs.cli import db, failed, job_actions, jobs, limits, pauses, recurring, status
+from asyncjobs.cli.check import check
 from asyncjobs.cli.commands import Commands
 from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
@@ -49,7 +49,7 @@ def root(
 
 for command in (demo, init, run, check, enqueue, status.status, doctor):
     app.command()(command)
-for command in (failed.failed, by_hand.retry, by_hand.discard, by_hand.cancel):
+for command in (failed.failed, job_actions.retry, job_actions.discard, job_actions.cancel):
     jobs.app.command()(command)
 for command in (pauses.pause, pauses.resume):
     status.queues.command()(command)

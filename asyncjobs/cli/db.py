@@ -15,7 +15,7 @@ import typer
 
 from asyncjobs import db as db_room
 from asyncjobs.checks import durations
-from asyncjobs.cli import database
+from asyncjobs.cli import command_database
 from asyncjobs.cli.db_script import PSQL_STOPS, script
 from asyncjobs.db import checking, migrating, migrations
 from asyncjobs.db.connecting import connect
@@ -51,7 +51,7 @@ def migrate(
         fail(USAGE, str(error))
 
     async def apply() -> list[migrations.Migration]:
-        async with database.server_url(settings) as url:
+        async with command_database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs migrate")
             try:
                 with translating():
@@ -59,7 +59,7 @@ def migrate(
             finally:
                 connection.terminate()
 
-    applied = database.finish(apply)
+    applied = command_database.finish(apply)
     if as_json:
         printing.as_json([{"number": made.number, "name": made.name} for made in applied])
         return
@@ -76,7 +76,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
         settings = load(config, environment=env)
 
     async def read() -> tuple[dict[int, migrations.Applied], str | None]:
-        async with database.server_url(settings) as url:
+        async with command_database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs cli")
             try:
                 with translating():
@@ -89,8 +89,8 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
             finally:
                 connection.terminate()
 
-    applied, problem = database.finish(read)
-    directory = database.private_directory(settings)
+    applied, problem = command_database.finish(read)
+    directory = command_database.private_directory(settings)
     rows = [
         {"number": known.number, "name": known.name, "applied": known.number in applied}
         for known in (*migrations.known(), migrations.functions())
@@ -105,7 +105,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
         )
         print(problem or "the schema is current")
         if directory is not None:
-            print(database.private_hint(directory))
+            print(command_database.private_hint(directory))
     raise typer.Exit(UNHEALTHY if problem else OK)
 
 
@@ -146,10 +146,10 @@ def url(
         return
 
     async def of_embedded() -> str:
-        async with database.server_url(settings) as found:
+        async with command_database.server_url(settings) as found:
             return found
 
-    print(database.finish(of_embedded))
+    print(command_database.finish(of_embedded))
     typer.echo("this embedded server runs only while something uses it, such as `asyncjobs run` or `db psql`", err=True)
 
 
@@ -160,18 +160,18 @@ def psql(context: typer.Context, *, config: options.Config = None, env: options.
         settings = load(config, environment=env)
 
     async def run() -> int:
-        directory = database.private_directory(settings)
+        directory = command_database.private_directory(settings)
         if directory is None:
             return open_psql(settings.database_url, None, context.args)
         async with EmbeddedPostgres(directory) as server:
             return open_psql(server.url(), server.bin_directory, context.args)
 
-    raise typer.Exit(database.finish(run))
+    raise typer.Exit(command_database.finish(run))
 
 
 def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
     """Run psql to its end; return its exit code. Blocks: nothing else goes on meanwhile, and Ctrl-C is psql's."""
-    program = database.psql_program(programs)
+    program = command_database.psql_program(programs)
     if program is None:
         fail(FAILED, "psql was not found: install postgresql-client, or set ASYNCJOBS_PG_BIN to where it is")
     place, password = without_password(found)

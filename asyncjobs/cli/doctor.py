@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 import typer
 
 from asyncjobs import logs
-from asyncjobs.checks.harmless import harmless
-from asyncjobs.cli import database, pauses
+from asyncjobs.checks.foreign_texts import harmless
+from asyncjobs.cli import command_database, pauses
 from asyncjobs.cli.recurring import left_out
-from asyncjobs.cli.serving import cut_short, of_two_applications, unserved
+from asyncjobs.cli.unserved import cut_short, of_two_applications, unserved
 from asyncjobs.db import checking, limiting, migrations, pausing, pooling, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
@@ -26,7 +26,7 @@ from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing, tls
 from asyncjobs.terminal.exits import OK, UNHEALTHY
 from asyncjobs.worker import connections
-from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.lease import reports
 from asyncjobs.worker.writing.recorder import MOST_ISOLATED
 
 HEARING_LIMIT = 2.0
@@ -66,7 +66,7 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
             Finding("ok", "settings", f"{settings.source or 'defaults and environment'}, {settings.environment}")
         ]
         findings += [Finding("warn", "settings", warning) for warning in warnings]
-        findings += database.finish(collect)
+        findings += command_database.finish(collect)
     if as_json:
         printing.as_json([finding._asdict() for finding in findings])
     else:
@@ -81,10 +81,10 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the database; what one check needs and does not find ends the list there."""
     try:
-        directory = database.private_directory(settings)
-        async with database.database_url(settings) as url:
+        directory = command_database.private_directory(settings)
+        async with command_database.database_url(settings) as url:
             if directory is not None:
-                yield Finding("ok", "database", database.private_hint(directory))
+                yield Finding("ok", "database", command_database.private_hint(directory))
             connection = await connect(
                 url, name="asyncjobs doctor", settings={"statement_timeout": "2s"}, timeout=CONNECT_LIMIT
             )
@@ -99,42 +99,44 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _examine(connection: Connection, url: str, settings: Settings, *, is_private: bool) -> AsyncIterator[Finding]:
     before = time.time()
-    server = await database.bounded(reading.server(connection))
+    server = await command_database.bounded(reading.server(connection))
     between = (before + time.time()) / 2
     yield Finding("ok", "connect", f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
     for finding in server_findings(server, url, clock_here=between):
         yield finding
-    yield connection_finding(await database.bounded(reading.connection_limits(connection)), server, settings)
+    yield connection_finding(await command_database.bounded(reading.connection_limits(connection)), server, settings)
     if not server.standby:  # which knows no LISTEN
         yield await _hearing(url)
     try:
-        await database.bounded(checking.check(connection))
+        await command_database.bounded(checking.check(connection))
     except SchemaMismatch as error:
         yield Finding("fail", "schema", str(error))
         return
-    newest = max(there := await database.bounded(migrations.applied(connection)))
+    newest = max(there := await command_database.bounded(migrations.applied(connection)))
     functions = there[migrations.FUNCTIONS].release
     yield Finding("ok", "schema", f"migration {newest}, functions of asyncjobs {functions}")
-    rights = await database.bounded(reading.rights(connection))
+    rights = await command_database.bounded(reading.rights(connection))
     yield _rights(rights, server.role)
-    for finding in definer_findings(await database.bounded(reading.definers(connection)), is_private=is_private):
+    for finding in definer_findings(
+        await command_database.bounded(reading.definers(connection)), is_private=is_private
+    ):
         yield finding
-    yield _days(await database.bounded(reading.days_ahead(connection)))
+    yield _days(await command_database.bounded(reading.days_ahead(connection)))
     if not rights.look:
         text = f"{server.role} may not look at them; run this with a login that may, one with asyncjobs_viewer, too"
         yield Finding("ok", "workers, jobs", text)
         return
-    workers = await database.bounded(reading.workers(connection))
-    recurs, now = await database.bounded(recurring.read(connection))
+    workers = await command_database.bounded(reading.workers(connection))
+    recurs, now = await command_database.bounded(recurring.read(connection))
     for finding in recurring_findings(recurs, now, left_out(recurs, workers)):
         yield finding
     for finding in worker_findings(workers):
         yield finding
-    for finding in limit_findings(await database.bounded(limiting.read_limits(connection))):
+    for finding in limit_findings(await command_database.bounded(limiting.read_limits(connection))):
         yield finding
-    for pause in await database.bounded(pausing.read_pauses(connection)):
+    for pause in await command_database.bounded(pausing.read_pauses(connection)):
         yield Finding("warn", "pauses", f"{pauses.sentence(pause)}: {pauses.remedy(pause)} lets it go on")
-    ready = await database.bounded(reading.ready_kinds(connection))
+    ready = await command_database.bounded(reading.ready_kinds(connection))
     serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
     for doubt in of_two_applications(serving):
         yield Finding("warn", "kinds", doubt)

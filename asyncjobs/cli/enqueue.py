@@ -15,7 +15,7 @@ import typer
 from asyncjobs.app import AsyncJobs
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds, spell
-from asyncjobs.cli import database
+from asyncjobs.cli import command_database
 from asyncjobs.db import jobs
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
@@ -96,7 +96,7 @@ def enqueue(
             except (JobError, TimeoutError) as error:
                 return found.id, None, error
 
-    job_id, result, error = database.finish(send)
+    job_id, result, error = command_database.finish(send)
     if error is not None:
         if as_json:
             printing.as_json({"id": job_id, **_ending(error)})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asyncjobs.cli import database
-from asyncjobs.db import by_hand
+from asyncjobs.cli import command_database
+from asyncjobs.db import job_actions
 from asyncjobs.failing.failures import FailureGroup, Failures
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
@@ -22,10 +22,10 @@ def failed(*, config: options.Config = None, env: options.Environment = None, as
         settings = load(config, environment=env)
 
     async def read() -> Failures:
-        async with database.reader(settings) as connection:
-            return await by_hand.read_failures(connection)
+        async with command_database.reader(settings) as connection:
+            return await job_actions.read_failures(connection)
 
-    found = database.finish(read)
+    found = command_database.finish(read)
     if as_json:
         printing.as_json(as_values(found))
         return

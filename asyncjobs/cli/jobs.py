@@ -8,12 +8,12 @@ from uuid import UUID
 
 import typer
 
-from asyncjobs.checks.harmless import harmless
-from asyncjobs.cli import database
-from asyncjobs.cli.by_hand import age_of
-from asyncjobs.cli.strangers import notes
-from asyncjobs.client.by_hand import Action, Filter, fails_so, filter_of
+from asyncjobs.checks.foreign_texts import harmless
+from asyncjobs.cli import command_database
+from asyncjobs.cli.job_actions import age_of
+from asyncjobs.cli.unknown_names import notes
 from asyncjobs.client.endings import read_status, unended
+from asyncjobs.client.job_actions import Action, Filter, fails_so, filter_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
@@ -73,11 +73,11 @@ def list_jobs(
         wanted = filter_of(Action.retry, kind=kind, queue=queue, error=error, older_than=age_of(older_than))
 
     async def read() -> tuple[list[reading.ListedJob], list[str]]:
-        async with database.reader(settings) as connection:
+        async with command_database.reader(settings) as connection:
             found = await _list(connection, wanted, states, before, limit)
             return found, [] if found else await notes(connection, settings, kind=kind, queue=queue)
 
-    rows, said = database.finish(read)
+    rows, said = command_database.finish(read)
     complain(*said)
     if as_json:
         printing.as_json([{**row._asdict(), "state": state_name(row.state), "error": _error(row)} for row in rows])
@@ -141,17 +141,21 @@ def show(
         settings = load(config, environment=env)
 
     async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[Linked]]:
-        async with database.reader(settings) as connection:
-            row = await Statuses(lambda operation: database.bounded(operation(connection))).read(job_id)
+        async with command_database.reader(settings) as connection:
+            row = await Statuses(lambda operation: command_database.bounded(operation(connection))).read(job_id)
             children = [] if row is None else unended(row.steps)
             states = await jobs.read_states(connection, children) if children else {}
             try:
-                chain = [] if row is None else await database.bounded(read_chain(connection, job_id, _MOST_LINKED + 1))
+                chain = (
+                    []
+                    if row is None
+                    else await command_database.bounded(read_chain(connection, job_id, _MOST_LINKED + 1))
+                )
             except PermissionDenied:  # of a role that enqueues and does not look
                 chain = []
             return row, states, chain
 
-    row, states, chain = database.finish(read)
+    row, states, chain = command_database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
     values = _values(read_status(row, states))
@@ -200,10 +204,10 @@ def why(
         settings = load(config, environment=env)
 
     async def read() -> Why:
-        async with database.reader(settings) as connection:
+        async with command_database.reader(settings) as connection:
             return await ask(connection, job_id)
 
-    found = database.finish(read)
+    found = command_database.finish(read)
     if as_json:
         errors = read_errors(found.job.error)
         last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from asyncjobs.checks import durations
-from asyncjobs.cli import database
-from asyncjobs.cli.by_hand import WithoutMiddleware
+from asyncjobs.cli import command_database
+from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.db import limiting
 from asyncjobs.db.limiting import BY, LimitRow
 from asyncjobs.definitions.order_keys import shown_key
@@ -29,10 +29,10 @@ def list_limits(
         settings = load(config, environment=env)
 
     async def read() -> list[LimitRow]:
-        async with database.reader(settings) as connection:
-            return await database.bounded(limiting.read_limits(connection))
+        async with command_database.reader(settings) as connection:
+            return await command_database.bounded(limiting.read_limits(connection))
 
-    rows = database.finish(read)
+    rows = command_database.finish(read)
     if as_json:
         printing.as_json([_values(row) for row in rows])
         return
@@ -75,7 +75,7 @@ def set_limit(
         async with WithoutMiddleware(config=config, environment=env) as jobs:
             await jobs.set_limit(key, most)
 
-    database.finish(write)
+    command_database.finish(write)
     print(printing.shown(f"{key}: {'what the configuration or the code says' if most is None else f'{most} at once'}"))
 
 

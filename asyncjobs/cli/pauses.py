@@ -10,8 +10,8 @@ import typer
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
-from asyncjobs.cli import database, strangers
-from asyncjobs.cli.by_hand import WithoutMiddleware
+from asyncjobs.cli import command_database, unknown_names
+from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.pauses import Pause, paused, who
 from asyncjobs.terminal import options, printing
@@ -46,12 +46,12 @@ def pause(
         async with WithoutMiddleware(config=config, environment=env) as jobs:
             return await jobs.pause(queue=queue, kind=kind, until=end, reason=reason, by=by)
 
-    made = database.finish(write)
+    made = command_database.finish(write)
     if as_json:
         printing.as_json(made._asdict())
     else:
         print(printing.shown(sentence(made)))
-    complain(*strangers.found_for(kind, queue, config, env))
+    complain(*unknown_names.found_for(kind, queue, config, env))
 
 
 def resume(
@@ -70,7 +70,7 @@ def resume(
         async with WithoutMiddleware(config=config, environment=env) as jobs:
             return await jobs.resume(queue=queue, kind=kind), await jobs.pauses()
 
-    done, left = database.finish(write)
+    done, left = command_database.finish(write)
     what = f"kind {kind}" if queue is None else f"queue {queue}"
     if as_json:
         printing.as_json({"queue": queue, "kind": kind, "resumed": done})

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from asyncjobs.cli import database
-from asyncjobs.cli.by_hand import WithoutMiddleware
+from asyncjobs.cli import command_database
+from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.client.recurring import Recurring, no_such
 from asyncjobs.db import reading
 from asyncjobs.db import recurring as stored
@@ -20,7 +20,7 @@ from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import USAGE, exit_codes, fail
-from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.lease import reports
 
 app = typer.Typer(no_args_is_help=True, help="What recurs.")
 
@@ -41,11 +41,11 @@ def list_recurring(
         settings = load(config, environment=env)
 
     async def read() -> tuple[list[RecurringStatus], datetime, list[reading.WorkerRow]]:
-        async with database.reader(settings) as connection:
-            rows, now = await database.bounded(stored.read(connection))
-            return rows, now, await database.bounded(reading.workers(connection))
+        async with command_database.reader(settings) as connection:
+            rows, now = await command_database.bounded(stored.read(connection))
+            return rows, now, await command_database.bounded(reading.workers(connection))
 
-    rows, now, workers = database.finish(read)
+    rows, now, workers = command_database.finish(read)
     left = left_out(rows, workers)
     if as_json:
         printing.as_json(
@@ -165,7 +165,7 @@ def _change(
             done: dict[str, Any] = await operation(jobs.recurring)
             return done
 
-    done = database.finish(change)
+    done = command_database.finish(change)
     if as_json:
         printing.as_json(done)
     elif shown is not None:
@@ -179,10 +179,10 @@ def _read(config: options.Config, env: options.Environment) -> tuple[list[Recurr
         settings = load(config, environment=env)
 
     async def read() -> tuple[list[RecurringStatus], datetime]:
-        async with database.reader(settings) as connection:
-            return await database.bounded(stored.read(connection))
+        async with command_database.reader(settings) as connection:
+            return await command_database.bounded(stored.read(connection))
 
-    return database.finish(read)
+    return command_database.finish(read)
 
 
 def _values(row: RecurringStatus) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from asyncjobs.cli.database import database_url
+from asyncjobs.cli.command_database import database_url
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
 from asyncjobs.operating_system.interpreter import command
 from asyncjobs.processes.supervisor import WORKER_LINK, introduce

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import typer
 
-from asyncjobs.cli import database, failed, pauses
-from asyncjobs.db import by_hand, pausing, reading
+from asyncjobs.cli import command_database, failed, pauses
+from asyncjobs.db import job_actions, pausing, reading
 from asyncjobs.db.rows import state_name
 from asyncjobs.exceptions import DatabaseUnavailable
 from asyncjobs.failing.failures import Failures
@@ -15,7 +15,7 @@ from asyncjobs.jobs.pauses import Pause
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import exit_codes
-from asyncjobs.worker.keeping import reports
+from asyncjobs.worker.lease import reports
 
 queues = typer.Typer(no_args_is_help=True, help="Queues.")
 
@@ -37,20 +37,20 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
         settings = load(config, environment=env)
 
     async def read() -> Overview:
-        async with database.reader(settings) as connection:
+        async with command_database.reader(settings) as connection:
             try:
-                finished = await database.bounded(reading.finished_counts(connection))
+                finished = await command_database.bounded(reading.finished_counts(connection))
             except DatabaseUnavailable:
                 finished = None
             return Overview(
-                await database.bounded(reading.queues(connection)),
-                await database.bounded(reading.workers(connection)),
+                await command_database.bounded(reading.queues(connection)),
+                await command_database.bounded(reading.workers(connection)),
                 finished,
-                await database.bounded(pausing.read_pauses(connection)),
-                await database.bounded(by_hand.read_failures(connection)),
+                await command_database.bounded(pausing.read_pauses(connection)),
+                await command_database.bounded(job_actions.read_failures(connection)),
             )
 
-    overview = database.finish(read)
+    overview = command_database.finish(read)
     if as_json:
         printing.as_json(_as_values(overview))
         return
@@ -88,10 +88,10 @@ def list_queues(
         settings = load(config, environment=env)
 
     async def read() -> tuple[list[reading.QueueRow], list[Pause]]:
-        async with database.reader(settings) as connection:
+        async with command_database.reader(settings) as connection:
             return await reading.queues(connection), await pausing.read_pauses(connection)
 
-    rows, paused = database.finish(read)
+    rows, paused = command_database.finish(read)
     if as_json:
         printing.as_json(_queue_values(rows, paused))
     else:

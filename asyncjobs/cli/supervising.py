@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from uuid import UUID
 
-from asyncjobs.cli.database import database_url
+from asyncjobs.cli.command_database import database_url
 from asyncjobs.db import checking, migrating, reading, workers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating

@@ -18,11 +18,11 @@ from uuid import UUID
 
 from asyncjobs.client.waits_inside import Row as RunningRow
 from asyncjobs.client.waits_inside import WaitsInside
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, JobNotFound, NotOpen
+from asyncjobs.tasks.services import Services
 
 logger = logging.getLogger("asyncjobs.client")
 

@@ -10,7 +10,6 @@ from typing import Any
 from asyncjobs.client.depths import Depths
 from asyncjobs.client.enqueuing import is_of_one_row
 from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
 from asyncjobs.db.key_holders import naming_holders
@@ -18,6 +17,7 @@ from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption, NotUnique
 from asyncjobs.jobs.job import Job
+from asyncjobs.tasks.services import Services
 
 CHUNK = 2_000
 """Jobs in one statement."""

@@ -16,12 +16,12 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.batches import BatchStore
 from asyncjobs.client.bulk import Bulk
-from asyncjobs.client.by_hand import Action, Answer, Asked, ByHand, Filter, Matched
 from asyncjobs.client.chains import ChainStore, chain_result
 from asyncjobs.client.connections import emit_on, enqueue_on, enqueue_ordered_on
 from asyncjobs.client.depths import Depths, OnConnection
 from asyncjobs.client.endings import outcome, read_status, stored_outcome, unended
 from asyncjobs.client.enqueuing import Enqueuer
+from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.statuses import Statuses
@@ -29,11 +29,10 @@ from asyncjobs.client.steps import in_transaction, stored_steps
 from asyncjobs.client.threads import Threads
 from asyncjobs.client.waits_inside import holder
 from asyncjobs.client.why import Why, ask
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import batches, jobs, limiting, pausing, steps
 from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Batches
-from asyncjobs.db.by_hand import read_failures
+from asyncjobs.db.job_actions import read_failures
 from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.rows import NewJob, StatusRow
@@ -77,8 +76,9 @@ from asyncjobs.performing.calls import (
 )
 from asyncjobs.performing.hook_calls import Layers
 from asyncjobs.records.batch_status import BatchStatus
-from asyncjobs.records.recorded import Record
 from asyncjobs.records.status import Status
+from asyncjobs.records.step_records import Record
+from asyncjobs.tasks.services import Services
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class Client:
         self._depths = Depths(sessions, max_depths) if max_depths else None
         self._batches = BatchStore(sessions, self._access, self._layers, self._depths)
         self._chains = ChainStore(sessions, self._layers, self._depths)
-        self._by_hand = ByHand(sessions, retention)
+        self._actions = JobActions(sessions, retention)
         self._statuses = Statuses(sessions.run)
 
     def _check_loop(self, call: Call = ANY) -> None:
@@ -251,12 +251,12 @@ class Client:
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
         """Cancel those that are not final; `ids` ascending."""
         self._check_loop()
-        await self._by_hand.named(Asked(Action.cancel, reason), ids)
+        await self._actions.named(Asked(Action.cancel, reason), ids)
 
     async def retry(self, ids: Sequence[UUID]) -> None:
         """Make jobs ready again that ended other than well; `ids` ascending."""
         self._check_loop()
-        await self._by_hand.named(Asked(Action.retry), ids)
+        await self._actions.named(Asked(Action.retry), ids)
 
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; see `Job.cancel`."""
@@ -379,7 +379,7 @@ class Client:
             NotUnique: It is to be retried, and another job has its key.
         """
         self._check_loop()
-        [answer] = await self._by_hand.named(asked, [job_id])
+        [answer] = await self._actions.named(asked, [job_id])
         if answer.state is None:
             raise JobNotFound(job_id)
         if answer.taken_by is not None:
@@ -387,9 +387,9 @@ class Client:
         return answer.done
 
     async def do_all(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
-        """Do with all jobs that match what is asked by hand; see `ByHand.matching`."""
+        """Do with all jobs that match what is asked by hand; see `JobActions.matching`."""
         self._check_loop()
-        return await self._by_hand.matching(asked, wanted, dry_run=dry_run)
+        return await self._actions.matching(asked, wanted, dry_run=dry_run)
 
     async def failures(self) -> Failures:
         """Group the newest failed jobs; see `AsyncJobs.failures`."""
@@ -397,9 +397,9 @@ class Client:
         return await self._sessions.run(read_failures)
 
     async def do_named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
-        """Do with each of these jobs what is asked by hand; see `ByHand.named`."""
+        """Do with each of these jobs what is asked by hand; see `JobActions.named`."""
         self._check_loop()
-        return await self._by_hand.named(asked, ids, dry_run=dry_run)
+        return await self._actions.named(asked, ids, dry_run=dry_run)
 
     async def pause(
         self, what: Paused, until: datetime | None, seconds: float | None, *, reason: str, by: str

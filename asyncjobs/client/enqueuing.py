@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from asyncjobs.client.notices import Notices
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
 from asyncjobs.db.errors import is_of_allowed_kinds
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
+from asyncjobs.tasks.services import Services
 
 RESEND_LIMIT = 5.0
 """Seconds for sending rows once more, when the answer was lost."""

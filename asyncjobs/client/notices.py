@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, NotOpen
+from asyncjobs.tasks.services import Services
 
 PAUSE = 0.0025
 """Seconds between two notices of one process: the most that a job waits longer for its worker.

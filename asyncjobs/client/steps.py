@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from asyncjobs.db.sessions import DEADLINE
 from asyncjobs.db.transactions import Transaction, isolated_sessions
-from asyncjobs.records.recorded import ENDED, Record
+from asyncjobs.records.step_records import ENDED, Record
 from asyncjobs.values import codec
 
 T = TypeVar("T")

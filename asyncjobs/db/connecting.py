@@ -16,7 +16,7 @@ from functools import partial
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs.db import driver, known_types, places, pooling
+from asyncjobs.db import driver, known_types, pooling, url_parts
 from asyncjobs.db.errors import misconfigured, translating
 from asyncjobs.operating_system import forks
 
@@ -106,7 +106,7 @@ async def _open(
             connection_class=connection_class,
         )
     except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
-        raise misconfigured(f"{places.server_of(url)} can be no host ({error}); see database_url") from error
+        raise misconfigured(f"{url_parts.server_of(url)} can be no host ({error}); see database_url") from error
     except (ValueError, KeyError, OSError, asyncpg.PostgresError) as error:
         if problem := driver.problem(error, url):
             raise misconfigured(problem) from error

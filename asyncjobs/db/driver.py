@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import asyncpg
 
-from asyncjobs.db import places
+from asyncjobs.db import url_parts
 from asyncjobs.settings.url_parameters import OURS, number, parameters
 
 _OF_SOCKET = {
@@ -43,7 +43,7 @@ def arguments(url: str, timeout: float) -> dict[str, Any]:
         given["ssl"] = _trusting_the_system(kept)
         for name in (*_FILES, "sslmode", "sslpassword"):
             kept.pop(name, None)
-    on_socket = all(unquote(host).startswith("/") for host in places.server_of(url).split(","))
+    on_socket = all(unquote(host).startswith("/") for host in url_parts.server_of(url).split(","))
     if on_socket or kept.get("sslmode") == "disable":
         given.update(ssl=False, direct_tls=False)  # whatever PGSSLMODE says: libpq, too, takes no TLS there
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in kept.items())
@@ -71,7 +71,7 @@ def problem(error: Exception, url: str) -> str | None:
         if error.sqlstate not in _REFUSED_SETTING:
             return None
         remedy = (
-            places.misspelt(url)
+            url_parts.misspelt(url)
             or "see the parameters of database_url: what is none of libpq's is a setting of the session"
         )
         return f"{error.message} (SQLSTATE {error.sqlstate}): {remedy}"
@@ -82,7 +82,7 @@ def problem(error: Exception, url: str) -> str | None:
                 return f"the file {Path(file)} cannot be read; see {name} in database_url"
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError) and error.filename:
             return f"{error.filename}: {error.reason}"
-        if places.login_of(url) is None and not _has_name():
+        if url_parts.login_of(url) is None and not _has_name():
             return f"database_url names no user, and user {os.getuid()} of this machine has no name: add one"
         return None
     return f"database_url, or a PG* variable that completes it, cannot be used: {error}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from asyncjobs.db import places, sql
+from asyncjobs.db import sql, url_parts
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, PermissionDenied, SchemaMismatch
 
 _UNAVAILABLE_CLASSES = {
@@ -161,7 +161,7 @@ def misconfigured(message: str) -> DatabaseError:
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
     """Return the message for a right that a role would bring."""
-    login = login or places.login_of(url)
+    login = login or url_parts.login_of(url)
     grant = f"`grant {role} to {login}`" if login else "grant it to this one"
     return (
         f"{message}; that takes the role {role}: use a login that has it, or, if this one is meant to have it, {grant} "
@@ -184,7 +184,7 @@ def _role_for(query: str | None) -> str | None:
 def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
     if isinstance(error, asyncpg.InterfaceError) or not url:
         return DatabaseUnavailable(f"no answer from the database: {message}")
-    where = places.server_of(url)
+    where = url_parts.server_of(url)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = getattr(error, "verify_message", message)
         return DatabaseError(
@@ -199,7 +199,7 @@ def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
 
 def _remedy(state: str, url: str) -> str:
     if state == "3D000":
-        return f": correct the name in database_url, or make it at {places.server_of(url)} with `create database`"
+        return f": correct the name in database_url, or make it at {url_parts.server_of(url)} with `create database`"
     if state == "42P05":
         return (
             ": a pooler that gives sessions by the transaction stands between, and has this statement from somebody else; "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from asyncjobs.checks.harmless import brief, harmless
+from asyncjobs.checks.foreign_texts import brief, harmless
 from asyncjobs.db import jobs, sql
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import LINK_ERRORS, is_locked

@@ -21,11 +21,11 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import pooling
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.tasks.services import Services
 
 logger = logging.getLogger("asyncjobs.listener")
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import asyncpg
 
 from asyncjobs.checks import durations
-from asyncjobs.checks.harmless import brief
+from asyncjobs.checks.foreign_texts import brief
 from asyncjobs.db import sql
 from asyncjobs.exceptions import DatabaseUnavailable
 

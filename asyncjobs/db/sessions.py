@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import asyncpg
 
-from asyncjobs.db import places
+from asyncjobs.db import url_parts
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import LINK_ERRORS, is_full, is_of_session, translated
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, NotOpen
@@ -300,7 +300,7 @@ class Sessions:
 
     def _why_none(self, seconds: float, *, opening: bool) -> str:
         if opening:
-            where = places.server_of(self.url)
+            where = url_parts.server_of(self.url)
             return f"no answer from the database at {where}: no connection could be opened in {seconds:.3g} s"
         if not self._all:
             return f"the server gave no connection in {seconds:.3g} s: it has no more"

@@ -9,7 +9,7 @@ from asyncpg import Connection
 
 from asyncjobs.db import sql
 from asyncjobs.db.rows import NewJob
-from asyncjobs.records.recorded import Record, StepForm, Write
+from asyncjobs.records.step_records import Record, StepForm, Write
 
 
 async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write]]) -> set[UUID]:

@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from asyncjobs.concurrency.uncut import uncut
 from asyncjobs.db import pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
@@ -18,6 +17,7 @@ from asyncjobs.db.lending import NOT_YOURS, RESET, UNLOCK, LentConnection, clean
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, InvalidStep
+from asyncjobs.tasks.shielding import shielded
 
 T = TypeVar("T")
 
@@ -252,7 +252,7 @@ class Transaction(Generic[T]):
         self.committing = True
         self._sessions.limit(connection)
         try:
-            await uncut(self._commit(connection, transaction, value))
+            await shielded(self._commit(connection, transaction, value))
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed; or
             # a statement of his that still goes on, beside which asyncpg sends nothing.

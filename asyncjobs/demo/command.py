@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncjobs.checks.harmless import harmless
+from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.terminal import options
 from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asyncjobs.checks.harmless import harmless
+from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.demo.board import Board, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.telling import NEXT, as_values, detail, figures, seconds, so_far, verdict

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncjobs import logs
-from asyncjobs.checks.harmless import harmless
+from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import INDEX
 from asyncjobs.demo.journal import STEPS

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asyncjobs.checks.harmless import harmless
+from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import INDEX
 

@@ -14,7 +14,7 @@ from types import CodeType, TracebackType
 
 import anyio
 
-from asyncjobs.checks.harmless import MOST_PARTS, is_vast, message_of
+from asyncjobs.checks.foreign_texts import MOST_PARTS, is_vast, message_of
 from asyncjobs.checks.texts import written_out
 from asyncjobs.records.status import AttemptError
 from asyncjobs.values import codec

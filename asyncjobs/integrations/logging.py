@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from asyncjobs.checks.harmless import is_vast, shown
+from asyncjobs.checks.foreign_texts import is_vast, shown
 from asyncjobs.errors import Severity
 
 logger = logging.getLogger("asyncjobs.errors.reports")

@@ -21,7 +21,7 @@ from asyncjobs.jobs.perform_now import perform_now
 from asyncjobs.jobs.step_methods import StepMethods
 from asyncjobs.performing import calls, open_clients
 from asyncjobs.performing.awaiting import result_of
-from asyncjobs.performing.following import Follows, leave
+from asyncjobs.performing.follow_ups import Follows, leave
 
 if TYPE_CHECKING:
     from asyncjobs.records.status import Status

@@ -15,8 +15,8 @@ from asyncjobs.performing.awaiting import result_of
 from asyncjobs.performing.calls import ENQUEUE
 from asyncjobs.performing.contexts import Inside
 from asyncjobs.performing.job_value import JobValue
-from asyncjobs.performing.recording_here import RecorderHere
-from asyncjobs.performing.runner import Runner
+from asyncjobs.performing.lifecycle import Lifecycle
+from asyncjobs.performing.memory_recorder import MemoryRecorder
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.values import codec
 
@@ -106,8 +106,8 @@ class _Nested(Attempt):
 async def perform_now(job: JobValue) -> Any:
     """Run a job here and now, through the same codecs, policies and hooks that a worker uses; see `Job.perform_now`."""
     definition = job._definition
-    recorder = RecorderHere()
-    runner = Runner(
+    recorder = MemoryRecorder()
+    lifecycle = Lifecycle(
         middleware=open_clients.middleware(),
         recorders=recorder,
         max_interruptions=None,
@@ -124,7 +124,7 @@ async def perform_now(job: JobValue) -> Any:
         attempt = _Nested(claimed, None if around is None else around._attempt)
         attempt.run_in(asyncio.current_task())
         try:
-            outcome = await Inside(runner.run(attempt, definition))
+            outcome = await Inside(lifecycle.run(attempt, definition))
         finally:
             attempt.end()
         match outcome.what:

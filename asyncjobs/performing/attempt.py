@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
-from asyncjobs.checks.harmless import log, shown
+from asyncjobs.checks.foreign_texts import log, shown
 from asyncjobs.exceptions import InvalidStep
 from asyncjobs.failing.signals import Parked
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.values import codec
 
 if TYPE_CHECKING:
-    from asyncjobs.records.recorded import Recorder
+    from asyncjobs.records.step_records import Recorder
 
 logger = logging.getLogger("asyncjobs.worker")
 

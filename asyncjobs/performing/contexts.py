@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Generic, TypeVar
 
-from asyncjobs.checks.harmless import log
+from asyncjobs.checks.foreign_texts import log
 from asyncjobs.performing.job_value import JobValue
 
 logger = logging.getLogger("asyncjobs.hooks")

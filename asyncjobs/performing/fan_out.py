@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import Awaitable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from asyncjobs.concurrency.uncut import uncut
 from asyncjobs.exceptions import (
     AsyncJobsError,
     AwaitCycle,
@@ -27,6 +26,7 @@ from asyncjobs.performing import open_clients
 from asyncjobs.performing.child import Child
 from asyncjobs.performing.children import Children
 from asyncjobs.performing.job_value import JobValue
+from asyncjobs.tasks.shielding import shielded
 from asyncjobs.values import codec
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class FanOut:
         """Enqueue them, unless that is known to be done; a run that is cancelled meanwhile leaves none on its way."""
         if children.enqueued:
             return
-        await uncut(self._insist(place.job))
+        await shielded(self._insist(place.job))
         children.enqueued = True
         self._record(place, children)
 

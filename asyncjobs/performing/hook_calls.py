@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import anyio.to_thread
 
 from asyncjobs import errors
-from asyncjobs.checks.harmless import log, shown
+from asyncjobs.checks.foreign_texts import log, shown
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.definitions.hooks import Hook, Hooks
 from asyncjobs.exceptions import InvalidDefinition

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from asyncjobs.checks.harmless import brief, log, message_of
+from asyncjobs.checks.foreign_texts import brief, log, message_of
 from asyncjobs.exceptions import JobInterrupted
 from asyncjobs.failing.deciding import said_by
 from asyncjobs.performing.job_value import JobValue
-from asyncjobs.performing.settling import Outcome
+from asyncjobs.performing.outcomes import Outcome
 
 logger = logging.getLogger("asyncjobs.worker")
 

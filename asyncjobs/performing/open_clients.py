@@ -14,8 +14,8 @@ from asyncjobs.performing.calls import ANY, Call
 from asyncjobs.records.batch_status import BatchStatus
 
 if TYPE_CHECKING:
-    from asyncjobs.records.recorded import Record
     from asyncjobs.records.status import Status
+    from asyncjobs.records.step_records import Record
 
 T = TypeVar("T")
 

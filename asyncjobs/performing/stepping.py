@@ -20,11 +20,11 @@ from asyncjobs.performing import assignments, context
 from asyncjobs.performing.fan_out import FanOut
 from asyncjobs.performing.hook_calls import call_hook
 from asyncjobs.performing.job_value import JobValue
-from asyncjobs.records.recorded import ENDED, Progress, Record, Recorder, StepForm, StepState, Write
-from asyncjobs.steps.code import Values, code_of
+from asyncjobs.records.step_records import ENDED, Progress, Record, Recorder, StepForm, StepState, Write
 from asyncjobs.steps.cursors import Cursor
 from asyncjobs.steps.declared import Step, StepOptions
 from asyncjobs.steps.runs import StepRun, StepTimeout
+from asyncjobs.steps.step_code import Values, code_of
 from asyncjobs.values import codec
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from asyncjobs.checks.durations import spell
 from asyncjobs.exceptions import InvalidArguments, OtherVersion
 from asyncjobs.failing.deciding import What
 from asyncjobs.failing.stored_errors import storable
-from asyncjobs.performing.settling import Outcome
+from asyncjobs.performing.outcomes import Outcome
 
 VERSION_GRACE = 600.0
 """Seconds for which such a job is given back: the length of a deploy, unless the setting says otherwise."""

@@ -21,10 +21,10 @@ from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.worker.apart.channel import BlockingChannel
-from asyncjobs.worker.apart.processes import Recipe
-from asyncjobs.worker.running.performer import Performer
-from asyncjobs.worker.writing.ends import said
+from asyncjobs.worker.job_processes.channel import BlockingChannel
+from asyncjobs.worker.job_processes.processes import Recipe
+from asyncjobs.worker.job_processes.sent_outcomes import said
+from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
 
 EXIT_WITHIN = 5.0
@@ -39,7 +39,7 @@ class Sender(Protocol):
 
 
 @asynccontextmanager
-async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
+async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
     """Open what the jobs of this process need: a client, and the sessions that record steps."""
     settings = recipe.settings
     async with AsyncExitStack() as stack:
@@ -53,7 +53,7 @@ async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
         )
         stack.callback(recording.close)
         stack.callback(isolated.close)
-        performer = Performer(
+        runner = AttemptRunner(
             retention=settings.retention,
             middleware=jobs._opened().middleware,
             version_grace=settings.version_grace,
@@ -63,7 +63,7 @@ async def open_performer(recipe: Recipe) -> AsyncIterator[Performer]:
         writing = asyncio.get_running_loop().create_task(writer.run())
         stack.callback(writing.cancel)
         stack.enter_context(guarded_tasks())
-        yield performer
+        yield runner
 
 
 def flush() -> None:
@@ -101,7 +101,7 @@ class Slots:
 
 
 class _Line:
-    """The line of one attempt to the worker; see `asyncjobs.worker.apart.shared`, the other side."""
+    """The line of one attempt to the worker; see `asyncjobs.worker.job_processes.shared`, the other side."""
 
     def __init__(self, channel: BlockingChannel, number: int) -> None:
         self.number = number
@@ -141,14 +141,14 @@ class ForkedGroup:
         flush()
 
     async def _perform(self, first: tuple[Any, ...]) -> None:
-        async with open_performer(self._recipe) as performer, asyncio.TaskGroup() as tasks:
+        async with open_runner(self._recipe) as runner, asyncio.TaskGroup() as tasks:
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
 
             def obey(run: _Run, words: list[Any]) -> None:
                 match words:
                     case ["run", _]:
                         run.attempt.begun = True
-                        run.attempt.task = tasks.create_task(self._run(run, performer))
+                        run.attempt.task = tasks.create_task(self._run(run, runner))
                     case ["stop"]:
                         run.attempt.stop()
                     case ["cancel", reason]:
@@ -174,7 +174,7 @@ class ForkedGroup:
             threading.Thread(target=listen, args=[first], name="asyncjobs worker's word", daemon=True).start()
             await self._over.wait()
 
-    async def _run(self, run: _Run, performer: Performer) -> None:
-        end = await performer.run(run.attempt)
+    async def _run(self, run: _Run, runner: AttemptRunner) -> None:
+        end = await runner.run(run.attempt)
         del self._runs[run.line.number]  # first: once the worker knows, it may close the channel
         run.line.send("end", said(end))

@@ -1,7 +1,7 @@
 """The forking process of a worker, and the child that it forks for an attempt.
 
 Run by `python -m asyncjobs.processes.forking FD FD`. It has one thread and no event loop, so that a fork copies no locked
-lock. See `asyncjobs.worker.apart.processes`, the other side.
+lock. See `asyncjobs.worker.job_processes.processes`, the other side.
 
 A child leads a session of its own, and whatever it starts is in its process group unless it leaves that on purpose. The
 group is killed on the worker's word, when its leader has ended, and when this process ends.
@@ -28,18 +28,18 @@ from typing import Any
 
 import anyio
 
-from asyncjobs.concurrency.main_thread import MainThread
 from asyncjobs.definitions import registry
 from asyncjobs.logs import carried
 from asyncjobs.modules.guarding import import_for_jobs
 from asyncjobs.operating_system import forks, out_of_memory
-from asyncjobs.performing import code
+from asyncjobs.performing import job_code
 from asyncjobs.performing.attempt import Attempt
-from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_performer
+from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_runner
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.worker.apart.channel import BlockingChannel
-from asyncjobs.worker.apart.processes import NUMBER, Recipe
-from asyncjobs.worker.writing.ends import said
+from asyncjobs.tasks.main_thread import MainThread
+from asyncjobs.worker.job_processes.channel import BlockingChannel
+from asyncjobs.worker.job_processes.processes import NUMBER, Recipe
+from asyncjobs.worker.job_processes.sent_outcomes import said
 
 PR_SET_PDEATHSIG = 1
 LEAVE_WITHIN = 1.0
@@ -219,7 +219,7 @@ class _Child:
         definition = registry.find(claimed.kind)
         if definition is None or definition.is_async:
             return asyncio.run(self._perform(claimed))
-        code.run_code = self._run_code
+        job_code.run_code = self._run_code
         return self._main_thread.serve(lambda: asyncio.run(self._perform(claimed)))
 
     def _run_code(self, code: Callable[[], Any]) -> Any:
@@ -232,11 +232,11 @@ class _Child:
                 os._exit(1)
 
     async def _perform(self, claimed: Claimed) -> Any:
-        async with open_performer(self._recipe) as performer:
+        async with open_runner(self._recipe) as runner:
             slots = Slots(self._channel)
             attempt = Attempt(claimed, slots)
             attempt.begun = True
-            task = asyncio.get_running_loop().create_task(performer.run(attempt))
+            task = asyncio.get_running_loop().create_task(runner.run(attempt))
             attempt.task = task
             listening = [asyncio.get_running_loop(), attempt, slots]
             threading.Thread(target=self._listen, args=listening, name="asyncjobs worker's word", daemon=True).start()

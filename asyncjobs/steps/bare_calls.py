@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from asyncjobs.checks.signatures import signature_of
 from asyncjobs.exceptions import InvalidCall
-from asyncjobs.steps.code import Code
+from asyncjobs.steps.step_code import Code
 
 F = TypeVar("F", bound=Callable[..., Any])
 

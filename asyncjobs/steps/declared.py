@@ -16,7 +16,7 @@ from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 from asyncjobs.failing.declarations import Declaration
 from asyncjobs.failing.policies import RetryOn
 from asyncjobs.steps.bare_calls import answering
-from asyncjobs.steps.code import Code, Values
+from asyncjobs.steps.step_code import Code, Values
 from asyncjobs.values.type_variables import annotations_of, known
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import anyio.to_thread
 
 from asyncjobs.checks import signatures
-from asyncjobs.concurrency.uncut import uncut
 from asyncjobs.exceptions import InvalidStep
-from asyncjobs.records.recorded import Record, StepState, Write
-from asyncjobs.steps.code import Code, Values
+from asyncjobs.records.step_records import Record, StepState, Write
 from asyncjobs.steps.declared import StepOptions
+from asyncjobs.steps.step_code import Code, Values
+from asyncjobs.tasks.shielding import shielded
 
 
 class StepTimeout(Exception):
@@ -115,7 +115,7 @@ class StepRun(NamedTuple):
         try:
             if self.takes.is_async:
                 return await self.call(**given)
-            value, raised = await uncut(_in_thread(partial(self.call, **given)))
+            value, raised = await shielded(_in_thread(partial(self.call, **given)))
             if raised is not None:
                 raise raised
             return await value if inspect.isawaitable(value) else value

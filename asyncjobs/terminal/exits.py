@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from asyncjobs.checks.harmless import harmless
+from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.exceptions import (
     AsyncJobsError,
     DatabaseError,

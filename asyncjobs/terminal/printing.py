@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asyncjobs import logs
-from asyncjobs.checks.harmless import harmless, harmless_json
+from asyncjobs.checks.foreign_texts import harmless, harmless_json
 
 LONGEST = 4_000
 """Characters of one value that a screen shows."""

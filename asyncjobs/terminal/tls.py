@@ -6,7 +6,7 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from asyncjobs.db import places
+from asyncjobs.db import url_parts
 from asyncjobs.db.reading import Server
 from asyncjobs.settings.url_parameters import parameters
 
@@ -26,7 +26,7 @@ def warning(server: Server, url: str) -> str | None:
     if is_local(server, url) or (server.tls and ssl_mode(url) == "verify-full"):
         return None
     return (
-        f"the link to {places.server_of(url)} has {state(server, url)}: whoever stands between can read and change jobs; "
+        f"the link to {url_parts.server_of(url)} has {state(server, url)}: whoever stands between can read and change jobs; "
         "add sslmode=verify-full (and sslrootcert=…) to database_url"
     )
 
@@ -38,7 +38,7 @@ def is_local(server: Server, url: str) -> bool:
     """
     if server.address is not None and not ipaddress.ip_address(server.address).is_loopback:
         return False
-    return all(map(_is_here, places.server_of(url).split(",")))
+    return all(map(_is_here, url_parts.server_of(url).split(",")))
 
 
 def _is_here(host: str) -> bool:

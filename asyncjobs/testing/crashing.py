@@ -26,7 +26,7 @@ from asyncjobs.testing.forked import ABOUT_CONNECTIONS, Ended, fork
 from asyncjobs.testing.performing import Performing
 
 if TYPE_CHECKING:
-    from asyncjobs.testing.places import Place
+    from asyncjobs.testing.waiting_points import Place
 
 HOWS: tuple[How, ...] = ("kill", "cancel")
 LEAST_LIMIT = 30.0

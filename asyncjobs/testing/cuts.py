@@ -16,7 +16,7 @@ from uuid import UUID
 
 from asyncjobs.definitions import registry
 from asyncjobs.performing import context as running_job
-from asyncjobs.testing.places import Place, Side, code_line, users_line, waits_for_thread
+from asyncjobs.testing.waiting_points import Place, Side, code_line, users_line, waits_for_thread
 
 if TYPE_CHECKING:
     from asyncjobs.records.claimed import Claimed

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import anyio.to_thread
 
-from asyncjobs.testing.places import Place
+from asyncjobs.testing.waiting_points import Place
 
 PR_SET_PDEATHSIG = 1
 MOST_TOLD = 10_000

@@ -1,4 +1,4 @@
-"""Performing: jobs run here, one at a time, through the same claim, performer, recorder and ledger as in a worker."""
+"""Performing: jobs run here, one at a time, through the same claim, runner, recorder and ledger as in a worker."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.testing.attempt_here import AttemptHere, Slots
 from asyncjobs.testing.cuts import Watch
-from asyncjobs.worker.duties.settler import Settler
-from asyncjobs.worker.running.performer import Performer
+from asyncjobs.worker.duties.batch_finisher import BatchFinisher
+from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
 
@@ -67,9 +67,9 @@ class Performing:
             announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )
         ends: Any = _Announced(self, self._sessions, "end")
-        self._settler = Settler(sessions)
-        self._ledger = Ledger(ends, lambda: None, self._settler.ended)
-        self._performer = Performer(
+        self._batch_finisher = BatchFinisher(sessions)
+        self._ledger = Ledger(ends, lambda: None, self._batch_finisher.ended)
+        self._runner = AttemptRunner(
             retention=settings.retention,
             middleware=middleware,
             version_grace=0.0,  # no worker of another version will come
@@ -152,7 +152,7 @@ class Performing:
                     raise AssertionError(
                         f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
                     )
-            await self._settler.look_at_all()  # of what has ended by hand, or in a process that was killed
+            await self._batch_finisher.look_at_all()  # of what has ended by hand, or in a process that was killed
             if await self._find(kinds, queues) is not None:
                 continue
             if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
@@ -187,7 +187,7 @@ class Performing:
                     waited = 0.0
                 waited = waited + 0.05 if not done and slots.free > 0 else 0.0
                 if waited:  # perhaps for a batch, whose last end a process has written that was killed then
-                    await self._settler.look_at_all()
+                    await self._batch_finisher.look_at_all()
                 if waited >= STUCK:
                     raise AssertionError(
                         f"a job has waited for {STUCK:g} s for another that is not ready: what is scheduled for later is "
@@ -219,7 +219,7 @@ class Performing:
         attempt.begun = True
         try:
             with self._watched(attempt) as create:
-                task = attempt.task = create(self._performer.run(attempt))
+                task = attempt.task = create(self._runner.run(attempt))
                 while not task.done():
                     try:
                         await asyncio.wait([task])
@@ -235,7 +235,7 @@ class Performing:
                 if service.done():
                     drained.cancel()
                     service.result()  # raises what ended it: else this would wait for ever
-            await self._settler.look(at_once=True)
+            await self._batch_finisher.look(at_once=True)
         finally:
             self.ending.discard(claimed.id)
             attempt.end()

@@ -11,10 +11,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db.connecting import CONNECT_TIMEOUT, Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.tasks.retrying import Backoff
 from asyncjobs.worker.trouble import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs import logs
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import workers
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import BATCHES, CANCEL, DUE, LIMITS, PAUSES, READY, RECURRING, Listener
@@ -27,25 +26,26 @@ from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
+from asyncjobs.tasks.services import Services
 from asyncjobs.values import codec
-from asyncjobs.worker.apart.processes import Apart
 from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.claiming.wakeups import Wakeups
 from asyncjobs.worker.connections import PATIENCE, SHARED, Connections
+from asyncjobs.worker.duties.batch_finisher import BatchFinisher
 from asyncjobs.worker.duties.canceller import Canceller
 from asyncjobs.worker.duties.janitor import Janitor
 from asyncjobs.worker.duties.recurring import Recurring
-from asyncjobs.worker.duties.settler import Settler
 from asyncjobs.worker.duties.timekeeper import Timekeeper
-from asyncjobs.worker.keeping import reports
-from asyncjobs.worker.keeping.keeper import Keeper, Lease
-from asyncjobs.worker.keeping.watchdog import Watchdog
+from asyncjobs.worker.job_processes.processes import JobProcesses
 from asyncjobs.worker.lanes import Lane
+from asyncjobs.worker.lease import reports
+from asyncjobs.worker.lease.keeper import Keeper, Lease
 from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.limits.configured import unlimited
 from asyncjobs.worker.running.executor import Executor
 from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool, unserved
+from asyncjobs.worker.watching.watchdog import Watchdog
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
 
@@ -102,9 +102,9 @@ class Worker:
         self._shared = self._sessions()
         # A long rescue must not make the timekeeper late.
         claiming, self._keeping_house = Lane(self._shared, MOST_CLAIMS), Lane(self._shared, 2)
-        self.settler = Settler(self._keeping_house, lambda: self.wakeups.rank)
-        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake, self.settler.ended)
-        self.apart = Apart(url, settings, services)
+        self.batch_finisher = BatchFinisher(self._keeping_house, lambda: self.wakeups.rank)
+        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake, self.batch_finisher.ended)
+        self.job_processes = JobProcesses(url, settings, services)
         self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
         self.connections = Connections(self._shared, self._isolated, self.wakeups.wake)
         self.recorder = StepWriter(
@@ -129,7 +129,7 @@ class Worker:
             max_interruptions=settings.max_interruptions,
             version_grace=settings.version_grace,
             isolate_suspects=settings.isolate_suspects,
-            apart=self.apart,
+            job_processes=self.job_processes,
             writer=self.recorder,
             on_room=self.wakeups.wake,
             on_crash=self.wakeups.expect_suspects,
@@ -233,7 +233,7 @@ class Worker:
     def stop(self) -> None:
         """Stop claiming, let running jobs finish for `shutdown_timeout`, then cancel and release them."""
         self._stop.set()
-        self.apart.stopping.set()
+        self.job_processes.stopping.set()
         if self.running:
             self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
 
@@ -271,7 +271,7 @@ class Worker:
                             self.timekeeper,
                             self.admission,
                             self.recurring,
-                            self.settler,
+                            self.batch_finisher,
                             self.pauses,
                         )
                     ]
@@ -294,7 +294,7 @@ class Worker:
         self._listener.subscribe(DUE, self.timekeeper.notified)
         self._listener.subscribe(LIMITS, self.admission.notified)
         self._listener.subscribe(RECURRING, self.recurring.notified)
-        self._listener.subscribe(BATCHES, self.settler.notified)
+        self._listener.subscribe(BATCHES, self.batch_finisher.notified)
         self._listener.subscribe(PAUSES, self.pauses.notified)
         self._listener.subscribe(CANCEL, self.canceller.notified)
         self._listener.on_hearing(self._look_at_everything)
@@ -306,7 +306,7 @@ class Worker:
             self._listener.unsubscribe(DUE, self.timekeeper.notified)
             self._listener.unsubscribe(LIMITS, self.admission.notified)
             self._listener.unsubscribe(RECURRING, self.recurring.notified)
-            self._listener.unsubscribe(BATCHES, self.settler.notified)
+            self._listener.unsubscribe(BATCHES, self.batch_finisher.notified)
             self._listener.unsubscribe(PAUSES, self.pauses.notified)
             self._listener.unsubscribe(CANCEL, self.canceller.notified)
             self._listener.off_hearing(self._look_at_everything)
@@ -354,7 +354,7 @@ class Worker:
             await self.executor.idle()
             await self.ledger.drained()
             await self.admission.look()  # what has ended may let others pass
-            await self.settler.look(at_once=True)
+            await self.batch_finisher.look(at_once=True)
             self._look_at_everything()
             await asyncio.sleep(0)
             await self.dispatcher.found_nothing()
@@ -419,7 +419,7 @@ class Worker:
             await self.ledger.write_out(LAST_WORDS)
             with contextlib.suppress(TimeoutError, DatabaseError):  # another worker looks, or the next that begins
                 async with asyncio.timeout(LAST_WORDS):
-                    await self.settler.look(at_once=True)
+                    await self.batch_finisher.look(at_once=True)
         except Exception:
             # What crashed the worker, perhaps. Its lease must end all the same: else nobody rescues what ran under it.
             logger.exception("the last ends could not be written: these jobs run again elsewhere")
@@ -430,12 +430,12 @@ class Worker:
             await self._write_out()
             await self._give_up_lease(keeper)
         finally:
-            self.apart.close()
+            self.job_processes.close()
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
-        self.apart.close()
-        await self.apart.ended()
+        self.job_processes.close()
+        await self.job_processes.ended()
         worker, self.lease.worker = self.lease.worker, None
         keeper.cancel()
         await asyncio.wait([keeper], timeout=LAST_WORDS)
@@ -478,7 +478,7 @@ class Worker:
 
     def _on_rescue(self) -> None:
         self.wakeups.expect_suspects()
-        self.settler.notified()  # who has died may have ended the last job of a batch
+        self.batch_finisher.notified()  # who has died may have ended the last job of a batch
 
     def _look_at_everything(self) -> None:
         self.wakeups.needs_look = True
@@ -487,5 +487,5 @@ class Worker:
         self.timekeeper.notified()
         self.admission.notified()
         self.recurring.notified()
-        self.settler.notified()
+        self.batch_finisher.notified()
         self.pauses.ask()

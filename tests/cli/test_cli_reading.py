@@ -242,13 +242,13 @@ async def test_queues_are_counted_to_a_bound(database_url, sql, monkeypatch):
 
 
 def test_what_takes_too_long_is_given_up_and_changes_nothing(database_url):
-    from asyncjobs.cli import database
+    from asyncjobs.cli import command_database
     from asyncjobs.settings import load
 
     settings = load(database_url=database_url)
 
     async def read(statement):
-        async with database.reader(settings) as connection:
+        async with command_database.reader(settings) as connection:
             await connection.fetch(statement)
 
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import stopping
 
-from asyncjobs.worker.apart import processes
+from asyncjobs.worker.job_processes import processes
 
 
 @pytest.fixture

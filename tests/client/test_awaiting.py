@@ -34,9 +34,9 @@ from asyncjobs import (
 )
 from asyncjobs.client import awaiting
 from asyncjobs.client.awaiting import BEGINNING, Waiters
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db.access import Access
 from asyncjobs.db.listening import Listener
+from asyncjobs.tasks.services import Services
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy, named

@@ -30,7 +30,7 @@ from asyncjobs import (
     job,
     retry_on,
 )
-from asyncjobs.client.by_hand import Action, Asked
+from asyncjobs.client.job_actions import Action, Asked
 from asyncjobs.performing import child, children, fan_out
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so

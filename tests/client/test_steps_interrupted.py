@@ -14,7 +14,7 @@ from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, job, retr
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
 from asyncjobs.failing.signals import Interrupted
-from asyncjobs.performing import interruptions, runner
+from asyncjobs.performing import interruptions, lifecycle
 from tests.support.asking import until_blocked
 from tests.support.processes import until_so
 
@@ -166,14 +166,14 @@ async def test_a_job_that_is_interrupted_again_and_again_without_progress_waits_
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    interrupted = runner.interrupted
+    interrupted = lifecycle.interrupted
 
     def quickly(*given: Any, **more: Any) -> Any:
         ending = interrupted(*given, **more)
         waits.append(ending.wait)
         return ending._replace(wait=min(ending.wait, 0.01))
 
-    monkeypatch.setattr(runner, "interrupted", quickly)
+    monkeypatch.setattr(lifecycle, "interrupted", quickly)
     made = await Stuck(times=9).enqueue()
     await made.result(timeout=20)
     assert waits == [0, 2, 4, 8, 16, 32, 60, 60, 60]

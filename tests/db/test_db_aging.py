@@ -15,7 +15,7 @@ from asyncjobs.db import jobs
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import load
-from asyncjobs.worker.claiming.marks import Marks
+from asyncjobs.worker.claiming.queue_positions import QueuePositions
 
 PUT = """insert into asyncjobs.job (id, kind, queue, priority, run_at)
          select gen_random_uuid(), 'k', $1, $2, clock_timestamp() - make_interval(secs => $3 - i * 0.001)
@@ -25,7 +25,7 @@ PUT = """insert into asyncjobs.job (id, kind, queue, priority, run_at)
 async def claim(
     connection: asyncpg.Connection, worker: UUID, free: int, *, queues: tuple[str, ...] = ("q",), aging: float = 60.0
 ) -> list[Claimed]:
-    ranges = [one for turn, queue in enumerate(queues, 1) for one in Marks().ranges(turn, queue, full=True)]
+    ranges = [one for turn, queue in enumerate(queues, 1) for one in QueuePositions().ranges(turn, queue, full=True)]
     return await jobs.claim_aged(connection, free=free, ranges=ranges, kinds=["k"], worker=worker, aging=aging)
 
 
@@ -94,7 +94,7 @@ async def test_marks_are_kept_where_a_claim_went_on(
     worker = await make_worker(connection)
     await connection.execute(PUT, "q", 0, 0.0, 5)
     await connection.execute(PUT, "q", 3, 0.0, 5)
-    marks = Marks()
+    marks = QueuePositions()
     first = await connection.fetchval("select min(seq) from asyncjobs.job where priority = 3")
     marks.claimed("q", 3, first + 1)
     ranges = marks.ranges(1, "q", full=False, quick=True)

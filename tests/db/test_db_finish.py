@@ -15,7 +15,7 @@ from db_rows import claim, make_worker, pinned, put, states, succeeded
 from asyncjobs.db import jobs, steps, workers
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.records.recorded import Write
+from asyncjobs.records.step_records import Write
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import pytest
 
-from asyncjobs.concurrency.services import Services
 from asyncjobs.db import listening
 from asyncjobs.db.listening import CANCEL, CROWD, READY, TEST, Listener
+from asyncjobs.tasks.services import Services
 
 FLOOD = "select count(pg_notify('asyncjobs_ready', '1 q' || i)) from generate_series(1, $1::int) as i"
 

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import DatabaseError, DatabaseUnavailable
-from asyncjobs.db import driver, errors, places, sql
+from asyncjobs.db import driver, errors, sql, url_parts
 from asyncjobs.db.connecting import connect
 from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy
@@ -176,7 +176,7 @@ async def test_what_a_pooler_makes_of_prepared_statements_comes_with_the_remedy(
     ],
 )
 def test_a_url_says_where_and_who(url: str, server: str, login: str | None) -> None:
-    assert (places.server_of(url), places.login_of(url)) == (server, login)
+    assert (url_parts.server_of(url), url_parts.login_of(url)) == (server, login)
 
 
 def test_every_statement_that_is_counted_to_a_role_is_there() -> None:

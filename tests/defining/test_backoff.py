@@ -18,8 +18,8 @@ from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.failing import backoff
 from asyncjobs.failing.backoff import LONGEST_COMPUTED, seconds
 from asyncjobs.failing.deciding import What, decide
-from asyncjobs.performing import hook_calls, settling
-from asyncjobs.performing.settling import settle
+from asyncjobs.performing import hook_calls, outcomes
+from asyncjobs.performing.outcomes import settle
 from tests.support.processes import PATIENCE
 
 WEEK = 7 * 86_400
@@ -37,7 +37,7 @@ def in_a_thread() -> None: ...
 def chance(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """What `random.random` gives, last; 0 unless a test says otherwise."""
     given = [0.0]
-    monkeypatch.setattr(settling.random, "random", lambda: given[-1])
+    monkeypatch.setattr(outcomes.random, "random", lambda: given[-1])
     return given
 
 

@@ -224,7 +224,7 @@ async def test_attributes_and_steps_have_what_their_variables_stand_for() -> Non
         async def more(self) -> None: ...
 
     assert await stored_result(GatherUsers()) == User(name="ada")
-    from asyncjobs.steps.code import code_of
+    from asyncjobs.steps.step_code import code_of
 
     for made, returned in ((GatherPrices(), Decimal), (GatherUsers(), User)):
         assert code_of(made.gather, "kind", "gather").returns is returned

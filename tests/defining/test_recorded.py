@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import InvalidStep
-from asyncjobs.records.recorded import MOST_STEPS, Progress, Record
+from asyncjobs.records.step_records import MOST_STEPS, Progress, Record
 
 
 def recorded(*names: str) -> list[Record]:

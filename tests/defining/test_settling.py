@@ -12,7 +12,7 @@ from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.failing.deciding import What, decide
 from asyncjobs.failing.policies import Policy, RescueFrom
 from asyncjobs.performing import hook_calls
-from asyncjobs.performing.settling import Outcome, settle
+from asyncjobs.performing.outcomes import Outcome, settle
 from tests.support.processes import PATIENCE
 
 

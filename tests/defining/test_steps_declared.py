@@ -24,8 +24,7 @@ from asyncjobs import (
     step,
 )
 from asyncjobs.failing.signals import LEAST_WAIT, Parked
-from asyncjobs.steps import code
-from asyncjobs.steps.code import Code, Values
+from asyncjobs.steps.step_code import Code, Values, code_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -320,7 +319,7 @@ class TestCode:
 
         held = Held()
         seen = weakref.ref(held)
-        code.code_of(lambda held=held: held, "k", "a")
+        code_of(lambda held=held: held, "k", "a")
         del held
         gc.collect()
         assert seen() is None
@@ -331,7 +330,7 @@ class TestCode:
 
             async def __call__(self) -> None: ...
 
-        assert code.code_of(Unhashable(), "k", "a").is_async
+        assert code_of(Unhashable(), "k", "a").is_async
 
     def test_an_error_names_the_place_though_codecs_are_shared_by_all_places(self) -> None:
         for place in ("k.page 1", "k.page 2"):

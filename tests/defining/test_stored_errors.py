@@ -80,7 +80,7 @@ async def test_causes_are_shown_each_from_the_users_code_on(failed: Any) -> None
     assert "KeyError: 'the cause'" in text
     assert "The above exception was the direct cause" in text
     assert text.index("the cause") < text.index("ValueError: the effect")
-    assert "performer.py" not in text and "running.py" not in text
+    assert "runner.py" not in text and "running.py" not in text
 
 
 def test_the_message_of_a_group_names_its_first_error() -> None:
@@ -94,7 +94,7 @@ async def test_every_error_of_a_group_is_shown(failed: Any) -> None:
     text = await failed(group())
     for part in ("ExceptionGroup: several", "ValueError: one", "ExceptionGroup: more", "OSError: two"):
         assert part in text
-    assert "performer.py" not in text and "running.py" not in text
+    assert "runner.py" not in text and "running.py" not in text
 
 
 async def test_frames_of_asyncjobs_in_the_middle_stay(failed: Any) -> None:

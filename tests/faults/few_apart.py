@@ -2,7 +2,7 @@
 
 import os
 
-from asyncjobs.worker.apart import groups
+from asyncjobs.worker.job_processes import groups
 
 VARIABLE = "ASYNCJOBS_TEST_FEW_APART"
 """Set where it is to be so: whoever runs process jobs beside these tests imports this module, too."""

@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 
-from asyncjobs.worker.telling import LINES
+from asyncjobs.worker.job_log import LINES
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
 from tests.support.processes import SLACK

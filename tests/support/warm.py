@@ -35,7 +35,7 @@ COMMAND = (
     "asyncjobs.cli.application",
     "asyncjobs.cli.run",
     "asyncjobs.processes.forked_group",
-    "asyncjobs.concurrency.main_thread",
+    "asyncjobs.tasks.main_thread",
     "asyncjobs.operating_system.out_of_memory",
     "tests.support.warm_command",
     "tests.support.forking",

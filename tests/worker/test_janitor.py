@@ -16,7 +16,7 @@ from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.worker.duties import janitor
 from asyncjobs.worker.duties.janitor import Janitor
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.worker.lease.keeper import Lease
 
 
 @pytest.mark.parametrize("count", [3, 5, 10, 11])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from asyncjobs.worker.keeping.stacks import Frames, frames_of, place_of
+from asyncjobs.worker.watching.stacks import Frames, frames_of, place_of
 
 
 class Seen:

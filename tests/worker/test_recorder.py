@@ -16,7 +16,7 @@ from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import DatabaseError, LeaseLost
-from asyncjobs.records.recorded import Record, Write
+from asyncjobs.records.step_records import Record, Write
 from asyncjobs.worker.writing.recorder import StepWriter
 from tests.support.processes import PATIENCE
 

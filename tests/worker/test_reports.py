@@ -9,9 +9,9 @@ import pytest
 
 from asyncjobs.jobs.recurring import LeftOut
 from asyncjobs.performing.attempt import Attempt
-from asyncjobs.worker.keeping import reports
-from asyncjobs.worker.keeping.blocks import Blocks
-from asyncjobs.worker.keeping.reports import LONGEST, MOST, Report
+from asyncjobs.worker.lease import reports
+from asyncjobs.worker.lease.reports import LONGEST, MOST, Report
+from asyncjobs.worker.watching.blocks import Blocks
 
 
 def attempt(kind: str = "k", at: float = 0.0) -> Attempt:

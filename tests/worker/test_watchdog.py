@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from asyncjobs.db.connecting import connect
 from asyncjobs.performing import context
-from asyncjobs.worker.keeping.blocks import Culprit
-from asyncjobs.worker.keeping.watchdog import Watchdog
+from asyncjobs.worker.watching.blocks import Culprit
+from asyncjobs.worker.watching.watchdog import Watchdog
 from tests.support.asking import until
 from tests.support.processes import until_so
 

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import jobs, pausing
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Range, Reschedule
@@ -18,11 +17,12 @@ from asyncjobs.db.sessions import Runs
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.worker.claiming.marks import FULL_LOOK, QUICK_FOR, Marks
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.claiming.queue_positions import FULL_LOOK, QUICK_FOR, QueuePositions
 from asyncjobs.worker.claiming.suspects import Suspects
 from asyncjobs.worker.claiming.turns import PAUSE, Turns
 from asyncjobs.worker.claiming.wakeups import Wakeups
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.worker.lease.keeper import Lease
 from asyncjobs.worker.running.executor import Executor
 from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool
@@ -85,7 +85,7 @@ class Dispatcher:
         self._polling_interval = polling_interval
         self._has_rates = has_rates
         self._pauses = pauses
-        self._marks = Marks()
+        self._positions = QueuePositions()
         self._turns = Turns()
         self._look_at = float("-inf")
         """The loop's time from which the database may be asked for its queues before the next poll."""
@@ -149,7 +149,7 @@ class Dispatcher:
         return claimed
 
     def look_at_all(self) -> None:
-        """Have every pool's next claim look at all of its queues, whatever the marks say."""
+        """Have every pool's next claim look at all of its queues, whatever the positions say."""
         for pool in self._pools:
             pool.hungry, pool.flowing, pool.looked_at = True, False, float("-inf")
         self.suspects.due = True
@@ -178,7 +178,7 @@ class Dispatcher:
             serving = [pool for pool in self._pools if pool.serves(queue)]
             if not serving or queue in self._pauses.queues:
                 continue
-            self._marks.lower(queue, seq)
+            self._positions.lower(queue, seq)
             self._turns.told(queue)
             for pool in serving:
                 pool.hungry, pool.flowing = True, False
@@ -208,7 +208,7 @@ class Dispatcher:
         try:
             await self._sessions.run(self._turns.look, deadline=self._deadline)
             is_known = self._turns.has_all
-            self._marks.keep(self._turns.names)
+            self._positions.keep(self._turns.names)
             if any(pool.has_patterns for pool in self._pools):
                 self._wakeups.looked(self._turns.names)
             else:
@@ -321,9 +321,9 @@ class Dispatcher:
 
     async def _claim_on(self, connection: Connection, group: list[Pool]) -> int:
         now = asyncio.get_running_loop().time()
-        if self._marks.needs_roll(now):
+        if self._positions.needs_roll(now):
             horizon, paused = await pausing.last_seq(connection)
-            self._marks.roll(now, horizon)
+            self._positions.roll(now, horizon)
             self._pauses.learn(paused, asked_at=now)
         worker = self._lease.worker
         free = [pool.wanted(self._limit(pool, now)) for pool in group]
@@ -336,7 +336,7 @@ class Dispatcher:
             pool.settled_at = pool.settled_at if pool.quick else now
             for turn, name in enumerate(names, 1):
                 first = number if pool.aging is None else turn
-                ranges.extend(self._marks.ranges(first, name, full=full, quick=pool.quick))
+                ranges.extend(self._positions.ranges(first, name, full=full, quick=pool.quick))
         if worker is None or not ranges or not any(free):
             return 0
         known = registry.by_name()
@@ -364,7 +364,7 @@ class Dispatcher:
             by_pool[job.pool].append(job)
             greatest[job.queue, job.priority] = job.seq  # sorted by seq: the last is the greatest
         for (queue, priority), seq in greatest.items():
-            self._marks.claimed(queue, priority, seq)
+            self._positions.claimed(queue, priority, seq)
         for number, pool in enumerate(group, 1):
             mine = by_pool.get(number, [])
             pool.flowing = len(mine) >= free[number - 1]
@@ -373,7 +373,7 @@ class Dispatcher:
                 pool.hungry = True
             else:
                 for queue in queues[number - 1]:
-                    self._marks.exhausted(queue)
+                    self._positions.exhausted(queue)
                     self._turns.exhausted(queue)
                 # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
                 # one a millisecond later brings all that came meanwhile.

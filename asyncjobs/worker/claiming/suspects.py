@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from asyncjobs.db import jobs
 from asyncjobs.db.connecting import Connection
 from asyncjobs.definitions import registry
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.worker.lease.keeper import Lease
 from asyncjobs.worker.running.executor import Executor
 from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool

@@ -11,11 +11,11 @@ import logging
 import random
 from functools import partial
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.lease.keeper import Lease
 from asyncjobs.worker.running.executor import Executor
 
 logger = logging.getLogger("asyncjobs.worker")

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import batches, jobs, limiting, steps, workers
 from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.lease.keeper import Lease
 
 logger = logging.getLogger("asyncjobs.worker")
 

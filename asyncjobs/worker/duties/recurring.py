@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import recurring
 from asyncjobs.db.recurring import DueRow, Fired, Firing, Tick
 from asyncjobs.db.sessions import Runs
@@ -22,7 +21,8 @@ from asyncjobs.exceptions import DatabaseError, InvalidOption
 from asyncjobs.jobs.declared_schedules import Declaration, Kept
 from asyncjobs.jobs.recurring import LATE, MOST_CAUGHT_UP, LeftOut, due, lateness
 from asyncjobs.schedules import schedule
-from asyncjobs.worker.keeping.keeper import Lease
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.lease.keeper import Lease
 
 logger = logging.getLogger("asyncjobs.worker")
 

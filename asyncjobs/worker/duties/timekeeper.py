@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
+from asyncjobs.tasks.retrying import Backoff
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import limiting
 from asyncjobs.db.sessions import Runs
 from asyncjobs.definitions import registry
@@ -23,6 +22,7 @@ from asyncjobs.exceptions import DatabaseError
 from asyncjobs.jobs.ordering import Rule, all_rules
 from asyncjobs.performing.attempt import Places
 from asyncjobs.records.claimed import Claimed
+from asyncjobs.tasks.retrying import Backoff
 from asyncjobs.worker.limits.configured import stored_name
 
 logger = logging.getLogger("asyncjobs.worker")

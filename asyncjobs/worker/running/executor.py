@@ -17,10 +17,10 @@ from asyncjobs.definitions.definition import Definition
 from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.performing.exits_of_tasks import STARTS_EAGERLY, begin_task
 from asyncjobs.records.claimed import Claimed, Refused
-from asyncjobs.worker.apart.groups import Group, Groups
-from asyncjobs.worker.apart.processes import Apart
+from asyncjobs.worker.job_processes.groups import Group, Groups
+from asyncjobs.worker.job_processes.processes import JobProcesses
 from asyncjobs.worker.limits.admission import Admission
-from asyncjobs.worker.running.performer import Performer
+from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pauses import SURE, UNSURE, Pauses
 from asyncjobs.worker.slots.pools import Pool
 from asyncjobs.worker.writing.ledger import Ledger
@@ -54,7 +54,7 @@ class Executor:
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
         max_interruptions: How often in a row a job may be interrupted without progress.
         isolate_suspects: Whether suspects run there, too; else here, one at a time.
-        apart: Where attempts run that need a process of their own.
+        job_processes: Where attempts run that need a process of their own.
         writer: Of what is recorded of steps.
         on_room: Called when a pool has fewer jobs waiting than it could start soon.
         on_crash: Called when an attempt ended with its process.
@@ -72,7 +72,7 @@ class Executor:
         max_interruptions: int = 10,
         version_grace: float,
         isolate_suspects: bool = True,
-        apart: Apart,
+        job_processes: JobProcesses,
         writer: StepWriter,
         on_room: Callable[[], None],
         on_crash: Callable[[], None],
@@ -84,7 +84,7 @@ class Executor:
         self._on_crash = on_crash
         self._pauses = pauses
         self._cleanup_timeout = cleanup_timeout
-        self._performer = Performer(
+        self._runner = AttemptRunner(
             retention=retention,
             middleware=middleware,
             cancel=self.cancel,
@@ -92,13 +92,13 @@ class Executor:
             max_interruptions=max_interruptions,
             version_grace=version_grace,
             writer=writer,
-            apart=apart,
+            job_processes=job_processes,
             is_ending=lambda: self.runs_in is not None and self.runs_in.cancelling() > 0,
         )
         self._admission: Admission | None = None
         self.runs_in: asyncio.Task[Any] | None = None
         """The task of the worker; None: it does not run yet."""
-        self._apart = apart
+        self._job_processes = job_processes
         self._isolate_suspects = isolate_suspects
         self._groups = Groups()
         self._suspect: UUID | None = None
@@ -112,7 +112,7 @@ class Executor:
         self._stopped = False
         self.has_new_room_for_suspects = False
         """Whether a suspect has ended, or the forking process has come up, since this was last set back."""
-        apart.on_up = self._room_for_suspects
+        job_processes.on_up = self._room_for_suspects
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -232,15 +232,15 @@ class Executor:
     def runs_apart(self, definition: Definition) -> bool:
         """Whether a suspect of that kind runs in a process of its own, or of suspects; else here."""
         if definition.executor == "process":
-            return self._apart.available
-        return self._isolate_suspects and self._apart.available and self._apart.may_run(definition)
+            return self._job_processes.available
+        return self._isolate_suspects and self._job_processes.available and self._job_processes.may_run(definition)
 
     def room_for_suspects(self, *, apart: bool) -> int:
         """Return how many more may be claimed; here there is one at a time, beside the ordinary jobs."""
         waiting = Counter(claimed.apart for pool in self._pools for claimed in pool.queued if is_suspect(claimed))
         if not apart:
             return int(self._suspect is None and not waiting[False])
-        if not self._apart.is_up:
+        if not self._job_processes.is_up:
             # Importing takes the forking process a second or more, and those that wait for it hold slots.
             return 1 - self._groups.running - waiting[True]
         return MOST_SUSPECTS if self._groups.has_room(waiting[True]) else 0
@@ -281,7 +281,7 @@ class Executor:
         if attempt.task is None:  # it starts eagerly, and nobody has it yet
             attempt.task = asyncio.current_task()
         try:
-            end = await self._performer.run(attempt, group)
+            end = await self._runner.run(attempt, group)
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Reschedule) and (end.crashed or end.together is not None):
@@ -368,7 +368,7 @@ class Executor:
 
     def outlasts(self) -> bool:
         """Whether code of a job goes on here; from any thread. When the loop is closed, only threads do."""
-        return bool(self._performer.in_threads or (self._attempts and not self._loop.is_closed()))
+        return bool(self._runner.in_threads or (self._attempts and not self._loop.is_closed()))
 
     def holds(self) -> set[UUID]:
         """Return the jobs that are here, running or about to start."""

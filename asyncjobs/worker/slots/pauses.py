@@ -2,7 +2,7 @@
 
 The claim itself looks at what is paused: one that begins after a pause brings nothing of it, whether the worker has heard or
 not. So what a notice saves is time, and what a lost one could cost is a start of what waits here, claimed before the pause.
-Therefore the claims that roll the marks bring word twice a second, and where jobs wait for longer than `SURE`, this looks;
+Therefore the claims that move the positions bring word twice a second; where jobs wait for longer than `SURE`, this looks;
 what has waited for `UNSURE` without word is given back. An idle worker in whose database nothing is paused asks nothing.
 """
 
@@ -13,12 +13,12 @@ import logging
 import random
 from collections.abc import Callable
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import pausing
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.pausing import PausedNames
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
+from asyncjobs.tasks.retrying import Backoff
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -52,9 +52,9 @@ class Pool:
         self.claimed_at = float("-inf")
         """The loop's time of the last claim that brought jobs."""
         self.looked_at = float("-inf")
-        """The loop's time of the last claim that looked at all of its queues, whatever the marks say."""
+        """The loop's time of the last claim that looked at all of its queues, whatever the positions say."""
         self.settled_at = float("-inf")
-        """The loop's time of the last claim that began at marks that lag."""
+        """The loop's time of the last claim that began at positions that lag."""
         self.flowing = False
         """Whether the last claim brought as many jobs as it asked for."""
         self.quick = False

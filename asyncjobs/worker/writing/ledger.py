@@ -16,7 +16,6 @@ from operator import itemgetter
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
-from asyncjobs.concurrency.retrying import Backoff
 from asyncjobs.db import batches, jobs
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values, lacks_day, sqlstate_of
@@ -25,8 +24,9 @@ from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.failing.stored_errors import describe_error
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.job_processes.sent_outcomes import End
 from asyncjobs.worker.trouble import Trouble
-from asyncjobs.worker.writing.ends import End
 from asyncjobs.worker.writing.held_back import HeldBack
 
 logger = logging.getLogger("asyncjobs.worker")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from asyncjobs.exceptions import InvalidStep
-from asyncjobs.records.recorded import Record, Write
+from asyncjobs.records.step_records import Record, Write
 
 MIB = 1 << 20
 

@@ -16,8 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from asyncjobs.concurrency.retrying import Backoff
-from asyncjobs.concurrency.uncut import uncut
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values
@@ -27,7 +25,9 @@ from asyncjobs.db.transactions import Transaction
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
 from asyncjobs.failing.signals import Interrupted
 from asyncjobs.performing.interruptions import INTERRUPTIONS
-from asyncjobs.records.recorded import Record, Write
+from asyncjobs.records.step_records import Record, Write
+from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.tasks.shielding import shielded
 from asyncjobs.worker.writing.held_back import HeldBack
 from asyncjobs.worker.writing.recorded_size import MIB, RecordedSize
 
@@ -300,7 +300,7 @@ class AttemptRecorder:
             try:
                 await transaction.run_on(sessions)
             except DatabaseError as error:
-                if transaction.committing and await uncut(self._is_recorded(transaction.value)):
+                if transaction.committing and await shielded(self._is_recorded(transaction.value)):
                     transaction.error = None
                 elif isinstance(error, DatabaseUnavailable):
                     lost = Interrupted(f"an isolated step lost its connection: {error}")

@@ -1,0 +1,377 @@
+"""`asyncjobs jobs retry|discard|cancel`: jobs by their ids, or all that match."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID
+
+import typer
+
+from asyncjobs.app import AsyncJobs
+from asyncjobs.checks import limits
+from asyncjobs.checks.durations import seconds
+from asyncjobs.cli import command_database, unknown_names
+from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, filter_of
+from asyncjobs.db.job_actions import Picked
+from asyncjobs.db.rows import State
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import InvalidOption
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.settings import Settings
+from asyncjobs.terminal import options, printing
+from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
+
+Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of the jobs; or say which by the options.")]
+Kind = Annotated[str | None, typer.Option(help="All of this kind.")]
+Queue = Annotated[str | None, typer.Option("--queue", "-q", help="All of this queue.")]
+Error = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE-OR-TEXT", help="All whose last error is of this type, or has this text in its message."),
+]
+OlderThan = Annotated[
+    str | None, typer.Option(help="All that ended so long ago, such as 2h; live ones: that were enqueued so long ago.")
+]
+Group = Annotated[
+    str | None, typer.Option(metavar="ID", help="All that have failed alike: a group that `jobs failed` shows.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.")]
+All = Annotated[bool, typer.Option("--all", help="All there are.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Reason = Annotated[str, typer.Option(help="Kept with each job.")]
+
+_DONE = {Action.retry: "retried", Action.discard: "discarded", Action.cancel: "cancelled"}
+
+
+def retry(
+    *,
+    ids: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="In this state; may be repeated: failed (as is usual), discarded, cancelled, scheduled."),
+    ] = None,
+    error: Error = None,
+    group: Group = None,
+    older_than: OlderThan = None,
+    limit: Limit = None,
+    everything: All = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="By id: one that succeeded, too, or is scheduled for its first run.")
+    ] = False,
+    from_step: Annotated[
+        str | None, typer.Option("--from", metavar="STEP", help="By id: run this step and those after it again.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make jobs ready again that failed, were discarded or cancelled, or wait for their retry.
+
+    Each keeps its id, its errors and its attempt, and goes on after the steps that are recorded. Where its last step ran
+    other jobs and some of them failed, these are retried with it.
+    """
+    with exit_codes():
+        which = _which(
+            Action.retry,
+            kind=kind,
+            queue=queue,
+            state=state,
+            error=error,
+            older_than=older_than,
+            limit=limit,
+            group=group,
+        )
+        if force and not ids:
+            raise InvalidOption("--force is for single jobs: name them by id")
+        if from_step is not None and not ids:
+            raise InvalidOption("--from is for single jobs: name them by id")
+        asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
+    _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
+
+
+def discard(
+    *,
+    ids: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="In this state; may be repeated: scheduled, ready, waiting, failed; usually all of these."),
+    ] = None,
+    error: Error = None,
+    group: Group = None,
+    older_than: OlderThan = None,
+    limit: Limit = None,
+    everything: All = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Discard jobs that are scheduled, ready or waiting, or have failed. Those that run can be cancelled."""
+    with exit_codes():
+        which = _which(
+            Action.discard,
+            kind=kind,
+            queue=queue,
+            state=state,
+            error=error,
+            older_than=older_than,
+            limit=limit,
+            group=group,
+        )
+        asked = Asked(Action.discard, limits.reason(reason))
+    _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
+
+
+def cancel(
+    *,
+    ids: Ids = None,
+    kind: Kind = None,
+    queue: Queue = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="In this state; may be repeated: scheduled, ready, running, waiting; usually all of these."),
+    ] = None,
+    error: Error = None,
+    older_than: OlderThan = None,
+    limit: Limit = None,
+    everything: All = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    config: options.Config = None,
+    env: options.Environment = None,
+    as_json: options.Json = False,
+) -> None:
+    """Cancel jobs: at once those that do not run, and those that run wherever they do."""
+    with exit_codes():
+        which = _which(
+            Action.cancel, kind=kind, queue=queue, state=state, error=error, older_than=older_than, limit=limit
+        )
+        asked = Asked(Action.cancel, limits.reason(reason))
+    _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
+
+
+class WithoutMiddleware(AsyncJobs):
+    """The project's is around what is enqueued and performed, and may not even be importable from here."""
+
+    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
+        return super()._assemble(url, settings.model_copy(update={"middleware": ()}), stack)
+
+
+class _Command(NamedTuple):
+    asked: Asked
+    ids: list[UUID]
+    which: tuple[Filter, bool]
+    """And whether it narrows anything."""
+    everything: bool
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+    @property
+    def action(self) -> Action:
+        return self.asked.action
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody must agree: all but the retry of single jobs ends or starts what nobody named."""
+        return not self.dry_run and not self.yes and not (self.ids and self.action is Action.retry)
+
+
+def _which(
+    action: Action,
+    *,
+    kind: str | None,
+    queue: str | None,
+    state: list[str] | None,
+    error: str | None,
+    older_than: str | None,
+    limit: int | None,
+    group: str | None = None,
+) -> tuple[Filter, bool]:
+    """Return the filter of these options, and whether it narrows anything; a limit alone does not."""
+    age = age_of(older_than)
+    states = [name.lower() for name in state] if state else None
+    found = filter_of(
+        action, kind=kind, queue=queue, state=states, error=error, older_than=age, limit=limit, group=group
+    )
+    return found, any(value is not None for value in (kind, queue, states, error, age, group))
+
+
+def age_of(older_than: str | None) -> float | None:
+    """Read what is given as --older-than, in seconds."""
+    try:
+        return None if older_than is None else seconds(older_than, name="--older-than")
+    except ValueError as wrong:
+        raise InvalidOption(str(wrong)) from None
+
+
+def _check(command: _Command) -> None:
+    wanted, narrows = command.which
+    if command.ids and (narrows or command.everything or wanted.limit is not None):
+        fail(USAGE, "ids and a filter both say which jobs: give one of them")
+    if narrows and command.everything:
+        fail(USAGE, "--all and a filter both say which jobs: give one of them")
+    if not command.ids and not narrows and not command.everything:
+        fail(
+            USAGE,
+            "which jobs? give ids, or any of --kind, --queue, --state, --error, --group and --older-than, or --all "
+            f"to {command.action.value} all there are",
+        )
+    if command.asks and not sys.stdin.isatty():
+        fail(
+            USAGE,
+            "this asks before it changes anything, and there is no terminal: say --yes, or look first with --dry-run",
+        )
+
+
+def _run(command: _Command, config: options.Config, env: options.Environment) -> None:
+    _check(command)
+    if command.ids:
+        if command.asks:
+            _agree(f"{command.action.value} {_jobs(len(command.ids))}?")
+
+        async def named() -> list[Answer]:
+            async with WithoutMiddleware(config=config, environment=env) as jobs:
+                return await jobs._opened().do_named(command.asked, command.ids, dry_run=command.dry_run)
+
+        _tell_named(command, command_database.finish(named))
+        return
+
+    async def matching(*, dry_run: bool) -> Matched:
+        async with WithoutMiddleware(config=config, environment=env) as jobs:
+            return await jobs._opened().do_all(command.asked, command.which[0], dry_run=dry_run)
+
+    if command.asks:
+        matched = command_database.finish(lambda: matching(dry_run=True))
+        if matched.total:
+            if not command.as_json:
+                _table(matched)
+            _agree(f"{command.action.value} {_jobs(matched.total)}?")
+    matched = command_database.finish(lambda: matching(dry_run=command.dry_run))
+    _tell_matched(command, matched)
+    if not matched.total:
+        wanted = command.which[0]
+        complain(*unknown_names.found_for(wanted.kinds[0] if wanted.kinds else None, wanted.queue, config, env))
+
+
+def _agree(question: str) -> None:
+    if not typer.confirm(question, err=True):
+        fail(FAILED, "nothing was changed")
+
+
+def _tell_named(command: _Command, answers: Sequence[Answer]) -> None:
+    along = sum(answer.along for answer in answers)
+    done = sum(answer.done for answer in answers) + along
+    if command.as_json:
+        jobs = [
+            {"id": a.id, "done": a.done, "state": None if a.state is None else a.state.name, "children": a.children,
+             "along": a.along, "problem": _problem(command, a)}
+            for a in answers
+        ]  # fmt: skip
+        printing.as_json({"action": command.action.value, "dry_run": command.dry_run, "count": done, "jobs": jobs})
+    else:
+        also = (
+            f", {along} of them with those that were named: the rest of a chain, or what a step runs" if along else ""
+        )
+        print(_sentence(command, done) + also + _with_children(command, sum(answer.children for answer in answers)))
+    problems = [problem for answer in answers if (problem := _problem(command, answer)) is not None]
+    if problems:
+        complain(*problems)
+        raise typer.Exit(FAILED)
+
+
+def _tell_matched(command: _Command, matched: Matched) -> None:
+    if command.as_json:
+        first = [_values(job) for job in matched.first]
+        printing.as_json(
+            {"action": command.action.value, "dry_run": command.dry_run, "count": matched.total, "first": first}
+        )
+        return
+    print(_sentence(command, matched.total))
+    if command.dry_run and matched.total:
+        _table(matched)
+
+
+def _sentence(command: _Command, count: int) -> str:
+    return f"{_jobs(count)} {'would be ' if command.dry_run else ''}{_DONE[command.action]}"
+
+
+def _with_children(command: _Command, count: int) -> str:
+    """Return what else a retry does: jobs that steps ran, and that have failed, are retried as well."""
+    if not count:
+        return ""
+    children, verb = ("1 failed job", "is") if count == 1 else (f"{count} failed jobs", "are")
+    return f"; {children} that a step ran {'would be' if command.dry_run else verb} retried with it"
+
+
+def _problem(command: _Command, answer: Answer) -> str | None:
+    """Return why nothing was done with a job that was named, and what can be; None when it was."""
+    if answer.done:
+        return None
+    if answer.state is None:
+        return f"no job {answer.id} can be seen: never made, rolled back, or past its retention"
+    match command.action, answer.state:
+        case Action.retry, State.succeeded:
+            hint = "it succeeded: say --force to run it again"
+        case Action.retry, State.scheduled:
+            hint = "it is scheduled for its first run: say --force to run it now"
+        case Action.retry, State.waiting:
+            hint = "it is waiting: emit its event; or cancel it, and retry it --from a step, as `jobs show` lists them"
+        case Action.discard, State.running:
+            hint = "it runs: cancel it"
+        case _:
+            hint = f"it {'is' if not answer.state.final else 'has ended as'} {answer.state.name}"
+    return f"job {answer.id} was not {_DONE[command.action]}: {hint}"
+
+
+def _table(matched: Matched) -> None:
+    rows = [_values(job) for job in matched.first]
+    printing.table(
+        ["id", "state", "kind", "queue", "since", "error"],
+        [
+            (
+                row["id"],
+                row["state"],
+                row["kind"],
+                row["queue"],
+                row["at"],
+                ""
+                if row["error"] is None
+                else f"{row['error']['type'].removeprefix('builtins.')}: {row['error']['message']}",
+            )
+            for row in rows
+        ],
+        empty="",
+        cut_last=True,
+    )
+    if matched.total > len(rows):
+        print(f"and {matched.total - len(rows)} more")
+
+
+def _values(job: Picked) -> dict[str, Any]:
+    errors = read_errors(job.error)
+    error = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
+    return {
+        "id": job.id,
+        "state": State(job.state).name,
+        "kind": job.kind,
+        "queue": job.queue,
+        "at": job.at,
+        "error": error,
+    }
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job" if count == 1 else f"{count} jobs"

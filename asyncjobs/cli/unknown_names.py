@@ -1,0 +1,66 @@
+"""Kinds and queues of a filter that nobody knows: said, since an empty answer looks like a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asyncjobs.checks.keywords import nearest
+from asyncjobs.checks.queue_patterns import split
+from asyncjobs.cli import command_database
+from asyncjobs.db import reading
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.why import read_serving
+from asyncjobs.definitions import registry
+from asyncjobs.exceptions import DatabaseError
+from asyncjobs.settings import Settings
+from asyncjobs.settings.loading import read
+from asyncjobs.terminal import options
+
+
+def found_for(
+    kind: str | None, queue: str | None, config: options.Config, environment: options.Environment
+) -> list[str]:
+    """Return the notes on what a command names, read on a connection of its own."""
+    settings, _ = read(config, environment=environment)
+
+    async def ask() -> list[str]:
+        async with command_database.reader(settings) as connection:
+            return await notes(connection, settings, kind=kind, queue=queue)
+
+    return command_database.finish(ask)
+
+
+async def notes(connection: Connection, settings: Settings, *, kind: str | None, queue: str | None) -> list[str]:
+    """Return a sentence for what a filter that has found nothing names, and no job, worker or setting does.
+
+    None where that takes too long to find out, or this role may not.
+    """
+    if kind is None and queue is None:
+        return []
+    kind = kind and registry.stored_name(kind)
+    try:
+        seen = await command_database.bounded(reading.seen(connection, kind, queue))
+        if all(seen):
+            return []
+        workers = await command_database.bounded(read_serving(connection))
+        live = await command_database.bounded(reading.ready_kinds(connection))
+        held = await command_database.bounded(reading.queues(connection))
+    except DatabaseError:
+        return []
+    pools = [pool.queues for pool in settings.pools] + [entries for worker in workers for entries, _ in worker.pools]
+    named = {entry for entries in pools for entry in split(entries)[0] if not entry.endswith("*")}
+    kinds = {kind for worker in workers for kind in worker.kinds} | {kind for _, kind, _ in live}
+    found = []
+    if kind is not None and not seen[0] and kind not in kinds:
+        found.append(_sentence("kind", kind, kinds))
+    queues = named | {row.queue for row in held}
+    if queue is not None and not seen[1] and queue not in queues:
+        found.append(_sentence("queue", queue, queues))
+    return found
+
+
+def _sentence(what: str, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = nearest(name, names)
+    remedy = f"did you mean {near}?" if near else f"known are {', '.join(names[:10])}" if names else "none is known"
+    return f"note: there is no job of {what} {name!r}, and nothing here names it; {remedy}"

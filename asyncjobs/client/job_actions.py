@@ -1,0 +1,378 @@
+"""What people do to jobs by hand: retry, discard and cancel them, by id or by what they have in common.
+
+Everything is done in batches, each a statement and a transaction of its own: what was done before an error stays done, and
+doing it again goes on from there. Jobs are taken in the order of their ids, each once, and none that came later than the
+call: one that fails again at once is not retried for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple, TypedDict, Unpack
+from uuid import UUID
+
+from asyncjobs.checks import limits
+from asyncjobs.checks.texts import shown
+from asyncjobs.client.endings import read_steps
+from asyncjobs.db import job_actions
+from asyncjobs.db.job_actions import BATCH, Done, Picked
+from asyncjobs.db.jobs import read_status
+from asyncjobs.db.reading import ListedJob
+from asyncjobs.db.rows import State
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.definitions import registry
+from asyncjobs.exceptions import InvalidOption
+from asyncjobs.failing import failures
+from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.values import codec
+
+FIRST = 10
+"""Jobs of those that a filter matches which are told one by one."""
+MOST_ERROR = 1_000
+_NIL = UUID(int=0)
+
+
+class Action(Enum):
+    """What is to be done with jobs."""
+
+    retry = "retry"
+    discard = "discard"
+    cancel = "cancel"
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states in which a filter may look for jobs to do this with."""
+        return _STATES[self]
+
+    @property
+    def usual_states(self) -> tuple[State, ...]:
+        """Those in which it looks unless it is told."""
+        return (State.failed,) if self is Action.retry else _STATES[self]
+
+
+_STATES = {
+    Action.retry: (State.failed, State.discarded, State.cancelled, State.scheduled),
+    Action.discard: (State.scheduled, State.ready, State.waiting, State.failed),
+    Action.cancel: (State.scheduled, State.ready, State.running, State.waiting),
+}
+
+
+class Asked(NamedTuple):
+    """What is to be done with jobs, and how."""
+
+    action: Action
+    reason: str = ""
+    """Of a discard or a cancel; stored with each job."""
+    forced: bool = False
+    """Retry those that succeeded, too, and those scheduled for their first run."""
+    from_step: str | None = None
+    """Retry from this step; None: from where they stand."""
+
+
+class Which(TypedDict, total=False):
+    """What jobs have in common, as it is given."""
+
+    kind: Any
+    """A `@job` function or a Job class, under its aliases too, or a kind's name."""
+    queue: str | None
+    state: str | Iterable[str] | None
+    """One or several; None: see `Action`."""
+    error: str | None
+    """The name of the last error's type (``"ConnectionError"``), or a piece of its message, spelled as it is there."""
+    older_than: float | timedelta | None
+    """Seconds or a timedelta since it ended; since it was enqueued when it is live."""
+    limit: int | None
+    """At most so many, the oldest; None: all."""
+    group: str | None
+    """The id of a group of failed jobs, as `failures()` and `asyncjobs jobs failed` tell it."""
+
+
+class Filter(NamedTuple):
+    """What jobs have in common. Made by `filter_of`."""
+
+    states: tuple[State, ...]
+    kinds: tuple[str, ...] | None
+    queue: str | None
+    error: str | None
+    """The name of the last error's type, or text in its message."""
+    older_than: float
+    """Seconds."""
+    limit: int | None
+    group: str | None = None
+    """Those that have failed alike; see `FailureGroup`."""
+
+
+class Answer(NamedTuple):
+    """What became, or would become, of one job that was named."""
+
+    id: UUID
+    done: bool
+    state: State | None
+    """By now; None: there is no such job."""
+    children: int = 0
+    """Of a retry: jobs that a step of it ran, that have failed, and that are retried when it runs."""
+    taken_by: UUID | None = None
+    """Of a retry: the job that has its unique key, for which it was left alone."""
+    along: int = 0
+    """Of a cancel: other jobs that are cancelled with it: the rest of its chain, and what its steps ran."""
+
+
+class Matched(NamedTuple):
+    """What became, or would become, of the jobs that a filter matches."""
+
+    total: int
+    """Those included that were cancelled with others, which it would not tell before."""
+    first: list[Picked]
+    """At most `FIRST` of them, as they were; with their last errors after a dry run."""
+
+
+def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
+    """Return a filter, checked; None of everything matches all that `action` may be done with.
+
+    Raises:
+        InvalidOption: One that cannot be; the message names it, its limit and the remedy.
+    """
+    unknown = which.keys() - Which.__annotations__.keys()
+    if unknown:
+        names = ", ".join(Which.__annotations__)
+        raise InvalidOption(f"{', '.join(sorted(unknown))}: no filter has that name: use {names}")
+    kind, queue, error = which.get("kind"), which.get("queue"), which.get("error")
+    older_than, limit = which.get("older_than"), which.get("limit")
+    if (group := which.get("group")) is not None and (kind, error, which.get("state")) != (None, None, None):
+        raise InvalidOption("group= is of one kind, one error and failed jobs: leave out kind=, error= and state=")
+    if group is not None and State.failed not in action.states:
+        raise InvalidOption(f"group= is of failed jobs, and there is nothing to {action.value}: retry or discard them")
+    return Filter(
+        states=(State.failed,) if group is not None else _states(action, which.get("state")),
+        kinds=None if kind is None else _kinds(kind),
+        queue=None if queue is None else limits.queue_name(queue),
+        error=None if error is None else _error(error),
+        older_than=0.0 if older_than is None else limits.duration(older_than, "older_than"),
+        limit=None if limit is None else limits.whole(limit, "limit", least=1, most=2**31 - 1),
+        group=None if group is None else _group(group),
+    )
+
+
+def _states(action: Action, given: Any) -> tuple[State, ...]:
+    if given is None:
+        return action.usual_states
+    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    allowed = {state.name: state for state in action.states}
+    for name in names:
+        if name not in allowed:
+            raise InvalidOption(f"state={name!r} is nothing to {action.value}: use {', '.join(allowed)}")
+    if not names:
+        raise InvalidOption(f"state names no state: use {', '.join(allowed)}, or leave it out")
+    return tuple(allowed[name] for name in names)
+
+
+def _kinds(kind: Any) -> tuple[str, ...]:
+    if isinstance(kind, str):
+        return (limits.kind_name(kind),)
+    definition = getattr(kind, "_definition", None)
+    if definition is None:
+        raise InvalidOption(f"kind={kind!r} is no job definition: give a @job function, a Job class or a kind's name")
+    return (definition.kind, *definition.aliases)
+
+
+def _group(given: Any) -> str:
+    if not isinstance(given, str) or not failures.ID.fullmatch(given):
+        raise InvalidOption(
+            f"group={shown(given)} is no id of a group: give one of those that `asyncjobs jobs failed` shows, ten of 0-9 a-f"
+        )
+    return given
+
+
+def _error(text: Any) -> str:
+    if not isinstance(text, str) or not 0 < len(text) <= MOST_ERROR:
+        raise InvalidOption(
+            f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
+            "or a piece of its message"
+        )
+    return limits.reason(text)  # of the same characters: those that PostgreSQL can store
+
+
+def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:
+    """Return whether a job's last error is of a type with this name, or has this text in its message; None: whatever."""
+    if wanted is None:
+        return True
+    errors = read_errors(job.error)
+    return bool(errors) and (f".{errors[-1].type}".endswith(f".{wanted}") or wanted in errors[-1].message)
+
+
+def _matches(job: Picked, wanted: Filter) -> bool:
+    if wanted.group is not None:
+        return failures.group_of(job.kind, job.error)[0] == wanted.group
+    return fails_so(job, wanted.error)
+
+
+def may(asked: Asked, state: int, attempt: int) -> bool:
+    """Return whether that can be done with a job as it is."""
+    match asked.action:
+        case Action.retry if state == State.scheduled:
+            return attempt > 0 or asked.forced
+        case Action.retry:
+            return state > State.succeeded or (state == State.succeeded and asked.forced)
+        case _:
+            return state in asked.action.states
+
+
+def _answer(job_id: UUID, found: Done | None, children: Mapping[UUID, int]) -> Answer:
+    if found is None:
+        return Answer(job_id, False, None)
+    return Answer(
+        job_id, found.done, State(found.state), children.get(job_id, 0) if found.done else 0, taken_by=found.taken_by,
+        along=found.along,
+    )  # fmt: skip
+
+
+class JobActions:
+    """Does it.
+
+    Args:
+        sessions: Connections of a role that may.
+        retention: Seconds that a live job is kept that is discarded or cancelled.
+    """
+
+    def __init__(self, sessions: Sessions, retention: float) -> None:
+        self._sessions = sessions
+        self._days = math.ceil(retention / 86_400)
+
+    async def named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
+        """Do it with jobs by their ids; return what became of each, in the order given.
+
+        Args:
+            asked: What to do.
+            ids: Whose; one named twice counts once.
+            dry_run: Change nothing, and return what would become of them.
+        """
+        wanted = sorted(set(ids))
+        found: dict[UUID, Done] = {}
+        children: dict[UUID, int] = {}
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            if asked.action is Action.retry and asked.from_step is None:
+                children |= await self._sessions.run(partial(job_actions.failed_children, ids=batch))
+            done = await (self._would(asked, batch) if dry_run else self._do(asked, batch))
+            found.update((one.id, one) for one in done)
+        return [_answer(job_id, found.get(job_id), children) for job_id in dict.fromkeys(ids)]
+
+    async def matching(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
+        """Do it with all jobs that a filter matches, oldest first; return how many it was done with.
+
+        Args:
+            asked: What to do.
+            wanted: Made for the same action.
+            dry_run: Change nothing, and return how many it would be done with.
+        """
+        if wanted.group is not None:
+            wanted = await self._resolved(wanted, wanted.group)
+        before = await self._sessions.run(partial(job_actions.read_before, seconds=wanted.older_than))
+        count, first = 0, list[Picked]()
+        for final in (False, True):
+            states = [state for state in wanted.states if state.final is final]
+            after: UUID | None = _NIL if states else None
+            look_at = BATCH
+            while after is not None and (wanted.limit is None or count < wanted.limit):
+                stretch = await self._sessions.run(
+                    partial(
+                        job_actions.pick,
+                        final=final,
+                        after=after,
+                        states=states,
+                        kinds=wanted.kinds and list(map(registry.stored_name, wanted.kinds)),
+                        queue=wanted.queue,
+                        before=before,
+                        error=None if wanted.error is None else codec.dumps(wanted.error)[1:-1],
+                        look_at=look_at,
+                        limit=BATCH if wanted.limit is None else wanted.limit - count,
+                    )
+                )
+                after = stretch.last
+                # As few as bring a batch, where most match; where few do, not a round trip for every few hundred.
+                look_at = BATCH if len(stretch.picked) > BATCH / 4 else min(2 * look_at, job_actions.LOOKED_AT)
+                picked = [job for job in stretch.picked if may(asked, job.state, job.attempt) and _matches(job, wanted)]
+                if picked and not dry_run:
+                    done = await self._do(asked, [job.id for job in picked], [job.fence for job in picked])
+                    changed = {one.id for one in done if one.done}
+                    picked = [job for job in picked if job.id in changed]
+                    count += sum(one.along for one in done)
+                count += len(picked)
+                first += picked[: FIRST - len(first)]
+        if dry_run and wanted.error is None:
+            first = await self._with_errors(first)
+        return Matched(count, first)
+
+    async def _resolved(self, wanted: Filter, group: str) -> Filter:
+        """Narrow a filter to the kind and the error of its group.
+
+        Raises:
+            InvalidOption: There is no such group among the newest failed jobs.
+        """
+        found = await self._sessions.run(job_actions.read_failures)
+        known = next((one for one in found.groups if one.id == group), None)
+        if known is None:
+            among = "there are" if found.is_complete else f"are the newest, {found.looked_at} of them,"
+            raise InvalidOption(
+                f"no group {group} among the failed jobs that {among}: `asyncjobs jobs failed` shows the groups; the id "
+                "of one changes with the line of the code"
+            )
+        return wanted._replace(kinds=(known.kind,), error=known.error)
+
+    async def _with_errors(self, jobs: list[Picked]) -> list[Picked]:
+        found = await self._sessions.run(partial(job_actions.pick_ids, ids=[job.id for job in jobs]))
+        errors = {job.id: job.error for job in found}
+        return [job._replace(error=errors.get(job.id)) for job in jobs]
+
+    async def _would(self, asked: Asked, ids: Sequence[UUID]) -> list[Done]:
+        picked = await self._sessions.run(partial(job_actions.pick_ids, ids=ids))
+        would = [Done(job.id, may(asked, job.state, job.attempt), job.state) for job in picked]
+        if asked.action is not Action.cancel:
+            return would
+        along = await self._sessions.run(
+            partial(job_actions.count_along, ids=sorted(one.id for one in would if one.done))
+        )
+        return [one._replace(along=along.get(one.id, 0)) for one in would]
+
+    async def _do(self, asked: Asked, ids: Sequence[UUID], fences: Sequence[int] | None = None) -> list[Done]:
+        match asked.action:
+            case Action.retry:
+                if asked.from_step is not None:
+                    await self._check_step(ids, asked.from_step)
+                return await self._sessions.run(
+                    partial(job_actions.retry, ids=ids, fences=fences, forced=asked.forced, from_step=asked.from_step)
+                )
+            case Action.discard:
+                return await self._sessions.run(
+                    partial(job_actions.discard, ids=ids, fences=fences, reason=asked.reason, days=self._days)
+                )
+        # Whatever became of it since it was found: a job that is asked to be cancelled is not to begin.
+        came_to = await self._sessions.run(partial(job_actions.cancel, ids=ids, reason=asked.reason, days=self._days))
+        states = {"cancelled": State.cancelled, "cancelling": State.running}
+        done = [
+            Done(each.id, True, states[each.came_to], along=each.along) for each in came_to if each.came_to in states
+        ]
+        final = [each.id for each in came_to if each.came_to == "final"]
+        if not final:
+            return done
+        picked = await self._sessions.run(partial(job_actions.pick_ids, ids=final))
+        return [*done, *(Done(job.id, False, job.state) for job in picked)]
+
+    async def _check_step(self, ids: Sequence[UUID], name: str) -> None:
+        """Refuse to run jobs again from a step that one of them has not come to.
+
+        Raises:
+            InvalidOption: It has not.
+        """
+        for job_id in ids:
+            row = await self._sessions.run(partial(read_status, job_id=job_id))
+            if row is not None and name not in (names := [step.name for step in read_steps(row.steps)]):
+                known = f"recorded are {', '.join(names)}" if names else "nothing is recorded of any"
+                raise InvalidOption(
+                    f"nothing is recorded of a step {name!r} of job {job_id}: {known}; a job that is retried without a step "
+                    "goes on after those that have succeeded, with the one that failed"
+                )

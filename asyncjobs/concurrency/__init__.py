@@ -1,1 +1,0 @@
-"""Tasks that somebody owns: services, retries, what no cancellation cuts."""

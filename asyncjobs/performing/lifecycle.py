@@ -1,0 +1,373 @@
+"""One attempt, from its row to its outcome: load, start, perform, decide, settle. Who asked for it records the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio
+
+from asyncjobs.checks.durations import spell
+from asyncjobs.checks.foreign_texts import log
+from asyncjobs.definitions import attributes
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion, UnstorableResult
+from asyncjobs.failing.deciding import Decision, What, decide
+from asyncjobs.failing.policies import Policy
+from asyncjobs.performing import context, contexts, hook_calls
+from asyncjobs.performing.follow_ups import prepare
+from asyncjobs.performing.hook_calls import Layers, logged
+from asyncjobs.performing.interruptions import interrupted
+from asyncjobs.performing.job_code import load_references, perform
+from asyncjobs.performing.job_value import JobValue
+from asyncjobs.performing.outcomes import SUCCEEDED, Outcome, plain, settle
+from asyncjobs.performing.stepping import resume
+from asyncjobs.performing.versions import given_back, nobody_came, without_wait
+from asyncjobs.records.claimed import Claimed, Refused
+from asyncjobs.records.step_records import Recorder, Write
+from asyncjobs.tasks.shielding import shielded
+from asyncjobs.values import codec
+from asyncjobs.values.shape import MOST_STORED
+
+if TYPE_CHECKING:
+    from asyncjobs.definitions.definition import Definition
+    from asyncjobs.performing.attempt import Attempt, CancelReason, Recorders
+
+logger = logging.getLogger("asyncjobs.worker")
+
+_GOES_ON = (What.retry, What.snooze, What.release)
+
+
+class Lifecycle:
+    """Runs attempts, each in the task that calls it.
+
+    Args:
+        middleware: Around every job, the outermost first.
+        recorders: Of what is recorded of steps.
+        cancel: Cancels an attempt whose time is over, and sees to it that it ends; None: its own `cancel` does.
+        max_interruptions: How often in a row a job may be interrupted without progress; None: who calls sees to that.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's; None: it is not.
+        is_ending: Whether the worker is being cancelled, as by a loop that ends.
+        in_worker: Whether a worker runs them, and not `perform_now`.
+        threads: Bounds the threads of `def` jobs; None is anyio's default of 40.
+        warned_of: Kinds that somebody was warned of already, since their `perform` runs none of their steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        middleware: Sequence[Any],
+        recorders: Recorders,
+        cancel: Callable[[Attempt, CancelReason], object] | None = None,
+        max_interruptions: int | None,
+        version_grace: float | None,
+        is_ending: Callable[[], bool] = lambda: False,
+        in_worker: bool = True,
+        threads: anyio.CapacityLimiter | None = None,
+        warned_of: set[str] | None = None,
+    ) -> None:
+        self._layers = Layers(middleware)
+        self._recorders = recorders
+        self.cancel = cancel
+        self._max_interruptions = max_interruptions
+        self._version_grace = version_grace
+        self._is_ending = is_ending
+        self._in_worker = in_worker
+        self._threads = threads
+        self.in_threads: set[UUID] = set()
+        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
+        self._warned_of = set[str]() if warned_of is None else warned_of
+        self._gave_back: set[str] = set()
+
+    def run(self, attempt: Attempt, definition: Definition) -> Coroutine[Any, Any, Outcome]:
+        """Run an attempt and return how it ended. Nothing that the job raises gets out, but for what `let_out` raises."""
+        return self._run_surrounded(attempt, definition) if contexts.around else self._run(attempt, definition)
+
+    async def _run_surrounded(self, attempt: Attempt, definition: Definition) -> Outcome:
+        with contexts.surroundings(in_worker=self._in_worker):
+            return await self._run(attempt, definition)
+
+    async def _run(self, attempt: Attempt, definition: Definition) -> Outcome:
+        job: JobValue | None = None
+        result: str | None = None
+        error: BaseException | None = None
+        try:
+            job = self._load(attempt, definition)
+            if attempt.claimed.progress is not None:
+                await _resume(job, attempt, attempt.claimed.progress)
+            self.start(attempt, definition)
+            result = await self._perform(attempt, job, definition)
+        except BaseException as raised:
+            # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
+            error = raised
+        if error is not None or attempt.cancel_reason is not None or attempt.ended_by is not None:
+            error = self._end_of(attempt, error)
+        if attempt.recorded is not None:
+            if job is not None and job._stepper is not None:
+                job._stepper.wait_again(error)
+            await _settled(attempt.recorded)
+        if error is None and attempt.cancel_reason is None:
+            if attempt.following is not None:
+                return Outcome(What.succeed, result=result, then=attempt.then)
+            return SUCCEEDED if result is None else Outcome(What.succeed, result=result)
+        return await self._conclude(attempt, definition, job, error)
+
+    # Load and start
+
+    def _load(self, attempt: Attempt, definition: Definition) -> JobValue:
+        job = _decoded(definition, attempt.claimed)
+        job._attempt = attempt
+        attempt.recorders, attempt.cancel_by = self._recorders, self.cancel
+        context.running.set(job)
+        return job
+
+    def start(self, attempt: Attempt, definition: Definition) -> None:
+        """Begin the time of an attempt."""
+        attempt.started = True
+        if (limit := definition.options.timeout) is not None:
+            attempt.timer = asyncio.get_running_loop().call_later(limit, attempt.cancel_well, "timeout")
+
+    # Perform
+
+    async def _perform(self, attempt: Attempt, job: JobValue, definition: Definition) -> str | None:
+        """Run a job's code; return its result as it is to be stored."""
+        try:
+            if definition.arguments.has_references:
+                await load_references(job)
+            hooks = self._layers.around(definition)
+            if hooks.on_perform:
+                result = await self._perform_inside(hooks, attempt, job, definition)
+            else:
+                result = await self._perform_plainly(job, definition)
+                attempt.finished = not self._is_cut(attempt)
+        finally:
+            if attempt.timer is not None:
+                attempt.stop_timer()
+        text = None if result is None else definition.result.dump(result)
+        if attempt.following is not None:
+            await prepare(attempt)
+        if definition.steps:
+            self._warn_of_steps_left(job, definition)
+        return text
+
+    async def _perform_inside(self, hooks: Hooks, attempt: Attempt, job: JobValue, definition: Definition) -> Any:
+        """Run a job's code inside hooks, none of which undoes what it has done."""
+        done: list[Any] = []
+
+        async def run() -> Any:
+            result = await self._perform_plainly(job, definition)
+            if not self._is_cut(attempt):
+                attempt.stop_timer()  # the hooks that follow have a limit of their own
+                attempt.finished = True
+                done.append(result)
+            return result
+
+        try:
+            return await hook_calls.perform(hooks, job, run)
+        except BaseException as raised:
+            if not done or attempt.cancel_reason in ("user", "lease_lost"):
+                raise
+            attempt.let_out(raised)
+            # A hook exits, or the worker stops during one: the work is done, and given back it would be done twice.
+            if not isinstance(raised, asyncio.CancelledError):
+                logged(raised, job, "a hook failed; the job's outcome is what it was")
+            return done[0]
+
+    def _perform_plainly(self, job: Any, definition: Definition) -> Any:
+        if definition.is_async:
+            return job.perform()
+        return perform(job, limiter=self._threads, going_on=self.in_threads)
+
+    def _is_cut(self, attempt: Attempt) -> bool:
+        """Whether a run was cancelled, before it came to its end or was ended otherwise."""
+        task = attempt.task
+        # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+        if attempt.cancel_reason is None and task is not None and task.cancelling() and self._is_ending():
+            attempt.cancel_reason = "shutdown"
+        return attempt.cancel_reason is not None
+
+    def _end_of(self, attempt: Attempt, error: BaseException | None) -> BaseException | None:
+        """Return what the run has ended with, whatever its code has made of that."""
+        attempt.uncancel()
+        if error is not None:
+            attempt.let_out(error)
+        error = attempt.end_of(error)
+        if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
+            return asyncio.CancelledError()  # which its code has caught, and has returned what it had by then
+        return error
+
+    # Decide and settle
+
+    async def conclude(self, attempt: Attempt, definition: Definition, error: BaseException) -> Outcome:
+        """Return how an attempt ended of which nothing has run here.
+
+        Args:
+            attempt: The one.
+            definition: Of its job.
+            error: What has ended it, where it ran, or before.
+        """
+        attempt.uncancel()
+        with contexts.surroundings(in_worker=self._in_worker):
+            return await self._conclude(attempt, definition, None, error)
+
+    async def _conclude(
+        self, attempt: Attempt, definition: Definition, job: JobValue | None, error: BaseException | None
+    ) -> Outcome:
+        """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
+        claimed, stored = attempt.claimed, attempt.counts
+        counts = without_wait(stored)
+        is_cut = self._is_cut(attempt)
+        # Only of this job's own arguments: its code may meet those of others.
+        if job is None and isinstance(error, OtherVersion) and not is_cut and self._version_grace is not None:
+            if (outcome := given_back(error, stored, self._version_grace)) is not None:
+                self._warn_of_version(claimed, error, self._version_grace)
+                return outcome
+            error = nobody_came(error, self._version_grace)
+        decision = _refusal(claimed, definition) or decide(
+            error,
+            cancel_reason=attempt.cancel_reason,
+            timeout=definition.options.timeout,
+            policies=_policies(job, error, definition),
+            counts=counts,
+        )
+        if job is None:
+            job = _unread(definition, claimed)
+            job._attempt = attempt
+            context.running.set(job)
+        try:
+            outcome = await settle(job, decision, self._layers.around(definition), counts)
+        except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit
+            attempt.let_out(raised)
+            outcome = plain(decide(raised, cancel_reason=attempt.cancel_reason))
+        if attempt.started:
+            # One that waits for others is not at fault for being interrupted, however long they take.
+            if outcome.what is What.release and not attempt.was_waiting and self._max_interruptions is not None:
+                outcome = await self._interrupt(job, outcome, error, counts, most=self._max_interruptions)
+            if outcome.what in _GOES_ON and definition.attributes:
+                outcome = await self._save_attributes(attempt, job, outcome)
+        if outcome.what is What.succeed and attempt.following is not None:
+            outcome = await self._with_what_follows(attempt, job, outcome)
+        return outcome._replace(
+            counts=counts if outcome.counts is None and counts != stored else outcome.counts, cause=decision.error
+        )
+
+    async def _interrupt(
+        self, job: JobValue, outcome: Outcome, error: BaseException | None, counts: Mapping[str, int], *, most: int
+    ) -> Outcome:
+        progressed = job._stepper is not None and job._stepper.progressed
+        found = interrupted(job, outcome, error, progressed=progressed, counts=counts, most=most)
+        return found if isinstance(found, Outcome) else await self._give_up(job, found)
+
+    async def _save_attributes(self, attempt: Attempt, job: JobValue, outcome: Outcome) -> Outcome:
+        """Save the attributes of a job without steps that goes on; those of one with steps are saved with them.
+
+        A step that runs again would count twice what is saved in its middle.
+        """
+        stepper = job._stepper
+        if stepper is not None and (stepper.progress.next_number or stepper.progress.recorded):
+            return outcome
+        try:
+            text = attributes.dump(job)
+        except UnstorableResult as error:
+            return await self._give_up(job, error)
+        if text != attempt.claimed.progress:
+            attempt.recorder.write(Write(attributes=text))
+            await _settled(attempt.recorder)
+        return outcome
+
+    async def _with_what_follows(self, attempt: Attempt, job: JobValue, outcome: Outcome) -> Outcome:
+        """Return the success of a job whose error was rescued with what it has left to be enqueued then."""
+        try:
+            await prepare(attempt)
+        except Exception as error:
+            return await self._give_up(job, error)
+        return outcome._replace(then=attempt.then)
+
+    async def _give_up(self, job: JobValue, error: Exception) -> Outcome:
+        try:
+            return await settle(job, Decision(What.fail, error), self._layers.around(job._definition), {})
+        except BaseException:  # cancelled meanwhile, or a hook's SystemExit
+            return Outcome(What.fail, error)
+
+    # What somebody should know
+
+    def _warn_of_steps_left(self, job: JobValue, definition: Definition) -> None:
+        """Warn once of a kind whose own `perform` has run no step: the call is easily forgotten, and the job succeeds."""
+        if definition.kind not in self._warned_of and (job._stepper is None or not job._stepper.progress.next_number):
+            self._warned_of.add(definition.kind)
+            text = "%s declares steps, and its perform() has run none of them: is `await self.run_steps()` missing?"
+            log(logger, logging.WARNING, text, definition.kind)
+
+    def _warn_of_version(self, claimed: Claimed, error: OtherVersion, grace: float) -> None:
+        """Warn once of a kind whose jobs are given back for a worker of another version."""
+        if claimed.kind not in self._gave_back:
+            self._gave_back.add(claimed.kind)
+            text = (
+                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait for a "
+                "worker that takes them, for %s at most"
+            )
+            log(logger, logging.WARNING, text, claimed.kind, claimed.id, error.facts, spell(grace))
+
+
+def _decoded(definition: Definition, claimed: Claimed) -> JobValue:
+    """Decode a row: what is wrong with it is met inside its own task."""
+    job: JobValue = definition.load(claimed.args)
+    job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
+    job._sent, job._state = True, "running"
+    return job
+
+
+def _unread(definition: Definition, claimed: Claimed) -> JobValue:
+    """Return a job that is not run, or cannot be read, for its handlers: its arguments are what is stored, or nothing."""
+    try:
+        return _decoded(definition, claimed)
+    except Exception:
+        values: Any = None
+    if len(claimed.args) <= MOST_STORED:
+        with contextlib.suppress(ValueError):
+            values = codec.loads(claimed.args)
+    job: JobValue = definition.restore(values if isinstance(values, dict) else {})
+    job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
+    job._sent, job._state = True, "running"
+    return job
+
+
+async def _resume(job: JobValue, attempt: Attempt, progress: str) -> None:
+    """Give a job what earlier attempts have recorded of it."""
+    records = await attempt.recorder.load()
+    attributes.restore(job, progress)
+    resume(job, records)
+
+
+async def _settled(recorded: Recorder) -> None:
+    """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
+    with contextlib.suppress(asyncio.CancelledError):  # which `cancel_reason` tells of
+        await shielded(recorded.settled())
+
+
+def _policies(job: JobValue | None, error: BaseException | None, definition: Definition) -> Sequence[Policy]:
+    if job is None or job._stepper is None:
+        return definition.policies
+    return (*job._stepper.policies(error), *definition.policies)
+
+
+def _refusal(claimed: Claimed, definition: Definition) -> Decision | None:
+    """Return what becomes of a claimed job that is not to be run; None: it was."""
+    match claimed.refused:
+        case Refused.cancelled:
+            return Decision(What.cancel)
+        case Refused.expired:
+            late = JobExpired(f"it was not started within {definition.options.expires_in or 0:g} s of being due")
+            return Decision(What.discard, late, None, late)
+        case Refused.crashed:
+            return Decision(
+                What.fail,
+                JobCrashed(
+                    f"its process died {claimed.crashes} times while it ran; max_crashes is {definition.max_crashes}"
+                ),
+            )
+    return None

@@ -1,0 +1,180 @@
+"""From a decision to an outcome: where user code has its say, in the wait, the rescue, and when a job is given up."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from asyncjobs import errors
+from asyncjobs.checks.foreign_texts import log, shown
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.failing import backoff
+from asyncjobs.failing.deciding import Decision, What, decide
+from asyncjobs.failing.policies import DiscardOn, RescueFrom, RetryOn
+from asyncjobs.failing.signals import JobSignal, Parked, Retry, Snooze
+from asyncjobs.performing.hook_calls import call_hook, discarded
+from asyncjobs.performing.job_value import JobValue
+
+logger = logging.getLogger("asyncjobs.worker")
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended, once everybody has been heard.
+
+    Attributes:
+        what: One of succeed, fail, discard, cancel, retry, snooze, release, park, drop.
+        error: To be kept with the job, and told to whoever awaits it.
+        reason: Of a discarded or cancelled job.
+        wait: Seconds until the next attempt.
+        counts: How often each declaration has taken an error of this job by now; None: as before.
+        queue: Of the next attempt; None: as before.
+        priority: Of the next attempt; None: as before.
+        on_event: Whether an event ends the wait before its time; without a time, `wait` is 0.
+        then: What the job has left to be enqueued with its success, as `asyncjobs.enqueue_then` takes it.
+        result: JSON of what the job returned; None: None, or it has not simply succeeded.
+        cause: The error that was decided about; None: there was none.
+    """
+
+    what: What
+    error: BaseException | None = None
+    reason: str | None = None
+    wait: float = 0.0
+    counts: dict[str, int] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    on_event: bool = False
+    result: str | None = None
+    cause: BaseException | None = None
+    then: str | None = None
+
+
+SUCCEEDED = Outcome(What.succeed)
+"""Of a job that returned None."""
+
+
+async def settle(job: JobValue, decision: Decision, hooks: Hooks, counts: Mapping[str, int]) -> Outcome:
+    """Return how the attempt ends, after asking the job's own code where it has a say.
+
+    Nothing that code raises gets out, but for cancellation.
+    """
+    match decision:
+        case Decision(what=What.retry, policy=RetryOn() as policy, taken=BaseException() as taken):
+            return await _retry(job, decision, policy, taken, counts)
+        case Decision(what=What.exhaust, policy=RetryOn() as policy, taken=BaseException() as taken):
+            outcome = await _exhaust(job, decision, policy, taken)
+        case Decision(what=What.rescue, policy=RescueFrom() as policy, taken=BaseException() as taken):
+            return await _rescue(job, decision, policy, taken, hooks)
+        case Decision(what=What.discard, error=JobSignal() as signal):
+            outcome = Outcome(What.discard, signal.__cause__, _reason(signal))
+        case Decision(what=What.discard, policy=policy, taken=taken):
+            if isinstance(policy, DiscardOn) and policy.report and taken is not None:
+                errors.report(taken, source="asyncjobs")
+            outcome = Outcome(What.discard, decision.error, "" if taken is None else shown(taken))
+        case _:
+            outcome = plain(decision)
+    if outcome.what in (What.discard, What.fail):
+        given = decision.error if decision.error is not None else outcome.error
+        if outcome.what is What.fail and outcome.error is not None:
+            given = outcome.error
+            errors.report(outcome.error, handled=False, source="asyncjobs")
+        if given is not None and hooks.after_discard:
+            await discarded(hooks, job, given)
+    return outcome
+
+
+def plain(decision: Decision) -> Outcome:
+    """Return how an attempt ends that its job's code has no say in."""
+    match decision:
+        case Decision(what=What.retry_as_asked, error=Retry() as signal):
+            return Outcome(What.retry, signal.__cause__ or signal, wait=signal.wait)
+        case Decision(what=What.snooze, error=Snooze() as signal):
+            return Outcome(What.snooze, wait=signal.wait)
+        case Decision(what=What.cancel, error=error):
+            return Outcome(What.cancel, reason=_reason(error) if isinstance(error, JobSignal) else None)
+        case Decision(what=What.park, error=Parked() as signal):
+            return Outcome(What.park, wait=signal.wait or 0.0, on_event=signal.on_event)
+        case Decision(what=What.succeed | What.release | What.drop as what):
+            return Outcome(what)
+    return Outcome(What.fail, decision.error)
+
+
+async def _retry(
+    job: JobValue, decision: Decision, policy: RetryOn, taken: BaseException, counts: Mapping[str, int]
+) -> Outcome:
+    if policy.report:
+        errors.report(taken, source="asyncjobs")
+    return Outcome(
+        What.retry,
+        decision.error,
+        wait=await _wait(job, policy, decision.executions, taken),
+        counts={**counts, policy.key: decision.executions},
+        queue=policy.queue,
+        priority=policy.priority,
+    )
+
+
+async def _wait(job: JobValue, policy: RetryOn, executions: int, error: BaseException) -> float:
+    """Return the seconds until the next attempt; a function that fails stands for the default."""
+    jitter = random.random()
+    wait = policy.wait
+    sees_error = callable(wait) and backoff.takes_error(wait)
+    if not sees_error and (asked := backoff.asked_by(error)) is not None:
+        return asked
+    if not callable(wait):
+        return backoff.seconds(wait, executions, jitter=policy.jitter, random=jitter)
+    try:
+        given = (executions, error) if sees_error else (executions,)
+        fixed = backoff.computed(await call_hook(lambda _job: wait(*given), job))
+    except (JobSignal, Exception) as failed:
+        log(
+            logger, logging.WARNING, "%s %s: its wait function failed, %g s stand for it: %s",
+            job.kind, job.id, backoff.DEFAULT_WAIT, shown(failed),
+        )  # fmt: skip
+        fixed = backoff.DEFAULT_WAIT
+    return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
+
+
+async def _exhaust(job: JobValue, decision: Decision, policy: RetryOn, taken: BaseException) -> Outcome:
+    if policy.on_exhausted is None:
+        return Outcome(What.fail, decision.error)
+    try:
+        await call_hook(policy.on_exhausted, job, taken)
+    except (JobSignal, Exception) as error:
+        _chain(error, decision.error, taken)
+        return await _instead(job, error)
+    if policy.report:  # only now is it known to be handled: an error that fails the job after all is reported as such
+        errors.report(taken, source="asyncjobs")
+    return Outcome(What.discard, decision.error, f"{decision.executions} attempts used up: {shown(taken)}")
+
+
+async def _rescue(job: JobValue, decision: Decision, policy: RescueFrom, taken: BaseException, hooks: Hooks) -> Outcome:
+    try:
+        await call_hook(policy.handler, job, taken, limit=job._definition.options.timeout)
+    except (JobSignal, Exception) as error:
+        _chain(error, decision.error, taken)
+        return await settle(job, decide(error), hooks, {})
+    return Outcome(What.succeed, decision.error)
+
+
+async def _instead(job: JobValue, error: BaseException) -> Outcome:
+    """Return the outcome that a handler asked for by raising."""
+    return await settle(job, decide(error), Hooks(), {})
+
+
+def _chain(raised: BaseException, error: BaseException | None, taken: BaseException) -> None:
+    """Have what a handler raised bring along the error that it was called for, so that the attempt's error is kept."""
+    if raised is error or raised is taken:
+        return
+    if isinstance(raised, JobSignal):
+        raised.__cause__ = raised.__cause__ or error
+    elif raised.__context__ is None:
+        raised.__context__ = error
+
+
+def _reason(signal: JobSignal) -> str:
+    try:
+        return str(signal.reason)  # text, or what somebody gave in place of it
+    except BaseException:
+        return type(signal.reason).__name__

@@ -1,0 +1,1 @@
+"""Tasks that somebody owns: services, their retries, and waits that no cancellation cuts."""

@@ -1,1 +1,0 @@
-"""Attempts in processes of their own."""

@@ -1,0 +1,1 @@
+"""Jobs in processes of their own: started, shared, spoken to, followed to their end."""

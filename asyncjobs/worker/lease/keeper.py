@@ -1,0 +1,290 @@
+"""The keeper renews this worker's lease from a thread, with a loop and a connection of its own.
+
+A job that blocks the event loop therefore does not lose its jobs: nothing on the loop takes part in the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID, uuid4
+
+from asyncjobs.db import workers
+from asyncjobs.db.connecting import Connection
+from asyncjobs.db.errors import is_silence
+from asyncjobs.db.rows import Pulse
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.tasks.retrying import LONGEST_PAUSE, Backoff
+
+logger = logging.getLogger("asyncjobs.worker")
+
+BEATS_A_LEASE = 20
+"""A beat every 1.5 s of a 30 s lease: a gone session is judged after a sixth of the lease, so a few beats may fail."""
+
+
+class Lease:
+    """The worker's id and right: None while it has none, and no claim is made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.worker: UUID | None = None
+        self.renewed_at = -math.inf
+        """When it was renewed last, by this machine's monotonic clock: the beat that did it was sent then."""
+
+        self.silent = False
+        """Whether the last attempt to renew it met no answer at all, not even that the database is away."""
+
+    @property
+    def ends_in(self) -> float:
+        """Seconds until others take the worker for dead; negative: since when."""
+        return self.renewed_at + self.seconds - time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not held, or was renewed so long ago that others take its worker for dead."""
+        return self.worker is None or self.ends_in <= 0
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ran out while nothing was heard: others may reach the database, and run by now what runs here."""
+        return self.worker is not None and self.silent and self.over
+
+
+class Keeper:
+    """Registers the worker and beats, in a thread.
+
+    Args:
+        url: The database.
+        lease: Filled with the worker's id when it is registered, emptied when it is lost.
+        about: JSON text shown by `status`.
+        host: This machine's name, kept with the jobs that die with this process.
+        first_id: The id of the first registration, when a supervisor chose it; None: random.
+        report: Returns what the worker tells of itself, JSON text of plain ASCII; written with a beat when it has changed.
+            Asked from the thread.
+        needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
+            process. Asked from the thread.
+        on_beat: Called on the worker's loop after each beat.
+        on_cut_off: Called on the worker's loop when the lease has run out while nothing was heard of the database, once
+            or more often. A database that says that it is away, or whose machine does, is away for the others as well.
+        on_lost: Called on the worker's loop when the lease is lost: every job that was running belongs to others.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        lease: Lease,
+        *,
+        about: str,
+        host: str,
+        first_id: UUID | None = None,
+        report: Callable[[], str],
+        needed: Callable[[], bool],
+        on_beat: Callable[[Pulse], None],
+        on_cut_off: Callable[[], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._lease = lease
+        self._about = about
+        self._host = host
+        self._next_id = first_id
+        self._report = report
+        self._reported: str | None = None
+        self._mute = False
+        """Whether a report has failed before."""
+        self._needed = needed
+        self._on_beat = on_beat
+        self._on_cut_off = on_cut_off
+        self._on_lost = on_lost
+        self._end_of_lease: asyncio.TimerHandle | None = None
+        self._url = url
+        self._owner = asyncio.get_running_loop()
+        self.unregistered: DatabaseError | None = None
+        """Why it could not be registered when that was tried last."""
+        self._registered: asyncio.Future[None] = self._owner.create_future()
+        self._ended: asyncio.Future[None] = self._owner.create_future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self._wake: asyncio.Event | None = None
+        self._failure: BaseException | None = None
+        self._sessions: Sessions | None = None
+        self._is_over = False
+        """Whether the lease was given up, and is not to be taken again."""
+
+    async def run(self) -> None:
+        """Beat until cancelled; the thread has ended when this returns, unless the lease is needed still."""
+        thread = threading.Thread(target=self._thread, name="asyncjobs keeper", daemon=True)
+        thread.start()
+        try:
+            await asyncio.shield(self._ended)
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._stopping = True
+            if self._loop is not None and not self._ended.done():
+                self.beat_now()
+                if not self._needed():
+                    await asyncio.wait([self._ended], timeout=2)
+
+    def beat_now(self) -> None:
+        """Beat without waiting for the time: the worker has something to tell that cannot wait."""
+        if self._loop is not None and self._wake is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
+                self._loop.call_soon_threadsafe(self._wake.set)
+
+    def give_back(self, timeout: float) -> None:
+        """Give back unspent what runs under the lease, and end it: this process ends now. Blocks; from any other thread.
+
+        Args:
+            timeout: Seconds that it may take; what the database does not take in that time is rescued, as after a death.
+        """
+        if self._loop is None or self._loop.is_closed():
+            return
+        giving = asyncio.run_coroutine_threadsafe(self._give_back(timeout), self._loop)
+        try:
+            giving.result(timeout)
+        except Exception as error:
+            giving.cancel()
+            logger.warning("what is left here could not be given back: %s", error or "no answer in time")
+
+    def _gave_back(self) -> bool:
+        return self._is_over
+
+    async def _give_back(self, timeout: float) -> None:
+        self._is_over = True
+        worker, self._lease.worker = self._lease.worker, None
+        if worker is not None and self._sessions is not None:
+            await self._sessions.run(lambda connection: workers.release(connection, worker), deadline=timeout)
+
+    async def registered(self) -> None:
+        """Wait until the worker has a lease.
+
+        Raises:
+            DatabaseError: It cannot be had, for a reason that will not pass.
+        """
+        await asyncio.shield(self._registered)
+
+    def _thread(self) -> None:
+        try:
+            asyncio.run(self._beat_for_ever())
+        except BaseException as error:
+            self._failure = error
+            logger.exception("the keeper ended with an error")
+        self._tell(lambda: _settle(self._ended))
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        try:
+            self._owner.call_soon_threadsafe(callback)
+        except RuntimeError:
+            return  # the worker's loop is closed: there is nobody left to tell
+
+    async def _beat_for_ever(self) -> None:
+        self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        interval = self._lease.seconds / BEATS_A_LEASE
+        # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
+        # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
+        deadline = self._lease.seconds * 0.6
+        # The role's own limits would end a beat that waits for a lock or a busy server, and with it the lease.
+        limits = dict.fromkeys(("statement_timeout", "lock_timeout"), f"{deadline * 1000:.0f}ms")
+        sessions = self._sessions = Sessions(
+            self._url, size=1, name="asyncjobs keeper", settings=limits, deadline=deadline
+        )
+        # After a restart of the database the first worker back judges the others a fifth of a lease later: less than that
+        # passes between an attempt to connect and the end of the next.
+        backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
+        try:
+            while not self._stopping or self._needed():
+                try:
+                    await self._beat(sessions)
+                    backoff.succeeded()
+                except DatabaseError as error:
+                    self._look_at_the_end_of_the_lease(error)
+                    if not self._registered.done():
+                        self.unregistered = error
+                        # What is late on a busy machine comes yet: for how long that is awaited is said elsewhere.
+                        if not isinstance(error, DatabaseUnavailable):
+                            self._tell(partial(self._fail_registration, error))
+                    await backoff.failed(error)
+                    continue
+                await self._pause(interval)
+        finally:
+            sessions.close()
+
+    def _look_at_the_end_of_the_lease(self, error: DatabaseError) -> None:
+        """Tell the worker when it comes, and not when an attempt to renew it fails next."""
+        self._lease.silent = is_silence(error)
+        if self._lease.silent and self._lease.worker is not None and self._end_of_lease is None:
+            loop = asyncio.get_running_loop()
+            self._end_of_lease = loop.call_later(max(self._lease.ends_in, 0), self._lease_ended)
+
+    def _lease_ended(self) -> None:
+        self._end_of_lease = None
+        if self._lease.cut_off:
+            self._tell(self._on_cut_off)
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._wake is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _beat(self, sessions: Sessions) -> None:
+        await sessions.run(_nothing, deadline=max(self._lease.seconds / 10, 0.5))  # connects, when it has to
+        if self._gave_back():
+            return
+        worker = self._lease.worker
+        if worker is None:
+            worker, self._next_id = self._next_id or uuid4(), None
+            await sessions.run(
+                lambda connection: workers.register(
+                    connection, worker, lease=self._lease.seconds, about=self._about, host=self._host
+                )
+            )
+            self._lease.worker, self._reported = worker, None
+            self._tell(lambda: _settle(self._registered))
+        news = self._news()
+        sent_at = time.monotonic()
+        pulse = await sessions.run(lambda connection: workers.beat(connection, worker, report=news))
+        if pulse is not None:
+            self._reported = news or self._reported
+            self._lease.renewed_at = sent_at
+            self._lease.silent = False
+            self._tell(lambda: self._on_beat(pulse))
+            return
+        if self._gave_back():
+            return
+        # Emptied here, in the thread: from this moment on nothing is claimed under a dead worker's id.
+        self._lease.worker = None
+        logger.error("this worker was declared dead: its lease is lost, its jobs are cancelled and run elsewhere")
+        self._tell(self._on_lost)
+        await self._beat(sessions)
+
+    def _news(self) -> str | None:
+        """Return the report if it has changed. Whatever is wrong with it, the lease does not hang on it."""
+        try:
+            report = self._report()
+        except Exception:
+            if not self._mute:
+                logger.exception("this worker cannot tell of itself: `asyncjobs status` shows what it told last")
+            self._mute = True
+            return None
+        return None if report == self._reported else report
+
+    def _fail_registration(self, error: DatabaseError) -> None:
+        if not self._registered.done():
+            self._registered.set_exception(error)
+
+
+async def _nothing(_connection: Connection) -> None: ...
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,125 @@
+"""What a worker tells of itself with its beat, and how it is read: by this version, of any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from asyncjobs.jobs.recurring import LeftOut
+from asyncjobs.performing.attempt import Attempt
+from asyncjobs.worker.watching.blocks import Blocks
+
+MOST = 50
+"""Stuck jobs, and kinds, that one worker names: the row is written again with each change."""
+LONGEST = 300
+"""Characters of a reason."""
+
+
+_MOST_NUMBER = 1e15
+
+
+class Stuck(NamedTuple):
+    """A job that was cancelled and goes on."""
+
+    id: str
+    kind: str
+    reason: str
+    """Why it was cancelled: `user`, `timeout`, `shutdown` or `lease_lost`."""
+    since: str
+    """When it was cancelled, by the clock of its worker; UTC."""
+
+
+class Report(NamedTuple):
+    """What one worker tells."""
+
+    draining: bool = False
+    """Whether it claims nothing any more and only lets running jobs finish."""
+    stuck: tuple[Stuck, ...] = ()
+    """The longest first."""
+    blocked: Mapping[str, Blocks] = {}
+    """By kind, since the worker started; the longest first."""
+    claims_nothing: str = ""
+    """Why, where it claims nothing though it is not draining; else empty."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What recurs and cannot be read there."""
+
+
+def write(
+    *,
+    draining: bool,
+    stuck: Iterable[Attempt],
+    blocked: Mapping[str, Blocks],
+    claims_nothing: str = "",
+    left_out: Iterable[LeftOut] = (),
+) -> str:
+    """Return a report as JSON text of plain ASCII, which no database refuses."""
+    longest = sorted(stuck, key=lambda attempt: attempt.cancelled_at)[:MOST]
+    report = Report(
+        draining,
+        tuple(map(_stuck, longest)),
+        dict(_worst_first(blocked)[:MOST]),
+        claims_nothing[:LONGEST],
+        tuple(each._replace(why=each.why[:LONGEST]) for each in sorted(left_out)[:MOST]),
+    )
+    return json.dumps(as_values(report))
+
+
+def as_values(report: Report) -> dict[str, Any]:
+    """Return a report as JSON has it."""
+    return {
+        "draining": report.draining,
+        "stuck": [job._asdict() for job in report.stuck],
+        "claims_nothing": report.claims_nothing,
+        "left_out": [each._asdict() for each in report.left_out],
+        "blocked": {kind: {"count": times, "longest": longest} for kind, (times, longest) in report.blocked.items()},
+    }
+
+
+def read(values: Mapping[str, Any]) -> Report:
+    """Read a report; what another version has written in another form is left out."""
+    stuck, blocked = values.get("stuck"), values.get("blocked")
+    return Report(
+        values.get("draining") is True,
+        tuple(Stuck(*(str(entry.get(name, "")) for name in Stuck._fields)) for entry in _mappings(stuck)),
+        {
+            str(kind): Blocks(found["count"], found["longest"])
+            for kind, found in (blocked.items() if isinstance(blocked, dict) else ())
+            if isinstance(found, dict) and _are_numbers(found.get("count"), found.get("longest"))
+        },
+        why if isinstance(why := values.get("claims_nothing"), str) else "",
+        tuple(
+            LeftOut(*(str(entry.get(name, "")) for name in LeftOut._fields))
+            for entry in _mappings(values.get("left_out"))
+        ),
+    )
+
+
+def blocks_of_all(several: Iterable[Report]) -> dict[str, Blocks]:
+    """Return how often each kind blocked the loops of all workers, and its longest time; the longest first."""
+    found: dict[str, Blocks] = {}
+    for report in several:
+        for kind, (times, longest) in report.blocked.items():
+            before = found.get(kind, Blocks(0, 0.0))
+            found[kind] = Blocks(before.times + times, max(before.longest, longest))
+    return dict(_worst_first(found))
+
+
+def _worst_first(blocked: Mapping[str, Blocks]) -> list[tuple[str, Blocks]]:
+    return sorted(blocked.items(), key=lambda item: -item[1].longest)
+
+
+def _stuck(attempt: Attempt) -> Stuck:
+    since = datetime.fromtimestamp(attempt.cancelled_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Stuck(str(attempt.claimed.id), attempt.claimed.kind, str(attempt.cancel_reason), since)
+
+
+def _mappings(values: object) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _are_numbers(*values: object) -> bool:
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_NUMBER for value in values
+    )

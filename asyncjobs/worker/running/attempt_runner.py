@@ -1,0 +1,197 @@
+"""The runner has one attempt run, here or in a process of its own, and says what is to be written about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import anyio
+
+from asyncjobs.checks.foreign_texts import log
+from asyncjobs.db.rows import Finish, Reschedule, State
+from asyncjobs.definitions import registry
+from asyncjobs.definitions.definition import Definition
+from asyncjobs.exceptions import InvalidDefinition, JobCrashed
+from asyncjobs.failing.deciding import What
+from asyncjobs.failing.stored_errors import describe_error
+from asyncjobs.jobs.ordering import limit_keys_of
+from asyncjobs.performing.attempt import Attempt, CancelReason
+from asyncjobs.performing.lifecycle import Lifecycle
+from asyncjobs.performing.outcomes import SUCCEEDED, Outcome
+from asyncjobs.performing.versions import VERSION_GRACE
+from asyncjobs.records.claimed import Claimed, Refused
+from asyncjobs.values import codec
+from asyncjobs.worker.job_log import JobLog
+from asyncjobs.worker.job_processes.groups import Group
+from asyncjobs.worker.job_processes.processes import CannotFork, ChildDied, JobProcesses
+from asyncjobs.worker.job_processes.sent_outcomes import End
+from asyncjobs.worker.writing.recorder import StepWriter
+from asyncjobs.worker.writing.rows import pauses_of, row_of
+
+logger = logging.getLogger("asyncjobs.worker")
+
+AGAIN = 1.0
+"""Seconds until a job is claimed again for which there was no process."""
+
+
+class AttemptRunner:
+    """Has attempts run, each in the task that calls it.
+
+    Args:
+        retention: Seconds that a finished job is kept when its definition does not say.
+        middleware: Around every job, the outermost first.
+        writer: Of what is recorded of steps.
+        cancel: Cancels an attempt whose time is over, and sees to it that it ends; None: its own `cancel` does.
+        cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
+        max_interruptions: How often in a row a job may be interrupted without progress.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's.
+        job_processes: Where attempts run that need a process of their own; None: this is one.
+        is_ending: Whether the worker is being cancelled, as by a loop that ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        retention: float,
+        middleware: Sequence[Any],
+        writer: StepWriter,
+        cancel: Callable[[Attempt, CancelReason], object] | None = None,
+        cleanup_timeout: float = 5.0,
+        max_interruptions: int = 10,
+        version_grace: float = VERSION_GRACE,
+        job_processes: JobProcesses | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._lifecycle = Lifecycle(
+            middleware=middleware,
+            recorders=writer,
+            cancel=cancel,
+            max_interruptions=max_interruptions,
+            version_grace=version_grace,
+            is_ending=is_ending,
+            # Slots bound the threads. A `def` job that awaits another gives back its slot and keeps its thread: with as
+            # many threads as slots, parents would keep their children from starting.
+            threads=anyio.CapacityLimiter(math.inf),
+        )
+        self._writer = writer
+        self._cleanup_timeout = cleanup_timeout
+        self._job_processes = job_processes
+        self._default_days = math.ceil(retention / 86_400)
+        self._log_lines = JobLog()
+
+    @property
+    def in_threads(self) -> set[UUID]:
+        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
+        return self._lifecycle.in_threads
+
+    async def run(self, attempt: Attempt, group: Group | None = None) -> End:
+        """Run an attempt and return what is to be written about it. Nothing a job raises gets out.
+
+        Args:
+            attempt: The one.
+            group: A suspect's: those it shares a process with; None: it is none, or runs in this process.
+        """
+        claimed = attempt.claimed
+        definition = registry.find(claimed.kind)
+        try:
+            if definition is None:
+                gone = LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
+                outcome = Outcome(What.fail, gone)
+            elif attempt.cancel_reason is not None or claimed.refused:
+                outcome = await self._lifecycle.conclude(attempt, definition, asyncio.CancelledError())
+            elif definition.is_limited and not claimed.limited and (limits := _limits_of(claimed, definition)):
+                return Reschedule(claimed.id, claimed.fence, limits=limits)
+            elif self._job_processes is not None and (group is not None or definition.options.executor == "process"):
+                return await self._run_apart(self._job_processes, attempt, definition, group)
+            else:
+                outcome = await self._lifecycle.run(attempt, definition)
+                if outcome is SUCCEEDED:
+                    days = self._days(definition)
+                    return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, days, claimed.batch)
+            return self._end(attempt, definition, outcome)
+        except BaseException as broken:
+            # An exception class that lies about itself: without an end, its row would be running while this worker lives.
+            described = describe_error(broken, attempt=claimed.attempt)
+            days = self._days(definition)
+            return Finish(claimed.id, claimed.fence, State.failed, None, described, None, days, claimed.batch)
+
+    def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome) -> End:
+        """Tell of an outcome; return it as what is to be written."""
+        claimed = attempt.claimed
+        self._log_lines.tell(claimed, outcome)
+        if claimed.refused == Refused.crashed:
+            # Each crash is with the job already; why it is not run again, is not.
+            why = str(outcome.error) if outcome.what is What.fail else outcome.reason
+            outcome = outcome._replace(error=None, reason=why)
+        end = row_of(outcome, claimed, days=self._days(definition), started=attempt.started)
+        if end is not None and definition is not None and outcome.cause is not None:
+            return end._replace(pauses=pauses_of(claimed, definition, outcome.cause))
+        return end
+
+    def _days(self, definition: Definition | None) -> int:
+        if definition is None or definition.options.retention is None:
+            return self._default_days
+        return math.ceil(definition.options.retention / 86_400)
+
+    # In a process of its own
+
+    async def _run_apart(
+        self, job_processes: JobProcesses, attempt: Attempt, definition: Definition, group: Group | None
+    ) -> End:
+        """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
+        claimed = attempt.claimed
+        try:
+            await job_processes.ready()  # what importing the modules takes is not the job's
+            if claimed.kind not in job_processes.kinds:
+                if definition.options.executor != "process":
+                    # A suspect: claimed again, it runs in this process, one of them at a time, and its death is charged.
+                    return Reschedule(claimed.id, claimed.fence)
+                raise InvalidDefinition(
+                    f"{definition.source} is not defined where its module is imported for jobs in processes of their own: "
+                    "define it at the module's top level, under no condition"
+                )
+            attempt.cancel_by = self._lifecycle.cancel
+            self._lifecycle.start(attempt, definition)
+            grace = 0.0 if definition.options.executor == "process" else self._cleanup_timeout
+            try:
+                return await job_processes.run(attempt, group, grace=grace)
+            finally:
+                attempt.stop_timer()
+        except ChildDied as died:
+            return await self._crash(attempt, died)
+        except CannotFork as raised:
+            if job_processes.available:
+                log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
+                return Reschedule(claimed.id, claimed.fence, AGAIN)
+            if group is not None:
+                # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
+                log(logger, logging.WARNING, "%s; suspects run one at a time among the ordinary jobs", raised)
+                return Reschedule(claimed.id, claimed.fence)
+            error: BaseException = raised
+        except BaseException as raised:
+            error = raised
+        return self._end(attempt, definition, await self._lifecycle.conclude(attempt, definition, error))
+
+    async def _crash(self, attempt: Attempt, died: ChildDied) -> Reschedule:
+        claimed = attempt.claimed
+        evidence = f"{died}{await self._writer.last_step(claimed.id)}"
+        crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
+        log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
+        alone = died.together == 1
+        together = None if alone else died.together // 2
+        return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=alone, together=together)
+
+
+def _limits_of(claimed: Claimed, definition: Definition) -> str | None:
+    """Return the limits of a job that was enqueued without: by SQL, or by code that had none; None: it has none.
+
+    It passes them now, and no attempt is spent on that. What is wrong with its arguments is met when it runs.
+    """
+    try:
+        return codec.dumps(limit_keys_of(definition.load(claimed.args)))
+    except Exception:
+        return None

@@ -1,0 +1,60 @@
+"""An attempt's outcome as the row to write."""
+
+from __future__ import annotations
+
+from asyncjobs.db.rows import Finish, RatePause, Reschedule, State
+from asyncjobs.definitions.definition import Definition
+from asyncjobs.failing.deciding import What
+from asyncjobs.failing.retry_after import retry_after
+from asyncjobs.failing.stored_errors import describe_error, storable
+from asyncjobs.jobs.ordering import limit_keys_of, name_under
+from asyncjobs.performing.outcomes import Outcome
+from asyncjobs.records.claimed import Claimed
+from asyncjobs.values import codec
+from asyncjobs.worker.job_processes.sent_outcomes import End
+
+_STATES = {
+    What.succeed: State.succeeded,
+    What.fail: State.failed,
+    What.discard: State.discarded,
+    What.cancel: State.cancelled,
+}
+
+
+def pauses_of(claimed: Claimed, definition: Definition, error: BaseException) -> tuple[RatePause, ...]:
+    """Return the rates of a job under which nothing is to start for as long as its error says, where they follow that."""
+    names = {name_under(definition, rate) for rate in definition.options.rate_limit if rate.follow_retry_after}
+    if not names or (seconds := retry_after(error)) is None:
+        return ()
+    try:
+        keys = limit_keys_of(definition.load(claimed.args))
+    except Exception:  # of its arguments, or of a callable `by`: what the attempt came to is written all the same
+        return ()
+    return tuple(RatePause(key["key"], seconds) for key in keys if key["name"] in names)
+
+
+def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> End:
+    """Return what is to be written about an attempt.
+
+    Args:
+        outcome: How it ended.
+        claimed: The row that was run.
+        days: How many days it is kept when it is final.
+        started: Whether its code was started: then it was in time.
+    """
+    error = None if outcome.error is None else describe_error(outcome.error, attempt=claimed.attempt)
+    if (state := _STATES.get(outcome.what)) is not None:
+        reason = None if outcome.reason is None else storable(outcome.reason)
+        return Finish(
+            claimed.id, claimed.fence, state, outcome.result, error, reason, days, claimed.batch, outcome.then
+        )
+    if outcome.what is What.drop:
+        return None
+    counts = None if outcome.counts is None else codec.dumps(outcome.counts)
+    if outcome.what is What.retry:
+        return Reschedule(
+            claimed.id, claimed.fence, outcome.wait, error, counts, spent=True, queue=outcome.queue,
+            priority=outcome.priority,
+        )  # fmt: skip
+    # Snoozed, released or parked. One without a time that waits for an event has 0, and no time is ever less than a moment.
+    return Reschedule(claimed.id, claimed.fence, outcome.wait, error, counts, started=started, waits=outcome.on_event)
