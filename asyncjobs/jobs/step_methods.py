@@ -33,7 +33,7 @@ class StepMethods(JobValue):
     @property
     def resumed(self) -> bool:
         """Whether this run goes on where an earlier one was interrupted, failed or waited: something is recorded of it."""
-        return self._stepper is not None and self._stepper.resumed
+        return self._stepper is not None and self._stepper.log.resumed
 
     async def run_steps(self) -> None:
         """Run the steps that the class declares with `@step`, in their order, those recorded aside.
@@ -128,7 +128,7 @@ class StepMethods(JobValue):
             NotRunning, InvalidStep: As `step`.
             InvalidOption: `duration` is out of range.
         """
-        await steps_of_run(self).wait(name, event=None, seconds=limits.duration(duration, "duration"))
+        await steps_of_run(self).waits.wait(name, event=None, seconds=limits.duration(duration, "duration"))
 
     async def wait_for(
         self, event: str, *, key: Any = None, timeout: float | timedelta | None = None, name: str | None = None
@@ -150,7 +150,7 @@ class StepMethods(JobValue):
             InvalidOption: Out of these limits.
         """
         text = events.key_text(key)
-        return await steps_of_run(self).wait(
+        return await steps_of_run(self).waits.wait(
             name if name is not None else f"{event} {text}".rstrip() if isinstance(event, str) else event,
             event=events.checked_name(event),
             key=text,

@@ -22,7 +22,7 @@ def watch(cls: type[JobValue]) -> None:
 
 
 def _assign(job: JobValue, name: str, value: Any) -> None:
-    if name[:1] != "_" and (stepper := job._stepper) is not None and (step := stepper.step_here) is not None:
+    if name[:1] != "_" and (stepper := job._stepper) is not None and (step := stepper.log.step_here) is not None:
         # An attribute and a property have a setter, which takes the value where it is to go.
         declared = getattr(type(job), name, None)
         if not hasattr(declared, "__set__"):

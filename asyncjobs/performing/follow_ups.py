@@ -37,10 +37,10 @@ def leave(job: Any, given: Sequence[Any]) -> None:
             )
         for one in each.jobs if hasattr(each, "_is_chain") else (each,):
             check_new(one, "then()")
-    if job._stepper is not None and job._stepper.step_here is not None:
+    if job._stepper is not None and job._stepper.log.step_here is not None:
         raise attempt.end_by(
             InvalidStep(
-                f"{job.kind}: then() is called in step {job._stepper.step_here!r}, which is not run again where the job "
+                f"{job.kind}: then() is called in step {job._stepper.log.step_here!r}, which is not run again where the job "
                 "goes on after it, and what follows would be forgotten: call it outside, after `await self.run_steps()` or "
                 "between two steps"
             )

@@ -108,7 +108,7 @@ class Lifecycle:
             error = self._end_of(attempt, error)
         if attempt.recorded is not None:
             if job is not None and job._stepper is not None:
-                job._stepper.wait_again(error)
+                job._stepper.waits.wait_again(error)
             await _settled(attempt.recorded)
         if error is None and attempt.cancel_reason is None:
             if attempt.following is not None:
@@ -258,7 +258,7 @@ class Lifecycle:
     async def _interrupt(
         self, job: JobValue, outcome: Outcome, error: BaseException | None, counts: Mapping[str, int], *, most: int
     ) -> Outcome:
-        progressed = job._stepper is not None and job._stepper.progressed
+        progressed = job._stepper is not None and job._stepper.log.progressed
         found = interrupted(job, outcome, error, progressed=progressed, counts=counts, most=most)
         return found if isinstance(found, Outcome) else await self._give_up(job, found)
 
@@ -268,7 +268,7 @@ class Lifecycle:
         A step that runs again would count twice what is saved in its middle.
         """
         stepper = job._stepper
-        if stepper is not None and (stepper.progress.next_number or stepper.progress.recorded):
+        if stepper is not None and (stepper.log.progress.next_number or stepper.log.progress.recorded):
             return outcome
         try:
             text = attributes.dump(job)
@@ -297,7 +297,9 @@ class Lifecycle:
 
     def _warn_of_steps_left(self, job: JobValue, definition: Definition) -> None:
         """Warn once of a kind whose own `perform` has run no step: the call is easily forgotten, and the job succeeds."""
-        if definition.kind not in self._warned_of and (job._stepper is None or not job._stepper.progress.next_number):
+        if definition.kind not in self._warned_of and (
+            job._stepper is None or not job._stepper.log.progress.next_number
+        ):
             self._warned_of.add(definition.kind)
             text = "%s declares steps, and its perform() has run none of them: is `await self.run_steps()` missing?"
             log(logger, logging.WARNING, text, definition.kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from asyncjobs.performing import stepping
+from asyncjobs.performing.step_log import inside
 from asyncjobs.performing.stepping import Stepper
 
 SHORT = 10.0
@@ -21,15 +21,15 @@ async def wait_for_token(stepper: Stepper, name: str, take: Callable[[], Awaitab
         take: Takes one, and returns in how many seconds it is due.
     """
     # The step that a durable sleep is, or would be: the code comes to it with the same number when the job runs again.
-    number = stepper.progress.next_number + 1
+    number = stepper.log.progress.next_number + 1
     step = f"{name[:180]} {number}"
-    is_in_step = stepping.inside.get() is not None
-    if not is_in_step and stepper.progress.recorded_as(number) == step:
-        await stepper.wait(step, event=None, seconds=0)  # its token was taken before this run
+    is_in_step = inside.get() is not None
+    if not is_in_step and stepper.log.progress.recorded_as(number) == step:
+        await stepper.waits.wait(step, event=None, seconds=0)  # its token was taken before this run
         return
     seconds = await take()
     # Where something is recorded that the code has not come to, a new step would be out of its order.
-    if seconds > SHORT and not is_in_step and stepper.progress.is_at_end:
-        await stepper.wait(step, event=None, seconds=seconds)
+    if seconds > SHORT and not is_in_step and stepper.log.progress.is_at_end:
+        await stepper.waits.wait(step, event=None, seconds=seconds)
     elif seconds > 0:
         await asyncio.sleep(seconds)

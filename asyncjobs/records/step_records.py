@@ -111,7 +111,7 @@ class Progress:
         self._recorded = sorted(records)
         self._by_number = {record.n: record for record in self._recorded}
         self._numbers = {record.name: record.n for record in self._recorded}
-        self._met: dict[str, None] = {}
+        self.met: dict[str, None] = {}
 
     @property
     def recorded(self) -> list[Record]:
@@ -129,7 +129,7 @@ class Progress:
         Raises:
             InvalidStep: The name cannot be one, the step was met already, or it is not the one that was recorded here.
         """
-        met = self._met
+        met = self.met
         check_name(self._kind, name)
         if name in met:
             raise InvalidStep(
@@ -160,16 +160,16 @@ class Progress:
     @property
     def is_at_end(self) -> bool:
         """Whether nothing is recorded beyond the step that was met last."""
-        return not self._recorded or self._recorded[-1].n <= len(self._met)
+        return not self._recorded or self._recorded[-1].n <= len(self.met)
 
     @property
     def next_number(self) -> int:
         """The number of the step that was met last; 0: none was."""
-        return len(self._met)
+        return len(self.met)
 
     def _refuse(self, name: str, found: str, code: Sequence[str], number: int | None = None) -> NoReturn:
         then = ", ".join(repr(record.name) for record in self._recorded)
-        now = ", ".join(repr(met) for met in (code or [*self._met, name]))
+        now = ", ".join(repr(met) for met in (code or [*self.met, name]))
         raise InvalidStep(
             f"{self._kind}: the code comes to step {name!r}{'' if number is None else f' as number {number}'} "
             f"where this job {found}. "

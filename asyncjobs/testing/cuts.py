@@ -117,9 +117,9 @@ class Watch:
     def _step_line(self) -> tuple[str, int, str] | None:
         """Return where the declared step begins that the job is in; its frames are ours, or a thread's."""
         job = None if self._context is None else self._context.get(running_job.running)
-        if job is None or job._stepper is None or job._stepper._current is None:
+        if job is None or job._stepper is None or job._stepper.log.current is None:
             return None
-        return code_line(getattr(type(job), job._stepper._current, None))
+        return code_line(getattr(type(job), job._stepper.log.current, None))
 
 
 def _code_of(attempt: AttemptHere) -> tuple[str, int, str]:

@@ -97,11 +97,11 @@ class Interruption(Watch):
         if stepper is None or not self.is_for(attempt.claimed):
             return False
         if self._after:
-            *before, _last = [*stepper.progress._met, None]  # the last one met is about to begin
-            hit = self._step in before[:-1] and stepper._current != self._step
+            *before, _last = [*stepper.log.progress.met, None]  # the last one met is about to begin
+            hit = self._step in before[:-1] and stepper.log.current != self._step
         else:
-            cursor = stepper.cursor
-            hit = cursor is not None and stepper._current == self._step
+            cursor = stepper.log.cursor
+            hit = cursor is not None and stepper.log.current == self._step
             hit = hit and cursor is not None and bool(self._cursor is ANYWHERE or cursor.value == self._cursor)
         if hit:
             self._hit(attempt)
@@ -122,7 +122,7 @@ class Interruption(Watch):
         if job is None or self._after or self._cursor is not ANYWHERE or watched.is_service:
             return
         attempt, stepper = cast("AttemptHere", job._attempt), job._stepper
-        if stepper is None or stepper._current != self._step or stepper.cursor is not None:
+        if stepper is None or stepper.log.current != self._step or stepper.log.cursor is not None:
             return
         self._hit(attempt)
         attempt.cancel("shutdown")

@@ -1,0 +1,140 @@
+"""The log of one attempt's steps: what is recorded of them, where the code stands among them, what it records next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from asyncjobs.definitions import attributes
+from asyncjobs.exceptions import InvalidStep
+from asyncjobs.failing.signals import Interrupted
+from asyncjobs.performing import context
+from asyncjobs.performing.job_value import JobValue
+from asyncjobs.records.step_records import Progress, Record, Recorder, StepForm, StepState
+from asyncjobs.steps.cursors import Cursor
+from asyncjobs.steps.runs import StepRun
+
+if TYPE_CHECKING:
+    from asyncjobs.performing.attempt import Attempt
+
+inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
+"""The step whose code is running here: tells a step inside another from one beside it."""
+
+_FORMS: dict[StepForm, str] = {"code": "code", "jobs": "a run of other jobs", "wait": "a wait", "sleep": "a sleep"}
+
+
+class StepLog:
+    """What is recorded of the steps of one attempt, and what has been met of it.
+
+    Args:
+        job: That runs.
+        attempt: Its run.
+        recorder: Where its steps are recorded.
+        records: What earlier attempts have recorded.
+
+    Attributes:
+        kind: The job's.
+        progress: What is recorded, and what was met of that in the code.
+        resumed: Whether an earlier attempt has recorded something.
+        progressed: Whether this attempt has.
+        current: The step that runs; None: none does.
+        cursor: Of the step that runs; None: none runs, or it takes none.
+    """
+
+    def __init__(self, job: JobValue, attempt: Attempt, recorder: Recorder, records: Sequence[Record]) -> None:
+        self.job = job
+        self.kind = job.kind
+        self.attempt = attempt
+        self.recorder = recorder
+        self.progress = Progress(job.kind, records)
+        self.resumed = bool(records)
+        self.progressed = False
+        self.current: str | None = None
+        self.cursor: Cursor[Any] | None = None
+        # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
+        self._saved = self.attributes() if records else None
+
+    def meet(
+        self, name: str, form: StepForm, *, formerly: Sequence[str] = (), code: Sequence[str] = ()
+    ) -> Record | None:
+        """Return what is recorded of a step that is met here in the code.
+
+        Args:
+            name: Its name.
+            form: What it is in the code that runs now.
+            formerly: Names that it had before.
+            code: The names of all steps, for messages.
+
+        Raises:
+            InvalidStep: It is out of place, or was recorded as something else.
+        """
+        if self.current is not None:
+            how = "inside" if inside.get() == self.current else "while another task of the job is in"
+            self._refuse_overlap(name, how, self.current)
+        record = self.progress.meet(name, formerly=formerly, code=code)
+        if record is not None and record.form != form:
+            raise InvalidStep(
+                f"{self.kind}: step {name!r} was recorded as {_FORMS[record.form]} ({record.state}), and is "
+                f"{_FORMS[form]} now: give the new code a kind of its own while jobs are in flight, or run this job again "
+                "from a step: asyncjobs jobs retry ID --from STEP"
+            )
+        return record
+
+    def _refuse_overlap(self, name: str, how: str, current: str) -> NoReturn:
+        raise InvalidStep(
+            f"{self.kind}: step {name!r} is begun {how} step {current!r}: steps follow each other, and sleep, wait_for and "
+            "run are steps themselves: call them from perform, between `await self.step(…)`; for things at once use "
+            "cursor.map() or a TaskGroup inside one step"
+        )
+
+    @property
+    def step_here(self) -> str | None:
+        """The step whose code is running here, in a task or a thread of it; None: it is other code of the job, or none."""
+        # A thread that a step starts knows neither.
+        is_other = inside.get() is None and context.running.get() is self.job
+        return None if is_other else self.current
+
+    # Checkpoints
+
+    @property
+    def snapshot(self) -> Callable[[], str | None] | None:
+        """Returns the job's attributes as JSON; None: it has none."""
+        return partial(attributes.dump, self.job) if self.job._definition.attributes else None
+
+    def attributes(self) -> str:
+        """Return the job's attributes as JSON."""
+        return attributes.dump(self.job) or "{}"
+
+    def check(self) -> None:
+        """End the run here if its worker stops: it goes on elsewhere from what is recorded.
+
+        Raises:
+            Interrupted: It does.
+        """
+        if self.attempt.stopping:
+            raise self.attempt.end_by(Interrupted(f"{self.kind} was interrupted at a checkpoint"))
+
+    def check_going_on(self) -> None:
+        """Refuse to go on with a run that has ended, and to record what was cut, whatever the job's code made of that.
+
+        Raises:
+            BaseException: What has ended the run.
+        """
+        if self.attempt.is_over:
+            raise self.attempt.end_of(None) or asyncio.CancelledError
+
+    def record(
+        self, run: StepRun, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
+        error: str | None = None, children: str | None = None,
+    ) -> Awaitable[None]:  # fmt: skip
+        """Have a step recorded, and the attributes; done when they are durable."""
+        changed = None if attributes == self._saved else attributes
+        self.saved(attributes)
+        return self.recorder.write(run.write(state, changed, result, cursor, error, children=children))
+
+    def saved(self, attributes: str | None) -> None:
+        """Note that something is recorded, with these attributes."""
+        self._saved, self.progressed = attributes, True
