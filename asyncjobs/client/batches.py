@@ -33,7 +33,7 @@ from asyncjobs.exceptions import (
     InvalidOption,
     NotOpen,
 )
-from asyncjobs.jobs.batches import Batch
+from asyncjobs.jobs.batches import Batch, Draft
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing.hook_calls import Layers
 
@@ -197,37 +197,39 @@ class BatchStore:
 
     async def store(self, batch: Batch, connection: Any) -> None:
         """Store a batch, unless that was done; see `Batch.enqueue`."""
-        if batch._parent is not None:
+        draft = batch._draft
+        if draft.parent is not None:
             raise InvalidOption(
-                f"batch {batch.id} is a part of batch {batch._parent.id}: enqueue that, which stores both"
+                f"batch {draft.id} is a part of batch {draft.parent.id}: enqueue that, which stores both"
             )
-        if batch._is_stored:
+        if draft.is_stored:
             return
-        tree = batch._tree()
+        tree = draft.tree()
         _check_callbacks(tree)
-        again = batch._sent
+        again = draft.is_sent
         if again:
             _take_back(tree)  # so that its jobs are not taken for stored
         for each in tree:
-            each._sent = True
+            each.is_sent = True
         try:
             if connection is not None:
                 await _Storing(tree, self._layers, self._depths).run(CallersTransaction(connection, self._sessions.url))
                 return  # which may be rolled back, and then this is done again
-            if not again or not await self._is_stored(batch):
-                await self._store(batch, tree)
+            if not again or not await self._is_stored(draft.id):
+                await self._store(tree)
         except (EnqueueOutcomeUnknown, asyncio.CancelledError):
             raise
         except BaseException:
             _take_back(tree)
             raise
         for each in tree:
-            each._is_there()
+            each.end()
 
-    async def _store(self, batch: Batch, tree: Sequence[Batch]) -> None:
-        if any(each._used_up for each in tree):
+    async def _store(self, tree: Sequence[Draft]) -> None:
+        batch_id = tree[0].id
+        if any(each.is_used_up for each in tree):
             raise InvalidOption(
-                f"batch {batch.id}: an iterable of it was gone through by an enqueue() that stored nothing: make a new batch"
+                f"batch {batch_id}: an iterable of it was gone through by an enqueue() that stored nothing: make a new batch"
             )
         storing = _Storing(tree, self._layers, self._depths)
         try:
@@ -235,9 +237,9 @@ class BatchStore:
         except DatabaseUnavailable as error:
             if not storing.committing:
                 raise
-            if await self._is_stored(batch):
+            if await self._is_stored(batch_id):
                 return
-            if any(each._used_up for each in tree):
+            if any(each.is_used_up for each in tree):
                 error.add_note("nothing of the batch was stored, and an iterable of it is used up: make a new batch")
                 raise
             await self._in_transaction(storing)
@@ -278,7 +280,7 @@ class BatchStore:
             await transaction.commit()
         storing.committing = False
 
-    async def _is_stored(self, batch: Batch) -> bool:
+    async def _is_stored(self, batch_id: UUID) -> bool:
         """Return whether a batch is stored of which the answer was lost; waits for what may be under way there.
 
         Raises:
@@ -289,14 +291,14 @@ class BatchStore:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                return not await batches.begin(connection, [NewBatch(batch.id, None, "", None, None, None)])
+                return not await batches.begin(connection, [NewBatch(batch_id, None, "", None, None, None)])
             finally:
                 await transaction.rollback()
 
         try:
             return await self._sessions.run(look, deadline=RESEND_LIMIT)
         except (DatabaseError, NotOpen) as error:
-            raise EnqueueOutcomeUnknown(batch.id, "batch") from error
+            raise EnqueueOutcomeUnknown(batch_id, "batch") from error
 
 
 class _Storing:
@@ -308,7 +310,7 @@ class _Storing:
         depths: The queues that may hold so many jobs.
     """
 
-    def __init__(self, tree: Sequence[Batch], layers: Layers, depths: Depths | None) -> None:
+    def __init__(self, tree: Sequence[Draft], layers: Layers, depths: Depths | None) -> None:
         self._tree = tree
         self._layers = layers
         self._depths = depths
@@ -327,11 +329,9 @@ class _Storing:
         """Whether code of the caller's runs meanwhile: an iterable that is more than a list, or a hook."""
         jobs: list[Job[Any]] = []
         for batch in self._tree:
-            jobs += [*batch._jobs, *batch._callbacks.values()]
-            for source in batch._sources:
-                if not isinstance(source, list | tuple):
-                    return True
-                jobs += source
+            if not all(isinstance(source, list | tuple) for source in batch.sources):
+                return True
+            jobs += batch.known_jobs()
         found = {job._definition for job in jobs if isinstance(job, Job)}
         return any(self._layers.around(definition).on_enqueue for definition in found)
 
@@ -340,7 +340,7 @@ class _Storing:
         if self._begun:  # once more, as the session was refused
             _take_back(self._tree)
         for batch in self._tree:
-            batch._sent = True
+            batch.is_sent = True
         self._begun, self._number = True, 0
         self._stored.clear()
         if not await target.begin([await self._row_of(batch) for batch in self._tree]):
@@ -361,9 +361,9 @@ class _Storing:
         for batch_id in reversed(empty):
             await target.settle(batch_id)
 
-    async def _row_of(self, batch: Batch) -> NewBatch:
+    async def _row_of(self, batch: Draft) -> NewBatch:
         kept: dict[str, str] = {}
-        names = {job: name for name, job in batch._callbacks.items()}
+        names = {job: name for name, job in batch.callbacks.items()}
 
         async def keep(jobs: Sequence[Job[Any]]) -> None:
             for job in jobs:
@@ -374,11 +374,11 @@ class _Storing:
                 mark_enqueued(job, row, made=True)
 
         await inside_hooks(self._layers, list(names), keep)
-        parent = None if batch._parent is None else batch._parent.id
+        parent = None if batch.parent is None else batch.parent.id
         on_discard, on_finish, on_success = (kept.get(name) for name in ("on_discard", "on_finish", "on_success"))
         return NewBatch(batch.id, parent, batch.description, on_discard, on_finish, on_success)
 
-    async def _insert_all(self, batch: Batch, target: Target) -> None:
+    async def _insert_all(self, batch: Draft, target: Target) -> None:
         chunk: list[Job[Any]] = []
         async for job in _jobs_of(batch):
             check_job(job, f"batch {batch.id}", self._number)
@@ -397,7 +397,7 @@ class _Storing:
         if chunk:
             await self._send(chunk, batch, target)
 
-    async def _send(self, chunk: Sequence[Job[Any]], batch: Batch, target: Target) -> None:
+    async def _send(self, chunk: Sequence[Job[Any]], batch: Draft, target: Target) -> None:
         """Have a chunk inserted; the next is made meanwhile, unless hooks wait for its end."""
         if any(self._layers.around(job._definition).on_enqueue for job in chunk):
             await self._settle()
@@ -409,7 +409,7 @@ class _Storing:
         await self._settle()
         self._under_way = asyncio.ensure_future(self._insert(chunk, rows, batch, target))
 
-    async def _insert(self, jobs: Sequence[Job[Any]], rows: Sequence[NewJob], batch: Batch, target: Target) -> None:
+    async def _insert(self, jobs: Sequence[Job[Any]], rows: Sequence[NewJob], batch: Draft, target: Target) -> None:
         if self._depths is not None:
             await self._depths.check(rows, target, self._stored)
         made = await target.insert(rows, batch.id)
@@ -432,28 +432,22 @@ class _Storing:
             self._under_way = None
 
 
-def _check_callbacks(tree: Sequence[Batch]) -> None:
-    callbacks = [job for each in tree for job in each._callbacks.values()]
-    if len(set(callbacks)) < len(callbacks) or any(job in each._jobs for each in tree for job in callbacks):
+def _check_callbacks(tree: Sequence[Draft]) -> None:
+    callbacks = [job for each in tree for job in each.callbacks.values()]
+    if len(set(callbacks)) < len(callbacks) or any(job in each.jobs for each in tree for job in callbacks):
         raise InvalidOption("Batch: a callback is one of its jobs, too, or a callback twice: make a job for each")
 
 
-async def _jobs_of(batch: Batch) -> AsyncIterator[Job[Any]]:
-    for job in batch._jobs:
+async def _jobs_of(batch: Draft) -> AsyncIterator[Job[Any]]:
+    for job in batch.jobs:
         yield job
-    for source in batch._sources:
+    for source in batch.sources:
         if isinstance(source, AsyncIterable) or iter(source) is source:
-            batch._used_up = True
+            batch.is_used_up = True
         async for job in in_turns(source, "Batch.add_all()"):
             yield job
 
 
-def _take_back(tree: Sequence[Batch]) -> None:
-    """Note that nothing of a batch was stored, in it and in those of its jobs that can be found."""
-    for batch in tree:
-        batch._sent = False
-        kept = [source for source in batch._sources if isinstance(source, list | tuple)]
-        for job in (*batch._jobs, *batch._callbacks.values(), *(job for source in kept for job in source)):
-            if isinstance(job, Job) and (job._batch == batch.id or job in batch._callbacks.values()):
-                job._sent, job._batch, job._disposition, job._state = False, None, None, None
-                job._made_at = None  # the error tells that it is not enqueued
+def _take_back(tree: Sequence[Draft]) -> None:
+    for draft in tree:
+        draft.take_back()

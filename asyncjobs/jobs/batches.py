@@ -32,17 +32,103 @@ class _Callback:
         self._name = name
 
     def __get__(self, batch: Batch, _owner: type | None = None) -> Job[Any] | None:
-        return batch._callbacks.get(self._name)
+        return batch._draft.callbacks.get(self._name)
 
     def __set__(self, batch: Batch, job: Job[Any] | None) -> None:
-        batch._check_open()
-        others = {name: each for name, each in batch._callbacks.items() if name != self._name}
+        draft = batch._draft
+        draft.check_open()
+        others = {name: each for name, each in draft.callbacks.items() if name != self._name}
         if job is not None:
             check_new(job, f"Batch: {self._name}=")
             if job in others.values():
                 raise InvalidOption(f"Batch: {self._name}= is the job of another callback: make one for each")
             others[self._name] = job
-        batch._callbacks = others
+        draft.callbacks = others
+
+
+class Draft:
+    """What a batch is made of, until it is stored.
+
+    Args:
+        batch_id: The batch's.
+
+    Attributes:
+        id: The batch's.
+        parent: Of which batch it is a part.
+        jobs: Those that were given one by one, in their order.
+        parts: Batches that are parts of it.
+        sources: Iterables of further jobs.
+        callbacks: Jobs that are enqueued later, by the name of what they wait for.
+        is_sent: Whether its row may exist.
+        is_stored: Whether it does.
+        is_used_up: Whether something that can be iterated only once was, for nothing.
+    """
+
+    def __init__(self, batch_id: UUID) -> None:
+        self.id = batch_id
+        self.parent: Draft | None = None
+        self.jobs: dict[Job[Any], None] = {}
+        self.parts: dict[Draft, None] = {}
+        self.sources: list[Iterable[Job[Any]] | AsyncIterable[Job[Any]]] = []
+        self.callbacks: dict[str, Job[Any]] = {}
+        self.is_sent = self.is_stored = self.is_used_up = False
+        self.description = ""
+
+    def check_open(self) -> None:
+        """Refuse to change what is enqueued.
+
+        Raises:
+            AlreadyEnqueued: It is.
+        """
+        if self.is_sent:
+            raise AlreadyEnqueued(
+                f"batch {self.id} is enqueued already: add before that, or inside one of its jobs by "
+                "`await current_attempt().batch.enqueue(job)`"
+            )
+
+    def check_part(self, part: Draft) -> None:
+        """Refuse a part that cannot be one.
+
+        Raises:
+            AlreadyEnqueued: It is stored, or may be.
+            InvalidOption: It has a place already, or contains this batch.
+        """
+        if part.is_sent:
+            raise AlreadyEnqueued(f"Batch.add() got batch {part.id}, which is enqueued already: add it before that")
+        if part.parent not in (None, self):
+            raise InvalidOption(f"Batch.add() got batch {part.id}, which is a part of another: a batch has one place")
+        above: Draft | None = self
+        while above is not None:
+            if above is part:
+                raise InvalidOption("Batch.add() got a batch that contains this one: it would wait for itself for ever")
+            above = above.parent
+
+    def tree(self) -> list[Draft]:
+        """Return it and its parts at any depth, each before its own parts."""
+        found = [self]
+        for draft in found:
+            found += draft.parts
+        return found
+
+    def known_jobs(self) -> list[Job[Any]]:
+        """Return its jobs and callbacks, as far as they can be told without going through what can be gone through once."""
+        listed = (job for source in self.sources if isinstance(source, list | tuple) for job in source)
+        return [*self.jobs, *self.callbacks.values(), *listed]
+
+    def take_back(self) -> None:
+        """Note that nothing of it was stored, here and in those of its jobs that can be found."""
+        self.is_sent = False
+        for job in self.known_jobs():
+            if is_job(job) and (job._batch == self.id or job in self.callbacks.values()):
+                job._sent, job._batch, job._disposition, job._state = False, None, None, None
+                job._made_at = None  # the error tells that it is not enqueued
+
+    def end(self) -> None:
+        """Note that it is stored; what it was made of is not needed any more."""
+        self.is_stored = True
+        self.jobs.clear()
+        self.sources.clear()
+        self.callbacks.clear()
 
 
 class Batch:
@@ -85,32 +171,27 @@ class Batch:
             raise InvalidOption(
                 f"Batch: description must be text of at most {MOST_DESCRIPTION:,} characters, not {shown(description)}"
             )
-        self.description = description
-        self._id = new_id()
-        self._parent: Batch | None = None
-        self._sent = False
-        """Whether its row may exist."""
-        self._is_stored = False
-        """Whether it does."""
-        self._used_up = False
-        """Whether something that can be iterated only once was, for nothing."""
-        self._jobs: dict[Job[Any], None] = {}
-        self._parts: dict[Batch, None] = {}
-        self._sources: list[Iterable[Job[Any]] | AsyncIterable[Job[Any]]] = []
-        self._callbacks: dict[str, Job[Any]] = {}
+        self._draft = Draft(new_id())
+        self._draft.description = description
         self.on_discard, self.on_finish, self.on_success = on_discard, on_finish, on_success
 
     @classmethod
     def _of_row(cls, status: BatchStatus) -> Self:
         """Return the handle of a batch that is stored."""
         batch = cls(status.description)
-        batch._id, batch._sent, batch._is_stored = status.id, True, True
+        draft = batch._draft
+        draft.id, draft.is_sent, draft.is_stored = status.id, True, True
         return batch
 
     @property
     def id(self) -> UUID:
         """Its id, a UUIDv7, known before it is enqueued."""
-        return self._id
+        return self._draft.id
+
+    @property
+    def description(self) -> str:
+        """Shown where batches are."""
+        return self._draft.description
 
     # What it is made of
 
@@ -121,18 +202,19 @@ class Batch:
             InvalidOption: One is neither, or contains this batch.
             AlreadyEnqueued: This batch is, or one of these; inside one of its jobs, `current_attempt().batch` adds.
         """
-        self._check_open()
+        draft = self._draft
+        draft.check_open()
         for each in jobs:
             if isinstance(each, Batch):
-                self._check_part(each)
+                draft.check_part(each._draft)
             else:
                 check_new(each, "Batch.add()")
         for each in jobs:
             if isinstance(each, Batch):
-                each._parent = self
-                self._parts[each] = None
+                each._draft.parent = draft
+                draft.parts[each._draft] = None
             else:
-                self._jobs[each] = None
+                draft.jobs[each] = None
         return self
 
     def add_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> Self:
@@ -145,46 +227,14 @@ class Batch:
             InvalidOption: It is none.
             AlreadyEnqueued: This batch is enqueued.
         """
-        self._check_open()
+        self._draft.check_open()
         if not isinstance(jobs, Iterable | AsyncIterable) or is_job(jobs):
             raise InvalidOption(
                 f"Batch.add_all() takes an iterable or async iterable of jobs, not {type(jobs).__name__}: give "
                 "one job to add()"
             )
-        self._sources.append(jobs)
+        self._draft.sources.append(jobs)
         return self
-
-    def _check_open(self) -> None:
-        if self._sent:
-            raise AlreadyEnqueued(
-                f"batch {self.id} is enqueued already: add before that, or inside one of its jobs by "
-                "`await current_attempt().batch.enqueue(job)`"
-            )
-
-    def _check_part(self, part: Batch) -> None:
-        if part._sent:
-            raise AlreadyEnqueued(f"Batch.add() got batch {part.id}, which is enqueued already: add it before that")
-        if part._parent not in (None, self):
-            raise InvalidOption(f"Batch.add() got batch {part.id}, which is a part of another: a batch has one place")
-        above: Batch | None = self
-        while above is not None:
-            if above is part:
-                raise InvalidOption("Batch.add() got a batch that contains this one: it would wait for itself for ever")
-            above = above._parent
-
-    def _is_there(self) -> None:
-        """Note that it is stored; what it was made of is not needed any more."""
-        self._is_stored = True
-        self._jobs.clear()
-        self._sources.clear()
-        self._callbacks.clear()
-
-    def _tree(self) -> list[Batch]:
-        """Return the batch and its parts at any depth, each before its own parts."""
-        found = [self]
-        for batch in found:
-            found += batch._parts
-        return found
 
     # What can be done with it
 
@@ -208,15 +258,15 @@ class Batch:
         return self
 
     async def __aenter__(self) -> Self:
-        self._check_open()
+        self._draft.check_open()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             await self.enqueue()
             return
-        for batch in self._tree():
-            for job in (*batch._jobs, *batch._callbacks.values()):
+        for draft in self._draft.tree():
+            for job in (*draft.jobs, *draft.callbacks.values()):
                 job._made_at = None  # the error tells that it is not enqueued
 
     async def status(self) -> BatchStatus:
@@ -254,7 +304,7 @@ class Batch:
         return self.result().__await__()
 
     def _require_row(self) -> None:
-        if not self._sent:
+        if not self._draft.is_sent:
             raise NotEnqueued(
                 f"batch {self.id} has not been enqueued, and awaiting does not enqueue: call `await batch.enqueue()` first"
             )
