@@ -21,14 +21,11 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client.client import Client
 from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
-from asyncjobs.client.liveness import feel
 from asyncjobs.client.recurring import Recurring
 from asyncjobs.client.sending import check_job
-from asyncjobs.db import checking, migrating, pooling
-from asyncjobs.db.connecting import PINNED_PLANS, connect
+from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
-from asyncjobs.db.listening import Listener
-from asyncjobs.db.sessions import Sessions
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import AlreadyOpen, DatabaseError, InvalidCall, InvalidOption, InvalidSettings, NotOpen
 from asyncjobs.failing.failures import Failures
@@ -39,11 +36,10 @@ from asyncjobs.jobs.job import Job, _Performs, _PerformsAsync
 from asyncjobs.jobs.naming import JobOrId, batch_id, id_of
 from asyncjobs.jobs.pauses import Pause, end_of_pause, paused, who
 from asyncjobs.modules.guarding import refuse_while_importing
-from asyncjobs.modules.importing import import_modules, import_object
-from asyncjobs.performing import open_clients
+from asyncjobs.modules.importing import import_modules
+from asyncjobs.opening import Opened, open_client
 from asyncjobs.performing.awaiting import result_of
 from asyncjobs.records.status import Status
-from asyncjobs.tasks.services import Services
 
 if TYPE_CHECKING:
     from asyncjobs.client.blocking import BlockingJobs
@@ -57,10 +53,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 J = TypeVar("J", bound=Job[Any])
 
-PRIVATE_IN = ("development", "test")
-"""Environments in which an empty `database_url` stands for a private PostgreSQL."""
-PULSES_A_LEASE = 4
-"""How often an idle client asks the database for a sign of life."""
 FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
 """Seconds until an embedded worker that crashed is started again; doubled each time."""
 
@@ -99,12 +91,7 @@ class AsyncJobs:
         self._arguments = settings
         self._settings: Settings | None = None
         self._stack: AsyncExitStack | None = None
-        self._client: Client | None = None
-        self._sessions: Sessions | None = None
-        self._listener: Listener | None = None
-        self._services: Services | None = None
-        self._pulse: asyncio.Task[None] | None = None
-        self._url = ""
+        self._opened: Opened | None = None
         self._worker: Worker | None = None
         self._works = False
 
@@ -123,70 +110,22 @@ class AsyncJobs:
         if self._stack is not None:
             raise AlreadyOpen("this AsyncJobs is open already: open it once, or make another")
         refuse_while_importing()
-        from asyncjobs.settings import load
-
         async with AsyncExitStack() as stack:
-            settings = self._settings = load(self._config, environment=self._environment, **self._arguments)
-            self._url = settings.database_url or await self._start_embedded(stack)
-            sessions = self._assemble(self._url, settings, stack)
-            await sessions.run(checking.check if settings.database_url else migrating.migrate)
-            assert self._services is not None
-            self._pulse = self._services.start(feel(sessions, every=settings.lease / PULSES_A_LEASE), name="pulse")
+            self._settings = self._load()
+            self._opened = await open_client(self._settings, stack, self._middleware)
+            stack.callback(setattr, self, "_opened", None)
             self._stack = stack.pop_all()
         return self
 
-    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
-        """Put the client together and make it the one that jobs use; nothing is connected before it is needed."""
-        self._url, self._settings = url, settings
-        pooling.assume(url, settings.pooler)
-        stack.enter_context(registry.prefixed(settings.kind_prefix))
-        middleware = (*map(import_object, settings.middleware), *self._middleware)
-        sessions = self._sessions = Sessions(
-            url,
-            size=settings.database_connections,
-            name="asyncjobs client",
-            settings=PINNED_PLANS,
-            keep=settings.lease / 2,
-            least=1,
-        )
-        stack.callback(sessions.close)
-        self._services = Services()
-        stack.push_async_callback(self._services.close)
-        self._listener = Listener(url, test_every=min(settings.lease / 6, 5.0))
-        self._client = Client(
-            sessions,
-            self._listener,
-            self._services,
-            retention=settings.retention,
-            middleware=middleware,
-            max_depths={queue: limits.max_depth for queue, limits in settings.queues.items()},
-        )
-        stack.callback(setattr, self, "_client", None)
-        open_clients.push(self._client)
-        stack.callback(open_clients.remove, self._client)
-        stack.callback(self._client.threads.close)
-        return sessions
+    def _load(self) -> Settings:
+        from asyncjobs.settings import load
 
-    async def _start_embedded(self, stack: AsyncExitStack) -> str:
-        from asyncjobs.embedded import EmbeddedPostgres, project_directory
-
-        settings = self.settings
-        if settings.environment not in PRIVATE_IN:
-            problem = (
-                f"database_url is not set for environment {settings.environment!r}: set it, for example by "
-                "ASYNCJOBS_DATABASE_URL; a private PostgreSQL is for development only"
-            )
-            raise InvalidSettings([problem])
-        project = settings.source.parent if settings.source else Path.cwd()
-        directory = project_directory(project)
-        server = await stack.enter_async_context(EmbeddedPostgres(directory))
-        logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", directory)
-        return server.url("asyncjobs")
+        return load(self._config, environment=self._environment, **self._arguments)
 
     async def close(self) -> None:
         """Close the client; what is in flight fails. Closing twice does nothing."""
         stack, self._stack = self._stack, None
-        self._client = None
+        self._opened = None
         if stack is not None:
             await stack.aclose()
 
@@ -224,12 +163,15 @@ class AsyncJobs:
         """
         from asyncjobs.client.blocking import BlockingJobs
 
-        return BlockingJobs(self)
+        return BlockingJobs(self, self._client)
 
-    def _opened(self) -> Client:
-        if self._client is None:
+    def _in_use(self) -> Opened:
+        if self._opened is None:
             raise NotOpen("this AsyncJobs is not open: use it inside `async with jobs:`")
-        return self._client
+        return self._opened
+
+    def _client(self) -> Client:
+        return self._in_use().client
 
     @property
     def settings(self) -> Settings:
@@ -249,8 +191,7 @@ class AsyncJobs:
         Raises:
             NotOpen: Before it was opened.
         """
-        self._opened()
-        return self._url
+        return self._in_use().url
 
     # Working
 
@@ -264,7 +205,7 @@ class AsyncJobs:
         """
         async with self:
             import_modules(self.settings.imports)
-            worker = self._make_worker()
+            worker = self._in_use().make_worker()
             task = asyncio.get_running_loop().create_task(self._keep_working(worker), name="asyncjobs worker")
             self._works = True
             try:
@@ -287,10 +228,11 @@ class AsyncJobs:
         ends for as long. Without: whether the database has answered, and would have taken a write, within the last `lease`
         seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
         """
-        if self._client is None or self._sessions is None:
+        opened = self._opened
+        if opened is None:
             return False
         if not self._works:
-            return self._sessions.unanswered < self.settings.lease
+            return opened.sessions.unanswered < self.settings.lease
         worker = self._worker
         if worker is None or not worker.ready.is_set() or worker.lease.over:
             return False
@@ -302,21 +244,8 @@ class AsyncJobs:
 
         False, too, for a client that has awaited nothing yet: it does not listen before it needs to.
         """
-        return self._listener is not None and self._client is not None and not self._listener.deaf
-
-    def _make_worker(self, **given: Any) -> Worker:
-        from asyncjobs.worker.worker import Worker
-
-        assert self._listener is not None
-        assert self._services is not None
-        assert self._sessions is not None
-        # The worker knows whether the database answers; and of many that are idle, each connection counts.
-        if self._pulse is not None:
-            self._pulse.cancel()
-        self._sessions.keep_at_least(0)
-        return Worker(
-            self._url, self.settings, self._listener, self._services, middleware=self._opened().middleware, **given
-        )
+        opened = self._opened
+        return opened is not None and not opened.listener.deaf
 
     async def _keep_working(self, worker: Worker) -> None:
         pause = FIRST_RESTART
@@ -339,7 +268,7 @@ class AsyncJobs:
                 pause = FIRST_RESTART
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART)
-            worker = self._make_worker()
+            worker = self._in_use().make_worker()
 
     async def _stop_working(self, task: asyncio.Task[None]) -> None:
         worker = self._worker
@@ -355,7 +284,7 @@ class AsyncJobs:
     async def enqueue(self, job: J, *, connection: Any = None) -> J:
         """Insert a job through this client; `job.enqueue()` uses the one opened last. See `Job.enqueue`."""
         check_job(job)
-        await self._opened().enqueue(job, connection=connection)
+        await self._client().enqueue(job, connection=connection)
         return job
 
     async def get_batch(self, batch: UUID | str) -> Batch:
@@ -365,16 +294,16 @@ class AsyncJobs:
             BatchNotFound: It cannot be seen.
             InvalidOption: `batch` is no id.
         """
-        return await self._opened().get_batch(batch_id(batch))
+        return await self._client().get_batch(batch_id(batch))
 
     @answered(remedy="give all of them as one iterable: `enqueue_all([send(1), send(2)])`")
     async def enqueue_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs through this client; see `asyncjobs.enqueue_all`."""
-        return await self._opened().enqueue_all(jobs)
+        return await self._client().enqueue_all(jobs)
 
     async def emit(self, name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:
         """Emit an event through this client; `asyncjobs.emit` uses the one opened last. See there."""
-        return await self._opened().emit(*stored_event(name, key, payload), connection=connection)
+        return await self._client().emit(*stored_event(name, key, payload), connection=connection)
 
     @overload
     async def get(self, job: J) -> J: ...
@@ -399,7 +328,7 @@ class AsyncJobs:
             NotEnqueued: `job` has no row yet.
             InvalidOption: `job` is neither a job nor an id.
         """
-        return await self._opened().get(job, kind)
+        return await self._client().get(job, kind)
 
     @overload
     async def result(self, job: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
@@ -417,17 +346,17 @@ class AsyncJobs:
                 plain JSON.
             timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the job alone.
         """
-        client = self._opened()
+        client = self._client()
         found = job if isinstance(job, Job) else await client.get(job)
         return await result_of(found, timeout, client)
 
     async def cancel(self, job: JobOrId, reason: str = "") -> bool:
         """Cancel a job, or the one with this id; see `Job.cancel`."""
-        return await self._opened().cancel(id_of(job), limits.reason(reason))
+        return await self._client().cancel(id_of(job), limits.reason(reason))
 
     async def status(self, job: JobOrId) -> Status:
         """Read everything stored about a job, or the one with this id; see `Job.status`."""
-        return await self._opened().status(id_of(job))
+        return await self._client().status(id_of(job))
 
     @property
     def recurring(self) -> Recurring:
@@ -436,7 +365,7 @@ class AsyncJobs:
         Raises:
             NotOpen: This AsyncJobs is not open.
         """
-        return Recurring(self._opened())
+        return Recurring(self._client())
 
     # By hand
 
@@ -462,7 +391,7 @@ class AsyncJobs:
             PermissionDenied: The role only enqueues, or only looks.
         """
         asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
-        return await self._opened().do(asked, id_of(job))
+        return await self._client().do(asked, id_of(job))
 
     async def discard(self, job: JobOrId, *, reason: str = "") -> bool:
         """Discard a job that is scheduled, ready or waiting, or has failed. No `after_discard` runs: no worker takes part.
@@ -480,7 +409,7 @@ class AsyncJobs:
             InvalidOption: `job` is neither a job nor an id, or `reason` cannot be stored.
             PermissionDenied: The role only enqueues, or only looks.
         """
-        return await self._opened().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
+        return await self._client().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
 
     async def failures(self) -> Failures:
         """Return failed jobs in groups that have failed alike: by kind, type of error, and line of the user's code.
@@ -491,7 +420,7 @@ class AsyncJobs:
         Raises:
             PermissionDenied: The role only enqueues.
         """
-        return await self._opened().failures()
+        return await self._client().failures()
 
     async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Retry all failed jobs that match, the oldest first; see `retry`.
@@ -565,19 +494,19 @@ class AsyncJobs:
             PermissionDenied: The role only enqueues, or only looks.
         """
         what, end = paused(queue, kind), end_of_pause(until)
-        return await self._opened().pause(what, *end, reason=limits.reason(reason), by=who(by))
+        return await self._client().pause(what, *end, reason=limits.reason(reason), by=who(by))
 
     @answered(remedy='say what by name, as in `resume(queue="mailers")` or `resume(kind=send_welcome)`')
     async def resume(self, *, queue: str | None = None, kind: Any = None) -> bool:
         """Let a paused queue or kind go on; return False when it was not paused. See `pause`."""
-        return await self._opened().resume(paused(queue, kind))
+        return await self._client().resume(paused(queue, kind))
 
     async def pauses(self) -> list[Pause]:
         """Return what is paused: the queues, then the kinds, by name."""
-        return await self._opened().pauses()
+        return await self._client().pauses()
 
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
-        return (await self._opened().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
+        return (await self._client().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
 
     async def why(self, job: JobOrId) -> str:
         """Return one sentence, its subject left out, that says what a job waits for, where it runs, or how it ended.
@@ -588,7 +517,7 @@ class AsyncJobs:
             InvalidOption: `job` is neither a job nor an id.
             PermissionDenied: The role only enqueues.
         """
-        return (await self._opened().why(id_of(job))).sentence
+        return (await self._client().why(id_of(job))).sentence
 
     async def set_limit(self, key: str, most: int | None) -> None:
         """Say how many jobs run at once under a limit, for all workers and from now on; those that run go on.
@@ -609,7 +538,7 @@ class AsyncJobs:
             raise InvalidOption(
                 f"key={shown(key)} is no text: give a shared key, a kind's name, or a key as `why` names it"
             )
-        await self._opened().set_limit(registry.stored_name(key), most)
+        await self._client().set_limit(registry.stored_name(key), most)
 
 
 async def migrate(database_url: str) -> list[str]:

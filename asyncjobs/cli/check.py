@@ -10,13 +10,12 @@ from typing import Any
 
 import typer
 
-from asyncjobs.app import PRIVATE_IN
-from asyncjobs.cli import command_database
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
 from asyncjobs.jobs.declared_schedules import Declaration, declare, said_of
 from asyncjobs.modules.importing import import_problem, put_working_directory_first
+from asyncjobs.opening import PRIVATE_IN, private_directory
 from asyncjobs.settings import Settings, config_file
 from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing
@@ -94,7 +93,7 @@ def _settings(config: Path | None, env: str | None) -> tuple[Settings | None, li
     except InvalidSettings as error:
         return None, list(error.problems), []
     try:
-        command_database.private_directory(settings)
+        private_directory(settings)
     except InvalidSettings as error:
         # Only a warning: where this runs, the deployment's URL may well be kept out of sight.
         warnings += error.problems

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from asyncjobs.app import PRIVATE_IN
+from asyncjobs.app import AsyncJobs
+from asyncjobs.client.client import Client
 from asyncjobs.db import checking, migrating, pooling
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
-from asyncjobs.embedded import EmbeddedPostgres, project_directory
-from asyncjobs.exceptions import InvalidSettings
+from asyncjobs.embedded import EmbeddedPostgres
+from asyncjobs.opening import private_directory
 from asyncjobs.settings import Settings
 from asyncjobs.terminal.exits import exit_codes
 
@@ -26,29 +27,40 @@ READING_LIMITS = {"statement_timeout": "2s", "default_transaction_read_only": "o
 """Of everything that only looks: a listing must not be what the database is busy with, and changes nothing."""
 
 
-def private_directory(settings: Settings) -> Path | None:
-    """Return where the project's embedded server is; None when the settings name a database.
-
-    Raises:
-        InvalidSettings: In an environment where it is a slip: what a deployment migrated would be nobody's database.
-    """
-    if settings.database_url:
-        return None
-    if settings.environment not in PRIVATE_IN:
-        problem = (
-            f"database_url is not set for environment {settings.environment!r}: set it, for example by "
-            "ASYNCJOBS_DATABASE_URL; a private PostgreSQL is for development only"
-        )
-        raise InvalidSettings([problem])
-    return project_directory(settings.source.parent if settings.source else Path.cwd())
-
-
 def private_hint(directory: Path) -> str:
     """Return where a private database is kept, and how to be rid of it."""
     return (
         f"a private PostgreSQL, kept in {directory} beside those of other projects: to start empty, end what uses it "
         "and remove that directory"
     )
+
+
+class CommandJobs(AsyncJobs):
+    """The `AsyncJobs` of a command.
+
+    Args:
+        config: As `AsyncJobs` takes it.
+        environment: Likewise.
+        middleware: Whether the project's is used: it is around what is enqueued and performed, and where a command does
+            neither it need not even be importable.
+    """
+
+    def __init__(self, *, config: Path | None, environment: str | None, middleware: bool = False) -> None:
+        super().__init__(config=config, environment=environment)
+        self._uses_middleware = middleware
+
+    def _load(self) -> Settings:
+        settings = super()._load()
+        return settings if self._uses_middleware else settings.model_copy(update={"middleware": ()})
+
+    @property
+    def client(self) -> Client:
+        """The open client."""
+        return self._client()
+
+    async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `operation` on a connection of the client."""
+        return await self._in_use().sessions.run(operation)
 
 
 @asynccontextmanager

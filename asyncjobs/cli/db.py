@@ -22,6 +22,7 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.exceptions import SchemaMismatch
+from asyncjobs.opening import private_directory
 from asyncjobs.settings import load
 from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.terminal import options, printing
@@ -90,7 +91,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
                 connection.terminate()
 
     applied, problem = command_database.finish(read)
-    directory = command_database.private_directory(settings)
+    directory = private_directory(settings)
     rows = [
         {"number": known.number, "name": known.name, "applied": known.number in applied}
         for known in (*migrations.known(), migrations.functions())
@@ -160,7 +161,7 @@ def psql(context: typer.Context, *, config: options.Config = None, env: options.
         settings = load(config, environment=env)
 
     async def run() -> int:
-        directory = command_database.private_directory(settings)
+        directory = private_directory(settings)
         if directory is None:
             return open_psql(settings.database_url, None, context.args)
         async with EmbeddedPostgres(directory) as server:

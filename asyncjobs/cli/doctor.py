@@ -21,6 +21,7 @@ from asyncjobs.db.errors import MIGRATE
 from asyncjobs.db.limiting import BY, LimitRow
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings, SchemaMismatch
 from asyncjobs.jobs.recurring import RecurringStatus
+from asyncjobs.opening import private_directory
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing, tls
@@ -81,7 +82,7 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the database; what one check needs and does not find ends the list there."""
     try:
-        directory = command_database.private_directory(settings)
+        directory = private_directory(settings)
         async with command_database.database_url(settings) as url:
             if directory is not None:
                 yield Finding("ok", "database", command_database.private_hint(directory))

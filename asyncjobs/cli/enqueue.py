@@ -12,7 +12,6 @@ from uuid import UUID
 
 import typer
 
-from asyncjobs.app import AsyncJobs
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds, spell
 from asyncjobs.cli import command_database
@@ -89,7 +88,7 @@ def enqueue(
         made = None if definition is None else make(definition, given, when)
 
     async def send() -> tuple[UUID, Any, JobError | TimeoutError | None]:
-        async with AsyncJobs(config=config, environment=env) as client:
+        async with command_database.CommandJobs(config=config, environment=env, middleware=True) as client:
             found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, when))
             try:
                 return found.id, await found.result(timeout=limit) if wait else None, None
@@ -141,13 +140,14 @@ def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) 
     return job.set(queue=when.queue, priority=when.priority, wait=when.delay, at=when.at)
 
 
-async def _by_name(client: AsyncJobs, kind: str, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
-    assert client._sessions is not None
+async def _by_name(
+    client: command_database.CommandJobs, kind: str, given: dict[str, tuple[str, Any]], when: When
+) -> Job[Any]:
     kind = registry.stored_name(limits.kind_name(kind))
     queue = "default" if when.queue is None else limits.queue_name(when.queue)
     priority = 0 if when.priority is None else limits.priority(when.priority)
     args = json.dumps({name: read for name, (_, read) in given.items()})
-    job_id = await client._sessions.run(
+    job_id = await client.run(
         lambda connection: jobs.enqueue_by_name(
             connection, kind, args, queue=queue, priority=priority, run_at=when.at, delay=when.delay
         )

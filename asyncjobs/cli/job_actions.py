@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import typer
 
-from asyncjobs.app import AsyncJobs
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, filter_of
 from asyncjobs.db.job_actions import Picked
 from asyncjobs.db.rows import State
-from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.failing.stored_errors import read_errors
-from asyncjobs.settings import Settings
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
@@ -162,13 +158,6 @@ def cancel(
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
 
 
-class WithoutMiddleware(AsyncJobs):
-    """The project's is around what is enqueued and performed, and may not even be importable from here."""
-
-    def _assemble(self, url: str, settings: Settings, stack: AsyncExitStack) -> Sessions:
-        return super()._assemble(url, settings.model_copy(update={"middleware": ()}), stack)
-
-
 class _Command(NamedTuple):
     asked: Asked
     ids: list[UUID]
@@ -243,15 +232,15 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
             _agree(f"{command.action.value} {_jobs(len(command.ids))}?")
 
         async def named() -> list[Answer]:
-            async with WithoutMiddleware(config=config, environment=env) as jobs:
-                return await jobs._opened().do_named(command.asked, command.ids, dry_run=command.dry_run)
+            async with command_database.CommandJobs(config=config, environment=env) as jobs:
+                return await jobs.client.do_named(command.asked, command.ids, dry_run=command.dry_run)
 
         _tell_named(command, command_database.finish(named))
         return
 
     async def matching(*, dry_run: bool) -> Matched:
-        async with WithoutMiddleware(config=config, environment=env) as jobs:
-            return await jobs._opened().do_all(command.asked, command.which[0], dry_run=dry_run)
+        async with command_database.CommandJobs(config=config, environment=env) as jobs:
+            return await jobs.client.do_all(command.asked, command.which[0], dry_run=dry_run)
 
     if command.asks:
         matched = command_database.finish(lambda: matching(dry_run=True))

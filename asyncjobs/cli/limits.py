@@ -8,7 +8,6 @@ import typer
 
 from asyncjobs.checks import durations
 from asyncjobs.cli import command_database
-from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.db import limiting
 from asyncjobs.db.limiting import BY, LimitRow
 from asyncjobs.definitions.order_keys import shown_key
@@ -72,7 +71,7 @@ def set_limit(
         most = None if at_once == "default" else _number(at_once)
 
     async def write() -> None:
-        async with WithoutMiddleware(config=config, environment=env) as jobs:
+        async with command_database.CommandJobs(config=config, environment=env) as jobs:
             await jobs.set_limit(key, most)
 
     command_database.finish(write)

@@ -11,7 +11,6 @@ import typer
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
-from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.pauses import Pause, paused, who
 from asyncjobs.terminal import options, printing
@@ -43,7 +42,7 @@ def pause(
         who(by)
 
     async def write() -> Pause:
-        async with WithoutMiddleware(config=config, environment=env) as jobs:
+        async with command_database.CommandJobs(config=config, environment=env) as jobs:
             return await jobs.pause(queue=queue, kind=kind, until=end, reason=reason, by=by)
 
     made = command_database.finish(write)
@@ -67,7 +66,7 @@ def resume(
         _check(queue, kind)
 
     async def write() -> tuple[bool, list[Pause]]:
-        async with WithoutMiddleware(config=config, environment=env) as jobs:
+        async with command_database.CommandJobs(config=config, environment=env) as jobs:
             return await jobs.resume(queue=queue, kind=kind), await jobs.pauses()
 
     done, left = command_database.finish(write)

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import typer
 
 from asyncjobs.cli import command_database
-from asyncjobs.cli.job_actions import WithoutMiddleware
 from asyncjobs.client.recurring import Recurring, no_such
 from asyncjobs.db import reading
 from asyncjobs.db import recurring as stored
@@ -161,7 +160,7 @@ def _change(
     operation: Any, shown: str | None, config: options.Config, env: options.Environment, *, as_json: bool
 ) -> None:
     async def change() -> dict[str, Any]:
-        async with WithoutMiddleware(config=config, environment=env) as jobs:
+        async with command_database.CommandJobs(config=config, environment=env) as jobs:
             done: dict[str, Any] = await operation(jobs.recurring)
             return done
 

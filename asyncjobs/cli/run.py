@@ -65,7 +65,6 @@ def run(
     """
     with exit_codes():
         link = Link()
-        # What it warns of is logged by each worker as it opens, in the format that is chosen here.
         settings, warnings = read(
             config,
             environment=env,
@@ -75,6 +74,9 @@ def run(
             log_level=log_level,
         )
         options.configure_logs(settings)
+        if not link.is_child:  # whose parent has said it
+            for warning in warnings:
+                logger.warning("%s", warning)
         entries = [entry.strip() for words in queues or () for entry in words.split(",")]
         pools = chosen(settings.pools, numbers=pool or (), queues=entries)
         # What is named here is imported wherever a job of this worker runs, as what the file names is.
@@ -82,8 +84,6 @@ def run(
         plan = Plan(
             settings=settings,
             pools=pools,
-            config=config,
-            environment=env,
             burst=burst,
             migrate=migrate,
             worker_id=link.worker_id,
@@ -97,10 +97,6 @@ def run(
             raise typer.Exit(Reloading(settings, [*given, "--migrate"] if migrate else given, Path.cwd()).run())
         children = shares(pools, processes)
         if len(children) > 1 and not link.is_child:
-            if not settings.database_url:
-                # Its children are told the URL, and have nothing to warn of.
-                for warning in warnings:
-                    logger.warning("%s", warning)
             raise typer.Exit(Supervising(plan, given, children).run())
         if link.imports_here:
             put_working_directory_first()

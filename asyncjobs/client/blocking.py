@@ -102,9 +102,11 @@ class BlockingJobs:
     running event loop every call is refused: there, ``await`` those of an `AsyncJobs`.
     """
 
-    def __init__(self, jobs: Any) -> None:
+    def __init__(self, jobs: Any, opened: Callable[[], Client]) -> None:
         self._jobs = jobs
         """The AsyncJobs, whose room is above this one."""
+        self._opened = opened
+        """Returns its client, while it is open."""
         self._stack: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -127,8 +129,7 @@ class BlockingJobs:
         refuse_inside(None, "`async with AsyncJobs() as jobs:` around it, and `await`")
         if self._stack is None:
             raise NotOpen("it is open inside `with AsyncJobs().blocking() as jobs:` only")
-        client: Client = self._jobs._opened()
-        return client
+        return self._opened()
 
     def _run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return self._client().threads.run(make, "`await`")

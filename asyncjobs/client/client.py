@@ -32,6 +32,7 @@ from asyncjobs.client.why import Why, ask
 from asyncjobs.db import batches, jobs, limiting, pausing, steps
 from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Batches
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import read_failures
 from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.listening import Listener
@@ -121,6 +122,11 @@ class Client:
         self._chains = ChainStore(sessions, self._layers, self._depths)
         self._actions = JobActions(sessions, retention)
         self._statuses = Statuses(sessions.run)
+
+    async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `operation` on a connection; see `Sessions.run`."""
+        self._check_loop()
+        return await self._sessions.run(operation)
 
     def _check_loop(self, call: Call = ANY) -> None:
         if asyncio.get_running_loop() is not self.loop:

@@ -35,8 +35,7 @@ class Recurring:
         self._client = client
 
     async def _run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        self._client._check_loop()
-        return await self._client._sessions.run(operation)
+        return await self._client.run(operation)
 
     @answered(
         remedy='the name and the job come first, the rest goes by name: `add("report", report(7), schedule="@daily")`'

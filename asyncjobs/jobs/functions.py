@@ -44,7 +44,7 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
 
 
 def _again(made_by: JobFunction[..., Any], state: dict[str, Any]) -> Job[Any]:
-    job: Job[Any] = made_by._job_class.__new__(made_by._job_class)
+    job: Job[Any] = made_by._definition.job_class.__new__(made_by._definition.job_class)
     job.__dict__.update(state)
     return job
 

@@ -15,7 +15,7 @@ _ROOT = Path(__file__).parents[2]
 
 def command(module: str, *words: str) -> list[str]:
     """Return what runs a module of ours with this interpreter, under the flags that this one was given."""
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 - multiprocessing asks it, too
     if Path.cwd() != _ROOT:  # else we are imported from the working directory ourselves
         flags += ["-P"]
     return [sys.executable, *flags, "-m", module, *words]

@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from asyncjobs import errors
-from asyncjobs.app import AsyncJobs
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
+from asyncjobs.opening import Opened
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
@@ -43,8 +43,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
     """Open what the jobs of this process need: a client, and the sessions that record steps."""
     settings = recipe.settings
     async with AsyncExitStack() as stack:
-        jobs = AsyncJobs()
-        jobs._assemble(recipe.url, settings, stack)
+        opened = Opened(recipe.url, settings, stack)
         isolated = isolated_sessions(recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
         pinned = {**PINNED_PLANS, "lock_timeout": "200ms"}
         recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=pinned, deadline=settings.lease)
@@ -55,7 +54,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
         stack.callback(isolated.close)
         runner = AttemptRunner(
             retention=settings.retention,
-            middleware=jobs._opened().middleware,
+            middleware=opened.client.middleware,
             version_grace=settings.version_grace,
             writer=writer,
             max_interruptions=settings.max_interruptions,

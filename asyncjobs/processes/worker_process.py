@@ -9,17 +9,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from asyncjobs.app import AsyncJobs
 from asyncjobs.db import migrating, pooling, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
+from asyncjobs.opening import Opened, open_client
 from asyncjobs.processes.signals import STOP_NOW, Signals, leave
 from asyncjobs.settings import Pool, Settings
 from asyncjobs.settings.urls import safe_database_url
@@ -57,8 +57,6 @@ class Plan:
 
     settings: Settings
     pools: tuple[Pool, ...]
-    config: Path | None = None
-    environment: str | None = None
     burst: bool = False
     migrate: bool = False
     worker_id: UUID | None = None
@@ -117,14 +115,8 @@ class Process:
         raise AssertionError
 
     async def _main(self) -> int:
-        jobs = AsyncJobs(
-            config=self._plan.config,
-            environment=self._plan.environment,
-            database_url=self._settings.database_url or None,
-            shutdown_timeout=self._settings.shutdown_timeout,
-            imports=self._settings.imports,
-        )
-        code = await self._work_until_stopped(jobs)
+        stack = AsyncExitStack()
+        code = await self._work_until_stopped(stack)
         if self._worker is not None:
             logger.info("stopped: %d jobs ended here", self._worker.ledger.finished)
         if left := self._running():
@@ -134,12 +126,12 @@ class Process:
             )
             leave(code, self._give_back)
         self.signals.end_within(CLOSE_LIMIT, code, "something keeps this process from ending")
-        await jobs.close()
+        await stack.aclose()
         return code
 
-    async def _work_until_stopped(self, jobs: AsyncJobs) -> int:
+    async def _work_until_stopped(self, stack: AsyncExitStack) -> int:
         try:
-            await self._work(jobs)
+            await self._work(stack)
         except AsyncJobsError as error:
             for line in describe(error):
                 logger.critical("%s%s", line, f" (database: {self._address})" if self._address else "")
@@ -149,7 +141,7 @@ class Process:
             return FAILED
         return OK
 
-    async def _work(self, jobs: AsyncJobs) -> None:
+    async def _work(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
         is_quick = self._settings.database_url and not self._plan.migrate
         limit = START_LIMIT if is_quick else EMBEDDED_LIMIT
@@ -157,15 +149,15 @@ class Process:
         # Twice: what does not end when it is cancelled is ended with the process.
         self.signals.end_within(limit + 1, UNHEALTHY, f"no start within {limit:g} s: the database does not answer")
         self.signals.on_level(lambda level: loop.call_soon_threadsafe(self._stop, level))
-        self._opening = loop.create_task(self._open(jobs), name="asyncjobs opening")
+        self._opening = loop.create_task(self._open(stack), name="asyncjobs opening")
         await asyncio.wait([self._opening], timeout=limit)
         if not self._opening.done():
             self._opening.cancel()
             raise self._silence(limit)
         if self._stopping:
             return
-        server = self._opening.result()
-        self._worker = worker = jobs._make_worker(
+        opened, server = self._opening.result()
+        self._worker = worker = opened.make_worker(
             pools=self._plan.pools, worker_id=self._plan.worker_id, share=self._plan.share
         )
         running = loop.create_task(worker.run(burst=self._plan.burst), name="asyncjobs worker")
@@ -174,7 +166,7 @@ class Process:
         await asyncio.wait([running, ready], timeout=left, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if worker.ready.is_set():
-            self._is_ready(jobs, worker, server)
+            self._is_ready(opened, worker, server)
         elif not running.done():
             running.cancel()
             if reason := worker.connections.trouble.reason:
@@ -185,7 +177,7 @@ class Process:
             raise worker.keeper.unregistered or self._silence(limit)
         await running
 
-    async def _open(self, jobs: AsyncJobs) -> reading.Server:
+    async def _open(self, stack: AsyncExitStack) -> tuple[Opened, reading.Server]:
         if self._settings.database_url:
             logger.debug("connecting to %s", self._address)
             pooling.assume(self._settings.database_url, self._settings.pooler)
@@ -204,14 +196,13 @@ class Process:
                             logger.info("applied %s", migration)
             finally:
                 connection.terminate()
-        await jobs.open()
-        self._address = safe_database_url(jobs._url)
-        assert jobs._sessions is not None
-        return await jobs._sessions.run(reading.server)
+        opened = await open_client(self._settings, stack)
+        self._address = safe_database_url(opened.url)
+        return opened, await opened.sessions.run(reading.server)
 
-    def _is_ready(self, jobs: AsyncJobs, worker: Worker, server: reading.Server) -> None:
+    def _is_ready(self, opened: Opened, worker: Worker, server: reading.Server) -> None:
         self.signals.go_on()
-        if warning := tls.warning(server, jobs._url):
+        if warning := tls.warning(server, opened.url):
             logger.warning("%s", warning)
         pools = [f"{'+'.join(pool.queues)} x {pool.concurrency}" for pool in worker.served]
         kinds = len(registry.all_definitions())
@@ -226,7 +217,7 @@ class Process:
             kinds,
             server.version,
             self._address,
-            tls.state(server, jobs._url),
+            tls.state(server, opened.url),
             extra={"worker": str(worker.lease.worker), "pools": pools, "kinds": kinds, "database": self._address},
         )
         # What the imports made lives as long as this process: it need not be looked at again and again for garbage.

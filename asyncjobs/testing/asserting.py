@@ -98,7 +98,7 @@ class Asserting(OpenEverywhere):
             raise AssertionError(
                 f"{wanted} is enqueued {len(found)} times, not {times_}; there is:\n{listed(seen, wanted)}"
             )
-        return await self._opened().get(found[0].id, None if isinstance(kind, str) else kind)
+        return await self._client().get(found[0].id, None if isinstance(kind, str) else kind)
 
     async def refute_enqueued(
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
@@ -145,4 +145,4 @@ class Asserting(OpenEverywhere):
         return Wanted(kind, {**arguments, **(args or {})}, **how)
 
     async def _seen(self) -> list[db.Seen]:
-        return await self._here().sessions.run(db.read_jobs)
+        return await self._here().opened.sessions.run(db.read_jobs)

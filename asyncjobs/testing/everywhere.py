@@ -6,14 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from asyncjobs.app import AsyncJobs
-from asyncjobs.client.client import Client
+from asyncjobs.opening import Opened
 from asyncjobs.performing import open_clients
-from asyncjobs.settings import load
 from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings
-    from asyncjobs.worker.worker import Worker
 
 
 class OpenEverywhere(AsyncJobs):
@@ -21,7 +19,7 @@ class OpenEverywhere(AsyncJobs):
 
     def __init__(self, *, database_url: str, **settings: Any) -> None:
         super().__init__(database_url=database_url, **settings)
-        self._url = database_url
+        self._database_url = database_url
         self._loops: list[Here] = []
         self._anywhere = AnyLoop(self._here, self._loops)
         open_clients.push(cast("open_clients.OpenClient", self._anywhere))
@@ -34,7 +32,7 @@ class OpenEverywhere(AsyncJobs):
         for here in self._loops:
             if here.loop is loop:
                 return here
-        here = Here(self._url, self.settings, self._middleware)
+        here = Here(self._database_url, self.settings, self._middleware)
         self._loops.append(here)
         return here
 
@@ -44,8 +42,8 @@ class OpenEverywhere(AsyncJobs):
         for here in self._loops:
             here.end()
 
-    def _opened(self) -> Client:
-        return self._here().client
+    def _in_use(self) -> Opened:
+        return self._here().opened
 
     async def open(self) -> Self:
         """Do nothing: it is open."""
@@ -58,13 +56,13 @@ class OpenEverywhere(AsyncJobs):
     def settings(self) -> Settings:
         """The settings in force."""
         if self._settings is None:
-            self._settings = load(self._config, environment=self._environment, **self._arguments)
+            self._settings = self._load()
         return self._settings
 
     @property
     def database_url(self) -> str:
         """The database of this test process: a URL for asyncpg or psycopg."""
-        return self._url
+        return self._database_url
 
     @property
     def healthy(self) -> bool:
@@ -75,7 +73,4 @@ class OpenEverywhere(AsyncJobs):
     @property
     def listening(self) -> bool:
         """Whether notices are heard on this loop."""
-        return self._here().jobs.listening
-
-    def _make_worker(self, **given: Any) -> Worker:
-        return self._here().jobs._make_worker(**given)
+        return not self._here().opened.listener.deaf

@@ -12,15 +12,14 @@ from uuid import UUID
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from asyncjobs.app import AsyncJobs
 from asyncjobs.client.threads import refuse_inside
 from asyncjobs.exceptions import NotOpen
+from asyncjobs.opening import Opened
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.calls import Call
 from asyncjobs.testing.performing import Performing
 
 if TYPE_CHECKING:
-    from asyncjobs.client.client import Client
     from asyncjobs.settings import Settings
 
 T = TypeVar("T")
@@ -33,12 +32,10 @@ class Here:
 
     def __init__(self, url: str, settings: Settings, middleware: tuple[Any, ...]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.jobs = AsyncJobs(middleware=middleware)
         self._settings = settings
         self._stack = AsyncExitStack()
-        self.sessions = self.jobs._assemble(url, settings, self._stack)
-        """The client's connections."""
-        self.client: Client = self.jobs._opened()
+        self.opened = Opened(url, settings, self._stack, middleware)
+        self.client = self.opened.client
         # `AnyLoop` stands for it, below every client that the code under test opens: that one is to be used then.
         open_clients.remove(self.client)
         self._performing: Performing | None = None
@@ -68,7 +65,7 @@ class Here:
 
     async def new_performing(self, worker: UUID | None = None) -> Performing:
         """Return another of these; it is closed with this."""
-        made = Performing(self.sessions, self._settings, tuple(self.client.middleware), worker=worker)
+        made = Performing(self.opened.sessions, self._settings, tuple(self.client.middleware), worker=worker)
         return await self._stack.enter_async_context(made)
 
     async def _close(self) -> None:

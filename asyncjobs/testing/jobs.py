@@ -68,13 +68,13 @@ class Jobs(Asserting):
         """
         check_job(job, "perform")
         if not job._sent:
-            await self._opened().enqueue(job)
+            await self._client().enqueue(job)
         performing = await self._performing()
         await performing.run(lambda connection: db.hurry(connection, job.id))
         await performing.one(job.id)
         status = await self.status(job.id)
         if status.final:
-            result: R = await self._opened().result(job, timeout=None)
+            result: R = await self._client().result(job, timeout=None)
             return result
         if status.state == "running":
             raise AssertionError(f"{job.kind} {job.id} is running in a worker: it cannot be performed here")

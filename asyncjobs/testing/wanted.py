@@ -42,7 +42,7 @@ class Wanted:
         self._arguments = arguments
         self._options = {"queue": queue, "priority": priority}
         self._at = at
-        known = self.definition.arguments._shape.parameters
+        known = self.definition.arguments.names
         if unknown := [name for name in arguments if name not in known]:
             raise InvalidOption(
                 f"{self.definition.kind} has no argument {unknown[0]!r}: it has {', '.join(known) or 'none'}"

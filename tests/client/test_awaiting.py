@@ -105,7 +105,7 @@ async def cancel() -> None:
 
 
 def waiters(jobs: AsyncJobs) -> awaiting.Waiters:
-    return jobs._opened()._waiters
+    return jobs._client()._waiters
 
 
 class TestResults:
@@ -290,7 +290,7 @@ class TestNoticesThatDoNotCome:
     ) -> None:
         proxy.refuse(named("listener"))
         made = await double(4).enqueue()
-        waiting = asyncio.ensure_future(far._opened().result(made, timeout=10))
+        waiting = asyncio.ensure_future(far._client().result(made, timeout=10))
         async with make_jobs().running():
             assert await waiting == 8
 
@@ -312,7 +312,7 @@ class TestNoticesThatDoNotCome:
         self, far: AsyncJobs, make_jobs: Callable[..., AsyncJobs], proxy: Proxy, connection: asyncpg.Connection
     ) -> None:
         made = await double(4).enqueue()
-        waiting = asyncio.ensure_future(far._opened().result(made, timeout=20))
+        waiting = asyncio.ensure_future(far._client().result(made, timeout=20))
         await until(connection, "select awaited from asyncjobs.job")
         proxy.refuse()
         proxy.cut()
@@ -334,7 +334,7 @@ class TestNoticesThatDoNotCome:
             await connection.execute("select pg_notify($1, $2)", channel, payload)
         gate.open.set()
         assert await waiting == "junk"
-        assert not jobs._listener.deaf
+        assert not jobs._in_use().listener.deaf
 
 
 class TestClosing:

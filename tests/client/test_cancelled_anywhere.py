@@ -80,7 +80,7 @@ def tidy(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
 
 def checking(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
-        sessions = client._sessions
+        sessions = client._in_use().sessions
         assert sessions is not None
         await until_so(
             lambda: (

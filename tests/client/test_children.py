@@ -317,9 +317,9 @@ class TestAfterAFailure:
             await outcome(one)
         assert "run: 2 of 3 jobs did not succeed" in raised.value.traceback
         broken.clear()
-        [answer] = await jobs._opened().do_named(Asked(Action.retry), [one.id], dry_run=True)
+        [answer] = await jobs._client().do_named(Asked(Action.retry), [one.id], dry_run=True)
         assert (answer.done, answer.children) == (True, 2)
-        [answer] = await jobs._opened().do_named(Asked(Action.retry), [one.id])
+        [answer] = await jobs._client().do_named(Asked(Action.retry), [one.id])
         assert (answer.done, answer.children) == (True, 2)
         assert await outcome(one) == [3, 6, 3]
         assert ran == {"ann": 1, "robert": 2, "eve": 2}

@@ -195,6 +195,5 @@ async def test_what_a_client_runs_beside_is_not_in_the_context_of_the_job_that_n
         started.append(request.get())
 
     request.set("of a job")
-    assert jobs._services is not None
-    await jobs._services.start(service(), name="test")
+    await jobs._in_use().services.start(service(), name="test")
     assert started == ["lost"]

@@ -27,7 +27,7 @@ TRANSACTIONS = ["asyncpg", "asyncpg from a pool", "session on asyncpg", "session
 @asynccontextmanager
 async def refused(client: AsyncJobs, connection: asyncpg.Connection, given: Any, *words: str) -> AsyncIterator[None]:
     """Enqueue on `given`; it is refused, nothing is written, the client's own connections and the job are as before."""
-    sessions = client._opened()._sessions
+    sessions = client._client()._sessions
     before = sessions.statistics
     made = double(1)
     async with asyncio.timeout(PATIENCE):

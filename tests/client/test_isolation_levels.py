@@ -95,7 +95,7 @@ async def test_our_sessions_are_read_committed_whatever_the_database_says(
 
     async with make_jobs().running() as running:
         await running.enqueue(charge(1))
-        assert await running._sessions.run(level) == "read committed"
+        assert await running._in_use().sessions.run(level) == "read committed"
         worker = running._worker
         for sessions in (worker.ledger._sessions, worker.dispatcher._sessions, worker.recorder.sessions):
             assert await sessions.run(level) == "read committed"

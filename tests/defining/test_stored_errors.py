@@ -100,7 +100,7 @@ async def test_every_error_of_a_group_is_shown(failed: Any) -> None:
 async def test_frames_of_asyncjobs_in_the_middle_stay(failed: Any) -> None:
     found = files(await failed(through()))
     assert (found[0], found[-1]) == ("test_stored_errors.py", "test_stored_errors.py")
-    assert "runner.py" in found
+    assert "lifecycle.py" in found
 
 
 async def test_what_asyncjobs_itself_raised_keeps_its_frames(jobs: AsyncJobs, connection: Any) -> None:

@@ -149,7 +149,7 @@ async def test_heartbeats_go_on_while_jobs_hold_every_connection_of_the_client(s
         [held] = await scene.enqueue(work.hold(scene.gate()))
         await scene.eventually(lambda: is_running(connection, held), "running job")
         let_go = asyncio.Event()
-        busy = [asyncio.ensure_future(jobs._sessions.run(lambda _: let_go.wait())) for _ in range(2)]
+        busy = [asyncio.ensure_future(jobs._in_use().sessions.run(lambda _: let_go.wait())) for _ in range(2)]
         begun = await connection.fetchval("select now()")
 
         async def beaten():

@@ -99,8 +99,8 @@ class Lasting:
                     self.jobs = await stack.enter_async_context(jobs.running() if self._works else jobs)
                 self._open = stack.pop_all()
         if self._make_jobs is not None:
-            open_clients.remove(self.jobs._opened())  # where it has just been opened
-            open_clients.push(self.jobs._opened())
+            open_clients.remove(self.jobs._client())  # where it has just been opened
+            open_clients.push(self.jobs._client())
         return self
 
     async def another(self, name: str, open_on: Callable[[str], Awaitable[asyncpg.Connection]]) -> asyncpg.Connection:
@@ -114,7 +114,7 @@ class Lasting:
     async def emptied(self) -> None:
         """End what a test has left running and remove its rows and its tables; where that cannot be done, begin anew."""
         if self._make_jobs is not None:
-            open_clients.remove(self.jobs._opened())
+            open_clients.remove(self.jobs._client())
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.connection.reset()

@@ -67,7 +67,7 @@ async def test_a_job_is_found_behind_many_queues_without_a_notice_and_a_burst_en
         "insert into asyncjobs.job (id, kind, queue) values (gen_random_uuid(), 'turns.quick', 'z')"
     )
     async with make_jobs() as jobs:
-        await jobs._make_worker().run(burst=True)
+        await jobs._in_use().make_worker().run(burst=True)
     assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 1
     assert await connection.fetchval("select count(*) from asyncjobs.job") == 40
 

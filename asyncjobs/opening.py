@@ -1,0 +1,132 @@
+"""What is open on a database: a client with its connections, on request its worker; and which database that is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncjobs.client.client import Client
+from asyncjobs.client.liveness import feel
+from asyncjobs.db import checking, migrating, pooling
+from asyncjobs.db.connecting import PINNED_PLANS
+from asyncjobs.db.listening import Listener
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.definitions import registry
+from asyncjobs.exceptions import InvalidSettings
+from asyncjobs.modules.importing import import_object
+from asyncjobs.performing import open_clients
+from asyncjobs.tasks.services import Services
+
+if TYPE_CHECKING:
+    from asyncjobs.settings import Settings
+    from asyncjobs.worker.worker import Worker
+
+logger = logging.getLogger("asyncjobs")
+
+PRIVATE_IN = ("development", "test")
+"""Environments in which an empty `database_url` stands for a private PostgreSQL."""
+PULSES_A_LEASE = 4
+"""How often an idle client asks the database for a sign of life."""
+
+
+class Opened:
+    """A client put together, and the one that jobs use until the stack is left; nothing is connected before it is needed.
+
+    Args:
+        url: The database.
+        settings: In force.
+        stack: Closes it.
+        middleware: Objects around every job, within those that the settings name.
+    """
+
+    def __init__(self, url: str, settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> None:
+        self.url = url
+        self.settings = settings
+        pooling.assume(url, settings.pooler)
+        stack.enter_context(registry.prefixed(settings.kind_prefix))
+        everything = (*map(import_object, settings.middleware), *middleware)
+        self.sessions = Sessions(
+            url,
+            size=settings.database_connections,
+            name="asyncjobs client",
+            settings=PINNED_PLANS,
+            keep=settings.lease / 2,
+            least=1,
+        )
+        stack.callback(self.sessions.close)
+        self.services = Services()
+        stack.push_async_callback(self.services.close)
+        self.listener = Listener(url, test_every=min(settings.lease / 6, 5.0))
+        self.client = Client(
+            self.sessions,
+            self.listener,
+            self.services,
+            retention=settings.retention,
+            middleware=everything,
+            max_depths={queue: limits.max_depth for queue, limits in settings.queues.items()},
+        )
+        open_clients.push(self.client)
+        stack.callback(open_clients.remove, self.client)
+        stack.callback(self.client.threads.close)
+        self._pulse: asyncio.Task[None] | None = None
+
+    def keep_asking(self) -> None:
+        """Ask the database for a sign of life now and then, for as long as this is open and has no worker."""
+        every = self.settings.lease / PULSES_A_LEASE
+        self._pulse = self.services.start(feel(self.sessions, every=every), name="pulse")
+
+    def make_worker(self, **given: Any) -> Worker:
+        """Return a worker beside this client, which is not started; `given`: as `Worker` takes it."""
+        from asyncjobs.worker.worker import Worker
+
+        # The worker knows whether the database answers; and of many that are idle, each connection counts.
+        if self._pulse is not None:
+            self._pulse.cancel()
+        self.sessions.keep_at_least(0)
+        return Worker(self.url, self.settings, self.listener, self.services, middleware=self.client.middleware, **given)
+
+
+async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> Opened:
+    """Open a client on the database of the settings, and a private PostgreSQL before it where they name none.
+
+    Raises:
+        InvalidSettings: They name none in an environment where that is a slip.
+        SchemaMismatch: The database has no schema, or another version's.
+        DatabaseUnavailable: It cannot be reached.
+    """
+    opened = Opened(settings.database_url or await _start_private(settings, stack), settings, stack, middleware)
+    await opened.sessions.run(checking.check if settings.database_url else migrating.migrate)
+    opened.keep_asking()
+    return opened
+
+
+def private_directory(settings: Settings) -> Path | None:
+    """Return where the project's private server is; None when the settings name a database.
+
+    Raises:
+        InvalidSettings: In an environment where it is a slip: what a deployment migrated would be nobody's database.
+    """
+    from asyncjobs.embedded import project_directory
+
+    if settings.database_url:
+        return None
+    if settings.environment not in PRIVATE_IN:
+        problem = (
+            f"database_url is not set for environment {settings.environment!r}: set it, for example by "
+            "ASYNCJOBS_DATABASE_URL; a private PostgreSQL is for development only"
+        )
+        raise InvalidSettings([problem])
+    return project_directory(settings.source.parent if settings.source else Path.cwd())
+
+
+async def _start_private(settings: Settings, stack: AsyncExitStack) -> str:
+    from asyncjobs.embedded import EmbeddedPostgres
+
+    directory = private_directory(settings)
+    assert directory is not None
+    server = await stack.enter_async_context(EmbeddedPostgres(directory))
+    logger.info("using a private PostgreSQL in %s (for development; set database_url for production)", directory)
+    return server.url("asyncjobs")
