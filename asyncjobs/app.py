@@ -232,7 +232,7 @@ class AsyncJobs:
         if opened is None:
             return False
         if not self._works:
-            return opened.sessions.unanswered < self.settings.lease
+            return opened.sessions.pool.unanswered < self.settings.lease
         worker = self._worker
         if worker is None or not worker.ready.is_set() or worker.lease.over:
             return False

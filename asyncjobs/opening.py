@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncjobs.client.client import Client
 from asyncjobs.client.liveness import feel
-from asyncjobs.db import checking, migrating, pooling
+from asyncjobs.db import checking, migrating, poolers
 from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.sessions import Sessions
@@ -45,7 +45,7 @@ class Opened:
     def __init__(self, url: str, settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> None:
         self.url = url
         self.settings = settings
-        pooling.assume(url, settings.pooler)
+        poolers.assume(url, settings.pooler)
         stack.enter_context(registry.prefixed(settings.kind_prefix))
         everything = (*map(import_object, settings.middleware), *middleware)
         self.sessions = Sessions(
@@ -85,7 +85,7 @@ class Opened:
         # The worker knows whether the database answers; and of many that are idle, each connection counts.
         if self._pulse is not None:
             self._pulse.cancel()
-        self.sessions.keep_at_least(0)
+        self.sessions.pool.keep_at_least(0)
         return Worker(self.url, self.settings, self.listener, self.services, middleware=self.client.middleware, **given)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from asyncjobs.app import AsyncJobs
 from asyncjobs.client.client import Client
-from asyncjobs.db import checking, migrating, pooling
+from asyncjobs.db import checking, migrating, poolers
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
@@ -69,7 +69,7 @@ async def server_url(settings: Settings) -> AsyncIterator[str]:
     directory = private_directory(settings)
     with registry.prefixed(settings.kind_prefix):
         if directory is None:
-            pooling.assume(settings.database_url, settings.pooler)
+            poolers.assume(settings.database_url, settings.pooler)
             yield settings.database_url
             return
         async with EmbeddedPostgres(directory) as server:

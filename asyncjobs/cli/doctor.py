@@ -15,7 +15,7 @@ from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database, pauses
 from asyncjobs.cli.recurring import left_out
 from asyncjobs.cli.unserved import cut_short, of_two_applications, unserved
-from asyncjobs.db import checking, limiting, migrations, pausing, pooling, reading, recurring
+from asyncjobs.db import checking, limiting, migrations, pausing, poolers, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.db.limiting import BY, LimitRow
@@ -280,7 +280,7 @@ def connection_finding(limits: reading.Limits, server: reading.Server, settings:
 
 
 async def _hearing(url: str) -> Finding:
-    if pooling.gives_transactions(url):
+    if poolers.gives_transactions(url):
         return Finding(
             "warn",
             "listen/notify",

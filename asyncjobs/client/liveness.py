@@ -20,7 +20,7 @@ async def feel(sessions: Sessions, *, every: float) -> None:
     """
     while True:
         await asyncio.sleep(max(every, LEAST))
-        if sessions.quiet_for < every:
+        if sessions.pool.quiet_for < every:
             continue
         try:
             await sessions.run(check_writable, deadline=every)

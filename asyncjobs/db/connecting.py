@@ -16,7 +16,7 @@ from functools import partial
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs.db import driver, known_types, pooling, url_parts
+from asyncjobs.db import driver, known_types, poolers, url_parts
 from asyncjobs.db.errors import misconfigured, translating
 from asyncjobs.operating_system import forks
 
@@ -81,14 +81,14 @@ async def connect(
         pinned = {**({} if is_lent else OURS), **(settings or {})}
         async with asyncio.timeout(timeout):
             open_pooled = partial(_open_pooled, url, name, pinned, timeout, connection_class)
-            if pooling.gives_transactions(url):
+            if poolers.gives_transactions(url):
                 return await open_pooled()
             connection = await _open(url, name, timeout, connection_class)
-            if await _pin(connection, pinned, anyhow=pooling.known(url) is not None):
+            if await _pin(connection, pinned, anyhow=poolers.known(url) is not None):
                 return connection
             # A pooler it is: its number of the session is none of the server's.
             connection.terminate()
-            if await pooling.find_out(url, open_pooled) is pooling.Pooler.transaction:
+            if await poolers.find_out(url, open_pooled) is poolers.Pooler.transaction:
                 return await open_pooled()
             connection = await _open(url, name, timeout, connection_class)
             await _pin(connection, pinned, anyhow=True)
@@ -122,7 +122,7 @@ async def _open(
 async def _open_pooled(
     url: str, name: str, settings: Mapping[str, str], timeout: float, connection_class: type[asyncpg.Connection]
 ) -> asyncpg.Connection:
-    connection = await _open(url, name, timeout, pooling.by_transaction(connection_class), cached=0)
+    connection = await _open(url, name, timeout, poolers.by_transaction(connection_class), cached=0)
     connection.settings = settings
     # For looking at types that it does not know, asyncpg sets this for the session, and back to what it found.
     connection._server_caps = connection._server_caps._replace(jit=False)
@@ -135,7 +135,7 @@ async def _pin(connection: asyncpg.Connection, settings: Mapping[str, str], *, a
     By the simple protocol, which leaves no prepared statement and answers with a number of rows alone.
     """
     pinned = (
-        f"pg_catalog.set_config({pooling.literal(name)}, {pooling.literal(value)}, false)"
+        f"pg_catalog.set_config({poolers.literal(name)}, {poolers.literal(value)}, false)"
         for name, value in settings.items()
     )
     own = "" if anyhow else f" where pg_catalog.pg_backend_pid() = {connection.get_server_pid()}"

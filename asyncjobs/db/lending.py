@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg.connresource import ConnectionResource
 from asyncpg.pool import PoolConnectionProxy
 
-from asyncjobs.db import pooling
+from asyncjobs.db import poolers
 from asyncjobs.db.connecting import Connection
 from asyncjobs.exceptions import InvalidStep
 
@@ -107,7 +107,7 @@ async def clean(connection: Connection) -> None:
 
     One that a pooler lends by the transaction is gone by then, and the next is nobody's to clean.
     """
-    if not pooling.is_own(connection):
+    if not poolers.is_own(connection):
         return
     try:
         if not connection.is_closed() and not connection.is_in_transaction():

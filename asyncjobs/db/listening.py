@@ -21,7 +21,7 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs.db import pooling
+from asyncjobs.db import poolers
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
@@ -150,7 +150,7 @@ class Listener:
 
     async def _run(self) -> None:
         pause = 0.0
-        while not pooling.gives_transactions(self._url):
+        while not poolers.gives_transactions(self._url):
             try:
                 await self._listen()
             except DatabaseError as error:
@@ -195,7 +195,7 @@ class Listener:
     async def _listen(self) -> None:
         """Connect, listen, and stay until the link breaks or proves deaf; then DatabaseUnavailable is raised."""
         connection = await connect(self._url, name=self._name, connection_class=_Counting)
-        if not pooling.is_own(connection):
+        if not poolers.is_own(connection):
             connection.terminate()
             return
         connection.on_crowd = self._crowded

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import asyncpg
 
-from asyncjobs.db import migrations, pooling
+from asyncjobs.db import migrations, poolers
 from asyncjobs.db.checking import UNRELEASED, check, check_functions, check_numbered, check_server
 from asyncjobs.db.connecting import SEARCH_PATH
 from asyncjobs.db.errors import OWNER, lacks
@@ -117,7 +117,7 @@ async def migrate(
         PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
         DatabaseUnavailable: A lock was not to be had in time; the message names who holds it.
     """
-    if not pooling.is_own(connection):
+    if not poolers.is_own(connection):
         raise SchemaMismatch(
             "a pooler in transaction mode stands before the database, and a migration needs one session to its end: migrate "
             "with the URL of the database itself, or of a port in session mode"

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import asyncpg
 
-from asyncjobs.db import pooling, sql
+from asyncjobs.db import poolers, sql
 from asyncjobs.db.rows import Pulse
 
 
 async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str, host: str = "") -> None:
     """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text."""
-    await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host, pooling.is_own(connection))
+    await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host, poolers.is_own(connection))
 
 
 async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | None = None) -> Pulse | None:
@@ -24,7 +24,7 @@ async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | No
         worker: Whose.
         report: What it tells of itself, JSON text; None: nothing new.
     """
-    row = await connection.fetchrow(sql.read("beat"), worker, report, pooling.is_own(connection))
+    row = await connection.fetchrow(sql.read("beat"), worker, report, poolers.is_own(connection))
     return None if row is None else Pulse(*row)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from asyncjobs.db import migrating, pooling, reading
+from asyncjobs.db import migrating, poolers, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
@@ -180,7 +180,7 @@ class Process:
     async def _open(self, stack: AsyncExitStack) -> tuple[Opened, reading.Server]:
         if self._settings.database_url:
             logger.debug("connecting to %s", self._address)
-            pooling.assume(self._settings.database_url, self._settings.pooler)
+            poolers.assume(self._settings.database_url, self._settings.pooler)
             connection = await connect(
                 self._settings.database_url,
                 name="asyncjobs start",

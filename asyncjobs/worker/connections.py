@@ -55,7 +55,7 @@ class Connections:
     @property
     def are_complete(self) -> bool:
         """Whether one is open; if not, it is opened."""
-        if self._shared.is_open:
+        if self._shared.pool.is_open:
             return self.complete.is_set()
         self._missed.set()
         self.complete.clear()
@@ -67,7 +67,7 @@ class Connections:
             await self._missed.wait()
             self._missed.clear()
             while (error := await self._open()) is not None:
-                self._spare.end_idle()
+                self._spare.pool.end_idle()
                 reason = f"{KEEPERS} of {NEEDED} connections: {error}"
                 self.trouble.begin(reason)
                 await self._backoff.failed(DatabaseUnavailable(f"{reason}; nothing is claimed before all are there"))
@@ -81,7 +81,7 @@ class Connections:
         try:
             await self._shared.run(_nothing, deadline=CONNECT_TIMEOUT)
         except DatabaseError as error:
-            return None if self._shared.is_open else error
+            return None if self._shared.pool.is_open else error
         return None
 
 

@@ -84,7 +84,7 @@ def checking(client: AsyncJobs) -> Callable[[], Awaitable[None]]:
         assert sessions is not None
         await until_so(
             lambda: (
-                sessions.statistics[0] == sessions.statistics[1]
+                sessions.pool.statistics[0] == sessions.pool.statistics[1]
                 and not any(task.get_name() in PASSING for task in asyncio.all_tasks())
             )
         )

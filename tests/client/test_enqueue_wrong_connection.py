@@ -28,14 +28,14 @@ TRANSACTIONS = ["asyncpg", "asyncpg from a pool", "session on asyncpg", "session
 async def refused(client: AsyncJobs, connection: asyncpg.Connection, given: Any, *words: str) -> AsyncIterator[None]:
     """Enqueue on `given`; it is refused, nothing is written, the client's own connections and the job are as before."""
     sessions = client._client()._sessions
-    before = sessions.statistics
+    before = sessions.pool.statistics
     made = double(1)
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(InvalidConnection) as raised:
             await made.enqueue(connection=given)
     for word in ("connection=", *words):
         assert word in str(raised.value)
-    assert sessions.statistics == before
+    assert sessions.pool.statistics == before
     assert await live(connection) == 0
     with pytest.raises(NotEnqueued):
         await made

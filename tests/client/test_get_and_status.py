@@ -96,11 +96,11 @@ class TestGet:
     @pytest.mark.parametrize("wrong", ["", "x", "not-a-uuid", str(NIL), NIL, 5, None, b"x" * 16, double, Note])
     async def test_what_is_no_id_is_refused_and_costs_no_connection(self, client: AsyncJobs, wrong: Any) -> None:
         await double(1).enqueue()
-        before = client._client()._sessions.statistics
+        before = client._client()._sessions.pool.statistics
         for ask in asked_of(client):
             with pytest.raises(InvalidOption, match="names no job: give a job that was enqueued, its id"):
                 await ask(wrong)
-        assert client._client()._sessions.statistics == before
+        assert client._client()._sessions.pool.statistics == before
 
     async def test_a_job_without_a_row_is_refused_as_not_enqueued(self, client: AsyncJobs) -> None:
         for ask in asked_of(client):

@@ -30,15 +30,15 @@ def sleeping(seconds: float) -> Callable[[asyncpg.Connection], Any]:
 class TestConnections:
     async def test_one_is_opened_when_it_is_needed_and_used_again(self, make: Make) -> None:
         sessions = make()
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
         pids = {await sessions.run(lambda c: c.fetchval("select pg_backend_pid()")) for _ in range(5)}
         assert len(pids) == 1
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
     async def test_never_more_than_its_size(self, make: Make, connection: asyncpg.Connection) -> None:
         sessions = make(3)
         await asyncio.gather(*(sessions.run(sleeping(0.005)) for _ in range(30)))
-        assert sessions.statistics == (3, 3)
+        assert sessions.pool.statistics == (3, 3)
         count = "select count(*) from pg_stat_activity where application_name = 'sessions under test'"
         assert await connection.fetchval(count) == 3
 
@@ -53,9 +53,9 @@ class TestConnections:
         sessions = make()
         pid = await sessions.run(lambda c: c.fetchval("select pg_backend_pid()"))
         await connection.execute("select pg_terminate_backend($1)", pid)
-        await until_so(sessions._idle[0].is_closed)
+        await until_so(sessions.pool._idle[0].is_closed)
         assert await sessions.run(one) == 1
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
 
 class TestErrors:
@@ -78,7 +78,7 @@ class TestErrors:
         with pytest.raises(error, match=message) as raised:
             await sessions.run(lambda c: c.execute(statement))
         assert isinstance(raised.value.__cause__, asyncpg.PostgresError)
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
     async def test_the_message_tells_nothing_of_the_row(self, make: Make) -> None:
         statement = "insert into asyncjobs.worker (id, backend_pid, lease, about) values (gen_random_uuid(), null, '1 s', 'secret')"
@@ -92,13 +92,13 @@ class TestErrors:
         with pytest.raises(DatabaseError, match="invalid input") as raised:
             await sessions.run(lambda c: c.fetchval("select $1::int", "many"))
         assert not isinstance(raised.value, DatabaseUnavailable)
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
     async def test_a_transaction_that_was_left_open_ends_its_connection(self, make: Make) -> None:
         sessions = make()
         with pytest.raises(DatabaseError):
             await sessions.run(lambda c: c.execute("begin; select 1 / 0"))
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
         assert await sessions.run(one) == 1
 
     async def test_the_operations_own_error_is_raised_as_it_is(self, make: Make) -> None:
@@ -132,7 +132,7 @@ class TestErrors:
         with pytest.raises(DatabaseUnavailable) as raised:
             await sessions.run(one)
         assert not raised.value.begun
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
         await proxy.heal()
         assert await sessions.run(one) == 1
 
@@ -148,7 +148,7 @@ class TestDeadlines:
             with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.3 s") as raised:
                 await sessions.run(one)
         assert raised.value.begun
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
         proxy.thaw()
         assert await sessions.run(one, deadline=10) == 1
 
@@ -158,7 +158,7 @@ class TestDeadlines:
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailable):
                 await sessions.run(one)
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
 
     async def test_one_use_may_have_its_own(self, make: Make) -> None:
         sessions = make(deadline=3600)
@@ -193,7 +193,7 @@ class TestCancellation:
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(asyncio.CancelledError):
                 await running
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
 
     async def test_a_thousand_races_of_taking_giving_back_and_cancelling_lose_no_connection(self, make: Make) -> None:
         """F41"""
@@ -217,9 +217,9 @@ class TestCancellation:
         for _ in range(50):
             cancelled += sum(await asyncio.gather(*(race() for _ in range(20))))
         assert cancelled > 300
-        opened, idle = sessions.statistics
+        opened, idle = sessions.pool.statistics
         assert opened == idle <= 3
-        assert (sessions._openers, len(sessions._waiting), sessions._in_use) == ([], 0, {})
+        assert (sessions.pool._openers, len(sessions.pool._waiting), sessions._in_use) == ([], 0, {})
         assert await asyncio.gather(*(sessions.run(one) for _ in range(10))) == [1] * 10
 
     @pytest.mark.parametrize("clean", [True, False])
@@ -228,7 +228,7 @@ class TestCancellation:
         waiting: list[asyncio.Future[int]] = []
 
         async def operation(connection: asyncpg.Connection) -> None:
-            while len(sessions._waiting) < 2:
+            while len(sessions.pool._waiting) < 2:
                 await asyncio.sleep(0)
             # After the connection is given to the first in line, and before that one can take it.
             asyncio.get_running_loop().call_soon(waiting[0].cancel)
@@ -243,7 +243,7 @@ class TestCancellation:
             assert await waiting[1] == 1
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
 
 class TestFairness:
@@ -285,7 +285,7 @@ class TestFairness:
         proxy.cut()
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert sum(isinstance(end, DatabaseUnavailable) for end in ends) <= 2
-        assert sessions.statistics == (2, 2)
+        assert sessions.pool.statistics == (2, 2)
 
 
 class TestClosing:

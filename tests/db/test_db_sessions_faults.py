@@ -39,13 +39,13 @@ async def write(connection: asyncpg.Connection) -> None:
 
 async def open_all(sessions: Sessions) -> list[int]:
     """Have as many connections as there may be; their pids."""
-    turns = asyncio.Barrier(sessions.size)
+    turns = asyncio.Barrier(sessions.pool.size)
 
     async def together(connection: asyncpg.Connection) -> int:
         await turns.wait()
         return await pid(connection)
 
-    return list(await asyncio.gather(*(sessions.run(together) for _ in range(sessions.size))))
+    return list(await asyncio.gather(*(sessions.run(together) for _ in range(sessions.pool.size))))
 
 
 class TestASessionAtFault:
@@ -57,7 +57,7 @@ class TestASessionAtFault:
         for _ in range(3):
             await sessions.run(lambda c: c.execute("set default_transaction_read_only = on"))
         await sessions.run(write)
-        assert sessions.statistics == (1, 1)
+        assert sessions.pool.statistics == (1, 1)
 
     async def test_one_that_has_lost_its_prepared_statements_is_replaced(self, make: Make) -> None:
         sessions = make()
@@ -87,11 +87,11 @@ class TestASessionAtFault:
         for operation in (write, check_writable):
             with pytest.raises(DatabaseUnavailable, match="read-only"):
                 await sessions.run(operation)
-            assert sessions.statistics == (0, 0)
-            assert sessions._fails
+            assert sessions.pool.statistics == (0, 0)
+            assert sessions.pool._fails
         await connection.execute(f"alter database {name} reset default_transaction_read_only")
         await sessions.run(write)
-        assert sessions.unanswered == 0
+        assert sessions.pool.unanswered == 0
 
     async def test_what_runs_a_users_code_is_not_repeated(self, make: Make) -> None:
         sessions, calls = make(), []
@@ -102,7 +102,7 @@ class TestASessionAtFault:
 
         with pytest.raises(DatabaseUnavailable):
             await sessions.run(operation, endless=True)
-        assert (len(calls), sessions.statistics) == (1, (0, 0))
+        assert (len(calls), sessions.pool.statistics) == (1, (0, 0))
 
 
 class TestAnIsolatedStepOnSuchASession:
@@ -116,7 +116,7 @@ class TestAnIsolatedStepOnSuchASession:
         await isolated.run(lambda c: c.execute("set default_transaction_read_only = on"))
         with pytest.raises(DatabaseUnavailable, match="takes no writes"):
             await isolated.run(Transaction(write, sessions=isolated).run, endless=True)
-        assert isolated.statistics == (0, 0)
+        assert isolated.pool.statistics == (0, 0)
         transaction = Transaction(write, sessions=isolated)
         await isolated.run(transaction.run, endless=True)
         assert transaction.error is None
@@ -129,7 +129,7 @@ class TestAnIsolatedStepOnSuchASession:
         transaction = Transaction(body, sessions=isolated)
         await isolated.run(transaction.run, endless=True)
         assert isinstance(transaction.error, asyncpg.ReadOnlySQLTransactionError)
-        assert isolated.statistics == (1, 1)
+        assert isolated.pool.statistics == (1, 1)
 
 
 @contextmanager
@@ -146,8 +146,8 @@ def forgotten(*pids: int) -> Iterator[None]:
 
 def age(sessions: Sessions, seconds: float = module.UNPROVED + 1) -> None:
     """Make as if idle connections had been so for longer."""
-    for connection in sessions._idle:
-        sessions._all[connection] -= seconds
+    for connection in sessions.pool._idle:
+        sessions.pool._all[connection] -= seconds
 
 
 class TestIdleConnections:
@@ -160,7 +160,7 @@ class TestIdleConnections:
         with forgotten(*pids):
             age(sessions)
             assert await sessions.run(pid) not in pids
-            assert sessions.statistics == (1, 1)
+            assert sessions.pool.statistics == (1, 1)
 
     async def test_one_that_answers_is_used(self, make: Make) -> None:
         sessions = make()
@@ -173,12 +173,12 @@ class TestIdleConnections:
         pids = await open_all(sessions)
         with forgotten(*pids), pytest.raises(DatabaseUnavailable):
             await sessions.run(one, deadline=0.3)
-        assert sessions.statistics == (0, 0)
+        assert sessions.pool.statistics == (0, 0)
 
     async def test_what_is_not_kept_is_ended_when_nobody_uses_it(self, make: Make) -> None:
         sessions = make(3, keep=0.05)
         await open_all(sessions)
-        await until_so(lambda: sessions.statistics == (0, 0))
+        await until_so(lambda: sessions.pool.statistics == (0, 0))
         assert await sessions.run(one) == 1
 
     async def test_links_over_tcp_are_kept_alive(self, make: Make, proxied_url: str) -> None:
@@ -207,7 +207,7 @@ class TestConnectionsThatCannotBeHad:
         sessions = make(5, url=limited_url)
         naps = (sessions.run(lambda c: c.fetchval("select 1 from pg_sleep(0.1)")) for _ in range(8))
         assert await asyncio.gather(*naps) == [1] * 8
-        assert sessions.statistics == (2, 2)
+        assert sessions.pool.statistics == (2, 2)
         sessions.close()
 
     async def test_where_all_that_come_at_once_are_refused_one_is_tried_alone(

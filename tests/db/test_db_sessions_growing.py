@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import DatabaseUnavailable
-from asyncjobs.db import sessions
+from asyncjobs.db import pool
 from asyncjobs.db.sessions import Sessions
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
@@ -60,14 +60,14 @@ async def test_what_is_soon_free_is_waited_for_and_no_other_is_opened(
         for _ in range(20):  # time enough to open one
             assert await connection.fetchval(OPEN) == 1
         assert await held.let_go() == await waiting
-    assert sessions.statistics == (1, 1)
+    assert sessions.pool.statistics == (1, 1)
 
 
 async def test_when_it_is_waited_for_too_long_another_is_opened(make: Make) -> None:
     sessions = make(2, patience=SHORT)
     async with Held(sessions) as held:
         other = await sessions.run(pid)
-        assert sessions.statistics == (2, 1)
+        assert sessions.pool.statistics == (2, 1)
         assert await held.let_go() != other
 
 
@@ -76,7 +76,7 @@ async def test_uses_that_wait_again_and_again_have_another_opened_however_briefl
     # All come at once: the first has one opened, and the others wait in line.
     async with Held(sessions), asyncio.timeout(PATIENCE):
         assert len(await asyncio.gather(*(sessions.run(pid) for _ in range(20)))) == 20
-    assert sessions.statistics == (2, 2)
+    assert sessions.pool.statistics == (2, 2)
 
 
 async def test_the_first_is_alone_for_its_head_start_however_many_wait(
@@ -89,7 +89,7 @@ async def test_the_first_is_alone_for_its_head_start_however_many_wait(
             assert await connection.fetchval(OPEN) == 1
         mine = await held.let_go()
         assert set(await asyncio.gather(*waiting)) == {mine}
-    assert sessions.statistics == (1, 1)
+    assert sessions.pool.statistics == (1, 1)
 
 
 async def test_the_first_is_opened_once_however_many_want_it(make: Make, connection: asyncpg.Connection) -> None:
@@ -109,7 +109,7 @@ async def test_where_no_other_can_be_had_those_who_wait_take_turns_and_nobody_fa
         await proxy.wait_until(lambda: proxy.counts["refused"] >= 1)
         mine = await held.let_go()
         assert set(await asyncio.gather(*waiting)) == {mine}
-    assert sessions.statistics == (1, 1)
+    assert sessions.pool.statistics == (1, 1)
 
 
 async def test_who_waits_is_not_refused_while_the_connection_is_on_its_way_to_another(
@@ -124,8 +124,8 @@ async def test_who_waits_is_not_refused_while_the_connection_is_on_its_way_to_an
 
     made = make(2, patience=SHORT)
     async with Held(made) as held, asyncio.timeout(PATIENCE):
-        monkeypatch.setattr(sessions, "connect", refused)
-        monkeypatch.setattr(sessions, "AFTER_REFUSAL", 0)
+        monkeypatch.setattr(pool, "connect", refused)
+        monkeypatch.setattr(pool, "AFTER_REFUSAL", 0)
         waiting = [asyncio.ensure_future(made.run(pid)) for _ in range(2)]
         await asked.wait()
         answered.set()  # the opener goes on after the connection is handed to the first, and before that one has it
@@ -138,10 +138,10 @@ async def test_what_nobody_uses_is_ended_but_for_the_least(make: Make, connectio
     async with Held(sessions), Held(sessions), Held(sessions):
         assert await connection.fetchval(OPEN) == 3
     await until(connection, OPEN.replace("count(*)", "count(*) = 1"))
-    assert sessions.statistics == (1, 1)
-    sessions.keep_at_least(0)
+    assert sessions.pool.statistics == (1, 1)
+    sessions.pool.keep_at_least(0)
     await until(connection, OPEN.replace("count(*)", "count(*) = 0"))
-    assert sessions.statistics == (0, 0)
+    assert sessions.pool.statistics == (0, 0)
 
 
 async def test_one_that_was_given_up_for_want_of_use_is_waited_for_where_the_server_is_full(
@@ -149,7 +149,7 @@ async def test_one_that_was_given_up_for_want_of_use_is_waited_for_where_the_ser
 ) -> None:
     sessions = make(2, url=proxied_url, keep=0.01)
     await sessions.run(pid)
-    await until_so(lambda: sessions.statistics == (0, 0))
+    await until_so(lambda: sessions.pool.statistics == (0, 0))
     proxy.refuse(lambda _: True, TOO_MANY_CLIENTS)
     waiting = asyncio.ensure_future(sessions.run(pid))
     await proxy.wait_until(lambda: proxy.counts["refused"] >= 2)
@@ -157,7 +157,7 @@ async def test_one_that_was_given_up_for_want_of_use_is_waited_for_where_the_ser
     await proxy.heal()
     async with asyncio.timeout(PATIENCE):
         assert await waiting
-    await until_so(lambda: sessions.statistics == (0, 0))
+    await until_so(lambda: sessions.pool.statistics == (0, 0))
     proxy.refuse(lambda _: True, TOO_MANY_CLIENTS)
     with pytest.raises(DatabaseUnavailable, match="gave no connection in"):
         await sessions.run(pid, deadline=0.3)

@@ -141,7 +141,7 @@ async def test_a_cancelled_use_of_a_frozen_link_ends_at_once(proxy, proxied_url)
     using.cancel()
     async with asyncio.timeout(PATIENCE):
         await asyncio.wait([using])
-    assert using.cancelled() and sessions.statistics == (0, 0)
+    assert using.cancelled() and sessions.pool.statistics == (0, 0)
     sessions.close()
 
 

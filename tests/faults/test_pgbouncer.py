@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from asyncjobs import AsyncJobs, DatabaseError
-from asyncjobs.db import migrating, pooling
+from asyncjobs.db import migrating, poolers
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.pooling import Pooler
+from asyncjobs.db.poolers import Pooler
 from asyncjobs.db.transactions import Transaction, isolated_sessions
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE
@@ -92,7 +92,7 @@ async def test_in_transaction_mode_jobs_run_and_nothing_of_ours_stays_on_its_ses
             await asyncio.gather(*(client.enqueue(each) for each in made))
             assert await made[0].result(timeout=20) == worker.name
             assert await client.enqueue_all(work.tiny(n) for n in range(100)) == 100
-            assert pooling.known(url) is Pooler.transaction and not client.listening and client.healthy
+            assert poolers.known(url) is Pooler.transaction and not client.listening and client.healthy
             assert "a pooler in transaction mode stands between" in await doctor(scene, url)
             assert await made[-1].result(timeout=20) == worker.name
             assert await left(bouncer) == before
@@ -138,7 +138,7 @@ async def test_a_pooler_in_session_mode_is_told_from_it_and_notices_come(own_sce
         url = bouncer.url("faults")
         async with AsyncJobs(database_url=url, lease=LEASE).running() as jobs:
             await until_so(lambda: jobs.listening and jobs.healthy)
-            assert pooling.known(url) is Pooler.session
+            assert poolers.known(url) is Pooler.session
 
 
 async def test_no_migration_is_begun_through_one_in_transaction_mode(own_scene, bouncer):
@@ -151,5 +151,5 @@ async def test_no_migration_is_begun_through_one_in_transaction_mode(own_scene, 
 async def test_with_a_pool_of_one_session_it_is_found_out_too(own_scene, postgres):
     async with PgBouncer(postgres, "transaction", 1) as bouncer:
         connection = await connect(bouncer.url("faults"))
-        assert not pooling.is_own(connection)
+        assert not poolers.is_own(connection)
         connection.terminate()
