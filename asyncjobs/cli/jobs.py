@@ -17,6 +17,7 @@ from asyncjobs.client.job_actions import Action, Filter, fails_so, filter_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
+from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Linked, read_chain
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import State, StatusRow, state_name
@@ -142,7 +143,8 @@ def show(
 
     async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[Linked]]:
         async with command_database.reader(settings) as connection:
-            row = await Statuses(lambda operation: command_database.bounded(operation(connection))).read(job_id)
+            statuses = Statuses(lambda operation: command_database.bounded(operation(connection)), Access())
+            row = await statuses.read(job_id)
             children = [] if row is None else unended(row.steps)
             states = await jobs.read_states(connection, children) if children else {}
             try:

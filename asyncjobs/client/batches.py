@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from asyncpg import Connection
 
-from asyncjobs.client.bulk import CHUNK, MANY, in_turns
-from asyncjobs.client.connections import begin_batch_on, enqueue_given_on, settle_batches_on
-from asyncjobs.client.depths import Depths, OnConnection
+from asyncjobs.client.batch_transactions import CallersTransaction, OwnTransaction, Target
+from asyncjobs.client.bulk import CHUNK, in_turns
+from asyncjobs.client.depths import Depths
 from asyncjobs.client.enqueuing import RESEND_LIMIT
 from asyncjobs.client.hooked import inside_hooks
 from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.db import batches
-from asyncjobs.db import jobs as statements
 from asyncjobs.db.access import Access
 from asyncjobs.db.batches import NewBatch
-from asyncjobs.db.key_holders import naming_holders
-from asyncjobs.db.rows import NewJob, Stored
+from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
@@ -36,147 +33,6 @@ from asyncjobs.exceptions import (
 from asyncjobs.jobs.batches import Batch, Draft
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing.hook_calls import Layers
-
-SMALL = 500
-"""Jobs in one text, where COPY cannot take them."""
-
-
-class Target(Protocol):
-    """The transaction in which a batch is stored."""
-
-    async def begin(self, new: Sequence[NewBatch]) -> bool:
-        """Store the rows of batches; return False when they are there already."""
-
-    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
-        """Insert jobs of one; return what came of each, None: all were made."""
-
-    async def settle(self, batch: UUID) -> None:
-        """Look whether a batch is over."""
-
-    async def depth(self, queue: str, most: int) -> int:
-        """See `Asks.depth`."""
-
-    async def placeless(self, given: str) -> str:
-        """See `Asks.placeless`."""
-
-
-class OwnTransaction:
-    """A transaction on a connection of ours.
-
-    Args:
-        connection: In a transaction.
-        sessions: Of the connection.
-        by_tables: Whether this role may write the tables.
-        endless: Whether the use of the connection has no deadline, so that each statement is to have one.
-    """
-
-    def __init__(self, connection: Connection, sessions: Sessions, *, by_tables: bool, endless: bool) -> None:
-        self._connection = connection
-        self._sessions = sessions
-        self._by_tables = by_tables
-        self._endless = endless
-        self._least: int | None = None
-        self._queues: set[str] = set()
-        self.error: Exception | None = None
-        """What a statement of it has failed with."""
-
-    @contextlib.contextmanager
-    def limited(self) -> Iterator[None]:
-        """Bound the time of a statement, and keep its error apart from those of the caller's code."""
-        if self._endless:
-            self._sessions.limit(self._connection)
-        try:
-            yield
-        except Exception as error:
-            self.error = error
-            raise
-        if self._endless:
-            self._sessions.unlimit(self._connection)
-
-    async def begin(self, new: Sequence[NewBatch]) -> bool:
-        """See `Target.begin`."""
-        with self.limited():
-            return await batches.begin(self._connection, new)
-
-    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
-        """See `Target.insert`."""
-        with self.limited():
-            async with naming_holders(self._sessions.url, rows):
-                return await self._insert(rows, batch)
-
-    async def _insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
-        if not self._by_tables or len(rows) < MANY or not all(row.is_plain for row in rows):
-            return [
-                stored
-                for start in range(0, len(rows), SMALL)
-                for stored in await batches.enqueue_given(
-                    self._connection, [_of_batch(row, batch) for row in rows[start : start + SMALL]]
-                )
-            ]
-        if self._least is None:
-            self._least = await batches.next_seq(self._connection)
-        await batches.copy(self._connection, rows, batch)
-        self._queues.update({row.queue for row in rows})
-        return None
-
-    async def settle(self, batch: UUID) -> None:
-        """See `Target.settle`."""
-        with self.limited():
-            await batches.settle(self._connection, [batch])
-
-    async def depth(self, queue: str, most: int) -> int:
-        """See `Asks.depth`."""
-        with self.limited():
-            return await statements.read_depth(self._connection, queue, most)
-
-    async def placeless(self, given: str) -> str:
-        """See `Asks.placeless`."""
-        with self.limited():
-            return await statements.read_placeless(self._connection, given)
-
-    async def end(self) -> None:
-        """Wake the workers, as what comes last."""
-        with self.limited():
-            if self._least is not None:
-                await batches.tell(self._connection, sorted(self._queues), self._least)
-
-
-class CallersTransaction(OnConnection):
-    """The transaction that a caller's connection is in.
-
-    Args:
-        connection: The caller's.
-        url: Of the database.
-    """
-
-    def __init__(self, connection: Any, url: str) -> None:
-        super().__init__(connection)
-        self._url = url
-
-    async def begin(self, new: Sequence[NewBatch]) -> bool:
-        """See `Target.begin`."""
-        return await begin_batch_on(self._connection, new)
-
-    async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
-        """See `Target.insert`."""
-        async with naming_holders(self._url, rows):
-            return [
-                stored
-                for start in range(0, len(rows), SMALL)
-                for stored in await enqueue_given_on(
-                    self._connection, [_of_batch(row, batch) for row in rows[start : start + SMALL]]
-                )
-            ]
-
-    async def settle(self, batch: UUID) -> None:
-        """See `Target.settle`."""
-        await settle_batches_on(self._connection, [batch])
-
-
-def _of_batch(row: NewJob, batch: UUID) -> NewJob:
-    if row.order is None:
-        return row._replace(order=f'{{"batch":"{batch}"}}')
-    return row._replace(order=f'{row.order[:-1]},"batch":"{batch}"}}')
 
 
 class BatchStore:

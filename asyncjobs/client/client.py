@@ -4,62 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from asyncjobs.checks import limits
-from asyncjobs.checks.texts import shown
 from asyncjobs.client.awaiting import Waiters
+from asyncjobs.client.batch_reader import BatchReader
 from asyncjobs.client.batches import BatchStore
 from asyncjobs.client.bulk import Bulk
 from asyncjobs.client.chains import ChainStore, chain_result
-from asyncjobs.client.connections import emit_on, enqueue_on, enqueue_ordered_on
-from asyncjobs.client.depths import Depths, OnConnection
-from asyncjobs.client.endings import outcome, read_status, stored_outcome, unended
+from asyncjobs.client.connections import emit_on
+from asyncjobs.client.depths import Depths
+from asyncjobs.client.endings import outcome, stored_outcome
 from asyncjobs.client.enqueuing import Enqueuer
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
+from asyncjobs.client.job_store import JobStore
 from asyncjobs.client.notices import Notices
-from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.order import Order
+from asyncjobs.client.sending import check_job
 from asyncjobs.client.statuses import Statuses
-from asyncjobs.client.steps import in_transaction, stored_steps
+from asyncjobs.client.steps import in_transaction
 from asyncjobs.client.threads import Threads
 from asyncjobs.client.waits_inside import holder
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import batches, jobs, limiting, pausing, steps
+from asyncjobs.db import jobs, steps
 from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import read_failures
-from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.listening import Listener
-from asyncjobs.db.rows import NewJob, StatusRow
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.definitions import registry
-from asyncjobs.definitions.definition import Definition
-from asyncjobs.definitions.hooks import Hooks
-from asyncjobs.definitions.limiting import MOST_RUNNING
 from asyncjobs.exceptions import (
     AwaitCycle,
     BatchNotFound,
-    EnqueueOutcomeUnknown,
-    InvalidArguments,
-    InvalidOption,
     JobNotFound,
-    KindMismatch,
     NotUnique,
 )
 from asyncjobs.failing.failures import Failures
 from asyncjobs.jobs.batches import Batch
 from asyncjobs.jobs.chains import Chain
 from asyncjobs.jobs.job import Job
-from asyncjobs.jobs.naming import JobOrId, id_of
+from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.jobs.pauses import Pause, Paused
-from asyncjobs.jobs.stored import StoredJob
-from asyncjobs.performing import context, hook_calls
+from asyncjobs.performing import context
 from asyncjobs.performing.calls import (
     ANY,
     AWAIT_BATCH,
@@ -114,14 +102,16 @@ class Client:
         self.loop = asyncio.get_running_loop()
         self.threads = Threads()
         self._access = Access()
-        self._enqueuer = Enqueuer(sessions, self._access, services, Notices(sessions, services))
+        enqueuer = Enqueuer(sessions, self._access, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, self._access, listener, services)
-        self._waiters_of_batches = Waiters(sessions, Batches(), listener, services, BatchNotFound)
         self._depths = Depths(sessions, max_depths) if max_depths else None
+        self._jobs = JobStore(sessions, enqueuer, self._layers, self._depths)
         self._batches = BatchStore(sessions, self._access, self._layers, self._depths)
         self._chains = ChainStore(sessions, self._layers, self._depths)
+        self._stored_batches = BatchReader(sessions, Waiters(sessions, Batches(), listener, services, BatchNotFound))
+        self._order = Order(sessions)
         self._actions = JobActions(sessions, retention)
-        self._statuses = Statuses(sessions.run)
+        self._statuses = Statuses(sessions.run, self._access)
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `operation` on a connection; see `Sessions.run`."""
@@ -142,78 +132,13 @@ class Client:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop(ENQUEUE)
         check_job(job)
-        return self._enqueue_with_hooks(job, connection)
-
-    def _enqueue_with_hooks(self, job: Job[Any], connection: Any = None) -> Coroutine[Any, Any, bool]:
-        """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
-        hooks = self._layers.around(job._definition)
-        if not hooks.on_enqueue or job._sent:
-            return self._enqueue(job, connection)
-        return self._enqueue_inside(hooks, job, connection)
-
-    async def _enqueue_inside(self, hooks: Hooks, job: Job[Any], connection: Any) -> bool:
-        made = False
-
-        async def insert() -> None:
-            nonlocal made
-            made = await self._enqueue(job, connection)
-
-        await hook_calls.enqueue(hooks, job, insert)
-        return made
-
-    async def _enqueue(self, job: Job[Any], connection: Any = None) -> bool:
-        """Insert a job's row; return whether this call made it."""
-        row = row_of(job)
-        first = not job._sent
-        if self._depths is not None and first and self._depths.counts(row):
-            return await self._enqueue_if_room(self._depths, job, row, connection)
-        return await self._send(job, row, connection)
-
-    async def _enqueue_if_room(self, depths: Depths, job: Job[Any], row: NewJob, connection: Any) -> bool:
-        if connection is not None:
-            await depths.check([row], OnConnection(connection))
-            return await self._send(job, row, connection)
-        taken = await depths.take_one(row)
-        try:
-            return await self._send(job, row, connection)
-        finally:
-            depths.give_back(row.queue, taken)
-
-    async def _send(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
-        first = not job._sent
-        # From here on the row may exist, whatever happens to this call: the next one must look before it inserts.
-        job._sent = True
-        made = True
-        try:
-            if row.order is not None:
-                return await self._enqueue_ordered(job, row, connection)
-            if connection is not None:
-                made = await enqueue_on(connection, row, again=not first)
-            elif first:
-                await self._enqueuer.enqueue(row)
-            else:
-                made = await self._enqueuer.enqueue_again(row)
-        except (EnqueueOutcomeUnknown, asyncio.CancelledError):
-            raise
-        except BaseException:
-            job._sent = not first
-            raise
-        mark_enqueued(job, row, made=made)
-        return made
-
-    async def _enqueue_ordered(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
-        async with naming_holders(self._sessions.url, [row]):
-            if connection is not None:
-                stored = await enqueue_ordered_on(connection, row)
-            else:
-                [stored] = await self._enqueuer.enqueue_ordered([row])
-        return mark_stored(job, row, stored)
+        return self._jobs.enqueue(job, connection)
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
         bulk = Bulk(
-            self._sessions, self._access, self._services, self._enqueue_with_hooks, self._has_hooks, depths=self._depths
+            self._sessions, self._access, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
         )
         return await bulk.enqueue(all_jobs)
 
@@ -223,36 +148,16 @@ class Client:
     async def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
         """Return a job as it is stored; see `AsyncJobs.get`."""
         self._check_loop()
-        wanted_id = id_of(job)
-        if kind is None and isinstance(job, Job) and not isinstance(job, StoredJob):
-            kind = type(job)
-        row = await self._statuses.read(wanted_id)
-        if row is None:
-            raise JobNotFound(wanted_id)
-        definition = registry.find(row.kind)
-        if kind is not None:
-            wanted = definition_of(kind)
-            if row.kind not in (wanted.kind, *wanted.aliases):
-                raise KindMismatch(f"job {row.id} is a {row.kind}, not a {wanted.kind}")
-            definition = wanted
-        found = _loaded(row, definition, asked=kind is not None)
-        found._id, found._queue, found._priority, found._sent = row.id, row.queue, row.priority, True
-        found._state = read_status(row).state
-        found._disposition = "enqueued"
-        return found
+        return await self._statuses.get(job, kind)
 
     async def status(self, job_id: UUID) -> Status:
         """Read everything about a job; see `Job.status`."""
         self._check_loop(STATUS)
-        row = await self._statuses.read(job_id)
-        if row is None:
-            raise JobNotFound(job_id)
-        children = unended(row.steps)
-        return read_status(row, await self.states(children) if children else None)
+        return await self._statuses.status(job_id)
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
         """Read the states of those that have a row, and why they were discarded or cancelled."""
-        return await self._sessions.run(partial(self._access.read_states, ids=ids))
+        return await self._statuses.states(ids)
 
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
         """Cancel those that are not final; `ids` ascending."""
@@ -283,38 +188,17 @@ class Client:
     async def batch_status(self, batch_id: UUID) -> BatchStatus:
         """Read how far a batch is; see `Batch.status`."""
         self._check_loop(BATCH_STATUS)
-        row = await self._sessions.run(partial(batches.read_status, batch_id=batch_id))
-        if row is None:
-            raise BatchNotFound(batch_id)
-        return BatchStatus(
-            id=row.id, description=row.description, by_state=Counter(row.by_state), over=row.settled, made_at=row.made_at,
-            discarded_at=row.discarded_at, finished_at=row.finished_at, succeeded_at=row.succeeded_at, parent=row.parent,
-        )  # fmt: skip
+        return await self._stored_batches.status(batch_id)
 
     async def get_batch(self, batch_id: UUID) -> Batch:
         """Return a stored batch; see `AsyncJobs.get_batch`."""
-        return Batch._of_row(await self.batch_status(batch_id))
+        self._check_loop(BATCH_STATUS)
+        return await self._stored_batches.get(batch_id)
 
     async def batch_result(self, batch_id: UUID, *, timeout: float | None) -> BatchStatus:
         """Wait until a batch is over; see `Batch.result`."""
         self._check_loop(AWAIT_BATCH)
-        await self._refuse_own(batch_id)
-        try:
-            async with asyncio.timeout(timeout) as limit:
-                await self._waiters_of_batches.wait(batch_id)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimeoutError(f"batch {batch_id} is not over after {timeout:g} s, and goes on") from None
-        return await self.batch_status(batch_id)
-
-    async def _refuse_own(self, batch_id: UUID) -> None:
-        """Refuse that a job awaits the batch of which it is one, or one that this is a part of."""
-        job = context.running.get()
-        if job is None or job._attempt is None or (own := job._attempt.claimed.batch) is None:
-            return
-        if batch_id in await self._sessions.run(partial(batches.read_above, batch_id=own)):
-            raise AwaitCycle([(job.id, job.kind)], f"batch {batch_id}, of which it is one,")
+        return await self._stored_batches.result(batch_id, timeout=timeout)
 
     async def enqueue_within(
         self, running: Job[Any], batch_id: UUID, jobs: Sequence[Job[Any]], *, connection: Any = None
@@ -361,16 +245,12 @@ class Client:
     async def take_token(self, name: str, spacing: float, burst: int) -> float:
         """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
         self._check_loop()
-        take = partial(limiting.take_token, name=registry.prefix() + name, spacing=spacing, burst=burst)
-        return await self._sessions.run(take)
+        return await self._order.take_token(name, spacing, burst)
 
     async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
         """Enqueue a job that has begun here, with what it has recorded, to go on in a worker."""
         self._check_loop()
-        row, text = row_of(job), stored_steps(records)
-        job._sent = True
-        await self._sessions.run(lambda connection: steps.adopt(connection, row, attributes, text))
-        mark_enqueued(job, row, made=True)
+        await self._jobs.adopt(job, attributes, records)
 
     async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
         """Run `body` in a transaction and on a connection of its own; return what it returns."""
@@ -412,29 +292,17 @@ class Client:
     ) -> Pause:
         """Pause a queue or a kind; see `AsyncJobs.pause`."""
         self._check_loop()
-        write = partial(
-            pausing.pause, scope=what.scope, names=what.names, until=until, seconds=seconds, reason=reason, by=by
-        )
-        if not await self._sessions.run(write):
-            raise InvalidOption(
-                f"until={until} has come already, by the database's clock: give a time to come, or a timedelta"
-            )
-        found = next((pause for pause in await self.pauses() if what.names[0] in (pause.queue, pause.kind)), None)
-        if found is None:  # it was resumed, or its time has come, before this could look
-            is_queue = what.scope == "queue"
-            name = what.names[0]
-            return Pause(name if is_queue else None, None if is_queue else name, datetime.now(UTC), until, reason, by)
-        return found
+        return await self._order.pause(what, until, seconds, reason=reason, by=by)
 
     async def resume(self, what: Paused) -> bool:
         """Resume a queue or a kind; see `AsyncJobs.resume`."""
         self._check_loop()
-        return await self._sessions.run(partial(pausing.resume, scope=what.scope, names=what.names)) > 0
+        return await self._order.resume(what)
 
     async def pauses(self) -> list[Pause]:
         """Return what is paused."""
         self._check_loop()
-        return await self._sessions.run(pausing.read_pauses)
+        return await self._order.pauses()
 
     async def why(self, job_id: UUID) -> Why:
         """Say what a job waits for; see `AsyncJobs.why`."""
@@ -444,13 +312,7 @@ class Client:
     async def set_limit(self, key: str, most: int | None) -> None:
         """Say how many jobs run at once under a limit; see `AsyncJobs.set_limit`."""
         self._check_loop()
-        if most is not None:
-            limits.whole(most, "most", least=0, most=MOST_RUNNING)
-        if not await self._sessions.run(partial(limiting.set_limit, key=key, most=most)):
-            raise InvalidOption(
-                f"key={shown(key)} is no limit's: give a shared key, a kind, or a key as `why` names it, of which a job was "
-                "enqueued before"
-            )
+        await self._order.set_limit(key, most)
 
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
@@ -477,35 +339,3 @@ class Client:
         """
         self._check_loop()
         return stored_outcome(job, await self._waiters.wait(job.id, holder()))
-
-
-def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Job[Any]:
-    """Return a stored job; of a kind that is not defined here, or with arguments that it does not take, as plain JSON.
-
-    Without arguments where this role may not read them.
-
-    Raises:
-        InvalidArguments: They do not fit the kind that was asked for.
-    """
-    if definition is None:
-        return StoredJob.of(row.kind, row.args or "{}")
-    if row.args is None:
-        without: Job[Any] = definition.restore({})
-        return without
-    try:
-        job: Job[Any] = definition.load(row.args)
-    except InvalidArguments:
-        if asked:
-            raise
-        return StoredJob.of(row.kind, row.args)
-    return job
-
-
-def definition_of(kind: Any) -> Any:
-    """Return the definition behind a `@job` function, a Job class or a kind's name."""
-    found = registry.find(kind) if isinstance(kind, str) else getattr(kind, "_definition", None)
-    if isinstance(kind, Job):
-        kind._made_at = None
-    if found is None:
-        raise InvalidOption(f"{kind!r} is no job definition: give a @job function or a Job class")
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 from uuid import UUID
 
-from asyncjobs.client.client import definition_of
+from asyncjobs.client.statuses import definition_of
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing import context

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncjobs.client.client import definition_of
 from asyncjobs.client.sending import check_job
+from asyncjobs.client.statuses import definition_of
 from asyncjobs.db import testing as db
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job

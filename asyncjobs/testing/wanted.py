@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from asyncjobs.checks.texts import shown
-from asyncjobs.client.client import definition_of
+from asyncjobs.client.statuses import definition_of
 from asyncjobs.db.rows import State
 from asyncjobs.db.testing import Seen
 from asyncjobs.definitions.definition import Definition

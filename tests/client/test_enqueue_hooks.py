@@ -283,7 +283,7 @@ class TestMiddleware:
 
         one_by_one: list[Any] = []
         async with AsyncJobs(database_url=url, middleware=[Performing()]) as client:
-            monkeypatch.setattr(client._client(), "_enqueue", one_by_one.append)
+            monkeypatch.setattr(client._client()._jobs, "_insert", one_by_one.append)
             assert await enqueue_all([double(1), double(2)]) == 2
         assert one_by_one == []
 

@@ -1,0 +1,112 @@
+"""Storing one job: inside its hooks, in a queue that has room, once, whatever becomes of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from asyncjobs.client.connections import enqueue_on, enqueue_ordered_on
+from asyncjobs.client.depths import Depths, OnConnection
+from asyncjobs.client.enqueuing import Enqueuer
+from asyncjobs.client.sending import mark_enqueued, mark_stored, row_of
+from asyncjobs.client.steps import stored_steps
+from asyncjobs.db import steps
+from asyncjobs.db.key_holders import naming_holders
+from asyncjobs.db.rows import NewJob
+from asyncjobs.db.sessions import Sessions
+from asyncjobs.definitions.hooks import Hooks
+from asyncjobs.exceptions import EnqueueOutcomeUnknown
+from asyncjobs.jobs.job import Job
+from asyncjobs.performing import hook_calls
+from asyncjobs.performing.hook_calls import Layers
+from asyncjobs.records.step_records import Record
+
+
+class JobStore:
+    """Stores jobs one by one.
+
+    Args:
+        sessions: The client's.
+        enqueuer: Sends rows together.
+        layers: The middleware.
+        depths: The queues that may hold so many jobs; None: none has such a limit.
+    """
+
+    def __init__(self, sessions: Sessions, enqueuer: Enqueuer, layers: Layers, depths: Depths | None) -> None:
+        self._sessions = sessions
+        self._enqueuer = enqueuer
+        self._layers = layers
+        self._depths = depths
+
+    def enqueue(self, job: Job[Any], connection: Any = None) -> Coroutine[Any, Any, bool]:
+        """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
+        hooks = self._layers.around(job._definition)
+        if not hooks.on_enqueue or job._sent:
+            return self._insert(job, connection)
+        return self._inside(hooks, job, connection)
+
+    async def _inside(self, hooks: Hooks, job: Job[Any], connection: Any) -> bool:
+        made = False
+
+        async def insert() -> None:
+            nonlocal made
+            made = await self._insert(job, connection)
+
+        await hook_calls.enqueue(hooks, job, insert)
+        return made
+
+    async def _insert(self, job: Job[Any], connection: Any = None) -> bool:
+        """Insert a job's row; return whether this call made it."""
+        row = row_of(job)
+        first = not job._sent
+        if self._depths is not None and first and self._depths.counts(row):
+            return await self._insert_if_room(self._depths, job, row, connection)
+        return await self._send(job, row, connection)
+
+    async def _insert_if_room(self, depths: Depths, job: Job[Any], row: NewJob, connection: Any) -> bool:
+        if connection is not None:
+            await depths.check([row], OnConnection(connection))
+            return await self._send(job, row, connection)
+        taken = await depths.take_one(row)
+        try:
+            return await self._send(job, row, connection)
+        finally:
+            depths.give_back(row.queue, taken)
+
+    async def _send(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
+        first = not job._sent
+        # From here on the row may exist, whatever happens to this call: the next one must look before it inserts.
+        job._sent = True
+        made = True
+        try:
+            if row.order is not None:
+                return await self._send_ordered(job, row, connection)
+            if connection is not None:
+                made = await enqueue_on(connection, row, again=not first)
+            elif first:
+                await self._enqueuer.enqueue(row)
+            else:
+                made = await self._enqueuer.enqueue_again(row)
+        except (EnqueueOutcomeUnknown, asyncio.CancelledError):
+            raise
+        except BaseException:
+            job._sent = not first
+            raise
+        mark_enqueued(job, row, made=made)
+        return made
+
+    async def _send_ordered(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
+        async with naming_holders(self._sessions.url, [row]):
+            if connection is not None:
+                stored = await enqueue_ordered_on(connection, row)
+            else:
+                [stored] = await self._enqueuer.enqueue_ordered([row])
+        return mark_stored(job, row, stored)
+
+    async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
+        """Enqueue a job that has begun here, with what it has recorded, to go on in a worker."""
+        row, text = row_of(job), stored_steps(records)
+        job._sent = True
+        await self._sessions.run(lambda connection: steps.adopt(connection, row, attributes, text))
+        mark_enqueued(job, row, made=True)
