@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
-import click
 import pytest
 from typer.main import get_command
 
@@ -35,12 +35,12 @@ def test_each_block_of_a_page_has_a_language(page: Page) -> None:
 def why_not(command: str) -> str | None:
     """Why there is no such command of `asyncjobs`; None: there is."""
     words = shlex.split(command, comments=True)
-    found = COMMANDS
-    while isinstance(found, click.Group) and words and not words[0].startswith(NOT_WORDS):
+    found: Any = COMMANDS
+    while (known := getattr(found, "commands", None)) and words and not words[0].startswith(NOT_WORDS):
         name = words.pop(0).rstrip(",")
-        if name not in found.commands:
+        if name not in known:
             return f"asyncjobs {command}: no command {name!r}"
-        found = found.commands[name]
+        found = known[name]
     options = {option for each in found.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
     given = {word.partition("=")[0] for word in words if word.startswith("-") and word != "--"}
     return f"asyncjobs {command}: no options {given - options}" if given - options else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import importlib.util
 import inspect
 import os
 import shlex
@@ -26,7 +27,9 @@ from tests.support.processes import PATIENCE
 
 PYTEST_INI = """
 [pytest]
-filterwarnings = error
+filterwarnings =
+    error
+    ignore:Using .httpx. with .starlette.testclient.
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 """
@@ -83,7 +86,7 @@ class Reader:
                 await getattr(self, f"_run_{block.language}")(block)
 
     def _write(self, block: Block, name: str) -> None:
-        """Put a file at its place; a module that it is another version of is forgotten."""
+        """Put a file at its place; the worker has the module anew that it is another version of."""
         path = self._directory / name
         if path.exists() and path.read_text(encoding="utf-8") == block.code:
             return
@@ -91,8 +94,11 @@ class Reader:
         path.write_text(block.code, encoding="utf-8")
         module = name.removesuffix(".py").replace("/", ".")
         if sys.modules.pop(module, None):
-            for kind in [kind for kind in registry._definitions if kind.startswith(f"{module}.")]:
-                del registry._definitions[kind]
+            Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)  # it may be as old and as long
+            for kind, definition in [*registry._definitions.items()]:
+                if (definition.function or definition.job_class).__module__ == module:
+                    del registry._definitions[kind]
+            importlib.import_module(module)
 
     def _compiled(self, block: Block) -> types.CodeType:
         code = block.code.replace("asyncio.run(main())", "await main()")
