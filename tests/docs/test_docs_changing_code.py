@@ -21,12 +21,10 @@ ROWS = re.findall(
 def test_a_job_does_what_the_table_says(code: str, renamed: str, formerly: str, said: str) -> None:
     names = code.split()
     progress = Progress("k", [Record(n, name, "succeeded") for n, name in enumerate("ab", 1)])
-    runs = []
     try:
-        for name in names:
-            if progress.meet(name, formerly=(formerly,) if name == renamed else ()) is None:
-                runs.append(name)
-        does = f"runs {', '.join(f'`{name}`' for name in runs)}" if runs else "is over: it has succeeded"
+        found = {name: progress.meet(name, formerly=(formerly,) if name == renamed else ()) for name in names}
+        runs = [f"`{name}`" for name, record in found.items() if record is None]
+        does = f"runs {', '.join(runs)}" if runs else "is over: it has succeeded"
     except InvalidStep:
         does = "fails with `InvalidStep`"
     assert does == said

@@ -22,6 +22,7 @@ from asyncjobs import AsyncJobs, settings
 from asyncjobs.db.connecting import connect
 from asyncjobs.definitions import registry
 from tests.support import warm
+from tests.support.asking import until
 from tests.support.pages import CONFIG, PAGES, Block, Page
 from tests.support.processes import PATIENCE
 
@@ -46,7 +47,7 @@ def undone() -> Iterator[None]:
     for name in set(registry._definitions) - definitions:
         del registry._definitions[name]
     for name in set(sys.modules) - modules:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(os.getcwd()):
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(Path.cwd())):
             del sys.modules[name]
 
 
@@ -75,6 +76,12 @@ class Reader:
 
     async def read(self) -> None:
         """Do what it says, from the first block to the last."""
+        declared = list(tomllib.loads(self._page.config).get("default", {}).get("recurring", {}))
+        await until(
+            self._connection,
+            "select not exists (select unnest($1::text[]) except select name from asyncjobs.recurring)",
+            declared,
+        )
         sys.modules[self._module.__name__] = self._module
         for block in self._page.blocks:
             if block.shown_only:
