@@ -36,7 +36,7 @@ def why_not(command: str) -> str | None:
     """Why there is no such command of `asyncjobs`; None: there is."""
     words = shlex.split(command, comments=True)
     found: Any = COMMANDS
-    while (known := getattr(found, "commands", None)) and words and not words[0].startswith(NOT_WORDS):
+    while (known := getattr(found, "commands", None)) and words and not (words[0].startswith(NOT_WORDS) or words[0].isupper()):
         name = words.pop(0).rstrip(",")
         if name not in known:
             return f"asyncjobs {command}: no command {name!r}"
@@ -53,6 +53,7 @@ def test_each_command_that_a_page_names_exists_with_its_options(page: Page) -> N
 
 def test_what_does_not_exist_is_found() -> None:
     assert why_not("jobs retry ID --from STEP") is None
+    assert why_not("COMMAND --help") is None
     assert why_not("jobs retrieve ID") == "asyncjobs jobs retrieve ID: no command 'retrieve'"
     assert "--nothing" in str(why_not("jobs retry ID --nothing"))
 

@@ -126,7 +126,8 @@ class Reader:
             words = shlex.split(line, comments=True)
             if not words:
                 continue
-            assert words[0] == "asyncjobs", f"{self._page.name}: {line}: runs nothing of ours; such a block is `sh`"
+            ends = words[0] == "asyncjobs" and (words[1] != "run" or "--burst" in words)
+            assert ends, f"{self._page.name}: {line}: is no command of ours that ends; such a block is `sh`"
             if "ID" in words:
                 newest = str(await self._connection.fetchval(NEWEST))
                 words = [newest if word == "ID" else word for word in words]
