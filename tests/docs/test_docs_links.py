@@ -36,7 +36,11 @@ def why_not(command: str) -> str | None:
     """Why there is no such command of `asyncjobs`; None: there is."""
     words = shlex.split(command, comments=True)
     found: Any = COMMANDS
-    while (known := getattr(found, "commands", None)) and words and not (words[0].startswith(NOT_WORDS) or words[0].isupper()):
+    while (
+        (known := getattr(found, "commands", None))
+        and words
+        and not (words[0].startswith(NOT_WORDS) or words[0].isupper())
+    ):
         name = words.pop(0).rstrip(",")
         if name not in known:
             return f"asyncjobs {command}: no command {name!r}"
