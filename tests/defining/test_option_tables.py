@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from asyncjobs import InvalidCall, InvalidDefinition, InvalidOption, Job, Limit,
 from asyncjobs.checks.option_tables import Option, options_in
 from asyncjobs.definitions.options import IN_SET, OF_CLASS, OF_FUNCTION, ClassOptions, JobOptions, Options, SetOptions
 from asyncjobs.steps.declared import OF_STEP, StepArguments, StepOptions
+from tests.support.pages import page
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = page("docs/guides/jobs.md").text
 WRONG: dict[str, Any] = {
     "kind": "",
     "aliases": "one",
@@ -179,9 +179,9 @@ class TestSet:
 
 
 class TestDocumentation:
-    def test_the_readmes_table_is_the_table(self) -> None:
+    def test_the_table_of_the_documents_is_the_table(self) -> None:
         expected = [f"| `{name}` | {each.meaning} | {each.default} |" for name, each in OF_FUNCTION.items()]
-        written = re.findall(r"^\| option \| meaning \| default \|\n.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+        written = re.findall(r"^\| option \| meaning \| default \|\n.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
         assert [table.splitlines() for table in written] == [expected]
 
     @pytest.mark.parametrize(

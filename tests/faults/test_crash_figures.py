@@ -1,4 +1,4 @@
-"""How soon jobs go on after a crash: the figures that the README promises, by real workers with the default times."""
+"""How soon jobs go on after a crash: the figures that the documents promise, by real workers with the default times."""
 
 import os
 import signal
