@@ -22,7 +22,7 @@ from asyncjobs.performing.attempt import Attempt
 from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.worker.job_processes.channel import BlockingChannel
-from asyncjobs.worker.job_processes.processes import Recipe
+from asyncjobs.worker.job_processes.forking_process import Recipe
 from asyncjobs.worker.job_processes.sent_outcomes import said
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter

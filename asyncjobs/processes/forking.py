@@ -1,7 +1,7 @@
 """The forking process of a worker, and the child that it forks for an attempt.
 
 Run by `python -m asyncjobs.processes.forking FD FD`. It has one thread and no event loop, so that a fork copies no locked
-lock. See `asyncjobs.worker.job_processes.processes`, the other side.
+lock. See `asyncjobs.worker.job_processes.forking_process`, the other side.
 
 A child leads a session of its own, and whatever it starts is in its process group unless it leaves that on purpose. The
 group is killed on the worker's word, when its leader has ended, and when this process ends.
@@ -38,7 +38,7 @@ from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, fl
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.tasks.main_thread import MainThread
 from asyncjobs.worker.job_processes.channel import BlockingChannel
-from asyncjobs.worker.job_processes.processes import NUMBER, Recipe
+from asyncjobs.worker.job_processes.forking_process import NUMBER, Recipe
 from asyncjobs.worker.job_processes.sent_outcomes import said
 
 PR_SET_PDEATHSIG = 1

@@ -430,12 +430,12 @@ class Worker:
             await self._write_out()
             await self._give_up_lease(keeper)
         finally:
-            self.job_processes.close()
+            self.job_processes.forking.close()
             self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
-        self.job_processes.close()
-        await self.job_processes.ended()
+        self.job_processes.forking.close()
+        await self.job_processes.forking.ended()
         worker, self.lease.worker = self.lease.worker, None
         keeper.cancel()
         await asyncio.wait([keeper], timeout=LAST_WORDS)

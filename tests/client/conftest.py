@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import stopping
 
-from asyncjobs.worker.job_processes import processes
+from asyncjobs.worker.job_processes import forking_process
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def gate() -> None:
 @pytest.fixture(autouse=True)
 def processes_of_this_module(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Processes of jobs import this module and what it has of others: with all that pytest has collected it is seconds."""
-    recipe = processes.recipe
+    recipe = forking_process.recipe
 
     def shorter(*given: Any) -> processes.Recipe:
         found = recipe(*given)
         mine = {each.__name__ if isinstance(each, ModuleType) else each.__module__ for each in _held(request.module)}
         return dataclasses.replace(found, modules=[name for name in found.modules if name in mine])
 
-    monkeypatch.setattr(processes, "recipe", shorter)
+    monkeypatch.setattr(forking_process, "recipe", shorter)
 
 
 def _held(module: ModuleType) -> list[Any]:

@@ -161,7 +161,7 @@ async def test_a_program_without_a_guard_is_refused_by_name_and_not_begun_again(
     (tmp_path / "shop.py").write_text(PROGRAM.format(start="asyncio.run(main())"))
     begun, runs, refused = (await program("shop.py")).splitlines()
     assert (begun, runs) == ("begun", "main() runs")
-    assert refused.startswith("asyncjobs.worker.job_processes.processes.CannotFork")
+    assert refused.startswith("asyncjobs.worker.job_processes.forking_process.CannotFork")
     assert (
         "shop cannot be imported" in refused and "by line 18" in refused and '`if __name__ == "__main__":`' in refused
     )

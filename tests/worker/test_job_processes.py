@@ -25,8 +25,10 @@ from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
 from asyncjobs.worker.job_processes.channel import BlockingChannel, Channel, packed
+from asyncjobs.worker.job_processes.child import ChildDied
+from asyncjobs.worker.job_processes.forking_process import NUMBER, CannotFork, Recipe, recipe
 from asyncjobs.worker.job_processes.groups import Group
-from asyncjobs.worker.job_processes.processes import NUMBER, CannotFork, ChildDied, JobProcesses, Recipe, recipe
+from asyncjobs.worker.job_processes.processes import JobProcesses
 from asyncjobs.worker.job_processes.sent_outcomes import heard, said
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pools import Pool
@@ -36,7 +38,7 @@ from tests.support.processes import PATIENCE
 class Child:
     """The other end, played by the test."""
 
-    def __init__(self, apart: JobProcesses) -> None:
+    def __init__(self, processes: JobProcesses) -> None:
         self.ours, self.socket = socket.socketpair()
         self.channel = BlockingChannel(self.socket)
         self.pool = Pool(1, PoolSettings(queues=["*"], concurrency=1), 500)
@@ -45,7 +47,7 @@ class Child:
         self.attempt = Attempt(claimed, self.pool, lambda: None)
         self.exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.attempt.task = asyncio.ensure_future(
-            apart._follow(Channel(self.ours), self.attempt, 5.0, 1, self.exit_code)
+            processes._child(Channel(self.ours), self.attempt, 5.0, 1, self.exit_code).follow()
         )
         self.attempt.begun = True
 
@@ -242,7 +244,7 @@ class NoProcess:
     kinds = frozenset({"apart.asking", "apart.suspected"})
 
     def __init__(self, *, available: bool) -> None:
-        self.available = available
+        self.available, self.forking = available, self
 
     async def ready(self) -> None: ...
 

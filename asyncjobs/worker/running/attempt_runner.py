@@ -26,8 +26,10 @@ from asyncjobs.performing.versions import VERSION_GRACE
 from asyncjobs.records.claimed import Claimed, Refused
 from asyncjobs.values import codec
 from asyncjobs.worker.job_log import JobLog
+from asyncjobs.worker.job_processes.child import ChildDied
+from asyncjobs.worker.job_processes.forking_process import CannotFork
 from asyncjobs.worker.job_processes.groups import Group
-from asyncjobs.worker.job_processes.processes import CannotFork, ChildDied, JobProcesses
+from asyncjobs.worker.job_processes.processes import JobProcesses
 from asyncjobs.worker.job_processes.sent_outcomes import End
 from asyncjobs.worker.writing.recorder import StepWriter
 from asyncjobs.worker.writing.rows import pauses_of, row_of
@@ -145,8 +147,8 @@ class AttemptRunner:
         """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
         claimed = attempt.claimed
         try:
-            await job_processes.ready()  # what importing the modules takes is not the job's
-            if claimed.kind not in job_processes.kinds:
+            await job_processes.forking.ready()  # what importing the modules takes is not the job's
+            if claimed.kind not in job_processes.forking.kinds:
                 if definition.options.executor != "process":
                     # A suspect: claimed again, it runs in this process, one of them at a time, and its death is charged.
                     return Reschedule(claimed.id, claimed.fence)
@@ -164,7 +166,7 @@ class AttemptRunner:
         except ChildDied as died:
             return await self._crash(attempt, died)
         except CannotFork as raised:
-            if job_processes.available:
+            if job_processes.forking.available:
                 log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
                 return Reschedule(claimed.id, claimed.fence, AGAIN)
             if group is not None:

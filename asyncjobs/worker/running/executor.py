@@ -112,7 +112,7 @@ class Executor:
         self._stopped = False
         self.has_new_room_for_suspects = False
         """Whether a suspect has ended, or the forking process has come up, since this was last set back."""
-        job_processes.on_up = self._room_for_suspects
+        job_processes.forking.on_up = self._room_for_suspects
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -232,15 +232,19 @@ class Executor:
     def runs_apart(self, definition: Definition) -> bool:
         """Whether a suspect of that kind runs in a process of its own, or of suspects; else here."""
         if definition.executor == "process":
-            return self._job_processes.available
-        return self._isolate_suspects and self._job_processes.available and self._job_processes.may_run(definition)
+            return self._job_processes.forking.available
+        return (
+            self._isolate_suspects
+            and self._job_processes.forking.available
+            and self._job_processes.forking.may_run(definition)
+        )
 
     def room_for_suspects(self, *, apart: bool) -> int:
         """Return how many more may be claimed; here there is one at a time, beside the ordinary jobs."""
         waiting = Counter(claimed.apart for pool in self._pools for claimed in pool.queued if is_suspect(claimed))
         if not apart:
             return int(self._suspect is None and not waiting[False])
-        if not self._job_processes.is_up:
+        if not self._job_processes.forking.is_up:
             # Importing takes the forking process a second or more, and those that wait for it hold slots.
             return 1 - self._groups.running - waiting[True]
         return MOST_SUSPECTS if self._groups.has_room(waiting[True]) else 0
