@@ -21,7 +21,7 @@ def processes_of_this_module(monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     """Processes of jobs import this module and what it has of others: with all that pytest has collected it is seconds."""
     recipe = forking_process.recipe
 
-    def shorter(*given: Any) -> processes.Recipe:
+    def shorter(*given: Any) -> forking_process.Recipe:
         found = recipe(*given)
         mine = {each.__name__ if isinstance(each, ModuleType) else each.__module__ for each in _held(request.module)}
         return dataclasses.replace(found, modules=[name for name in found.modules if name in mine])
