@@ -18,7 +18,7 @@ from asyncjobs.db import batches
 from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.duty import Duty
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -36,7 +36,7 @@ STAGGER, MOST_STAGGER = 0.02, 0.5
 """Seconds by which each worker comes after the one before it, so that one looks and the others find it done."""
 
 
-class BatchFinisher:
+class BatchFinisher(Duty):
     """Looks at batches.
 
     Args:
@@ -45,7 +45,7 @@ class BatchFinisher:
     """
 
     def __init__(self, sessions: Runs, rank: Callable[[], int] = lambda: 0) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, "looking whether batches are over")
         self._rank = rank
         self._due: dict[UUID, float] = {}
         """When each is to be looked at, by the loop's clock."""
@@ -53,9 +53,7 @@ class BatchFinisher:
         """Until when none of these is to be looked at again."""
         self._all_at = 0.0
         """When all open ones are."""
-        self._news = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._backoff = Backoff(logger, "looking whether batches are over")
 
     def ended(self, ids: Iterable[UUID]) -> None:
         """Look soon at batches of which jobs have ended, in a transaction that is committed."""
@@ -71,32 +69,24 @@ class BatchFinisher:
         self._all_at = min(self._all_at, now + min(self._rank() * STAGGER, MOST_STAGGER))
         self._news.set()
 
-    async def run(self) -> None:
-        """Look whenever there is something to look at, for ever."""
+    async def _round(self) -> float:
         loop = asyncio.get_running_loop()
-        while True:
-            self._news.clear()
-            next_due = min((self._all_at, *self._due.values()))
-            if next_due > loop.time():
-                try:
-                    async with asyncio.timeout_at(next_due):
-                        await self._news.wait()
-                except TimeoutError:
-                    pass
-                else:
-                    continue
+        await self.look()
+        if loop.time() >= self._all_at:
+            self._all_at = loop.time() + LOOK_AT_ALL * (0.75 + random.random() / 2)
             try:
-                await self.look()
-                if loop.time() >= self._all_at:
-                    self._all_at = loop.time() + LOOK_AT_ALL * (0.75 + random.random() / 2)
-                    try:
-                        await self.look_at_all()
-                    except BaseException:
-                        self._all_at = 0.0
-                        raise
-                self._backoff.succeeded()
-            except DatabaseError as error:
-                await self._backoff.failed(error)
+                await self.look_at_all()
+            except BaseException:
+                self._all_at = 0.0
+                raise
+        return 0.0
+
+    async def _rest(self, _pause: float | None) -> None:
+        """Wait until a batch is to be looked at; news may be of one that is to be looked at later."""
+        loop = asyncio.get_running_loop()
+        while (next_due := min((self._all_at, *self._due.values()))) > loop.time():
+            self._news.clear()
+            await super()._rest(next_due - loop.time())
 
     async def look(self, *, at_once: bool = False) -> None:
         """Look at those that are due; `at_once`: at all that are to be looked at, and at what that leads to."""

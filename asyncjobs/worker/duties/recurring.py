@@ -17,11 +17,11 @@ from asyncjobs.db.recurring import DueRow, Fired, Firing, Tick
 from asyncjobs.db.sessions import Runs
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.ids import new_id
-from asyncjobs.exceptions import DatabaseError, InvalidOption
+from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.declared_schedules import Declaration, Kept
 from asyncjobs.jobs.recurring import LATE, MOST_CAUGHT_UP, LeftOut, due, lateness
 from asyncjobs.schedules import schedule
-from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.duty import Duty
 from asyncjobs.worker.lease.keeper import Lease
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -41,7 +41,7 @@ LEFT = 0.02
 """Seconds until a look is repeated that found what somebody else has in hand."""
 
 
-class Recurring:
+class Recurring(Duty):
     """Enqueues what recurs.
 
     Args:
@@ -60,13 +60,11 @@ class Recurring:
         rank: Callable[[], int],
         is_deaf: Callable[[], bool],
     ) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, "enqueueing what recurs")
         self._declaration = declaration
         self._lease = lease
         self._rank = rank
         self._is_deaf = is_deaf
-        self._news = asyncio.Event()
-        self._backoff = Backoff(logger, "enqueueing what recurs")
         self._declare_at: float | None = 0.0
         self._told: set[str] = set()
         self.left_out: dict[str, LeftOut] = {}
@@ -74,37 +72,20 @@ class Recurring:
         self.begun = asyncio.Event()
         """Set once everything was looked at."""
 
-    def notified(self, _payload: str = "") -> None:
-        """Look now: something recurs that did not, or otherwise."""
-        self._news.set()
+    async def _round(self) -> float | None:
+        await self._declare()
+        pause = await self.look()
+        self.begun.set()
+        return pause
 
-    async def run(self) -> None:
-        """Look whenever something is due, for ever."""
-        while True:
-            self._news.clear()
-            try:
-                await self._declare()
-                pause = await self.look()
-                self._backoff.succeeded()
-            except DatabaseError as error:
-                await self._backoff.failed(error)
-                continue
-            self.begun.set()
-            await self._sleep(pause)
-
-    async def _sleep(self, pause: float | None) -> None:
+    async def _rest(self, pause: float | None) -> None:
         """Wait for news, or so many seconds; None: for ever, unless notices are not heard."""
         loop = asyncio.get_running_loop()
         if self._declare_at is not None:
             pause = min(pause if pause is not None else AGAIN, max(self._declare_at - loop.time(), 0.0))
-        while True:
-            try:
-                async with asyncio.timeout(DEAF_LOOK if pause is None else pause):
-                    await self._news.wait()
-            except TimeoutError:
-                if pause is None and not self._is_deaf():
-                    continue
-            return
+        while not await self._has_news_within(DEAF_LOOK if pause is None else pause):
+            if pause is not None or self._is_deaf():
+                return
 
     async def _declare(self) -> None:
         """Have stored what is declared, once, and again while newer code has some of it otherwise."""

@@ -7,15 +7,11 @@ to be due sooner announces itself.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from asyncjobs.db import jobs
 from asyncjobs.db.sessions import Runs
-from asyncjobs.exceptions import DatabaseError
-from asyncjobs.tasks.retrying import Backoff
-
-logger = logging.getLogger("asyncjobs.worker")
+from asyncjobs.worker.duty import Duty
 
 LOOK_AHEAD = 2.0
 """Seconds between looks; the statements that enqueue announce what is due sooner."""
@@ -27,7 +23,7 @@ STAGGER = 0.004
 MOST_STAGGER = 0.02
 
 
-class Timekeeper:
+class Timekeeper(Duty):
     """Promotes due jobs.
 
     Args:
@@ -36,31 +32,16 @@ class Timekeeper:
     """
 
     def __init__(self, sessions: Runs, rank: Callable[[], int]) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, "making due jobs ready")
         self._rank = rank
-        self._news = asyncio.Event()
-        self._backoff = Backoff(logger, "making due jobs ready")
 
-    def notified(self, _payload: str = "") -> None:
-        """Look now: something is due soon."""
-        self._news.set()
+    async def _round(self) -> float:
+        return await self.promote()
 
-    async def run(self) -> None:
-        """Promote, for ever."""
-        while True:
-            self._news.clear()
-            try:
-                pause = await self.promote()
-                self._backoff.succeeded()
-            except DatabaseError as error:
-                await self._backoff.failed(error)
-                continue
-            await asyncio.sleep(min(pause, LEAST_PAUSE))
-            try:
-                async with asyncio.timeout(pause - LEAST_PAUSE):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
+    async def _rest(self, pause: float | None) -> None:
+        pause = LOOK_AHEAD if pause is None else pause
+        await asyncio.sleep(min(pause, LEAST_PAUSE))
+        await super()._rest(pause - LEAST_PAUSE)
 
     async def promote(self) -> float:
         """Make everything due ready; return the seconds until the next look."""

@@ -22,7 +22,7 @@ from asyncjobs.exceptions import DatabaseError
 from asyncjobs.jobs.ordering import Rule, all_rules
 from asyncjobs.performing.attempt import Places
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.duty import Duty
 from asyncjobs.worker.limits.configured import stored_name
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -39,7 +39,7 @@ Row: TypeAlias = tuple[UUID, int]
 """Id and fence of a running job."""
 
 
-class Admission:
+class Admission(Duty):
     """Lets jobs pass, and has those that run here give back their places while they wait.
 
     Args:
@@ -49,10 +49,8 @@ class Admission:
     """
 
     def __init__(self, sessions: Runs, rank: Callable[[], int], config: Mapping[str, int] | None) -> None:
-        self._sessions = sessions
+        super().__init__(sessions, "letting jobs pass their limits")
         self._rank = rank
-        self._news = asyncio.Event()
-        self._backoff = Backoff(logger, "letting jobs pass their limits")
         self._config = config
         self._said: list[Rule] | None = None
         self._began: datetime | None = None
@@ -67,10 +65,6 @@ class Admission:
         self._back: dict[Row, asyncio.Future[None]] = {}
         """They wait for their places."""
 
-    def notified(self, _payload: str = "") -> None:
-        """Look now: something has changed."""
-        self._news.set()
-
     def claimed(self, jobs: Iterable[Claimed]) -> None:
         """Look now where starts of rates are counted: which of these came of a token says when the next one does."""
         if self.has_rates and any(job.limited for job in jobs):
@@ -80,24 +74,15 @@ class Admission:
         """Return what a job that runs here holds under limits."""
         return _Places(self, row)
 
-    async def run(self) -> None:
-        """Look whenever there is something to look at, for ever."""
-        while True:
-            self._news.clear()
-            try:
-                await self._say_limits()
-                await self._tell()
-                pause = await self.look()
-                await self._let_back()
-                self._backoff.succeeded()
-            except DatabaseError as error:
-                await self._backoff.failed(error)
-                continue
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+    async def _round(self) -> float | None:
+        await self._say_limits()
+        await self._tell()
+        pause = await self.look()
+        await self._let_back()
+        return pause
+
+    async def _rest(self, pause: float | None) -> None:
+        if await self._has_news_within(pause):
             await asyncio.sleep(min(self._rank() * STAGGER, MOST_STAGGER))
 
     async def _say_limits(self) -> None:
