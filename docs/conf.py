@@ -10,3 +10,7 @@ html_theme = "furo"
 html_title = "asyncjobs"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+default_role = "code"  # in docstrings: `enqueue` is a name
+napoleon_custom_sections = [("Options", "params_style")]
+add_module_names = False
+python_maximum_signature_line_length = 100
