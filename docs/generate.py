@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: settings, commands and exceptions.
+"""The pages that are made from others' words: settings, commands and exceptions from the code, figures from the benchmarks.
 
 `python docs/generate.py` writes them anew; `tests/docs` says when that is due.
 """
@@ -26,8 +26,8 @@ from asyncjobs.settings import models
 from asyncjobs.settings.keys import FOUND_OUT
 from asyncjobs.settings.values import LOG_LEVELS
 
-REFERENCE = Path(__file__).parent / "reference"
-NOTE = "<!-- Made by `python docs/generate.py`: change the code's own words, and run that again. -->"
+DOCUMENTS = Path(__file__).parent
+NOTE = "<!-- Made by `python docs/generate.py`: change the words where they come from, and run that again. -->"
 
 # Settings
 
@@ -298,6 +298,36 @@ def _google(error: type[BaseException]) -> Iterator[str]:
             yield f"| `{found[1]}` | {_cell(found[2])} |"
 
 
+# Figures
+
+HEAD_OF_FIGURES = """\
+# Measured figures
+
+From [benchmarks/RESULTS.md](../../benchmarks/RESULTS.md), which has every run, the machine and the versions. An `x` is a ratio to
+the other side that the question names, measured in the same run. [Speed](speed.md) says what they mean, and the end of the results why
+some fall short.
+"""
+
+
+def figures() -> str:
+    """Return the page of measured figures."""
+    results = (DOCUMENTS.parent / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    rows = []
+    for section in results.split("\n## ")[1:]:
+        name, question = section.split("\n", 3)[0::2]
+        _, _, table = section.partition("\n| figure | measured | target | reached |\n|---|--:|--:|---|\n")
+        measured = [line for line in table.split("\n\n")[0].splitlines() if line]
+        rows += [f"| **{name}**: {question} {line}" for line in measured]
+    lines = [
+        HEAD_OF_FIGURES,
+        f"{NOTE}",
+        "",
+        "| question | figure | measured | goal | reached |",
+        "|---|---|--:|--:|---|",
+    ]
+    return "\n".join([*lines, *rows]) + "\n"
+
+
 # Words
 
 
@@ -318,13 +348,18 @@ def _cell(text: str) -> str:
     return _paragraph(text).replace("|", "\\|")
 
 
-PAGES = {"settings.md": settings, "commands.md": commands, "exceptions.md": errors}
+PAGES = {
+    "reference/settings.md": settings,
+    "reference/commands.md": commands,
+    "reference/exceptions.md": errors,
+    "background/figures.md": figures,
+}
 
 
 def main() -> None:
     """Write the pages."""
     for name, make in PAGES.items():
-        (REFERENCE / name).write_text(make(), encoding="utf-8")
+        (DOCUMENTS / name).write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":
