@@ -303,9 +303,9 @@ def _google(error: type[BaseException]) -> Iterator[str]:
 HEAD_OF_FIGURES = """\
 # Measured figures
 
-From [benchmarks/RESULTS.md](../../benchmarks/RESULTS.md), which has every run, the machine and the versions. An `x` is a ratio to
-the other side that the question names, measured in the same run. [Speed](speed.md) says what they mean, and the end of the results why
-some fall short.
+From [benchmarks/RESULTS.md](../../benchmarks/RESULTS.md), which has every run, the machine and the versions, and says at
+its end why some fall short. An `x` is a ratio to the other side that the question names, measured in the same run.
+[Speed](speed.md) has the figures that matter most.
 """
 
 
@@ -317,10 +317,11 @@ def figures() -> str:
         name, question = section.split("\n", 3)[0::2]
         _, _, table = section.partition("\n| figure | measured | target | reached |\n|---|--:|--:|---|\n")
         measured = [line for line in table.split("\n\n")[0].splitlines() if line]
-        rows += [f"| **{name}**: {question} {line}" for line in measured]
+        whose = [f"**{name}**: {question}", *[""] * len(measured)]
+        rows += [f"| {one} {line}" for one, line in zip(whose, measured, strict=False)]
     lines = [
         HEAD_OF_FIGURES,
-        f"{NOTE}",
+        NOTE,
         "",
         "| question | figure | measured | goal | reached |",
         "|---|---|--:|--:|---|",

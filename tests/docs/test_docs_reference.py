@@ -92,3 +92,10 @@ def test_the_page_of_states_has_them_all_with_their_numbers() -> None:
     jobs, steps = page.split("\n## States of a step\n")
     assert re.findall(r"^\| `(\w+)` \| (\d) \|", jobs, re.MULTILINE) == [(s.name, str(s.value)) for s in State]
     assert re.findall(r"^\| `(\w+)` \|", steps, re.MULTILINE) == list(recorded.StepState.__args__)
+
+
+def test_the_modules_that_the_background_names_exist() -> None:
+    pages = [path.read_text() for path in (ROOT / "docs" / "background").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`(asyncjobs/[^`]*)`", page)}
+    assert len(named) > 15
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
