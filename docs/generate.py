@@ -187,7 +187,7 @@ def _seconds_or_number(value: float, field: FieldInfo) -> str:
 HEAD_OF_COMMANDS = """\
 # Commands
 
-`asyncjobs COMMAND --help` prints the same. `python -m asyncjobs` is the same program.
+Each command prints the same with `--help`. `python -m asyncjobs` is the same program.
 
 Three options are the same everywhere: `--config` names the `config.toml` (`-c` for short; default: the one in the
 working directory), `--env` its table, such as `production` (default: `ASYNCJOBS_ENV`), and `--json` prints data for
