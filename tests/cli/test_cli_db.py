@@ -17,7 +17,7 @@ from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.directories import RUNNABLE
 
-MIGRATIONS = Path(__file__).parents[2] / "docs" / "production" / "migrations.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def tables(url):
@@ -106,14 +106,14 @@ def test_the_printed_sql_is_one_statement_that_every_driver_takes(make_cli, empt
 
 
 def test_alembic_takes_the_printed_sql_and_leaves_the_schema_alone(make_cli, empty_database_url):
-    """With the `include_name` of the page on migrations; without it, it would drop the tables."""
+    """With the `include_name` of the README; without it, it would drop the tables."""
     pytest.importorskip("alembic")
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
 
     script = make_cli(empty_database_url)("db", "sql").stdout
-    code = re.search(r"^```python\n# env\.py\n(.*?)^```", MIGRATIONS.read_text(), re.MULTILINE | re.DOTALL)[1]
+    code = re.search(r"^```python\n# env\.py\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)[1]
     env = {}
     exec(code, env)  # noqa: S102 - our own text
 
