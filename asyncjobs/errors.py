@@ -1,16 +1,16 @@
 """The error reporter: where handled and unhandled errors are told to whoever listens (Rails' `Rails.error`).
 
-```python
-from asyncjobs import errors
+::
 
-errors.subscribe(send_to_my_tracker)                 # called for every report
+    from asyncjobs import errors
 
-with errors.handle(TimeoutError):                    # swallowed and reported, as a warning
-    await fetch()
-with errors.record():                                # reported, as an error, and raised again
-    await charge()
-errors.report(error, context={"cloud_id": 7})        # said by hand
-```
+    errors.subscribe(send_to_my_tracker)                 # called for every report
+
+    with errors.handle(TimeoutError):                    # swallowed and reported, as a warning
+        await fetch()
+    with errors.record():                                # reported, as an error, and raised again
+        await charge()
+    errors.report(error, context={"cloud_id": 7})        # said by hand
 
 Inside a job its id, kind, queue and attempt are in the context of every report. An error object is reported once, however
 often it is passed on. Without a subscriber nothing happens: `asyncjobs.integrations` has some ready-made.

@@ -45,7 +45,7 @@ Split by what the caller can do about it::
 
 `JobNeverEnqueued` and `AssignmentNotSaved` (RuntimeWarning) are warnings, and shown as Python's filters for warnings say.
 
-What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `defining.signals`.
+What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `failing.signals`.
 """
 
 from __future__ import annotations

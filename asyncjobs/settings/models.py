@@ -50,8 +50,8 @@ class Pool(_Table):
     """Shares by entry of `queues`; an entry that is not named has 1. With `order="weighted"` only."""
 
     aging: Annotated[float, time(1, 30 * 86_400)] | None = None
-    """Seconds in which a job that waits gains one step of priority, so that what keeps coming before it does not keep it
-    waiting for ever. None: priorities hold, however long a job waits."""
+    """Seconds in which a waiting job gains one step of priority, so that a stream of urgent jobs does not keep it waiting
+    for ever. None: priorities hold, however long a job waits."""
 
     @field_validator("queues")
     @classmethod
@@ -82,14 +82,14 @@ class QueueLimits(_Table):
     """What holds of one queue."""
 
     max_depth: Annotated[int, whole(1, 100_000_000)]
-    """Jobs that may be ready there, started ones not counted; `enqueue` of one more raises `QueueFull`."""
+    """Ready jobs that the queue may hold, started ones not counted; `enqueue` of one more raises `QueueFull`."""
 
 
 class Dispatcher(_Table):
     """How a worker gets its jobs."""
 
     polling_interval: Annotated[float, time(0.05, 60)] = 1.0
-    """Seconds between looks when no notification comes."""
+    """Seconds between two looks for jobs when no notice comes."""
 
     batch_size: Annotated[int, whole(1, 5_000)] = 500
     """Jobs claimed in one statement, at most."""
@@ -99,31 +99,34 @@ class Recurring(_Table):
     """A job that is enqueued again and again."""
 
     job: RecurringJob
-    """Its kind, such as "app.jobs.DailyReport"; its module is imported where nobody has."""
+    """The job's kind, such as "app.jobs.DailyReport"; its module is imported when a worker starts."""
 
     schedule: Times
     """Cron with five or six fields, "@daily" and the like, or "every 10 minutes"."""
 
     timezone: Zone = "UTC"
-    """Whose clock that is read on."""
+    """The time zone that `schedule` is read in."""
 
     args: dict[str, Any] | list[Any] = Field(default={})
-    """Its arguments, by name or by position."""
+    """The job's arguments, by name or by position."""
 
     queue: OneQueue | None = None
+    """None: that of its definition."""
+
     priority: Annotated[int, whole(-32768, 32767)] | None = None
-    """None: those of its definition."""
+    """None: that of its definition. Smaller runs first."""
 
     catch_up: Literal["none", "latest", "all"] = "latest"
-    """Which times are made up for that nobody was there for."""
+    """Which times are made up for that passed while no worker was there: none, the latest, or all, 1,000 at most."""
 
     overlap: Literal["allow", "skip"] = "allow"
-    """`skip`: nothing is enqueued while the one before is not final."""
+    """`skip`: nothing is enqueued while the job before is not final."""
 
     jitter: Annotated[float, time(0, 86_400)] = 0.0
-    """Seconds by which it is later than it says, at most; always the same for one time."""
+    """Seconds by which a time is put off, at most; the same each time it is computed."""
 
     enabled: bool = True
+    """False: it is stored, shown, and never enqueued."""
 
 
 class Settings(BaseSettings):
@@ -150,34 +153,35 @@ class Settings(BaseSettings):
     """Modules that define jobs, imported when a worker starts."""
 
     kind_prefix: KindPrefix = ""
-    """What every kind of this application is stored with in front, such as "shop.": applications that share a database each
-    have their own."""
+    """What the name of every kind of this application begins with in the database, such as "shop.". Applications that share
+    a database need one each."""
 
     middleware: tuple[Module, ...] = ()
-    """Objects around every job, the outermost first, by name, such as `app.middleware.Timing`; a class is called."""
+    """Objects around every job by name, the outermost first, such as "app.middleware.Timing"; a class is called."""
 
     database_url: DatabaseURL = Field(default="", repr=False)
-    """Empty: an embedded PostgreSQL of this project. Holds the password: show `safe_database_url` instead."""
+    """Such as postgresql://user@host/database, with libpq's parameters; a password is better kept in the variable. Empty: a
+    private PostgreSQL of this project, in development and test only. Messages show `safe_database_url`."""
 
     database_connections: Annotated[int, whole(1, 1_000)] = 10
     """Connections that a client opens, at most."""
 
     pooler: Literal["auto", "session", "transaction"] = "auto"
-    """What stands before the database. `transaction`: a pooler that gives each transaction another session: nothing is left
-    on one, and everything polls. `session`: none, or one that keeps sessions apart. `auto`: found out when connecting."""
+    """What stands before the database. `transaction`: a pooler in transaction mode: workers and awaits poll, for want of
+    notices. `session`: no pooler, or one in session mode. `auto`: found out when connecting."""
 
     shutdown_timeout: Annotated[float, time(0, 3600)] = 25.0
     """Seconds that running jobs get to finish when the worker is asked to stop."""
 
     cleanup_timeout: Annotated[float, time(0, 3600)] = 5.0
-    """Seconds that a cancelled job gets for its cleanup; at most 1.5 of them when it is its worker that stops."""
+    """Seconds that a cancelled job gets for its cleanup; 1.5 at most when its worker stops."""
 
     max_interruptions: Annotated[int, whole(1, 1_000)] = 10
-    """Times in a row that a job may be interrupted without having recorded anything, by workers that stop or a database that
-    is lost; one more, and it has failed."""
+    """Times in a row that a job may be interrupted, by a worker that stops or a database that is lost, without recording any
+    progress; at one more it has failed."""
 
     loop_warning: Annotated[float, time(0, 60)] = 0.2
-    """Seconds for which something may block the event loop until it is named in the log. 0: nobody looks."""
+    """Seconds for which something may block the event loop before the log names it. 0: never."""
 
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
@@ -189,31 +193,34 @@ class Settings(BaseSettings):
     """Seconds after its last sign of life until a worker's jobs go to others."""
 
     version_grace: Annotated[float, time(0, 86_400)] = 600.0
-    """Seconds for which a job is given back whose arguments are strange to this code and may be another version's; then it
-    fails. 0: at once."""
+    """Seconds for which a job waits for another worker where this code does not take its arguments, which may be another
+    version's; then it fails. 0: at once. It should outlast a deploy."""
+
     isolate_suspects: bool = True
-    """Whether jobs that have crashed twice run in processes of their own, which have nothing of what the application opened
-    at its start; else in the worker, one at a time."""
+    """Whether jobs that have crashed twice run in processes of their own, without what the application opened at its start;
+    else they run in the worker, one at a time."""
 
     dispatcher: Dispatcher = Dispatcher()
+    """How a worker gets its jobs."""
 
     queues: dict[QueueName, QueueLimits] = Field(default={})
-    """By name; a queue needs no entry here."""
+    """What holds of single queues, by name."""
 
     pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)
-    """In priority order."""
+    """The pools, in priority order."""
 
     limits: dict[LimitName, LimitNumber] = Field(default={})
-    """How many jobs run at once, in place of what the code says: by a kind or a shared key, of all its limits, or by one of
-    them, as in "app.jobs.sync(account_id)". 0: nothing starts."""
+    """How many jobs run at once, in place of what the code says: by kind or shared key, which means all its limits, or by
+    one limit, such as "app.jobs.sync(account_id)". 0: nothing starts. Names with dots stand in quotes."""
 
     recurring: dict[RecurringName, Recurring] = Field(default={})
-    """Jobs that are enqueued again and again, by a name of your choice."""
+    """Schedules by a name of your choice."""
 
     log_level: LogLevel = "info"
+    """The least severe lines that `asyncjobs run` writes."""
 
     log_format: Literal["text", "json", "none"] = "text"
-    """`none`: `asyncjobs run` sets up no logging."""
+    """How `asyncjobs run` writes its lines, to standard error. `none`: it sets up no logging; your own code does."""
 
     @field_validator("pools")
     @classmethod
