@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from asyncjobs.records.recorded import Progress, Record
 
 from asyncjobs import InvalidStep
+from asyncjobs.records.step_records import Progress, Record
 from tests.support.pages import page
 
 ROWS = re.findall(

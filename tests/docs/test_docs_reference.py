@@ -86,12 +86,12 @@ async def test_the_statements_of_a_sql_function_run_and_its_parameters_are_these
 
 def test_the_page_of_states_has_them_all_with_their_numbers() -> None:
     from asyncjobs.db.rows import State
-    from asyncjobs.records import recorded
+    from asyncjobs.records import step_records
 
     page = (REFERENCE / "states.md").read_text()
     jobs, steps = page.split("\n## States of a step\n")
     assert re.findall(r"^\| `(\w+)` \| (\d) \|", jobs, re.MULTILINE) == [(s.name, str(s.value)) for s in State]
-    assert re.findall(r"^\| `(\w+)` \|", steps, re.MULTILINE) == list(recorded.StepState.__args__)
+    assert re.findall(r"^\| `(\w+)` \|", steps, re.MULTILINE) == list(step_records.StepState.__args__)
 
 
 def test_the_modules_that_the_background_names_exist() -> None:
