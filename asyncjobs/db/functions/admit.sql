@@ -46,74 +46,11 @@ begin
           order by w.key for no key update of limit_key skip locked) as locked;
   end if;
   if held is not null then
-    -- The starts since the last look are taken from the bucket: next_start is what it would be had each been counted as it came.
-    with noted as (
-      delete from asyncjobs.limit_note where key = any(held) returning key, started_at, not_before
-    ), started as (
-      select key, started_at, row_number() over (partition by key order by started_at desc) as rank
-      from noted where started_at is not null
-    ), counted as (
-      select started.key, count(*) as n, max(started_at + make_interval(secs => rank * limits.spacing)) as last
-      from started
-      join asyncjobs.limit_key on limit_key.key = started.key join asyncjobs.limits on limits.name = limit_key.name
-      where limits.spacing is not null
-      group by started.key
-    ), told_off as (
-      select key, max(not_before) as until from noted where not_before is not null group by key
-    )
-    update asyncjobs.limit_key
-    set look_at = null,
-        next_start = greatest(
-          known.next_start + make_interval(secs => counted.n * limits.spacing), counted.last,
-          told_off.until + make_interval(secs => (limits.burst - 1) * limits.spacing), known.next_start)
-    from unnest(held) as h(key)
-    join asyncjobs.limit_key as known on known.key = h.key
-    left join asyncjobs.limits on limits.name = known.name
-    left join counted on counted.key = h.key
-    left join told_off on told_off.key = h.key
-    where limit_key.key = h.key
-      and (limit_key.look_at is not null or counted.key is not null or told_off.key is not null);
-
+    perform asyncjobs.count_starts(held);
     select coalesce(array_agg(name) filter (where scope = 'queue'), '{}'), coalesce(array_agg(name) filter (where scope = 'kind'), '{}')
     into no_queues, no_kinds
     from asyncjobs.pause where until is null or until > clock_timestamp();
-    -- What has passed and not started yet gives its places back when it is paused, and when a more urgent job waits for one of
-    -- them: it may wait for a slot for long, and would have that one wait for as long. One a key and look.
-    with paused as materialized (
-      select id from asyncjobs.limited
-      where limit_key = any(held) and place = 0 and state = 1 and (queue = any(no_queues) or kind = any(no_kinds))
-      union
-      select job.id from asyncjobs.limit_pass as pass join asyncjobs.job on job.id = pass.job
-      where pass.key = any(held) and pass.seq = job.seq and job.state = 1
-        and (job.queue = any(no_queues) or job.kind = any(no_kinds))
-    ), outranked as materialized (
-      select least_urgent.id, h.key
-      from unnest(held) as h(key)
-      cross join lateral (
-        select id, priority from asyncjobs.limited where limit_key = h.key and place = 0 and state = 1
-        order by priority desc, seq desc limit 1
-      ) as least_urgent
-      where exists (
-        select from asyncjobs.limited
-        where limit_key = h.key and place = 2 and priority < least_urgent.priority
-          and queue <> all(no_queues) and kind <> all(no_kinds)
-      )
-    ), locked as materialized (
-      select job.id from asyncjobs.job
-      where job.id = any(array(select id from paused union select id from outranked)) and job.state = 1
-      order by job.id for no key update skip locked
-    ), given_back as (
-      update asyncjobs.job set admitted = null, limit_key = limit_keys[1]
-      where job.id = any(array(select id from locked))
-      returning job.id, job.limit_keys
-    ), forgotten as (
-      delete from asyncjobs.limit_pass where job = any(array(select id from given_back))
-    )
-    insert into asyncjobs.limit_note (key)
-    select distinct k.key from given_back cross join lateral unnest(given_back.limit_keys) as k(key) where k.key <> all(held)
-    union
-    select outranked.key from outranked where outranked.id in (select id from given_back);
-
+    perform asyncjobs.give_places_back(held, no_queues, no_kinds);
     with ruled as materialized (
       select h.key, h.turn, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_config, limits.most) as most,
              limits.spacing, limits.burst, limit_key.next_start, clock_timestamp() as now
