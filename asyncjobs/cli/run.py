@@ -15,7 +15,7 @@ from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.definitions import registry
 from asyncjobs.jobs.declared_schedules import declared
 from asyncjobs.modules.importing import import_modules, put_working_directory_first
-from asyncjobs.processes.supervisor import Link
+from asyncjobs.processes.link import Link
 from asyncjobs.processes.worker_process import Plan, Process
 from asyncjobs.settings import Settings
 from asyncjobs.settings.loading import read
@@ -89,12 +89,14 @@ def run(
             worker_id=link.worker_id,
             share=link.share,
             on_ready=link.ready,
+            on_quiet=link.quiet,
         )
         given = _arguments(modules or [], config, env, settings, burst=burst)
         given += [word for number in pool or () for word in ("--pool", str(number))]
         given += ["--queues", ",".join(entries)] if entries else []
         if reload and not link.is_child:
-            raise typer.Exit(Reloading(settings, [*given, "--migrate"] if migrate else given, Path.cwd()).run())
+            given += ["--migrate"] if migrate else []
+            raise typer.Exit(Supervising(plan, given, reloading=Reloading(Path.cwd())).run())
         children = shares(pools, processes)
         if len(children) > 1 and not link.is_child:
             raise typer.Exit(Supervising(plan, given, children).run())

@@ -1,4 +1,4 @@
-"""`asyncjobs run` with several processes: the supervisor of workers that run the same command."""
+"""`asyncjobs run` as a supervisor: of several workers, or of one that runs changed code anew."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
-from uuid import UUID
 
 from asyncjobs.cli.command_database import database_url
-from asyncjobs.db import checking, migrating, reading, workers
+from asyncjobs.cli.reloading import Reloading
+from asyncjobs.db import checking, migrating, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
-from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AsyncJobsError
 from asyncjobs.operating_system.interpreter import command
 from asyncjobs.processes.signals import Signals
-from asyncjobs.processes.supervisor import BURY_LIMIT, Supervisor
+from asyncjobs.processes.supervisor import ChildSpec, KeepRunning, Supervisor
 from asyncjobs.processes.worker_process import Plan, refuse_standby
 from asyncjobs.settings import Pool
 from asyncjobs.terminal.exits import code_of, describe
@@ -47,12 +46,21 @@ class Supervising:
         plan: What a single worker would do.
         arguments: The words after `asyncjobs` with which a child does that.
         shares: One for each child.
+        reloading: Says when the code has changed; None: nobody looks.
     """
 
-    def __init__(self, plan: Plan, arguments: Sequence[str], shares: Sequence[int | None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        arguments: Sequence[str],
+        shares: Sequence[int | None] = (None,),
+        *,
+        reloading: Reloading | None = None,
+    ) -> None:
         self._plan = plan
-        self._command = command("asyncjobs", *arguments)
+        self._arguments = arguments
         self._shares = shares
+        self._reloading = reloading
         self._supervisor: Supervisor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = Signals(
@@ -75,7 +83,7 @@ class Supervising:
             # While the database is being opened there is nothing to stop but that.
             self._signals.on_level(lambda _: loop.call_soon_threadsafe(opening.cancel) if opening else None)
             async with database_url(self._plan.settings) as url:
-                if self._plan.settings.database_url:
+                if self._plan.settings.database_url and self._reloading is None:
                     await self._prepare(url)
                 return await self._supervise(url)
         except AsyncJobsError as error:
@@ -99,27 +107,21 @@ class Supervising:
             connection.terminate()
 
     async def _supervise(self, url: str) -> int:
-        sessions = Sessions(url, size=1, name="asyncjobs supervisor", deadline=BURY_LIMIT)
-
-        async def bury(worker: UUID, how: str, stopped: bool) -> None:
-            write = workers.release if stopped else workers.end
-            await sessions.run(lambda connection: write(connection, worker, how))
-
-        supervisor = self._supervisor = Supervisor(
-            self._command,
+        spec = ChildSpec(
+            command=command("asyncjobs", *self._arguments, write_bytecode=self._reloading is None),
             url=url,
-            shares=self._shares,
             shutdown_timeout=self._plan.settings.shutdown_timeout,
-            ends_alone=self._plan.burst,
-            bury=bury,
+            own_session=self._reloading is not None,
         )
+        on_death = self._reloading or KeepRunning(ends_alone=self._plan.burst)
+        supervisor = self._supervisor = Supervisor(spec, on_death, shares=self._shares)
         loop = asyncio.get_running_loop()
         self._signals.on_level(lambda level: loop.call_soon_threadsafe(supervisor.stop, level))
+        if self._reloading is not None:
+            async with self._reloading.watching(supervisor.restart):
+                return await supervisor.run()
         logger.info("supervising %d worker processes", len(self._shares))
-        try:
-            return await supervisor.run()
-        finally:
-            sessions.close()
+        return await supervisor.run()
 
     def _children(self) -> list[str]:
         if self._supervisor is None:

@@ -7,10 +7,11 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +19,8 @@ from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.terminal import options
 from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
 
-if TYPE_CHECKING:
-    from asyncjobs.demo.board import Board
-    from asyncjobs.demo.show import View
-
-BY_SIGNAL = 128
-"""Added to a signal's number, it is the exit code of whoever it ended."""
+OUT = Path("asyncjobs-demo")
+BY_SIGNAL = 128  # with a signal's number added, the exit code of whoever it ended
 
 
 def demo(
@@ -32,9 +29,7 @@ def demo(
         list[Path] | None,
         typer.Argument(metavar="[FILE]...", help="Texts, or directories of *.txt and *.md; default: ten samples."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cards go; made if missing.")] = Path(
-        "asyncjobs-demo"
-    ),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cards go; made if missing.")] = OUT,
     as_json: options.Json = False,
 ) -> None:
     """See it work: draw texts as word clouds, each by a background job.
@@ -47,56 +42,60 @@ def demo(
     failed, or nothing could be drawn.
     """
     # Late: all this takes 0.2 s to import, and this module is imported for every command.
-    from asyncjobs.demo import sources
-    from asyncjobs.demo.board import Board, Line, State
+    from asyncjobs.demo import show, sources, views
+    from asyncjobs.demo.board import Board, State
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to end
-    directory = out.absolute()
-    try:
-        board = Board([Line(source) for source in sources.find(files or (), directory)])
-    except sources.Unusable as error:
-        fail(USAGE, *map(harmless, error.problems))
-    with exit_codes(), _made(directory):
-        _run(board, directory, _view(as_json=as_json))
+    directory, is_watched = out.absolute(), sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}
+    with exit_codes():
+        board = Board(sources.find(files or (), directory))
+        view = (views.View if as_json else views.Screen if is_watched else views.Lines)(board, directory)
+        # Of this process and of the worker: whatever is set for a project of the user's, the demo is none of it.
+        kept = without_settings(os.environ)
+        os.environ.clear()
+        os.environ.update(kept)
+        logging.getLogger("asyncjobs").addHandler(logging.NullHandler())  # a line of it would tear the picture
+        with _made(directory):
+            try:
+                if (number := asyncio.run(_interrupted(show.Show(board, directory, view).run()))) is None:
+                    view.say_end()
+                else:
+                    with contextlib.suppress(OSError):
+                        view.say_interruption()
+            except show.WorkerGone as error:
+                fail(FAILED, f"{error}; its log ends:", *error.tail)
+            except BrokenPipeError:
+                # Nobody reads any more; what Python flushes at its end must not fail as well.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(FAILED) from None
+    if number is not None:
+        raise typer.Exit(BY_SIGNAL + number)
     raise typer.Exit(FAILED if board.having(State.failed) or not board.having(State.drawn) else 0)
 
 
-def _run(board: Board, directory: Path, view: View) -> None:
-    from asyncjobs.demo import scopes, show, worker_process
+async def _interrupted(work: Coroutine[Any, Any, None]) -> int | None:
+    """Run `work` to its end; return which of SIGINT, SIGTERM and SIGHUP has cancelled it; further ones do nothing."""
+    task, received = asyncio.ensure_future(work), list[int]()
 
-    # Of this process too: whatever is set for a project of the user's, the demo is none of it.
-    kept = worker_process.without_settings(os.environ)
-    os.environ.clear()
-    os.environ.update(kept)
-    logging.getLogger("asyncjobs").addHandler(logging.NullHandler())  # a line of it would tear the picture
-    try:
-        asyncio.run(scopes.interruptible(show.run(board, directory, view)))
-        view.say_end(board, directory)
-    except scopes.Interrupted as interrupted:
-        with contextlib.suppress(OSError):  # at SIGHUP the terminal is gone
-            view.say_interruption(board, directory)
-        raise typer.Exit(BY_SIGNAL + interrupted.number) from None
-    except worker_process.WorkerGone as error:
-        fail(FAILED, f"{error}; its log ends:", *error.tail.splitlines())
-    except BrokenPipeError:
-        # Nobody reads any more; what Python flushes at its end must not fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FAILED) from None
+    def interrupt(number: int) -> None:
+        if not received:
+            task.cancel()
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    await asyncio.wait([task])
+    has_ended = task.cancelled() or isinstance(task.exception(), OSError)  # at SIGHUP the terminal is gone
+    return received[0] if received and has_ended else task.result()
 
 
-def _view(*, as_json: bool) -> View:
-    """Return what suits where the output goes."""
-    from asyncjobs.demo.lines import Lines, Quiet
-
-    if as_json:
-        return Quiet()
-    if not sys.stdout.isatty() or os.environ.get("TERM") in {None, "", "dumb"}:
-        return Lines()
-    from asyncjobs.demo.screen import Screen
-
-    return Screen()
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out every variable that would lead asyncjobs or its driver to another database, or to other settings."""
+    ours, others = ("ASYNCJOBS_PG_BIN", "ASYNCJOBS_LOG_LEVEL"), ("ASYNCJOBS_", "PG")
+    return {name: value for name, value in environment.items() if name in ours or not name.startswith(others)}
 
 
 @contextlib.contextmanager

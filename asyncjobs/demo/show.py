@@ -4,241 +4,177 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
-from uuid import UUID
+from typing import Any, TextIO
 
-from asyncjobs import AsyncJobs, DatabaseError, DatabaseUnavailable, Job, JobDiscarded, JobError, JobFailed, enqueue_all
-from asyncjobs.db import migrating, workers
-from asyncjobs.db.connecting import Connection, connect
-from asyncjobs.db.errors import translating
+import asyncjobs
+from asyncjobs import AsyncJobs, DatabaseUnavailable, JobDiscarded, JobError, JobFailed, enqueue_all
+from asyncjobs.demo import DATA
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import write_gallery
-from asyncjobs.demo.jobs import ProcessCloud, cloud_ready, part_name
-from asyncjobs.demo.journal import Journal
-from asyncjobs.demo.place import POSTGRES, clear_abandoned, temporary_place
-from asyncjobs.demo.scopes import beside, whole
-from asyncjobs.demo.worker_process import WorkerProcess
-from asyncjobs.embedded import EmbeddedPostgres
+from asyncjobs.demo.jobs import ProcessCloud, logger, part_name
+from asyncjobs.demo.views import View
+from asyncjobs.embedded.temporary import temporary_postgres
+from asyncjobs.operating_system.exit_codes import spell
+from asyncjobs.operating_system.interpreter import command
+from asyncjobs.processes.supervisor import Child, ChildSpec, Next, Supervisor
 
-T = TypeVar("T")
-
-FRAME = 0.08
-"""Seconds between two looks at the journal, and two pictures."""
-PULSE = 0.5
-"""Seconds between two looks whether the database is alive; `LOST` in a row that fail are its end."""
-LOST = 4
-LEASE = 3
-SHUTDOWN_TIMEOUT = 1  # second
-
-CONFIG = f"""\
-[default]
-lease = {LEASE}
-shutdown_timeout = {SHUTDOWN_TIMEOUT}
-database_connections = 4
-log_format = "text"
-
-[[default.pools]]
-queues = ["critical"]
-concurrency = 3
-
-[[default.pools]]
-queues = ["default", "low"]
-concurrency = 5
-"""
+FRAME = 0.08  # seconds between two looks into the worker's log
+PULSE, LOST = 0.5, 4
+"""Seconds between two looks whether the database is alive, and how many in a row that fail are its end."""
+MOST_DEATHS, TAIL = 5, 15
+"""Of workers, before the demo gives up, and lines of the worker's log that are shown then."""
+CONFIG = DATA / "config.toml"
 
 
-class View(Protocol):
-    """Shows a board as it changes."""
+class WorkerGone(Exception):
+    """No worker can be kept alive; `tail` is the end of its log."""
 
-    def __enter__(self) -> object:
-        """Begin."""
-
-    def __exit__(self, *_: object) -> None:
-        """Leave what it showed in its last form."""
-
-    def show(self, board: Board) -> None:
-        """Show how things are now."""
-
-    def say_end(self, board: Board, directory: Path) -> None:
-        """Sum up."""
-
-    def say_interruption(self, board: Board, directory: Path) -> None:
-        """Say how far it came."""
+    def __init__(self, why: str, log: Path) -> None:
+        self.tail = log.read_text(errors="replace").splitlines()[-TAIL:]
+        super().__init__(why)
 
 
-async def run(board: Board, directory: Path, view: View) -> None:
-    """Draw a card for each line of the board; leaves nothing behind but the cards, also when it is cancelled.
+class Show:
+    """One run: a card for each line of the board, which is filled in and shown by the view meanwhile."""
 
-    Args:
-        board: With its lines; filled in.
-        directory: Exists; for the cards and their page.
-        view: Shown the board.
+    def __init__(self, board: Board, directory: Path, view: View) -> None:
+        self._board, self._directory, self._view = board, directory, view
+        self._ready = asyncio.Event()  # once a worker claims jobs
+        self._why = ""  # no worker can be kept alive
+        self._log: TextIO  # of the worker
+        self._lines: dict[str, Line] = {}  # by the ids of their jobs
+        self._rest = ""  # of the log: the beginning of a line
 
-    Raises:
-        WorkerGone: No worker can be kept alive.
-        AsyncJobsError: The database cannot be had, or is gone.
-    """
-    with view:
-        drawing = asyncio.create_task(_draw(board, directory))
+    async def run(self) -> None:
+        """Draw the cards; leaves nothing behind but these, also when it is cancelled.
+
+        Raises:
+            WorkerGone: No worker can be kept alive.
+            AsyncJobsError: The database cannot be had, or is gone.
+        """
+        board = self._board
+        with self._view:
+            try:
+                board.phase = "starting a PostgreSQL of its own"
+                async with temporary_postgres("asyncjobs-demo-") as server:
+                    await asyncjobs.migrate(server.url())
+                    board.server = server.version
+                    board.has_started(f"PostgreSQL {server.version} of its own", board.begun)
+                    with (server.directory / "worker.log").open("a+", errors="replace") as self._log:
+                        async with AsyncJobs(config=CONFIG, database_url=server.url()) as jobs:
+                            guards = self._work(jobs), self._read_along(), self._take_pulse(jobs)
+                            await self._beside(self._use(jobs), *guards)
+            finally:
+                self._sweep()
+                board.phase = ""
+                self._view.show()
+
+    async def _beside(self, work: Coroutine[Any, Any, None], *guards: Coroutine[Any, Any, None]) -> None:
+        """Await `work`; a guard that fails ends it, with the guard's error. All have ended afterwards."""
+        tasks = [asyncio.create_task(each) for each in (work, *guards)]
         try:
-            await _watch_along(drawing, board, view)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            if not drawing.done():
-                drawing.cancel()
-                board.phase = "stopping the worker and PostgreSQL"
-                with suppress(OSError):  # the terminal may be gone
-                    await _watch_along(drawing, board, view)
-                await asyncio.wait([drawing])
-    drawing.result()
+            self._board.phase = "stopping the worker and PostgreSQL"
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _use(self, jobs: AsyncJobs) -> None:
+        """What an application does: enqueue, and await."""
+        await self._ready.wait()
+        self._board.enqueued = time.time()
+        made = [(ProcessCloud(text=line.text, title=line.title, card=line.card), line) for line in self._board.lines]
+        self._lines = {str(job.id): line for job, line in made}
+        await enqueue_all(job for job, _ in made)
+        await asyncio.gather(*(self._follow(jobs, *pair) for pair in made))
+        self._board.ended = time.time()
+        if self._board.having(State.drawn):
+            write_gallery(self._directory)
 
-async def _watch_along(drawing: asyncio.Task[None], board: Board, view: View) -> None:
-    while not drawing.done():
-        view.show(board)
-        await asyncio.wait([drawing], timeout=FRAME)
-    board.phase = ""
-    view.show(board)
-
-
-async def _draw(board: Board, directory: Path) -> None:
-    async with AsyncExitStack() as stack:
-        place = stack.enter_context(temporary_place())
-        # After the worker's end: what it was writing when it was killed.
-        stack.callback(_sweep, directory, board)
-        url = await stack.enter_async_context(_database(board, place))
-        config, journal = place / "config.toml", Journal(place / "journal")
-        config.write_text(CONFIG, encoding="utf-8")
-        worker = _worker(board, place, config, url)
-        jobs = await stack.enter_async_context(AsyncJobs(config=config, database_url=url))
-        await beside(
-            _use(jobs, board, directory, journal, worker), worker.run(), _read_along(journal, board), _take_pulse(url)
-        )
-
-
-@asynccontextmanager
-async def _database(board: Board, place: Path) -> AsyncIterator[str]:
-    """A PostgreSQL with our schema, until the block ends; its URL."""
-    board.phase = "starting a PostgreSQL of its own"
-    began = time.monotonic()
-    server = EmbeddedPostgres(place / POSTGRES, fsync=False, temporary=True)
-    try:
-        # Broken off in the middle, a start would leave to nobody what it has made so far.
-        await whole(clear_abandoned())
-        await whole(server.start())
-        await _with_connection(server.url(), migrating.migrate)
-        board.server = server.version
-        board.started.append((f"PostgreSQL {server.version} of its own", time.monotonic() - began))
-        yield server.url()
-    finally:
-        await server.stop()
-
-
-def _worker(board: Board, place: Path, config: Path, url: str) -> WorkerProcess:
-    board.phase = "starting a worker process"
-    began = time.monotonic()
-
-    async def bury(worker: UUID) -> None:
-        await _with_connection(url, lambda connection: workers.end(connection, worker))
-
-    def note_death(text: str) -> None:
-        board.deaths += 1
-        board.incidents.append(text)
-
-    def note_ready(pid: int) -> None:
-        if not board.deaths:
-            board.phase = ""
-            board.started.append((f"a worker process, pid {pid}", time.monotonic() - began))
-
-    return WorkerProcess(
-        "asyncjobs.demo.jobs",
-        environment={"ASYNCJOBS_CONFIG": str(config)},
-        url=url,
-        log=place / "worker.log",
-        bury=bury,
-        on_ready=note_ready,
-        on_death=note_death,
-    )
-
-
-async def _use(jobs: AsyncJobs, board: Board, directory: Path, journal: Journal, worker: WorkerProcess) -> None:
-    """What an application does: enqueue, and await."""
-    await worker.ready.wait()
-    made = [
-        ProcessCloud(text=each.text, title=each.title, card=each.card, journal=journal.file)
-        for each in (line.source for line in board.lines)
-    ]
-    board.by_job = {job.id: line for job, line in zip(made, board.lines, strict=True)}
-    board.enqueued = time.time()
-    await enqueue_all(made)
-    await asyncio.gather(*(_follow(jobs, board, journal, *pair) for pair in zip(made, board.lines, strict=True)))
-    board.ended = time.time()
-    if board.having(State.drawn):
-        write_gallery(directory)
-    board.phase = "stopping the worker and PostgreSQL"
-
-
-async def _follow(jobs: AsyncJobs, board: Board, journal: Journal, job: ProcessCloud, line: Line) -> None:
-    try:
+    async def _follow(self, jobs: AsyncJobs, job: ProcessCloud, line: Line) -> None:
+        """Await a job, and the one that it has left the telling to."""
+        notice, state, reason = None, State.drawn, ""
         try:
-            drawn = await job
-        finally:
-            board.take(journal.news())  # one that was quick is read about before it is over
-    except JobDiscarded as error:
-        line.end(State.discarded, error.reason)
-    except JobFailed as error:
-        line.end(State.failed, f"{error.error_type.removeprefix('builtins.')}: {error.error_message}")
-    else:
-        line.words, line.size, line.attempt = drawn.words, drawn.size, drawn.attempt
-        line.end(State.drawn)
-        try:
-            await (await _found(jobs, drawn.notice))
-        except JobError as error:
-            board.incidents.append(f"{line.source.card.name}: {error}")
-        board.told += 1
+            line.words, notice = await job
+        except JobDiscarded as error:
+            state, reason = State.discarded, error.reason
+        except JobFailed as error:
+            state, reason = State.failed, f"{error.error_type.removeprefix('builtins.')}: {error.error_message}"
+        self._read()  # one that was quick is read about before it is over
+        line.end(state, reason)
+        while notice is not None:
+            try:
+                await jobs.result(notice)
+            except DatabaseUnavailable:  # whether it is gone for good is for the pulse to say
+                await asyncio.sleep(PULSE)
+                continue
+            except JobError as error:
+                self._board.incidents.append(f"{line.card.name}: {error}")
+            self._board.told += 1
+            break
 
+    def _read(self) -> None:
+        """Read in the worker's log which steps begin."""
+        *whole, self._rest = (self._rest + self._log.read()).split("\n")
+        for text in whole:
+            with suppress(ValueError, KeyError):  # another line, or one that a killed worker has left half
+                job_id, step, attempt, at = text.rpartition(f"{logger.name}: ")[2].split()
+                self._lines[job_id].begin(step, int(attempt), float(at))
 
-async def _found(jobs: AsyncJobs, notice: UUID) -> Job[int]:
-    """Look up the job that tells of a card; whether the database is gone for good is for the pulse to say."""
-    while True:
-        try:
-            return await jobs.get(notice, cloud_ready)
-        except DatabaseUnavailable:
+    async def _read_along(self) -> None:
+        while True:
+            self._read()
+            self._view.show()
+            await asyncio.sleep(FRAME)
+
+    async def _take_pulse(self, jobs: AsyncJobs) -> None:
+        """End, with an error, when the database is gone; a restart of its own is no end, nor is that this was stopped."""
+        failures = 0
+        while failures < LOST:
             await asyncio.sleep(PULSE)
+            failures = 0 if jobs.healthy else failures + 1
+        raise DatabaseUnavailable(f"the demo's PostgreSQL is gone: it has not answered for {jobs.settings.lease:g} s")
 
+    async def _work(self, jobs: AsyncJobs) -> None:
+        """Keep a worker process running until cancelled: when one dies, another follows at once, but not for ever."""
+        spec = ChildSpec(
+            command=command("asyncjobs", "run", "asyncjobs.demo.jobs", "--config", str(CONFIG)),
+            url=jobs.database_url,
+            shutdown_timeout=jobs.settings.shutdown_timeout,
+            imports_here=False,
+            own_session=True,  # at ^C this process decides what happens, and in which order
+            log=Path(self._log.name),
+        )
+        self._board.phase, on_ready = "starting a worker process", partial(self._on_ready, time.time())
+        await Supervisor(spec, self._on_death, on_ready=on_ready).run()
+        raise WorkerGone(self._why, Path(self._log.name))
 
-async def _read_along(journal: Journal, board: Board) -> None:
-    while True:
-        board.take(journal.news())
-        await asyncio.sleep(FRAME)
+    def _on_ready(self, begun: float, child: Child) -> None:
+        if not self._ready.is_set() and child.process is not None:
+            self._ready.set()
+            self._board.has_started(f"a worker process, pid {child.process.pid}", begun)
 
+    def _on_death(self, _child: Child, code: int) -> Next:
+        how = f"by {spell(code)}" if code < 0 else f"with {spell(code)}"
+        self._board.deaths += 1
+        if code >= 0 and not self._ready.is_set():
+            self._why = f"the worker process ended {how} before it was ready"
+        elif self._board.deaths >= MOST_DEATHS:
+            self._why = f"the worker process died {self._board.deaths} times, now {how}"
+        else:
+            self._board.incidents.append(f"the worker process ended {how}: another one takes its jobs over")
+            return Next(pause=0)
+        return Next()
 
-async def _take_pulse(url: str) -> None:
-    """End, with an error, when the database is gone; a restart of its own is no end."""
-    failures = 0
-    while failures < LOST:
-        await asyncio.sleep(PULSE)
-        try:
-            await _with_connection(url, lambda connection: connection.execute("select 1"))
-            failures = 0
-        except DatabaseError as error:
-            failures, last = failures + 1, error
-    raise DatabaseUnavailable(f"the demo's PostgreSQL is gone: {last}") from last
-
-
-async def _with_connection(url: str, operation: Callable[[Connection], Awaitable[T]]) -> T:
-    connection = await connect(url, name="asyncjobs demo", timeout=5)
-    try:
-        with translating():
-            return await operation(connection)
-    finally:
-        connection.terminate()
-
-
-def _sweep(directory: Path, board: Board) -> None:
-    ids = {str(job_id) for job_id in board.by_job}
-    for part in directory.glob(part_name("*", "*")):
-        if part.name.split(".")[1] in ids:
-            part.unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        """Remove what a worker was writing when it was killed."""
+        for part in self._directory.glob(part_name("*", "*")):
+            if part.name.split(".")[1] in self._lines:
+                part.unlink(missing_ok=True)

@@ -5,36 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from asyncjobs.demo.gallery import INDEX, is_card, is_gallery
-from asyncjobs.demo.samples import sample_texts, title_of
+from asyncjobs import InvalidSettings
+from asyncjobs.demo import DATA
+from asyncjobs.demo.board import Line
+from asyncjobs.demo.gallery import INDEX, is_gallery, title_in
 
-SUFFIXES = (".txt", ".md")
-"""Of the files that are taken from a directory."""
+SUFFIXES = (".txt", ".md")  # of the files that are taken from a directory
 _LONGEST_STEM = 180  # bytes; a file system takes names of 255
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Unusable(Exception):
-    """What was given cannot be used; one sentence a problem."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("; ".join(problems))
+def sample_texts() -> list[Path]:
+    """The texts shipped with the package, in the order of their names."""
+    return sorted((DATA / "texts").glob("*.txt"))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One text and its card."""
-
-    text: Path
-    title: str
-    card: Path
-
-
-def find(given: Iterable[Path], directory: Path) -> list[Source]:
+def find(given: Iterable[Path], directory: Path) -> list[Line]:
     """Return the texts to draw, in the order given, each once; without any the samples.
 
     Args:
@@ -42,37 +30,39 @@ def find(given: Iterable[Path], directory: Path) -> list[Source]:
         directory: Absolute; where the cards go.
 
     Raises:
-        Unusable: Everything that is wrong with the files and the directory, at once.
+        InvalidSettings: Everything that is wrong with the files and the directory, at once.
     """
     problems: list[str] = []
     texts = list(_texts(given, problems))
     unique = {os.path.realpath(text): text for text in reversed(texts or ([] if problems else sample_texts()))}
-    sources = list(_named(list(reversed(unique.values())), directory))
-    problems += _in_the_way(sources, directory)
+    lines = list(_named(list(reversed(unique.values())), directory))
+    if _LONE_SURROGATE.search(str(directory)):
+        problems.append(f"{directory}: its name is no UTF-8, so it cannot be a job's argument; give another with --out")
+    theirs = [line.card for line in lines if os.path.lexists(line.card) and title_in(line.card) is None]
+    if os.path.lexists(directory / INDEX) and not is_gallery(directory / INDEX):
+        theirs.append(directory / INDEX)
+    problems += [f"{file}: this is not of the demo, which would overwrite it; give another --out" for file in theirs]
     if problems:
-        raise Unusable(problems)
-    return sources
+        raise InvalidSettings(problems)
+    return lines
 
 
 def _texts(given: Iterable[Path], problems: list[str]) -> Iterator[Path]:
     for path in given:
-        if path.is_dir():
-            found = sorted(file for file in _entries(path, problems) if file.suffix.lower() in SUFFIXES)
-            if not found:
-                problems.append(f"{path}: no {' or '.join(f'*{suffix}' for suffix in SUFFIXES)} file is in it")
-            yield from (file.absolute() for file in found)
-        elif problem := _problem(path):
-            problems.append(f"{path}: {problem}")
-        else:
-            yield path.absolute()
-
-
-def _entries(directory: Path, problems: list[str]) -> list[Path]:
-    try:
-        return [file for file in directory.iterdir() if file.is_file() and not _problem(file)]
-    except OSError as error:
-        problems.append(f"{directory}: {error.strerror}")
-        return []
+        if not path.is_dir():
+            if problem := _problem(path):
+                problems.append(f"{path}: {problem}")
+            else:
+                yield path.absolute()
+            continue
+        try:
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not _problem(file))
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        if not files:
+            problems.append(f"{path}: no {' or '.join(f'*{suffix}' for suffix in SUFFIXES)} file is in it")
+        yield from (file.absolute() for file in files)
 
 
 def _problem(path: Path) -> str | None:
@@ -91,28 +81,20 @@ def _problem(path: Path) -> str | None:
     return None
 
 
-def _named(texts: list[Path], directory: Path) -> Iterator[Source]:
+def _named(texts: list[Path], directory: Path) -> Iterator[Line]:
     taken: set[str] = set()
     for text in texts:
-        stem = text.stem.lstrip(".") or "text"
-        stem = stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+        stem = (text.stem.lstrip(".") or "text").encode()[:_LONGEST_STEM].decode(errors="ignore")
         name, number = stem, 1
         # Without case: on some file systems two such names are one file.
         while name.casefold() in taken:
             number += 1
             name = f"{stem}-{number}"
         taken.add(name.casefold())
-        yield Source(text, title_of(text), directory / f"{name}.svg")
+        yield Line(text, title_of(text), directory / f"{name}.svg")
 
 
-def _in_the_way(sources: list[Source], directory: Path) -> list[str]:
-    """Say what is wrong with the directory: what the demo did not make, it does not overwrite."""
-    problems = []
-    if _LONE_SURROGATE.search(str(directory)):
-        problems.append(f"{directory}: its name is no UTF-8, so it cannot be a job's argument; give another with --out")
-    index = directory / INDEX
-    theirs = [source.card for source in sources if os.path.lexists(source.card) and not is_card(source.card)]
-    if os.path.lexists(index) and not is_gallery(index):
-        theirs.append(index)
-    problems += [f"{file}: this is not of the demo, which would overwrite it; give another --out" for file in theirs]
-    return problems
+def title_of(path: Path) -> str:
+    """A title from a file's name: "the-night-sky.txt" is "The night sky"."""
+    title = " ".join(path.stem.replace("-", " ").replace("_", " ").split()) or path.name
+    return title[:1].upper() + title[1:]

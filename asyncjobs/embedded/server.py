@@ -100,6 +100,11 @@ class EmbeddedPostgres:
         return url(self._running().sockets, database)
 
     @property
+    def directory(self) -> Path:
+        """The directory that was given, without links."""
+        return self._directory
+
+    @property
     def version(self) -> str:
         """The server's version, such as "18.4"."""
         return self._running().version

@@ -1,32 +1,28 @@
-"""Several worker processes, kept alive by one that runs no jobs.
-
-Each child has one end of a socket pair; only the supervisor holds the other. Over it the supervisor says how far to stop,
-the child says once that it is ready, and its end tells the child that the supervisor is gone, kill -9 included.
-"""
+"""Worker processes, kept alive by one that runs no jobs; see `asyncjobs.processes.link`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import socket
-import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from asyncjobs.operating_system import forks, out_of_memory
+from asyncjobs.db import workers
+from asyncjobs.db.sessions import Sessions
 from asyncjobs.operating_system.exit_codes import spell
+from asyncjobs.processes.link import GO_ON, QUIET, READY, WORKER_LINK, introduce
+from asyncjobs.tasks.shielding import shielded
 
 logger = logging.getLogger("asyncjobs.supervisor")
-
-WORKER_LINK = "ASYNCJOBS_WORKER_LINK"
-"""The variable with the descriptor of a child's link."""
-READY = b"r"
-_SIZE = struct.Struct("!I")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 STEADY = 60.0
@@ -41,6 +37,27 @@ IN_ORDER = (0, 130)
 """Exit codes of a child that was told to stop and did; 130: by a third signal."""
 START_FAILURES = (2, 3)
 """Exit codes that say that a start cannot succeed: configuration, and a database that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildSpec:
+    """What is started in each place, and how long it may take to end.
+
+    Attributes:
+        command: What a child runs.
+        url: The database, which is told over the link: an environment is handed on to what jobs start.
+        shutdown_timeout: What the children give their jobs.
+        imports_here: Whether modules of the working directory are imported.
+        own_session: Whether each leads a session: a terminal's Ctrl-C then comes to the supervisor alone.
+        log: Where they write, appended to; None: where the supervisor does.
+    """
+
+    command: Sequence[str]
+    url: str
+    shutdown_timeout: float
+    imports_here: bool = not sys.flags.safe_path
+    own_session: bool = False
+    log: Path | None = None
 
 
 class Child:
@@ -60,50 +77,84 @@ class Child:
         self.link: socket.socket | None = None
         self.ready = asyncio.Event()
         """Set once any process here has claimed jobs."""
+        self.listens = False
+        """Whether its process is ready, and hears what it is told over the link."""
+        self.claims = False
+        """Whether it claims jobs now."""
         self.level = 0
-        """How far it was told to stop."""
-        self.stopping = asyncio.Event()
+        """How far its process was told to stop."""
+        self.leaving = False
+        """Whether the place is given up: no other process follows."""
+        self.told = asyncio.Event()
+        """Set once its process is to stop."""
+        self.deadline: asyncio.TimerHandle | None = None
+        """At which its process is killed."""
         self.killed = False
         """Whether its process was killed as it did not stop in time."""
         self.deaths = 0
+        """Processes that died here, one soon after the other."""
+
+
+class Next(NamedTuple):
+    """What follows on the death of a child's process."""
+
+    pause: float | None = None
+    """Seconds until another one is started in its place; None: none is."""
+    code: int | None = None
+    """The exit code with which all are stopped; None: the others go on."""
+
+
+class KeepRunning:
+    """What a death means where children are to run for ever: another one is started, after a pause that grows.
+
+    Args:
+        ends_alone: A child that ends with code 0 has nothing left to do; otherwise somebody stopped it by hand, and it is
+            started again.
+    """
+
+    def __init__(self, *, ends_alone: bool) -> None:
+        self._ends_alone = ends_alone
+
+    def __call__(self, child: Child, code: int) -> Next:
+        """Return what follows on the exit code of its process, negative for a signal."""
+        if code in START_FAILURES and not child.ready.is_set():
+            logger.critical("child %d cannot start: it ended (%s); stopping all", child.number, spell(code))
+            return Next(code=code)
+        if code == 0 and self._ends_alone:
+            return Next()
+        pause = min(FIRST_PAUSE * 2 ** min(child.deaths - 1, 10), LONGEST_PAUSE)
+        logger.warning("child %d ended (%s); starting it again in %g s", child.number, spell(code), pause)
+        return Next(pause)
 
 
 class Supervisor:
     """Starts children, starts them again, and stops them.
 
     Args:
-        command: What a child runs.
-        url: The database, which is told over the link: an environment is handed on to what jobs start.
+        spec: What a child is.
+        on_death: Decides what follows on the death of a process that was not told to stop.
         shares: One for each child: its share of the pools; None: all of them.
-        shutdown_timeout: What the children give their jobs.
-        ends_alone: A child that ends with code 0 has nothing left to do; otherwise somebody stopped it by hand, and it is
-            started again.
-        bury: Declares the worker of a reaped child dead and says how it ended, so that its jobs are rescued at once; when it
-            was told to stop, which the last argument says, they are given back unspent.
+        on_ready: Called each time a process claims jobs.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
+        spec: ChildSpec,
+        on_death: Callable[[Child, int], Next],
         *,
-        url: str,
-        shares: Sequence[int | None],
-        shutdown_timeout: float,
-        ends_alone: bool,
-        bury: Callable[[UUID, str, bool], Awaitable[object]],
+        shares: Sequence[int | None] = (None,),
+        on_ready: Callable[[Child], object] = lambda _: None,
     ) -> None:
-        self._command = command
-        self._url = url
-        self._shutdown_timeout = shutdown_timeout
-        self._ends_alone = ends_alone
-        self._bury = bury
+        self._spec = spec
+        self._on_death = on_death
+        self._on_ready = on_ready
         self._children = [Child(number, share) for number, share in enumerate(shares, 1)]
         self._keepers: dict[Child, asyncio.Task[None]] = {}
         """Of the children in their places, and of those that leave theirs or are to get one."""
         self._level = 0
         self._replacing = asyncio.Event()
-        self._deadline: asyncio.TimerHandle | None = None
         self._code = 0
+        self._sessions = Sessions(spec.url, size=1, name="asyncjobs supervisor", deadline=BURY_LIMIT)
 
     @property
     def children(self) -> list[Child]:
@@ -111,7 +162,13 @@ class Supervisor:
         return self._children
 
     async def run(self) -> int:
-        """Keep every child running until `stop`, or until all have ended by themselves; return the exit code."""
+        """Keep every child running until `stop`, or until all have ended by themselves; return the exit code.
+
+        Cancelled, it stops them first: none runs when this has returned.
+        """
+        return await shielded(self._run(), on_cancel=partial(self.stop, 1))
+
+    async def _run(self) -> int:
         try:
             async with asyncio.TaskGroup() as group:
                 for child in self._children:
@@ -121,30 +178,22 @@ class Supervisor:
                     await asyncio.wait(self._keepers.values(), return_when=asyncio.FIRST_COMPLETED)
                 rolling.cancel()
         finally:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self.kill()
+            for child in {*self._children, *self._keepers}:
+                self._kill(child)
+            self._sessions.close()
         return self._code
 
     def stop(self, level: int) -> None:
         """Tell the children to stop (1), or to stop now (2); whoever is alive a while after is killed."""
-        if level <= self._level:
-            return
-        self._level = level
-        loop = asyncio.get_running_loop()
-        limit = LAST_CALL + (self._shutdown_timeout if level == 1 else 0)
-        if self._deadline is None or self._deadline.when() > loop.time() + limit:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._deadline = loop.call_later(limit, self.kill)
+        self._level = max(level, self._level)
         for child in self._keepers:
-            self._stop_one(child, level)
+            self._leave(child, level)
+        self._let_go_on()
 
-    def _stop_one(self, child: Child, level: int) -> None:
-        if level > child.level:
-            child.level = level
-            child.stopping.set()
-            self._tell(child)
+    def restart(self) -> None:
+        """Stop the process of each child, and start another as soon as it has ended, or at once where none runs."""
+        for child in self._keepers:
+            self._ask(child, 1)
 
     def replace(self) -> None:
         """Replace each child by a new process, one after the other; one that does not become ready ends that."""
@@ -156,12 +205,26 @@ class Supervisor:
             if child.process is not None and child.process.returncode is None:
                 child.process.send_signal(number)
 
-    def kill(self) -> None:
-        """End what is alive, at once."""
-        for child in {*self._children, *self._keepers}:
-            self._kill_one(child)
+    def _leave(self, child: Child, level: int) -> None:
+        """Give a place up: its process stops, and no other follows."""
+        child.leaving = child.leaving or level > 0
+        self._ask(child, level)
 
-    def _kill_one(self, child: Child) -> None:
+    def _ask(self, child: Child, level: int) -> None:
+        """Tell the process in a place to stop, and kill it when it does not in time."""
+        if level <= child.level:
+            return
+        child.level = level
+        child.told.set()
+        self._tell(child, level)
+        loop = asyncio.get_running_loop()
+        limit = LAST_CALL + (self._spec.shutdown_timeout if level == 1 else 0)
+        if child.deadline is None or child.deadline.when() > loop.time() + limit:
+            if child.deadline is not None:
+                child.deadline.cancel()
+            child.deadline = loop.call_later(limit, self._kill, child)
+
+    def _kill(self, child: Child) -> None:
         if child.process is not None and child.process.returncode is None:
             logger.error("child %d (pid %d) did not end in time: killed", child.number, child.process.pid)
             child.killed = True
@@ -170,7 +233,7 @@ class Supervisor:
     def _start(self, child: Child, group: asyncio.TaskGroup) -> asyncio.Task[None]:
         keeper = self._keepers[child] = group.create_task(self._keep(child), name=f"asyncjobs child {child.number}")
         keeper.add_done_callback(lambda _: self._keepers.pop(child))
-        self._stop_one(child, self._level)
+        self._leave(child, self._level)
         return keeper
 
     async def _roll(self, group: asyncio.TaskGroup) -> None:
@@ -192,76 +255,77 @@ class Supervisor:
         ready.cancel()
         if keeper.done() or not new.ready.is_set():
             logger.error("the new child %d has not become ready: the old processes go on", new.number)
-            self._kill_one(new)
+            self._kill(new)
             return False
         new.on_trial = False
         self._children[place] = new
-        self._stop_one(old, 1)
+        self._leave(old, 1)
         if (leaving := self._keepers.get(old)) is not None:
-            await asyncio.wait([leaving], timeout=self._shutdown_timeout + LAST_CALL)
-            self._kill_one(old)
             await asyncio.wait([leaving])
         logger.info("child %d was replaced", new.number)
         return True
 
     async def _keep(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
-        while not child.stopping.is_set():
-            begun = loop.time()
-            worker = uuid4()
+        while not child.leaving:
+            begun, worker = loop.time(), uuid4()
+            if child.deadline is not None:
+                child.deadline.cancel()  # of one that was told while nothing ran here
+            child.level, child.deadline, child.killed = 0, None, False
+            child.told.clear()
             try:
                 code = await self._run_one(child, worker)
             except OSError as error:
                 logger.warning("child %d cannot be started: %s", child.number, error)
                 code = 1
-            await self._bury_worker(child, worker, code)
-            if self._is_over(child, code):
+            await self._bury(child, worker, code)
+            if child.leaving or child.on_trial:
                 return
-            if loop.time() - begun > STEADY:
-                pause = FIRST_PAUSE
-            child.deaths += 1
-            logger.warning("child %d ended (%s); starting it again in %g s", child.number, spell(code), pause)
+            if child.told.is_set():
+                continue
+            child.deaths = 1 if loop.time() - begun > STEADY else child.deaths + 1
+            following = self._on_death(child, code)
+            if following.code is not None:
+                self._code = following.code
+                self.stop(1)
+            if following.pause is None:
+                return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await child.stopping.wait()
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _is_over(self, child: Child, code: int) -> bool:
-        """Whether a child that ended stays ended."""
-        if child.stopping.is_set() or child.on_trial:
-            return True
-        if code in START_FAILURES and not child.ready.is_set():
-            logger.critical("child %d cannot start: it ended (%s); stopping all", child.number, spell(code))
-            self._code = code
-            self.stop(1)
-            return True
-        return code == 0 and self._ends_alone
+                async with asyncio.timeout(following.pause):
+                    await child.told.wait()
 
     async def _run_one(self, child: Child, worker: UUID) -> int:
         """Run one process in a child's place; return how it ended."""
         ours, theirs = socket.socketpair()
-        introduce(ours, worker=worker, share=child.share, url=self._url, imports_here=not sys.flags.safe_path)
+        spec, loop = self._spec, asyncio.get_running_loop()
+        introduce(ours, worker=worker, share=child.share, url=spec.url, imports_here=spec.imports_here)
         ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        try:
-            with theirs:
-                child.process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env={**os.environ, WORKER_LINK: str(theirs.fileno())},
-                )
+        with ours, contextlib.ExitStack() as stack:
+            stack.enter_context(theirs)
+            log = None if spec.log is None else stack.enter_context(spec.log.open("ab"))
+            child.process = await asyncio.create_subprocess_exec(
+                *spec.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=spec.own_session,
+                env={**os.environ, WORKER_LINK: str(theirs.fileno())},
+            )
+            stack.close()
             child.link = ours
             logger.info("child %d started: pid %d, worker %s", child.number, child.process.pid, worker)
             loop.add_reader(ours, self._heard, child)
             if child.level:
-                self._tell(child)  # asked to stop while it was being started
-            return await child.process.wait()
-        finally:
-            child.link = None
-            loop.remove_reader(ours)
-            ours.close()
+                self._tell(child, child.level)  # asked to stop while it was being started
+            try:
+                return await child.process.wait()
+            finally:
+                child.link, child.listens, child.claims = None, False, False
+                loop.remove_reader(ours)
+                if child.deadline is not None:
+                    child.deadline.cancel()
+                self._let_go_on()
 
     def _heard(self, child: Child) -> None:
         assert child.link is not None
@@ -273,94 +337,44 @@ class Supervisor:
             said = b""
         if not said:
             asyncio.get_running_loop().remove_reader(child.link)
-        elif READY in said:
+        if READY in said:
+            child.listens = child.claims = True
             child.ready.set()
+            self._on_ready(child)
+        if QUIET in said:
+            child.claims = False
+            self._let_go_on()
 
-    def _tell(self, child: Child) -> None:
+    def _let_go_on(self) -> None:
+        """Let those go on that claim no more, to give back what they have; when all stop, not before the last of them.
+
+        Else another one claims what was just given back, and gives it back once more.
+        """
+        if not self._level or not any(child.claims for child in self._keepers):
+            for child in self._keepers:
+                if child.listens and not child.claims:
+                    self._tell(child, GO_ON)
+
+    def _tell(self, child: Child, word: int) -> None:
         if child.link is not None:
             with contextlib.suppress(OSError):  # it has just ended
-                child.link.send(bytes([child.level]))
+                child.link.send(bytes([word]))
+            if not child.listens and child.process is not None and child.process.returncode is None:
+                child.process.terminate()  # it may be importing what it is to run, for as long as that takes
 
-    async def _bury_worker(self, child: Child, worker: UUID, code: int) -> None:
+    async def _bury(self, child: Child, worker: UUID, code: int) -> None:
+        """Declare the worker of a reaped process dead and say how it ended, so that its jobs are rescued at once.
+
+        When it was told to stop they are given back unspent.
+        """
         limit = BURY_LIMIT
-        if self._deadline is not None:
-            # Stopping: the end must not wait for a database that does not answer.
-            limit = min(max(self._deadline.when() - asyncio.get_running_loop().time(), 0.1), 1.0)
+        if self._level and child.deadline is not None:
+            # The end must not wait for a database that does not answer.
+            limit = min(max(child.deadline.when() - asyncio.get_running_loop().time(), 0.1), 1.0)
+        write = workers.release if child.killed or (child.level and code in IN_ORDER) else workers.end
         try:
             async with asyncio.timeout(limit):
-                await self._bury(worker, spell(code), child.killed or (child.stopping.is_set() and code in IN_ORDER))
+                await self._sessions.run(lambda connection: write(connection, worker, spell(code)))
         except Exception as error:
             logger.warning("the death of child %d could not be written, its lease runs out by itself: %s",
                            child.number, error or "no answer in time")  # fmt: skip
-
-
-def introduce(link: socket.socket, *, worker: UUID, share: int | None, url: str, imports_here: bool) -> None:
-    """Tell a child, as the first thing on its link, who it is and where the database is.
-
-    Args:
-        link: The parent's end.
-        worker: Its id.
-        share: Of the pools; None: all.
-        url: Of the database.
-        imports_here: Whether modules of the working directory are imported.
-    """
-    said = {"worker": str(worker), "share": share, "url": url, "imports_here": imports_here}
-    text = json.dumps(said).encode()
-    link.sendall(_SIZE.pack(len(text)) + text)
-
-
-def _read(link: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size and (piece := link.recv(size - len(found))):
-        found += piece
-    return found
-
-
-class Link:
-    """A child's end of the link to its supervisor; without a supervisor it does nothing."""
-
-    def __init__(self) -> None:
-        self.worker_id: UUID | None = None
-        self.share: int | None = None
-        self.url: str | None = None
-        """Of the database; None: the settings say."""
-        self.imports_here = not sys.flags.safe_path
-        """Whether modules of the working directory are to be imported."""
-        self._socket: socket.socket | None = None
-        # Taken out: what jobs start is no child of the supervisor.
-        if (descriptor := os.environ.pop(WORKER_LINK, None)) is not None:
-            self._socket = socket.socket(fileno=int(descriptor))
-            forks.keep_descriptor(self._socket.fileno())
-            out_of_memory.be_ended_before_parent()
-            self._be_introduced(self._socket)
-
-    def _be_introduced(self, link: socket.socket) -> None:
-        [size] = _SIZE.unpack(_read(link, _SIZE.size))
-        said = json.loads(_read(link, size))
-        self.worker_id, self.share, self.url = UUID(said["worker"]), said["share"], said["url"]
-        self.imports_here = said["imports_here"]
-
-    @property
-    def is_child(self) -> bool:
-        """Whether this process has a supervisor."""
-        return self.worker_id is not None
-
-    def ready(self) -> None:
-        """Tell the supervisor that jobs are claimed."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.send(READY)
-
-    def listen(self, stop: Callable[[int, str], object]) -> None:
-        """Call `stop` with each level the supervisor asks for, and with 1 when it is gone; blocks until then."""
-        if self._socket is None:
-            return
-        while True:
-            try:
-                said = self._socket.recv(1)
-            except OSError:
-                said = b""
-            if not said:
-                stop(1, "the supervisor is gone")
-                return
-            stop(said[0], "the supervisor stops")

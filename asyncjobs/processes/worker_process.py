@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,7 @@ class Plan:
         worker_id: Chosen by the supervisor; None: random.
         share: Which of the pools' processes this is, from 1; None: it runs all pools.
         on_ready: Called once jobs are claimed.
+        on_quiet: Awaited when it stops and claims none any more, before it gives any back.
     """
 
     settings: Settings
@@ -62,6 +63,7 @@ class Plan:
     worker_id: UUID | None = None
     share: int | None = None
     on_ready: Callable[[], object] = lambda: None
+    on_quiet: Callable[[], Awaitable[object]] | None = None
 
 
 class Process:
@@ -158,7 +160,10 @@ class Process:
             return
         opened, server = self._opening.result()
         self._worker = worker = opened.make_worker(
-            pools=self._plan.pools, worker_id=self._plan.worker_id, share=self._plan.share
+            pools=self._plan.pools,
+            worker_id=self._plan.worker_id,
+            share=self._plan.share,
+            on_quiet=self._plan.on_quiet,
         )
         running = loop.create_task(worker.run(burst=self._plan.burst), name="asyncjobs worker")
         ready = loop.create_task(worker.ready.wait())

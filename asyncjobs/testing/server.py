@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import stat
 import tempfile
 import threading
 from collections.abc import Coroutine
@@ -16,10 +14,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from asyncjobs.db import testing as db
 from asyncjobs.db.connecting import connect
-from asyncjobs.embedded import EmbeddedPostgres, postmaster
-from asyncjobs.embedded.cluster import Cluster
+from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.directories import temporary_base
-from asyncjobs.embedded.locks import FileLock, turn
+from asyncjobs.embedded.temporary import remove_abandoned
 from asyncjobs.settings.urls import check_database_url
 
 if TYPE_CHECKING:
@@ -130,8 +127,7 @@ class Server:
 async def _start_embedded() -> EmbeddedPostgres:
     """Start the server of this run, or attach to it; before that, remove those of runs that were killed."""
     directory = _directory()
-    for abandoned in _others(directory):
-        await _remove_if_abandoned(Cluster(abandoned, temporary=True))
+    await remove_abandoned(PLACE, _prefix(), but=directory)
     server = EmbeddedPostgres(directory, fsync=False, max_connections=200, temporary=True)
     await server.start()
     return server
@@ -145,25 +141,3 @@ def _directory() -> Path:
     """Return the directory of this run; the processes of one pytest-xdist run have the same."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     return Path(tempfile.mkdtemp(prefix=_prefix(), dir=PLACE)) if run is None else PLACE / f"{_prefix()}{run[:12]}"
-
-
-def _others(own: Path) -> list[Path]:
-    """Return the directories of other runs of this user's."""
-    found = []
-    for directory in PLACE.glob(f"{_prefix()}*"):
-        with contextlib.suppress(OSError):
-            about = directory.lstat()
-            if directory != own and stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
-                found.append(directory)
-    return found
-
-
-async def _remove_if_abandoned(cluster: Cluster) -> None:
-    """Stop and remove a server whose users were all killed. Only in turn: a lock taken in passing would mislead others."""
-    if not cluster.lock("users").exists():
-        return  # being made, perhaps
-    async with turn(cluster.lock("start"), cluster.make_directory):
-        with FileLock(cluster.lock("users")) as users:
-            if users.try_exclusive():
-                await postmaster.stop(cluster)
-                cluster.remove()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -70,6 +70,7 @@ class Worker:
         share: Which of the pools' processes this is, from 1; None: all pools run here.
         middleware: Around every job, the outermost first.
         on_claim: Called with each batch of claimed jobs.
+        on_quiet: Awaited when it stops and claims no more, before it gives anything back.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Worker:
         share: int | None = None,
         middleware: Sequence[Any] = (),
         on_claim: Callable[[Sequence[Claimed]], None] | None = None,
+        on_quiet: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._settings = settings
         self._url = url
@@ -92,6 +94,7 @@ class Worker:
         self._declaration = declared(settings)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
+        self._on_quiet = on_quiet
         self.ready = asyncio.Event()
         """Set once jobs are claimed."""
         self.lease = Lease(settings.lease)
@@ -279,6 +282,8 @@ class Worker:
                     await self._until_stopped(keeper, burst=burst)
                     self.dispatcher.stop()
                     await asyncio.wait([dispatcher], timeout=LAST_WORDS)
+                    if self._stop.is_set() and self._on_quiet is not None:
+                        await self._on_quiet()
                     await self._let_finish()
                     for task in (dispatcher, *others):
                         task.cancel()

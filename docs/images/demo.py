@@ -10,41 +10,45 @@ import typer
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from asyncjobs.demo import command, screen
+from asyncjobs.demo import command, views
 from asyncjobs.demo.board import Board, State
 
 
-class Recorded(screen.Screen):
+def recorder() -> Console:
+    """Return a terminal that keeps what is printed."""
+    return Console(record=True, force_terminal=True, width=92, height=32, color_system="truecolor", file=io.StringIO())
+
+
+class Recorded(views.Screen):
     """Keeps what it shows."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[tuple[tuple[bool, int], Console]] = []
+    best: tuple[tuple[bool, int], Console] | None = None
 
-    def show(self, board: Board) -> None:
-        """Draw how things are now, and keep it."""
-        super().show(board)
-        if board.enqueued is not None:
-            console = Console(
-                record=True,
-                force_terminal=True,
-                width=92,
-                color_system="truecolor",
-                file=io.StringIO(),
-                highlight=False,
-            )
-            console.print(self._picture(board, screen.visible(board, 20)))
-            under_way = bool(board.having(State.running))
-            self.frames.append(((under_way and board.over < len(board.lines) * 2 / 3 + 1, board.over), console))
+    def __init__(self, board: Board, directory: Path) -> None:
+        super().__init__(board, directory)
+        self.console = recorder()
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self) -> None:
+        """Keep how things are, if more is drawn than in what was kept, and some are under way."""
+        board = self._board
+        fits = bool(board.having(State.running)) and board.over < len(board.lines) * 2 / 3 + 1
+        if board.enqueued is None or (Recorded.best is not None and Recorded.best[0] >= (fits, board.over)):
+            return
+        self.console.print(self.picture())
+        Recorded.best = ((fits, board.over), self.console)
+        self.console = recorder()
 
 
 def main() -> None:
     """Run the demo and write the picture beside this file."""
-    recorded = Recorded()
-    command._view = lambda *, as_json: recorded  # noqa: ARG005
+    views.Lines = Recorded  # what is shown where no terminal looks on
     with tempfile.TemporaryDirectory() as cards, contextlib.suppress(typer.Exit):
         command.demo(files=None, out=Path(cards), as_json=False)
-    _, best = max(recorded.frames, key=lambda frame: frame[0])
+    assert Recorded.best is not None
+    _, best = Recorded.best
     without_fonts = re.sub(r"    @font-face.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # they are other sites'
     own = without_fonts.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace").replace(
         "arial", "sans-serif"

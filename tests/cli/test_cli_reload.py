@@ -61,3 +61,24 @@ async def test_its_end_is_its_workers(reloading, number):
     assert await reloading.exit_code() == (-number if number == signal.SIGKILL else 0)
     await until_so(lambda: not alive(worker))
     assert not re.search("Traceback", reloading.log)
+
+
+async def test_a_change_of_the_same_size_in_the_same_second_is_seen(reloading, project, cli):
+    await reloading.wait_for_log("ready: worker")
+    before = (project / "reloaded.py").stat()
+    (project / "new").write_text(JOBS.format(2))
+    os.utime(project / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (project / "new").rename(project / "reloaded.py")
+    await reloading.wait_for_log("ready: worker", count=2)
+    await enqueue_one(cli)
+    await reloading.wait_for_log("this is version 2")
+
+
+async def test_a_change_that_comes_while_a_worker_imports_does_not_wait_for_it(reloading, project):
+    await reloading.wait_for_log("ready: worker")
+    os.mkfifo(project / "gate")
+    # Nobody opens the other end: this import ends with its process.
+    (project / "reloaded.py").write_text("print('importing', flush=True)\nopen('gate')\n")
+    await reloading.wait_for_log("importing")
+    (project / "reloaded.py").write_text(JOBS.format(3))
+    await reloading.wait_for_log("ready: worker", count=2)

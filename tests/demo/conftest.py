@@ -14,11 +14,21 @@ from pathlib import Path
 
 import pytest
 
+from asyncjobs.demo.cards import draw_card
+from asyncjobs.demo.clouds import lay_out
+from asyncjobs.demo.gallery import write_whole
+from asyncjobs.demo.words import count_words
 from tests.support import warm
 from tests.support.processes import PATIENCE, first_of
 
 ROOT = Path(__file__).resolve().parents[2]
 END = PATIENCE
+
+
+def write_card(card, title, text):
+    """Draw a card of a text."""
+    analysis = count_words(text)
+    write_whole(card, draw_card(title, analysis, lay_out(analysis)), card.with_name("part"))
 
 
 def until(condition, seconds=END):
@@ -77,6 +87,11 @@ class Demo:
     def cards(self):
         return sorted(card.name for card in (self.directory / "cards").glob("*.svg"))
 
+    def hang_up(self):
+        """Close its terminal."""
+        os.close(self.keys)
+        self.keys = None
+
     def wait_for(self, text):
         """Wait until it has printed *text*."""
         until(lambda: text in self.output or self.process.poll() is not None)
@@ -121,7 +136,7 @@ class Demo:
 
     def _homes(self):
         yield self.temporary
-        for link in self.temporary.glob("*/postgres/elsewhere"):
+        for link in self.temporary.glob("*/elsewhere"):
             with contextlib.suppress(OSError):
                 yield link.readlink()
 

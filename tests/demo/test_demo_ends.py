@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from asyncjobs.demo.samples import sample_texts
-from tests.demo.conftest import until
+from asyncjobs.demo.sources import sample_texts
+from tests.demo.conftest import END, until
 from tests.support.processes import SLACK
 
 
@@ -37,7 +37,7 @@ def unfinished(demo):
 def test_a_signal_ends_it_and_everything_it_started(start, number, code, moment):
     demo = start(make_texts(start.directory, 40))
     if moment == "the server's start":
-        until(lambda: list(demo.temporary.glob("*/postgres/*")))
+        until(lambda: list(demo.temporary.glob("*/*")))
     else:
         demo.wait_for(moment)
     footprint = demo.footprint()
@@ -65,6 +65,16 @@ def test_control_c_leaves_a_terminal_as_it_was_and_no_color_is_honoured(start):
     assert "Interrupted at" in demo.output
     assert not re.search(r"\x1b\[([0-9]+;)*(3[0-8]|4[0-8]|9[0-7])(;[0-9]+)*m", demo.output)
     assert demo.output.count("\x1b[?25h") == demo.output.count("\x1b[?25l")
+    assert footprint.left == []
+    assert unfinished(demo) == []
+
+
+def test_a_terminal_that_is_closed_ends_it_and_everything_it_started(start):
+    demo = start(make_texts(start.directory, 40), terminal=True, environment={"TERM": "xterm-256color"})
+    until(lambda: demo.output and demo.cards)
+    footprint = demo.footprint()
+    demo.hang_up()
+    assert demo.process.wait(END) == 128 + signal.SIGHUP
     assert footprint.left == []
     assert unfinished(demo) == []
 

@@ -1,21 +1,19 @@
 """What the demo decides without starting anything."""
 
 import os
-from uuid import uuid4
 
 import pytest
 
-from asyncjobs import Discard
-from asyncjobs.demo import journal
-from asyncjobs.demo.board import Board, Line, State
+from asyncjobs import InvalidSettings, logs
+from asyncjobs.demo.board import Board, State
+from asyncjobs.demo.command import without_settings
 from asyncjobs.demo.gallery import is_gallery, title_in, write_gallery
-from asyncjobs.demo.jobs import MOST_BYTES, ProcessCloud, part_name, read, write_card
-from asyncjobs.demo.samples import sample_texts
-from asyncjobs.demo.screen import visible
-from asyncjobs.demo.show import _sweep
-from asyncjobs.demo.sources import Unusable, find
-from asyncjobs.demo.words import count_words
-from asyncjobs.demo.worker_process import without_settings
+from asyncjobs.demo.jobs import ProcessCloud, part_name, read
+from asyncjobs.demo.show import Show
+from asyncjobs.demo.sources import find, sample_texts
+from asyncjobs.demo.views import View, visible
+from asyncjobs.demo.words import MAX_CHARACTERS, moderate
+from tests.demo.conftest import write_card
 
 WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
 
@@ -23,7 +21,7 @@ WORDS = "the quiet river runs past an old mill where seven herons wait for silve
 def a_board(tmp_path, number):
     for n in range(number):
         (tmp_path / f"{n:03}.txt").touch()
-    return Board([Line(source) for source in find([tmp_path] if number else [], tmp_path / "out")])
+    return Board(find([tmp_path] if number else [], tmp_path / "out"))
 
 
 def test_without_files_the_samples_are_the_texts(tmp_path):
@@ -57,43 +55,46 @@ def test_a_name_that_is_no_utf_8_is_refused_by_name(tmp_path):
         file.touch()
     except OSError:
         pytest.skip("this file system has UTF-8 names only")
-    with pytest.raises(Unusable, match="its name is no UTF-8"):
+    with pytest.raises(InvalidSettings, match="its name is no UTF-8"):
         find([file], tmp_path)
 
 
 def test_a_pipe_is_refused_and_a_directory_without_texts_too(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(Unusable) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         find([tmp_path / "pipe", tmp_path], tmp_path)
     assert len(raised.value.problems) == 2
 
 
-def test_a_text_far_too_long_is_discarded_without_being_read(tmp_path):
-    with (tmp_path / "long.txt").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
-    with pytest.raises(Discard, match="2,000,000 characters"):
-        read(tmp_path / "long.txt")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_of_a_text_far_too_long_no_more_is_read_than_shows_it(tmp_path, encoding):
+    (tmp_path / "long.txt").write_text("\N{GRINNING FACE}" * 3_000_000, encoding)
+    text = read(tmp_path / "long.txt")
+    assert len(text) < MAX_CHARACTERS + 4
+    assert "over 2,000,000 characters" in moderate(text)[0]
 
 
 def test_a_card_is_written_whole_or_not_at_all(tmp_path):
-    size = write_card(tmp_path / "a.svg", "A & <B>", count_words(WORDS), tmp_path / "part")
+    (tmp_path / "part").touch()
+    write_card(tmp_path / "a.svg", "A & <B>", WORDS)
     assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
-    assert (tmp_path / "a.svg").stat().st_size == size
     assert title_in(tmp_path / "a.svg") == "A & <B>"
 
 
 def test_unfinished_cards_of_this_demo_are_swept_and_those_of_another_are_not(tmp_path):
-    board = Board([])
-    ours, theirs = uuid4(), uuid4()
-    board.by_job = {ours: None}
+    board = a_board(tmp_path, 1)
+    a_job, another = (ProcessCloud(text=tmp_path, title="", card=tmp_path) for _ in range(2))
+    ours, theirs = a_job.id, another.id
     for name in (part_name(ours, 1), part_name(ours, 2), part_name(theirs, 1), ".part", "a.part"):
         (tmp_path / name).touch()
-    _sweep(tmp_path, board)
-    assert {file.name for file in tmp_path.iterdir()} == {part_name(theirs, 1), ".part", "a.part"}
+    show = Show(board, tmp_path, View(board, tmp_path))
+    show._lines = {str(ours): board.lines[0]}
+    show._sweep()
+    assert {file.name for file in tmp_path.glob("*part")} == {part_name(theirs, 1), ".part", "a.part"}
 
 
 def test_the_page_shows_the_cards_and_no_other_picture(tmp_path):
-    write_card(tmp_path / "50% <a> #1.svg", "A & <B>", count_words(WORDS), tmp_path / "part")
+    write_card(tmp_path / "50% <a> #1.svg", "A & <B>", WORDS)
     (tmp_path / "other.svg").write_text("<svg/>")
     page = write_gallery(tmp_path)
     assert is_gallery(page)
@@ -102,39 +103,42 @@ def test_the_page_shows_the_cards_and_no_other_picture(tmp_path):
     assert "other.svg" not in page.read_text()
 
 
-def test_the_journal_gives_each_entry_once_and_waits_for_the_end_of_a_line(tmp_path):
-    kept = journal.Journal(tmp_path / "journal")
-    job = ProcessCloud(text=tmp_path, title="", card=tmp_path, journal=kept.file)
-    journal.note(kept.file, job, "moderate")
-    with kept.file.open("ab") as file:
-        file.write(b'["half')
-    (entry,) = kept.news()
-    assert (entry.job_id, entry.step, entry.attempt) == (job.id, "moderate", 0)
-    assert kept.news() == []
-
-
-def test_noting_where_the_journal_is_gone_does_no_harm(tmp_path):
-    job = ProcessCloud(text=tmp_path, title="", card=tmp_path, journal=tmp_path / "gone")
-    journal.note(tmp_path / "gone", job, "moderate")
-    assert not (tmp_path / "gone").exists()
-
-
 def test_the_board_follows_a_job_through_its_attempts(tmp_path):
     board = a_board(tmp_path, 1)
-    job_id = uuid4()
-    board.by_job = {job_id: (line := board.lines[0])}
-    board.take([journal.Entry(job_id, "generate", 1, 10.0), journal.Entry(job_id, "moderate", 2, 11.0)])
-    assert (line.state, line.step, line.attempt, line.began) == (State.running, "moderate", 2, 10.0)
+    [line] = board.lines
+    line.begin("generate", 1, 10.0)
+    assert (line.state, line.detail, line.began) == (State.running, "generate", 10.0)
+    line.begin("moderate", 2, 11.0)
+    assert (line.state, line.detail, line.began) == (State.running, "moderate, attempt 2", 10.0)
     line.end(State.drawn)
-    board.take([journal.Entry(job_id, "generate", 1, 12.0)])
+    line.begin("generate", 1, 12.0)
     assert (line.state, line.steps, board.over) == (State.drawn, 4, 1)
+
+
+def test_which_step_a_job_begins_is_read_in_the_workers_log_whatever_else_is_in_it(tmp_path, caplog):
+    board = a_board(tmp_path, 1)
+    [line] = board.lines
+    job = ProcessCloud(text=tmp_path, title="", card=tmp_path)
+    show = Show(board, tmp_path, View(board, tmp_path))
+    show._lines = {str(job.id): line}
+    with (tmp_path / "log").open("a+") as show._log, (tmp_path / "log").open("a", buffering=1) as worker:
+        caplog.handler.setFormatter(logs.TextLines(colours=False))
+        for step in ("moderate", "analyze"):
+            job._say(step)
+        first, second, _ = caplog.text.split("\n")
+        worker.write(f"another line\nhalf of a {first}\n{second[:-3]}")
+        show._read()
+        assert line.detail == "moderate"
+        worker.write(f"{second[-3:]}\n")
+        show._read()
+        assert line.detail == "analyze"
 
 
 @pytest.mark.parametrize(("over", "running"), [(0, 0), (0, 3), (10, 3), (22, 3), (25, 0)])
 def test_a_picture_is_never_higher_than_the_room_and_shows_what_runs(tmp_path, over, running):
     board = a_board(tmp_path, 25)
     for line in board.lines[:over]:
-        line.end(State.drawn)
+        line.state = State.drawn
     for line in board.lines[over : over + running]:
         line.state = State.running
     for room in range(2, 31):

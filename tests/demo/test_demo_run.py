@@ -7,9 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from asyncjobs.demo.jobs import write_card
-from asyncjobs.demo.samples import sample_texts
-from asyncjobs.demo.words import count_words
+from asyncjobs.demo.sources import sample_texts
+from tests.demo.conftest import write_card
 
 SAMPLES = sorted(f"{path.stem}.svg" for path in sample_texts())
 WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
@@ -63,7 +62,7 @@ def older_cards(start):
     cards = start.directory / "cards"
     cards.mkdir()
     for name in ("lake", "river"):
-        write_card(cards / f"{name}.svg", name, count_words(f"{WORDS} {name}"), cards / "part")
+        write_card(cards / f"{name}.svg", name, f"{WORDS} {name}")
     return cards
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncjobs.demo.samples import sample_texts, title_of
+from asyncjobs.demo.sources import sample_texts, title_of
 from asyncjobs.demo.words import MAX_CHARACTERS, MIN_DISTINCT, TOP, count_words, decode, moderate
 
 LINES = "wind rain moon lake hill tree bird song night road"
@@ -182,7 +182,7 @@ def test_a_text_in_another_encoding_is_refused_with_the_remedy():
 
 def test_a_text_above_the_limit_is_refused_without_being_read():
     assert moderate("x" * (MAX_CHARACTERS + 1)) == [
-        "The text has 2,000,001 characters; the most a card is made of is 2,000,000."
+        "The text has over 2,000,000 characters, the most that a card is made of."
     ]
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from asyncjobs.embedded import EmbeddedPostgres
+from asyncjobs.embedded.temporary import temporary_postgres
 from tests.support.processes import PATIENCE
 
 from .owners import eventually, postmasters
@@ -87,6 +89,18 @@ async def test_temporary_data_stays_while_anyone_uses_it(copied, owner):
     assert (copied / "data").exists()
     await other.leave()
     assert not (copied).exists()
+
+
+@pytest.mark.usefixtures("copying_initdb")
+async def test_who_needs_one_for_a_while_leaves_the_living_of_others_and_nothing_of_its_own(place, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    async with temporary_postgres("for-now-") as one:
+        async with temporary_postgres("for-now-") as other:
+            assert one.directory != other.directory
+            (other.directory / "a file").touch()
+        assert await ask(one.url(), "select 1") == 1
+        assert [path for path in place.iterdir() if path.name.startswith("for-now-")] == [one.directory]
+    assert [path for path in place.iterdir() if path.name.startswith("for-now-")] == []
 
 
 @pytest.mark.usefixtures("copying_initdb")
