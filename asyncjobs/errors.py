@@ -1,4 +1,4 @@
-"""The error reporter: where handled and unhandled errors are told to whoever listens (Rails' `Rails.error`).
+"""The error reporter: passes handled and unhandled errors to its subscribers (Rails' `Rails.error`).
 
 ::
 
@@ -10,10 +10,10 @@
         await fetch()
     with errors.record():                                # reported, as an error, and raised again
         await charge()
-    errors.report(error, context={"cloud_id": 7})        # said by hand
+    errors.report(error, context={"cloud_id": 7})        # reported by hand
 
-Inside a job its id, kind, queue and attempt are in the context of every report. An error object is reported once, however
-often it is passed on. Without a subscriber nothing happens: `asyncjobs.integrations` has some ready-made.
+Inside a job, its id, kind, queue and attempt are in the context of every report. An error object is reported once, however
+often it is passed on. Without a subscriber nothing happens: `asyncjobs.integrations` has some ready-made ones.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Subscriber(Protocol):
-    """What is called for every report: a plain function, quick, on whatever thread reports."""
+    """A plain function that is called for every report, in whatever thread reports; it should be quick."""
 
     def __call__(
         self, error: BaseException, *, handled: bool, severity: Severity, context: dict[str, Any], source: str
     ) -> Any:
-        """Take a report; what is raised here is logged and harms nobody."""
+        """Take a report; an error raised here is logged and changes nothing."""
 
 
 _subscribers: list[Callable[..., Any]] = []
@@ -57,10 +57,10 @@ _REPORTED = "__asyncjobs_reported__"
 def subscribe(subscriber: F) -> F:
     """Call `subscriber(error, *, handled, severity, context, source)` for every report; return it.
 
-    Subscribing one again changes nothing. They are called in the order in which they subscribed.
+    Subscribing one again changes nothing. Subscribers are called in the order in which they subscribed.
 
     Raises:
-        InvalidOption: It cannot be called, or is an `async def`: reports come from anywhere, threads included.
+        InvalidOption: It cannot be called, or is an `async def`: reports come from any thread.
     """
     called = getattr(subscriber, "__call__", None)  # noqa: B004 - an object's may be async
     if not callable(subscriber) or any(map(inspect.iscoroutinefunction, (subscriber, called))):
@@ -71,28 +71,28 @@ def subscribe(subscriber: F) -> F:
 
 
 def unsubscribe(subscriber: Callable[..., Any]) -> None:
-    """Call `subscriber` no more; one that has not subscribed changes nothing."""
+    """Stop calling `subscriber`; one that has not subscribed changes nothing."""
     if subscriber in _subscribers:
         _subscribers.remove(subscriber)
 
 
 def set_context(**values: Any) -> None:
-    """Add to the context of every later report of this task (and of what it starts): inside a job, of this run."""
+    """Add to the context of every later report of this task and of tasks it starts; inside a job, of this attempt."""
     _context.set({**_context.get(), **values})
 
 
 def add_context(provider: Callable[[], Mapping[str, Any]]) -> None:
-    """Have what `provider` returns in the context of every report."""
+    """Add what `provider` returns to the context of every report."""
     _contexts.append(provider)
 
 
 def add_flush(callback: Callable[[], object]) -> None:
-    """Have `callback` called, in time, when a process ends without its clean-up: a process job's does."""
+    """Have `callback` called when a job process ends, which skips Python's own clean-up."""
     _flushes.append(callback)
 
 
 def flush() -> None:
-    """Have sent what subscribers have put off; what fails is logged."""
+    """Have subscribers send the reports that they hold back; an error is logged."""
     for callback in _flushes:
         try:
             callback()
@@ -108,13 +108,13 @@ def report(
     context: Mapping[str, Any] | None = None,
     source: str = "application",
 ) -> None:
-    """Tell the subscribers of an error, unless this very object was reported before, itself or as somebody's cause.
+    """Report an error to the subscribers, unless this object was reported before, itself or as a cause.
 
     Args:
         error: An exception.
-        handled: Whether the program goes on as if it had not happened.
-        severity: None: ``"warning"`` for handled ones, else ``"error"``.
-        context: Beside what `set_context` and the running job add; these win.
+        handled: Whether the program goes on as if the error had not happened.
+        severity: None: ``"warning"`` for handled errors, else ``"error"``.
+        context: Added to the context of `set_context` and of the running job; its values win.
         source: Who reports: ``"application"``, or ``"asyncjobs"`` for a job's unhandled error and `report=True`.
 
     Raises:
@@ -133,17 +133,17 @@ def report(
         whole.update(provider())
     whole.update(_context.get())
     whole.update(context or {})
-    for subscriber in tuple(_subscribers):  # one may leave while it is called
+    for subscriber in tuple(_subscribers):  # a subscriber may unsubscribe while it is called
         try:
             subscriber(error, handled=handled, severity=severity, context=dict(whole), source=source)
         except KeyboardInterrupt:
             raise
-        except BaseException as failed:  # an exit or a signal, too: it would be taken for the job's own
+        except BaseException as failed:  # even an exit or a signal, which would be taken for the job's own
             log(logger, logging.ERROR, "a subscriber of errors failed: %r", subscriber, error=failed)
 
 
 def _mark(error: BaseException) -> None:
-    """Note that an error and its causes are told of: who reports one of the causes later reports nothing new."""
+    """Note that an error and its causes are reported, so that a later report of a cause does nothing."""
     current: BaseException | None = error
     while current is not None and not _is_marked(current):
         _attributes(current)[_REPORTED] = True
@@ -155,7 +155,7 @@ def _is_marked(error: BaseException) -> bool:
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
-    """Return an error's own attributes, past what its class makes of getting and setting them."""
+    """Return an error's own attributes, without the methods by which its class gets and sets them."""
     found: dict[str, Any] = object.__getattribute__(error, "__dict__")
     return found
 
@@ -167,7 +167,7 @@ def _checked_severity(severity: Severity) -> Severity:
 
 
 class _Guard:
-    """A `with` block or decorator that reports what is raised inside; see `handle` and `record`."""
+    """A `with` block or decorator that reports errors raised inside; see `handle` and `record`."""
 
     def __init__(
         self,
@@ -209,10 +209,10 @@ class _Guard:
         return self.__exit__(_type, error, _traceback)
 
     def __call__(self, function: F) -> F:
-        """Guard every call of a function, `def` or `async def`; swallowed, the call returns the fallback.
+        """Guard every call of a function, `def` or `async def`; when its error is swallowed, the call returns the fallback.
 
         Raises:
-            InvalidOption: A generator, whose body runs after the call.
+            InvalidOption: It is a generator, whose body runs after the call.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidOption(f"{function.__qualname__} is a generator: guard its body with a `with` block")
@@ -245,13 +245,13 @@ def handle(
     fallback: Any = None,
     source: str = "application",
 ) -> _Guard:
-    """Swallow and report: ``with errors.handle(TimeoutError):``, or as a decorator.
+    """Swallow and report errors: ``with errors.handle(TimeoutError):``, or as a decorator.
 
     Args:
-        classes: What is swallowed; none: `Exception`, so that a cancellation and a job's signals pass.
+        classes: Errors to swallow; none: `Exception`, so that a cancellation and a job's signals pass.
         severity: Of the report.
         context: Of the report.
-        fallback: What a decorated function returns when its error was swallowed; a callable is called.
+        fallback: The result of a decorated function whose error was swallowed; a callable is called.
         source: Of the report.
     """
     return _Guard(classes, swallow=True, severity=severity, context=context, fallback=fallback, source=source)
@@ -263,5 +263,5 @@ def record(
     context: Mapping[str, Any] | None = None,
     source: str = "application",
 ) -> _Guard:
-    """Report and raise again: ``with errors.record():``, or as a decorator. Arguments as for `handle`."""
+    """Report errors and raise them again: ``with errors.record():``, or as a decorator. Arguments as for `handle`."""
     return _Guard(classes, swallow=False, severity=severity, context=context, fallback=None, source=source)

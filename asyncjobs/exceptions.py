@@ -1,4 +1,4 @@
-"""Every error asyncjobs raises.
+"""Every error that asyncjobs raises.
 
 Split by what the caller can do about it::
 
@@ -6,15 +6,15 @@ Split by what the caller can do about it::
     ├── InvalidDefinition (TypeError)       fix the job's definition
     ├── InvalidStep (RuntimeError)          fix the order, the names or the nesting of the job's steps; never retried
     ├── InvalidSettings (ValueError)        fix config.toml, the environment or the arguments
-    ├── InvalidOption (ValueError)          fix what was given to set(), enqueue(), result() …
+    ├── InvalidOption (ValueError)          fix the arguments of set(), enqueue(), result() …
     │   ├── InvalidConnection               ... the object given as connection=
-    │   ├── InvalidSchedule                 ... when a job is to recur
+    │   ├── InvalidSchedule                 ... the schedule of a job
     │   ├── AwaitCycle                      ... the job that is awaited, which waits for the one that awaits it
-    │   └── InvalidCall (TypeError)         ... an option that there is not, or one by position
+    │   └── InvalidCall (TypeError)         ... an option that does not exist, or one by position
     ├── NotAJob (TypeError, AttributeError) a definition was used as a job: call it with the job's arguments first
     ├── InvalidArguments (ValueError)       fix the job's arguments
-    │   ├── OtherVersion                    ... or deploy the code that takes them: they are another version's, perhaps
-    │   └── UnstorableResult                ... what it returns: the work is done, so it is not done again
+    │   ├── OtherVersion                    ... or deploy the code that takes them: they may be another version's
+    │   └── UnstorableResult                ... the result: the work is done, so it is not done again
     ├── DeserializationError                stored arguments could not be turned into objects; may pass later
     │   └── RecordNotFound (LookupError)    the record they refer to is gone
     ├── NotOpen (RuntimeError)              open an AsyncJobs first
@@ -29,7 +29,7 @@ Split by what the caller can do about it::
     ├── BatchOver                           nothing can be added to a batch that has succeeded
     ├── JobNotFound (LookupError)           no such job: rolled back, past retention, or never made
     ├── KindMismatch (TypeError)            the job is of another kind
-    ├── JobError                            how an awaited job ended, other than well
+    ├── JobError                            an awaited job ended without success
     │   ├── JobFailed
     │   ├── JobDiscarded
     │   └── JobCancelled
@@ -43,9 +43,10 @@ Split by what the caller can do about it::
         ├── PermissionDenied                the role lacks a right
         └── SchemaMismatch                  the schema is missing, older or newer; the message has the command
 
-`JobNeverEnqueued` and `AssignmentNotSaved` (RuntimeWarning) are warnings, and shown as Python's filters for warnings say.
+`JobNeverEnqueued` and `AssignmentNotSaved` (RuntimeWarning) are warnings, and shown as Python's warning filters say.
 
-What a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) is no error: `failing.signals`.
+The signals that a job raises to say how its attempt ends (`Retry`, `Snooze`, `Discard`, `Cancel`) are no errors: see
+`failing.signals`.
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ if TYPE_CHECKING:
 
 
 class JobNeverEnqueued(RuntimeWarning):
-    """A job was made and dropped, and neither enqueued, performed nor handed to anything of asyncjobs."""
+    """A job was made and dropped: neither enqueued, performed nor given to another call of asyncjobs."""
 
 
 class AssignmentNotSaved(RuntimeWarning):
-    """A step assigned to its job what is no `attribute()`: where the job goes on, it is without it."""
+    """A step assigned to an attribute of its job that is no `attribute()`, and so is lost when the job goes on elsewhere."""
 
 
 def _made_again(kind: type[AsyncJobsError], arguments: dict[str, Any]) -> AsyncJobsError:
@@ -73,7 +74,7 @@ class AsyncJobsError(Exception):
     """Base of every error of asyncjobs."""
 
     _recorded = False
-    """Whether the same is raised again on every attempt of the job: no `retry_on` is asked about it."""
+    """Whether it is recorded and raised again on every attempt of the job, so that `retry_on` does not apply."""
 
 
 class InvalidDefinition(AsyncJobsError, TypeError):
@@ -81,17 +82,17 @@ class InvalidDefinition(AsyncJobsError, TypeError):
 
 
 class InvalidStep(AsyncJobsError, RuntimeError):
-    """A job's steps are run twice, inside each other, at once or in another order than recorded, or its cursor goes back.
+    """A job's steps are run twice, nested, at once or in another order than recorded, or a cursor goes back.
 
-    The job fails, and no policy is asked: to run the same code again would come to the same.
+    The job fails, and no declaration is asked: the same code would fail again.
     """
 
 
 class InvalidSettings(AsyncJobsError, ValueError):
-    """Settings that cannot work; lists every problem at once.
+    """Settings that cannot be used; lists every problem at once.
 
     Attributes:
-        problems: One sentence a problem: where it stands, what is wrong, the remedy.
+        problems: One sentence a problem: its place, what is wrong, the remedy.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -104,29 +105,29 @@ class InvalidOption(AsyncJobsError, ValueError):
 
 
 class InvalidConnection(InvalidOption):
-    """`connection=` got an object that cannot carry an enqueue: of another kind, closed, or in a failed transaction."""
+    """`connection=` got an object that cannot be used to enqueue: of another type, closed, or in a failed transaction."""
 
 
 class InvalidSchedule(InvalidOption):
-    """What says when a job recurs cannot be read, or never happens, or its time zone is not known."""
+    """A schedule cannot be read, or never happens, or its time zone is not known."""
 
 
 class InvalidCall(InvalidOption, TypeError):
-    """Something was called with what it does not take; the message says what to write."""
+    """A call has an option or argument that does not exist; the message says what to write."""
 
 
 class NotAJob(AsyncJobsError, TypeError, AttributeError):
-    """A definition was used as if it were a job; the message says how a job is made of it."""
+    """A definition was used as if it were a job; the message says how to make a job of it."""
 
 
 class AwaitCycle(InvalidOption):
     """A job awaits itself, or jobs await each other, so that none of them can ever go on.
 
-    Raised in one of them, about a second after the last of them has begun to wait; the others go on with its failure.
+    Raised in one of them, about a second after the last of them began to wait; the others go on with its failure.
 
     Attributes:
         way: Ids and kinds of the jobs, each of which awaits the next, and the last one the first.
-        what: What a single one awaits.
+        what: What a job that awaits itself awaits: itself, or a batch or chain of its own.
     """
 
     _recorded = True
@@ -164,16 +165,16 @@ class InvalidArguments(AsyncJobsError, ValueError):
 
 
 class OtherVersion(InvalidArguments):
-    """Stored arguments of which this code does not know one, or misses one: another version's may take them."""
+    """Stored arguments with an unknown name, or without a required one: another version of the code may take them."""
 
     @property
     def facts(self) -> str:
-        """What does not fit."""
+        """The problems, as one text."""
         return "; ".join(f"{field}: {fact}" for field, fact in self.problems)
 
 
 class UnstorableResult(InvalidArguments):
-    """What a job returned does not fit its annotation or cannot be stored; the job has failed and is never retried."""
+    """A job's result does not fit its annotation or cannot be stored; the job has failed and is never retried."""
 
 
 class DeserializationError(AsyncJobsError):
@@ -189,7 +190,7 @@ class NotOpen(AsyncJobsError, RuntimeError):
 
 
 class InsideEventLoop(AsyncJobsError, RuntimeError):
-    """What blocks its thread (`blocking()`, whatever ends in `_from_thread`) was called where a loop runs."""
+    """A call that blocks its thread (`blocking()`, names that end in `_from_thread`) was made in a thread with a loop."""
 
 
 class AlreadyOpen(AsyncJobsError, RuntimeError):
@@ -197,23 +198,23 @@ class AlreadyOpen(AsyncJobsError, RuntimeError):
 
 
 class NotRunning(AsyncJobsError, RuntimeError):
-    """Something that only works inside a running job was called outside."""
+    """A call that only works inside a running job was made outside."""
 
 
 class NotEnqueued(AsyncJobsError, RuntimeError):
-    """The job has no row yet, so there is nothing to await or to ask about."""
+    """The job has no row yet, so it cannot be awaited or asked about."""
 
 
 class AlreadyEnqueued(AsyncJobsError, RuntimeError):
-    """`set` after `enqueue`, or `enqueue` of the job that runs, by itself: the row is made already."""
+    """`set` after `enqueue`, or a running job's `enqueue` of itself: the row exists already."""
 
 
 class NotUnique(AsyncJobsError):
-    """Another job has the unique key of one that was to be enqueued; nothing was.
+    """Another job has the unique key of a job that was to be enqueued; nothing was enqueued.
 
     Attributes:
-        kind: Of both.
-        job_id: The other one's id.
+        kind: Of both jobs.
+        job_id: Of the job that has the key.
     """
 
     def __init__(self, kind: str, job_id: UUID) -> None:
@@ -232,9 +233,9 @@ class QueueFull(AsyncJobsError):
 
     Attributes:
         queue: Its name.
-        depth: How many it holds; of more than a thousand beyond the limit no more are counted.
+        depth: Jobs that it holds; counted up to a thousand beyond the limit.
         limit: Its `max_depth`.
-        wanted: For how many there was to be room at once: of a batch for those that are read by then, or none of it.
+        wanted: Jobs that needed room at once: all of a batch as far as it was read, of which none is stored.
     """
 
     def __init__(self, queue: str, depth: int, limit: int, wanted: int = 1) -> None:
@@ -281,7 +282,7 @@ class BatchNotFound(AsyncJobsError, LookupError):
 
 
 class BatchOver(AsyncJobsError):
-    """A job was to be added to a batch of which all had succeeded, and what follows it is enqueued; nothing was written."""
+    """A job cannot be added to a batch that has succeeded and whose callbacks are enqueued; nothing was written."""
 
     def __init__(self, batch_id: UUID) -> None:
         self.batch_id = batch_id
@@ -299,7 +300,7 @@ class KindMismatch(AsyncJobsError, TypeError):
 
 
 class JobError(AsyncJobsError):
-    """Base of how an awaited job ended, other than well.
+    """Base of the errors for awaited jobs that ended without success.
 
     Attributes:
         job_id: The job's id.
@@ -312,7 +313,7 @@ class JobError(AsyncJobsError):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By what it was made of, as names its parts; `args` alone has the message: a process pool could not give it back.
+        # From its attributes: `args` holds only the message, from which a process pool could not make it again.
         parts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return _made_again, (type(self), parts)
 
@@ -341,7 +342,7 @@ class JobDiscarded(JobError):
     """The awaited job ended in `discarded`.
 
     Attributes:
-        reason: Why, as the job or its policy said.
+        reason: Why, as the job or its declaration said.
     """
 
     def __init__(self, *, job_id: UUID, kind: str, reason: str = "") -> None:
@@ -362,13 +363,13 @@ class JobCancelled(JobError):
 
 
 class EnqueueOutcomeUnknown(AsyncJobsError):
-    """The connection broke after the row was sent and before the answer came: it may or may not exist.
+    """The connection broke after the row was sent and before the answer came: the row may or may not exist.
 
     Enqueueing the same job object again is safe: it makes no second row, even if the job has run meanwhile.
 
     Attributes:
-        job_id: The id the row has, if it exists.
-        what: job, batch, or chain; of a chain the id is that of its first job.
+        job_id: The id that the row has, if it exists.
+        what: job, batch, or chain; for a chain `job_id` is the id of its first job.
     """
 
     def __init__(self, job_id: UUID, what: str = "job") -> None:
@@ -396,14 +397,14 @@ class JobCrashed(AsyncJobsError):
 
 
 class JobInterrupted(AsyncJobsError):
-    """The run of the job was ended, again and again, before it had recorded any progress; the attempts are not spent."""
+    """The job was interrupted again and again before it had recorded any progress; that spends no attempts."""
 
 
 class DatabaseError(AsyncJobsError):
     """The database refused; the driver's error is the cause.
 
     Attributes:
-        refused: Whether the server has answered so over a link that is whole: it is for what was asked, and not for the way.
+        refused: Whether the server itself refused over a working connection, so that the statement is at fault.
         misconfigured: Whether database_url, or a PG* variable that completes it, is at fault.
     """
 
@@ -415,14 +416,14 @@ class DatabaseUnavailable(DatabaseError):
     """The database could not be reached, is restarting, or did not answer in time. Safe to repeat.
 
     Attributes:
-        begun: Whether the statement was sent, so that it may have taken effect all the same.
+        begun: Whether the statement was sent, so that it may have taken effect.
     """
 
     begun = False
 
 
 class PermissionDenied(DatabaseError):
-    """The role lacks a right that this needs; `asyncjobs db sql --roles` prints the grants."""
+    """The role lacks a right that the statement needs; `asyncjobs db sql --roles` prints the grants."""
 
 
 class SchemaMismatch(DatabaseError):

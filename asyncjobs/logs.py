@@ -1,4 +1,4 @@
-"""Log lines of the command line: for people on a terminal, as JSON elsewhere. The library itself never sets up logging."""
+"""Log lines of the command line: text on a terminal, JSON elsewhere. The library itself never sets up logging."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
 def configure(level: str, log_format: str | None, stream: TextIO | None = None) -> None:
-    """Send every record of this process at or above `level` to `stream`, replacing what was set up before.
+    """Send every record of this process at or above `level` to `stream`, in place of earlier handlers.
 
     Args:
         level: "debug", "info", "warning", "error" or "critical".
-        log_format: "text" or "json"; None: text on a terminal, else JSON; "none": nothing is set up.
+        log_format: "text" or "json"; None: text on a terminal, else JSON; "none": logging is not set up.
         stream: None: standard error.
     """
     if log_format == "none":
@@ -40,16 +40,16 @@ def configure(level: str, log_format: str | None, stream: TextIO | None = None) 
 
 @contextmanager
 def theirs_first() -> Iterator[None]:
-    """Let what is imported inside the block set up logging: by `dictConfig`, `basicConfig`, or a handler of the root logger.
+    """Let code imported inside the block set up logging: by `dictConfig`, `basicConfig`, or a handler of the root logger.
 
-    Where it has given the root logger a handler, ours is gone, so that no line is doubled; else it stands there as before.
+    If it gives the root logger a handler, asyncjobs's handler stays away, so that no line is doubled; else it comes back.
     """
     root = logging.getLogger()
     ours = root.handlers[:]
     root.handlers.clear()  # `basicConfig` does nothing beside another handler
     last_resort = logging.lastResort
     if ours:
-        logging.lastResort = ours[0]  # for the lines until then
+        logging.lastResort = ours[0]  # for log lines inside the block
     try:
         yield
     finally:
@@ -60,10 +60,10 @@ def theirs_first() -> Iterator[None]:
 
 
 def speak_up() -> None:
-    """Have our loggers, and that of warnings, speak again that a `dictConfig` with `disable_existing_loggers` has silenced.
+    """Enable the loggers of asyncjobs and of warnings again after a `dictConfig` with `disable_existing_loggers`.
 
-    That is its default, and meant by hardly anybody: the worker would not even say that a job failed. Who wants less of it
-    gives the logger "asyncjobs" a level.
+    That is its default, and hardly anybody means it: the worker would not even log that a job failed. To have fewer lines,
+    give the logger "asyncjobs" a level.
     """
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.partition(".")[0] in ("asyncjobs", "py") and isinstance(logger, logging.Logger):
@@ -71,17 +71,17 @@ def speak_up() -> None:
 
 
 def wants_colours(stream: TextIO) -> bool:
-    """Whether `stream` is a terminal whose user has not said NO_COLOR."""
+    """Whether `stream` is a terminal, and NO_COLOR is not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """Return what was given to the log call as ``extra=``."""
+    """Return the ``extra=`` of the log call."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
 class TextLines(logging.Formatter):
-    """One line a record: local time, level where it is not info, logger, message; further lines of it are set in."""
+    """One line a record: local time, level, logger, message; further lines of the message are indented."""
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
@@ -138,13 +138,13 @@ _TEXTS = (
 )
 _NUMBERS = ("lineno", "created", "msecs", "relativeCreated", "process", "thread")
 LONGEST = 1_000_000
-"""Characters of a text that goes from one process to another."""
+"""Characters of a text that is passed from one process to another."""
 
 
 def carried(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record as plain JSON, for another process of this program; see `arrived`.
 
-    A message that is a dictionary, as structlog's, stays one. What JSON has no form for is told by its `repr`.
+    A message that is a dictionary, as structlog's, stays one. A value that JSON has no form for is replaced by its `repr`.
     """
     values = dict(vars(record))
     if record.exc_info and not record.exc_text:
@@ -162,10 +162,10 @@ def carried(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def arrived(carried: Any) -> logging.LogRecord:
-    """Return the record that `carried` was made of, with its message for good: nothing in it is formatted here.
+    """Return the record that `carried` was made of, with its final message: nothing is formatted again.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: It is none.
+        KeyError, TypeError, ValueError, AttributeError: `carried` is no such record.
     """
     given = {key: value for key, value in carried["extra"].items() if key not in _STANDARD}
     given |= {key: logging.getLogger(str(name)) for key, name in carried["loggers"].items() if key not in _STANDARD}

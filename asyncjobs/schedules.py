@@ -1,9 +1,9 @@
-"""When something recurs: cron with five or six fields, `@daily` and the like, and `every 10 minutes`, in a time zone.
+"""Schedules: cron with five or six fields, `@daily` and the like, and `every 10 minutes`, in a time zone.
 
-cronsim walks the fields on a clock without summer time; what becomes of a time that a zone's clock leaves out or shows twice
-is decided here, by one rule. A time of day happens once: left out, at the first instant after the gap; shown twice, the
-first time. A cron that takes every hour, like `*/15 * * * *`, and whatever is written as `every …`, follows the time that
-passes: it goes on through the hour that is shown twice, and is not made up for in the one that is left out.
+cronsim walks the fields on a clock without summer time; one rule here decides about times that a zone's clock skips or shows
+twice. A time of day happens once: if it is skipped, at the first instant after the gap; if it is shown twice, the first
+time. A cron that includes every hour, like `*/15 * * * *`, and `every …` follow elapsed time: they go on through an hour
+that is shown twice, and have no extra times for one that is skipped.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from asyncjobs.exceptions import InvalidSchedule
 FORMS: Final = 'give cron fields like "0 6 * * *", with seconds "*/10 * * * * *", "@daily" or "every 10 minutes"'
 LONGEST_TEXT: Final = 200
 SHORTEST, LONGEST = 1.0, 366 * 86_400.0
-"""Seconds from one tick to the next that `every …` may say."""
+"""Seconds from one tick to the next that `every …` allows."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 _LONGEST_REPEAT: Final = timedelta(hours=3)
-"""No zone sets its clock back by more at once; Antarctica/Troll does by two hours."""
+"""More than any zone sets its clock back at once; Antarctica/Troll does by two hours."""
 _FIRST_SPAN: Final = timedelta(minutes=1)
 
 _ALIASES: Final = {
@@ -65,7 +65,7 @@ _RANGES: Final = {
 
 
 class Ticks(NamedTuple):
-    """The last times of a stretch."""
+    """The last times of a schedule before a moment."""
 
     times: list[datetime]
     """In UTC, the earliest first."""
@@ -74,15 +74,15 @@ class Ticks(NamedTuple):
 
 
 class Schedule:
-    """When something recurs.
+    """A schedule in a time zone.
 
     Args:
         text: Cron with five or six fields, the seconds first where there are six; a name like ``@daily``; or
             ``every 10 minutes``, counted from the beginning of 1970 in UTC.
-        timezone: Whose clock the fields and names are read on, as in ``Europe/Paris``.
+        timezone: The time zone of the fields and names, as in ``Europe/Paris``.
 
     Raises:
-        InvalidSchedule: It is none of these, never happens, or there is no such zone.
+        InvalidSchedule: The text is none of these, it never happens, or there is no such time zone.
     """
 
     def __init__(self, text: Any, timezone: Any = "UTC") -> None:
@@ -91,13 +91,13 @@ class Schedule:
         self._clock = _read(self.text)
 
     def after(self, moment: datetime) -> datetime | None:
-        """Return the first time later than an aware one, in UTC; None: there is none within fifty years."""
+        """Return the first time after an aware datetime, in UTC; None: there is none within fifty years."""
         return self._clock.after(moment.astimezone(UTC), self.zone)
 
     def last_of(self, since: datetime, until: datetime, most: int) -> Ticks:
-        """Return the last times later than `since`, `until` among them, at most so many.
+        """Return the last times, at most `most`, that are later than `since` and not later than `until`.
 
-        The cost is that of a few times as many, however long the stretch is.
+        It takes as long as a few times `most` steps, however far `since` is from `until`.
         """
         span = _FIRST_SPAN
         while True:
@@ -115,7 +115,7 @@ class Schedule:
 
     @property
     def in_words(self) -> str:
-        """What it says, in English."""
+        """The schedule in English."""
         return self._clock.in_words if self.timezone == "UTC" else f"{self._clock.in_words} ({self.timezone})"
 
     def __repr__(self) -> str:
@@ -124,15 +124,15 @@ class Schedule:
 
 @lru_cache(maxsize=1_000)
 def schedule(text: str, timezone: str) -> Schedule:
-    """Return a schedule that was read before, or read it; see `Schedule`."""
+    """Return a schedule, which is read once and kept; see `Schedule`."""
     return Schedule(text, timezone)
 
 
 def checked_text(text: Any, name: str = "schedule") -> str:
-    """Return what says when something recurs, if it can.
+    """Return the text of a schedule.
 
     Raises:
-        InvalidSchedule: It cannot.
+        InvalidSchedule: It cannot be read, or never happens.
     """
     if not isinstance(text, str):
         raise InvalidSchedule(f"{name}={shown(text)} is no text: {FORMS}")
@@ -149,7 +149,7 @@ def zone_of(name: Any) -> zoneinfo.ZoneInfo:
     """Return a time zone by its name.
 
     Raises:
-        InvalidSchedule: There is none of this name.
+        InvalidSchedule: There is no zone of this name.
     """
     remedy = 'give a name of the IANA database, such as "Europe/Paris" or "UTC"'
     if not isinstance(name, str) or name == "localtime":
@@ -159,7 +159,7 @@ def zone_of(name: Any) -> zoneinfo.ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         known = zoneinfo.available_timezones()
         by_lower = {each.lower(): each for each in known} | {each.rpartition("/")[2].lower(): each for each in known}
-        places = [each for each in by_lower if len(each) > 4]  # of abbreviations, one that looks alike is another zone
+        places = [each for each in by_lower if len(each) > 4]  # an abbreviation that looks alike is another zone
         word = name.strip().lower().replace(" ", "_")
         near = by_lower.get(word) or next(
             (by_lower[each] for each in difflib.get_close_matches(word, places, n=1, cutoff=0.8)), None
@@ -169,7 +169,7 @@ def zone_of(name: Any) -> zoneinfo.ZoneInfo:
 
 
 class _Every:
-    """Counted in time that passes."""
+    """A schedule by elapsed time."""
 
     def __init__(self, seconds: float) -> None:
         self._step = timedelta(seconds=seconds)
@@ -180,7 +180,7 @@ class _Every:
 
 
 class _Cron:
-    """Read on a clock."""
+    """A schedule by the clock."""
 
     def __init__(self, fields: str) -> None:
         self._walker = CronSim(fields, datetime(2024, 1, 1))
@@ -192,14 +192,14 @@ class _Cron:
         return next(found, None)
 
     def _walls(self, wall: datetime) -> Iterator[datetime]:
-        """Give what the fields say, later than `wall`, on a clock that nobody sets."""
+        """Yield the times of the fields after `wall`, on a clock without summer time."""
         walker = copy.copy(self._walker)
         walker.dt = wall
         return walker
 
     def _by_the_clock(self, moment: datetime, zone: zoneinfo.ZoneInfo) -> Iterator[datetime]:
-        # The first instant at which a clock shows a time, or a later one, grows with that time, and is not later than the
-        # instant at which we read the clock: what is later than `moment` is later on the clock.
+        # The first instant of a time on the clock grows with that time, and is not later than the instant at which the clock
+        # is read: an instant after `moment` is later on the clock, too.
         for wall in self._walls(_clock(moment, zone)):
             if (instant := _first_instant(wall, zone)) > moment:
                 yield instant
@@ -207,7 +207,7 @@ class _Cron:
     def _as_time_passes(self, moment: datetime, zone: zoneinfo.ZoneInfo) -> Iterator[datetime]:
         offset = _offset(moment, zone)
         if _offset(moment + _LONGEST_REPEAT, zone) < offset:
-            # The clock is set back soon: what it shows until then, and then again.
+            # The clock is set back soon: first the times until then, and then those that it shows again.
             turn = _change(moment, moment + _LONGEST_REPEAT, zone)
             until_then = _instant(next(self._walls(_clock(moment, zone))), offset)
             if until_then < turn:
@@ -296,7 +296,7 @@ def _spelled(seconds: float) -> str:
 
 
 def _clock(instant: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
-    """Return what a zone's clock shows, to the second."""
+    """Return the time on a zone's clock, to the second."""
     return instant.astimezone(zone).replace(tzinfo=None, fold=0, microsecond=0)
 
 
@@ -311,16 +311,16 @@ def _instant(wall: datetime, offset: timedelta) -> datetime:
 
 
 def _first_instant(wall: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
-    """Return the first instant at which a zone's clock shows this; that at which it leaves it out, where it does."""
+    """Return the first instant of a time on a zone's clock; for a skipped time, the instant after the gap."""
     instant = wall.replace(tzinfo=zone).astimezone(UTC)
     if _clock(instant, zone) == wall:
         return instant
-    # In a gap, fold=1 counts with what holds after it and so comes before it, and fold=0 the other way round.
+    # In a gap, fold=1 uses the offset after it and so comes before it, and fold=0 the other way round.
     return _change(wall.replace(tzinfo=zone, fold=1).astimezone(UTC), instant, zone)
 
 
 def _change(before: datetime, after: datetime, zone: zoneinfo.ZoneInfo) -> datetime:
-    """Return the first instant, to the second, at which the clock is another than at `before`; `after` is one."""
+    """Return the first instant, to the second, with another offset than at `before`; `after` has another one."""
     offset = _offset(before, zone)
     low, high = before.replace(microsecond=0), after
     while high - low > _SECOND:

@@ -1,3 +1,3 @@
-"""The version of this package, for whoever must not import all of it."""
+"""The version of this package, for code that must not import all of it."""
 
 VERSION = "0.1.0"

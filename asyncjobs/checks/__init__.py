@@ -1,1 +1,1 @@
-"""What is given, checked: limits, names, texts, calls; each refusal one sentence with its remedy."""
+"""Checks of what users give: limits, names, texts, calls; each refusal is one sentence with its remedy."""

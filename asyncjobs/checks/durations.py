@@ -1,4 +1,4 @@
-"""Times as people write them: seconds, or text such as "45s", "10m", "7d", "1h30m"."""
+"""Time spans as people write them: seconds, or text such as "45s", "10m", "7d", "1h30m"."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import timedelta
 from asyncjobs.checks.texts import shown
 
 TEN_YEARS = 3650 * 86400.0
-"""Seconds; the longest time any option takes. More is a slip of units."""
+"""Seconds; the longest time of any option. A longer one is a mistake of units."""
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
-# Largest unit first and each once, so that "1h30m" reads and "30m1h" or "5m5m" is taken for the slip it is.
+# Largest unit first and each once, so that "1h30m" is read, and "30m1h" or "5m5m" is refused as a mistake.
 _TEXT = re.compile(r"\s*".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit})?" for unit in _UNITS))
 
 
 def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = TEN_YEARS) -> float:
-    """Read a time.
+    """Return the seconds of a time span.
 
     Args:
         value: Seconds as a number, text such as "45s", "10m", "7d", "1h30m", "500ms" or "45", or a `timedelta`.
@@ -27,7 +27,7 @@ def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = 
         maximum: In seconds; itself allowed.
 
     Raises:
-        ValueError: Not a time, not finite, or outside the limits.
+        ValueError: No time span, not finite, or outside the limits.
     """
     try:
         return read_seconds(value, minimum=minimum, maximum=maximum)
@@ -36,13 +36,13 @@ def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = 
 
 
 def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YEARS, text: bool = True) -> float:
-    """`seconds`, with an error that says what is wrong with the value, and not which value it is nor where it stands.
+    """Return the seconds of a time span as `seconds` does, with an error that names neither the option nor the value.
 
     Args:
-        value: As in `seconds`.
-        minimum: As there.
-        maximum: As there.
-        text: Whether text is a time; in code it is not.
+        value: As for `seconds`.
+        minimum: As for `seconds`.
+        maximum: As for `seconds`.
+        text: Whether text is allowed; in code it is not.
     """
     number = _number(value) if text or not isinstance(value, str) else None
     # Compared before float(): an int may be too large for one. A NaN compares false and is refused here too.
@@ -55,7 +55,7 @@ def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YE
 
 
 def spell(number: float) -> str:
-    """Seconds as short text that `seconds` reads back: 0.05 as "50ms", 5400 as "1h30m"."""
+    """Return seconds as short text that `seconds` reads back: 0.05 as "50ms", 5400 as "1h30m"."""
     rest = round(number * 1000)
     parts = []
     for unit, size in _UNITS.items():
@@ -66,7 +66,7 @@ def spell(number: float) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Seconds, not checked against limits; None when it is no time at all."""
+    """Return seconds, not checked against limits; None when the value is no time span."""
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, str):
@@ -82,5 +82,5 @@ def _from_text(text: str) -> float | None:
     match = _TEXT.fullmatch(text)
     if not text or match is None:
         return None
-    # Summed from the smallest unit up: 500ms and 1s are exactly 1.5, whatever the order of adding would round.
+    # Summed from the smallest unit up, so that 500ms and 1s are exactly 1.5, however other orders would round.
     return math.fsum(float(count) * size for count, size in zip(match.groups(), _UNITS.values(), strict=True) if count)

@@ -1,4 +1,4 @@
-"""What others wrote, made harmless for whoever looks at it: exceptions, names, and what they do to logs and terminals."""
+"""Texts of other code, such as exceptions and names, made safe for logs and terminals."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MOST_SHOWN = 500
 """Characters of an exception's text in a log line or a reason."""
 MOST_PARTS = 1_000
 _MARKS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""What turns the direction of a line or breaks it, and what no stream encodes."""
+"""Characters that break a line or change its direction, or that no stream can encode."""
 _CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_MARKS}]")
 _RAW_IN_JSON = re.compile(f"[\x7f-\x9f{_MARKS}]")
 
 
 def message_of(error: BaseException) -> str:
-    """Return an exception's own text, for a group with that of its first leaf; if its class makes none, what went wrong."""
+    """Return an exception's text, a group's with that of its first leaf; if its class raises, a text that says so."""
     try:
         return f"{error}: {_first_leaf(error)}" if isinstance(error, BaseExceptionGroup) else str(error)
-    except BaseException as broken:  # SystemExit, too: raised by a `__str__`, it would end the worker
+    except BaseException as broken:  # even SystemExit: raised by a `__str__`, it would end the worker
         return f"<its message cannot be read: {type(broken).__name__}>"
 
 
@@ -32,7 +32,7 @@ def _first_leaf(error: BaseException) -> str:
 
 
 def is_vast(error: BaseException) -> bool:
-    """Whether an error has more than `MOST_PARTS` causes and parts, of which Python makes a text for every way to them.
+    """Whether an error has more than `MOST_PARTS` causes and parts; Python makes a text for every path to each of them.
 
     Groups that share their parts, 22 deep, took 43 s and 2.8 GB.
     """
@@ -43,7 +43,7 @@ def is_vast(error: BaseException) -> bool:
         if count > MOST_PARTS:
             return True
         before = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        if before is not None and id(before) not in followed:  # as Python does, for chains and not for groups
+        if before is not None and id(before) not in followed:  # Python does the same, for causes and not for groups
             followed.add(id(before))
             left.append(before)
         left += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
@@ -51,17 +51,17 @@ def is_vast(error: BaseException) -> bool:
 
 
 def harmless(text: str) -> str:
-    """Return `text` with control characters spelled out: a job's name or error must not steer somebody's terminal."""
+    """Return `text` with control characters spelled out: a job's name or error must not control a terminal."""
     return _CONTROL.sub(_spelled, text)
 
 
 def harmless_lines(text: str) -> str:
-    """Return `text` with each line made harmless, and all but the first set in, so that none is taken for one of ours."""
+    """Return `text` with each line made safe, and all but the first indented, so that none passes for a log line."""
     return "\n  ".join(map(harmless, text.split("\n")))
 
 
 def harmless_json(text: str) -> str:
-    """Return the same JSON with those characters escaped that JSON may hold as they are, and a terminal obeys."""
+    """Return the same JSON with characters escaped that JSON may hold as they are, and a terminal would obey."""
     return _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -71,7 +71,7 @@ def _spelled(found: re.Match[str]) -> str:
 
 
 def brief(text: str) -> str:
-    """Return the first `MOST_SHOWN` characters of `text` as any log can take them."""
+    """Return the first `MOST_SHOWN` characters of `text` in a form that any log can write."""
     return written_out(cut(text, MOST_SHOWN))
 
 
@@ -81,8 +81,8 @@ def shown(error: BaseException) -> str:
 
 
 def log(logger: logging.Logger, level: int, text: str, *arguments: object, error: BaseException | None = None) -> None:
-    """Log a line, with the traceback of `error`; a handler that raises (a full disk, somebody's own) harms nobody."""
-    logger.disabled = False  # a job may have imported what silences all there is: see `logs.speak_up`
+    """Log a line, with the traceback of `error`; an error of a handler (a full disk, a handler of the user's) is ignored."""
+    logger.disabled = False  # code that a job imported may have disabled it: see `logs.speak_up`
     with contextlib.suppress(Exception):
         if error is not None and is_vast(error):
             error = None

@@ -1,4 +1,4 @@
-"""What an option was meant to be that something does not take: the one place of the words of other systems."""
+"""Words that other systems use for options, and the options that errors propose in their place."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ELSEWHERE = {
 
 
 def say_where(belongs: Mapping[str, str]) -> None:
-    """Have errors say where options belong that something else was given: a table of options says so of its own."""
+    """Add the places of options, for errors about an option that is given elsewhere."""
     _ELSEWHERE.update({name: f"{name}= belongs to {place}" for name, place in belongs.items()})
 
 
@@ -64,7 +64,7 @@ def ours(word: str, known: Iterable[str]) -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the dotted name that `name` was probably meant to be; one without its module is that of any."""
+    """Return the dotted name that `name` was probably meant to be; a name without a module is compared without one."""
     names = sorted(known)
     ends = {each.rpartition(".")[2]: each for each in names}
     near = get_close_matches(name, names, n=1)
@@ -72,10 +72,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(where: str, word: str, known: Iterable[str]) -> str:
-    """Say that something takes no option of this name, and what to write."""
+    """Return the message that a call takes no option of this name, and what to write instead."""
     known = list(known)
     place = next((_ELSEWHERE[each] for each in (word, *ours(word, _MEANT)) if each in _ELSEWHERE), None)
-    # A word of another system for what is said elsewhere is that, unless it begins as one of these: people misspell ends.
+    # A word that belongs elsewhere is meant so, unless an option begins with the same letter: people misspell endings.
     near = [
         each for each in get_close_matches(word.lower(), known, n=1) if place is None or each[0] == word[:1].lower()
     ]

@@ -1,4 +1,4 @@
-"""What the value of an option may be: each check returns it, checked, or says the option, its limit and the remedy."""
+"""Limits of options' values: each check returns the value, or raises with the option, its limit and the remedy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SHORTEST_TIMEOUT = 0.001
 
 
 def queue_name(value: Any, name: str = "queue") -> str:
-    """Return `value` if it can name a queue.
+    """Return `value`, the name of a queue.
 
     Raises:
-        InvalidOption: It cannot, see `names.QUEUE_RULE`.
+        InvalidOption: It is no valid name, see `names.QUEUE_RULE`.
     """
     if not isinstance(value, str) or not names.is_queue(value):
         raise InvalidOption(f"{name}={shown(value)} is no queue name: use {names.QUEUE_RULE}")
@@ -28,10 +28,10 @@ def queue_name(value: Any, name: str = "queue") -> str:
 
 
 def kind_name(value: Any, name: str = "kind") -> str:
-    """Return `value` if it can name a kind.
+    """Return `value`, the name of a kind.
 
     Raises:
-        InvalidOption: It cannot, see `names.KIND_RULE`.
+        InvalidOption: It is no valid name, see `names.KIND_RULE`.
     """
     if not isinstance(value, str) or not names.is_kind(value):
         raise InvalidOption(f"{name}={shown(value)} is no kind: use {names.KIND_RULE}, such as 'app.jobs.welcome'")
@@ -39,10 +39,10 @@ def kind_name(value: Any, name: str = "kind") -> str:
 
 
 def priority(value: Any, name: str = "priority") -> int:
-    """Return `value` if it is a priority: a whole number in PostgreSQL's smallint; smaller runs first.
+    """Return `value`, a priority: a whole number in PostgreSQL's smallint; smaller runs first.
 
     Raises:
-        InvalidOption: It is not.
+        InvalidOption: It is no such number.
     """
     try:
         return whole(value, name, least=LEAST_PRIORITY, most=GREATEST_PRIORITY)
@@ -54,7 +54,7 @@ def duration(value: Any, name: str, *, least: float = 0.0) -> float:
     """Return a time span in seconds, from a number of seconds or a timedelta.
 
     Raises:
-        InvalidOption: Of another type, NaN, below `least` or above ten years.
+        InvalidOption: It is of another type, NaN, below `least` or above ten years.
     """
     try:
         return read_seconds(value, minimum=least, maximum=TEN_YEARS, text=False)
@@ -63,19 +63,19 @@ def duration(value: Any, name: str, *, least: float = 0.0) -> float:
 
 
 def timeout(value: Any, name: str) -> float:
-    """Return a time span in seconds within which something must happen; see `duration`.
+    """Return a time span in seconds, of a millisecond at least; see `duration`.
 
     Raises:
-        InvalidOption: See there, or less than a millisecond.
+        InvalidOption: As `duration`, or less than a millisecond.
     """
     return duration(value, name, least=SHORTEST_TIMEOUT)
 
 
 def fraction(value: Any, name: str) -> float:
-    """Return `value` if it lies between 0 and 1.
+    """Return `value`, a number from 0 to 1.
 
     Raises:
-        InvalidOption: It does not, or is no number.
+        InvalidOption: It is no such number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidOption(f"{name}={shown(value)} is not allowed: use a number from 0 to 1")
@@ -83,10 +83,10 @@ def fraction(value: Any, name: str) -> float:
 
 
 def whole(value: Any, name: str, *, least: int, most: int) -> int:
-    """Return `value` if it is a whole number within limits.
+    """Return `value`, a whole number within limits.
 
     Raises:
-        InvalidOption: It is not.
+        InvalidOption: It is no such number.
     """
     if type(value) is not int or not least <= value <= most:
         raise InvalidOption(f"{name}={shown(value)} is not allowed: use a whole number from {least} to {most}")
@@ -94,7 +94,7 @@ def whole(value: Any, name: str, *, least: int, most: int) -> int:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Return `value` if it is True or False.
+    """Return `value`, True or False.
 
     Raises:
         InvalidOption: It is neither.
@@ -105,7 +105,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def reason(value: Any) -> str:
-    """Return `value` if it can say why: text of at most `MOST_REASON` characters, which PostgreSQL can store.
+    """Return `value`, a reason: text of at most `MOST_REASON` characters, which PostgreSQL can store.
 
     Raises:
         InvalidOption: It is no text, too long, or holds a NUL or a lone surrogate.
@@ -123,7 +123,7 @@ def moment(value: Any, name: str) -> datetime:
     """Return a point in time within ten years of now; one in the past means now.
 
     Raises:
-        InvalidOption: No datetime, without a time zone, or too far away.
+        InvalidOption: It is no datetime, has no time zone, or is too far away.
     """
     if not isinstance(value, datetime):
         raise InvalidOption(f"{name}={shown(value)} is no time: use an aware datetime")
@@ -133,7 +133,7 @@ def moment(value: Any, name: str) -> datetime:
             "use datetime.now(UTC) + …, or .replace(tzinfo=…)"
         )
     now = datetime.now(value.tzinfo)
-    # Compared by year: near datetime.max the difference of two zones overflows.
+    # Years are compared: near datetime.max the difference of two zones overflows.
     if abs(value.year - now.year) > 10:
         raise InvalidOption(f"{name}={shown(value)} is out of range: use a time within ten years of now")
     return value

@@ -1,4 +1,4 @@
-"""What may name a queue, a kind, and what a process's kinds begin with. The functions in SQL keep the same rules."""
+"""Rules for names of queues and kinds, and for prefixes of kinds. The functions in SQL keep the same rules."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def is_kind(text: str) -> bool:
 
 
 def is_prefix(text: str) -> bool:
-    """Whether the kinds of an application can begin with `text`; an empty one is none."""
+    """Whether `text` can be the prefix of an application's kinds; empty text is no prefix."""
     return _PREFIX.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Tables of options: a frozen dataclass whose fields are made by `option`; checks, errors and documentation come from it."""
+"""Tables of options: frozen dataclasses with fields made by `option`, from which checks, errors and documentation come."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from asyncjobs.exceptions import AsyncJobsError, InvalidCall, InvalidOption
 T = TypeVar("T")
 
 Check = Callable[[Any, str], Any]
-"""Takes a value and the option's name; returns it as it is kept, or raises `InvalidOption` or `InvalidDefinition`."""
+"""Takes a value and the option's name; returns the value to keep, or raises `InvalidOption` or `InvalidDefinition`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What there is to say of an option besides its name and its type.
+    """The facts about an option beside its name and type.
 
     Attributes:
         meaning: For the documentation.
-        value: What holds when nobody says anything.
-        default: That, for the documentation.
-        check: Of what a definition, or a step, is given; None: it is said of single jobs only.
-        in_set: Of what `Job.set` is given; None: that does not take it.
-        of_class_only: `@job` does not take it.
-        inherited: Whether derived classes have what their base says.
-        added: Whether a derived class's are added to those of its base.
-        takes_none: Whether None is the same as nothing.
+        value: The default.
+        default: The default, for the documentation.
+        check: For the value in a definition or a step; None: only `Job.set` takes the option.
+        in_set: For the value in `Job.set`; None: it does not take the option.
+        of_class_only: Whether `@job` does not take it.
+        inherited: Whether derived classes have their base's value.
+        added: Whether a derived class's values are added to its base's.
+        takes_none: Whether None is the same as leaving it out.
     """
 
     meaning: str
@@ -48,9 +48,9 @@ def option(default: Any = None, *, default_is: str = "", **said: Any) -> Any:
     """Return a field of a table.
 
     Args:
-        default: Its value when nobody says anything.
-        default_is: That, for the documentation, where it is no value.
-        said: The rest of `Option`.
+        default: The default.
+        default_is: The default for the documentation, where it is no value.
+        said: The other attributes of `Option`.
     """
     shown = default_is or (
         "none" if default in (None, ()) else f'`"{default}"`' if isinstance(default, str) else default
@@ -71,14 +71,14 @@ def checked(
     *,
     in_set: bool = False,
 ) -> dict[str, Any]:
-    """Return what was given, checked, without what is None and so was not.
+    """Return checked values, without those that are None and so count as left out.
 
     Args:
-        options: That can be given.
-        given: By name.
+        options: The options that can be given.
+        given: Values by name.
         where: The beginning of an error's message.
-        error: Raised.
-        in_set: By `Job.set`, which raises `InvalidCall` for an option that there is not.
+        error: The type of error to raise.
+        in_set: Whether the values are for `Job.set`, which raises `InvalidCall` for an unknown option.
     """
     found = {}
     for name, value in given.items():
@@ -97,11 +97,11 @@ def checked(
 
 
 def documented(options: Mapping[str, Option], *, of_one_job: bool = False) -> Callable[[T], T]:
-    """Have what takes options as ``**options`` show them in its docstring, and a function in its signature, too.
+    """Add the options of a class or function that takes ``**options`` to its docstring, and to a function's signature.
 
     Args:
-        options: That it takes.
-        of_one_job: What they are without it, the definition says.
+        options: The options.
+        of_one_job: Whether they are for one job, so that the definition has their defaults.
     """
 
     def decorate(target: T) -> T:

@@ -1,4 +1,4 @@
-"""Which queues the entries of a pool stand for: names, patterns (`*`, `mail*`) and exclusions (`-bulk`)."""
+"""Entries of a pool's queues: names, patterns (`*`, `mail*`) and exclusions (`-bulk`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def matches(entry: str, queue: str) -> bool:
-    """Whether a name or a pattern stands for `queue`."""
+    """Whether a name or a pattern includes `queue`."""
     return queue.startswith(entry[:-1]) if entry.endswith("*") else queue == entry
 
 
 def split(entries: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what entries take in, and what they leave out without its sign; exclusions alone take in all others."""
+    """Return the included entries, and the excluded ones without their sign; exclusions alone include all others."""
     taken = [entry for entry in entries if not entry.startswith("-")] or ["*"]
     return taken, [entry[1:] for entry in entries if entry.startswith("-")]
 

@@ -1,4 +1,4 @@
-"""Whether a function takes what it is called with: said at its definition, as far as that is known there."""
+"""Signatures: whether a function takes the arguments that it will be called with, checked at its definition."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from asyncjobs.exceptions import InvalidDefinition
 
 
 def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
-    """Refuse a function that cannot be called with so many arguments by position.
+    """Refuse a function that cannot be called with these arguments by position.
 
     Args:
-        function: One without a signature, as some built-in ones are, is let pass. Of a wrapper, its own counts.
+        function: A function without a signature, as some built-in ones are, passes. Of a wrapper, its own signature counts.
         where: Its place, for the message.
-        given: What it is called with, in words of the message.
+        given: Names of the arguments, for the message.
 
     Raises:
-        InvalidDefinition: It takes fewer, or needs more.
+        InvalidDefinition: It takes fewer arguments, or needs more.
     """
     signature = signature_of(function)
     if signature is None:
@@ -39,10 +39,10 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
 
 
 def check_method(cls: type, name: str, where: str, *given: str) -> None:
-    """Refuse a method that cannot be called with so many arguments beside `self`; one without a `self` is let pass.
+    """Refuse a method that cannot be called with these arguments beside `self`; a static or class method passes.
 
     Raises:
-        InvalidDefinition: It takes fewer, or needs more.
+        InvalidDefinition: It takes fewer arguments, or needs more.
     """
     method = inspect.getattr_static(cls, name)
     if inspect.isfunction(method):
@@ -50,7 +50,7 @@ def check_method(cls: type, name: str, where: str, *given: str) -> None:
 
 
 def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
-    """Whether a function can be called with these arguments; also when it has no signature, as some built-in ones are."""
+    """Whether a function can be called with these arguments, or has no signature, as some built-in ones."""
     signature = signature_of(function)
     try:
         return signature is None or bool(signature.bind(*arguments, **named))
@@ -59,7 +59,7 @@ def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Return what a function takes, of a wrapper its own; None: that cannot be told."""
+    """Return a function's signature, a wrapper's own; None: it has none."""
     try:
         return _signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
@@ -67,11 +67,11 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return what a function takes, of a wrapper what that wraps; the names in its annotations may be unknown yet."""
+    """Return the parameters of a function, or of the one that it wraps; names in annotations may be unknown yet."""
     return _signature(function).parameters
 
 
 def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
-    if sys.version_info >= (3, 14):  # whose annotations are evaluated when somebody looks at them
+    if sys.version_info >= (3, 14):  # evaluates annotations only when they are read
         return inspect.signature(function, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF)
     return inspect.signature(function, follow_wrapped=follow_wrapped)

@@ -1,4 +1,4 @@
-"""Texts that any message, log and row can take: values shown briefly, and what PostgreSQL and UTF-8 cannot hold."""
+"""Texts for messages, logs and rows: values shown briefly, and characters that PostgreSQL and UTF-8 cannot hold."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def is_storable(text: str) -> bool:
 
 
 def written_out(text: str) -> str:
-    """Return `text` with what cannot be stored written out."""
+    """Return `text` with characters that cannot be stored written out."""
     return _UNSTORABLE.sub(lambda found: "\\x00" if found[0] == "\x00" else f"\\u{ord(found[0]):04x}", text)
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message names it: the beginning of its repr, or its type where it has none."""
+    """Return a value as a message shows it: the beginning of its repr, or its type if the repr raises."""
     return _briefly(_with_theirs, value)
 
 
 def shown_plainly(value: Any) -> str:
-    """Return a value as `shown` does, and of a class that is not Python's own the name: its repr may tell a secret."""
+    """Return a value as `shown` does, but only the class's name if it is not Python's: its repr may hold a secret."""
     return _briefly(_without_theirs, value)
 
 
@@ -64,7 +64,7 @@ class _WithTheirs(reprlib.Repr):
 
 
 class _WithoutTheirs(_WithTheirs):
-    """A stranger's repr is never called, however deep it stands."""
+    """Never calls the repr of a class that is not Python's, at any depth."""
 
     def theirs(self, value: Any) -> str:
         return repr(value) if type(value) in _PRINTED else f"<{type(value).__name__}>"

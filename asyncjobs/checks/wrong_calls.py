@@ -1,4 +1,4 @@
-"""Calls that nobody answers: refused with what to write instead, where Python would count arguments."""
+"""Wrong calls, refused with what to write instead, where Python would count arguments."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def answered(kind: type[AsyncJobsError] = InvalidCall, remedy: str = "") -> Callable[[F], F]:
-    """Have a function refuse a call that it does not take, by `kind`; one that is right costs 0.1 µs more.
+    """Make a function raise `kind` for a call with wrong arguments; a right call costs 0.1 µs more.
 
-    An `async def` refuses when it is awaited.
+    An `async def` raises when it is awaited.
 
     Args:
-        kind: Raised; a TypeError.
-        remedy: What to write when something is missing, or given by position; empty: what Python says of the call.
+        kind: The error, a TypeError.
+        remedy: What to write when an argument is missing or given by position; empty: Python's own words.
     """
 
     def decorate(function: F) -> F:
@@ -32,7 +32,7 @@ def answered(kind: type[AsyncJobsError] = InvalidCall, remedy: str = "") -> Call
             async def call(*args: Any, **kwargs: Any) -> Any:
                 try:
                     begun = function(*args, **kwargs)
-                except TypeError as error:  # of the call: nothing of the code has run
+                except TypeError as error:  # from the call itself: none of the code has run
                     raise kind(_said(function, args, kwargs, remedy, error)) from None
                 return await begun
 
@@ -53,7 +53,7 @@ def answered(kind: type[AsyncJobsError] = InvalidCall, remedy: str = "") -> Call
 
 
 def of_a_job(remedy: str = "") -> Callable[[F], F]:
-    """Make a method one that answers, too, when it is called on a class of which no job was made; see `answered`."""
+    """Make a method answer wrong calls, also when it is called on a class in place of a job; see `answered`."""
 
     def decorate(function: F) -> F:
         return cast("F", _OfAJob(function, answered(remedy=remedy)(function)))
@@ -82,16 +82,16 @@ def _called_on_class(call: Callable[..., Any], owner: type, /, *args: Any, **kwa
 
 
 def no_job(shown: str, name: str, method: str) -> str:
-    """Say that a definition is no job."""
+    """Return the message that a definition is no job."""
     return f"{shown} is a definition: call it with the job's arguments first, as in `await {name}(…).{method}()`"
 
 
 ELSEWHERE = ("apply_async", "delay", "perform_later")
-"""What enqueues a job in other systems; here these are names that fields may have."""
+"""Methods that enqueue a job in other systems; fields may have these names."""
 
 
 class NotHere:
-    """A name that a class does not have, and others would have."""
+    """A method of other systems' jobs, which raises an error with the remedy."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -105,10 +105,11 @@ class NotHere:
 
 
 class NoDataclass:
-    """What a library asks the bases of a class for when it makes it a dataclass; a job's class must stay what it is.
+    """An attribute that a library looks up in base classes when it makes a dataclass, which no job class may become.
 
     Args:
-        asking: How the functions begin in which it asks, of a local variable `cls`; to others there is no such attribute.
+        asking: Beginning of the names of the library's functions, with the class in a local variable `cls`; for other
+            callers the attribute does not exist.
     """
 
     def __init__(self, asking: str) -> None:
@@ -124,12 +125,12 @@ class NoDataclass:
         raise AttributeError(self._name)
 
     def items(self) -> NoReturn:
-        """Refuse pydantic's dataclass, which looks into the bases themselves."""
+        """Refuse pydantic's dataclass, which reads the attribute from the base's `__dict__`."""
         raise refused_dataclass(sys._getframe(1).f_locals.get("cls", type(self)))
 
 
 def refused_dataclass(cls: type) -> InvalidDefinition:
-    """Return what is raised for a job's class that is made a dataclass."""
+    """Return the error for a job class that is made a dataclass."""
     return InvalidDefinition(
         f"{cls.__module__}.{cls.__qualname__}: a job class is no dataclass: remove the decorator; the fields that it "
         "annotates are its arguments already"
@@ -137,7 +138,7 @@ def refused_dataclass(cls: type) -> InvalidDefinition:
 
 
 class NeverMade:
-    """Stands for the values of a job whose class had its `__init__` replaced, so that none were taken."""
+    """Stands for the values of a job that has none, because its class had its `__init__` replaced."""
 
     def __get__(self, job: Any, owner: type) -> NoReturn:
         raise refused_dataclass(owner)

@@ -43,7 +43,7 @@ def root(
 ) -> None:
     """Background jobs for asyncio Python on PostgreSQL."""
     if log_level is not None:
-        # As a variable: it is then what the settings of whichever command follows read.
+        # In the environment, where the settings of every command are read.
         os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
 
 

@@ -1,4 +1,4 @@
-"""`asyncjobs check`: everything that can be wrong before a database is needed, all at once."""
+"""`asyncjobs check`: all problems that can be found without a database, at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _tell(
 
 
 def definition_problems(definitions: Iterable[Definition]) -> list[str]:
-    """Compile the codecs of each definition; return what is wrong, with the line of each."""
+    """Compile the codecs of each definition; return the problems, each with its line."""
     problems = []
     for definition in definitions:
         for codec in ("arguments", "result"):
@@ -75,9 +75,9 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
                 getattr(definition, codec)
             except AsyncJobsError as error:
                 problems.append(f"{definition.source.file}:{definition.source.line}: {error}")
-                break  # the same annotations stand behind both
+                break  # the other codec has the same annotations
             except Exception as error:
-                # Whatever pydantic makes of an annotation it does not know.
+                # Pydantic may raise anything for an annotation that it does not know.
                 text = str(error).splitlines()[0] if str(error) else ""
                 problems.append(
                     f"{definition.source.file}:{definition.source.line}: {definition.kind}: its {codec} cannot be "
@@ -87,7 +87,7 @@ def definition_problems(definitions: Iterable[Definition]) -> list[str]:
 
 
 def _settings(config: Path | None, env: str | None) -> tuple[Settings | None, list[str], list[str]]:
-    """Return the settings unless there are problems, these, and warnings."""
+    """Return the settings (None if there are problems), the problems, and the warnings."""
     try:
         settings, warnings = read(config, environment=env)
     except InvalidSettings as error:
@@ -95,7 +95,7 @@ def _settings(config: Path | None, env: str | None) -> tuple[Settings | None, li
     try:
         private_directory(settings)
     except InvalidSettings as error:
-        # Only a warning: where this runs, the deployment's URL may well be kept out of sight.
+        # Only a warning: this may run where the deployment's URL is not set.
         warnings += error.problems
     return settings, [], warnings
 
@@ -105,7 +105,7 @@ def _placed(problem: str | None, place: str) -> list[str]:
 
 
 def _place(config: Path | None, settings: Settings | None, position: int) -> str:
-    """Return where in the config file a module is named, as a prefix; empty when it comes from elsewhere."""
+    """Return the line of the config file that names a module, as a prefix; empty when it is named elsewhere."""
     file = config_file.find(config)
     if file is None or settings is None or os.environ.get("ASYNCJOBS_IMPORTS", "").strip():
         return ""

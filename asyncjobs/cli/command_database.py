@@ -1,4 +1,4 @@
-"""The database of a command: that of the settings, or the project's embedded one, for as long as the command runs."""
+"""The database of a command: the one of the settings, or the project's embedded one, for as long as the command runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from asyncjobs.terminal.exits import exit_codes
 T = TypeVar("T")
 
 READING_LIMITS = {"statement_timeout": "2s", "default_transaction_read_only": "on"}
-"""Of everything that only looks: a listing must not be what the database is busy with, and changes nothing."""
+"""For commands that only read: a listing must not keep the database busy, and changes nothing."""
 
 
 def private_hint(directory: Path) -> str:
-    """Return where a private database is kept, and how to be rid of it."""
+    """Return where a private database is kept, and how to empty it."""
     return (
         f"a private PostgreSQL, kept in {directory} beside those of other projects: to start empty, end what uses it "
         "and remove that directory"
@@ -38,11 +38,8 @@ def private_hint(directory: Path) -> str:
 class CommandJobs(AsyncJobs):
     """The `AsyncJobs` of a command.
 
-    Args:
-        config: As `AsyncJobs` takes it.
-        environment: Likewise.
-        middleware: Whether the project's is used: it is around what is enqueued and performed, and where a command does
-            neither it need not even be importable.
+    `middleware`: whether the project's is used. A command that neither enqueues nor performs does without it, and so works
+    even where it cannot be imported.
     """
 
     def __init__(self, *, config: Path | None, environment: str | None, middleware: bool = False) -> None:
@@ -65,7 +62,7 @@ class CommandJobs(AsyncJobs):
 
 @asynccontextmanager
 async def server_url(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL, whatever schema it has; until the block ends its embedded server runs, and kinds have a prefix."""
+    """Yield the database's URL, whatever its schema; an embedded server and the prefix of kinds last for the block."""
     directory = private_directory(settings)
     with registry.prefixed(settings.kind_prefix):
         if directory is None:
@@ -78,7 +75,7 @@ async def server_url(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def database_url(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL; an embedded server's schema is brought up to date, as `AsyncJobs` does it."""
+    """Yield the database's URL; the schema of an embedded server is brought up to date, as `AsyncJobs` does."""
     async with server_url(settings) as url:
         if not settings.database_url:
             connection = await connect(url)
@@ -92,7 +89,7 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def reader(settings: Settings) -> AsyncIterator[Connection]:
-    """A connection that cannot write and whose statements end after 2 s; the schema is known to be ours."""
+    """Yield a connection that cannot write and whose statements end after 2 s; the schema is checked."""
     async with database_url(settings) as url:
         connection = await connect(url, name="asyncjobs cli", settings=READING_LIMITS)
         try:
@@ -104,13 +101,13 @@ async def reader(settings: Settings) -> AsyncIterator[Connection]:
 
 
 async def bounded(reading: Awaitable[T]) -> T:
-    """Await one reading; one that was broken off raises DatabaseUnavailable, and the connection is good for the next."""
+    """Await one statement; after a timeout it raises DatabaseUnavailable, and the connection can be used again."""
     with translating():
         return await reading
 
 
 def finish(operation: Callable[[], Awaitable[T]]) -> T:
-    """Run a command's coroutine function to its end; errors of ours become exit codes."""
+    """Run a command's coroutine function to its end; errors of asyncjobs become exit codes."""
 
     async def run() -> T:
         return await operation()
@@ -120,7 +117,7 @@ def finish(operation: Callable[[], Awaitable[T]]) -> T:
 
 
 def psql_program(programs: Path | None) -> str | None:
-    """Return psql: of the embedded server's `programs`, of ASYNCJOBS_PG_BIN, of PATH; None when there is none."""
+    """Return the path of psql: the embedded server's, ASYNCJOBS_PG_BIN's or PATH's; None when there is none."""
     places = [str(programs) if programs else None, os.environ.get("ASYNCJOBS_PG_BIN")]
     return next(
         (found for place in places if place and (found := shutil.which("psql", path=place))), shutil.which("psql")

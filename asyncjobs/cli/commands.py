@@ -1,4 +1,4 @@
-"""The group of all commands: to a command that there is not, it answers with the one that is meant."""
+"""The group of all commands, which answers an unknown command with the one that is meant."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MEANT = {
 
 
 class Commands(TyperGroup):
-    """Commands by name."""
+    """The group of all commands."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find a command; end with a usage error that has the one that is meant, or all there are, where there is none."""
+        """Return a command; end with a usage error for an unknown one, with the one that is meant or all there are."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
             known = self.list_commands(ctx)

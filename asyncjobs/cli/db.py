@@ -1,4 +1,4 @@
-"""`asyncjobs db …`: the schema, and the way into the database."""
+"""`asyncjobs db …`: the schema, the database's URL, psql."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, OK, UNHEALTHY, USAGE, exit_codes, fail
 
-app = typer.Typer(no_args_is_help=True, help="The schema, and the way into the database.")
+app = typer.Typer(no_args_is_help=True, help="The schema, the database's URL, psql.")
 
 ROLES = Path(db_room.__file__).parent / "roles.sql"
 
@@ -43,7 +43,7 @@ def migrate(
     ] = durations.spell(migrating.WAIT),
     as_json: options.Json = False,
 ) -> None:
-    """Bring the schema up to date; nothing happens when it is."""
+    """Bring the schema up to date; do nothing when it is."""
     with exit_codes():
         settings = load(config, environment=env)
     try:
@@ -72,7 +72,7 @@ def migrate(
 
 @app.command()
 def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
-    """Say which migrations are applied, and where a private database is kept; exit 3 unless the schema is this version's."""
+    """Show which migrations are applied, and where a private database is kept; exit 3 unless the schema is up to date."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -116,13 +116,13 @@ def sql(
     roles: Annotated[bool, typer.Option("--roles", help="Print the roles and grants instead, for psql.")] = False,
     after: Annotated[
         int | None,
-        typer.Option("--from", metavar="N", min=0, help="Only what comes after migration N, and the functions."),
+        typer.Option("--from", metavar="N", min=0, help="Only the migrations after number N, and the functions."),
     ] = None,
-    psql: Annotated[bool, typer.Option("--psql", help="For psql alone, with its own commands.")] = False,
+    psql: Annotated[bool, typer.Option("--psql", help="Write the script for psql, with its own commands.")] = False,
 ) -> None:
-    """Print the schema as one statement of plain SQL, for the migration tool that you have.
+    """Print the schema as one statement of plain SQL, for your own migration tool.
 
-    It applies what is missing, with the same bookkeeping as `db migrate`, and may be run again.
+    It applies what is missing, records it as `db migrate` does, and may be run again.
     """
     newest = migrations.known()[-1].number
     if roles and (psql or after is not None):
@@ -139,7 +139,7 @@ def url(
     env: options.Environment = None,
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
 ) -> None:
-    """Print the database's URL; its password only when it is asked for."""
+    """Print the database's URL, without its password unless that is asked for."""
     with exit_codes():
         settings = load(config, environment=env)
     if settings.database_url:
@@ -156,7 +156,7 @@ def url(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context, *, config: options.Config = None, env: options.Environment = None) -> None:
-    """Open psql on the database; words after -- go to it, as in `asyncjobs db psql -- -c 'select 1'`."""
+    """Open psql on the database; words after -- go to psql, as in `asyncjobs db psql -- -c 'select 1'`."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -171,7 +171,7 @@ def psql(context: typer.Context, *, config: options.Config = None, env: options.
 
 
 def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
-    """Run psql to its end; return its exit code. Blocks: nothing else goes on meanwhile, and Ctrl-C is psql's."""
+    """Run psql to its end; return its exit code. The event loop is blocked meanwhile, and Ctrl-C goes to psql."""
     program = command_database.psql_program(programs)
     if program is None:
         fail(FAILED, "psql was not found: install postgresql-client, or set ASYNCJOBS_PG_BIN to where it is")
@@ -185,8 +185,8 @@ def open_psql(found: str, programs: Path | None, words: list[str]) -> int:
 
 
 def without_password(found: str) -> tuple[str, str | None]:
-    """Return a URL without its password, and the password: the words of a command can be read by everybody here."""
-    # Cut out of the text: to libpq an empty host, the order of parameters, and a + in a value mean what they say.
+    """Return a URL without its password, and the password: every user of a machine can read the words of a command."""
+    # The text is cut, not rebuilt: an empty host, the order of parameters and a + in a value have a meaning for libpq.
     scheme, separator, rest = found.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     login, at, hosts = authority.rpartition("@")

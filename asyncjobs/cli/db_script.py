@@ -1,4 +1,4 @@
-"""The migrations as one script, with the same bookkeeping as `asyncjobs db migrate`: for any tool, or for psql."""
+"""The migrations as one script, for any tool or for psql, which records what it applies as `asyncjobs db migrate` does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _HEAD = """\
 -- The schema of asyncjobs{after}. It applies what is missing and may be run again.
 """
 
-# One statement: drivers that prepare what they are given (asyncpg, under Alembic too) take no more at once.
+# One statement: drivers that prepare their statements (asyncpg, under Alembic too) take no more at once.
 _BEGIN = """\
 do $asyncjobs$
 declare
@@ -80,8 +80,8 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     """Return the script, which is one transaction.
 
     Args:
-        after: Only the migrations that come after this one, which must have been applied, and the functions.
-        psql: For psql alone, with its own commands; else for every tool, all in one statement.
+        after: Number of a migration that must have been applied; the script has only those after it, and the functions.
+        psql: Whether it is for psql, with its own commands; else it is one statement, for any tool.
     """
     wanted = [step for step in migrations.known() if step.number > after]
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")

@@ -1,4 +1,4 @@
-"""`asyncjobs doctor`: one line a check, with the remedy."""
+"""`asyncjobs doctor`: checks of the setup, one line each, with the remedy."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ CONNECT_LIMIT = 8.0
 CLOCK_LIMIT = 2.0
 """Seconds that two clocks may differ."""
 LEAST_DAYS = 3
-"""Days ahead that the history's partitions must reach; a running worker keeps more."""
+"""Days ahead for which the history needs partitions; a running worker makes more."""
 BESIDE = 2
-"""Connections of a worker process beside those that its work needs: its listener's, and its client's, to enqueue."""
+"""Connections of a worker process beside those for its work: its listener's, and its client's for enqueueing."""
 _COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
 class Finding(NamedTuple):
-    """What one check found."""
+    """The result of one check."""
 
     verdict: Literal["ok", "warn", "fail"]
     check: str
     text: str
-    """The fact, and the remedy unless it is ok."""
+    """The fact, and the remedy unless the verdict is ok."""
 
 
 def doctor(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
@@ -80,7 +80,7 @@ def doctor(*, config: options.Config = None, env: options.Environment = None, as
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at the database; what one check needs and does not find ends the list there."""
+    """Check the database; a check that fails and that others depend on is the last one."""
     try:
         directory = private_directory(settings)
         async with command_database.database_url(settings) as url:
@@ -106,7 +106,7 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     for finding in server_findings(server, url, clock_here=between):
         yield finding
     yield connection_finding(await command_database.bounded(reading.connection_limits(connection)), server, settings)
-    if not server.standby:  # which knows no LISTEN
+    if not server.standby:  # a standby has no LISTEN
         yield await _hearing(url)
     try:
         await command_database.bounded(checking.check(connection))
@@ -150,7 +150,7 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
 
 
 def limit_findings(rows: Sequence[LimitRow]) -> Iterator[Finding]:
-    """Tell of the limits for which others than the code speak, and warn of those that let nothing start."""
+    """Report limits that config or somebody has set in place of the code's, with a warning for those at 0."""
     for row in rows:
         if row.most is None or row.said_by == "code":
             continue
@@ -171,7 +171,7 @@ def limit_findings(rows: Sequence[LimitRow]) -> Iterator[Finding]:
 def recurring_findings(
     rows: Sequence[RecurringStatus], now: datetime, left: Sequence[tuple[str, str]] = ()
 ) -> Iterator[Finding]:
-    """Judge what recurs: whether it could be enqueued, and whether somebody is there to do so; `left`: see `left_out`."""
+    """Judge recurring jobs: whether they were enqueued, and whether a worker can enqueue them; `left`: see `left_out`."""
     if not rows:
         return
     for _, sentence in left:
@@ -195,7 +195,7 @@ def recurring_findings(
 
 
 def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
-    """Judge the workers, by their beats and by what they tell of themselves."""
+    """Judge the workers, by their beats and their reports."""
     alive = [worker for worker in workers if not worker.late]
     told = [reports.read(worker.report) for worker in alive]
     draining = sum(report.draining for report in told)
@@ -230,7 +230,7 @@ def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
 
 
 def server_findings(server: reading.Server, url: str, *, clock_here: float) -> list[Finding]:
-    """Judge what the server says of itself; `clock_here`: seconds since 1970 here, when it said so."""
+    """Judge the server's facts; `clock_here`: seconds since 1970 by this machine, when they were read."""
     found = []
     if server.major < 13:
         found.append(Finding("fail", "version", f"PostgreSQL {server.version} is too old: 13 or later is needed"))
@@ -260,7 +260,7 @@ def server_findings(server: reading.Server, url: str, *, clock_here: float) -> l
 
 
 def connection_finding(limits: reading.Limits, server: reading.Server, settings: Settings) -> Finding:
-    """Judge whether the worker processes of these settings get the connections that they need."""
+    """Judge whether the worker processes of these settings can have the connections that they need."""
     processes = max(pool.processes for pool in settings.pools)
     least = processes * (connections.NEEDED + BESIDE)
     most = processes * (connections.MOST + 1)
@@ -310,7 +310,7 @@ def _rights(rights: reading.Rights, role: str) -> Finding:
 
 
 def definer_findings(owners: Sequence[reading.Definers], *, is_private: bool = False) -> Iterator[Finding]:
-    """Judge the functions that run with their owners' rights; `is_private`: on the project's own server, of one role."""
+    """Judge functions that run with their owner's rights; `is_private`: on the project's own server, which has one role."""
     for owner, everybodys, is_superuser in owners:
         if everybodys:
             text = (

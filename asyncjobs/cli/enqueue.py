@@ -1,4 +1,4 @@
-"""`asyncjobs enqueue`: one job from the shell."""
+"""`asyncjobs enqueue`: one job, from the shell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
 
 @dataclass(frozen=True)
 class When:
-    """How the job is enqueued; None: as its definition says."""
+    """The options of the job; None: as its definition says."""
 
     queue: str | None
     priority: int | None
@@ -45,10 +45,10 @@ def enqueue(
     ] = None,
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Another queue than the definition's.")] = None,
     priority: Annotated[int | None, typer.Option(help="Smaller runs first.")] = None,
-    delay: Annotated[str | None, typer.Option("--in", help="Due in so long, such as 5m.")] = None,
-    at: Annotated[str | None, typer.Option("--at", help="Due then, ISO 8601 with a zone.")] = None,
+    delay: Annotated[str | None, typer.Option("--in", help="The time until it is due, such as 5m.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="The time at which it is due, ISO 8601 with a zone.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print its result.")] = False,
-    timeout: Annotated[str | None, typer.Option(help="With --wait: for so long at most, such as 30s.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="With --wait: how long to wait at most, such as 30s.")] = None,
     imports: Annotated[
         list[str] | None, typer.Option("--import", help="A module that defines jobs; may be repeated.")
     ] = None,
@@ -61,11 +61,11 @@ def enqueue(
 ) -> None:
     """Enqueue a job; print its id, or with --wait its result.
 
-    A job that does not succeed is exit code 1; --json then prints its id, state, error and reason. The state is null
-    while it goes on, after --timeout.
+    If the job does not succeed, the exit code is 1; --json then prints its id, state, error and reason. The state is null
+    if it goes on after --timeout.
     """
     with exit_codes():
-        settings, _ = read(config, environment=env)  # what it warns of is said when the client opens
+        settings, _ = read(config, environment=env)  # the client logs the warnings when it opens
         if not sys.flags.safe_path:
             put_working_directory_first()
         import_modules([*(imports or ()), *settings.imports])
@@ -109,7 +109,7 @@ def enqueue(
 
 
 def _ending(error: JobError | TimeoutError) -> dict[str, Any]:
-    """Return how a job ended that did not succeed."""
+    """Return the end of a job that did not succeed, for `--json`."""
     ending: dict[str, Any] = {"state": None, "error": None, "reason": None}
     match error:
         case JobFailed():
@@ -123,7 +123,7 @@ def _ending(error: JobError | TimeoutError) -> dict[str, Any]:
 
 
 def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
-    """Make a job of shell words: each value is tried as the text it is, and where that does not fit as JSON.
+    """Make a job from shell words: each value is tried as text, and where that does not fit as JSON.
 
     Raises:
         InvalidArguments: Neither fits.
@@ -156,10 +156,10 @@ async def _by_name(
 
 
 def read_arguments(words: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Return each argument as given and as JSON (the same where it is none), by name.
+    """Return each argument by name: as given, and as JSON (the same if it is none).
 
     Raises:
-        InvalidOption: A word is neither NAME=VALUE nor the one JSON object.
+        InvalidOption: A word is neither NAME=VALUE nor the only one and a JSON object.
     """
     if len(words) == 1 and words[0].lstrip().startswith("{"):
         try:

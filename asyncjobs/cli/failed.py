@@ -1,4 +1,4 @@
-"""`asyncjobs jobs failed`: failed jobs in groups that have failed alike."""
+"""`asyncjobs jobs failed`: failed jobs, in groups with the same kind, error and line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import exit_codes
 
 SHOWN = 5
-"""Groups that `status` shows."""
+"""The most groups that `status` shows."""
 
 
 def failed(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
@@ -37,12 +37,12 @@ def failed(*, config: options.Config = None, env: options.Environment = None, as
 
 
 def note(found: Failures) -> str:
-    """Return what was not looked at."""
+    """Return a note that not all failed jobs were read."""
     return f"of the {found.looked_at} failed jobs that were enqueued last; there are more"
 
 
 def table(groups: Sequence[FailureGroup]) -> None:
-    """Print groups."""
+    """Print a table of groups."""
     printing.table(
         ["group", "jobs", "kind", "error", "at", "first", "last", "message of the newest"],
         [
@@ -64,7 +64,7 @@ def table(groups: Sequence[FailureGroup]) -> None:
 
 
 def as_values(found: Failures) -> dict[str, Any]:
-    """Return what `--json` prints."""
+    """Return the groups for `--json`."""
     return {
         "groups": [group._asdict() for group in found.groups],
         "looked_at": found.looked_at,

@@ -16,10 +16,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 def init(
     *,
     directory: Annotated[Path, typer.Argument(help="Where; made if missing.")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write config.toml and jobs.py to begin with; nothing is overwritten without --force."""
-    # A template of Python is kept as .txt, so that no tool takes it for a module of ours.
+    """Write a config.toml and jobs.py to begin with; nothing is overwritten without --force."""
+    # A Python template has the ending .txt, so that no tool takes it for a module of asyncjobs.
     files = {directory / path.name.removesuffix(".txt"): path for path in sorted(TEMPLATES.glob("*.*"))}
     if not force and (there := [str(file) for file in files if os.path.lexists(file)]):
         exist = "exists" if len(there) == 1 else "exist"
@@ -27,7 +27,7 @@ def init(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, template in files.items():
-            # "x": nor through a link that leads nowhere.
+            # "x": also not through a link that leads nowhere.
             with file.open("w" if force else "x", encoding="utf-8") as made:
                 made.write(template.read_text(encoding="utf-8"))
             print(f"wrote {file}")

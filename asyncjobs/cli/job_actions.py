@@ -1,4 +1,4 @@
-"""`asyncjobs jobs retry|discard|cancel`: jobs by their ids, or all that match."""
+"""`asyncjobs jobs retry|discard|cancel`: actions on jobs by their ids, or on all that match a filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
-Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of the jobs; or say which by the options.")]
+Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="The jobs' ids; or choose by the options.")]
 Kind = Annotated[str | None, typer.Option(help="All of this kind.")]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="All of this queue.")]
 Error = Annotated[
@@ -28,16 +28,16 @@ Error = Annotated[
     typer.Option(metavar="TYPE-OR-TEXT", help="All whose last error is of this type, or has this text in its message."),
 ]
 OlderThan = Annotated[
-    str | None, typer.Option(help="All that ended so long ago, such as 2h; live ones: that were enqueued so long ago.")
+    str | None, typer.Option(help="All that ended, or if unfinished were enqueued, at least so long ago, such as 2h.")
 ]
 Group = Annotated[
-    str | None, typer.Option(metavar="ID", help="All that have failed alike: a group that `jobs failed` shows.")
+    str | None, typer.Option(metavar="ID", help="All of a group of failed jobs that `jobs failed` shows.")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest.")]
-All = Annotated[bool, typer.Option("--all", help="All there are.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many at most, the oldest first.")]
+All = Annotated[bool, typer.Option("--all", help="All jobs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Reason = Annotated[str, typer.Option(help="Kept with each job.")]
+Reason = Annotated[str, typer.Option(help="Stored with each job.")]
 
 _DONE = {Action.retry: "retried", Action.discard: "discarded", Action.cancel: "cancelled"}
 
@@ -49,7 +49,7 @@ def retry(
     queue: Queue = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="In this state; may be repeated: failed (as is usual), discarded, cancelled, scheduled."),
+        typer.Option(help="In this state; may be repeated: failed (the default), discarded, cancelled, scheduled."),
     ] = None,
     error: Error = None,
     group: Group = None,
@@ -57,7 +57,7 @@ def retry(
     limit: Limit = None,
     everything: All = False,
     force: Annotated[
-        bool, typer.Option("--force", help="By id: one that succeeded, too, or is scheduled for its first run.")
+        bool, typer.Option("--force", help="By id: also jobs that succeeded or are scheduled for their first run.")
     ] = False,
     from_step: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="By id: run this step and those after it again.")
@@ -70,8 +70,8 @@ def retry(
 ) -> None:
     """Make jobs ready again that failed, were discarded or cancelled, or wait for their retry.
 
-    Each keeps its id, its errors and its attempt, and goes on after the steps that are recorded. Where its last step ran
-    other jobs and some of them failed, these are retried with it.
+    Each keeps its id, its errors and its attempt, and goes on after its recorded steps. If its last step ran other jobs and
+    some of them failed, these are retried with it.
     """
     with exit_codes():
         which = _which(
@@ -99,7 +99,7 @@ def discard(
     queue: Queue = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="In this state; may be repeated: scheduled, ready, waiting, failed; usually all of these."),
+        typer.Option(help="In this state; may be repeated: scheduled, ready, waiting, failed; default: all of these."),
     ] = None,
     error: Error = None,
     group: Group = None,
@@ -113,7 +113,7 @@ def discard(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Discard jobs that are scheduled, ready or waiting, or have failed. Those that run can be cancelled."""
+    """Discard jobs that are scheduled, ready or waiting, or have failed. Running jobs can be cancelled."""
     with exit_codes():
         which = _which(
             Action.discard,
@@ -136,7 +136,7 @@ def cancel(
     queue: Queue = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="In this state; may be repeated: scheduled, ready, running, waiting; usually all of these."),
+        typer.Option(help="In this state; may be repeated: scheduled, ready, running, waiting; default: all of these."),
     ] = None,
     error: Error = None,
     older_than: OlderThan = None,
@@ -149,7 +149,7 @@ def cancel(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Cancel jobs: at once those that do not run, and those that run wherever they do."""
+    """Cancel jobs: running ones in whichever process they run, others at once."""
     with exit_codes():
         which = _which(
             Action.cancel, kind=kind, queue=queue, state=state, error=error, older_than=older_than, limit=limit
@@ -162,7 +162,7 @@ class _Command(NamedTuple):
     asked: Asked
     ids: list[UUID]
     which: tuple[Filter, bool]
-    """And whether it narrows anything."""
+    """The filter, and whether it names anything."""
     everything: bool
     dry_run: bool
     yes: bool
@@ -174,7 +174,7 @@ class _Command(NamedTuple):
 
     @property
     def asks(self) -> bool:
-        """Whether somebody must agree: all but the retry of single jobs ends or starts what nobody named."""
+        """Whether somebody must agree: to everything except a retry of jobs given by id."""
         return not self.dry_run and not self.yes and not (self.ids and self.action is Action.retry)
 
 
@@ -189,7 +189,7 @@ def _which(
     limit: int | None,
     group: str | None = None,
 ) -> tuple[Filter, bool]:
-    """Return the filter of these options, and whether it narrows anything; a limit alone does not."""
+    """Return the filter of these options, and whether they name anything; a limit alone does not."""
     age = age_of(older_than)
     states = [name.lower() for name in state] if state else None
     found = filter_of(
@@ -199,7 +199,7 @@ def _which(
 
 
 def age_of(older_than: str | None) -> float | None:
-    """Read what is given as --older-than, in seconds."""
+    """Return the seconds of --older-than."""
     try:
         return None if older_than is None else seconds(older_than, name="--older-than")
     except ValueError as wrong:
@@ -298,7 +298,7 @@ def _sentence(command: _Command, count: int) -> str:
 
 
 def _with_children(command: _Command, count: int) -> str:
-    """Return what else a retry does: jobs that steps ran, and that have failed, are retried as well."""
+    """Return the end of a sentence about failed jobs that steps ran, and that are retried too."""
     if not count:
         return ""
     children, verb = ("1 failed job", "is") if count == 1 else (f"{count} failed jobs", "are")
@@ -306,7 +306,7 @@ def _with_children(command: _Command, count: int) -> str:
 
 
 def _problem(command: _Command, answer: Answer) -> str | None:
-    """Return why nothing was done with a job that was named, and what can be; None when it was."""
+    """Return why nothing was done with a job given by id, and the remedy; None: something was."""
     if answer.done:
         return None
     if answer.state is None:

@@ -1,4 +1,4 @@
-"""`asyncjobs jobs …`: single jobs."""
+"""`asyncjobs jobs …`: jobs listed, shown, and explained by `why`."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
 MOST = 1_000
 _PAST = (State.running, State.waiting, State.succeeded)
-"""The errors of jobs in these states are of earlier attempts; `jobs show` has them."""
+"""States in which a job's errors are of earlier attempts, so that `jobs list` leaves them out; `jobs show` has them."""
 _ALWAYS = ("arguments", "result")
-"""What is shown of a job even where there is none."""
+"""Values of a job that are shown even if they are empty."""
 _MOST_STEPS = 500
-"""Of a job, the last ones."""
+"""The most steps of a job that are shown: the last ones."""
 _MOST_LINKED = 10
-"""Jobs that are drawn on each side of one in its chain."""
+"""The most jobs of a chain that are shown before a job, and after it."""
 _ROOM = {"name": 60, "cursor": 40, "detail": 80}
-"""Characters of these columns of the table of steps, at most; `--json` has all of it."""
+"""The most characters of these columns of the table of steps; `--json` has all."""
 
 
 @app.command("list")
@@ -54,20 +54,20 @@ def list_jobs(
     error: Annotated[
         str | None,
         typer.Option(
-            metavar="TYPE-OR-TEXT", help="Only whose last error is of this type, or has this text in its message."
+            metavar="TYPE-OR-TEXT", help="Only jobs whose last error is of this type, or has this text in its message."
         ),
     ] = None,
     older_than: Annotated[
         str | None,
-        typer.Option(help="Only that ended so long ago, such as 2h; live ones: that were enqueued so long ago."),
+        typer.Option(help="Only jobs that ended, or if unfinished were enqueued, at least so long ago, such as 2h."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many at most.")] = 50,
     before: Annotated[UUID | None, typer.Option(help="Only older than this one: the last of the page before.")] = None,
     config: options.Config = None,
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """List jobs, newest first, each with the error that it has failed with or is retried for, or why it was ended."""
+    """List jobs, newest first, each with the error of its failure or retry, or the reason of its end."""
     with exit_codes():
         settings = load(config, environment=env)
         states = [_state(name) for name in state] if state else None
@@ -109,7 +109,7 @@ def list_jobs(
 async def _list(
     connection: Connection, wanted: Filter, states: list[int] | None, before: UUID | None, limit: int
 ) -> list[reading.ListedJob]:
-    """Read a page of jobs: of those whose errors hold a text, the ones whose last error does."""
+    """Read a page of jobs; with a text, of those whose last error has it."""
     error = None if wanted.error is None else codec.dumps(wanted.error)[1:-1]
     found: list[reading.ListedJob] = []
     while True:
@@ -137,7 +137,7 @@ def show(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show everything about one job: arguments, result, steps, and the traceback of every attempt that went wrong."""
+    """Show everything about one job: arguments, result, steps, and the traceback of every failed attempt."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -153,7 +153,7 @@ def show(
                     if row is None
                     else await command_database.bounded(read_chain(connection, job_id, _MOST_LINKED + 1))
                 )
-            except PermissionDenied:  # of a role that enqueues and does not look
+            except PermissionDenied:  # a role may enqueue without being a viewer
                 chain = []
             return row, states, chain
 
@@ -228,14 +228,14 @@ def _error(row: reading.ListedJob) -> dict[str, str] | None:
 
 
 def _why(row: reading.ListedJob) -> str:
-    """Return what went wrong with a job that stands so for it, on one line; empty when nothing did."""
+    """Return a job's error or reason on one line; empty when there is none, or it went on after the error."""
     error = None if row.state in _PAST else _error(row)
     said = [error["type"].removeprefix("builtins."), error["message"]] if error else []
     return " ".join((row.reason or ": ".join(filter(None, said))).split())
 
 
 def _show_chain(chain: list[Linked]) -> None:
-    """Draw a chain, this job marked, from the first that is shown to the last."""
+    """Print a chain with this job marked, from the first shown job to the last."""
     print("chain:")
     if chain[0].place < -_MOST_LINKED:
         print("    … and those before")
@@ -270,7 +270,7 @@ def _show_steps(steps: list[dict[str, Any]]) -> None:
 
 
 def _detail(step: dict[str, Any]) -> Any:
-    """Return what a step came to, or what it waits for."""
+    """Return a step's result, or what it waits for."""
     if step["error"] is not None:
         return str(step["error"])
     if step["children"] is not None:
@@ -283,7 +283,7 @@ def _detail(step: dict[str, Any]) -> Any:
 
 
 def _children(step: dict[str, Any]) -> str:
-    """Return how many jobs a step runs and how they stand, the first that did not succeed, and the first results."""
+    """Return the number of jobs that a step runs, their states, the first that did not succeed, and the first results."""
     children = step["children"]
     counts = Counter(child["state"] or "gone" for child in children)
     said = [f"{len(children)} jobs: " + ", ".join(f"{count} {state}" for state, count in counts.items())]

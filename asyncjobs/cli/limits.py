@@ -1,4 +1,4 @@
-"""`asyncjobs limits list|set`: what limits and rates allow, and who says so."""
+"""`asyncjobs limits list|set`: the numbers of limits and rates, and who set them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Limits and rates.")
 def list_limits(
     *, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Show how many jobs of each limit run at once and who says so: code, config, or somebody by hand; and rates."""
+    """Show how many jobs of each limit run at once, as set by code, by config or by hand; and rates."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -60,13 +60,14 @@ def set_limit(
     at_once: Annotated[
         str,
         typer.Argument(
-            metavar="AT_ONCE", help="How many; 0: nothing starts; default: what the configuration or code says."
+            metavar="AT_ONCE",
+            help="Jobs at once; 0: nothing starts; the word default: as in the configuration or code.",
         ),
     ],
     config: options.Config = None,
     env: options.Environment = None,
 ) -> None:
-    """Say how many jobs run at once under a limit, everywhere and from now on; those that run go on."""
+    """Set how many jobs run at once under a limit, in all workers from now on; running jobs go on."""
     with exit_codes():
         most = None if at_once == "default" else _number(at_once)
 

@@ -1,4 +1,4 @@
-"""`asyncjobs queues pause|resume`: what is not to be started for now."""
+"""`asyncjobs queues pause|resume`: pauses of queues and kinds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pause(
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Have nothing of a queue, or of a kind, started anywhere; what runs goes on."""
+    """Start nothing of a queue, or of a kind, in any worker; running jobs go on."""
     with exit_codes():
         _check(queue, kind)
         end = None if until is None else read_until(until)
@@ -87,7 +87,7 @@ def _check(queue: str | None, kind: str | None) -> None:
 
 
 def read_until(text: str) -> datetime | float:
-    """Read what is given as --until: a time span in seconds, or a point in time.
+    """Return --until: a time span in seconds, or a point in time.
 
     Raises:
         InvalidOption: It is neither.
@@ -108,7 +108,7 @@ def read_until(text: str) -> datetime | float:
 
 
 def sentence(pause: Pause) -> str:
-    """Return what is paused, since and until when, by whom and why."""
+    """Return a sentence with the target of a pause, its beginning and end, who made it and why."""
     until = "until it is resumed" if pause.until is None else f"until {printing.shown(pause.until)}"
     because = f" ({pause.reason})" if pause.reason else ""
     by = f", by {pause.by}" if pause.by else ""
@@ -116,12 +116,12 @@ def sentence(pause: Pause) -> str:
 
 
 def remedy(pause: Pause) -> str:
-    """Return the command that ends it."""
+    """Return the command that ends a pause."""
     return f"`asyncjobs queues resume {pause.queue or f'--kind {pause.kind}'}`"
 
 
 def table(pauses: Sequence[Pause]) -> None:
-    """Print what is paused, when anything is."""
+    """Print a table of pauses, if there are any."""
     if pauses:
         print()
         printing.table(
@@ -133,5 +133,5 @@ def table(pauses: Sequence[Pause]) -> None:
 
 
 def as_values(pauses: Sequence[Pause]) -> list[dict[str, Any]]:
-    """Return what `--json` prints of them."""
+    """Return the pauses for `--json`."""
     return [pause._asdict() for pause in pauses]

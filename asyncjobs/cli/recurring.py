@@ -1,4 +1,4 @@
-"""`asyncjobs recurring …`: what recurs, when, and what came of it."""
+"""`asyncjobs recurring …`: recurring jobs, their schedules and their last runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import USAGE, exit_codes, fail
 from asyncjobs.worker.lease import reports
 
-app = typer.Typer(no_args_is_help=True, help="What recurs.")
+app = typer.Typer(no_args_is_help=True, help="Recurring jobs.")
 
 MOST = 1_000
 
@@ -32,9 +32,9 @@ Name = Annotated[str, typer.Argument(help="As `asyncjobs recurring list` shows i
 def list_recurring(
     *, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Show what recurs: when, in words, when it ran last and how that ended, and when it is next.
+    """Show recurring jobs: their schedules, also in words, the last run and how it ended, and the next.
 
-    What code and config.toml declare is here once a worker has started with it.
+    Schedules of code and config.toml are here once a worker has started with them.
     """
     with exit_codes():
         settings = load(config, environment=env)
@@ -75,7 +75,7 @@ def list_recurring(
 
 
 def left_out(rows: Sequence[RecurringStatus], workers: Sequence[reading.WorkerRow]) -> list[tuple[str, str]]:
-    """Return names of what recurs that a worker leaves to others, each with a sentence that says who does, and why."""
+    """Return names of schedules that a worker cannot read and leaves to others, each with a sentence that says why."""
     by_name = {row.name: row for row in rows}
     return [
         (
@@ -93,12 +93,12 @@ def left_out(rows: Sequence[RecurringStatus], workers: Sequence[reading.WorkerRo
 def next_times(
     *,
     name: Name,
-    count: Annotated[int, typer.Option(min=1, max=MOST, help="So many times.")] = 5,
+    count: Annotated[int, typer.Option(min=1, max=MOST, help="How many times to show.")] = 5,
     config: options.Config = None,
     env: options.Environment = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show the next times of something that recurs, also while it is paused: in its time zone, and in UTC."""
+    """Show the next times of a schedule, even a paused one: in its time zone, and in UTC."""
     with exit_codes():
         settings = load(config, environment=env)
     rows, now = _read(config, env)
@@ -121,7 +121,7 @@ def next_times(
 def run(
     *, name: Name, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Enqueue a job of it now; print its id."""
+    """Enqueue its job now; print the job's id."""
 
     async def operation(recurring: Recurring) -> dict[str, Any]:
         job = await recurring.run(name)
@@ -134,7 +134,7 @@ def run(
 def pause(
     *, name: Name, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Have it not recur until it is resumed, whatever is deployed meanwhile."""
+    """Enqueue nothing by a schedule until it is resumed, whatever is deployed meanwhile."""
 
     async def operation(recurring: Recurring) -> dict[str, Any]:
         await recurring.pause(name)
@@ -147,7 +147,7 @@ def pause(
 def resume(
     *, name: Name, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Have it recur again, from now on: what it would have meanwhile is not made up for."""
+    """Go on with a schedule from now on; times during the pause get no job."""
 
     async def operation(recurring: Recurring) -> dict[str, Any]:
         await recurring.resume(name)
@@ -192,12 +192,12 @@ def _values(row: RecurringStatus) -> dict[str, Any]:
 def _in_words(row: RecurringStatus) -> str:
     try:
         return row.in_words
-    except InvalidOption as error:  # another version's, or a time zone that is not known here
+    except InvalidOption as error:  # another version's schedule, or an unknown time zone
         return str(error)
 
 
 def _local(moment: datetime | None, row: RecurringStatus) -> str:
-    """Return a time on the clock that its schedule is read on."""
+    """Return a time in the schedule's time zone."""
     if moment is None:
         return ""
     try:

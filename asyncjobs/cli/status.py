@@ -1,4 +1,4 @@
-"""`asyncjobs status` and `asyncjobs queues …`: what there is to do, and who does it."""
+"""`asyncjobs status` and `asyncjobs queues list`: queues, workers, ended jobs, and troubles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ queues = typer.Typer(no_args_is_help=True, help="Queues.")
 
 
 class Overview(NamedTuple):
-    """What `status` shows."""
+    """The facts that `status` shows."""
 
     queues: list[reading.QueueRow]
     workers: list[reading.WorkerRow]
@@ -32,7 +32,7 @@ class Overview(NamedTuple):
 
 
 def status(*, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False) -> None:
-    """Show queues, workers and what troubles them, and how jobs ended in the last 24 hours."""
+    """Show queues, workers and their troubles, and how jobs ended in the last 24 hours."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -71,7 +71,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
 
 
 def _print_failures(found: Failures) -> None:
-    """Print the largest groups of failed jobs, and what is not told of the others."""
+    """Print the largest groups of failed jobs, and a note on the others."""
     failed.table(found.groups[: failed.SHOWN])
     if (more := len(found.groups) - failed.SHOWN) > 0:
         print(f"and {more} more groups: `asyncjobs jobs failed`")
@@ -83,7 +83,7 @@ def _print_failures(found: Failures) -> None:
 def list_queues(
     *, config: options.Config = None, env: options.Environment = None, as_json: options.Json = False
 ) -> None:
-    """Show what each queue holds, and what is paused."""
+    """Show the jobs of each queue by state, and what is paused."""
     with exit_codes():
         settings = load(config, environment=env)
 
@@ -109,7 +109,7 @@ def _queue_values(rows: list[reading.QueueRow], paused: list[Pause]) -> list[dic
 
 
 def print_queues(rows: list[reading.QueueRow]) -> None:
-    """Print what each queue holds; a count that was broken off is shown with a plus."""
+    """Print the jobs of each queue by state; an incomplete count is shown with a plus."""
     printing.table(
         ["queue", "ready", "scheduled", "running", "waiting", "oldest ready"],
         [
@@ -155,7 +155,7 @@ def _remark(row: reading.WorkerRow) -> str:
 
 
 def _print_troubles(rows: list[reading.WorkerRow]) -> None:
-    """Print what a worker needs help with; nothing when there is nothing."""
+    """Print the troubles of workers, if there are any."""
     idle = [(row.id, report.claims_nothing) for row in rows if (report := reports.read(row.report)).claims_nothing]
     if idle:
         printing.table(["worker", "claims nothing, because"], idle, empty="")
@@ -184,7 +184,7 @@ def _pools(about: dict[str, Any]) -> list[str]:
 
 
 def _list(value: Any) -> list[Any]:
-    """Return what a worker, of another version perhaps, says as a list."""
+    """Return a value of a worker's facts as a list; another version may say something else."""
     return value if isinstance(value, list) else []
 
 

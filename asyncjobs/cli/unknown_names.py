@@ -1,4 +1,4 @@
-"""Kinds and queues of a filter that nobody knows: said, since an empty answer looks like a good one."""
+"""Notes on unknown kinds and queues in a filter, whose empty answer would look like a good one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asyncjobs.terminal import options
 def found_for(
     kind: str | None, queue: str | None, config: options.Config, environment: options.Environment
 ) -> list[str]:
-    """Return the notes on what a command names, read on a connection of its own."""
+    """Return the notes on the kind and queue of a command, read on a connection of its own."""
     settings, _ = read(config, environment=environment)
 
     async def ask() -> list[str]:
@@ -31,9 +31,9 @@ def found_for(
 
 
 async def notes(connection: Connection, settings: Settings, *, kind: str | None, queue: str | None) -> list[str]:
-    """Return a sentence for what a filter that has found nothing names, and no job, worker or setting does.
+    """Return a sentence for a kind and a queue of a filter that no job, worker or setting names.
 
-    None where that takes too long to find out, or this role may not.
+    There is none where it takes too long to find out, or this role may not.
     """
     if kind is None and queue is None:
         return []

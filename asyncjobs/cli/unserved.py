@@ -1,4 +1,4 @@
-"""Which ready jobs no living worker will ever take, and which perhaps the wrong one."""
+"""Ready jobs that no living worker takes, and jobs that the worker of another application may take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncjobs.db import reading
 
 
 def cut_short(ready: Sequence[tuple[str, str, int]]) -> set[str]:
-    """Return the queues of which not every ready job was looked at, so that their counts are the least there are."""
+    """Return the queues of which only some ready jobs were read, so that their counts are minimums."""
     looked_at: Counter[str] = Counter()
     for queue, _, count in ready:
         looked_at[queue] += count
@@ -20,11 +20,11 @@ def cut_short(ready: Sequence[tuple[str, str, int]]) -> set[str]:
 
 
 def unserved(ready: Sequence[tuple[str, str, int]], workers: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Say what nobody runs.
+    """Yield a sentence about each kind of ready jobs that no worker runs.
 
     Args:
         ready: Queue, kind and number of ready jobs.
-        workers: What each living worker said about itself: its `pools` and `kinds`.
+        workers: The facts of each living worker, with its `pools` and `kinds`.
     """
     cut = cut_short(ready)
     for queue, kind, count in ready:
@@ -37,7 +37,7 @@ def unserved(ready: Sequence[tuple[str, str, int]], workers: Sequence[dict[str, 
 
 
 def serves(worker: dict[str, Any], queue: str) -> bool:
-    """Whether a worker has a pool for `queue`; what it says about itself may be of another version."""
+    """Whether a worker has a pool for `queue`; its facts may be another version's."""
     for pool in worker.get("pools", ()):
         try:
             if queue_patterns.serves(pool["queues"], queue):
@@ -48,9 +48,9 @@ def serves(worker: dict[str, Any], queue: str) -> bool:
 
 
 def of_two_applications(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Say which kinds are served by workers whose module of that name is perhaps not the same.
+    """Yield a sentence about kinds in a module that two workers may have different versions of, or different ones.
 
-    Told by what else it defines: each side has a kind there that the other lacks.
+    The sign is another kind of the module on each side, which the other side lacks.
     """
     told: set[str] = set()
     for one, other in combinations({frozenset(map(str, worker.get("kinds", ()))) for worker in workers}, 2):

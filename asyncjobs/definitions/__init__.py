@@ -1,1 +1,1 @@
-"""Kinds of jobs: their options, fields and callbacks, and the registry of all."""
+"""Kinds of jobs: their options, fields and callbacks, and the registry of all kinds."""

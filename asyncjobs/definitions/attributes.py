@@ -1,4 +1,4 @@
-"""`attribute()`: fields of a job that are no arguments, saved at every checkpoint and restored when it is resumed."""
+"""`attribute()`: fields of a job that are no arguments, saved at every checkpoint and restored when the job is resumed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Attribute:
         job.__dict__[self.name] = value
 
     def declaration(self, name: str) -> str:
-        """Return how it is declared, as code."""
+        """Return the declaration, as code."""
         kind = self._factory if self._factory is not None else type(self._default)
         annotation = kind.__name__ if isinstance(kind, type) and self._default is not None else "…"
         given = "default_factory=…" if self._factory is not None else f"default={shown(self._default)}"
@@ -65,16 +65,17 @@ def attribute(
             cloud_id: int
             total: int = attribute(default=0)
 
-    Its values are JSON with types restored from the annotation, like arguments: from the next checkpoint on it is what a
-    resumed job is given, 5 for the "5" that was assigned to an int.
+    Values are stored as JSON and restored in the annotated type, as arguments are. From the next checkpoint on the attribute
+    has the value that a resumed job would get: 5 if "5" was assigned to an int.
 
     Args:
-        default: Its value at first; copied for each job.
-        default_factory: Makes it; in place of `default`.
-        init: Always False: tells type checkers that it is no argument.
+        default: The first value; copied for each job.
+        default_factory: Makes the first value; in place of `default`.
+        init: Always False: tells type checkers that the field is no argument.
 
     Raises:
-        InvalidDefinition: Neither or both of `default` and `default_factory`, one that makes nothing, or `init` is true.
+        InvalidDefinition: Neither or both of `default` and `default_factory`, a factory that needs arguments or cannot be
+            called, or `init` is true.
     """
     if (default is _MISSING) == (default_factory is None):
         raise InvalidDefinition("attribute() takes default= or default_factory=, one of them")
@@ -94,8 +95,8 @@ def attributes_of(cls: type, kind: str) -> Mapping[str, ValueCodec]:
     """Return the codecs of a class's attributes, by name.
 
     Raises:
-        InvalidDefinition: One has an annotation that cannot be stored.
-        NameError: One has an annotation that cannot be resolved.
+        InvalidDefinition: An annotation cannot be stored.
+        NameError: An annotation cannot be resolved.
     """
     names = _names_in(cls)
     hints = hints_of(cls) if names else {}
@@ -105,10 +106,10 @@ def attributes_of(cls: type, kind: str) -> Mapping[str, ValueCodec]:
 
 
 def check_attributes(cls: type, name: str) -> None:
-    """Refuse attributes whose type nobody has said.
+    """Refuse attributes without a type.
 
     Raises:
-        InvalidDefinition: One has no annotation.
+        InvalidDefinition: An attribute has no annotation.
     """
     annotated = {each for base in cls.__mro__ for each in annotations_of(base)}
     for missing in (each for each in _names_in(cls) if each not in annotated):
@@ -124,12 +125,12 @@ def _names_in(cls: type) -> list[str]:
 
 
 def dump(job: Any) -> str | None:
-    """Return a job's attributes as JSON text, and give it those that a resumed job is given; None when its class has none.
+    """Return a job's attributes as JSON text, and give it the values that a resumed job gets; None: its class has none.
 
-    An attribute that is what it will be loaded as is left alone: it may be held elsewhere, and appended to.
+    An attribute that would be loaded as it is stays the same object, which other code may hold and change.
 
     Raises:
-        UnstorableResult: One cannot be stored.
+        UnstorableResult: An attribute cannot be stored.
     """
     codecs = job._definition.attributes
     if not codecs:
@@ -145,10 +146,10 @@ def dump(job: Any) -> str | None:
 
 
 def restore(job: Any, text: str | None) -> None:
-    """Give a job the attributes that were saved; those saved by other code and unknown here are left out.
+    """Give a job its saved attributes; saved attributes that this code does not have are left out.
 
     Raises:
-        InvalidArguments: One does not fit its annotation any more.
+        InvalidArguments: A saved value does not fit its annotation any more.
     """
     codecs = job._definition.attributes
     if text is None or not codecs:

@@ -1,4 +1,4 @@
-"""What may be said of a definition, checked where it is made: its options, its kind, its aliases."""
+"""Checks of a definition, made where it is written: its kind and its options."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from asyncjobs.modules.origin import Origin
 
 
 def refuse_dropped(name: str, dropped: Iterable[str], arguments: Iterable[str]) -> None:
-    """Refuse to ignore what is an argument.
+    """Refuse `dropped` names that are arguments.
 
     Raises:
-        InvalidDefinition: It is one.
+        InvalidDefinition: A name is both.
     """
     for both in set(dropped).intersection(arguments):
         raise InvalidDefinition(f"{name}: dropped names {both!r}, which is an argument: leave it out of one of them")
 
 
 def refuse_unknown_by(name: str, options: Options, arguments: Collection[str]) -> None:
-    """Refuse to tell jobs apart by what is no argument of theirs.
+    """Refuse options whose `by` names no argument.
 
     Raises:
-        InvalidDefinition: It is none.
+        InvalidDefinition: A name is no argument.
     """
     for option, each in options.ordered:
         refuse_unknown(name, option, each.by, arguments)
 
 
 def refuse_schedule(name: str, options: Options, needed: Iterable[str]) -> None:
-    """Refuse to have recur what cannot be made without being given something.
+    """Refuse a schedule for a job that cannot be made without arguments.
 
     Args:
-        name: Of the definition.
-        options: Of it.
-        needed: Names of its arguments that have no default.
+        name: The definition's.
+        options: The definition's.
+        needed: Names of arguments without a default.
 
     Raises:
-        InvalidDefinition: It needs some.
+        InvalidDefinition: The job needs arguments.
     """
     if options.schedule is not None and (missing := sorted(needed)):
         raise InvalidDefinition(
@@ -54,7 +54,7 @@ def checked_kind(kind: str | None, target: Any, origin: Origin) -> str:
     """Return the kind of a function or class: `kind`, or its importable name.
 
     Raises:
-        InvalidDefinition: It has no importable name and was given none, or `kind` cannot be one.
+        InvalidDefinition: `kind` is not given and there is no importable name, or `kind` is no valid name.
     """
     name = f"{target.__module__}.{target.__qualname__}"
     if kind is None:

@@ -1,4 +1,4 @@
-"""A definition: one kind of job, its options, its code, and the codecs compiled for it at first use."""
+"""`Definition`: one kind of job, with its options, its code, and the codecs compiled for it at first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a definition stands in the code; tells a reload from a second definition of one kind."""
+    """The place of a definition in the code; tells a reload from a second definition of the same kind."""
 
     module: str
     qualname: str
@@ -31,7 +31,7 @@ class Source:
     line: int
     origin: Origin
     spec: Any = field(default=None, repr=False, compare=False)
-    """Of the module: `importlib.reload` makes a new one."""
+    """The module's spec: `importlib.reload` makes a new one."""
 
     @classmethod
     def of(cls, target: Any, frame_depth: int) -> Source:
@@ -48,15 +48,15 @@ class Source:
         )
 
     def is_of_one_load(self, other: Source) -> bool:
-        """Whether one load of a module has made both."""
+        """Whether both were made by one load of a module."""
         return self.origin.namespace is other.origin.namespace and self.spec is other.spec
 
     def is_run_again(self, other: Source) -> bool:
-        """Whether one line of one load of a module has made both."""
+        """Whether both were made by one line in one load of a module."""
         return self.is_of_one_load(other) and self.file == other.file and self.line == other.line
 
     def replaces(self, other: Source) -> bool:
-        """Whether this is the same definition again: a reload, a rerun cell, an import by another path."""
+        """Whether this is the same definition again: a reload, a cell run again, an import by another path."""
         if (self.module, self.qualname) != (other.module, other.qualname):
             return self.file == other.file and self.line == other.line
         return not self.is_of_one_load(other) or self.file != other.file or self.line == other.line
@@ -79,30 +79,30 @@ class Definition:
     job_class: Any
     function: Callable[..., Any] | None
     parameters: Callable[[], list[Parameter]] = field(repr=False)
-    """Resolves the annotations; called at first use, when names that were forward references exist."""
+    """Resolves the annotations; called at first use, when forward references can be resolved."""
     returns: Callable[[], Any] = field(repr=False)
     name: str = field(default="", init=False, repr=False)
-    """The kind without the prefix of this process's kinds."""
+    """The kind without this process's prefix."""
     is_over: bool = field(default=False, init=False, repr=False)
-    """Whether what made it has ended, as a test has, and no jobs of it are left: another may take its kind."""
+    """Whether the test that made it has ended: another definition may then take its kind."""
 
     def __post_init__(self) -> None:
         self.name, self._former = self.kind, self.aliases
 
     def begin_with(self, prefix: str) -> None:
-        """Have its kind and aliases begin with a prefix, in place of what they begin with."""
+        """Put a prefix in front of the kind and its aliases, in place of the one before."""
         self.kind = prefix + self.name
         self.aliases = tuple(prefix + former for former in self._former)
 
     @cached_property
     def arguments(self) -> ArgumentCodec:
-        """Binds, validates, dumps and loads this kind's arguments."""
-        _ = self.attributes  # one that cannot be stored is refused now, not when a job comes to its first checkpoint
+        """The codec that binds, validates, dumps and loads this kind's arguments."""
+        _ = self.attributes  # an attribute that cannot be stored is refused here, not at a job's first checkpoint
         return ArgumentCodec(self.kind, self._resolved(self.parameters), dropped=self.options.dropped)
 
     @cached_property
     def result(self) -> ValueCodec:
-        """Dumps and loads this kind's results."""
+        """The codec that dumps and loads this kind's results."""
         return ValueCodec(self.kind, self._resolved(self.returns))
 
     def _resolved(self, resolve: Callable[[], T]) -> T:
@@ -116,11 +116,11 @@ class Definition:
 
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
-        """What was declared about errors, in the order in which it is asked."""
+        """The declarations about errors, in the order in which they are asked."""
         found: list[Policy] = []
         for cls in self.job_class.__mro__:
             own = vars(cls).get("_declared")
-            found += rescues_in(cls) if own is None else own  # None: a class that is no job, and has methods to bring
+            found += rescues_in(cls) if own is None else own  # None: a mix-in that is no job, whose methods may count
         return tuple(found)
 
     @cached_property
@@ -150,38 +150,38 @@ class Definition:
 
     @property
     def max_crashes(self) -> int:
-        """How often a job may end with its process before it has failed."""
+        """Deaths of its process that a job may have before it fails."""
         return self.options.max_crashes
 
     @cached_property
     def is_async(self) -> bool:
-        """Whether its code is a coroutine function; a plain one runs in a thread."""
+        """Whether the code is a coroutine function; a plain function runs in a thread."""
         return inspect.iscoroutinefunction(self.function or self.job_class._perform_of_class())
 
     @property
     def executor(self) -> Executor:
-        """Where its code runs."""
+        """Where the code runs: loop, thread or process."""
         return self.options.executor or ("loop" if self.is_async else "thread")
 
     def load(self, text: str) -> Any:
-        """Return a job of this kind from its stored arguments, as Any: `Job` itself has no `perform` for type checkers.
+        """Return a job of this kind from its stored arguments, as Any: `Job` has no `perform` for type checkers.
 
         Raises:
-            InvalidArguments: They do not fit the annotations any more.
+            InvalidArguments: The arguments do not fit the annotations any more.
         """
         return self.restore(self.arguments.load(text))
 
     def restore(self, values: Mapping[str, Any]) -> Any:
-        """Return a job of this kind around `values`, which are valid already."""
+        """Return a job of this kind with `values`, which are valid already."""
         job = self.job_class.__new__(self.job_class)
         job._begin(self, dict(values), None)
         return job
 
 
 def run_as(target: Callable[..., Any], executor: str | None) -> Callable[..., Any]:
-    """Return a job's code as it is run: a plain wrapper of an `async def` as an `async def`, unless it is to run elsewhere.
+    """Return a job's code as it is run: a plain wrapper of an `async def` as an `async def`, unless `executor` forbids it.
 
-    What such a wrapper gives back is awaited where it can be; it may as well be a value that it had at hand.
+    What the wrapper returns is awaited if it is awaitable, since a wrapper may also return a plain value.
     """
     is_wrapper = inspect.iscoroutinefunction(inspect.unwrap(target)) and not inspect.iscoroutinefunction(target)
     if not is_wrapper or executor in ("thread", "process"):
@@ -199,12 +199,12 @@ def check_code(target: Any, name: str, executor: str | None, origin: Origin) -> 
     """Refuse code that cannot be a job's.
 
     Raises:
-        InvalidDefinition: A generator, or an executor that does not suit it or its program.
+        InvalidDefinition: A generator, or an executor that does not fit the code or its program.
     """
     if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
         raise InvalidDefinition(f"{name} is a generator: a job returns its result; use `return`, not `yield`")
     is_async = inspect.iscoroutinefunction(inspect.unwrap(target))
-    # A plain wrapper of an `async def` may be there to run it in a loop of its own; then it says that it is a `def`.
+    # A plain wrapper of an `async def` may run it in a loop of its own; an executor then says that it is a `def`.
     if inspect.iscoroutinefunction(target) and executor in ("thread", "process"):
         raise InvalidDefinition(
             f"{name} is an `async def`: it runs on the loop; drop executor={executor!r} or write `def`"

@@ -1,4 +1,4 @@
-"""The fields of a job class: its arguments, and the names it must leave to `Job`."""
+"""Fields of a job class: its arguments, and the names that belong to `Job`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from asyncjobs.values.arguments import Parameter
 from asyncjobs.values.type_variables import annotations_of, hints_of, known
 
 _LATER = frozenset({"then", "steps"})
-"""Names that jobs will have: a field that took one today would break tomorrow."""
+"""Reserved names that `Job` has or may get: a field of such a name would break with a later version."""
 _MAY_OVERRIDE = frozenset({"perform"})
 _BOOKKEEPING = frozenset({"_declared", "_definition", "_function_hooks", "_options", "_is_function_job"})
 
 
 def refuse_hiding(cls: type, name: str, root: type) -> None:
-    """Refuse a class whose own names, or those of a mix-in, would hide something of `root`, which is `Job`."""
+    """Refuse a class whose names, or those of a mix-in, would hide names of `root`, which is `Job`."""
     taken = ({*_own_names(root), "__init__", "__await__"} | _LATER) - _MAY_OVERRIDE - _BOOKKEEPING
     if cls.__dict__.get("_is_function_job"):
         return
     for base in cls.__mro__[: cls.__mro__.index(root)]:
         if base is not cls and issubclass(base, root):
-            continue  # looked at when it was made
+            continue  # checked when it was made
         for own in (*annotations_of(base), *base.__dict__):
             if own == "__init__":
                 raise InvalidDefinition(
@@ -42,12 +42,12 @@ def _own_names(root: type) -> set[str]:
 
 
 def names_of_fields(cls: type, root: type) -> set[str]:
-    """Return the names that a class and its bases annotate: those of its arguments, and a few more."""
+    """Return the names that a class and its bases annotate: its arguments, attributes and class variables."""
     return {name for base in cls.__mro__[: cls.__mro__.index(root)] for name in annotations_of(base)}
 
 
 def names_needed(cls: type, root: type) -> set[str]:
-    """Return the names of a class's arguments that have no default."""
+    """Return the names of arguments without a default."""
     return {
         name
         for base in cls.__mro__[: cls.__mro__.index(root)]
@@ -57,7 +57,7 @@ def names_needed(cls: type, root: type) -> set[str]:
 
 
 def fields_of(cls: type, root: type) -> list[Parameter]:
-    """Return a class's arguments, base classes first, as its annotations and defaults say."""
+    """Return a class's arguments from its annotations and defaults, base classes first."""
     hints = hints_of(cls)
     found: dict[str, Parameter] = {}
     for base in reversed(cls.__mro__):
@@ -77,7 +77,7 @@ def fields_of(cls: type, root: type) -> list[Parameter]:
 
 
 def _refuse_slip(where: str, name: str, annotation: object, default: object) -> None:
-    """Refuse a field that was meant to be an attribute, or a step's cursor."""
+    """Refuse a field that was meant as an attribute or as a step's cursor."""
     if default is attribute:
         raise InvalidDefinition(f"{where} = attribute is not called: write `{name}: … = attribute(default=…)`")
     for part in (annotation, *typing.get_args(annotation)):

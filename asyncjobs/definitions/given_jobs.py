@@ -1,6 +1,6 @@
-"""Jobs that are given to something that enqueues them later: told from other things, and refused where they cannot be taken.
+"""Jobs given to a batch, a chain or `then`: told from other values, and refused where they are enqueued already.
 
-By what they have, since their classes import what imports this.
+They are known by their attributes, since an import of their classes would be a circle.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
 
 
 def is_job(value: Any) -> bool:
-    """Whether a value is a job: not a definition, and neither a chain nor a batch."""
+    """Whether a value is a job: no definition, chain or batch."""
     return not isinstance(value, type) and hasattr(value, "_disposition")
 
 
 def check_new(job: Any, what: str) -> None:
-    """Refuse what is no job, or is enqueued already; `what` begins the message.
+    """Refuse a value that is no new job; `what` begins the message.
 
     Raises:
         InvalidOption: It is no job.
-        AlreadyEnqueued: It is enqueued, or runs here.
+        AlreadyEnqueued: It is enqueued or running.
     """
     if not is_job(job):
         remedy = "call a @job function or a Job class"

@@ -1,7 +1,7 @@
-"""Callbacks: user code around enqueueing and performing, and after a job is given up, as it is declared.
+"""Declared callbacks: user code around enqueueing and performing, and after a job is discarded or has failed.
 
-Order: middleware is outermost, then base classes, then derived ones, each in the order of the source; what comes after goes
-back the other way, like the ends of nested blocks.
+Order: middleware is outermost, then base classes, then derived ones, each in the order of the source. Hooks after a call run
+in the reverse order, as the ends of nested blocks do.
 """
 
 from __future__ import annotations
@@ -30,46 +30,46 @@ _MORE: dict[Point, tuple[str, ...]] = {
     "around_perform": ("call",),
     "after_discard": ("the error",),
 }
-"""What the hooks of some points are given beside the job."""
+"""Arguments of a hook beside the job, by its point."""
 Hook = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__asyncjobs_points__"
 
 
 def before_enqueue(method: F) -> F:
-    """Call this method `(self)` before the job's row is inserted; what it raises stops the enqueue and reaches the caller.
+    """Call this method `(self)` before the job's row is inserted; an error stops the enqueue and reaches the caller.
 
-    After 5 seconds it is cut off with a `TimeoutError`. For a function job: ``@send_welcome.before_enqueue``, with the job
-    as its argument. `enqueue_all` calls it for each job.
+    After 5 seconds the method is cut off with a `TimeoutError`. For a function job: ``@send_welcome.before_enqueue``, with
+    the job as its argument. `enqueue_all` calls it for each job.
     """
     return _marked(method, "before_enqueue")
 
 
 def after_enqueue(method: F) -> F:
-    """Call this method `(self)` once the job's row is inserted; what it raises is logged and changes nothing.
+    """Call this method `(self)` once the job's row is inserted; an error is logged and changes nothing.
 
-    In the caller's own transaction (``connection=``) it is called before that commits.
+    In the caller's own transaction (``connection=``) it is called before the commit.
     """
     return _marked(method, "after_enqueue")
 
 
 def around_enqueue(method: F) -> F:
-    """Enqueue inside this method `(self, call)`, at its ``await call()``; without that, the job is not enqueued.
+    """Enqueue inside this method `(self, call)`, at its ``await call()``; without the call, the job is not enqueued.
 
-    What the method raises after the call is logged and changes nothing, and after 5 seconds of that it is cut off.
+    An error after the call is logged and changes nothing; 5 seconds after the call the method is cut off.
     """
     return _marked(method, "around_enqueue")
 
 
 def before_perform(method: F) -> F:
-    """Call this method `(self)` before `perform`; what it raises is the attempt's error, as if `perform` had raised it."""
+    """Call this method `(self)` before `perform`; an error is the attempt's, as if `perform` had raised it."""
     return _marked(method, "before_perform")
 
 
 def after_perform(method: F) -> F:
-    """Call this method `(self)` after `perform` has returned; what it raises is logged, and the job has succeeded.
+    """Call this method `(self)` after `perform` has returned; an error is logged, and the job has succeeded.
 
-    After 5 seconds it is cut off; the job's `timeout` ends with `perform`.
+    After 5 seconds the method is cut off; the job's `timeout` is for `perform` alone.
     """
     return _marked(method, "after_perform")
 
@@ -77,16 +77,16 @@ def after_perform(method: F) -> F:
 def around_perform(method: F) -> F:
     """Perform inside this method `(self, call)`, at its ``await call()``, which returns the result.
 
-    Without the call, the job succeeds with None; when the call has failed, it may be made again. What the method raises
-    after the job has run is logged and changes nothing, and after 5 seconds of that it is cut off.
+    Without the call, the job succeeds with None; when the call has failed, it may be made again. An error after the job has
+    run is logged and changes nothing; 5 seconds after the call the method is cut off.
     """
     return _marked(method, "around_perform")
 
 
 def after_discard(method: F) -> F:
-    """Call this method `(self, error)` when the job is given up: discarded, retries used up, or failed.
+    """Call this method `(self, error)` when the job ends for good without success: discarded, retries used up, or failed.
 
-    It runs before that is stored; what it raises is logged and changes nothing.
+    It runs before that is stored; an error is logged and changes nothing.
     """
     return _marked(method, "after_discard")
 
@@ -99,10 +99,10 @@ def _marked(method: F, point: Point) -> F:
 
 
 def check_hooks(cls: type, name: str) -> None:
-    """Refuse hooks that do not take what they are called with.
+    """Refuse hooks with the wrong parameters.
 
     Raises:
-        InvalidDefinition: A method of the class, or of a base, does not.
+        InvalidDefinition: A method of the class, or of a base, does not take the arguments of its hook.
     """
     for base in cls.__mro__:
         for attribute, value in vars(base).items():
@@ -111,7 +111,7 @@ def check_hooks(cls: type, name: str) -> None:
 
 
 def add_hook(job_class: type[Any], point: Point, hook: Hook) -> None:
-    """Give a function's job a hook, called after those it has."""
+    """Add a hook to a function's job, called after the hooks that it has."""
     if not callable(hook) or isinstance(hook, type):
         raise InvalidDefinition(f"{point} decorates a function, not {type(hook).__name__}")
     check_takes(hook, point, "the job", *_MORE.get(point, ()))
@@ -121,7 +121,7 @@ def add_hook(job_class: type[Any], point: Point, hook: Hook) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """The hooks of one definition, in the order in which they are called; for `around`, the outermost first."""
+    """The hooks of one definition, in the order in which they are called; the outermost `around` first."""
 
     before_enqueue: tuple[Hook, ...] = ()
     after_enqueue: tuple[Hook, ...] = ()
@@ -133,16 +133,16 @@ class Hooks:
 
     @cached_property
     def on_enqueue(self) -> bool:
-        """Whether there is anything to do beside inserting the row."""
+        """Whether there are hooks of enqueueing."""
         return bool(self.before_enqueue or self.after_enqueue or self.around_enqueue)
 
     @cached_property
     def on_perform(self) -> bool:
-        """Whether there is anything to do beside performing."""
+        """Whether there are hooks of performing."""
         return bool(self.before_perform or self.after_perform or self.around_perform)
 
     def within(self, middleware: Sequence[Any]) -> Hooks:
-        """Return these hooks inside those of `middleware`, the first of which is the outermost."""
+        """Return these hooks inside those of `middleware`, whose first is the outermost."""
         if not middleware:
             return self
         outer: dict[Point, list[Hook]] = {
@@ -153,12 +153,12 @@ class Hooks:
 
 
 def hooks_of(job_class: type[Any]) -> Hooks:
-    """Return the hooks that a class and its bases declare, and those given to the function it stands for."""
+    """Return the hooks of a class and its bases, or of the function that the class was made for."""
     found: dict[Point, dict[Any, Hook]] = {point: {} for point in POINTS}
     for cls in reversed(job_class.__mro__):
         for name, value in vars(cls).items():
             for point in marks_on(value, _MARK):
-                found[point][name] = _by_name(name)  # an override is called in its place, and once
+                found[point][name] = _by_name(name)  # an override takes the place of the method it overrides
         for point, functions in vars(cls).get("_function_hooks", {}).items():
             found[point].update((id(function), function) for function in functions)
     return Hooks(**{point: _joined(point, list(found[point].values()), ()) for point in POINTS})

@@ -1,4 +1,4 @@
-"""Making a class derived from `Job` a definition: its options and fields checked, its name registered."""
+"""Definitions of classes derived from `Job`: options and fields checked, kind registered."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from asyncjobs.values.type_variables import result_of
 
 
 def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -> None:
-    """Check a class that has just been made, and register it unless it is abstract or stands for a function.
+    """Check a new class, and register it unless it is abstract or was made for a function.
 
     Args:
         cls: Derived from `root`.
         root: `Job` itself.
-        given: Its options.
+        given: The options.
 
     Raises:
-        InvalidDefinition: It cannot be a job's class.
+        InvalidDefinition: The class cannot be a job's.
     """
     name = f"{cls.__module__}.{cls.__qualname__}"
     options = cls._options = Options.of(name, given, parent=cls._options)
@@ -74,11 +74,11 @@ def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -
 
 
 def _refuse_open_variables(definition: Definition) -> None:
-    """Refuse a class with type variables that stand for nothing, as far as its annotations can be resolved by now."""
+    """Refuse a class with unbound type variables, if its annotations can be resolved yet."""
     try:
         definition.parameters()
         definition.returns()
     except InvalidDefinition:
         raise
-    except Exception:  # said at the first use, when names exist that stand further down in the module
+    except Exception:  # raised again at first use, when names further down in the module exist
         return

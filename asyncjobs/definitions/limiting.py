@@ -1,4 +1,4 @@
-"""How many jobs run at once, and how many start in a time, over all workers: what is said of it."""
+"""`Limit` and the options of `Rate`: how many jobs run at once, and how many start in a time, over all workers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ MOST_STARTS: Final = 1_000_000
 class Limit:
     """How many jobs with the same key run at once, over all workers.
 
-    What would exceed it stays `ready`, and is passed over. A place is held by a live lease only: by a job that runs, or that
-    has just been let pass and is about to. It is free again when the worker is found dead, and while the job awaits, sleeps
-    or waits.
+    A job beyond the limit stays `ready`, and is passed over. A place is held under a live lease only: by a job that runs, or
+    that is about to after it was let pass. The place is free again when the worker is found dead, and while the job awaits,
+    sleeps or waits.
 
     Args:
-        most: So many, at least 1.
+        most: Jobs at once, at least 1.
         by: Names of arguments whose values are the key, or a callable of the job that returns it; (): the whole kind.
         key: Shared by all kinds that give it, in place of the kind.
 
     Raises:
-        InvalidOption: Outside these limits.
+        InvalidOption: A value outside these limits.
     """
 
     __slots__ = ("by", "key", "most")
@@ -46,7 +46,7 @@ class Limit:
 
 
 class RateLimit:
-    """What a rate allows; made as `Rate`."""
+    """The options of a rate; users make a `Rate`."""
 
     __slots__ = ("burst", "by", "count", "follow_retry_after", "key", "per")
 
@@ -80,19 +80,19 @@ class RateLimit:
 
 
 def checked_limits(value: Any, name: str) -> tuple[Limit, ...]:
-    """Return one limit or several.
+    """Return limits, given one or several.
 
     Raises:
-        InvalidOption: There is something else.
+        InvalidOption: Something else is given, or two limits with the same key.
     """
     return _several(value, name, Limit, "Limit(1)")
 
 
 def checked_rates(value: Any, name: str) -> tuple[RateLimit, ...]:
-    """Return one rate or several.
+    """Return rates, given one or several.
 
     Raises:
-        InvalidOption: There is something else.
+        InvalidOption: Something else is given, or two rates with the same key.
     """
     return _several(value, name, RateLimit, "Rate(10, per=60)")
 

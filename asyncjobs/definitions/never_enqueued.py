@@ -1,4 +1,4 @@
-"""The warning for a job that was made and dropped, as Python's for a coroutine that was never awaited."""
+"""The warning for a job that was made and never used, like Python's for a coroutine that was never awaited."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from asyncjobs.exceptions import JobNeverEnqueued
 
 Place = tuple[CodeType, int]
-"""Code and instruction: to look up the line costs, in a long function, more than making the job."""
+"""Code and instruction; looking up the line costs more, in a long function, than making the job."""
 
 _registries: dict[str, dict[Any, Any]] = {}
-"""What each file was warned of: the filter `default` shows a line once."""
+"""Warnings that each file has had: the filter `default` shows a line once."""
 
 
 def warn(kind: str, place: Place, asked: str | None, *, is_ending: Any = sys.is_finalizing) -> None:
-    """Warn of the line that made a job; not while the interpreter ends, which drops everything.
+    """Warn about the line that made a job; not while the interpreter ends, which drops everything.
 
     Args:
-        kind: Of the job.
+        kind: The job's.
         place: Where it was made.
-        asked: Its method that was called without an effect, since what that returns was not awaited; None: none was.
-        is_ending: Bound here, as the modules may be gone.
+        asked: Its method that was called and not awaited, and so had no effect; None: none was.
+        is_ending: A default, since the module `sys` may be gone.
     """
     if is_ending():
         return

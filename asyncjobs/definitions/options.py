@@ -1,6 +1,6 @@
-"""The options of a job: what `@job`, a class and `Job.set` take.
+"""Options of a job, for `@job`, a class and `Job.set`.
 
-A new one is a field of the table `Options`, and a key of the TypedDict of whatever takes it.
+A new option is a field of the table `Options`, and a key of the TypedDict of each call that takes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Executor = Literal["loop", "thread", "process"]
 
 
 class JobOptions(TypedDict, Generic[JobT], total=False):
-    """What `@job` takes, for type checkers; None is the same as nothing."""
+    """The options of `@job`, for type checkers; None is the same as leaving one out."""
 
     kind: str | None
     aliases: tuple[str, ...]
@@ -49,13 +49,13 @@ class JobOptions(TypedDict, Generic[JobT], total=False):
 
 
 class ClassOptions(JobOptions[Any], total=False):
-    """What a class derived from `Job` takes, for type checkers."""
+    """The options of a class derived from `Job`, for type checkers."""
 
     abstract: bool
 
 
 class SetOptions(TypedDict, total=False):
-    """What `Job.set` takes, for type checkers; None is the same as nothing."""
+    """The options of `Job.set`, for type checkers; None is the same as leaving one out."""
 
     queue: str | None
     priority: int | None
@@ -100,7 +100,7 @@ def _executor(value: Any, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The table; one of it holds what was said about a definition, by itself and its bases, and else the defaults."""
+    """The table of options; an instance holds a definition's, given or inherited, and the defaults."""
 
     kind: str | None = option(
         check=limits.kind_name,
@@ -139,7 +139,7 @@ class Options:
     max_crashes: int = option(
         3,
         check=partial(limits.whole, least=1, most=1_000),
-        meaning="how many deaths of its process may be charged to it, until it has `failed`",
+        meaning="deaths of its process that may be charged to it; with the last of them it has `failed`",
     )
     dropped: tuple[str, ...] = option(
         (),
@@ -175,11 +175,11 @@ class Options:
         meaning='when it recurs by itself: cron as in `"0 6 * * *"`, `"@daily"`, `"every 10 minutes"`',
         default_is="it does not",
     )
-    timezone: str = option("UTC", check=_timezone, meaning="whose clock `schedule` is read on, as in `Europe/Paris`")
+    timezone: str = option("UTC", check=_timezone, meaning="in which `schedule` is read, as in `Europe/Paris`")
     catch_up: CatchUp = option(
         "latest",
         check=checked_catch_up,
-        meaning='which times are made up for that nobody was there for: `"none"`, the `"latest"`, `"all"`',
+        meaning='which times get a job that no worker was there for: `"none"`, the `"latest"`, `"all"`',
     )
     overlap: Overlap = option(
         "allow",
@@ -208,7 +208,7 @@ class Options:
 
     @property
     def ordered(self) -> tuple[tuple[str, Unique | Limit | RateLimit], ...]:
-        """What keeps its jobs in order, each with the option's name."""
+        """The unique key, limits and rates, each with the option's name."""
         return (
             *((("unique", self.unique),) if self.unique is not None else ()),
             *(("concurrency", each) for each in self.concurrency),
@@ -217,19 +217,19 @@ class Options:
 
     @classmethod
     def of(cls, name: str, given: Mapping[str, Any], *, parent: Options | None = None) -> Options:
-        """Return the options of a definition, checked.
+        """Return the checked options of a definition.
 
         Args:
-            name: Of the definition, for errors.
-            given: By name.
-            parent: Of the class from which it is derived; None: it is a function's.
+            name: The definition's, for errors.
+            given: Options by name.
+            parent: Options of the base class; None: the definition is a function's.
 
         Raises:
-            InvalidDefinition: An unknown option, or one outside its limits.
+            InvalidDefinition: An unknown option, or a value outside its limits.
         """
         said = checked(OF_FUNCTION if parent is None else OF_CLASS, given, name, InvalidDefinition)
         if parent is None:
-            # A class may say for those that are derived from it.
+            # Only for a function: a class may set them for classes derived from it.
             idle = [each for each in _OF_SCHEDULE if each in said and "schedule" not in said]
             if idle:
                 raise InvalidDefinition(

@@ -1,4 +1,4 @@
-"""What tells apart the jobs of a kind that are unique, limited or paced: the values of arguments, as the text of a key."""
+"""Names and parts of the keys of unique jobs, limits and rates: the values of a job's arguments, as text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.exceptions import AsyncJobsError, InvalidDefinition, InvalidOption
 
 By: TypeAlias = tuple[str, ...] | Callable[[Any], Any]
-"""Names of arguments, or what makes the key of a job; () is the whole kind."""
+"""Names of arguments, or a callable that returns the key of a job; () is the whole kind."""
 
 
 def checked_by(value: Any, what: str) -> By:
-    """Return `value` if it can tell jobs apart.
+    """Return `value`.
 
     Raises:
         InvalidOption: It is neither names of arguments nor callable.
@@ -31,10 +31,10 @@ def checked_by(value: Any, what: str) -> By:
 
 
 def checked_key(value: Any, what: str) -> str | None:
-    """Return `value` if it can be a key that kinds share; None: they share none.
+    """Return `value`, a key that kinds share; None: they share none.
 
     Raises:
-        InvalidOption: It cannot.
+        InvalidOption: It is no valid key.
     """
     if value is None:
         return None
@@ -46,10 +46,10 @@ def checked_key(value: Any, what: str) -> str | None:
 def refuse_unknown(
     name: str, option: str, by: By, arguments: Collection[str], kind: type[AsyncJobsError] = InvalidDefinition
 ) -> None:
-    """Refuse to tell jobs apart by what is no argument of theirs.
+    """Refuse a `by` that names no argument.
 
     Raises:
-        AsyncJobsError: It is none; of the kind that is given.
+        AsyncJobsError: Of the type `kind`.
     """
     for each in by if isinstance(by, tuple) else ():
         if each not in arguments:
@@ -58,8 +58,8 @@ def refuse_unknown(
 
 
 def name_of(kind: str, by: By) -> str:
-    """Return the name under which all keys stand that are told apart in one way."""
-    base = kind.replace(" ", "\u00a0")  # what follows the first space of a key is its values
+    """Return the name that begins all keys of one kind and one `by`."""
+    base = kind.replace(" ", "\u00a0")  # the values begin after the first space of a key
     if not isinstance(by, tuple):
         return f"{base}(*)"
     return f"{base}({','.join(by)})" if by else base
@@ -69,10 +69,10 @@ _OF_RATES = "rate:"
 
 
 def rate_name_of(name: str) -> str:
-    """Return the name under which the keys of a rate stand: a limit with the same key is another thing."""
+    """Return the name for the keys of a rate, which differ from those of a limit with the same key."""
     return _OF_RATES + name
 
 
 def shown_key(key: str) -> str:
-    """Return a key of a limit or of a rate, as whoever gave it knows it."""
+    """Return a key of a limit or a rate, as users know it."""
     return key.removeprefix(_OF_RATES)

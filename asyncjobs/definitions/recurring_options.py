@@ -1,4 +1,4 @@
-"""What may be said of something that recurs beside when: which missed times are made up for, whether it overlaps, jitter."""
+"""Options of a schedule beside its times: missed times, overlaps, jitter."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ MOST_JITTER: Final = 86_400.0
 
 
 def checked_catch_up(value: Any, name: str) -> CatchUp:
-    """Return `value` if it says which missed times are made up for.
+    """Return `value`.
 
     Raises:
-        InvalidOption: It does not.
+        InvalidOption: It is no value of `catch_up`.
     """
     found: CatchUp = _one_of(value, name, get_args(CatchUp))
     return found
 
 
 def checked_overlap(value: Any, name: str) -> Overlap:
-    """Return `value` if it says whether a job recurs beside the one before.
+    """Return `value`.
 
     Raises:
-        InvalidOption: It does not.
+        InvalidOption: It is no value of `overlap`.
     """
     found: Overlap = _one_of(value, name, get_args(Overlap))
     return found
@@ -41,7 +41,7 @@ def checked_jitter(value: Any, name: str) -> float:
     """Return the seconds of a jitter, from a number of seconds or a timedelta.
 
     Raises:
-        InvalidOption: Less than none, or more than a day.
+        InvalidOption: Negative, or more than a day.
     """
     try:
         return read_seconds(value, maximum=MOST_JITTER, text=False)
@@ -50,10 +50,10 @@ def checked_jitter(value: Any, name: str) -> float:
 
 
 def checked_name(value: Any) -> str:
-    """Return `value` if something that recurs can have it for a name.
+    """Return `value`, the name of a schedule.
 
     Raises:
-        InvalidOption: It cannot.
+        InvalidOption: It is no valid name.
     """
     if not isinstance(value, str) or not names.is_kind(value):
         raise InvalidOption(f"name={shown(value)} is no name: use {names.KIND_RULE}, such as 'daily_report'")

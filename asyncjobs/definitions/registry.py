@@ -1,7 +1,7 @@
-"""Every job definition of this process, by kind and by alias. A stored kind is looked up here and never imported.
+"""The registry of job definitions of this process, by kind and by alias. A stored kind is looked up here and never imported.
 
-While an `AsyncJobs` is open, every kind here begins with its `kind_prefix`: in the database, in logs and in `job.kind`.
-Names that are given (a filter, a command's argument) may leave it out.
+While an `AsyncJobs` is open, every kind begins with its `kind_prefix`: in the database, in logs and in `job.kind`. A user
+may leave the prefix out in a filter or a command's argument.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from asyncjobs.modules.sameness import difference
 
 _definitions: dict[str, Definition] = {}
 _all: weakref.WeakSet[Definition] = weakref.WeakSet()
-"""Those that another has replaced, too: jobs may be made of them on."""
+"""Also definitions that were replaced: code may still make jobs of them."""
 
 
 class _Prefix:
-    """What kinds begin with, and how many blocks want it."""
+    """The prefix of all kinds, and the number of blocks that hold it."""
 
     text = ""
     holders = 0
@@ -29,10 +29,10 @@ class _Prefix:
 
 @contextmanager
 def prefixed(prefix: str) -> Iterator[None]:
-    """Have every kind begin with `prefix` until the block ends; blocks may overlap, with one prefix.
+    """Have every kind begin with `prefix` until the block ends; blocks with the same prefix may overlap.
 
     Raises:
-        InvalidSettings: Another prefix is in use: a process is of one application.
+        InvalidSettings: Another prefix is in use: a process belongs to one application.
     """
     if _Prefix.holders and prefix != _Prefix.text:
         other = f"{_Prefix.text!r} of another AsyncJobs that is open in this process"
@@ -59,24 +59,24 @@ def _use(prefix: str) -> None:
 
 
 def prefix() -> str:
-    """Return what every kind begins with."""
+    """Return the prefix of every kind."""
     return _Prefix.text
 
 
 def stored_name(kind: str) -> str:
-    """Return the name under which a kind is stored that is given with its prefix or without."""
+    """Return the stored name of a kind, which is given with its prefix or without."""
     begins = prefix()
     known = kind in _definitions or (kind.startswith(begins) and begins + kind not in _definitions)
     return kind if known else begins + kind
 
 
 def with_prefix(name: str) -> str:
-    """Return a name with the prefix of this process's kinds, which it may have already."""
+    """Return a name with this process's prefix, which it may have already."""
     return name if name.startswith(_Prefix.text) else _Prefix.text + name
 
 
 def register(definition: Definition) -> None:
-    """Add a definition under its kind and aliases; the same one again (a reload) replaces.
+    """Add a definition under its kind and aliases; the same definition again (a reload) replaces it.
 
     Raises:
         InvalidDefinition: Another definition has one of these names.
@@ -108,12 +108,12 @@ def _refuse_second(name: str, definition: Definition, other: Definition) -> None
 
 
 def find(kind: str) -> Definition | None:
-    """Return the definition of a kind or an alias, with the prefix or without; or None."""
+    """Return the definition of a kind or an alias, given with the prefix or without; None: it is unknown."""
     return _definitions.get(kind) or _definitions.get(_Prefix.text + kind)
 
 
 def end_those_since(before: Iterable[Definition]) -> None:
-    """Take the definitions for over that were made inside functions, and are not among `before`."""
+    """Mark definitions as over that were made inside functions and are not among `before`."""
     known = set(map(id, before))
     for definition in _definitions.values():
         if id(definition) not in known and "<locals>" in definition.source.qualname:
@@ -121,7 +121,7 @@ def end_those_since(before: Iterable[Definition]) -> None:
 
 
 def all_names() -> list[str]:
-    """Return every kind and alias, sorted: what a worker of this process may claim."""
+    """Return every kind and alias, sorted: the names that a worker of this process may claim."""
     return sorted(_definitions)
 
 

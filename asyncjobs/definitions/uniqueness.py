@@ -15,27 +15,27 @@ OnConflict: TypeAlias = Literal["skip", "replace", "raise"]
 
 STATES: Final = ("scheduled", "ready", "running", "waiting")
 _UNTIL: Final = {frozenset(STATES): 0, frozenset(STATES[:2]): 1, frozenset(STATES[:3]): 2}
-"""When a key is given up: at the end, at the start, when the job is parked."""
+"""When a key is freed: 0 at the end, 1 at the start, 2 when the job is parked."""
 
 
 class Unique:
     """Of the jobs of a kind that have the same key, one is stored at a time.
 
-    Enforced by an index of the database: for every enqueuer, in callers' transactions, too. The key is free again when the
-    job leaves `states` for another state, whatever ends it, and then stays free.
+    An index of the database enforces it: for every enqueuer, also in callers' transactions. The key is free when the job
+    leaves `states`, for whatever reason, and the job does not take it again.
 
     Args:
         by: Names of arguments whose values are the key, or a callable of the job that returns it; (): the whole kind.
-        states: In which a job has its key: all four of these, or ("scheduled", "ready"): until it starts, or these and
-            "running": until it is parked.
-        window: Seconds or a timedelta: also in conflict is what was enqueued within that time, finished or not. None: only
-            what is live.
-        on_conflict: "skip": nothing is stored, and `disposition` is "duplicate"; "replace": the job that waits takes the new
-            arguments, time, queue and priority ("replaced"), and one that runs is followed by the new one; "raise":
+        states: The states in which a job holds its key: all four of these; or ("scheduled", "ready"), until it starts; or
+            these and "running", until it is parked.
+        window: Seconds or a timedelta: a job enqueued within that time also holds the key, finished or not. None: only
+            jobs in `states` do.
+        on_conflict: "skip": nothing is stored, and `disposition` is "duplicate"; "replace": the waiting job takes the new
+            arguments, time, queue and priority ("replaced"), and a running one is followed by the new one; "raise":
             `NotUnique`.
 
     Raises:
-        InvalidOption: Outside these limits.
+        InvalidOption: A value outside these limits.
     """
 
     __slots__ = ("by", "on_conflict", "states", "until", "window")
@@ -66,10 +66,10 @@ class Unique:
 
 
 def checked_unique(value: Any, name: str) -> Unique:
-    """Return `value` if it is a `Unique`.
+    """Return `value`.
 
     Raises:
-        InvalidOption: It is not.
+        InvalidOption: It is no `Unique`.
     """
     if not isinstance(value, Unique):
         raise InvalidOption(f"{name}={shown(value)} is not allowed: give {name}=Unique(), or Unique(by=('argument',))")

@@ -1,1 +1,1 @@
-"""Errors: what is declared about them, what is decided, what is stored."""
+"""Errors: declarations about them, the decision after an attempt, and their stored form."""

@@ -1,6 +1,6 @@
-"""How long a job waits before its next attempt: the formulas, and what stands in for one that fails.
+"""Waits before a next attempt: the formulas, and the limits of computed waits.
 
-Sources: ActiveJob's `polynomially_longer` and jitter (`activejob/lib/active_job/exceptions.rb`).
+Source: ActiveJob's `polynomially_longer` and jitter (`activejob/lib/active_job/exceptions.rb`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Wait = float | timedelta | Formula | WaitFunction
 DEFAULT_WAIT = 3.0
 DEFAULT_JITTER = 0.15
 LONGEST_COMPUTED = 7 * 86_400.0
-"""Seconds: what a formula, a function or an error asks for is cut to a week; a wait that is written down is not."""
+"""Seconds: a wait from a formula, a function or an error is cut to a week; a wait declared as a number is not."""
 
 _FORMULAS = ("polynomially_longer", "exponential")
 
 
 def checked_wait(wait: Any) -> float | Formula | WaitFunction:
-    """Return a declared wait, a span of time in seconds.
+    """Return a declared wait, a time span in seconds.
 
     Raises:
-        InvalidOption: None of what a wait may be.
+        InvalidOption: It is no time span, formula or function.
     """
     if callable(wait):
         return wait  # type: ignore[no-any-return]
@@ -55,7 +55,7 @@ def seconds(wait: float | str, executions: int, *, jitter: float, random: float)
         jitter: From 0 to 1.
         random: From 0 to 1.
     """
-    n = min(executions, 100)  # beyond, both are cut to a week, and 2ⁿ would not be a float any more
+    n = min(executions, 100)  # beyond 100 both are cut to a week, and 2ⁿ would grow too large for a float
     if wait == "polynomially_longer":
         return min(n**4 + random * n**4 * jitter + 2, LONGEST_COMPUTED)
     if wait == "exponential":
@@ -65,7 +65,7 @@ def seconds(wait: float | str, executions: int, *, jitter: float, random: float)
 
 
 def takes_error(function: WaitFunction) -> bool:
-    """Whether a wait function is called with the error, too: it has a second positional parameter."""
+    """Whether a wait function also takes the error: it has a second positional parameter."""
     try:
         parameters = parameters_of(function).values()
     except (TypeError, ValueError):
@@ -75,10 +75,10 @@ def takes_error(function: WaitFunction) -> bool:
 
 
 def asked_by(error: BaseException) -> float | None:
-    """Return the seconds that an error asks for by its attribute `retry_after`, cut to a week; None: it asks for none."""
+    """Return the seconds that an error asks for by its attribute `retry_after`, cut to a week; None: it has none."""
     try:
         return computed(getattr(error, "retry_after", None))
-    except Exception:  # ValueError, or whatever a property of theirs raises
+    except Exception:  # ValueError, or any error of a property
         return None
 
 
@@ -86,7 +86,7 @@ def computed(value: Any) -> float:
     """Return a computed wait in seconds, cut to a week.
 
     Raises:
-        ValueError: No seconds and no timedelta, negative, or NaN.
+        ValueError: It is no number and no timedelta, negative, or NaN.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()

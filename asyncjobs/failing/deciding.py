@@ -1,4 +1,4 @@
-"""What an attempt's end means: one pure function, from values to a decision."""
+"""The decision about an attempt: one pure function from values to what becomes of the job."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from asyncjobs.failing.signals import Cancel, Discard, Interrupted, JobSignal, P
 
 
 class What(Enum):
-    """What becomes of the job."""
+    """The possible decisions."""
 
     succeed = auto()
     fail = auto()
     discard = auto()
     cancel = auto()
     retry = auto()
-    """By a declaration: after its wait."""
+    """By a declaration, after its wait."""
     retry_as_asked = auto()
-    """By `raise Retry`: after the wait it names."""
+    """By `raise Retry`, after the wait that it names."""
     snooze = auto()
     rescue = auto()
-    """Its handler decides: returning is success."""
+    """A handler decides; if it returns, the job has succeeded."""
     exhaust = auto()
-    """Retries are used up: `on_exhausted` decides, without one it fails."""
+    """Retries are used up; `on_exhausted` decides, and without one the job fails."""
     release = auto()
-    """Ready again, unspent: the worker stops, or a checkpoint ended the run."""
+    """Ready again without spending an attempt: the worker stops, or a checkpoint ended the run."""
     park = auto()
-    """Waiting, unspent, for a time or an event."""
+    """Waiting for a time or an event, without spending an attempt."""
     drop = auto()
-    """Nothing may be written: another worker has the job."""
+    """Nothing is written, since another worker has the job."""
 
 
 class Decision(NamedTuple):
-    """What becomes of a job after an attempt.
+    """The decision about a job after an attempt.
 
     Attributes:
-        error: The error that counts: raised, or made of a timeout; None when there is none.
-        policy: The declaration that took it.
-        taken: What the declaration took: the error, or one of its causes.
-        executions: How often that declaration has taken one for this job, this time included.
+        error: The error that was raised, or made for a timeout; None: there is none.
+        policy: The declaration that handles it.
+        taken: The error that the declaration names: `error`, or one of its causes.
+        executions: Errors of this job that the declaration has handled, this one included.
     """
 
     what: What
@@ -71,34 +71,31 @@ def decide(
     policies: Sequence[Policy] = (),
     counts: Mapping[str, int] | None = None,
 ) -> Decision:
-    """Return what becomes of a job.
+    """Return the decision about a job.
 
     Args:
-        error: What the attempt raised; None: it returned.
-        cancel_reason: Why the attempt was cancelled, if it was.
+        error: The error of the attempt; None: it returned.
+        cancel_reason: Why the attempt was cancelled; None: it was not.
         timeout: The time limit of the attempt, in seconds, for the message.
         policies: In the order in which they are asked.
-        counts: How often each declaration has taken an error of this job so far, by `RetryOn.key`.
+        counts: How often each declaration has handled an error of this job before, by `RetryOn.key`.
     """
     if cancel_reason == "lease_lost":
         return Decision(What.drop)
     if cancel_reason == "user":
-        return Decision(What.cancel)  # however it took the cancellation, and whatever it returned after that
+        return Decision(What.cancel)  # whether it raised or returned after the cancellation
     signal = said_by(error)
     if isinstance(signal, Interrupted) and cancel_reason == "timeout":
-        signal = (
-            None  # its clean-up came to a checkpoint: given back unspent, it would exceed its timeout again and again
-        )
+        signal = None  # a checkpoint in its clean-up: given back unspent, the job would exceed its timeout for ever
     if signal is not None:
-        return Decision(
-            next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail), signal
-        )
+        what = next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail)
+        return Decision(what, signal)
     if _is_or_holds(error, InvalidStep):
-        return Decision(What.fail, error)  # to run the same code again would come to the same
+        return Decision(What.fail, error)  # the same code would fail again
     if _is_or_holds(error, UnstorableResult) and cancel_reason != "timeout":
-        return Decision(What.fail, error)  # the work is done: to do it again would not make the result storable
+        return Decision(What.fail, error)  # the work is done, and doing it again would not make the result storable
     if cancel_reason == "shutdown" and error is not None:
-        return Decision(What.release)  # an error while being cancelled is the cancellation's, and charged to nobody
+        return Decision(What.release)  # an error during a cancellation belongs to that, and counts for no policy
     if cancel_reason == "timeout":
         error = _timed_out(error, timeout)
     if error is None:
@@ -107,7 +104,7 @@ def decide(
 
 
 def said_by(error: BaseException | None) -> JobSignal | None:
-    """Return what a job said on purpose: raised, or gathered by a task group whose tasks raised nothing else."""
+    """Return the signal that a job raised, alone or as all that a task group has gathered; None: it raised an error."""
     if isinstance(error, JobSignal):
         return error
     if not isinstance(error, BaseExceptionGroup):
@@ -117,14 +114,14 @@ def said_by(error: BaseException | None) -> JobSignal | None:
 
 
 def _is_or_holds(error: BaseException | None, kind: type[Exception]) -> bool:
-    """Whether an error is of a kind, or a task group has gathered one that is."""
+    """Whether an error is of a type, or a group that holds one of that type."""
     if isinstance(error, BaseExceptionGroup):
         return any(_is_or_holds(leaf, kind) for leaf in error.exceptions)
     return isinstance(error, kind)
 
 
 def by_policy(error: BaseException, policies: Sequence[Policy], counts: Mapping[str, int]) -> Decision:
-    """Return what the declarations say about an error; those that retry are not asked about one that would come again."""
+    """Return the decision of the declarations about an error; `retry_on` is not asked about a recorded one, which stays."""
     if isinstance(error, AsyncJobsError) and error._recorded:
         policies = [policy for policy in policies if not isinstance(policy, RetryOn)]
     found = find(policies, error)

@@ -1,4 +1,4 @@
-"""`retry_on`, `discard_on`, `rescue_from`: declared on functions, classes and methods."""
+"""`retry_on`, `discard_on` and `rescue_from`: declarations on functions, classes and methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ON_METHOD = "__asyncjobs_rescues__"
 
 
 class Declaration:
-    """A decorator that keeps the type of what it decorates."""
+    """A decorator that returns the function or class that it decorates."""
 
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = name
@@ -49,7 +49,7 @@ class Declaration:
 
 
 def declared_on(function: Callable[..., Any]) -> tuple[Policy, ...]:
-    """Return what was declared on a function that is about to become a job, the lowest in the source first."""
+    """Return the declarations on a function that is about to become a job, the lowest in the source first."""
     return getattr(function, _ON_FUNCTION, ())
 
 
@@ -66,28 +66,29 @@ def retry_on(
 ) -> Declaration:
     """Run the job again after one of `errors`: ``@retry_on(ConnectionError, wait="polynomially_longer")``.
 
-    Decorates a function, above or below `@job`, or a class derived from `Job`. Declarations are inherited; the last one
-    declared that takes an error decides, then those up the class hierarchy; then its `__cause__` is looked at, and so on. An
-    exception group is taken if every leaf is. An error that none takes ends the job in `failed`.
+    Decorates a function, above or below `@job`, or a class derived from `Job`. Declarations are inherited. The last declared
+    one that names the error decides, then those up the class hierarchy; if none does, the error's `__cause__` is looked at,
+    and so on. A declaration handles an exception group if it names every leaf. An error that none names ends the job in
+    `failed`.
 
     Args:
-        errors: Exception classes; their subclasses are meant too.
+        errors: Exception classes; their subclasses are included.
         wait: Until the next attempt, by the database's clock. Seconds or a timedelta, lengthened by random·wait·jitter;
             ``"polynomially_longer"``: n⁴ + random·n⁴·jitter + 2 seconds; ``"exponential"``: 2ⁿ; or a function, `def` or
             `async def`, of n, or of n and the error, whose seconds are lengthened likewise. n is how often this declaration
-            has taken an error of this job. What is computed is cut to a week; a function that raises, hangs for 5 seconds or
-            returns no time stands for 3 seconds. An error with `retry_after` (seconds or a timedelta) is waited for so long
-            instead, unless a function is given the error.
+            has handled an error of this job. A computed wait is cut to a week. A function that raises, hangs for 5 seconds
+            or returns no time gives 3 seconds. An error's `retry_after` (seconds or a timedelta) is used instead, unless the
+            function takes the error.
         attempts: Runs in all, the first included, 1 to 1,000, by this declaration's own count; or ``"unlimited"``.
         jitter: From 0 to 1.
-        queue: Where the next attempts run; None: where this one did.
+        queue: Of the next attempts; None: as before.
         priority: Of the next attempts; None: as before.
-        report: Tell `asyncjobs.errors` of each retry.
+        report: Report each retry to `asyncjobs.errors`.
         on_exhausted: Called with job and error when attempts are used up, `def` or `async def`; the job is then `discarded`.
-            What it raises fails the job. None: the job fails with the error.
+            If it raises, the job fails with that error. None: the job fails with its own error.
 
     Raises:
-        InvalidDefinition: Out of these limits.
+        InvalidDefinition: A value outside these limits.
     """
     try:
         policy = RetryOn(
@@ -107,11 +108,11 @@ def retry_on(
 
 @answered(InvalidDefinition)
 def discard_on(*errors: type[BaseException], report: bool = False) -> Declaration:
-    """Give the job up after one of `errors`, as `discarded`. Decorates and is found like `retry_on`.
+    """Discard the job after one of `errors`. It decorates and is looked up like `retry_on`.
 
     Args:
         errors: Exception classes.
-        report: Tell `asyncjobs.errors` of it.
+        report: Report the error to `asyncjobs.errors`.
 
     Raises:
         InvalidDefinition: No error is named, or one is no exception class.
@@ -122,9 +123,9 @@ def discard_on(*errors: type[BaseException], report: bool = False) -> Declaratio
 def rescue_from(*errors: type[BaseException]) -> Callable[[F], F]:
     """Call this method `(self, error)` after one of `errors`; when it returns, the job has succeeded with None.
 
-    What it raises decides instead: a `Retry`, `Snooze`, `Discard` or `Cancel`, or an error, with which the job fails. It may
-    take as long as the job's `timeout`. For a function job: ``@send_welcome.rescue_from(ValueError)`` on a function of the
-    job and the error. Found like `retry_on`.
+    If it raises, that decides: a `Retry`, `Snooze`, `Discard` or `Cancel`, or an error, with which the job fails. It may
+    take as long as the job's `timeout`. For a function job: ``@send_welcome.rescue_from(ValueError)`` on a function of
+    the job and the error. It is looked up like `retry_on`.
 
     Raises:
         InvalidDefinition: No error is named, or one is no exception class.
@@ -155,7 +156,7 @@ def rescuing(job_class: type[Any], errors: tuple[type[BaseException], ...]) -> C
 
 
 def rescues_in(cls: type) -> list[Policy]:
-    """Return what `rescue_from` declared in the body of a class, the lowest in the source first."""
+    """Return the `rescue_from` declarations in the body of a class, the lowest in the source first."""
     found: list[Policy] = []
     for name, value in vars(cls).items():
         for errors in marks_on(value, _ON_METHOD):
@@ -164,10 +165,10 @@ def rescues_in(cls: type) -> list[Policy]:
 
 
 def check_rescues(cls: type, name: str) -> None:
-    """Refuse methods with `rescue_from` that do not take the error.
+    """Refuse `rescue_from` on methods that do not take the error.
 
     Raises:
-        InvalidDefinition: One does not.
+        InvalidDefinition: A method does not.
     """
     for attribute, value in vars(cls).items():
         if marks_on(value, _ON_METHOD):
@@ -175,7 +176,7 @@ def check_rescues(cls: type, name: str) -> None:
 
 
 def refuse_on_methods(cls: type, name: str) -> None:
-    """Refuse `retry_on` and `discard_on` inside a class, where nobody would look for them.
+    """Refuse `retry_on` and `discard_on` inside a class, where they would have no effect.
 
     Raises:
         InvalidDefinition: A method has one.
@@ -189,7 +190,7 @@ def refuse_on_methods(cls: type, name: str) -> None:
 
 def _by_name(name: str) -> Handler:
     def call(job: Any, error: BaseException) -> Any:
-        return getattr(job, name)(error)  # an override in a derived class is meant
+        return getattr(job, name)(error)  # so that an override in a derived class is called
 
     return call
 

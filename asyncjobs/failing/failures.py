@@ -1,4 +1,4 @@
-"""Failed jobs that have failed alike: of one kind, with an error of one type, at one line of the user's code."""
+"""Groups of failed jobs: of one kind, with an error of one type, at one line of the user's code."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _FRAME = re.compile(r'^ *(?:\| )? *File "(.+)", line ([0-9]+)')
 _BEGIN = re.compile(r"(?:Traceback|  \+ Exception Group Traceback) \(most recent call last\):")
 _LIBRARIES = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib(?:64)?[/\\]python3\.[0-9]+[/\\]|^<", re.IGNORECASE)
 _HERE = (f"{Path(__file__).parents[1]}", f"{sysconfig.get_paths()['stdlib']}")
-"""Where this package and Python's own modules are, wherever they were installed."""
+"""Folders of this package and of Python's own modules."""
 _A_USERS = f"{Path(__file__).parents[1] / 'demo'}"
 
 
 class FailureGroup(NamedTuple):
-    """Failed jobs that have failed alike."""
+    """Failed jobs of one kind with the same error at the same line."""
 
     id: str
-    """The same for as long as kind, error and line are; see `retry_all(group=…)`."""
+    """The same as long as kind, error and line are the same; see `retry_all(group=…)`."""
     kind: str
     error: str
-    """The type of the last error; empty where what is stored is no error of ours."""
+    """The type of the last error; empty where the stored text is no error of asyncjobs."""
     line: str
-    """file:line of the innermost frame in the user's code; empty where the error has none: the process died, say."""
+    """file:line of the innermost frame in the user's code; empty if there is none, for instance when the process died."""
     total: int
     first: datetime
-    """When the first of them failed, and the last."""
+    """When the first job failed, and in `last` the last one."""
     last: datetime
     message: str
-    """Of the one that was enqueued last."""
+    """The error's message, of the job that was enqueued last."""
     newest: UUID
-    """That one's id."""
+    """The id of the job that was enqueued last."""
 
 
 class Failures(NamedTuple):
-    """What was found among the newest failed jobs."""
+    """The groups found among the newest failed jobs."""
 
     groups: list[FailureGroup]
     """The largest first."""
     looked_at: int
-    """How many failed jobs were looked at."""
+    """The number of failed jobs that were read."""
     is_complete: bool
-    """Whether there are no more."""
+    """Whether these were all failed jobs."""
 
 
 class Failed(NamedTuple):
@@ -60,7 +60,7 @@ class Failed(NamedTuple):
     kind: str
     at: datetime
     error: str | None
-    """Its last one, one JSON line."""
+    """Its last error, one JSON line."""
 
 
 def line_of(traceback: str) -> str:
@@ -92,7 +92,7 @@ def group_of(kind: str, error: str | None) -> tuple[str, str, str, str]:
 
 
 def grouped(jobs: Iterable[Failed]) -> list[FailureGroup]:
-    """Group jobs, those that were enqueued last first; the largest group first."""
+    """Group jobs that are ordered from the last enqueued to the first; the largest group comes first."""
     found: dict[str, FailureGroup] = {}
     for job in jobs:
         made, name, line, message = group_of(job.kind, job.error)

@@ -1,8 +1,8 @@
-"""What is declared about errors: retry, discard, rescue; and the search for the declaration that takes one.
+"""Declarations about errors: retry, discard, rescue; and the search for the one that handles an error.
 
 The rules are ActiveJob's (`activejob/lib/active_job/exceptions.rb`, `active_support/rescuable.rb`): the last declared is
-asked first, then up the class hierarchy; the error, then its `__cause__`. Beyond Rails, a declaration takes an exception
-group if it takes every leaf.
+asked first, then up the class hierarchy; the error, then its `__cause__`. Beyond Rails, a declaration handles an exception
+group if it names every leaf.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Handler = Callable[[Any, BaseException], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A declaration that takes some errors."""
+    """A declaration for some errors."""
 
     errors: tuple[type[BaseException], ...]
 
     def takes(self, error: BaseException) -> bool:
-        """Whether this is for `error`: it is of a class named here, or a group of nothing else."""
+        """Whether the declaration handles `error`: it is of a named class, or a group of nothing else."""
         if isinstance(error, JobSignal):
-            return False  # said by the job on purpose; it is no error
+            return False  # a job raises it on purpose; it is no error
         if isinstance(error, self.errors):
             return True
         return isinstance(error, BaseExceptionGroup) and all(self.takes(leaf) for leaf in error.exceptions)
@@ -35,11 +35,11 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class RetryOn(Policy):
-    """Run the job again, `attempts` times in all by this declaration's own count."""
+    """A retry, up to `attempts` runs by this declaration's own count."""
 
     wait: float | Formula | WaitFunction = DEFAULT_WAIT
     attempts: int | None = 5
-    """The first run counts; None: without limit."""
+    """The first run counts; None: no limit."""
     jitter: float = DEFAULT_JITTER
     queue: str | None = None
     priority: int | None = None
@@ -48,7 +48,7 @@ class RetryOn(Policy):
 
     @property
     def key(self) -> str:
-        """The name under which this declaration counts: its errors', so that moving it in the code changes nothing.
+        """The name of this declaration's count: its errors, so that moving it in the code changes nothing.
 
         Two declarations of one job with the same errors need no two counts: the second is never reached.
         """
@@ -57,20 +57,20 @@ class RetryOn(Policy):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardOn(Policy):
-    """Give the job up, as `discarded`."""
+    """An end in the state `discarded`."""
 
     report: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class RescueFrom(Policy):
-    """Call a handler; when it returns, the job has succeeded with None."""
+    """A handler; when it returns, the job has succeeded with None."""
 
     handler: Handler
 
 
 def find(policies: Sequence[Policy], error: BaseException) -> tuple[Policy, BaseException] | None:
-    """Return the first of `policies` that takes `error`, else its cause, and so on; and which of these it took."""
+    """Return the first of `policies` that handles `error`, else its cause, and so on; and the error that it handles."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:  # a chain of causes may be a circle

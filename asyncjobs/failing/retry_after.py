@@ -1,4 +1,4 @@
-"""When the other side of a call wants to be asked again, as an error says."""
+"""`Retry-After`: the time at which an error says that a service may be called again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 LONGEST = 86_400.0
-"""Seconds that are believed: a mistake of the other side must not stop a rate for weeks."""
+"""The most seconds that are used: a mistake of the service must not stop a rate for weeks."""
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return in how many seconds an error, or what has caused it, says that it may be tried again; None: it does not say.
+    """Return the seconds until an error, or its cause, says that a call may be tried again; None: it does not say.
 
-    Its attribute `retry_after`, in seconds or as a timedelta; or the header ``Retry-After`` of its `response`, in seconds or
-    as a date (RFC 9110, 10.2.3), as the errors of HTTP clients have it. At most `LONGEST`.
+    They come from its attribute `retry_after`, in seconds or as a timedelta, or from the header ``Retry-After`` of its
+    `response`, in seconds or as a date (RFC 9110, 10.2.3), as errors of HTTP clients have it. At most `LONGEST`.
     """
     for each in (error, error.__cause__):
         if each is None:
@@ -29,7 +29,7 @@ def _header(error: BaseException) -> Any:
     headers = getattr(getattr(error, "response", None), "headers", None)
     try:
         return None if headers is None else headers.get("Retry-After")
-    except Exception:  # whatever an error of somebody's has under that name
+    except Exception:  # another library's attribute of that name may be anything
         return None
 
 

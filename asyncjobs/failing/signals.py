@@ -1,4 +1,4 @@
-"""What a job raises to say how its attempt ends.
+"""Signals: exceptions that a job raises to say how its attempt ends.
 
 ::
 
@@ -18,13 +18,13 @@ from datetime import timedelta
 from asyncjobs.checks import limits
 
 LEAST_WAIT = 0.001
-"""Seconds that are left of a wait which has a limit: 0 is taken for one that has none."""
+"""The shortest time left of a limited wait, in seconds: 0 would mean that it has no limit."""
 
 
 class JobSignal(BaseException):
-    """Base of what a job raises to say how its attempt ends.
+    """Base of the signals, which a job raises to say how its attempt ends.
 
-    Derives from `BaseException`, so that a job's own `except Exception` does not swallow it; no policy takes it.
+    It derives from `BaseException`, so that a job's own `except Exception` does not catch it; no declaration handles it.
 
     Attributes:
         reason: Stored with the job and shown to whoever awaits it.
@@ -36,7 +36,7 @@ class JobSignal(BaseException):
 
 
 class Retry(JobSignal):
-    """Raised by a job: run it again after `wait`; the attempt is spent, and no policy's count.
+    """Raised by a job: run it again after `wait`; this spends an attempt, but counts for no declaration.
 
     An error given as the cause (``raise Retry(wait=60) from error``) is stored as the attempt's error.
 
@@ -45,7 +45,7 @@ class Retry(JobSignal):
         reason: Stored as the attempt's error when there is no cause.
 
     Raises:
-        InvalidOption: `wait` is out of these limits.
+        InvalidOption: `wait` is outside these limits.
     """
 
     def __init__(self, wait: float | timedelta = 3, reason: str = "") -> None:
@@ -61,7 +61,7 @@ class Snooze(JobSignal):
         reason: For people who read the code.
 
     Raises:
-        InvalidOption: `wait` is out of these limits.
+        InvalidOption: `wait` is outside these limits.
     """
 
     def __init__(self, wait: float | timedelta, reason: str = "") -> None:
@@ -70,7 +70,7 @@ class Snooze(JobSignal):
 
 
 class Discard(JobSignal):
-    """Raised by a job: give this job up for good, as `discarded`."""
+    """Raised by a job: end for good as `discarded`."""
 
 
 class Cancel(JobSignal):
@@ -78,17 +78,17 @@ class Cancel(JobSignal):
 
 
 class Interrupted(JobSignal):
-    """Raised by a checkpoint: the run is to end here, and go on from here elsewhere; no attempt is spent."""
+    """Raised by a checkpoint: the run ends, and goes on from there in another process; no attempt is spent."""
 
 
 class Parked(JobSignal):
-    """Raised by a durable sleep or wait: the run ends here, and goes on when it is over; no attempt is spent.
+    """Raised by a durable sleep or wait: the run ends, and goes on when the wait is over; no attempt is spent.
 
     Args:
-        wait: Seconds that are left; None: as long as it takes.
-        on_event: Whether an event ends it before that.
+        wait: Seconds left; None: as long as it takes.
+        on_event: Whether an event ends it earlier.
         kind: The job's, for messages.
-        step: Its name, for messages.
+        step: The name of the wait, for messages.
     """
 
     def __init__(self, wait: float | None, *, on_event: bool, kind: str = "", step: str = "") -> None:

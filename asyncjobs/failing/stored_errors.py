@@ -1,7 +1,7 @@
-"""An attempt's error as stored text, and back: one JSON object a line.
+"""Stored errors: an attempt's error as text, and back, one JSON object a line.
 
-An exception is anybody's object: its message may hold NUL or lone surrogates, which PostgreSQL refuses, be megabytes long,
-or raise when asked for. Whatever it is, the failure must be storable, or the job is stuck.
+An exception may be any object: its message may hold NUL or lone surrogates, which PostgreSQL refuses, be megabytes long, or
+raise when it is read. It must be storable in any case, or the job would be stuck.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from asyncjobs.records.status import AttemptError
 from asyncjobs.values import codec
 
 MOST_TEXT = 32_768
-"""Characters of a message or traceback that are kept: the first and the last half."""
+"""Characters of a message or traceback that are kept: half of them from the beginning, half from the end."""
 MOST_FRAMES = 50
 """Frames of a traceback that are kept, the innermost."""
 MOST_KNOWN = 1_000
-"""Frames whose text is remembered."""
+"""Frames whose text is kept in memory."""
 _frames: dict[tuple[int, int], tuple[CodeType, str]] = {}
 _OF_SEVERAL_PARTS = (BaseExceptionGroup, SyntaxError, NameError, AttributeError, ImportError)
-"""Errors whose text has more than frames and a message: groups, and those for which Python suggests another name."""
+"""Errors with more text than frames and a message: groups, and errors for which Python suggests another name."""
 
 _ROOMS = Path(__file__).parents[1]
 _CALLING = (f"{_ROOMS}{os.sep}", f"{Path(anyio.__file__).parent}{os.sep}")
-"""Where the code is that calls a job's: this package, and anyio's threads."""
+"""Folders of code that calls a job's: this package, and anyio's threads."""
 _A_USERS = f"{_ROOMS / 'demo'}{os.sep}"
 
 
 def describe_error(error: BaseException, *, attempt: int) -> str:
-    """Return one line of JSON that says how an attempt went wrong."""
+    """Return the error of an attempt as one line of JSON."""
     kind = type(error)
     return codec.dumps(
         {
@@ -50,7 +50,7 @@ def describe_error(error: BaseException, *, attempt: int) -> str:
 
 
 def read_errors(text: str | None) -> list[AttemptError]:
-    """Return stored errors, oldest first; a line that is none is shown as a message."""
+    """Return stored errors, oldest first; a line that is no stored error becomes a message."""
     return [_read(line) for line in (text or "").split("\n") if line]
 
 
@@ -81,18 +81,18 @@ def _calls_jobs(path: str) -> bool:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the traceback from the user's code on: what called it is the same for every job."""
+    """Return the traceback from the user's code on: the frames that call it are the same for every job."""
     try:
         return _quickly(error) or _with_all_its_parts(error)
-    except BaseException as broken:  # it asks the exception and its causes for their texts
+    except BaseException as broken:  # formatting calls methods of the exception and of its causes
         return f"<its traceback cannot be read: {type(broken).__name__}>"
 
 
 def _quickly(error: BaseException) -> str | None:
-    """Return the traceback of an error that has nothing but frames and a message; None: it has more, or too many.
+    """Return the traceback of an error with nothing but frames and a message; None: it has more, or too many frames.
 
-    Jobs that fail mostly fail where others did, and Python looks for the file and parses the line anew each time: the text
-    of each frame is remembered, and takes 8 µs instead of 310.
+    Jobs mostly fail where others did, and Python would look for the file and parse the line anew each time: the text of each
+    frame is kept, and takes 8 µs instead of 310.
     """
     if error.__cause__ is not None or error.__context__ is not None or isinstance(error, _OF_SEVERAL_PARTS):
         return None
@@ -116,7 +116,7 @@ def _frame(frame: TracebackType) -> str:
     text = "".join(traceback.format_tb(frame, limit=1))
     if len(_frames) >= MOST_KNOWN:
         _frames.clear()
-    _frames[id(code), frame.tb_lasti] = code, text  # with the code object, so that its id is nobody else's
+    _frames[id(code), frame.tb_lasti] = code, text  # kept with the code object, so that no other gets its id
     return text
 
 
@@ -129,7 +129,7 @@ def _with_all_its_parts(error: BaseException) -> str:
     left = [found]
     while left:
         one = left.pop()
-        # Not where there is nothing else: what asyncjobs itself raised is nowhere else to be seen.
+        # An error with no other frames keeps them: asyncjobs itself raised it.
         if begin := next((n for n, frame in enumerate(one.stack) if not _calls_jobs(frame.filename)), 0):
             del one.stack[:begin]
         left += [other for other in (one.__cause__, one.__context__, *(one.exceptions or ())) if other is not None]

@@ -1,1 +1,1 @@
-"""What connects asyncjobs to other libraries; each module needs its own, and nothing here is imported for you."""
+"""Connections to other libraries; each module needs its library, and none is imported by asyncjobs itself."""

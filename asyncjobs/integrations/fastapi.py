@@ -1,4 +1,4 @@
-"""What a FastAPI application answers when a job cannot be enqueued; needs `fastapi`.
+"""The answer of a FastAPI application when a queue is full; needs `fastapi`.
 
 ::
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 RETRY_AFTER = (5, 15)
-"""Seconds; not the same for all, who would come back together."""
+"""Seconds; drawn at random, so that clients do not come back all at once."""
 
 
 async def queue_full_handler(_request: Request, _error: Exception) -> JSONResponse:

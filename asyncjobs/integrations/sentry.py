@@ -1,7 +1,7 @@
 """The error reporter to Sentry: ``errors.subscribe(report_to_sentry)`` after `sentry_sdk.init`; needs the extra `sentry`.
 
-Imported, it gives each attempt an isolation scope of its own: what a job tells Sentry (`set_user`, `set_tag`, breadcrumbs)
-is on no other job's reports, nor on its caller's.
+Importing it gives each attempt an isolation scope of its own: what a job tells Sentry (`set_user`, `set_tag`,
+breadcrumbs) is in no other job's reports, nor in its caller's.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from asyncjobs import errors
 from asyncjobs.errors import Severity
 from asyncjobs.performing import contexts
 
-# Sentry makes an event of each log line of level error; these lines say again what is reported.
+# Sentry makes an event of each log line of level error; these lines would repeat what is reported.
 for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.reports"):
     ignore_logger(_name)
 
 FLUSH_TIMEOUT = 2.0
-"""Seconds that the process of a job lasts longer, at most, for its events to be sent."""
+"""Seconds at most for which a job process goes on, to send its events."""
 errors.add_flush(lambda: sentry_sdk.flush(timeout=FLUSH_TIMEOUT))
 
 
 @contextmanager
 def own_scope(in_worker: bool) -> Iterator[None]:
-    """Fork Sentry's isolation scope; in a worker without its breadcrumbs: they are of the worker's own statements."""
+    """Fork Sentry's isolation scope; in a worker, without the breadcrumbs of the worker's own statements."""
     if not sentry_sdk.get_client().is_active():
         yield
         return
@@ -46,7 +46,7 @@ _OURS = ("asyncjobs", "asyncpg")
 
 
 def _without_our_variables(event: Any, _hint: Any) -> Any:
-    """Drop the variables of our frames, which hold stored arguments and the database's password; the job's own stay."""
+    """Drop the variables of asyncjobs's frames, which hold stored arguments and the database's password."""
     stacks = [*_values(event.get("exception")), *_values(event.get("threads"))]
     for frame in (frame for stack in stacks for frame in (stack.get("stacktrace") or {}).get("frames") or ()):
         if str(frame.get("module")).partition(".")[0] in _OURS:
@@ -58,7 +58,7 @@ def _values(part: Any) -> list[Any]:
     return list(part.get("values") or ()) if isinstance(part, dict) else list(part or ())
 
 
-# Of all events: whoever else reports an error of ours, Sentry's own integrations among them, has the same frames.
+# For all events: Sentry's own integrations report errors with the same frames.
 add_global_event_processor(_without_our_variables)
 
 _TAGS = ("kind", "queue", "attempt", "job_id")

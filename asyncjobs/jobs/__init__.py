@@ -1,1 +1,1 @@
-"""What a user has in hand: jobs, batches, chains, events, schedules."""
+"""The values and calls of a user's code: jobs, batches, chains, events, schedules."""

@@ -1,4 +1,4 @@
-"""`Batch`: jobs that are followed as one, and what is enqueued when they have ended."""
+"""`Batch`: jobs that are followed as one, and the callbacks that are enqueued when they end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALLBACKS: Final = ("on_discard", "on_finish", "on_success")
 
 
 class _Callback:
-    """A job that is enqueued when something has become of those of a batch; given or taken back until that is enqueued."""
+    """A callback of a batch: a job that can be given or taken back until the batch is enqueued."""
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
@@ -47,21 +47,17 @@ class _Callback:
 
 
 class Draft:
-    """What a batch is made of, until it is stored.
-
-    Args:
-        batch_id: The batch's.
+    """The content of a batch, until it is stored.
 
     Attributes:
-        id: The batch's.
-        parent: Of which batch it is a part.
-        jobs: Those that were given one by one, in their order.
-        parts: Batches that are parts of it.
+        parent: The batch of which this one is a part.
+        jobs: Jobs that were given one by one, in their order.
+        parts: Batches that are parts of this one.
         sources: Iterables of further jobs.
-        callbacks: Jobs that are enqueued later, by the name of what they wait for.
-        is_sent: Whether its row may exist.
-        is_stored: Whether it does.
-        is_used_up: Whether something that can be iterated only once was, for nothing.
+        callbacks: Jobs that are enqueued later, by the name of the callback.
+        is_sent: Whether the batch may have a row.
+        is_stored: Whether it has one.
+        is_used_up: Whether an iterable that can be read only once was read, and nothing was stored.
     """
 
     def __init__(self, batch_id: UUID) -> None:
@@ -75,10 +71,10 @@ class Draft:
         self.description = ""
 
     def check_open(self) -> None:
-        """Refuse to change what is enqueued.
+        """Refuse to change a batch that is enqueued.
 
         Raises:
-            AlreadyEnqueued: It is.
+            AlreadyEnqueued: The batch is enqueued.
         """
         if self.is_sent:
             raise AlreadyEnqueued(
@@ -87,11 +83,11 @@ class Draft:
             )
 
     def check_part(self, part: Draft) -> None:
-        """Refuse a part that cannot be one.
+        """Refuse a batch that cannot be a part of this one.
 
         Raises:
-            AlreadyEnqueued: It is stored, or may be.
-            InvalidOption: It has a place already, or contains this batch.
+            AlreadyEnqueued: The part is stored, or may be.
+            InvalidOption: It is a part of another batch, or contains this one.
         """
         if part.is_sent:
             raise AlreadyEnqueued(f"Batch.add() got batch {part.id}, which is enqueued already: add it before that")
@@ -104,19 +100,19 @@ class Draft:
             above = above.parent
 
     def tree(self) -> list[Draft]:
-        """Return it and its parts at any depth, each before its own parts."""
+        """Return the batch and its parts at any depth, each before its own parts."""
         found = [self]
         for draft in found:
             found += draft.parts
         return found
 
     def known_jobs(self) -> list[Job[Any]]:
-        """Return its jobs and callbacks, as far as they can be told without going through what can be gone through once."""
+        """Return the jobs and callbacks that can be listed without using up an iterable."""
         listed = (job for source in self.sources if isinstance(source, list | tuple) for job in source)
         return [*self.jobs, *self.callbacks.values(), *listed]
 
     def take_back(self) -> None:
-        """Note that nothing of it was stored, here and in those of its jobs that can be found."""
+        """Note that nothing was stored, in the batch and in those of its jobs that can be found."""
         self.is_sent = False
         for job in self.known_jobs():
             if is_job(job) and (job._batch == self.id or job in self.callbacks.values()):
@@ -124,7 +120,7 @@ class Draft:
                 job._made_at = None  # the error tells that it is not enqueued
 
     def end(self) -> None:
-        """Note that it is stored; what it was made of is not needed any more."""
+        """Note that the batch is stored, and drop its content."""
         self.is_stored = True
         self.jobs.clear()
         self.sources.clear()
@@ -132,7 +128,7 @@ class Draft:
 
 
 class Batch:
-    """Jobs that are followed as one, and jobs that are enqueued when these have ended, each of them once.
+    """Jobs that are followed as one, and callbacks that are enqueued when these have ended, each of them once.
 
     For example::
 
@@ -140,20 +136,20 @@ class Batch:
         batch.add(thumb(1), thumb(2))
         await batch.enqueue()
 
-    It is stored whole, with its jobs, in one transaction. As a context manager it is enqueued at the end of the block, and
-    not at all when that raises. Awaiting it gives a `BatchStatus` when all of its jobs are final.
+    A batch is stored whole, with its jobs, in one transaction. As a context manager it is enqueued at the end of the block,
+    and not at all when the block raises. Awaiting it gives a `BatchStatus` when all of its jobs are final.
 
-    The callbacks can be given later, too, and then know whose they are: ``batch.on_discard = alarm(batch.id)``.
+    Callbacks can also be given later, and then know the batch: ``batch.on_discard = alarm(batch.id)``.
 
     Args:
-        description: Shown where batches are; at most 1,000 characters.
-        on_success: Enqueued when all have succeeded, also after a retry by hand.
-        on_finish: Enqueued when all are final, the first time.
-        on_discard: Enqueued when the first ends other than well: failed, discarded or cancelled.
+        description: Shown wherever batches are listed; at most 1,000 characters.
+        on_success: Enqueued when all jobs have succeeded, also after a retry by hand.
+        on_finish: Enqueued the first time that all jobs are final.
+        on_discard: Enqueued when the first job ends without success: failed, discarded or cancelled.
 
     Raises:
-        InvalidOption: No job where one is to be, or a description that cannot be stored.
-        AlreadyEnqueued: One of the callbacks is.
+        InvalidOption: A callback that is no job, or a description that cannot be stored.
+        AlreadyEnqueued: A callback that is enqueued already.
     """
 
     on_discard, on_finish, on_success = _Callback(), _Callback(), _Callback()
@@ -177,7 +173,7 @@ class Batch:
 
     @classmethod
     def _of_row(cls, status: BatchStatus) -> Self:
-        """Return the handle of a batch that is stored."""
+        """Return the handle of a stored batch."""
         batch = cls(status.description)
         draft = batch._draft
         draft.id, draft.is_sent, draft.is_stored = status.id, True, True
@@ -185,22 +181,23 @@ class Batch:
 
     @property
     def id(self) -> UUID:
-        """Its id, a UUIDv7, known before it is enqueued."""
+        """The batch's id, a UUIDv7, known before it is enqueued."""
         return self._draft.id
 
     @property
     def description(self) -> str:
-        """Shown where batches are."""
+        """The text shown wherever batches are listed."""
         return self._draft.description
 
-    # What it is made of
+    # Content
 
     def add(self, *jobs: Job[Any] | Batch) -> Self:
         """Add jobs, and batches that become parts of this one; return the batch. Nothing is stored before `enqueue`.
 
         Raises:
-            InvalidOption: One is neither, or contains this batch.
-            AlreadyEnqueued: This batch is, or one of these; inside one of its jobs, `current_attempt().batch` adds.
+            InvalidOption: An argument is neither a job nor a batch, or a batch that contains this one.
+            AlreadyEnqueued: This batch or an argument is enqueued; inside a job of the batch, `current_attempt().batch`
+                adds.
         """
         draft = self._draft
         draft.check_open()
@@ -218,13 +215,13 @@ class Batch:
         return self
 
     def add_all(self, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> Self:
-        """Add jobs of an iterable or async iterable, which `enqueue` goes through, in bounded memory; return the batch.
+        """Add the jobs of an iterable or async iterable, which `enqueue` reads in bounded memory; return the batch.
 
-        What it gives is stored as it comes, in the one transaction that stores the batch: where that takes minutes, tables
-        are vacuumed no further meanwhile.
+        They are stored as they are read, in the one transaction that stores the batch: where that takes minutes, vacuum
+        cannot clean up rows that died meanwhile.
 
         Raises:
-            InvalidOption: It is none.
+            InvalidOption: `jobs` is no iterable.
             AlreadyEnqueued: This batch is enqueued.
         """
         self._draft.check_open()
@@ -236,7 +233,7 @@ class Batch:
         self._draft.sources.append(jobs)
         return self
 
-    # What can be done with it
+    # Actions
 
     async def enqueue(self, *, connection: Any = None) -> Self:
         """Store the batch, its parts and all their jobs; return it. Durable once this returns, or not there at all.
@@ -248,7 +245,8 @@ class Batch:
 
         Raises:
             NotOpen: No AsyncJobs is open in this process, or it belongs to another event loop.
-            InvalidOption: It is a part of another, which is to be enqueued; or an iterable gave what is no job.
+            InvalidOption: The batch is a part of another, which is to be enqueued instead; or an iterable gave something
+                else than a job.
             AlreadyEnqueued: An iterable gave a job that is enqueued.
             EnqueueOutcomeUnknown: The database's answer was lost; call `enqueue` again.
             InvalidConnection: `connection` cannot carry it; nothing was written.
@@ -270,28 +268,28 @@ class Batch:
                 job._made_at = None  # the error tells that it is not enqueued
 
     async def status(self) -> BatchStatus:
-        """Read how far it is.
+        """Read how far the batch is.
 
         Raises:
-            NotEnqueued: It is not stored yet.
-            BatchNotFound: It cannot be seen.
+            NotEnqueued: The batch is not stored yet.
+            BatchNotFound: No row can be seen.
         """
         self._require_row()
         return await open_clients.current(BATCH_STATUS).batch_status(self.id)
 
     async def result(self, *, timeout: float | timedelta | None = None) -> BatchStatus:
-        """Wait until all of its jobs are final, those included that they have added; return how they ended.
+        """Wait until all jobs are final, also those added later; return how they ended.
 
-        Inside a job the slot is given back for as long as this waits.
+        Inside a job, its slot is given back while this waits.
 
         Args:
             timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the batch alone.
 
         Raises:
-            NotEnqueued: It is not stored yet.
-            BatchNotFound: It cannot be seen.
-            AwaitCycle: The job that waits here is one of it.
-            TimeoutError: It was not over in time.
+            NotEnqueued: The batch is not stored yet.
+            BatchNotFound: No row can be seen.
+            AwaitCycle: The job that waits is a job of the batch.
+            TimeoutError: Some job was not final in time.
         """
         self._require_row()
         seconds = None if timeout is None else limits.duration(timeout, "timeout")
@@ -300,7 +298,7 @@ class Batch:
             return await client.batch_result(self.id, timeout=seconds)
 
     def __await__(self) -> Generator[Any, None, BatchStatus]:
-        """Wait until all of its jobs are final; see `result`."""
+        """Wait until all jobs are final; see `result`."""
         return self.result().__await__()
 
     def _require_row(self) -> None:

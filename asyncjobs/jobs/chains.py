@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST: Final = 10_000
-"""Jobs of one chain: they are stored in one statement."""
+"""Jobs of one chain, which are stored in one statement."""
 
 
 class Chain(Generic[T]):
-    """Jobs each of which begins with the success of the one before, in the very transaction that stores that.
+    """Jobs each of which begins with the success of the one before, in the transaction that stores that success.
 
-    All are stored at once, their ids known before that. Awaiting it gives the result of the last one. While one has failed,
-    it stands, and goes on when that one is retried by hand and succeeds; where one is discarded or cancelled, the rest ends
-    so too.
+    All are stored at once; their ids are known before. Awaiting the chain gives the result of the last job. When a job
+    fails, the chain stops, and goes on when that job is retried by hand and succeeds; when one is discarded or cancelled,
+    the jobs after it end in the same state.
 
     Attributes:
-        jobs: In their order.
+        jobs: The jobs in their order.
     """
 
     _is_chain = True
@@ -39,17 +39,17 @@ class Chain(Generic[T]):
     def __init__(self, jobs: tuple[Job[Any], ...]) -> None:
         self.jobs = jobs
         self._sent = False
-        """Whether its rows may exist."""
+        """Whether the jobs may have rows."""
         self._is_stored = False
-        """Whether they do."""
+        """Whether they have rows."""
 
     @property
     def ids(self) -> list[UUID]:
-        """The ids of its jobs, in their order."""
+        """The ids of the jobs, in their order."""
         return [job.id for job in self.jobs]
 
     async def enqueue(self, *, connection: Any = None) -> Self:
-        """Store all of its jobs; return the chain. Durable once this returns, or not there at all.
+        """Store all jobs; return the chain. Durable once this returns, or not there at all.
 
         Enqueueing the same object again stores nothing.
 
@@ -70,18 +70,18 @@ class Chain(Generic[T]):
     async def result(self, *, timeout: float | timedelta | None = None) -> T:
         """Wait for the end of the last job, and return its result.
 
-        Inside a job the slot is given back for as long as this waits.
+        Inside a job, its slot is given back while this waits.
 
         Args:
             timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the chain alone.
 
         Raises:
-            NotEnqueued: It is not stored yet.
-            JobFailed, JobDiscarded, JobCancelled: A job of it ended so. One that has failed may be retried by hand, after
+            NotEnqueued: The chain is not stored yet.
+            JobFailed, JobDiscarded, JobCancelled: A job of the chain ended so. A failed job may be retried by hand, after
                 which the chain goes on.
             JobNotFound: The rows cannot be seen.
-            AwaitCycle: The job that waits here is one of it.
-            TimeoutError: It was not over in time.
+            AwaitCycle: The job that waits is a job of the chain.
+            TimeoutError: The last job was not final in time.
         """
         if not self._sent:
             raise NotEnqueued(
@@ -103,10 +103,10 @@ class Chain(Generic[T]):
 
 
 class _Chaining:
-    """Makes chains: called with their jobs."""
+    """The maker of chains: called with their jobs."""
 
     previous: Any = PREVIOUS
-    """In the arguments of a job of a chain: the result of the one before, checked when the job runs."""
+    """As an argument of a job: the result of the job before it in the chain, checked when the job runs."""
 
     @overload
     def __call__(self, last: Job[T], /) -> Chain[T]: ...
@@ -124,8 +124,8 @@ class _Chaining:
         `chain.previous`, given as an argument, stands for the result of the job before.
 
         Raises:
-            InvalidOption: No jobs, one twice, more than 10,000, or `chain.previous` in the first.
-            AlreadyEnqueued: One is.
+            InvalidOption: No jobs, one job twice, more than 10,000, or `chain.previous` in the first.
+            AlreadyEnqueued: A job is enqueued already.
         """
         if not jobs:
             raise InvalidOption(

@@ -1,4 +1,4 @@
-"""`current_attempt()`: the run that is going on, for the code of a job."""
+"""The running attempt, for the code of a job: `current_attempt()` and `current_job()`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CurrentAttempt:
-    """The run that is going on. Its names are none of a job's, so that a field of a job may have any of them."""
+    """The running attempt. It is apart from `Job`, so that a job may have fields of any of these names."""
 
     __slots__ = ("_attempt", "_job")
 
@@ -28,38 +28,38 @@ class CurrentAttempt:
 
     @property
     def job(self) -> Job[Any]:
-        """The job that runs."""
+        """The running job."""
         return self._job
 
     @property
     def number(self) -> int:
-        """Which run of it this is, from 1."""
+        """The number of this attempt, from 1."""
         return self._attempt.number
 
     @property
     def batch(self) -> RunningBatch | None:
-        """The batch of the job, to which it may add; None: it is none's."""
+        """The batch of the job, to which it may add jobs; None: it has no batch."""
         batch = self._attempt.claimed.batch
         return None if batch is None or self._attempt.row is None else RunningBatch(batch, self._job)
 
     @property
     def scheduled_for(self) -> datetime | None:
-        """The time of the schedule that has enqueued this job, in UTC; None: none has.
+        """The time of the schedule that enqueued this job, in UTC; None: no schedule did.
 
-        The same on every attempt, however late it runs and whatever `jitter` has added. Of a recurring job that was run by
-        hand it is the time of that call.
+        It is the same on every attempt, however late the job runs and whatever `jitter` added. For a recurring job that was
+        run by hand it is the time of that call.
         """
         tick = self._attempt.claimed.tick
         return None if tick is None else _EPOCH + timedelta(microseconds=round(Decimal(tick) * 1_000_000))
 
     @property
     def stopping(self) -> bool:
-        """Whether it should come to an end: its worker is stopping, or the job was cancelled."""
+        """Whether the job should come to an end: its worker is stopping, or the job was cancelled."""
         return self._attempt.stopping
 
     @property
     def cancel_reason(self) -> CancelReason | None:
-        """Why it was cancelled; None while it was not."""
+        """Why the job was cancelled; None: it was not."""
         return self._attempt.seen_reason
 
     def __repr__(self) -> str:
@@ -67,9 +67,7 @@ class CurrentAttempt:
 
 
 def current_job() -> Job[Any]:
-    """Return the job whose code is running here.
-
-    In a task, a thread or a callback that the job started, too.
+    """Return the running job, also in a task, a thread or a callback that it started.
 
     Raises:
         NotRunning: Outside any job.
@@ -81,9 +79,7 @@ def current_job() -> Job[Any]:
 
 
 def current_attempt() -> CurrentAttempt:
-    """Return the run that is going on, of a function's job or of a class's.
-
-    In a task, a thread or a callback that the job started, too.
+    """Return the running attempt, also in a task, a thread or a callback that the job started.
 
     Raises:
         NotRunning: Outside any job.

@@ -1,9 +1,9 @@
-"""What recurs as code and configuration declare it, and what is to become of what is stored.
+"""Declared schedules: what code and configuration say, compared with what is stored.
 
-Several versions of the code are at work during a deploy, and workers of one version may have other modules than the rest.
-So a worker speaks only of what it declares, of what the same source has ceased to declare, and of the kinds it knows; and of
-two versions the newer wins, the one that was seen first later, as long as a worker has it. Where nobody has it any more, the
-older one was deployed again.
+Several versions of the code are at work during a deploy, and workers of one version may have other modules than the rest. So
+a worker changes only schedules that it declares, that its own source has ceased to declare, and of kinds that it knows.
+Of two versions the newer wins, the one that was first seen later, as long as a worker has it. When no worker has it any
+more, the older one was deployed again.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ Declared = Literal["config", "code"]
 
 
 class Problem(NamedTuple):
-    """Something that cannot recur as it is declared."""
+    """A declaration that cannot be used."""
 
     path: tuple[str, ...]
-    """Of the setting; empty: it is in code."""
+    """Of the setting; empty: it is declared in code."""
     text: str
 
 
 class Version(NamedTuple):
-    """A version of the code that has declared what recurs."""
+    """A version of the code that has declared schedules."""
 
     said_at: datetime
-    """When it was seen first, or deployed again."""
+    """When it was first seen, or deployed again."""
     is_live: bool
     """Whether another worker has it."""
 
 
 class What(NamedTuple):
-    """What recurs, as it is stored."""
+    """A stored schedule."""
 
     name: str
     seen_until: datetime
@@ -64,23 +64,23 @@ class What(NamedTuple):
     version: str | None
     kind: str
     is_known: bool
-    """Whether another worker knows its kind, where its code has declared it."""
+    """Whether another worker knows its kind, for a schedule declared in code."""
 
     @property
     def times(self) -> tuple[str, str]:
-        """What says when."""
+        """Its schedule and time zone."""
         return self.schedule, self.timezone
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """All that one worker declares.
+    """Everything that one worker declares.
 
     Attributes:
-        scope: The prefix of its kinds: other applications' are not its.
-        has_config: Whether it has read a configuration, so that what that has not is meant to be gone.
-        said: By name, and where.
-        kinds: That it knows.
+        scope: The prefix of its kinds; schedules of other prefixes belong to other applications.
+        has_config: Whether it has read a configuration: a stored schedule that is missing there was then removed.
+        said: By name, with the source of each.
+        kinds: The kinds that the worker knows.
     """
 
     scope: str
@@ -90,13 +90,13 @@ class Declaration:
 
     @cached_property
     def version(self) -> str:
-        """What tells it from other versions, in 32 characters."""
-        told = [self.scope, self.has_config, sorted((name, each.digest, where) for name, (each, where) in self.said.items()),
-                sorted(self.kinds)]  # fmt: skip
+        """A digest of 32 characters that differs from that of any other version."""
+        schedules = sorted((name, each.digest, where) for name, (each, where) in self.said.items())
+        told = [self.scope, self.has_config, schedules, sorted(self.kinds)]
         return hashlib.sha256(codec.dumps(told).encode()).hexdigest()[:32]
 
     def has_ended(self, what: What) -> bool:
-        """Whether this code once declared what is stored, or its like did, and does no more."""
+        """Whether this code once declared a stored schedule, or a version like it did, and declares it no more."""
         if what.name in self.said or what.scope != self.scope:
             return False
         if what.declared == "config":
@@ -105,13 +105,13 @@ class Declaration:
 
 
 class Change(NamedTuple):
-    """What becomes of something that recurs."""
+    """A change of one schedule."""
 
     name: str
     before: What | None
-    """None, or removed: it is new."""
+    """None, or one that is removed: the schedule is new."""
     to: Recurrence | None
-    """None: it is removed."""
+    """None: the schedule is removed."""
     declared: Declared | None = None
 
     def __str__(self) -> str:
@@ -127,11 +127,11 @@ class Change(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What is left as it is stored although this code declares it otherwise."""
+    """A schedule that is left as it is stored although this code declares it otherwise."""
 
     name: str
     by_hand: bool
-    """Whether it was added at run time; else newer code has it so."""
+    """Whether it was added at run time; else newer code declares it so."""
 
     def __str__(self) -> str:
         if self.by_hand:
@@ -143,18 +143,18 @@ class Kept(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What is to be done with all that is stored."""
+    """The decisions about all stored schedules."""
 
     changes: list[Change]
     affirmed: list[str]
-    """Names of what is as it should be, and was declared by older code."""
+    """Names of schedules that are right as stored, and may have been declared by older code."""
     kept: list[Kept]
     is_newest: bool
     """Whether this version counts as the newest from now on."""
 
 
 def decide(declaration: Declaration, rows: Sequence[What], versions: Mapping[str, Version]) -> Decided:
-    """Decide what becomes of what is stored."""
+    """Decide what to change in the stored schedules."""
     mine = versions.get(declaration.version)
     stored = {what.name: what for what in rows}
     decided = Decided([], [], [], is_newest=False)
@@ -177,7 +177,7 @@ def decide(declaration: Declaration, rows: Sequence[What], versions: Mapping[str
 def _weigh(
     decided: Decided, change: Change, what: What, mine: Version | None, versions: Mapping[str, Version], *, is_so: bool
 ) -> Decided:
-    """Take a change for meant, or for that of older code, which newer code has made already."""
+    """Add a change to the decisions, or drop it because newer code has decided already."""
     theirs = versions.get(what.version or "")
     is_older = mine is not None and theirs is not None and mine.said_at < theirs.said_at
     if is_so:
@@ -195,7 +195,7 @@ def declared(settings: Settings) -> Declaration:
     """Return what the settings and the definitions of this process declare.
 
     Raises:
-        InvalidSettings: Something of it cannot be; all problems at once, each with the line to change.
+        InvalidSettings: Declarations cannot be used; all problems at once, each with the line to change.
     """
     declaration, problems = declare(settings)
     if problems:
@@ -204,14 +204,14 @@ def declared(settings: Settings) -> Declaration:
 
 
 def said_of(settings: Settings, problem: Problem, config: Path | str | None = None) -> str:
-    """Return a problem with the line to change; `config`: the file that was named, if another than is noted there."""
+    """Return a problem with the line to change; `config` is the named file, if not that of the settings."""
     return f"{place_of(settings, problem.path, config=config)}: {problem.text}" if problem.path else problem.text
 
 
 def declare(settings: Settings) -> tuple[Declaration, list[Problem]]:
-    """Return what the settings and the definitions of this process declare, and what of it cannot be.
+    """Return what the settings and the definitions of this process declare, and the problems.
 
-    The module of a job that the settings name is imported where nobody has.
+    The module of a job that the settings name is imported where it is not yet.
     """
     said: dict[str, tuple[Recurrence, Declared]] = {}
     problems: list[Problem] = []
@@ -262,7 +262,7 @@ def _definition_of(kind: str) -> Definition:
     """Return the definition of a kind.
 
     Raises:
-        InvalidSettings: There is none.
+        InvalidSettings: No job of this kind is known.
     """
     module = kind.rpartition(".")[0]
     problem = import_problem(module) if registry.find(kind) is None and module.replace(".", "").isidentifier() else None

@@ -1,4 +1,4 @@
-"""Enqueueing many jobs at once."""
+"""`enqueue_all`: many jobs at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from asyncjobs.performing.calls import ENQUEUE_ALL
 async def enqueue_all(jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
     """Insert many jobs, one statement a chunk, and return how many rows were made.
 
-    The iterable is read as it goes, so that it may be endless in memory's terms; each chunk of 2,000 is durable when the
-    next is begun. If one item raises or is no job, its chunk is not enqueued, the earlier ones are, and the error says how
-    many.
+    The iterable is read as it goes, so it may hold more jobs than memory; each chunk of 2,000 is durable before the next is
+    begun. If an item raises or is no job, its chunk is not enqueued, the earlier chunks are, and the error says how many
+    jobs that is.
 
     Raises:
         InvalidOption: An item is no job; the message has its index.

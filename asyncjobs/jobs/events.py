@@ -1,4 +1,4 @@
-"""`emit` and `emit_from_thread`: what jobs wait for with `wait_for`."""
+"""`emit` and `emit_from_thread`: the events that jobs wait for with `wait_for`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncjobs.performing.calls import EMIT
 from asyncjobs.values.arguments import ValueCodec
 
 MOST = 200
-"""Characters of a name and of a key."""
+"""Characters of an event's name and of its key."""
 
 _payloads = ValueCodec("emit", Any, "payload")
 
@@ -22,19 +22,19 @@ async def emit(name: str, *, key: Any = None, payload: Any = None, connection: A
 
     Args:
         name: 1 to 200 characters.
-        key: Which one: text, a number or a UUID; None: of no key.
-        payload: Plain JSON, what `wait_for` returns.
-        connection: Take part in the caller's transaction, as for `Job.enqueue`. Transactions that emit several events emit
-            them in one order: two that emit the same two the other way round wait for each other, and one is undone (40P01).
+        key: Which of the events of this name: text, a number or a UUID; None: the event without a key.
+        payload: Plain JSON, which `wait_for` returns.
+        connection: Take part in the caller's transaction, as for `Job.enqueue`. Transactions that emit several events should
+            emit them in one order: two that emit the same two in opposite orders deadlock, and one is rolled back (40P01).
 
     Returns:
-        How many jobs wait no more; 0: it is kept.
+        How many jobs stopped waiting; 0: the event is kept.
 
     Raises:
         NotOpen: No AsyncJobs is open in this process.
-        InvalidOption: Out of these limits.
+        InvalidOption: `name` or `key` is outside these limits.
         InvalidArguments: `payload` cannot be stored.
-        DatabaseError: The database refused or cannot be reached; whether it was emitted is unknown if its answer was lost.
+        DatabaseError: The database refused or cannot be reached; if its answer was lost, the event may have been emitted.
     """
     event = stored_event(name, key, payload)
     return await open_clients.current(EMIT).emit(*event, connection=connection)
@@ -44,7 +44,7 @@ def emit_from_thread(name: str, *, key: Any = None, payload: Any = None) -> int:
     """Emit an event from a thread without an event loop: `emit`, on the loop of the client opened last.
 
     Raises:
-        InsideEventLoop: This is that loop's own thread.
+        InsideEventLoop: The calling thread runs that loop.
         NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
     """
     event = stored_event(name, key, payload)
@@ -59,17 +59,17 @@ def stored_event(name: Any, key: Any, payload: Any) -> tuple[str, str, str | Non
     """Return an event's name, key and payload as they are stored.
 
     Raises:
-        InvalidOption: Out of the limits of `emit`.
+        InvalidOption: The name or the key is outside the limits of `emit`.
         InvalidArguments: `payload` cannot be stored.
     """
     return checked_name(name), key_text(key), _payloads.dump(payload)
 
 
 def checked_name(name: Any) -> str:
-    """Return `name` if it can be an event's.
+    """Return `name`.
 
     Raises:
-        InvalidOption: It cannot.
+        InvalidOption: It is no text of 1 to 200 characters.
     """
     if not isinstance(name, str) or not 1 <= len(name) <= MOST or not is_storable(name):
         raise InvalidOption(f"event={shown(name)} is not allowed: use text of 1 to {MOST} characters, without NUL")

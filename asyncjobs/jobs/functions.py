@@ -34,7 +34,7 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
     _made_by: ClassVar[JobFunction[..., Any]]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By the function, which can be imported; its class cannot.
+        # The function can be imported by name; the class made for it cannot.
         return _again, (self._made_by, self.__getstate__())
 
     def perform(self) -> Coroutine[Any, Any, R]:
@@ -109,7 +109,7 @@ class JobFunction(Generic[P, R]):
         return self._hooked("around_perform", hook)
 
     def after_discard(self, hook: F) -> F:
-        """Call `hook(job, error)` when a job is given up; see `asyncjobs.after_discard`."""
+        """Call `hook(job, error)` when a job is discarded; see `asyncjobs.after_discard`."""
         return self._hooked("after_discard", hook)
 
     def rescue_from(self, *errors: type[BaseException]) -> Callable[[F], F]:
@@ -123,7 +123,7 @@ class JobFunction(Generic[P, R]):
     def __reduce__(self) -> str:
         return self.__qualname__  # by its name in its module, as a function is
 
-    # Hidden from type checkers, which would take a definition for whatever has any attribute: for a job, too.
+    # Hidden from type checkers, which would otherwise take a definition for anything with any attribute, a job included.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:

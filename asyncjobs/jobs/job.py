@@ -1,4 +1,4 @@
-"""`Job`: the class users derive from, and what every job, of a class or of a function, can do."""
+"""`Job`: the base class of users' jobs, with all that a job of a class or of a function can do."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class Job(StepMethods, Generic[R]):
 
             async def perform(self) -> str: ...
 
-    Fields are keyword-only, their defaults are copied for each job, and a name that begins with an underscore is no
-    argument; type checkers take it for one where the class annotates it (they have no word for this), so annotate it where
-    it is assigned: ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before
-    `enqueue`. Jobs compare by identity.
+    Fields are keyword-only, and their defaults are copied for each job. A name that begins with an underscore is no
+    argument, but type checkers take it for one where the class annotates it, so annotate it where it is assigned:
+    ``self._cache: dict[str, int] = {}``. Making a job validates it; nothing is in the database before `enqueue`. Jobs
+    compare by identity.
 
-    Options are given to the class, ``class Report(Job, queue="low")``, and inherited, without `kind`, `aliases`, `schedule`,
-    `abstract`.
+    Options are given to the class, ``class Report(Job, queue="low")``, and inherited, except `kind`, `aliases`,
+    `schedule` and `abstract`.
 
     Raises:
         InvalidDefinition: When the class is made: a field, method or value that would hide something of `Job`, an
@@ -81,7 +81,7 @@ class Job(StepMethods, Generic[R]):
         if self._made_at is not None and not self._sent:
             warn(self._definition.kind, self._made_at, self._asked)
 
-    # What can be done with it
+    # Actions
 
     @of_a_job()
     @documented(IN_SET, of_one_job=True)
@@ -89,10 +89,13 @@ class Job(StepMethods, Generic[R]):
         """Change how this one job is enqueued; return it.
 
         Raises:
-            InvalidOption: Out of their limits, a `by` that names no argument, or both `wait` and `at`.
-            AlreadyEnqueued: The row is made already.
+            InvalidOption: A value outside its limits, a `by` that names no argument, or both `wait` and `at`.
+            AlreadyEnqueued: The job has a row already.
         """
-        made_at, self._made_at = self._made_at, None  # an error says enough
+        made_at, self._made_at = (
+            self._made_at,
+            None,
+        )  # a job that set() refused needs no warning that it was never enqueued
         if self._sent:
             raise AlreadyEnqueued(f"job {self.id} is enqueued already: call set() before enqueue()")
         # All are checked before the first is kept: a refused set() leaves the job as it was.
@@ -121,7 +124,7 @@ class Job(StepMethods, Generic[R]):
 
         Raises:
             NotOpen: No AsyncJobs is open in this process, or it belongs to another event loop.
-            AlreadyEnqueued: It is the job that runs here.
+            AlreadyEnqueued: It is the job that is running.
             EnqueueOutcomeUnknown: The database's answer was lost; call `enqueue` again.
             InvalidConnection: `connection` cannot carry it; nothing was written.
             DatabaseError: The database refused or cannot be reached; nothing was written.
@@ -134,7 +137,7 @@ class Job(StepMethods, Generic[R]):
         """Insert the job from a thread without an event loop: `enqueue`, on the loop of the client opened last.
 
         Raises:
-            InsideEventLoop: This is that loop's own thread.
+            InsideEventLoop: The calling thread runs that loop.
             NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
         """
         self._made_at = None
@@ -142,20 +145,20 @@ class Job(StepMethods, Generic[R]):
 
     @of_a_job()
     def then(self, *jobs: Follows) -> None:
-        """Have jobs and chains enqueued together with the success of the attempt that runs here, and only then.
+        """Have jobs and chains enqueued together with the success of the running attempt, and only then.
 
-        In the same transaction as its end: if it fails, is retried, snoozed, cancelled or loses its lease, nothing of them
-        is there. A next attempt says anew what follows it; what one of its steps has said is said again only where the step
-        runs again, so that this belongs outside of steps.
+        They are stored in the same transaction as the success: if the attempt fails, is retried, snoozed or cancelled, or
+        loses its lease, none of them is. The next attempt must call this again. A recorded step does not run again, so
+        call it outside of steps.
 
         Args:
-            jobs: Not enqueued yet; at most 1,000 an attempt. One whose unique key another has by then is not enqueued.
+            jobs: Not enqueued yet; at most 1,000 an attempt. A job whose unique key is taken by then is not enqueued.
 
         Raises:
             NotRunning: The job is not running here.
-            InvalidStep: A step of it is: what it says would be forgotten where the job goes on without running it again.
-            InvalidOption: One is no job or chain, or they are too many.
-            AlreadyEnqueued: One is.
+            InvalidStep: A step is running: the call would be missing when the job goes on without running that step again.
+            InvalidOption: An argument is no job or chain, or there are too many.
+            AlreadyEnqueued: A job is enqueued already.
         """
         leave(self, jobs)
 
@@ -164,7 +167,7 @@ class Job(StepMethods, Generic[R]):
         """Read everything stored about the job.
 
         Raises:
-            NotEnqueued: It has no row yet.
+            NotEnqueued: The job has no row yet.
             JobNotFound: No row can be seen.
         """
         self._require_row()
@@ -174,9 +177,9 @@ class Job(StepMethods, Generic[R]):
     async def cancel(self, reason: str = "") -> bool:
         """Cancel the job, wherever it is.
 
-        Ready or scheduled, it is `cancelled` at once. Running, its task gets a `CancelledError` in whichever process it
-        runs, within a second, and it is `cancelled` once it has ended; a `def` in a thread cannot be stopped, and what it
-        returns is dropped. A cancelled job is never retried.
+        A ready or scheduled job is `cancelled` at once. The task of a running job gets a `CancelledError` within a
+        second, in whichever process it runs, and the job is `cancelled` once it has ended; a `def` in a thread cannot be
+        stopped, and its result is dropped. A cancelled job is never retried.
 
         Args:
             reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
@@ -185,7 +188,7 @@ class Job(StepMethods, Generic[R]):
             False when the job was final already.
 
         Raises:
-            NotEnqueued: It has no row yet.
+            NotEnqueued: The job has no row yet.
             JobNotFound: No row can be seen.
             InvalidOption: `reason` cannot be stored.
         """
@@ -202,17 +205,17 @@ class Job(StepMethods, Generic[R]):
     async def result(self, *, timeout: float | timedelta | None = None) -> Any:
         """Wait until the job is final and return its return value, in the type `perform` is annotated with.
 
-        Inside a job the slot is given back for as long as this waits.
+        Inside a job, its slot is given back while this waits.
 
         Args:
             timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the job alone.
 
         Raises:
-            JobFailed, JobDiscarded, JobCancelled: It ended so.
-            TimeoutError: It is not final yet.
+            JobFailed, JobDiscarded, JobCancelled: The job ended so.
+            TimeoutError: It was not final in time.
             NotEnqueued: It has no row yet.
             JobNotFound: No row can be seen: rolled back, or past its retention.
-            AwaitCycle: It awaits, perhaps through others, the job that awaits it here without a timeout.
+            AwaitCycle: It awaits, perhaps through other jobs, the job that calls this, and there is no timeout.
         """
         return await result_of(self, timeout)
 
@@ -226,7 +229,7 @@ class Job(StepMethods, Generic[R]):
         """Wait in a thread without an event loop: `result`, on the loop of the client opened last.
 
         Raises:
-            InsideEventLoop: This is that loop's own thread.
+            InsideEventLoop: The calling thread runs that loop.
             NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
         """
         return open_clients.last(calls.RESULT).run_from_thread(lambda: Job.result(self, timeout=timeout), calls.RESULT)
@@ -248,30 +251,29 @@ class Job(StepMethods, Generic[R]):
     async def perform_now(self: Job[T]) -> T: ...
     @of_a_job()
     async def perform_now(self) -> Any:
-        """Run the job here and now, with its policies and callbacks, and return what `perform` returns.
+        """Run the job in the calling task, with its policies and callbacks, and return what `perform` returns.
 
-        Retries follow at once, without waiting. No database is needed, but for `Snooze` and for durable sleeps and waits:
-        the job is then enqueued, unless it was before, with what it has recorded, and a worker goes on with it, which this
-        awaits.
+        Retries follow at once, without waiting. No database is needed, except for `Snooze`, durable sleeps and waits: the
+        job is then enqueued with what it has recorded, unless it was before, a worker goes on with it, and this awaits it.
 
         Raises:
-            Exception: The last error of `perform` itself, when no policy took it or retries were used up.
+            Exception: The last error of `perform` itself, when no policy handles it or retries are used up.
             RecordNotFound, DeserializationError: A reference could not be loaded.
-            JobDiscarded, JobCancelled: It ended so.
-            NotOpen: It was snoozed, sleeps or waits, and no AsyncJobs is open.
+            JobDiscarded, JobCancelled: The job ended so.
+            NotOpen: The job was snoozed, sleeps or waits, and no AsyncJobs is open.
         """
         return await perform_now(self)
 
-    # Hidden from type checkers: an override may be `async def` or `def` and return anything; and a `Job[str]`, which has no
-    # `perform` to look at, is told from a class whose own says what awaiting it gives.
+    # Hidden from type checkers, so that an override may be `async def` or `def` and return anything, and so that a
+    # `Job[str]`, which has no `perform` of its own, differs from a class whose `perform` says what awaiting the job gives.
     if not TYPE_CHECKING:
 
         async def perform(self) -> Any:
-            """Do the work; written by the derived class, as `async def`, or as `def` to run in a thread. Runs the steps."""
+            """Do the work: written by the derived class as `async def`, or as `def` to run in a thread. Runs the steps."""
             await self.run_steps()
 
-        # What `dict(job)` gives, of which FastAPI makes the answer of an endpoint that returns a job: else it is made of all
-        # that the object holds, arguments included.
+        # What `dict(job)` gives. FastAPI makes the answer of an endpoint from it when that returns a job; without it, the
+        # answer would hold the whole object, arguments included.
         def __iter__(self) -> Iterator[tuple[str, Any]]:
             return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
 

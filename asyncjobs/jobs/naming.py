@@ -1,4 +1,4 @@
-"""What names a job: a job, its id, or the text of that."""
+"""Ids of jobs and batches, from whatever a caller names them by: a job, a UUID or its text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
 
 JobOrId: TypeAlias = Job[Any] | UUID | str
-"""A job that has a row, its id, or the text of that."""
+"""A job that has a row, its id, or the text of its id."""
 
 
 def batch_id(batch: UUID | str) -> UUID:
-    """Return the id of the batch that is named.
+    """Return the id of the named batch.
 
     Raises:
         InvalidOption: It is no id, or the nil UUID.
@@ -34,7 +34,7 @@ def _uuid(given: Any) -> UUID | None:
 
 
 def id_of(job: JobOrId) -> UUID:
-    """Return the id of the job that is named.
+    """Return the id of the named job.
 
     Raises:
         NotEnqueued: It is a job that has no row yet.

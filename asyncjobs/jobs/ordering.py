@@ -1,4 +1,4 @@
-"""What a job is stored with that keeps it in order among others: its unique key, and the keys of its limits and rates."""
+"""Keys that keep a job in order among others: the unique key, and the keys of limits and rates."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 MOST_KEY: Final = 256
-"""Characters of a key; of a longer one the end is its SHA-256."""
+"""Characters of a key; a longer key is cut, and ends in its SHA-256."""
 
 
 class UniqueKey(TypedDict):
-    """How a unique job is stored."""
+    """The stored form of a unique key."""
 
     key: str
     until: int
@@ -37,11 +37,11 @@ class UniqueKey(TypedDict):
 
 
 class Rule(TypedDict):
-    """What holds for all keys of one name."""
+    """The numbers that hold for all keys of one name."""
 
     name: str
     most: int | None
-    """Running at once."""
+    """Jobs that may run at once."""
     spacing: float | None
     """Seconds between two starts."""
     burst: int | None
@@ -54,7 +54,7 @@ class LimitKey(Rule):
 
 
 def unique_key_of(job: Job[Any]) -> UniqueKey | None:
-    """Return the key of a job that is unique, or None."""
+    """Return the unique key of a job; None: it has none."""
     unique: Unique | None = job._option("unique")
     if unique is None:
         return None
@@ -65,8 +65,8 @@ def unique_key_of(job: Job[Any]) -> UniqueKey | None:
 def limit_keys_of(job: Job[Any]) -> list[LimitKey]:
     """Return the keys of a job's limits, in the order in which they are passed, which is the same for all jobs.
 
-    Those that tell jobs apart come first: the others' places are not held by what waits for these. And whatever holds one
-    waits for later ones only, so that no two jobs wait for each other.
+    Keys of single values come before keys of whole kinds, so that a job that waits for the former holds no place of the
+    latter. A job that has passed a key waits only for later ones, so that no two jobs wait for each other.
     """
     limited: tuple[Limit, ...] = job._option("concurrency")
     paced: tuple[RateLimit, ...] = job._option("rate_limit")
@@ -80,7 +80,7 @@ def limit_keys_of(job: Job[Any]) -> list[LimitKey]:
 
 
 def rules_of(definition: Definition) -> list[Rule]:
-    """Return what the limits of a kind allow."""
+    """Return the numbers of the limits of a kind."""
     found: dict[str, Rule] = {}
     both: list[Limit | RateLimit] = [*definition.options.concurrency, *definition.options.rate_limit]
     for each in both:
@@ -90,7 +90,7 @@ def rules_of(definition: Definition) -> list[Rule]:
 
 
 def all_rules(definitions: Iterable[Definition]) -> list[Rule]:
-    """Return what the limits of kinds allow, by name; of kinds that say different numbers of one the smallest holds."""
+    """Return the numbers of the limits of kinds, by name; the smallest holds where kinds give different ones."""
     found: dict[str, Rule] = {}
     for definition in definitions:
         for rule in rules_of(definition):
@@ -99,7 +99,7 @@ def all_rules(definitions: Iterable[Definition]) -> list[Rule]:
 
 
 def name_under(definition: Definition, each: Limit | RateLimit) -> str:
-    """Return the name under which the keys of a limit of a kind stand."""
+    """Return the name that begins every key of a limit of a kind."""
     prefix = definition.kind.removesuffix(definition.name)
     name = name_of(definition.kind if each.key is None else prefix + each.key, each.by)
     return rate_name_of(name) if isinstance(each, RateLimit) else name
@@ -115,7 +115,7 @@ def _rule(definition: Definition, each: Limit | RateLimit) -> Rule:
 
 
 def _both(first: Rule | None, second: Rule) -> Rule:
-    """Return what holds where two say something of one name."""
+    """Return the stricter numbers of two rules of one name."""
     if first is None:
         return second
     most = [each for each in (first["most"], second["most"]) if each is not None]
@@ -129,10 +129,10 @@ def _both(first: Rule | None, second: Rule) -> Rule:
 
 
 def _key_of(job: Job[Any], name: str, by: By) -> str:
-    """Return the key of a job.
+    """Return a key of a job.
 
     Raises:
-        InvalidOption: What `by` returns has no form in JSON.
+        InvalidOption: `by` returned a value that has no form in JSON.
     """
     if not by:
         return name

@@ -1,4 +1,4 @@
-"""A pause of a queue or a kind: what may be asked for, and what is told of it."""
+"""A pause of a queue or a kind, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from asyncjobs.definitions import registry
 from asyncjobs.exceptions import InvalidOption
 
 MOST_NAME = 200
-"""Characters of the name of whoever pauses."""
+"""Characters of the name of the person or program that pauses."""
 
 
 class Pause(NamedTuple):
-    """A queue or a kind of which nothing is started."""
+    """A queue or a kind of which no job is started."""
 
     queue: str | None
-    """None: it is a kind that is paused."""
+    """None: a kind is paused."""
     kind: str | None
-    """As it is stored."""
+    """The stored name."""
     since: datetime
     until: datetime | None
-    """By the database's clock; None: until somebody resumes it."""
+    """By the database's clock; None: until it is resumed."""
     reason: str
     by: str
-    """Who paused it."""
+    """The name of the person or program that paused."""
 
     @property
     def what(self) -> str:
-        """What is paused, as messages name it."""
+        """The queue or kind, as messages name it."""
         return f"kind {self.kind}" if self.queue is None else f"queue {self.queue}"
 
 
 class Paused(NamedTuple):
-    """What a pause is of."""
+    """The target of a pause."""
 
     scope: str
     """queue or kind."""
     names: tuple[str, ...]
-    """As they are stored; a kind's aliases among them."""
+    """Stored names; for a kind, its aliases are among them."""
 
 
 def paused(queue: Any, kind: Any) -> Paused:
-    """Return what is meant by the arguments of `pause` and `resume`.
+    """Return the target that the arguments of `pause` and `resume` name.
 
     Raises:
-        InvalidOption: Both were given or none, or it can be no queue or kind.
+        InvalidOption: Both or neither were given, or it can be no queue or kind.
     """
     if (queue is None) == (kind is None):
         raise InvalidOption("give queue= or kind=, one of them: which is to be paused or resumed")
@@ -68,10 +68,10 @@ def paused(queue: Any, kind: Any) -> Paused:
 
 
 def end_of_pause(until: Any) -> tuple[datetime | None, float | None]:
-    """Return when a pause ends: a point in time, or seconds from now on; neither: it is resumed by hand.
+    """Return when a pause ends: a point in time, or seconds from now; two Nones: when it is resumed.
 
     Raises:
-        InvalidOption: It is neither a time nor a time span.
+        InvalidOption: `until` is neither a time nor a time span.
     """
     if until is None:
         return None, None
@@ -85,10 +85,10 @@ def end_of_pause(until: Any) -> tuple[datetime | None, float | None]:
 
 
 def who(by: Any) -> str:
-    """Return who pauses: the name given, else this process's login and host.
+    """Return the name of who pauses: the given name, else this process's login and host.
 
     Raises:
-        InvalidOption: It is no name that can be stored.
+        InvalidOption: The name cannot be stored.
     """
     if by is None:
         return f"{_login()}@{socket.gethostname()}"
@@ -100,5 +100,5 @@ def who(by: Any) -> str:
 def _login() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # this user has no name here, as in many a container
+    except (KeyError, OSError, ImportError):  # the user has no name here, as in many containers
         return "somebody"

@@ -1,4 +1,4 @@
-"""Running a job here and now, in the task that asks for it, by the same way that a worker goes."""
+"""`perform_now`: a job run in the calling task, through the same code that a worker uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _warned_of: set[str] = set()
 
 
 class _NoSlots:
-    """The slots of a program that has none."""
+    """The slots of a process that is no worker."""
 
     def give_back(self) -> None: ...
 
@@ -37,11 +37,11 @@ class _NoSlots:
 
 
 class _Nested(Attempt):
-    """The attempt of a job that `perform_now` runs, in a task that is its caller's.
+    """The attempt of a job that `perform_now` runs, in the caller's task.
 
     Args:
-        claimed: What stands for its row.
-        outer: The run inside which it is called, whose slot it uses and with which it comes to an end; None: no job's.
+        claimed: In place of a claimed row.
+        outer: The calling job's attempt, whose slot this one uses and with which it ends; None: no job called.
     """
 
     begun = True
@@ -77,11 +77,11 @@ class _Nested(Attempt):
         return self.ended_by is not None or self.seen_reason is not None
 
     def run_in(self, task: asyncio.Task[Any] | None) -> None:
-        """Run in a task, the caller's: what has cancelled that before is none of this run's."""
+        """Run in the caller's task; cancellations that were asked for before do not count for this run."""
         self.task, self._asked = task, 0 if task is None else task.cancelling()
 
     def let_out(self, error: BaseException) -> None:
-        """Raise a cancellation or an exit: the caller's. Only that of its own timeout ends the run."""
+        """Raise a cancellation or an exit, which belongs to the caller; only the attempt's own timeout ends the run."""
         if isinstance(error, Exception) or said_by(error) is not None:
             return
         is_late = isinstance(error, asyncio.CancelledError) and self.cancel_reason == "timeout"
@@ -89,7 +89,7 @@ class _Nested(Attempt):
             raise error
 
     def end_by(self, error: E) -> E:
-        """Have the run end by an error; an interruption is that of the run around it, too."""
+        """Have the run end by an error; an interruption ends the calling job's run, too."""
         if self._outer is not None and isinstance(error, Interrupted):
             self._outer.end_by(error)
         return super().end_by(error)
@@ -104,7 +104,7 @@ class _Nested(Attempt):
 
 
 async def perform_now(job: JobValue) -> Any:
-    """Run a job here and now, through the same codecs, policies and hooks that a worker uses; see `Job.perform_now`."""
+    """Run a job in the calling task; see `Job.perform_now`."""
     definition = job._definition
     recorder = MemoryRecorder()
     lifecycle = Lifecycle(
@@ -138,9 +138,9 @@ async def perform_now(job: JobValue) -> Any:
                     counts=claimed.counts if outcome.counts is None else codec.dumps(outcome.counts),
                     progress=recorder.progress,
                 )
-                await asyncio.sleep(0)  # a job that awaits nothing would be run for ever, and nobody could cancel it
+                await asyncio.sleep(0)  # a job that awaits nothing would run for ever, and nobody could cancel it
             case What.snooze:
-                if not job._sent:  # else its row is run anyway, at a time of its own
+                if not job._sent:  # else a worker runs its row anyway, at a time of its own
                     job._delay(outcome.wait)
                     await open_clients.current(ENQUEUE).enqueue(job)
                 return await result_of(job, None)
@@ -155,7 +155,7 @@ async def perform_now(job: JobValue) -> Any:
                 await client.adopt(job, recorder.attributes, recorder.records)
                 return await result_of(job, None)
             case What.release if outcome.cause is not None:
-                raise outcome.cause  # the run around it is to end, and so is this one
+                raise outcome.cause  # an interruption, which ends the calling job's run, too
             case What.discard:
                 raise JobDiscarded(job_id=job.id, kind=job.kind, reason=outcome.reason or "") from outcome.cause
             case What.cancel:

@@ -1,4 +1,4 @@
-"""`Rate`: how many jobs start in a time, over all workers, and how many tokens of it their code takes."""
+"""`Rate`: how many jobs start in a time, over all workers, and tokens that their code takes."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from asyncjobs.performing.token_waits import wait_for_token
 class Rate(RateLimit):
     """How many jobs with the same key start in a time, over all workers: a token bucket.
 
-    The bucket holds `burst` tokens, and gets one every ``per / count`` seconds; each start, a retry's too, takes one. A job
-    for which there is none stays `ready` and starts when its token is due.
+    The bucket holds `burst` tokens, and gets one every ``per / count`` seconds; each start takes one, a retry's too. A job
+    that finds no token stays `ready` and starts when its token is due.
 
     Args:
-        count: So many, at least 1.
-        per: In so many seconds, or a timedelta.
+        count: Starts in the time `per`, at least 1.
+        per: Seconds, or a timedelta.
         by: Names of arguments whose values are the key, or a callable of the job that returns it; (): the whole kind.
         key: Shared by all kinds that give it, in place of the kind.
         burst: Starts that may follow each other at once after a pause; None: `count`. 1 spaces them evenly.
-        follow_retry_after: Whether nothing starts before the time that the `retry_after` of an error says, in seconds.
+        follow_retry_after: Whether an error's `retry_after`, in seconds, holds all starts back until then.
 
     Raises:
-        InvalidOption: Outside these limits.
+        InvalidOption: A value outside these limits.
     """
 
     __slots__ = ()
 
     async def acquire(self, key: str | None = None) -> None:
-        """Take a token inside a job's code, as before each call of a service, and return when it is due.
+        """Take a token inside a job's code, for instance before each call of a service, and return when it is due.
 
-        A short wait is spent in memory, and keeps the slot. One of more than ten seconds outside a step is a durable sleep,
-        as by `Job.sleep`: the run ends, and the job goes on when the token is due; code outside steps runs again.
+        A short wait is spent in memory, and keeps the slot. A wait of more than ten seconds outside a step is a durable
+        sleep, as by `Job.sleep`: the run ends, and the job goes on when the token is due; code outside steps runs again.
 
         Args:
-            key: Of the bucket, shared with whatever else gives it: here, or as the `key` of a `rate_limit`. None: the
-                rate's own.
+            key: The bucket's, shared with every other call and `rate_limit` that gives the same. None: the rate's own.
 
         Raises:
             InvalidOption: There is no key, or it cannot be one; or the rate has a bucket for each value of `by`.

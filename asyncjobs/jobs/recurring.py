@@ -1,4 +1,4 @@
-"""What recurs: as it is said in code, in config.toml or at run time, and as it is stored."""
+"""Schedules as they are stored, and the times at which they enqueue."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from asyncjobs.jobs.job import Job
 
 LATE: Final = timedelta(seconds=10)
-"""A time that is over for no longer is on time, whatever `catch_up` says."""
+"""A time that is over for no longer than this is on time, whatever `catch_up` says."""
 MOST_CAUGHT_UP: Final = 1_000
-"""Times that `catch_up="all"` makes up for at once, the latest; earlier ones are passed over, and the log says so."""
+"""The most times that `catch_up="all"` makes up for at once: the latest. Earlier ones are skipped, and logged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrence:
-    """What is enqueued again and again, and when; as it is stored."""
+    """A schedule and the job that it enqueues, as stored."""
 
     name: str
     kind: str
@@ -35,7 +35,7 @@ class Recurrence:
     args: str
     """JSON object text."""
     order: str | None
-    """JSON of what keeps its jobs in order among others; None: nothing does."""
+    """JSON of the keys that keep its jobs in order among others; None: no keys."""
     expires_in: float | None
     """Seconds."""
     schedule: str
@@ -48,17 +48,17 @@ class Recurrence:
 
     @property
     def times(self) -> Schedule:
-        """When it recurs."""
+        """The parsed schedule."""
         return schedule(self.schedule, self.timezone)
 
     @property
     def when(self) -> tuple[str, str]:
-        """What says when."""
+        """The schedule and its time zone, as text."""
         return self.schedule, self.timezone
 
     @property
     def digest(self) -> str:
-        """What tells it from one of the same name that says something else."""
+        """A digest that differs where any value differs."""
         said = codec.dumps([getattr(self, each) for each in self.__slots__])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -74,10 +74,10 @@ def recurrence_of(
     jitter: Any = 0.0,
     enabled: Any = True,
 ) -> Recurrence:
-    """Return what has a job recur: one like it, with its arguments, queue and priority, is enqueued each time.
+    """Return the stored form of a schedule that enqueues jobs like `job`, with its arguments, queue and priority.
 
     Raises:
-        InvalidOption: Something of it cannot be; the job says itself when it is due, or was enqueued.
+        InvalidOption: An option is wrong, the job was set to be due at a time of its own, or it was enqueued.
         InvalidArguments: Its arguments cannot be stored.
     """
     from_job = job._set_options or {}
@@ -112,19 +112,19 @@ def _order_of(job: Job[Any]) -> str | None:
 
 
 class Due(NamedTuple):
-    """What is to be done about the times that are over."""
+    """The decision about the times that are over."""
 
     times: list[datetime]
-    """To be enqueued for, the earliest first."""
+    """Times to enqueue a job for, the earliest first."""
     passed_over: bool
-    """Whether there were others, of which nothing comes."""
+    """Whether there were other times, which get no job."""
 
 
 def due(times: Schedule, since: datetime, now: datetime, catch_up: str) -> Due:
-    """Decide about the times later than `since`, `now` among them.
+    """Decide about the times later than `since` and not later than `now`.
 
-    Those that were over for no longer than `LATE` are on time, and each counts. Of the others, which nobody was there for,
-    `catch_up` says which are made up for.
+    Times that are over for at most `LATE` are on time, and each gets a job. The others were missed because no worker was
+    there; `catch_up` says which of them get one.
     """
     if catch_up == "all":
         found = times.last_of(since, now, MOST_CAUGHT_UP)
@@ -138,7 +138,7 @@ def due(times: Schedule, since: datetime, now: datetime, catch_up: str) -> Due:
 
 
 def lateness(name: str, tick: datetime, jitter: float) -> timedelta:
-    """Return by how much one time of one schedule is later than it says: less than `jitter` seconds, always the same."""
+    """Return the delay of one time of one schedule: less than `jitter` seconds, and always the same."""
     if not jitter:
         return timedelta()
     digest = hashlib.sha256(f"{name}\0{tick.timestamp():.6f}".encode()).digest()
@@ -146,7 +146,7 @@ def lateness(name: str, tick: datetime, jitter: float) -> timedelta:
 
 
 class LeftOut(NamedTuple):
-    """What recurs on a schedule, or in a time zone, that one worker cannot read: it is for the others."""
+    """A schedule that one worker leaves to the others, because it cannot read it or its time zone."""
 
     name: str
     schedule: str
@@ -154,13 +154,13 @@ class LeftOut(NamedTuple):
     why: str
 
     def is_of(self, row: RecurringStatus) -> bool:
-        """Whether this says still when it recurs."""
+        """Whether the row still has the schedule that could not be read."""
         return (self.name, self.schedule, self.timezone) == (row.name, row.schedule, row.timezone)
 
 
 @dataclass(frozen=True, slots=True)
 class RecurringStatus:
-    """Something that recurs, at one moment."""
+    """A recurring job and its schedule, at one moment."""
 
     name: str
     kind: str
@@ -174,21 +174,21 @@ class RecurringStatus:
     """Seconds."""
     enabled: bool
     declared: Literal["config", "code"] | None
-    """Where it is said; None: at run time."""
+    """Where it is declared; None: added at run time."""
     paused_at: datetime | None
-    """By hand; None: it is not."""
+    """When it was paused by hand; None: it is not paused."""
     next_at: datetime | None
     """None: it is paused, or not enabled."""
     last_at: datetime | None
-    """The last time for which there is a job; None: there is none yet."""
+    """The last time that got a job; None: none has yet."""
     last_job: UUID | None
     last_state: str | None
-    """Of that job; None: it is past its retention."""
+    """The state of that job; None: it is past its retention."""
     last_ended_at: datetime | None
     skipped_at: datetime | None
-    """The last time, later than that, for which there is none: the one before was not final, or another had its key."""
+    """The last time after `last_at` that got no job: the job before was not final, or its unique key was taken."""
     trouble: str | None
-    """Why it could not be enqueued; None: nothing is the matter."""
+    """Why a job could not be enqueued; None: there is no trouble."""
 
     @property
     def paused(self) -> bool:
@@ -197,11 +197,11 @@ class RecurringStatus:
 
     @property
     def in_words(self) -> str:
-        """Its schedule, in English."""
+        """The schedule in English."""
         return schedule(self.schedule, self.timezone).in_words
 
     def next_times(self, count: int, after: datetime) -> list[datetime]:
-        """Return its next times after a moment, in UTC, at most so many."""
+        """Return the next times after a moment, in UTC, at most `count`."""
         found: list[datetime] = []
         times, moment = schedule(self.schedule, self.timezone), after
         while len(found) < count and (later := times.after(moment)) is not None:

@@ -1,4 +1,4 @@
-"""What a running job can do about its steps: the part of `Job` that is used inside a job's own code."""
+"""Steps, durable sleep and events: the part of `Job` for a job's own code."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class StepMethods(JobValue):
 
     @property
     def resumed(self) -> bool:
-        """Whether this run goes on where an earlier one was interrupted, failed or waited: something is recorded of it."""
+        """Whether an earlier attempt has recorded something: it was interrupted, failed or waited, and this one goes on."""
         return self._stepper is not None and self._stepper.log.resumed
 
     async def run_steps(self) -> None:
-        """Run the steps that the class declares with `@step`, in their order, those recorded aside.
+        """Run the steps that the class declares with `@step`, in their order, except those already recorded.
 
         Raises:
             NotRunning: The job is not running here.
-            InvalidStep: They do not fit what is recorded; the job fails.
+            InvalidStep: The steps do not fit what is recorded; the job fails.
         """
         await steps_of_run(self).run_declared(self._definition.steps)
 
@@ -52,7 +52,7 @@ class StepMethods(JobValue):
     async def step(self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
-    # With a cursor in front, or behind up to three arguments: that it may stand anywhere, the type system cannot say.
+    # With a cursor in front, or behind up to three arguments: the type system cannot say that it may stand anywhere.
     @overload
     async def step(
         self, name: str, function: Callable[Concatenate[_Given, P], Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
@@ -69,25 +69,25 @@ class StepMethods(JobValue):
     async def step(
         self, name: str, function: Callable[..., Any], /, *args: Any, isolated: Any = False, **kwargs: Any
     ) -> Any:
-        """Run `function` as a step, and return what it returns; once recorded, it is not run again, and that is given back.
+        """Run `function` as a step, and return its result; once recorded, the step does not run again and returns that.
 
-        Its result is stored as JSON and given back in the type that the function is annotated with. A parameter annotated
-        ``Cursor[…]``, or called `cursor` and not annotated, is given the step's cursor: for type checkers it stands first,
-        or last behind arguments given by position. What `@step` says of it holds: to give one a `timeout` or a `retry`,
-        decorate it.
+        The result is stored as JSON and returned in the type that the function is annotated with. A parameter annotated
+        ``Cursor[…]``, or named `cursor` and not annotated, is given the step's cursor: for type checkers it stands first,
+        or last behind arguments given by position. Options of `@step` on the function hold: decorate it to give the step a
+        `timeout` or a `retry`.
 
         Args:
-            name: 1 to 200 characters, of this step alone in its job; runs in a loop have names such as ``f"page {n}"``.
+            name: 1 to 200 characters, of this step alone in its job; steps in a loop have names such as ``f"page {n}"``.
             function: `async def`, or `def` to run in a thread.
-            args: For the function, like `kwargs`.
-            isolated: It runs in a transaction of its own, given to it as `connection`, which also records it; see `@step`.
+            args: Arguments of the function, as are `kwargs`.
+            isolated: Run it in a transaction of its own, given to it as `connection`, which also records it; see `@step`.
             kwargs: See `args`.
 
         Raises:
             NotRunning: The job is not running here.
             InvalidStep: The name is used twice, steps overlap, they come in another order than recorded, or the function
-                does not take what it is given; the job fails.
-            UnstorableResult: What it returned cannot be stored; the job fails.
+                does not take its arguments; the job fails.
+            UnstorableResult: The result cannot be stored; the job fails.
             Exception: The function's own.
         """
         options = options_of(name, function, isolated=isolated)
@@ -96,21 +96,21 @@ class StepMethods(JobValue):
     async def run(self, name: str, *jobs: JobValue, detached: bool = False) -> list[Any]:
         """Run other jobs as a step: enqueue them, once, wait for all, and return their results in the order given.
 
-        Their ids are recorded before the first is enqueued, and how each has ended, as it ends: a run that goes on after a
-        crash waits for those that are left, and makes no others. The slot is given back while this waits. When this job is
-        cancelled, so are they. When it runs again after it has failed because some of them did, these are retried.
+        Their ids are recorded before the first is enqueued, and the end of each when it ends: after a crash the job waits
+        for the jobs that are left, and makes no others. The slot is given back while this waits. When this job is
+        cancelled, so are they. When it has failed because some of them failed, and runs again, these are retried.
 
         Args:
             name: As for `step`.
             jobs: Not enqueued yet; of the same kinds and arguments on every attempt, in any order.
-            detached: Leave them alone when this job is cancelled.
+            detached: Leave the jobs alone when this job is cancelled.
 
         Raises:
-            NotRunning, InvalidStep: As `step`; and they are not those that are recorded.
-            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too. Of those that were discarded or
-                cancelled, no `retry_on` is asked: a retry of this job does not run them again.
-            JobNotFound: The row of one is gone, and how it ended was not recorded.
-            AwaitCycle: One awaits this job.
+            NotRunning, InvalidStep: As `step`; and the jobs are not those that are recorded.
+            JobFailed, JobDiscarded, JobCancelled: A job ended so; the others have ended too. `retry_on` does not apply to a
+                discarded or cancelled job: a retry of this job does not run it again.
+            JobNotFound: The row of a job is gone, and its end was not recorded.
+            AwaitCycle: A job awaits this job.
         """
         texts = await steps_of_run(self).run(name, FanOut(jobs, detached=detached), options=StepOptions())
         return [job._definition.result.load(text) for job, text in zip(jobs, texts, strict=True)]
@@ -118,7 +118,7 @@ class StepMethods(JobValue):
     async def sleep(self, name: str, duration: float | timedelta) -> None:
         """Sleep as a step: the run ends here, and the job goes on when the time is over, by the database's clock.
 
-        It holds no slot and no memory meanwhile, and survives every restart. Code outside steps runs again.
+        A sleeping job holds no slot and no memory, and survives every restart. Code outside steps runs again.
 
         Args:
             name: As for `step`.
@@ -135,19 +135,19 @@ class StepMethods(JobValue):
     ) -> Any:
         """Wait for an event as a step, and return its payload: the run ends here, and the job goes on when it is emitted.
 
-        An event that was emitted before is kept for its first waiter.
+        An event that nobody waited for when it was emitted is kept for its first waiter.
 
         Args:
             event: Its name, 1 to 200 characters.
-            key: Which one: text, a number or a UUID; None: of no key.
+            key: Which of the events of this name: text, a number or a UUID; None: the event without a key.
             timeout: Seconds or a timedelta; None: as long as it takes.
-            name: Of the step; None: the event and its key. A job that waits for the same event twice must say.
+            name: The step's; None: the event and its key. A job that waits for the same event twice must give names.
 
         Raises:
-            TimeoutError: It was not emitted in time. If that ends the attempt, the next one waits anew; if the code catches
-                it and goes on to another step, it is recorded, and raised again where the job runs again.
+            TimeoutError: The event was not emitted in time. If this ends the attempt, the next one waits anew; if the code
+                catches it and goes on to another step, it is recorded, and raised again when the job runs again.
             NotRunning, InvalidStep: As `step`.
-            InvalidOption: Out of these limits.
+            InvalidOption: A value outside these limits.
         """
         text = events.key_text(key)
         return await steps_of_run(self).waits.wait(

@@ -1,4 +1,4 @@
-"""A job that was read from the database and whose kind this process does not define."""
+"""`StoredJob`: a job that was read from the database and whose kind this process does not define."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from asyncjobs.values.arguments import Parameter
 
 
 class StoredJob(Job[Any], abstract=True):
-    """Arguments and result are plain JSON; it can be awaited and asked about, and not performed here."""
+    """A job with plain JSON as arguments and result; it can be awaited and asked about, but not performed here."""
 
     _is_function_job = True
 
     @classmethod
     def of(cls, kind: str, args: str) -> StoredJob:
-        """Return a job of an unknown `kind` around its stored arguments."""
+        """Return a job of an unknown kind with its stored arguments."""
         made = cls.__new__(cls)
         made._definition = Definition(  # type: ignore[misc]
             kind=kind,
@@ -36,7 +36,7 @@ class StoredJob(Job[Any], abstract=True):
 
 
 def _readable(args: str) -> dict[str, Any]:
-    """Return stored arguments; none where somebody else stored what is no JSON object: `status` shows it as it is."""
+    """Return stored arguments; none where they are no JSON object, as another program may store: `status` shows the text."""
     try:
         values = codec.loads(args)
     except ValueError:

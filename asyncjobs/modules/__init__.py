@@ -1,1 +1,1 @@
-"""Where code stands: modules that define jobs, their origin, importing them."""
+"""Modules that define jobs: their origin, importing them, programs that must not be imported."""

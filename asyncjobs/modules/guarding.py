@@ -1,7 +1,7 @@
-"""Programs that would run again where they are imported for the sake of their jobs: told, and refused.
+"""Guards against programs that would run again where they are imported for their jobs: found, and refused.
 
-Processes of their own have a job's module by importing it. A program that starts without asking for its `__name__` would
-start there, too, and that one would need a process again, and so on.
+A job process gets a job's module by importing it. A program without `if __name__ == "__main__":` would start again there,
+and need a job process of its own, and so on.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from asyncjobs.modules.importing import import_problem
 from asyncjobs.modules.origin import Origin
 
 _imported: list[str] = []
-"""The modules that this process imports, or has imported, for jobs in processes forked from it; in those it is empty."""
+"""Modules that this process imports for jobs in processes forked from it; in the forked processes it is empty."""
 _refused: list[str] = []
 os.register_at_fork(after_in_child=_imported.clear)
 
 
 def unguarded(origin: Origin) -> str:
-    """Say why the program that jobs stand in cannot be imported elsewhere; empty: that is not known, or it can.
+    """Return why the program that defines jobs cannot be imported elsewhere; empty: it can, or that is not known.
 
-    It is looked at what the program is doing: the line at which its module has arrived runs in an import, too, unless it
-    stands under an `if` that asks for `__name__`.
+    The check reads the running program: the line that its module has come to would also run in an import, unless it is under
+    an `if` that tests `__name__`.
     """
     if origin.name == origin.namespace.get("__name__"):
         return ""
@@ -48,12 +48,12 @@ def unguarded(origin: Origin) -> str:
 
 
 def import_for_jobs(names: Iterable[str]) -> list[str]:
-    """Import modules in the process that forks for jobs; return what is wrong, with programs that would run again."""
+    """Import modules in the process that forks for jobs; return the problems, with programs that would run again."""
     problems = []
     for name in dict.fromkeys(names):
         _imported.append(name)
         problem = import_problem(name)
-        # Whatever the program has made of the refusal: it has begun to do again what it does when it is started.
+        # Also if the program caught the refusal: it has begun to do again what it does when it is started.
         if problem := _refused.pop() if _refused else problem:
             problems.append(problem)
         _refused.clear()
@@ -61,10 +61,10 @@ def import_for_jobs(names: Iterable[str]) -> list[str]:
 
 
 def refuse_while_importing() -> None:
-    """Refuse to open a client in the process that imports programs for their jobs, also in a thread that one has begun.
+    """Refuse to open a client in a process that imports programs for their jobs, also in a thread of such a program.
 
     Raises:
-        InvalidDefinition: This is that process, and a program runs again.
+        InvalidDefinition: This is such a process, and a program runs again.
     """
     if _imported:
         frames = [each for each in _outwards(sys._getframe()) if each.f_globals.get("__name__") in _imported]

@@ -1,4 +1,4 @@
-"""The modules that define jobs, imported by name."""
+"""Imports of modules that define jobs, by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def import_modules(names: Iterable[str]) -> None:
     """Import modules by name, each once.
 
     Raises:
-        InvalidSettings: Those that cannot be imported, all at once, each with the reason and the line it comes from.
+        InvalidSettings: Modules cannot be imported; all at once, each with the reason and the line that it comes from.
     """
     problems = [problem for name in dict.fromkeys(names) if (problem := import_problem(name))]
     if problems:
@@ -30,7 +30,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def import_problem(name: str) -> str | None:
-    """Import one module; return what is wrong with it, or None."""
+    """Import one module; return what is wrong with it; None: nothing."""
     if name.endswith(".py") or not _is_dotted(name):
         meant = _module_of(name)
         remedy = "give a dotted name, such as 'app.jobs'" if meant is None else f"did you mean {meant!r}?"
@@ -63,7 +63,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _module_of(name: str) -> str | None:
-    """Return the module that a file's path, or another system's `module:object`, stands for; None: it stands for none."""
+    """Return the module that a file's path, or another system's `module:object`, means; None: it means no module."""
     path = Path(name.partition(":")[0])
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
@@ -75,10 +75,10 @@ def _module_of(name: str) -> str | None:
 
 
 def import_object(name: str) -> Any:
-    """Import what a dotted name stands for; a class is called without arguments.
+    """Import the object of a dotted name; a class is called without arguments.
 
     Raises:
-        InvalidSettings: There is no such thing, or its module or its class failed.
+        InvalidSettings: It does not exist, or its module or its class failed.
     """
     module, _, attribute = name.rpartition(".")
     if problem := import_problem(module or name):
@@ -91,7 +91,7 @@ def import_object(name: str) -> Any:
 
 
 def put_working_directory_first() -> None:
-    """Make modules of the working directory importable. Not for an interpreter that was told not to (`-P`)."""
+    """Make modules of the working directory importable; callers leave it out under `-P`, which forbids it."""
     here = str(Path.cwd())
     if sys.path[:1] not in ([here], [""]):
         sys.path.insert(0, here)
@@ -105,10 +105,10 @@ def _broken(name: str, error: BaseException) -> str:
 
 
 def _place(error: BaseException, name: str) -> str:
-    """Where an error comes from, as the user sees it; nothing when that is unknown.
+    """Return the place that an error comes from, as the user sees it; empty when that is unknown.
 
-    The innermost line that is neither Python's, nor this package's, nor an installed package's, unless the module itself is
-    installed with that; where there is none, the innermost that is not Python's.
+    That is the innermost line that is not Python's, this package's or an installed package's, unless the module itself is
+    of that package; without such a line, the innermost that is not Python's.
     """
     frames = [
         frame

@@ -1,7 +1,7 @@
-"""Where a definition stands: the program or module, and the name under which another process can import that.
+"""The origin of a definition: its program or module, and the name under which another process can import it.
 
-The program that was started is `__main__` here, `__mp_main__` in a child that multiprocessing has spawned, and something
-else in a worker. What the code itself says of its file and its spec decides: `sys.modules["__main__"]` may be a profiler.
+The started program is `__main__` here, `__mp_main__` in a child that multiprocessing has spawned, and has another name in a
+worker. The code's own file and spec decide, since `sys.modules["__main__"]` may be a profiler.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 _PROGRAMS = frozenset({"__main__", "__mp_main__"})
 _HERE_ONLY = f"__main__.{os.urandom(4).hex()}"
-"""The name of a program that has none, of this process and those forked from it: two that shared `__main__` would run each
-other's jobs."""
+"""The name of a program without a name, for this process and its forks: two that shared `__main__` would run each other's
+jobs."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Origin:
     """The module of a definition.
 
     Attributes:
-        name: What its kinds begin with.
+        name: The beginning of its kinds.
         importable: Whether another process can import it under that name.
-        path: A directory that must be on `sys.path` for that, and is not here; empty: none.
+        path: A directory that must be on `sys.path` to import it, and is not yet; empty: none.
         namespace: Its globals.
     """
 
@@ -47,7 +47,7 @@ class Origin:
             return cls(target.__module__, namespace=namespace)
         spec = namespace.get("__spec__")
         if spec is not None and spec.name not in _PROGRAMS:
-            # Of `python -m package` it is package.__main__, which can be imported.
+            # For `python -m package` it is package.__main__, which can be imported.
             return cls(spec.name, namespace=namespace)
         file = namespace.get("__file__")
         if not isinstance(file, str) or file.startswith("<"):
@@ -63,7 +63,7 @@ class Origin:
 
     @cached_property
     def is_nameless(self) -> bool:
-        """Whether its name is of this process alone."""
+        """Whether its name is valid in this process alone."""
         return self.name is _HERE_ONLY
 
     @property
@@ -78,7 +78,7 @@ class Origin:
 
 
 def _name_of_file(path: Path) -> tuple[str, str]:
-    """Return the module name of a program's file, and the directory that must be importable for it if that is not yet."""
+    """Return the module name of a program's file, and the directory that must be importable for it, if it is not yet."""
     for entry in sys.path:
         root = Path(entry or ".").resolve()
         if root in path.parents:
@@ -87,13 +87,13 @@ def _name_of_file(path: Path) -> tuple[str, str]:
                 return ".".join(parts), ""
     if path.stem != "__main__":
         return path.stem, str(path.parent)
-    # Of `python DIRECTORY`: the directory itself is on sys.path, where the file has the name that every program has.
+    # For `python DIRECTORY` the directory itself is on sys.path, where the file has the name of every program.
     package = path.parent
     return f"{package.stem if package.is_file() else package.name}.__main__", str(package.parent)
 
 
 def namespace_of(target: Any, frame: FrameType | None = None) -> dict[str, Any]:
-    """Return the globals of the module of a function or class, which `frame` may have defined."""
+    """Return the globals of the module of a function or class; `frame` may be the one that defined it."""
     if frame is not None and frame.f_globals.get("__name__") == target.__module__:
         return frame.f_globals
     functions = [target] if inspect.isfunction(target) else [f for f in vars(target).values() if inspect.isfunction(f)]
@@ -107,7 +107,7 @@ def namespace_of(target: Any, frame: FrameType | None = None) -> dict[str, Any]:
 def defining_frame(target: Any, depth: int) -> FrameType:
     """Return the frame that defines a function or class, at least `depth` calls up.
 
-    That is the next one of its own module: a metaclass or a decorator of a library may stand between.
+    That is the next frame of its own module: a metaclass or a decorator of a library may stand between.
     """
     given = sys._getframe(depth + 1)
     frame: FrameType | None = given

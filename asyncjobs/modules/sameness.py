@@ -1,4 +1,4 @@
-"""Whether code that was run twice has made the same function or class twice: told by what it closes over."""
+"""Sameness of functions and classes that were made twice by the same code, judged by what they close over."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _PLAIN = (str, int, float, bytes, tuple, frozenset, type(None))
 
 
 def difference(new: Any, old: Any) -> str | None:
-    """Return the name of something that two functions or two classes close over and that differs; None: nothing does.
+    """Return the name of a closed-over value that differs between two functions or classes; None: none does.
 
-    Values are the same when they are equal; functions and classes, when they are made of the same code and what that closes
-    over is the same. A name that is not bound yet is taken for the same.
+    Values are the same when they are equal; functions and classes, when they have the same code and close over the same
+    values. A name that is not bound yet counts as the same.
     """
     comparison = _Comparison()
     if isinstance(new, FunctionType) and isinstance(old, FunctionType):
         return comparison.of_functions(new, old)
-    # A class of a module has nothing to close over, and may be a cell of a notebook that was edited.
+    # A class at module level closes over nothing, and may be an edited cell of a notebook.
     return comparison.of_classes(new, old) if "<locals>" in new.__qualname__ else None
 
 
 class _Comparison:
-    """Of two things and all that they are made of; each pair is looked at once, since a function may close over itself."""
+    """A comparison of two values and their parts; each pair is compared once, since a function may close over itself."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
@@ -72,18 +72,18 @@ class _Comparison:
                 return len(new) == len(old) and all(map(self._same, new, old))
             case dict():
                 return new.keys() == old.keys() and all(self._same(new[key], old[key]) for key in new)
-        if hasattr(new, "__wrapped__"):  # of a cache, or another definition
+        if hasattr(new, "__wrapped__"):  # a cache, or another definition
             return self._same(new.__wrapped__, getattr(old, "__wrapped__", None))
         try:
             return bool(new == old)
-        except Exception:  # arrays have no one answer
+        except Exception:  # arrays compare item by item
             return False
 
 
 def _same_code(new: FunctionType, old: FunctionType) -> bool:
     if new.__code__ == old.__code__:
         return True
-    # What stands at one place of a module under its own name is one function: that of a cell edited and run again.
+    # Under the same name at the same place of a module it is the same function: a cell that was edited and run again.
     is_at = (new.__code__.co_filename, new.__code__.co_firstlineno, new.__qualname__)
     return "<" not in new.__qualname__ and is_at == (
         old.__code__.co_filename,

@@ -1,1 +1,1 @@
-"""What this program asks of the operating system: forks, interpreters, exit codes, memory."""
+"""The operating system: forks, interpreters, exit codes, memory."""

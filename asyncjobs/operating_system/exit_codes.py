@@ -1,4 +1,4 @@
-"""How a process ended, in words."""
+"""Exit codes of processes, in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def spell(code: int) -> str:
-    """Return an exit code, negative for a signal, as "SIGKILL" or "exit code 1"."""
+    """Return an exit code, which is negative for a signal, as "SIGKILL" or "exit code 1"."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -1,8 +1,8 @@
-"""What a process that a job forks must not have of this one: our descriptors and our signal handlers.
+"""Descriptors and signal handlers of this process, kept out of processes that a job forks.
 
-`multiprocessing` forks by default on Linux, up to Python 3.13. With our connections open in such a process, the server takes
-a killed worker for alive; with our handlers, `terminate()` does nothing there. A program that is started has neither. A
-connection is known here once it is open: of one that is being opened while a job forks, the job's process has a copy.
+`multiprocessing` forks by default on Linux, up to Python 3.13. With open connections of the worker in such a process, the
+server takes a killed worker for alive; with its handlers, `terminate()` does nothing there. A program that is started has
+neither. A connection is known here once it is open: if a job forks while one is being opened, its process keeps a copy.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 _STREAMS = 3
 _descriptors: dict[int, tuple[int, int]] = {}
-"""What each was when it was given: closed since, its number may be another's."""
+"""Device and inode of each descriptor when it was kept: once closed, its number may be another file's."""
 _handlers: dict[int, Any] = {}
-"""Of signals, as they were before ours."""
+"""The handlers of signals before `handle`."""
 
 _forking = threading.local()
 """The signals that were blocked in a thread before it forked."""
 
 
 def keep_descriptor(descriptor: int) -> None:
-    """Have a descriptor mean nothing in processes forked from this one, and be closed in programs that are started."""
+    """Keep a descriptor out of processes forked from this one, and have it closed in programs that are started."""
     if descriptor < _STREAMS:
         return
     os.set_inheritable(descriptor, False)
@@ -31,7 +31,7 @@ def keep_descriptor(descriptor: int) -> None:
 
 
 def has_descriptor(descriptor: int) -> bool:
-    """Whether a descriptor that was kept is open still, and is what it was."""
+    """Whether a kept descriptor is still open and the same file."""
     try:
         return _identity(descriptor) == _descriptors.get(descriptor)
     except OSError:
@@ -39,16 +39,16 @@ def has_descriptor(descriptor: int) -> bool:
 
 
 def handle(number: int, handler: Any) -> None:
-    """Handle a signal in this process, and not in those that are forked from it; in the main thread."""
+    """Handle a signal in this process, and not in processes forked from it; call it in the main thread."""
     _handlers.setdefault(number, signal.getsignal(number))
     signal.signal(number, handler)
 
 
 def restore_signals() -> None:
-    """Give each signal back the handler that it had before `handle`, and let none wake an event loop; in the main thread."""
+    """Restore each signal's handler from before `handle`, and let none wake an event loop; call it in the main thread."""
     signal.set_wakeup_fd(-1)
     for number, handler in _handlers.items():
-        if handler is not None:  # not installed by Python, and so not by us
+        if handler is not None:  # None: it was not installed by Python
             signal.signal(number, handler)
     _handlers.clear()
 
@@ -59,7 +59,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _hold_signals() -> None:
-    """Keep the signals that are handled here from the forked process until it has its own handlers: else they are lost."""
+    """Block the handled signals until the forked process has its own handlers; else they would be lost."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _handlers) if _handlers else None
 
 
@@ -70,7 +70,7 @@ def _let_signals_in() -> None:
 
 
 def _forget() -> None:
-    """Put /dev/null in the place of each descriptor: were it closed, its object here might later close another's."""
+    """Put /dev/null in place of each descriptor: if it were closed, its object here might later close another file."""
     if _descriptors:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for descriptor, identity in _descriptors.items():

@@ -1,4 +1,4 @@
-"""Which process the kernel ends when memory runs out."""
+"""The choice of the process that the kernel ends when memory runs out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import contextlib
 from pathlib import Path
 
 MORE = 100
-"""Thousandths of all memory (of its cgroup, where that is limited) that a child counts as holding besides what it holds."""
+"""Thousandths of all memory (of its cgroup, where that is limited) by which a child counts as larger than it is."""
 MOST = 1000
 _OWN = Path("/proc/self/oom_score_adj")
 
 
 def be_ended_before_parent() -> None:
-    """Have the kernel end this process, and what it will start, before the one that started it; Linux alone can.
+    """Have the kernel end this process, and those it will start, before its parent; on Linux only.
 
-    Who watches over a process that has taken all memory must outlive it, to say how it ended and to start another. Everybody
-    may make himself the likelier victim, and nobody the less likely one without a right: see proc(5), oom_score_adj.
+    The parent of a process that has taken all memory must outlive it, to log how it ended and to start another. A process
+    may always make itself the more likely one to be ended, but needs a right to become less likely: see proc(5),
+    oom_score_adj.
     """
     with contextlib.suppress(OSError, ValueError):  # no Linux, or a /proc that cannot be written
         _OWN.write_text(str(min(int(_OWN.read_text()) + MORE, MOST)))

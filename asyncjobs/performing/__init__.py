@@ -1,1 +1,1 @@
-"""One attempt: from a claimed row to how it ended, in whatever process."""
+"""One attempt: from a claimed row to its outcome, in whatever process."""

@@ -1,4 +1,4 @@
-"""What a step assigns to its job and nothing saves: said at that line, as the job is without it where it goes on."""
+"""Warnings about values that a step assigns to its job and nothing saves, given at the line that assigns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _set = object.__setattr__
 
 
 def watch(cls: type[JobValue]) -> None:
-    """Look at what the steps of a class's jobs assign, from its first job on that has some.
+    """Have assignments in the steps of a class's jobs checked, from its first job with steps on.
 
     `Job` itself has no `__setattr__`: with one, each of the ten assignments that making and running a job takes costs 0.3 µs
-    more. A class that has one of its own says itself what becomes of its values.
+    more. A class with a `__setattr__` of its own is left alone.
     """
     if cls.__setattr__ is _set:
         cls.__setattr__ = _assign  # type: ignore[assignment,method-assign]
@@ -23,7 +23,7 @@ def watch(cls: type[JobValue]) -> None:
 
 def _assign(job: JobValue, name: str, value: Any) -> None:
     if name[:1] != "_" and (stepper := job._stepper) is not None and (step := stepper.log.step_here) is not None:
-        # An attribute and a property have a setter, which takes the value where it is to go.
+        # An attribute or a property has a setter, which keeps the value.
         declared = getattr(type(job), name, None)
         if not hasattr(declared, "__set__"):
             text = f"{job.kind}: step {step!r} {_said(job, name, value)}"

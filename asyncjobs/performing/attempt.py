@@ -1,4 +1,4 @@
-"""One run of one job, from the moment a slot is taken for it."""
+"""One attempt of one job, from the moment a slot is taken for it."""
 
 from __future__ import annotations
 
@@ -23,35 +23,31 @@ logger = logging.getLogger("asyncjobs.worker")
 E = TypeVar("E", bound=BaseException)
 
 CancelReason = Literal["user", "timeout", "shutdown", "lease_lost", "exit"]
-"""`exit`: a task that the job has started raised SystemExit or KeyboardInterrupt."""
+"""`exit`: a task that the job started raised SystemExit or KeyboardInterrupt."""
 
 
 class Latch:
-    """What has ended a run, kept from the moment it is raised.
+    """The error that ends a run, kept from the moment it is raised.
 
     A job's code may catch it (`except BaseException`, `finally: return`, `gather(…, return_exceptions=True)`, a library that
-    does so). The run ends by it all the same: it is asked for where the next step begins, where a step is recorded, and
+    does so). The run ends by it all the same: it is raised again where the next step begins, where a step is recorded, and
     where the attempt ends.
     """
 
     ended_by: BaseException | None = None
 
     def end_by(self, error: E) -> E:
-        """Have the run end by an error, and return that, to be raised; the first one counts."""
+        """Have the run end by an error, and return the error, to be raised; the first one counts."""
         if self.ended_by is None:
             self.ended_by = error
         return error
 
     def end_of(self, error: BaseException | None) -> BaseException | None:
-        """Return what the run has ended with.
-
-        Args:
-            error: What its code has raised; None: it has returned.
-        """
+        """Return the error that the run ends with; `error` is what its code raised, None if it returned."""
         ended = self.ended_by
         if not isinstance(ended, Parked):
             return error if ended is None else ended
-        # What the code did in place of a sleep must not be done again and again: it is told, and does not sleep.
+        # Code that went on in place of a sleep would do so at every attempt: the job fails instead of sleeping.
         return error or InvalidStep(
             f"{ended.kind}: its code has caught what ends the run at {ended.step!r}, a sleep or a wait, and has gone on: "
             "catch Exception around it, not BaseException, and return from no `finally`"
@@ -59,89 +55,87 @@ class Latch:
 
 
 class Slots(Protocol):
-    """Where an attempt has its slot."""
+    """The slots of a pool, as an attempt uses them."""
 
     def give_back(self) -> None:
         """Free a slot."""
 
     async def take_slot(self) -> None:
-        """Wait for a slot to go on in."""
+        """Wait for a free slot."""
 
     def take_slot_at_once(self) -> None:
-        """Go on in a slot, whether one is free or not."""
+        """Take a slot, whether one is free or not."""
 
 
 class Places(Protocol):
-    """What an attempt holds under limits of its job."""
+    """The places that an attempt holds under limits of its job."""
 
     def leave(self) -> None:
-        """Give it back while the attempt waits for other jobs."""
+        """Give the places back while the attempt waits for other jobs."""
 
     async def come_back(self) -> None:
-        """Wait until it has that again."""
+        """Wait until the attempt has its places again."""
 
     def stay_away(self) -> None:
-        """Have it come to its end without."""
+        """Have the attempt end without its places."""
 
 
 class Recorders(Protocol):
-    """Where the steps of attempts are recorded."""
+    """The maker of recorders for the steps of attempts."""
 
     def of(self, attempt: Attempt) -> Recorder:
-        """Return where those of one attempt are."""
+        """Return the recorder of one attempt."""
 
 
 class Attempt(Latch):
-    """A run that is going on: its row, its task, and why it was cancelled if it was.
+    """A running attempt: its row, its task, and why it was cancelled if it was.
 
-    What it begins with stands on the class: a worker makes some ten thousand of these a second.
+    Initial values are class attributes: a worker makes some ten thousand attempts a second.
 
     Args:
-        claimed: Its row.
-        slots: Where it has its slot.
-        on_slot: Called when it has given that back.
+        on_slot: Called when the attempt has given its slot back.
     """
 
     task: asyncio.Task[Any] | None = None
     begun = False
     started = False
-    """Whether its time has begun, as far as `timeout` and `expires_in` go."""
+    """Whether its time has begun, for `timeout` and `expires_in`."""
     finished = False
-    """Whether its code has come to its end without having been cancelled before."""
+    """Whether its code came to its end before any cancellation."""
     timer: asyncio.TimerHandle | None = None
-    """Of its timeout, later of its cleanup."""
+    """The timer of its timeout, later of its cleanup."""
 
     cancel_reason: CancelReason | None = None
     cancelled_at = 0.0
-    """Seconds since 1970, by this machine's clock; 0: it was not."""
+    """Seconds since 1970, by this machine's clock; 0: it was not cancelled."""
     cancel_by: Callable[[Attempt, CancelReason], object] | None = None
-    """Cancels it, and sees to it that it ends; None: `cancel` does."""
+    """Cancels the attempt, and makes sure that it ends; None: `cancel` does."""
     stopping = False
     """Whether its code should come to an end."""
     on_stop: Callable[[], object] | None = None
-    """Called when it is to come to an end of itself, where its code runs elsewhere."""
+    """Called when its code should come to an end, for code that runs in another process."""
     stuck = False
-    """Whether it goes on though its time for cleanup is over."""
+    """Whether it still runs after its time for cleanup."""
     let_go = False
-    """Whether its lease was not lost as far as is known here, so that it is to be given back."""
+    """Whether its job is to be given back: its lease is not known to be lost."""
 
     following: list[Any] | None = None
-    """What is to be enqueued together with its success."""
+    """Jobs and chains to enqueue together with its success."""
     then: str | None = None
-    """The same, as it is sent."""
+    """The same, as it is sent to the database."""
 
     recorders: Recorders | None = None
     recorded: Recorder | None = None
-    """Where its steps are recorded; None until it has some."""
+    """The recorder of its steps; None until it has some."""
 
     places: Places | None = None
-    """What it holds under limits; None: nothing."""
+    """Its places under limits; None: its job has no limits."""
     was_waiting = False
-    """Whether it was interrupted since it waited for other jobs."""
+    """Whether it was interrupted because it waited for other jobs."""
     _holds = True
     _waits = 0
     _waiting: set[asyncio.Task[Any]] | None = None
-    """The tasks of its code that wait for other jobs; None: none ever did."""
+    """The tasks of its code that wait for other jobs; None: none has waited yet."""
     _ended = False
 
     def __init__(self, claimed: Claimed, slots: Slots, on_slot: Callable[[], object] = lambda: None) -> None:
@@ -151,12 +145,12 @@ class Attempt(Latch):
 
     @property
     def number(self) -> int:
-        """From 1."""
+        """The number of the attempt, from 1."""
         return self.claimed.attempt
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each declaration has taken an error of this job; what somebody wrote by hand counts for nothing."""
+        """How often each declaration has handled an error of this job; counts that are no valid JSON are ignored."""
         if self.claimed.counts is None:
             return {}
         try:
@@ -168,12 +162,12 @@ class Attempt(Latch):
 
     @property
     def row(self) -> tuple[UUID, int] | None:
-        """Id and fence of the job that a worker runs here; None: none does, this is `perform_now` in a program."""
+        """Id and fence of the job that a worker runs; None: `perform_now` runs it in a program."""
         return self.claimed.id, self.claimed.fence
 
     @property
     def recorder(self) -> Recorder:
-        """Where its steps are recorded."""
+        """The recorder of its steps."""
         if self.recorded is None:
             assert self.recorders is not None, "set before any code of the job runs"
             self.recorded = self.recorders.of(self)
@@ -181,25 +175,25 @@ class Attempt(Latch):
 
     @property
     def outermost(self) -> Attempt | None:
-        """The run of a worker that this is, or inside which it is; None: it is `perform_now` in a program."""
+        """The worker's attempt: this one, or the one inside which it runs; None: `perform_now` runs it in a program."""
         return self
 
     @property
     def seen_reason(self) -> CancelReason | None:
-        """Why it was cancelled, or a run around it."""
+        """Why this attempt, or one around it, was cancelled; None: it was not."""
         return self.cancel_reason
 
     @property
     def is_over(self) -> bool:
-        """Whether it was told to end, whatever its code makes of that."""
+        """Whether the run was told to end, even if its code goes on."""
         return self.ended_by is not None or self.cancel_reason is not None
 
     # Ending
 
     def cancel(self, reason: CancelReason) -> bool:
-        """Cancel it, once, and return whether it was now; before its first step the reason alone tells it.
+        """Cancel the attempt, once, and return whether this call did; before its task begins only the reason is noted.
 
-        Its task is cancelled, and what waits for other jobs: a thread that waits for one gets to its end by nothing else.
+        The tasks that wait for other jobs are cancelled too: nothing else ends the wait of a thread.
         """
         if self.cancel_reason is not None or self._ended:
             return False
@@ -214,22 +208,22 @@ class Attempt(Latch):
         return True
 
     def cancel_well(self, reason: CancelReason) -> None:
-        """Cancel it by who sees to it that it ends."""
+        """Cancel the attempt through `cancel_by`, which makes sure that it ends."""
         if self.cancel_by is None:
             self.cancel(reason)
         else:
             self.cancel_by(self, reason)
 
     def uncancel(self) -> None:
-        """Take back the cancellation by its timeout: what follows its code is not cancelled, and has limits of its own."""
+        """Take back the cancellation by its timeout: hooks after its code run on, with limits of their own."""
         if self.cancel_reason == "timeout" and self.task is not None:
             self.task.uncancel()
 
     def let_out(self, error: BaseException) -> None:
-        """Raise an error of its code that is not for this run to end by; of a worker's run there is none."""
+        """Raise an error that belongs to the caller of the attempt; a worker's attempt has no such errors."""
 
     def exit(self, exiting: BaseException) -> None:
-        """Have it fail: a task that it has started raised SystemExit or KeyboardInterrupt."""
+        """Have the attempt fail: a task that it started raised SystemExit or KeyboardInterrupt."""
         late = " has ended, and" if self._ended else ""
         told = "nothing follows from it" if self._ended else "the job fails"
         text = "%s %s%s: a task that it has started raised %s: %s"
@@ -238,9 +232,9 @@ class Attempt(Latch):
         self.cancel_well("exit")
 
     def stop(self) -> None:
-        """Have it come to an end of itself, at its next checkpoint; waiting for other jobs, it is interrupted at once.
+        """Have the attempt end at its next checkpoint; while it waits for other jobs, interrupt it at once.
 
-        What it waits for may take hours and run anywhere, and is not known to end while this worker lasts.
+        The jobs that it waits for may take hours and run anywhere, so they may not end before this worker does.
         """
         self.stopping = True
         if self.on_stop is not None:
@@ -249,23 +243,23 @@ class Attempt(Latch):
             self._interrupt_wait()
 
     def stop_timer(self) -> None:
-        """Have nothing more happen after a time."""
+        """Cancel the timer of its timeout or cleanup."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
     def end(self) -> None:
-        """Give back what it holds. A task that outlives its job takes no slot from others and adds none."""
+        """Give back its slot. A task that outlives its job then takes no slot from others and adds none."""
         self._ended = True
         if self.timer is not None:
             self.stop_timer()
         if self._holds:
             self._free()
 
-    # Its slot
+    # The slot
 
     def give_slot_back(self) -> None:
-        """Let another job run while this one waits; what waits beside it has given the slot back for all."""
+        """Let another job run while this one waits; of several waits at once the first gives the slot back."""
         self._waits += 1
         if (task := asyncio.current_task()) is not None:
             self._waiting = self._waiting or set()
@@ -282,21 +276,21 @@ class Attempt(Latch):
         self.cancel_well("shutdown")
 
     async def take_slot(self) -> None:
-        """Wait for a slot to go on in, once nothing of this run waits any more."""
+        """Wait for a slot, once nothing in this attempt waits any more."""
         self._waits -= 1
         if (task := asyncio.current_task()) is not None and self._waiting:
             self._waiting.discard(task)
         if self._waits or self._ended or self._holds:
             return
         if self.cancel_reason is not None:
-            # It is to come to an end, which must not wait for jobs that go on for hours: perhaps those it has waited for.
+            # Cleanup must not wait for a slot that other jobs hold for hours, perhaps the jobs that this one waited for.
             if self.places is not None:
                 self.places.stay_away()
             self._slots.take_slot_at_once()
             self._holds = True
             return
         if self.places is not None:
-            # Before the slot: in it, it would keep those from running that have its places.
+            # Places come before the slot: holding a slot, it would keep jobs from running that hold its places.
             try:
                 await self.places.come_back()
             except BaseException:
@@ -307,7 +301,7 @@ class Attempt(Latch):
         try:
             await self._slots.take_slot()
         finally:
-            self._holds = True  # cancelled, too: the pool gave one all the same, for the cleanup
+            self._holds = True  # also when cancelled: the pool then gives a slot for the cleanup
             self._free_if_ended()
 
     def _free_if_ended(self) -> None:

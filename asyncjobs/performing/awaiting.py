@@ -21,9 +21,7 @@ async def result_of(job: JobValue, timeout: float | timedelta | None, client: Op
     """Wait until a job is final and return its result; see `Job.result`.
 
     Args:
-        job: Whose result it is.
-        timeout: Seconds or a timedelta; None waits as long as it takes.
-        client: Who waits; None: the client that jobs use.
+        client: The client that waits; None: the client that jobs use.
     """
     job._require_row()
     seconds = None if timeout is None else limits.duration(timeout, "timeout")
@@ -38,7 +36,7 @@ async def result_of(job: JobValue, timeout: float | timedelta | None, client: Op
 
 @contextlib.asynccontextmanager
 async def giving_slot_back() -> AsyncIterator[None]:
-    """Let another job run while the one that runs here, if any does, waits in a block."""
+    """Let another job run while the running job, if there is one, waits in a block."""
     running = context.running.get()
     if running is None or (attempt := running._attempt) is None:
         yield

@@ -1,4 +1,4 @@
-"""What is asked of an open client, and how it is written on a loop, in a thread and in a program without a loop."""
+"""Calls of an open client, and how each is written on a loop, in a thread and in a program without a loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from asyncjobs.exceptions import NotOpen
 
 
 class Call(NamedTuple):
-    """One thing to do, for the errors that say how to do it elsewhere."""
+    """One call, for errors that say how to make it elsewhere."""
 
     what: str
-    """After "before you"."""
+    """Completes "before you …"."""
     on_loop: str = ""
     """On the client's loop, in place of `from_thread`."""
     from_thread: str = ""

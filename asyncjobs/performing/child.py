@@ -1,4 +1,4 @@
-"""One job that a step runs: who it is, and how it has ended."""
+"""`Child`: one job that a step runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asyncjobs.performing.job_value import JobValue
 from asyncjobs.values import codec
 
 MOST_SAID = 1_000
-"""Characters of an error or a reason that are recorded with the parent; the child's own row has all of it."""
+"""Characters of an error or a reason that are recorded with the parent; the child's own row has the whole text."""
 _DEEPEST = 20
 """Levels of a value that are searched for sets."""
 
@@ -23,14 +23,12 @@ class Child:
     """One job that a step runs.
 
     Attributes:
-        id: Its id.
-        kind: Its kind.
         of: Fingerprint of its kind and arguments.
-        state: How it ended; None: nobody has seen that yet.
-        result: What it returned, as plain JSON.
-        error_type: Of the error that it failed with.
-        said: That error's message, or why it was discarded or cancelled.
-        error: What awaiting it has raised in this attempt.
+        state: The state in which it ended; None: its end is not known yet.
+        result: Its result, as plain JSON.
+        error_type: Type of the error that it failed with.
+        said: The message of that error, or why it was discarded or cancelled.
+        error: The error that awaiting it raised in this attempt.
     """
 
     id: UUID
@@ -44,11 +42,11 @@ class Child:
 
     @classmethod
     def read(cls, stored: dict[str, Any]) -> Self:
-        """Return what is recorded of one."""
+        """Return a child from its record."""
         return cls(**{**stored, "id": UUID(stored["id"])})
 
     def stored(self) -> dict[str, Any]:
-        """Return what is to be recorded of it; what it has not is left out."""
+        """Return the record of the child, without values that are None."""
         said: dict[str, Any] = {"id": self.id, "kind": self.kind, "of": self.of}
         for name in ("state", "result", "error_type", "said"):
             if (value := getattr(self, name)) is not None:
@@ -56,7 +54,7 @@ class Child:
         return said
 
     def failed(self, error: JobError) -> None:
-        """Note that it ended other than well."""
+        """Note that it ended without success."""
         self.error = error
         match error:
             case JobDiscarded():
@@ -69,11 +67,11 @@ class Child:
             _say_that_it_is_for_good(error)
 
     def forget_end(self) -> None:
-        """Note that it goes on, or may: how it ends is to be seen again."""
+        """Forget how it ended, since it runs again, or may."""
         self.state = self.error_type = self.said = self.error = None
 
     def made_error(self) -> JobError:
-        """Return the error of one whose end is recorded, as awaiting it would raise it."""
+        """Return the error of a child whose end is recorded, as awaiting it would raise it."""
         error: JobError
         match self.state:
             case "discarded":
@@ -95,16 +93,16 @@ def _say_that_it_is_for_good(error: JobError) -> None:
 
 
 def fingerprint(job: JobValue) -> str:
-    """Return what tells a job's kind and arguments from others', the same in every process and on every attempt."""
+    """Return a digest of a job's kind and arguments, the same in every process and on every attempt."""
     text = job._stored_arguments()
     values = codec.loads(text)
-    given = job.arguments if "[" in text else {}  # without a list in it there is none that was a set
+    given = job.arguments if "[" in text else {}  # JSON without a list holds no set
     plain = {name: _ordered(values[name], lists=_holds_set(given.get(name), _DEEPEST)) for name in sorted(values)}
     return hashlib.sha256(f"{job.kind}\0{codec.dumps(plain)}".encode()).hexdigest()[:32]
 
 
 def _ordered(value: Any, *, lists: bool) -> Any:
-    """Return plain JSON with its keys in order: a dict's come as they were put in, and a set's items as they please."""
+    """Return plain JSON with keys in order, and with `lists` its lists too: the items of a set come in any order."""
     if isinstance(value, dict):
         return {key: _ordered(value[key], lists=lists) for key in sorted(value)}
     if isinstance(value, list):
@@ -114,7 +112,7 @@ def _ordered(value: Any, *, lists: bool) -> Any:
 
 
 def _holds_set(value: Any, levels: int) -> bool:
-    """Whether a set is somewhere in a value: then no list in it is known to be in an order of its own."""
+    """Whether a value holds a set anywhere: then the order of no list in its JSON is known to mean something."""
     if isinstance(value, set | frozenset):
         return True
     if levels == 0 or isinstance(value, str | bytes | int | float | None):

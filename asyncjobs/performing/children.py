@@ -1,4 +1,4 @@
-"""The jobs that a step runs, as they are recorded; and who is who among them when they are made again."""
+"""Children: the jobs that a step runs, as recorded, and matched again with the jobs that a later attempt makes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from asyncjobs.performing.job_value import JobValue
 from asyncjobs.values import codec
 
 NAMED = 3
-"""Jobs that are named in a message."""
+"""Jobs that a message names."""
 
 Read = Callable[[UUID], Awaitable[JobValue]]
-"""Returns a stored job, as the code here reads it."""
+"""Returns a stored job, as the running code reads it."""
 
 
 class Children:
-    """What is recorded of the jobs that one step runs.
+    """The jobs that one step runs, as recorded.
 
     Attributes:
-        recorded: In the order in which they were given first.
-        given: In the order in which they are given now.
-        enqueued: Whether all were.
+        recorded: In the order in which they were first given.
+        given: In the order in which this attempt gives them.
+        enqueued: Whether all were enqueued.
         detached: Whether they are left alone when the parent is cancelled.
-        raised: The attempt of the parent in which the step has failed, because some of them did.
+        raised: The attempt of the parent in which the step failed because some of them did.
     """
 
     def __init__(self, recorded: list[Child], *, detached: bool) -> None:
@@ -38,24 +38,24 @@ class Children:
 
     @classmethod
     def of(cls, jobs: Sequence[JobValue], *, detached: bool) -> Self:
-        """Return those of a step that runs for the first time."""
+        """Return the children of a step that runs for the first time."""
         return cls([Child(job.id, job.kind, fingerprint(job)) for job in jobs], detached=detached)
 
     @classmethod
     async def recognise(
         cls, text: str, jobs: Sequence[JobValue], read: Read, *, kind: str, detached: bool = False
     ) -> Self:
-        """Return those of a step that was recorded, and have `jobs` be them: by kind and arguments, equal ones in order.
+        """Return the recorded children of a step, matched with `jobs` by kind and arguments, equal ones in order.
 
         Args:
-            text: What is recorded.
-            jobs: Made again.
-            read: Asked about those that are recorded as no `jobs` are: other code may have stored them.
+            text: The record.
+            jobs: The jobs that this attempt has made.
+            read: Reads recorded children that match no job: other code may have stored their arguments.
             kind: The parent's, for messages.
-            detached: As it is now.
+            detached: As this attempt says.
 
         Raises:
-            InvalidStep: They are others.
+            InvalidStep: The jobs are not the recorded ones.
         """
         stored = codec.loads(text)
         self = cls([Child.read(one) for one in stored["jobs"]], detached=detached)
@@ -89,7 +89,7 @@ class Children:
         )
 
     def text(self) -> str:
-        """Return what is to be recorded."""
+        """Return the record."""
         said: dict[str, Any] = {"jobs": [child.stored() for child in self.recorded]}
         if self.enqueued:
             said["enqueued"] = True
@@ -100,11 +100,11 @@ class Children:
         return codec.dumps(said)
 
     def results(self) -> list[str | None]:
-        """Return the JSON of what each has returned, in the order in which they are given now."""
+        """Return the JSON of each result, in the order in which this attempt gives the jobs."""
         return [None if child.result is None else codec.dumps(child.result) for child in self.given]
 
     def worst(self) -> AsyncJobsError | None:
-        """Return what the step raises: of several errors one that no retry of the parent can help; None: there is none."""
+        """Return the error that the step raises, first one that no retry of the parent can help; None: there is none."""
         errors = [child.error for child in self.given if child.error is not None]
         if not errors:
             return None
@@ -120,7 +120,7 @@ def _taken(free: dict[str, deque[Child]], job: JobValue) -> Child | None:
 
 
 async def _read_again(children: Sequence[Child], free: defaultdict[str, deque[Child]], read: Read) -> None:
-    """Put children under the fingerprints that they have as this code reads them; those whose rows are gone stay."""
+    """Put children under the fingerprints that this code gives them; children whose rows are gone stay as they are."""
     for child in children:
         try:
             again = fingerprint(await read(child.id))

@@ -1,4 +1,4 @@
-"""Which job is running here: one context variable, set inside each job's own task and copied into its threads."""
+"""The running job: one context variable, set inside each job's own task and copied into its threads."""
 
 from __future__ import annotations
 

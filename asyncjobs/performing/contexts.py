@@ -1,4 +1,4 @@
-"""The context variables of an attempt: what `def` code in threads leaves to the rest, what integrations set around it."""
+"""Context variables of an attempt: set by `def` code in threads and kept for the job's task, or set by integrations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 _MISSING = object()
 
 around: list[Callable[[bool], AbstractContextManager[object]]] = []
-"""Entered around every attempt, in its own context; called with whether a worker runs it, and not `perform_now`."""
+"""Entered around every attempt, in its own context; called with True for a worker's attempt, False for `perform_now`."""
 
 
 def surroundings(*, in_worker: bool) -> ExitStack:
-    """Return all of `around`, entered; one that fails is logged, and left out."""
+    """Return the entered `around` managers; one that fails is logged, and left out."""
     stack = ExitStack()
     for enter in around:
         try:
@@ -32,15 +32,15 @@ def surroundings(*, in_worker: bool) -> ExitStack:
 
 
 class InThread(Generic[T]):
-    """A call of a job's `def` code, to be made in a thread; `adopt` then sets in the task the variables that it has set.
+    """A call of a job's `def` code in a thread; `adopt` then sets in the task the variables that it set.
 
-    The calls of one job share a context: a hook may reset by its token what an earlier one has set.
+    The calls of one job share a context, so that a hook can reset by its token what an earlier hook set.
     """
 
     def __init__(self, job: JobValue, function: Callable[[], T]) -> None:
         self._job = job
         self._function = function
-        # Taken for the time of the call: a thread that was cut off and goes on is still inside its own.
+        # Taken out of the job for the time of the call: a thread that was abandoned may still be inside its own context.
         self._kept, job._context = job._context, None
         self._shared: Context | None = None
         self._set: list[tuple[ContextVar[Any], Any]] = []
@@ -60,10 +60,12 @@ class InThread(Generic[T]):
             self._set, self._shared = _changes(before, shared), shared
 
     def adopt(self) -> None:
-        """Set in this task what the call has set; nothing while it goes on."""
+        """Set in the calling task what the call set; nothing while the call runs."""
         for variable, value in self._set:
             variable.set(value)
-        if self._shared is not None and (self._set or self._kept):  # else it need not be kept, in a cycle with the job
+        if self._shared is not None and (
+            self._set or self._kept
+        ):  # else keeping it would only make a cycle with the job
             self._job._context = self._shared, copy_context()
 
 
@@ -72,7 +74,7 @@ def _changes(before: Context, after: Context) -> list[tuple[ContextVar[Any], Any
 
 
 class Inside(Awaitable[T]):
-    """Awaited, runs a coroutine in this task and in a copy of its context: what is set there is not set for the caller."""
+    """An awaitable that runs a coroutine in this task, in a copy of its context: variables set there stay there."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine

@@ -1,9 +1,9 @@
-"""Running other jobs as a step: enqueued once, and awaited, whatever ends the run in between.
+"""A step that runs other jobs: they are enqueued once, and awaited, whatever ends the run in between.
 
-What is recorded: first their ids, kinds and fingerprints, durable before the first is enqueued; then that all are enqueued;
-then how each has ended, as it ends. So what has ended is neither enqueued nor asked for again, however long ago it was.
-Until it is recorded that they were enqueued, a run that goes on enqueues those that have no row. By then none can have ended
-so long ago that its row was dropped: the word follows the enqueueing at once, and a row is kept for its day at least.
+Recorded are, one after the other: their ids, kinds and fingerprints, before the first is enqueued; that all are enqueued;
+how each has ended. So a job that has ended is neither enqueued nor asked for again, however long ago it ended. Until it is
+recorded that they were enqueued, a run that goes on enqueues the jobs that have no row. None of them can have ended so long
+ago that its row was dropped, since that record follows the enqueueing at once, and a row is kept for a day at least.
 """
 
 from __future__ import annotations
@@ -33,40 +33,39 @@ if TYPE_CHECKING:
     from asyncjobs.performing.attempt import Attempt
 
 LEAST_PAUSE = 0.25
-"""Seconds between two records of who has ended."""
+"""Seconds between two records of jobs that have ended."""
 PAUSE_FOR_WRITE = 20
-"""How many times as long as a record took to write, at least: what is written grows with each, and is all written again."""
+"""The pause as a multiple of the time that the last record took: records grow with each end, and are written whole."""
 PAUSE_AFTER_ERROR = 0.5
-"""Seconds until jobs are enqueued again for which the database had no answer."""
+"""Seconds before enqueueing again after the database gave no answer."""
 
 
 class Place(Protocol):
-    """Where the run of one step is recorded."""
+    """The record of one run of the step."""
 
     job: JobValue
-    """Whose step it is."""
+    """The job that runs the step."""
     attempt: Attempt
-    """The run of it that is going on."""
+    """The job's running attempt."""
     recorded: str | None
-    """What earlier attempts have recorded; None: nothing."""
+    """The record of earlier attempts; None: there is none."""
     is_last: bool
-    """Whether no step after it is recorded."""
+    """Whether no later step is recorded."""
     children: str
-    """What is to be recorded at the end."""
+    """The record for the end of the step."""
 
     def record_children(self, children: str) -> Awaitable[None]:
-        """Have it recorded; done when it is durable, and written whether or not anybody waits."""
+        """Write a record; done when it is durable, and written whether or not somebody waits."""
 
 
 class FanOut:
-    """The code of a step that runs other jobs and returns the JSON of each one's result.
+    """The code of a step that runs other jobs and returns the JSON of their results.
 
     Args:
-        jobs: To be run.
-        detached: Whether they are left alone when the parent is cancelled.
+        detached: Whether the jobs are left alone when the parent is cancelled.
 
     Raises:
-        InvalidOption: One is no job.
+        InvalidOption: An argument is no job.
     """
 
     def __init__(self, jobs: Sequence[JobValue], *, detached: bool) -> None:
@@ -75,20 +74,20 @@ class FanOut:
                 raise InvalidOption(
                     f"run: {type(job).__name__} is no job: give the jobs one by one, `run(name, *jobs)`"
                 )
-            job._made_at = None  # recorded as run, it is not enqueued again
+            job._made_at = None  # a child that is recorded as ended is not enqueued again, and needs no warning
         self._jobs = jobs
         self._detached = detached
         self._recording: asyncio.Future[None] | None = None
-        """What nobody waits for is held here, for as long as it takes."""
+        """Kept, so that a write that nobody awaits is not garbage collected."""
 
     async def __call__(self, place: Place) -> list[str | None]:
-        """Run them.
+        """Run the jobs.
 
         Raises:
-            InvalidStep: They are not those that are recorded.
-            JobFailed, JobDiscarded, JobCancelled: One ended so; the others have ended too.
-            JobNotFound: The row of one is gone, and nobody has seen how it ended.
-            AwaitCycle: One waits for this job, perhaps through others.
+            InvalidStep: The jobs are not the recorded ones.
+            JobFailed, JobDiscarded, JobCancelled: A job ended so; the others have ended too.
+            JobNotFound: The row of a job is gone, and how it ended is not known.
+            AwaitCycle: A job waits for this one, perhaps through others.
         """
         children = await self._begin(place)
         try:
@@ -108,10 +107,10 @@ class FanOut:
         return self._results(children)
 
     async def replay(self, kind: str, recorded: str) -> list[str | None]:
-        """Return the results of a run that was completed.
+        """Return the recorded results of a step that was completed.
 
         Raises:
-            InvalidStep: It was of other jobs.
+            InvalidStep: The jobs are not the recorded ones.
         """
         return self._results(await Children.recognise(recorded, self._jobs, open_clients.current().get, kind=kind))
 
@@ -128,7 +127,7 @@ class FanOut:
         )
 
     def _record(self, place: Place, children: Children) -> None:
-        """Have recorded what is known by now, without waiting for that."""
+        """Write the record without waiting for it."""
         self._recording = asyncio.ensure_future(place.record_children(children.text()))
 
     def _results(self, children: Children) -> list[str | None]:
@@ -137,7 +136,7 @@ class FanOut:
         return children.results()
 
     async def _enqueue(self, place: Place, children: Children) -> None:
-        """Enqueue them, unless that is known to be done; a run that is cancelled meanwhile leaves none on its way."""
+        """Enqueue the jobs, unless that is recorded; a cancellation waits until it is done."""
         if children.enqueued:
             return
         await shielded(self._insist(place.job))
@@ -160,9 +159,9 @@ class FanOut:
                 return
 
     async def _reopen(self, place: Place, children: Children) -> None:
-        """Have those run again that failed, once the attempt has failed for it, and those cancelled with the parent.
+        """Retry the jobs that failed and made the attempt fail, and the jobs that were cancelled with the parent.
 
-        If the code went on after the failure, that stands: it may have gone another way.
+        If the code went on after the failure, the jobs stay as they are: the code may have gone another way.
         """
         known = [child for child in children.recorded if child.state not in (None, "succeeded")]
         left = [child for child in children.recorded if child.state != "succeeded"]
@@ -186,13 +185,13 @@ class FanOut:
             if child.id in states:
                 child.forget_end()
             else:
-                child.error = child.made_error()  # its row is gone: nothing can run it again
+                child.error = child.made_error()  # its row is gone, so it cannot run again
         if known:
             children.raised = None
             self._record(place, children)
 
     async def _await(self, place: Place, children: Children) -> None:
-        """Wait for all, and record who has ended."""
+        """Wait for all, and record how each has ended."""
         loop = asyncio.get_running_loop()
         left: Collection[asyncio.Task[None]]
         left = tasks = {
@@ -206,7 +205,7 @@ class FanOut:
         try:
             pause = 0.0
             while left:
-                if pause:  # all that end meanwhile are recorded together
+                if pause:  # jobs that end meanwhile are recorded together
                     await asyncio.wait(left, timeout=pause)
                 ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
@@ -218,12 +217,12 @@ class FanOut:
         finally:
             for task in tasks:
                 if not task.cancel() and not task.cancelled():
-                    task.exception()  # seen: when the client is closed, all have the same
+                    task.exception()  # marks it as seen: when the client is closed, all tasks have the same error
             await place.attempt.take_slot()
 
 
 async def _ended(job: JobValue, child: Child) -> None:
-    """Wait until a job is final, and keep how it ended."""
+    """Wait until a job is final, and note how it ended."""
     try:
         result = await open_clients.current().ended(job)
     except JobError as error:
@@ -236,12 +235,12 @@ async def _ended(job: JobValue, child: Child) -> None:
 
 
 async def _cancel(parent: JobValue, children: Children) -> None:
-    """Cancel those that were enqueued after the parent's cancellation had looked for them."""
+    """Cancel the jobs that were enqueued too late to be cancelled with the parent."""
     ids = sorted(child.id for child in children.recorded if child.state is None)
-    with contextlib.suppress(AsyncJobsError):  # the parent ends as cancelled whatever becomes of this
+    with contextlib.suppress(AsyncJobsError):  # the parent ends as cancelled in any case
         await open_clients.current().cancel_all(ids, f"its parent {parent.kind} {parent.id} was cancelled")
 
 
 def _was_with(parent: JobValue, reason: str) -> bool:
-    """Whether a job was cancelled with its parent, which has been retried since, or it would not run."""
+    """Whether a job was cancelled with its parent; the parent was retried since, as it runs."""
     return reason.startswith("its parent ") and f" {parent.id} was cancelled" in reason

@@ -1,4 +1,4 @@
-"""What a job leaves to be enqueued together with its success, and only then."""
+"""Jobs and chains that are enqueued together with the success of a job, and only then."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption, InvalidStep, No
 from asyncjobs.performing import open_clients
 
 MOST: Final = 1_000
-"""Jobs and chains of one attempt."""
+"""Jobs and chains that may follow one attempt."""
 
 
 class Follows(Protocol):
-    """What can follow a job: another, or a chain."""
+    """A job or chain that can follow a job."""
 
     async def enqueue(self, *, connection: Any = None) -> Any:
-        """Enqueue it now."""
+        """Enqueue it at once."""
 
 
 def leave(job: Any, given: Sequence[Any]) -> None:
-    """Note what is to be enqueued together with the success of the attempt of a job; see `Job.then`."""
+    """Note jobs and chains to enqueue together with the success of a job's attempt; see `Job.then`."""
     attempt = job._attempt
     if attempt is None:
         raise NotRunning(
@@ -57,5 +57,5 @@ def leave(job: Any, given: Sequence[Any]) -> None:
 
 
 async def prepare(attempt: Any) -> None:
-    """Have what follows an attempt ready to be sent, after its hooks; what these raise is an error of the attempt."""
+    """Make the jobs and chains that follow an attempt ready to be sent; an error of their hooks is one of the attempt."""
     attempt.then = await open_clients.current().prepared(attempt.following)

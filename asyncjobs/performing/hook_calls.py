@@ -1,4 +1,4 @@
-"""Calling callbacks and middleware around enqueueing and performing, and after a job is given up."""
+"""Calls of hooks and middleware: around enqueueing and performing, and after a job is discarded or has failed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from asyncjobs.performing.job_value import JobValue
 logger = logging.getLogger("asyncjobs.hooks")
 
 HOOK_TIMEOUT = 5.0
-"""Seconds after which a hook that hangs is cut off; one around something has them once its call has returned."""
+"""Seconds after which a hook is cut off; an `around` hook has them again once its call has returned."""
 
 T = TypeVar("T")
 
 
 class Layers:
-    """Middleware, and the hooks of each definition inside it, joined once and not for each job.
+    """Middleware joined with the hooks of each definition inside it, once for each definition.
 
     Args:
-        middleware: The first is the outermost.
+        middleware: The outermost first.
     """
 
     def __init__(self, middleware: Sequence[Any]) -> None:
@@ -40,18 +40,18 @@ class Layers:
         self._joined: dict[str, tuple[Hooks, Hooks]] = {}
 
     def around(self, definition: Definition) -> Hooks:
-        """Return what is to be called for jobs of a definition."""
+        """Return the joined hooks of a definition."""
         own = definition.hooks
         if not self._middleware:
             return own
         known = self._joined.get(definition.kind)
-        if known is None or known[0] is not own:  # it was given one more, or loaded anew
+        if known is None or known[0] is not own:  # a hook was added, or the definition was loaded anew
             known = self._joined[definition.kind] = own, own.within(self._middleware)
         return known[1]
 
 
 async def enqueue(hooks: Hooks, job: JobValue, insert: Callable[[], Awaitable[None]]) -> None:
-    """Insert a job's row with what is to happen before, around and after it."""
+    """Insert a job's row, with the hooks before, around and after it."""
     for hook in hooks.before_enqueue:
         await call_hook(hook, job)
     done = await _through(hooks.around_enqueue, job, insert)
@@ -60,7 +60,7 @@ async def enqueue(hooks: Hooks, job: JobValue, insert: Callable[[], Awaitable[No
 
 
 async def perform(hooks: Hooks, job: JobValue, run: Callable[[], Awaitable[T]]) -> T | None:
-    """Perform a job with what is to happen before, around and after it; return its result."""
+    """Perform a job, with the hooks before, around and after it; return its result."""
     for hook in hooks.before_perform:
         await call_hook(hook, job)
     done = await _through(hooks.around_perform, job, run)
@@ -71,7 +71,7 @@ async def perform(hooks: Hooks, job: JobValue, run: Callable[[], Awaitable[T]]) 
 
 
 async def discarded(hooks: Hooks, job: JobValue, error: BaseException) -> None:
-    """Call what is to be called when a job is given up."""
+    """Call the hooks for a job that is discarded or has failed."""
     await _afterwards(hooks.after_discard, job, error)
 
 
@@ -86,14 +86,14 @@ async def _afterwards(hooks: Sequence[Hook], job: JobValue, *more: Any) -> None:
 async def call_hook(hook: Hook, job: JobValue, *more: Any, limit: float | Literal["usual"] | None = "usual") -> Any:
     """Call a hook, `def` or `async def`, and return what it returns.
 
-    A `def` hook of a job that runs in a thread runs in one too: it may block like the job itself.
+    A `def` hook of a job that runs in a thread runs in a thread too: it may block as the job does.
 
     Args:
         hook: Called with the job and `more`.
-        job: The job.
+        job: Tells by its definition whether the hook runs in a thread.
         more: Further arguments.
-        limit: Seconds after which it is cut off with a `TimeoutError`; a thread then goes on, and is waited for no more.
-            ``"usual"``: `HOOK_TIMEOUT`; None: never.
+        limit: Seconds after which it is cut off with a `TimeoutError`; a thread then goes on, and nobody waits for it.
+            ``"usual"``: `HOOK_TIMEOUT`; None: no limit.
     """
     if limit == "usual":
         limit = HOOK_TIMEOUT
@@ -115,7 +115,7 @@ async def call_hook(hook: Hook, job: JobValue, *more: Any, limit: float | Litera
 
 
 async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[], Awaitable[T]]) -> tuple[T] | None:
-    """Run `innermost` inside all of `arounds`; return its result in a tuple, None when one of them did not call on."""
+    """Run `innermost` inside all of `arounds`; return its result in a tuple, None when a hook did not call on."""
     done: tuple[T] | None = None
     begun = False
 
@@ -128,7 +128,7 @@ async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[
             try:
                 done = (await innermost(),)
             finally:
-                begun = done is not None  # what has failed may be called again
+                begun = done is not None  # a call that failed may be made again
             return done[0]
 
         result: T | None = None
@@ -136,7 +136,7 @@ async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[
         async def call() -> T | None:
             nonlocal result
             result = await run(depth + 1)
-            with contextlib.suppress(RuntimeError):  # called by a task that the hook has left behind
+            with contextlib.suppress(RuntimeError):  # the caller is a task that outlived its hook
                 rest.reschedule(asyncio.get_running_loop().time() + HOOK_TIMEOUT)
             return result
 
@@ -156,6 +156,6 @@ async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[
 
 
 def logged(error: BaseException, job: JobValue, what: str) -> None:
-    """Log and report an error that changes nothing."""
+    """Log and report an error that does not change the job's outcome."""
     log(logger, logging.ERROR, "%s %s: %s: %s", job.kind, job.id, what, shown(error), error=error)
     errors.report(error, source="asyncjobs")

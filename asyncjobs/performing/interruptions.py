@@ -1,4 +1,4 @@
-"""Interruptions: runs that end unspent, since a worker stops or the database is lost, and how many of them there may be."""
+"""Interruptions: runs that ended because a worker stopped or the database was lost, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncjobs.performing.outcomes import Outcome
 logger = logging.getLogger("asyncjobs.worker")
 
 INTERRUPTIONS = "interrupted without progress"
-"""Counts how often in a row, among the counts of a job's declarations, which are called by their errors' names."""
+"""The key of their number in a row, beside a job's counts of declarations, whose keys are names of errors."""
 LONGEST_BACKOFF = 60.0
 """Seconds."""
 _STOPS = "its worker stopped"
@@ -24,15 +24,12 @@ _STOPS = "its worker stopped"
 def interrupted(
     job: JobValue, outcome: Outcome, error: BaseException | None, *, progressed: bool, counts: Mapping[str, int], most: int
 ) -> Outcome | JobInterrupted:  # fmt: skip
-    """Return how a run ends that was interrupted: at once again, or after a wait that grows; or the error that ends the job.
+    """Return the outcome of an interrupted run: ready at once, or after a wait that grows; or the error that ends the job.
 
     Args:
-        job: That was run.
-        outcome: Given back, as it would be at once.
-        error: What has ended the run.
-        progressed: Whether it has recorded something: then it begins to count anew.
-        counts: Of the job's declarations.
-        most: Interruptions without progress in a row after which the job goes on; one more, and it has failed.
+        outcome: The outcome without a wait.
+        progressed: Whether the run has recorded something: then counting begins anew.
+        most: Interruptions in a row without progress that are allowed; one more, and the job fails.
     """
     before = counts.get(INTERRUPTIONS, 0)
     now = 0 if progressed else before + 1
@@ -45,7 +42,7 @@ def interrupted(
     wait = min(2.0 ** (now - 1), LONGEST_BACKOFF) if now > 1 else 0.0
     outcome = outcome._replace(wait=wait, counts={**counts, INTERRUPTIONS: now})
     if now == 1 and reason.startswith(_STOPS):
-        return outcome  # a deploy, of which nobody need be told job by job
+        return outcome  # usual during a deploy, and not worth a line for each job
     trace = JobInterrupted(f"was interrupted without progress{times}: {reason}")
     log(logger, logging.WARNING, "%s %s %s; again in %g s", job.kind, job.id, brief(str(trace)), wait)
     return outcome._replace(error=trace)

@@ -1,4 +1,4 @@
-"""A job as a value: its arguments, what is known of it, and what internals keep in it."""
+"""`JobValue`: a job's arguments, its properties, and the values that other rooms keep in it."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.values.previous import Pending
 
 _perform_of = attrgetter("perform")
-"""By name: `Job` hides it from type checkers, and this comes before `Job`."""
+"""By name: `Job`, which derives from this, hides `perform` from type checkers."""
 Disposition = Literal["enqueued", "duplicate", "replaced"]
 _IMMUTABLE = frozenset({int, str, float, bool, bytes, type(None), UUID, datetime, timedelta})
 
 
 class JobValue:
-    """What every job is; what can be done with it is `Job`'s, which derives from this."""
+    """The base of `Job`, with the values of a job; `Job` adds the actions."""
 
     _definition: ClassVar[Definition]
     _options: ClassVar[Options] = Options()
     _declared: ClassVar[tuple[Policy, ...]] = ()
     _function_hooks: ClassVar[dict[Point, list[Hook]]] = {}
 
-    # Of each job; what it does not say yet stands here once and for all, since setting ten attributes in each took 0.7 µs.
+    # Defaults of each job's values stand on the class: setting ten attributes in each job took 0.7 µs.
     _values: dict[str, Any] = cast("dict[str, Any]", NeverMade())
     _text: str | None = None
     _id: UUID | None = None
     _queue: str | None = None
     _priority: int | None = None
     _set_options: dict[str, Any] | None = None
-    """What `set` was given, checked, by name."""
+    """The checked arguments of `set`, by name."""
     _state: str | None = None
     _sent: bool = False
     _disposition: Disposition | None = None
     _batch: UUID | None = None
-    """The batch that it was stored with."""
+    """The batch with which it was stored."""
     _attempt: Attempt | None = None
     _context: tuple[Context, Context] | None = None
     _made_at: never_enqueued.Place | None = None
-    """None from its first use on, and for what was loaded."""
+    """Where it was made; None once it is used, or if it was loaded."""
     _asked: str | None = None
-    """The `async def` that was taken last from a job not yet used: a use only once it is awaited."""
+    """The last `async def` method called on an unused job; only awaiting it counts as use."""
     _stepper: Any = None
-    """The `Stepper` of the run that is going on; None: it has asked for none."""
+    """The `Stepper` of the running attempt; None: the attempt has used no steps."""
 
     @classmethod
     def _declare(cls, policy: Policy, *, first: bool = False) -> None:
-        """Add a declaration about errors, asked before (`first`) or after those that this class has of its own."""
+        """Add a declaration about errors before (`first`) or after the class's own declarations."""
         own = cls.__dict__.get("_declared", ())
         cls._declared = (policy, *own) if first else (*own, policy)
         if (definition := cls.__dict__.get("_definition")) is not None:
@@ -80,20 +80,20 @@ class JobValue:
         return typing.cast("Definition", definition)
 
     def _begin(self, definition: Definition, values: dict[str, Any], text: str | None) -> None:
-        """Fill a new job. `text`: the arguments as they will be stored; None when it came from there."""
+        """Fill a new job. `text`: its arguments as they will be stored; None for a job read from the database."""
         self._values = values
         self._text = text
         if definition.function is None:
             self.__dict__.update(values)
         if text is not None:
-            frame = _getframe(2)  # of whoever called the class or the function
+            frame = _getframe(2)  # the caller of the class or the function
             self._made_at = frame.f_code, frame.f_lasti
 
     def __getstate__(self) -> dict[str, Any]:
-        self._made_at = None  # whoever pickles or copies it goes on with that
+        self._made_at = None  # a pickled or copied job counts as used
         return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_asked", "_context")}
 
-    # What is known about it
+    # Properties
 
     @property
     def id(self) -> UUID:
@@ -114,7 +114,7 @@ class JobValue:
 
     @property
     def queue(self) -> str:
-        """The queue it is, or will be, in; a callable one is asked each time until the job is enqueued."""
+        """The queue of the job; a callable option is called each time until the job is enqueued."""
         if self._queue is not None:
             return self._queue
         queue = self._definition.options.queue if self._set_options is None else self._option("queue")
@@ -122,43 +122,43 @@ class JobValue:
 
     @property
     def priority(self) -> int:
-        """Smaller runs first."""
+        """The priority; smaller runs first."""
         if self._priority is not None:
             return self._priority
         return self._definition.options.priority if self._set_options is None else self._option("priority")
 
     @property
     def state(self) -> str | None:
-        """The last state known here, without asking the database; None before `enqueue`. See `status`."""
+        """The last state known in this process, without asking the database; None before `enqueue`. See `status`."""
         return self._state
 
     @property
     def disposition(self) -> Disposition | None:
-        """What `enqueue` came to; None before it."""
+        """The result of `enqueue`; None before it."""
         return self._disposition
 
     @property
     def attempt(self) -> int:
-        """Number of the run that is going on, from 1; 0 when the job is not running here."""
+        """The number of the running attempt, from 1; 0 when the job is not running here."""
         return self._attempt.number if self._attempt is not None else 0
 
     @property
     def stopping(self) -> bool:
-        """Whether this run should come to an end: its worker is stopping, or the job was cancelled."""
+        """Whether the attempt should come to an end: its worker is stopping, or the job was cancelled."""
         return self._attempt is not None and self._attempt.stopping
 
     @property
     def cancel_reason(self) -> CancelReason | None:
-        """Why this run was cancelled; None while it was not."""
+        """Why the attempt was cancelled; None: it was not."""
         return self._attempt.seen_reason if self._attempt is not None else None
 
     def _option(self, name: str) -> Any:
-        """Return what holds of an option for this job: what `set` said, or the definition."""
+        """Return an option of this job: the value given to `set`, else the definition's."""
         value = None if self._set_options is None else self._set_options.get(name)
         return getattr(self._definition.options, name) if value is None else value
 
     def _delay(self, seconds: float) -> None:
-        """Have it due so many seconds after it is enqueued, whatever was said before."""
+        """Make the job due so many seconds after it is enqueued, in place of any time set before."""
         said = {name: value for name, value in (self._set_options or {}).items() if name != "at"}
         self._set_options = {**said, "wait": seconds}
 
@@ -171,7 +171,7 @@ class JobValue:
             )
 
     def _stored_arguments(self) -> str:
-        """Return the arguments as they are to be stored, with what was assigned since the job was made."""
+        """Return the arguments as they are stored, with changes made since the job was made."""
         self._made_at = None
         values = self._values
         if self._text is not None and self._definition.function is not None:

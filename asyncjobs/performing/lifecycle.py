@@ -1,4 +1,4 @@
-"""One attempt, from its row to its outcome: load, start, perform, decide, settle. Who asked for it records the outcome."""
+"""The lifecycle of an attempt, from its row to its outcome: load, start, perform, decide, settle. The caller records it."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ _GOES_ON = (What.retry, What.snooze, What.release)
 
 
 class Lifecycle:
-    """Runs attempts, each in the task that calls it.
+    """The runner of attempts, each in the task that calls it.
 
     Args:
         middleware: Around every job, the outermost first.
-        recorders: Of what is recorded of steps.
-        cancel: Cancels an attempt whose time is over, and sees to it that it ends; None: its own `cancel` does.
-        max_interruptions: How often in a row a job may be interrupted without progress; None: who calls sees to that.
-        version_grace: Seconds for which a job is given back whose arguments may be another version's; None: it is not.
+        recorders: Makers of the recorders of steps.
+        cancel: Cancels an attempt whose time is over, and makes sure that it ends; None: the attempt's `cancel`.
+        max_interruptions: Interruptions in a row without progress that a job may have; None: the caller counts them.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's; None: not at all.
         is_ending: Whether the worker is being cancelled, as by a loop that ends.
-        in_worker: Whether a worker runs them, and not `perform_now`.
+        in_worker: Whether a worker runs the attempts, and not `perform_now`.
         threads: Bounds the threads of `def` jobs; None is anyio's default of 40.
-        warned_of: Kinds that somebody was warned of already, since their `perform` runs none of their steps.
+        warned_of: Kinds that have had the warning that their `perform` runs none of their steps.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Lifecycle:
         self._in_worker = in_worker
         self._threads = threads
         self.in_threads: set[UUID] = set()
-        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
+        """Jobs whose threads still run; a thread outlives its task when the loop is closed."""
         self._warned_of = set[str]() if warned_of is None else warned_of
         self._gave_back: set[str] = set()
 
     def run(self, attempt: Attempt, definition: Definition) -> Coroutine[Any, Any, Outcome]:
-        """Run an attempt and return how it ended. Nothing that the job raises gets out, but for what `let_out` raises."""
+        """Run an attempt and return its outcome. Errors of the job do not get out, except those that `let_out` raises."""
         return self._run_surrounded(attempt, definition) if contexts.around else self._run(attempt, definition)
 
     async def _run_surrounded(self, attempt: Attempt, definition: Definition) -> Outcome:
@@ -102,7 +102,7 @@ class Lifecycle:
             self.start(attempt, definition)
             result = await self._perform(attempt, job, definition)
         except BaseException as raised:
-            # SystemExit, KeyboardInterrupt and GeneratorExit too: let out of a task, each of them ends the loop.
+            # SystemExit, KeyboardInterrupt and GeneratorExit too: outside the task, each of them would end the loop.
             error = raised
         if error is not None or attempt.cancel_reason is not None or attempt.ended_by is not None:
             error = self._end_of(attempt, error)
@@ -126,7 +126,7 @@ class Lifecycle:
         return job
 
     def start(self, attempt: Attempt, definition: Definition) -> None:
-        """Begin the time of an attempt."""
+        """Begin the time of an attempt, and its timeout."""
         attempt.started = True
         if (limit := definition.options.timeout) is not None:
             attempt.timer = asyncio.get_running_loop().call_later(limit, attempt.cancel_well, "timeout")
@@ -134,7 +134,7 @@ class Lifecycle:
     # Perform
 
     async def _perform(self, attempt: Attempt, job: JobValue, definition: Definition) -> str | None:
-        """Run a job's code; return its result as it is to be stored."""
+        """Run a job's code; return its result as it is stored."""
         try:
             if definition.arguments.has_references:
                 await load_references(job)
@@ -155,13 +155,13 @@ class Lifecycle:
         return text
 
     async def _perform_inside(self, hooks: Hooks, attempt: Attempt, job: JobValue, definition: Definition) -> Any:
-        """Run a job's code inside hooks, none of which undoes what it has done."""
+        """Run a job's code inside hooks, whose errors do not undo a result."""
         done: list[Any] = []
 
         async def run() -> Any:
             result = await self._perform_plainly(job, definition)
             if not self._is_cut(attempt):
-                attempt.stop_timer()  # the hooks that follow have a limit of their own
+                attempt.stop_timer()  # hooks after this have a limit of their own
                 attempt.finished = True
                 done.append(result)
             return result
@@ -172,7 +172,7 @@ class Lifecycle:
             if not done or attempt.cancel_reason in ("user", "lease_lost"):
                 raise
             attempt.let_out(raised)
-            # A hook exits, or the worker stops during one: the work is done, and given back it would be done twice.
+            # A hook exits, or the worker stops during one: the work is done, and a job given back would do it twice.
             if not isinstance(raised, asyncio.CancelledError):
                 logged(raised, job, "a hook failed; the job's outcome is what it was")
             return done[0]
@@ -183,32 +183,32 @@ class Lifecycle:
         return perform(job, limiter=self._threads, going_on=self.in_threads)
 
     def _is_cut(self, attempt: Attempt) -> bool:
-        """Whether a run was cancelled, before it came to its end or was ended otherwise."""
+        """Whether the attempt was cancelled."""
         task = attempt.task
-        # A loop that ends cancels all tasks, in any order: this one perhaps before the one that would have told it.
+        # A loop that ends cancels all tasks, in any order: perhaps this one before the worker's, which sets the reason.
         if attempt.cancel_reason is None and task is not None and task.cancelling() and self._is_ending():
             attempt.cancel_reason = "shutdown"
         return attempt.cancel_reason is not None
 
     def _end_of(self, attempt: Attempt, error: BaseException | None) -> BaseException | None:
-        """Return what the run has ended with, whatever its code has made of that."""
+        """Return the error with which the run ends, even if its code caught it."""
         attempt.uncancel()
         if error is not None:
             attempt.let_out(error)
         error = attempt.end_of(error)
         if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
-            return asyncio.CancelledError()  # which its code has caught, and has returned what it had by then
+            return asyncio.CancelledError()  # its code caught the cancellation, and returned an unfinished result
         return error
 
     # Decide and settle
 
     async def conclude(self, attempt: Attempt, definition: Definition, error: BaseException) -> Outcome:
-        """Return how an attempt ended of which nothing has run here.
+        """Return the outcome of an attempt whose code did not run in this process.
 
         Args:
-            attempt: The one.
-            definition: Of its job.
-            error: What has ended it, where it ran, or before.
+            attempt: The attempt.
+            definition: Its job's definition.
+            error: The error from the process in which it ran, or from before it ran.
         """
         attempt.uncancel()
         with contexts.surroundings(in_worker=self._in_worker):
@@ -217,11 +217,11 @@ class Lifecycle:
     async def _conclude(
         self, attempt: Attempt, definition: Definition, job: JobValue | None, error: BaseException | None
     ) -> Outcome:
-        """Hear everybody who has a say in how an attempt ends that did not simply succeed."""
+        """Return the outcome of an attempt that did not simply succeed, after its policies and hooks."""
         claimed, stored = attempt.claimed, attempt.counts
         counts = without_wait(stored)
         is_cut = self._is_cut(attempt)
-        # Only of this job's own arguments: its code may meet those of others.
+        # Only for the job's own arguments: its code may raise the same error about another job's.
         if job is None and isinstance(error, OtherVersion) and not is_cut and self._version_grace is not None:
             if (outcome := given_back(error, stored, self._version_grace)) is not None:
                 self._warn_of_version(claimed, error, self._version_grace)
@@ -244,7 +244,7 @@ class Lifecycle:
             attempt.let_out(raised)
             outcome = plain(decide(raised, cancel_reason=attempt.cancel_reason))
         if attempt.started:
-            # One that waits for others is not at fault for being interrupted, however long they take.
+            # A job that waits for others may be interrupted without limit: how long they take is not its fault.
             if outcome.what is What.release and not attempt.was_waiting and self._max_interruptions is not None:
                 outcome = await self._interrupt(job, outcome, error, counts, most=self._max_interruptions)
             if outcome.what in _GOES_ON and definition.attributes:
@@ -263,9 +263,9 @@ class Lifecycle:
         return found if isinstance(found, Outcome) else await self._give_up(job, found)
 
     async def _save_attributes(self, attempt: Attempt, job: JobValue, outcome: Outcome) -> Outcome:
-        """Save the attributes of a job without steps that goes on; those of one with steps are saved with them.
+        """Save the attributes of a job that goes on and has no steps; a job with steps saves them with its steps.
 
-        A step that runs again would count twice what is saved in its middle.
+        Saved in the middle of a step, an attribute would be counted up twice when the step runs again.
         """
         stepper = job._stepper
         if stepper is not None and (stepper.log.progress.next_number or stepper.log.progress.recorded):
@@ -280,7 +280,7 @@ class Lifecycle:
         return outcome
 
     async def _with_what_follows(self, attempt: Attempt, job: JobValue, outcome: Outcome) -> Outcome:
-        """Return the success of a job whose error was rescued with what it has left to be enqueued then."""
+        """Return the success of a job whose error was rescued, with the jobs that follow it."""
         try:
             await prepare(attempt)
         except Exception as error:
@@ -293,7 +293,7 @@ class Lifecycle:
         except BaseException:  # cancelled meanwhile, or a hook's SystemExit
             return Outcome(What.fail, error)
 
-    # What somebody should know
+    # Warnings
 
     def _warn_of_steps_left(self, job: JobValue, definition: Definition) -> None:
         """Warn once of a kind whose own `perform` has run no step: the call is easily forgotten, and the job succeeds."""
@@ -316,7 +316,7 @@ class Lifecycle:
 
 
 def _decoded(definition: Definition, claimed: Claimed) -> JobValue:
-    """Decode a row: what is wrong with it is met inside its own task."""
+    """Decode a row, inside the job's own task so that errors become the job's."""
     job: JobValue = definition.load(claimed.args)
     job._id, job._queue, job._priority = claimed.id, claimed.queue, claimed.priority
     job._sent, job._state = True, "running"
@@ -324,7 +324,7 @@ def _decoded(definition: Definition, claimed: Claimed) -> JobValue:
 
 
 def _unread(definition: Definition, claimed: Claimed) -> JobValue:
-    """Return a job that is not run, or cannot be read, for its handlers: its arguments are what is stored, or nothing."""
+    """Return a job that does not run or cannot be read, for its handlers, with the stored arguments if they are JSON."""
     try:
         return _decoded(definition, claimed)
     except Exception:
@@ -339,15 +339,15 @@ def _unread(definition: Definition, claimed: Claimed) -> JobValue:
 
 
 async def _resume(job: JobValue, attempt: Attempt, progress: str) -> None:
-    """Give a job what earlier attempts have recorded of it."""
+    """Give a job the records of earlier attempts."""
     records = await attempt.recorder.load()
     attributes.restore(job, progress)
     resume(job, records)
 
 
 async def _settled(recorded: Recorder) -> None:
-    """Wait until what is recorded of an attempt is durable: once its end is written, it would be refused."""
-    with contextlib.suppress(asyncio.CancelledError):  # which `cancel_reason` tells of
+    """Wait until all records of an attempt are durable: after its end is written, they would be refused."""
+    with contextlib.suppress(asyncio.CancelledError):  # `cancel_reason` keeps the cancellation
         await shielded(recorded.settled())
 
 
@@ -358,7 +358,7 @@ def _policies(job: JobValue | None, error: BaseException | None, definition: Def
 
 
 def _refusal(claimed: Claimed, definition: Definition) -> Decision | None:
-    """Return what becomes of a claimed job that is not to be run; None: it was."""
+    """Return the decision about a claimed job that is not to be run; None: it was run."""
     match claimed.refused:
         case Refused.cancelled:
             return Decision(What.cancel)

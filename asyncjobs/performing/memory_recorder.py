@@ -1,4 +1,4 @@
-"""What `perform_now` records of steps: kept in memory, for the attempts of that one call."""
+"""The recorder of `perform_now`: steps kept in memory, for the attempts of one call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MemoryRecorder:
-    """Records in memory; isolated steps need an open client, for their transaction."""
+    """A recorder in memory; isolated steps need an open client, for their transaction."""
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -22,17 +22,17 @@ class MemoryRecorder:
         """JSON of the job's attributes as of the last checkpoint."""
 
     def of(self, _attempt: Attempt) -> MemoryRecorder:
-        """Return where the steps of an attempt are recorded: here, as those of the attempts before it."""
+        """Return this recorder, which all attempts share."""
         return self
 
     @property
     def progress(self) -> str | None:
-        """What the next attempt finds in its row; see `Claimed.progress`."""
+        """The progress for the next attempt; see `Claimed.progress`."""
         return "{}" if self.attributes is None and self._records else self.attributes
 
     @property
     def records(self) -> list[Record]:
-        """What is recorded, in its order."""
+        """The records, in their order."""
         return list(self._records.values())
 
     def write(self, write: Write) -> Awaitable[None]:
@@ -54,11 +54,11 @@ class MemoryRecorder:
         return done
 
     async def load(self) -> list[Record]:
-        """Return what earlier attempts have recorded."""
+        """Return the records of earlier attempts."""
         return self.records
 
     async def settled(self) -> None:
-        """Return at once: what is written is recorded."""
+        """Return at once: every write is recorded already."""
 
     async def transact(
         self, body: Callable[[Any], Awaitable[Write]], *, through_sqlalchemy: bool = False, **_how: Any
@@ -67,7 +67,7 @@ class MemoryRecorder:
         await self.write(await open_clients.current().transact(body, through_sqlalchemy=through_sqlalchemy))
 
     async def begin_wait(self, record: Record, *, attributes: str | None, **_how: Any) -> Record:
-        """Return the wait as begun: the job is enqueued with what it has recorded, and waits in a worker."""
+        """Return the wait as begun: the job is then enqueued with its records, and waits in a worker."""
         if attributes is not None:
             self.attributes = attributes
         return record

@@ -1,4 +1,4 @@
-"""The holder through which a job reaches the open client, without an import upwards.
+"""Open clients: how a job reaches its client, without an import upwards.
 
 A process-wide stack, not a context variable: one set in a web server's lifespan task is empty in every request.
 """
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class OpenClient(Protocol):
-    """What a job needs of an open client."""
+    """The part of an open client that jobs use."""
 
     middleware: Sequence[Any]
     """Around everything that is enqueued or performed through it, the outermost first."""
     loop: asyncio.AbstractEventLoop
-    """The event loop it was opened on."""
+    """The event loop on which it was opened."""
 
     def enqueue(self, job: Any, *, connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert the job's row; return whether this call made it."""
@@ -35,28 +35,28 @@ class OpenClient(Protocol):
         """Insert many rows."""
 
     async def get(self, job_id: UUID) -> Any:
-        """Return a stored job, as the code here reads it."""
+        """Return a stored job, as the running code reads it."""
 
     async def cancel(self, job_id: UUID, reason: str) -> bool:
         """Cancel a job; False when it is final already."""
 
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
-        """Cancel those that are not final; `ids` ascending."""
+        """Cancel jobs that are not final; `ids` ascending."""
 
     async def retry(self, ids: Sequence[UUID]) -> None:
-        """Make jobs ready again that ended other than well; `ids` ascending."""
+        """Make jobs ready again that ended without success; `ids` ascending."""
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
-        """Read the states of those that have a row, and why they were discarded or cancelled."""
+        """Read the states of jobs that have a row, and why they were discarded or cancelled."""
 
     async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
         """Emit an event."""
 
     async def take_token(self, name: str, spacing: float, burst: int) -> float:
-        """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
+        """Take the next token of a rate; return in how many seconds it is due, 0: at once."""
 
     async def adopt(self, job: Any, attributes: str | None, records: Sequence[Record]) -> None:
-        """Enqueue a job that has begun here, with what it has recorded."""
+        """Enqueue a job that has begun in this process, with its records."""
 
     async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
         """Run `body` in a transaction of its own."""
@@ -65,7 +65,7 @@ class OpenClient(Protocol):
         """Wait for the job's end and return its result."""
 
     async def ended(self, job: Any) -> str | None:
-        """Wait for the job's end and return the JSON of its result; raise how it ended otherwise."""
+        """Wait for the job's end and return the JSON of its result, or raise the error of another end."""
 
     async def enqueue_batch(self, batch: Any, *, connection: Any = None) -> None:
         """Store a batch, its parts and all their jobs."""
@@ -73,10 +73,10 @@ class OpenClient(Protocol):
     async def enqueue_within(
         self, running: Any, batch_id: UUID, jobs: Sequence[Any], *, connection: Any = None
     ) -> None:
-        """Enqueue jobs of the batch of a job that runs, by that job."""
+        """Enqueue jobs of the batch of the running job."""
 
     async def enqueue_all_within(self, running: Any, batch_id: UUID, jobs: Iterable[Any] | AsyncIterable[Any]) -> int:
-        """Enqueue many of them; return how many rows were made."""
+        """Enqueue many jobs of the batch of the running job; return how many rows were made."""
 
     async def batch_status(self, batch_id: UUID) -> BatchStatus:
         """Read how far a batch is."""
@@ -91,16 +91,16 @@ class OpenClient(Protocol):
         """Wait for the end of the last job of a chain."""
 
     async def prepared(self, following: Sequence[Any]) -> str:
-        """Return jobs and chains as they are enqueued with the success of another, inside their hooks."""
+        """Return jobs and chains in the form in which they are enqueued with a success, after their hooks."""
 
     async def enqueue_prepared(self, text: str) -> None:
-        """Enqueue what `prepared` has returned."""
+        """Enqueue the jobs and chains that `prepared` has returned."""
 
     async def status(self, job_id: UUID) -> Status:
         """Read everything about the job."""
 
     def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
-        """Run what `make` returns, which is `call`, on its loop, for a thread that waits; refuse that loop's own."""
+        """Run what `make` returns on the client's loop while the calling thread waits; refuse the loop's own thread."""
 
 
 _open: list[OpenClient] = []
@@ -123,13 +123,10 @@ def middleware() -> Sequence[Any]:
 
 
 def current(call: Call = ANY) -> OpenClient:
-    """Return the client opened last on this event loop; without one, the client opened last, which says that it is not ours.
-
-    Args:
-        call: What it is wanted for.
+    """Return the client opened last on this event loop; without one, the client opened last, which refuses other loops.
 
     Raises:
-        NotOpen: None is open.
+        NotOpen: No client is open; the message says how to make `call` elsewhere.
     """
     if not _open:
         raise call.nowhere_open()
@@ -144,7 +141,7 @@ def last(call: Call = ANY) -> OpenClient:
     """Return the client opened last, on whatever loop; see `current`.
 
     Raises:
-        NotOpen: None is open.
+        NotOpen: No client is open.
     """
     if not _open:
         raise call.nowhere_open()

@@ -1,4 +1,4 @@
-"""From a decision to an outcome: where user code has its say, in the wait, the rescue, and when a job is given up."""
+"""Outcomes: what is written about an attempt, after user code was asked for a wait, a rescue or a last word."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ logger = logging.getLogger("asyncjobs.worker")
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended, once everybody has been heard.
+    """The outcome of an attempt.
 
     Attributes:
         what: One of succeed, fail, discard, cancel, retry, snooze, release, park, drop.
-        error: To be kept with the job, and told to whoever awaits it.
-        reason: Of a discarded or cancelled job.
+        error: Kept with the job, and told to whoever awaits it.
+        reason: Why the job was discarded or cancelled.
         wait: Seconds until the next attempt.
-        counts: How often each declaration has taken an error of this job by now; None: as before.
+        counts: How often each declaration has handled an error of this job; None: as before.
         queue: Of the next attempt; None: as before.
         priority: Of the next attempt; None: as before.
-        on_event: Whether an event ends the wait before its time; without a time, `wait` is 0.
-        then: What the job has left to be enqueued with its success, as `asyncjobs.enqueue_then` takes it.
-        result: JSON of what the job returned; None: None, or it has not simply succeeded.
+        on_event: Whether an event ends the wait early; `wait` is 0 if only the event does.
+        then: The jobs that follow a success, in the form of `asyncjobs.enqueue_then`.
+        result: JSON of the job's result; None: None, or the job has not simply succeeded.
         cause: The error that was decided about; None: there was none.
     """
 
@@ -51,13 +51,13 @@ class Outcome(NamedTuple):
 
 
 SUCCEEDED = Outcome(What.succeed)
-"""Of a job that returned None."""
+"""The outcome of a job that returned None."""
 
 
 async def settle(job: JobValue, decision: Decision, hooks: Hooks, counts: Mapping[str, int]) -> Outcome:
-    """Return how the attempt ends, after asking the job's own code where it has a say.
+    """Return the outcome of a decision, after asking the job's own code where it has a say.
 
-    Nothing that code raises gets out, but for cancellation.
+    Errors of that code do not get out, except cancellation.
     """
     match decision:
         case Decision(what=What.retry, policy=RetryOn() as policy, taken=BaseException() as taken):
@@ -85,7 +85,7 @@ async def settle(job: JobValue, decision: Decision, hooks: Hooks, counts: Mappin
 
 
 def plain(decision: Decision) -> Outcome:
-    """Return how an attempt ends that its job's code has no say in."""
+    """Return the outcome of a decision in which the job's code has no say."""
     match decision:
         case Decision(what=What.retry_as_asked, error=Retry() as signal):
             return Outcome(What.retry, signal.__cause__ or signal, wait=signal.wait)
@@ -116,7 +116,7 @@ async def _retry(
 
 
 async def _wait(job: JobValue, policy: RetryOn, executions: int, error: BaseException) -> float:
-    """Return the seconds until the next attempt; a function that fails stands for the default."""
+    """Return the seconds until the next attempt; the default if the wait function fails."""
     jitter = random.random()
     wait = policy.wait
     sees_error = callable(wait) and backoff.takes_error(wait)
@@ -144,7 +144,7 @@ async def _exhaust(job: JobValue, decision: Decision, policy: RetryOn, taken: Ba
     except (JobSignal, Exception) as error:
         _chain(error, decision.error, taken)
         return await _instead(job, error)
-    if policy.report:  # only now is it known to be handled: an error that fails the job after all is reported as such
+    if policy.report:  # only after the handler: if it raises, the error that fails the job is reported instead
         errors.report(taken, source="asyncjobs")
     return Outcome(What.discard, decision.error, f"{decision.executions} attempts used up: {shown(taken)}")
 
@@ -164,7 +164,7 @@ async def _instead(job: JobValue, error: BaseException) -> Outcome:
 
 
 def _chain(raised: BaseException, error: BaseException | None, taken: BaseException) -> None:
-    """Have what a handler raised bring along the error that it was called for, so that the attempt's error is kept."""
+    """Chain an error that a handler raised to the error that it was called for, so that both are kept."""
     if raised is error or raised is taken:
         return
     if isinstance(raised, JobSignal):
@@ -175,6 +175,6 @@ def _chain(raised: BaseException, error: BaseException | None, taken: BaseExcept
 
 def _reason(signal: JobSignal) -> str:
     try:
-        return str(signal.reason)  # text, or what somebody gave in place of it
+        return str(signal.reason)  # may be any object that a user gave
     except BaseException:
         return type(signal.reason).__name__

@@ -1,4 +1,4 @@
-"""The log of one attempt's steps: what is recorded of them, where the code stands among them, what it records next."""
+"""The log of one attempt's steps: the records, the place of the code among them, and new records."""
 
 from __future__ import annotations
 
@@ -21,27 +21,23 @@ if TYPE_CHECKING:
     from asyncjobs.performing.attempt import Attempt
 
 inside: ContextVar[str | None] = ContextVar("asyncjobs_step", default=None)
-"""The step whose code is running here: tells a step inside another from one beside it."""
+"""The step whose code is running: tells a step inside another from one beside it."""
 
 _FORMS: dict[StepForm, str] = {"code": "code", "jobs": "a run of other jobs", "wait": "a wait", "sleep": "a sleep"}
 
 
 class StepLog:
-    """What is recorded of the steps of one attempt, and what has been met of it.
+    """The steps of one attempt, as recorded, and as the code has met them.
 
     Args:
-        job: That runs.
-        attempt: Its run.
-        recorder: Where its steps are recorded.
-        records: What earlier attempts have recorded.
+        records: The records of earlier attempts.
 
     Attributes:
-        kind: The job's.
-        progress: What is recorded, and what was met of that in the code.
+        progress: The records, and which of them the code has met.
         resumed: Whether an earlier attempt has recorded something.
         progressed: Whether this attempt has.
-        current: The step that runs; None: none does.
-        cursor: Of the step that runs; None: none runs, or it takes none.
+        current: The running step; None: none is running.
+        cursor: The running step's; None: it has none, or no step is running.
     """
 
     def __init__(self, job: JobValue, attempt: Attempt, recorder: Recorder, records: Sequence[Record]) -> None:
@@ -54,22 +50,21 @@ class StepLog:
         self.progressed = False
         self.current: str | None = None
         self.cursor: Cursor[Any] | None = None
-        # The first record comes with attributes, none being written as such: a row that has them has steps to be read.
+        # Attributes are saved with every first record, and the loaded job has them, so they need not be written again.
         self._saved = self.attributes() if records else None
 
     def meet(
         self, name: str, form: StepForm, *, formerly: Sequence[str] = (), code: Sequence[str] = ()
     ) -> Record | None:
-        """Return what is recorded of a step that is met here in the code.
+        """Return the record of a step that the code has come to; None: there is none.
 
         Args:
-            name: Its name.
-            form: What it is in the code that runs now.
-            formerly: Names that it had before.
+            form: The form of the step in the running code.
+            formerly: Earlier names of the step.
             code: The names of all steps, for messages.
 
         Raises:
-            InvalidStep: It is out of place, or was recorded as something else.
+            InvalidStep: The step is out of place, or was recorded in another form.
         """
         if self.current is not None:
             how = "inside" if inside.get() == self.current else "while another task of the job is in"
@@ -92,8 +87,8 @@ class StepLog:
 
     @property
     def step_here(self) -> str | None:
-        """The step whose code is running here, in a task or a thread of it; None: it is other code of the job, or none."""
-        # A thread that a step starts knows neither.
+        """The step whose code is running, in a task or a thread of it; None: other code is running."""
+        # A thread that a step starts inherits neither context variable, so it counts as the step's.
         is_other = inside.get() is None and context.running.get() is self.job
         return None if is_other else self.current
 
@@ -101,7 +96,7 @@ class StepLog:
 
     @property
     def snapshot(self) -> Callable[[], str | None] | None:
-        """Returns the job's attributes as JSON; None: it has none."""
+        """Returns the job's attributes as JSON; None: it has no attributes."""
         return partial(attributes.dump, self.job) if self.job._definition.attributes else None
 
     def attributes(self) -> str:
@@ -109,19 +104,19 @@ class StepLog:
         return attributes.dump(self.job) or "{}"
 
     def check(self) -> None:
-        """End the run here if its worker stops: it goes on elsewhere from what is recorded.
+        """End the run if its worker stops; it goes on elsewhere from its records.
 
         Raises:
-            Interrupted: It does.
+            Interrupted: The worker stops.
         """
         if self.attempt.stopping:
             raise self.attempt.end_by(Interrupted(f"{self.kind} was interrupted at a checkpoint"))
 
     def check_going_on(self) -> None:
-        """Refuse to go on with a run that has ended, and to record what was cut, whatever the job's code made of that.
+        """Refuse to go on or to record anything after the run was told to end.
 
         Raises:
-            BaseException: What has ended the run.
+            BaseException: The error that ended the run.
         """
         if self.attempt.is_over:
             raise self.attempt.end_of(None) or asyncio.CancelledError
@@ -130,7 +125,7 @@ class StepLog:
         self, run: StepRun, state: StepState, attributes: str, *, result: str | None = None, cursor: str | None = None,
         error: str | None = None, children: str | None = None,
     ) -> Awaitable[None]:  # fmt: skip
-        """Have a step recorded, and the attributes; done when they are durable."""
+        """Record a step and the attributes; done when they are durable."""
         changed = None if attributes == self._saved else attributes
         self.saved(attributes)
         return self.recorder.write(run.write(state, changed, result, cursor, error, children=children))

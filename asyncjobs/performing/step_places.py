@@ -1,4 +1,4 @@
-"""Where one run of a step records: its cursor, and the jobs that it runs."""
+"""The places where a running step records: its cursor, and the jobs that it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asyncjobs.steps.step_code import Values
 
 
 class ChildrenPlace:
-    """Where is recorded what one run of a step runs."""
+    """The record of the jobs that a step runs."""
 
     def __init__(self, log: StepLog, run: StepRun) -> None:
         self._log = log
@@ -25,13 +25,13 @@ class ChildrenPlace:
         self.children = ""
 
     def record_children(self, children: str) -> Awaitable[None]:
-        """Have recorded what it runs."""
+        """Record the jobs that the step runs."""
         self.children = children
         return self._log.record(self._run, "running", self._log.attributes(), children=children)
 
 
 class CursorPlace:
-    """Where the cursor of one run of a step is recorded."""
+    """The record of the cursor of a running step."""
 
     def __init__(self, log: StepLog, run: StepRun, values: Values) -> None:
         self._log = log
@@ -44,7 +44,7 @@ class CursorPlace:
         self.is_exact, self.kept = values.is_exact, values.kept
 
     def read(self, text: str | None) -> Any:
-        """Return where the cursor stands that was recorded.
+        """Return the recorded position of the cursor.
 
         Raises:
             InvalidStep: The code records another type now: an id would be read as a time.
@@ -59,5 +59,5 @@ class CursorPlace:
         return value
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        """Have recorded where the cursor stands."""
+        """Record the position of the cursor."""
         return self._log.record(self._run, "started", attributes or "{}", cursor=self.values.dump(value))

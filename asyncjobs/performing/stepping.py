@@ -1,4 +1,4 @@
-"""Running the steps of one attempt: what is recorded is not run again; what has run is recorded before the job goes on."""
+"""The steps of one attempt: a recorded step is not run again, and a step that ran is recorded before the job goes on."""
 
 from __future__ import annotations
 
@@ -33,10 +33,7 @@ class Stepper:
     """The steps of one attempt.
 
     Args:
-        job: That runs.
-        attempt: Its run.
-        recorder: Where its steps are recorded.
-        records: What earlier attempts have recorded.
+        records: The records of earlier attempts.
     """
 
     def __init__(self, job: JobValue, attempt: Attempt, recorder: Recorder, records: Sequence[Record] = ()) -> None:
@@ -45,7 +42,7 @@ class Stepper:
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
 
     async def run_declared(self, steps: Sequence[Step]) -> None:
-        """Run the steps of a job's class."""
+        """Run the steps that a job's class declares."""
         names = [step.name for step in steps]
         for step in steps:
             await self.run(step.name, getattr(self.log.job, step.name), options=step.options, code=names)
@@ -54,19 +51,19 @@ class Stepper:
         self, name: str, function: Callable[..., Any], *arguments: Any, options: StepOptions, code: Sequence[str] = (),
         **named: Any,
     ) -> Any:  # fmt: skip
-        """Run a step, or return what it returned when it ran.
+        """Run a step, or return its recorded result.
 
         Args:
-            name: Its name.
+            name: The step's.
             function: Its code.
             arguments: For the function.
-            options: Of the step.
+            options: The step's.
             code: The names of all steps, for messages.
             **named: For the function, too.
 
         Raises:
-            InvalidStep: It is out of place.
-            Exception: Its own.
+            InvalidStep: The step is out of place.
+            Exception: The step's own.
         """
         log = self.log
         log.check_going_on()
@@ -88,7 +85,7 @@ class Stepper:
             run = StepRun(log.kind, name, number, record, options, takes, call, time.monotonic())
             log.current, token = name, inside.set(name)
             try:
-                # One that has begun is not asked about again.
+                # The conditions of a step that has begun are not asked again.
                 if record is None and options.is_conditional and not await self._is_to_run(options):
                     log.check_going_on()
                     await log.record(run, "skipped", log.attributes())
@@ -157,7 +154,7 @@ class Stepper:
 
         async def body(connection: Any) -> Write:
             nonlocal value, text, is_again
-            if is_again:  # the database has undone what it did, and so do we
+            if is_again:  # the database has undone the first try, so its attributes are undone, too
                 attributes.restore(self.log.job, before)
             is_again = True
             if run.takes.takes_connection:
@@ -176,18 +173,15 @@ class Stepper:
         return value
 
     async def _failed(self, run: StepRun, error: Exception, *, is_late: bool = False) -> None:
-        """Ask who has a say in a step's error; return when it is handled.
+        """Let the step's policies and handler see its error; return when it is handled, else raise it.
 
-        Args:
-            run: Of the step.
-            error: What it raised.
-            is_late: It took longer than its timeout: an error that ends the run, if nobody handles it.
+        `is_late`: the step ran into its timeout, whose error, if not handled, ends the run even where the code catches it.
         """
         options = run.options
         left = tuple(policy for policy in options.retry if not self._is_used_up(policy) or policy.on_exhausted)
         self._failure = (error, left)
         is_to_be_retried = find([policy for policy in left if not self._is_used_up(policy)], error) is not None
-        # An error while it is cancelled is the cancellation's; and no handler makes code fit that does not.
+        # An error during a cancellation belongs to that; and no handler can mend code that does not fit the records.
         is_its_own = self.log.job.cancel_reason is None and not isinstance(error, InvalidStep | UnstorableResult)
         if options.on_error is None or is_to_be_retried or not is_its_own:
             raise self.log.attempt.end_by(error) if is_late else error
@@ -201,23 +195,23 @@ class Stepper:
         return policy.attempts is not None and self.log.attempt.counts.get(policy.key, 0) + 1 >= policy.attempts
 
     def policies(self, error: BaseException | None) -> Sequence[Policy]:
-        """Return what is asked about an error before the job's own declarations: those of the step that it came from."""
+        """Return the policies of the step that an error came from, which are asked before the job's own."""
         if self._failure is None or error is None or not any(self._failure[0] is it for it in (error, error.__cause__)):
             return ()
         return self._failure[1]
 
 
 def steps_of_run(job: JobValue) -> Stepper:
-    """Return the steps of the run of a job that is going on.
+    """Return the steps of a job's running attempt.
 
     Raises:
-        NotRunning: None is.
+        NotRunning: The job is not running here.
     """
     return resume(job, []) if job._stepper is None else cast("Stepper", job._stepper)
 
 
 def resume(job: JobValue, records: Sequence[Record]) -> Stepper:
-    """Have the steps of the run of a job that is going on begin with what is recorded of those before."""
+    """Give a job's running attempt its steps, with the records of earlier attempts."""
     if job._attempt is None:
         raise NotRunning(
             f"{job._definition.kind} is not running here: steps belong into a job's own code; in a function job use "

@@ -1,4 +1,4 @@
-"""Durable waits: for a time or an event, without a slot, ended by nothing but that."""
+"""Durable waits: for a time or an event, without a slot, across restarts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,18 @@ from asyncjobs.values import codec
 
 
 class Waits:
-    """The durable waits of one attempt.
-
-    Args:
-        log: What is recorded of its steps, of which each wait is one.
-    """
+    """The durable waits of one attempt, each of them a step."""
 
     def __init__(self, log: StepLog) -> None:
         self._log = log
         self._late: tuple[TimeoutError, int, str] | None = None
-        """What the wait has raised that no event ended in time, its number and its name."""
+        """The error of a wait whose event did not come in time, with the wait's number and name."""
 
     async def wait(self, name: str, *, event: str | None, key: str = "", seconds: float | None) -> Any:
-        """Wait for a time or an event: the run ends here unless it is over.
+        """Wait for a time or an event: the run ends here unless the wait is over.
 
         Raises:
-            TimeoutError: No event came in time.
+            TimeoutError: The event did not come in time.
         """
         self._log.check_going_on()
         try:
@@ -45,7 +41,7 @@ class Waits:
             if record is None:
                 record = Record(log.progress.next_number, name, "sleeping" if event is None else "waiting", form=form)
             text = log.attributes()
-            # Also when it was begun: whether it is over is for the database to say, whose clock and whose events count.
+            # Also for a wait that has begun: only the database, with its clock and its events, can say whether it is over.
             record = await log.recorder.begin_wait(record, event=event, key=key, seconds=seconds, attributes=text)
             log.saved(text)
         match record.state:
@@ -58,9 +54,9 @@ class Waits:
         return None if record.result is None else codec.loads(record.result)
 
     def wait_again(self, error: BaseException | None) -> None:
-        """Have the next attempt wait anew for an event that did not come in time, if that has ended this one.
+        """Have the next attempt wait anew for an event that did not come in time, if its error ended this attempt.
 
-        Recorded as it was, it would end every attempt at once. If the code caught the error and went on, that stands: the
+        Left as recorded, the error would end every attempt at once. If the code caught it and went on, the record stays: the
         next attempt must not take another way.
         """
         if self._late is None:
@@ -71,7 +67,7 @@ class Waits:
 
 
 def _comes_from(error: BaseException | None, cause: BaseException) -> bool:
-    """Whether an error is another, was raised from it, or gathers one that is."""
+    """Whether an error is another, was raised from it, or is a group that holds such an error."""
     if isinstance(error, BaseExceptionGroup):
         return any(_comes_from(leaf, cause) for leaf in error.exceptions)
     return error is not None and (error is cause or _comes_from(error.__cause__, cause))

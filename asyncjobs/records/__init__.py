@@ -1,1 +1,1 @@
-"""What is stored of a job, as values."""
+"""Stored facts about a job, as values."""

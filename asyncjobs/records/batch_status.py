@@ -1,4 +1,4 @@
-"""How far a batch is."""
+"""`BatchStatus`: the state of a batch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """How far a batch is: its jobs, and those of the batches that are parts of it.
+    """The state of a batch: of its jobs, and of the jobs of batches that are its parts.
 
     Attributes:
         id: The batch's id.
-        description: What it was given.
-        by_state: How many jobs are in each state; of others 0.
-        over: Whether all are final, and what was to follow that is enqueued. A retry by hand of one ends that for its time.
+        description: The text that it was given.
+        by_state: Number of jobs by state; 0 for other states.
+        over: Whether all jobs are final, and its callbacks are enqueued. While a job is retried by hand, it is not over.
         made_at: When it was enqueued, by the database's clock.
-        discarded_at: When it was noticed that the first job had ended other than well; None: none has.
-        finished_at: When it was noticed that all were final, the first time; None: they are not.
-        succeeded_at: When it was noticed that all had succeeded; None: they have not.
+        discarded_at: When it was noticed that a first job had ended without success; None: none has.
+        finished_at: When it was noticed for the first time that all jobs were final; None: they were not yet.
+        succeeded_at: When it was noticed that all jobs had succeeded; None: they have not.
         parent: The batch of which it is a part.
     """
 
@@ -36,12 +36,12 @@ class BatchStatus:
 
     @property
     def total(self) -> int:
-        """Jobs, those included that its jobs have added."""
+        """Number of jobs, with those that its jobs have added."""
         return sum(self.by_state.values())
 
     @property
     def done(self) -> int:
-        """Jobs that are final."""
+        """Number of final jobs."""
         return sum(self.by_state[state] for state in ("succeeded", "failed", "discarded", "cancelled"))
 
     @property

@@ -1,4 +1,4 @@
-"""A job as the claim hands it over: what one attempt starts from."""
+"""`Claimed`: a job as the claim hands it to a worker, from which an attempt starts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from uuid import UUID
 
 
 class Refused(IntEnum):
-    """Why a claimed job is not to be run."""
+    """Why a claimed job is not run."""
 
     not_at_all = 0
     cancelled = 1
-    """It was asked to be cancelled while it ran elsewhere."""
+    """It was cancelled while it ran elsewhere."""
     expired = 2
-    """It was not started in time."""
+    """It was not started within `expires_in`."""
     crashed = 3
-    """It has ended with its process as often as its kind allows."""
+    """Its process has died while it ran as often as its kind allows."""
 
 
 class Claimed(NamedTuple):
-    """One job as the claim hands it over, still undecoded."""
+    """One job as the claim hands it to a worker, not decoded yet."""
 
     pool: int
     range: int
@@ -33,20 +33,20 @@ class Claimed(NamedTuple):
     queue: str
     args: str
     crashes: int = 0
-    """How many deaths of its process are charged to it."""
+    """Deaths of its process that are charged to it."""
     counts: str | None = None
-    """JSON: how often each declaration has taken an error of it."""
+    """JSON: how often each declaration has handled an error of it."""
     refused: int = 0
     """A `Refused`."""
     progress: str | None = None
-    """JSON of its attributes; None: nothing was recorded of it, no step either."""
+    """JSON of its attributes; None: nothing was recorded, neither attributes nor steps."""
     limited: bool = False
     """Whether it has passed a limit."""
     batch: UUID | None = None
-    """Of which it is one."""
+    """The batch of which it is a job."""
     tick: str | None = None
-    """The time of the schedule that has enqueued it, in seconds since 1970 as a decimal number; None: none has."""
+    """The time of the schedule that enqueued it, in seconds since 1970 as a decimal number; None: no schedule did."""
     apart: bool = False
-    """Whether it is a suspect that runs in a process of its own, or of suspects."""
+    """Whether it is a suspect that runs in a process of its own, or of suspects only."""
     together: int | None = None
-    """At most so many suspects share a process with it, itself included; None: any number."""
+    """The most suspects that share a process with it, itself included; None: any number."""

@@ -1,4 +1,4 @@
-"""What is recorded of a job's steps, and whether the code that runs now still fits it."""
+"""Records of a job's steps, and the check that the running code still fits them."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ ENDED = frozenset({"succeeded", "skipped", "handled", "timed_out"})
 
 MOST_STEPS = 10_000
 MOST_NAME = 401
-"""An event and its key, of 200 characters each, are the name of a wait."""
+"""The name of a wait is its event and key, of 200 characters each."""
 
 
 class Record(NamedTuple):
-    """What is recorded of one step."""
+    """The record of one step."""
 
     n: int
-    """In the order in which the job met it, from 1."""
+    """Number in the order in which the job came to its steps, from 1."""
     name: str
     state: StepState
     result: str | None = None
-    """JSON of what it returned, or of the event's payload."""
+    """JSON of its result, or of the event's payload."""
     cursor: str | None = None
-    """JSON of how far it got."""
+    """JSON of its cursor's value."""
     remaining: float | None = None
     """Seconds left of a sleep or a wait when this was read; None: as long as it takes, or it is neither."""
     children: str | None = None
-    """JSON of the jobs that it runs; None: it runs none, but code."""
+    """JSON of the jobs that it runs; None: it runs code, no jobs."""
     form: StepForm = "code"
-    """What it was when it was recorded."""
+    """Its form when it was recorded."""
 
 
 class Write(NamedTuple):
-    """What is to be recorded: where a step stands, and the job's attributes."""
+    """A write of one step's record and of the job's attributes."""
 
     n: int = 0
     name: str | None = None
     """None: the attributes alone."""
     state: StepState = "started"
     result: str | None = None
-    """JSON of what it returned."""
+    """JSON of its result."""
     cursor: str | None = None
-    """JSON of how far it got."""
+    """JSON of its cursor's value."""
     error: str | None = None
-    """JSON of the error that was handled."""
+    """JSON of the handled error."""
     age: float = 0.0
     """Seconds since it began."""
     attributes: str | None = None
-    """JSON of the job's attributes; None: as they are."""
+    """JSON of the job's attributes; None: unchanged."""
     children: str | None = None
-    """JSON of the jobs that it runs; None: it runs none, but code."""
+    """JSON of the jobs that it runs; None: it runs code, no jobs."""
 
 
 class Recorder(Protocol):
-    """Writes what is recorded of one attempt's steps; it has a task that the job's code has no handle on."""
+    """The writer of the records of one attempt's steps; its task is out of reach of the job's code."""
 
     def write(self, write: Write) -> Awaitable[None]:
-        """Have it recorded, whether or not anybody waits or stops waiting; done when it is durable.
+        """Write a record, whether or not somebody waits for it; done when it is durable.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was recorded.
@@ -76,34 +76,34 @@ class Recorder(Protocol):
         """Run an isolated step: `body` in a transaction that also records what it returns, both or neither.
 
         Args:
-            body: Given a connection; what it raises is raised, and the transaction rolled back. Called again, a few times,
-                if the database undoes the transaction because of others (40001, 40P01).
-            through_sqlalchemy: The connection is SQLAlchemy's, not asyncpg's.
-            lends: Whether the step's code is given the connection: then its session is cleaned afterwards.
+            body: Takes a connection; when it raises, the transaction is rolled back and the error raised. It is called
+                again, a few times, if the database rolls the transaction back because of others (40001, 40P01).
+            through_sqlalchemy: Whether the connection is SQLAlchemy's, not asyncpg's.
+            lends: Whether the step's code gets the connection, whose session is then cleaned afterwards.
 
         Raises:
             LeaseLost: Another worker has the job; nothing was committed.
-            Interrupted: The database went away before the commit: the step is to run again.
+            Interrupted: The database went away before the commit: the step must run again.
         """
 
     async def begin_wait(
         self, record: Record, *, event: str | None, key: str, seconds: float | None, attributes: str | None
     ) -> Record:
-        """Begin a wait for a time (`event` None) or an event, or find it begun; return what is recorded by now."""
+        """Begin a wait for a time (`event` None) or an event, or find it begun; return its present record."""
 
     async def load(self) -> list[Record]:
-        """Return what earlier attempts have recorded, in its order."""
+        """Return the records of earlier attempts, in their order."""
 
     async def settled(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no write is under way."""
 
 
 class Progress:
-    """The steps of one job: those recorded by earlier attempts, and those this attempt has met.
+    """The steps of one job: records of earlier attempts, and steps that this attempt has come to.
 
     Args:
         kind: For messages.
-        records: In their order.
+        records: Of earlier attempts.
     """
 
     def __init__(self, kind: str, records: Sequence[Record] = ()) -> None:
@@ -115,19 +115,19 @@ class Progress:
 
     @property
     def recorded(self) -> list[Record]:
-        """What earlier attempts have left, in its order."""
+        """The records of earlier attempts, in their order."""
         return self._recorded
 
     def meet(self, name: str, *, formerly: Iterable[str] = (), code: Sequence[str] = ()) -> Record | None:
-        """Note that the code has come to a step; return what is recorded of it.
+        """Note that the code has come to a step; return its record, None if there is none.
 
         Args:
-            name: Its name.
-            formerly: Names it was recorded under by earlier versions of the code.
+            name: The step's.
+            formerly: Names under which earlier versions of the code recorded it.
             code: The names of all steps of the code, as far as they are known, for the message.
 
         Raises:
-            InvalidStep: The name cannot be one, the step was met already, or it is not the one that was recorded here.
+            InvalidStep: The name is not valid, the step was met already, or another step was recorded in its place.
         """
         met = self.met
         check_name(self._kind, name)
@@ -147,24 +147,24 @@ class Progress:
         found = self._by_number.get(number)
         if found is not None and found.name not in names:
             self._refuse(names[0], f"recorded {found.name!r}", code)
-        # One that has failed, and whose error the code has caught, is not recorded, and those after it are.
+        # A step whose error the code caught has no record, although later steps have.
         if found is None and (elsewhere := [known for known in names if known in self._numbers]):
             self._refuse(names[0], f"recorded {elsewhere[0]!r} as number {self._numbers[elsewhere[0]]}", code, number)
         return found
 
     def recorded_as(self, number: int) -> str | None:
-        """Return the name under which the step with a number was recorded; None: it was not."""
+        """Return the recorded name of the step with a number; None: it has no record."""
         record = self._by_number.get(number)
         return None if record is None else record.name
 
     @property
     def is_at_end(self) -> bool:
-        """Whether nothing is recorded beyond the step that was met last."""
+        """Whether there is no record after the step that the code came to last."""
         return not self._recorded or self._recorded[-1].n <= len(self.met)
 
     @property
     def next_number(self) -> int:
-        """The number of the step that was met last; 0: none was."""
+        """The number of the step that the code came to last; 0: it came to none."""
         return len(self.met)
 
     def _refuse(self, name: str, found: str, code: Sequence[str], number: int | None = None) -> NoReturn:
@@ -180,10 +180,10 @@ class Progress:
 
 
 def check_name(kind: str, name: Any) -> None:
-    """Refuse what cannot be a step's name.
+    """Refuse a name that no step can have.
 
     Raises:
-        InvalidStep: No text of 1 to 200 characters that PostgreSQL can store.
+        InvalidStep: It is no text of 1 to 200 characters that PostgreSQL can store.
     """
     if not isinstance(name, str) or not 1 <= len(name) <= MOST_NAME or not is_storable(name):
         raise InvalidStep(

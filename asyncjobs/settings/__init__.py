@@ -1,4 +1,4 @@
-"""What asyncjobs is told from outside: config.toml, then ASYNCJOBS_* variables, then arguments; the later wins."""
+"""Settings: config.toml, then ASYNCJOBS_* variables, then arguments; the later wins."""
 
 from __future__ import annotations
 

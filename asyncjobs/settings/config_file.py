@@ -1,4 +1,4 @@
-"""The config file: found, read, and one environment taken out of it."""
+"""The config file: found, read, and the table of one environment taken out of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OURS = re.compile(r"""^\s*\[+\s*["']?default\b""", re.MULTILINE)
-"""How a file that cannot be parsed shows that it is meant for us."""
+"""A line that shows a file, even one that cannot be parsed, to be a config file of asyncjobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file that was asked for or found; empty when it cannot be read, and then with problems."""
+    """A config file; without tables when it cannot be read, and then with problems."""
 
     path: Path
     tables: dict[str, Any] = field(default_factory=dict)
@@ -32,12 +32,12 @@ class ConfigFile:
 
     @property
     def environments(self) -> list[str]:
-        """Those that the file has a table for."""
+        """The environments that have a table in the file."""
         reserved = ("default", *KEYS)
         return [name for name, table in self.tables.items() if name not in reserved and isinstance(table, dict)]
 
     def layer(self, table: str) -> Layer:
-        """What one table says; nothing when there is no such table."""
+        """Return the values of one table; an empty layer when there is no such table."""
         values = self.tables.get(table, {})
         return Layer(
             values if isinstance(values, dict) else {},
@@ -45,9 +45,9 @@ class ConfigFile:
         )
 
     def unknown_environment(self, name: str) -> str | None:
-        """The fact and remedy when the file has environments and this is none of them.
+        """Return fact and remedy about an environment that is not among the file's; None: it is, or the file has none.
 
-        `development` needs no table: it is what runs when nothing was chosen.
+        `development` needs no table: it is the default.
         """
         if not self.environments or name in (*self.environments, "development"):
             return None
@@ -58,7 +58,7 @@ class ConfigFile:
 
 
 def find(config: Path | str | None) -> ConfigFile | None:
-    """The file that was asked for by argument or `ASYNCJOBS_CONFIG`, else `config.toml` here if it is ours."""
+    """Return the file of the argument or of `ASYNCJOBS_CONFIG`, else `config.toml` here if it has `[default]`."""
     asked = config or os.environ.get("ASYNCJOBS_CONFIG")
     path = Path(asked or "config.toml")
     if not asked and not path.is_file():
@@ -75,7 +75,7 @@ def find(config: Path | str | None) -> ConfigFile | None:
 
 
 def ignored() -> str | None:
-    """What is to be said of a `config.toml` here that `find` takes for another tool's, and that has settings of ours."""
+    """Return a warning about a `config.toml` here that `find` leaves out, and that has settings of asyncjobs."""
     try:
         tables = tomllib.loads(Path("config.toml").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
@@ -92,10 +92,10 @@ def ignored() -> str | None:
 
 
 def _read(path: Path, text: str, *, asked: bool) -> ConfigFile | None:
-    """Any project may have a config.toml of some other tool: only one that was asked for has to be ours."""
+    """Read a file; one that nobody named may be another tool's, and is left out unless it has `[default]`."""
     try:
         tables = tomllib.loads(text)
-    except ValueError as error:  # of numbers with thousands of digits, too, which is no TOMLDecodeError
+    except ValueError as error:  # numbers with thousands of digits raise it too, not TOMLDecodeError
         return ConfigFile(path, problems=[_syntax(path, text, str(error))]) if asked or _OURS.search(text) else None
     if not asked and not isinstance(tables.get("default"), dict):
         return None
@@ -113,7 +113,7 @@ def _syntax(path: Path, text: str, message: str) -> str:
 
 
 def _misplaced(path: Path, tables: dict[str, Any], lines: Lines) -> Iterator[str]:
-    """What stands outside an environment's table, where it would be ignored."""
+    """Yield problems of keys outside the environments' tables, which would be ignored."""
     if not isinstance(tables.get("default"), dict):
         yield f"{path}:1: no [default] table, so this is no config file of asyncjobs; add one, or name another file"
         return

@@ -1,4 +1,4 @@
-"""The names of settings, and what an unknown one was meant to be."""
+"""Names of settings, and suggestions for unknown ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asyncjobs.settings.lines import KeyPath
 
 FOUND_OUT = ("environment", "source")
-"""Fields of `Settings` that `load` fills in; nobody sets them."""
+"""Fields of `Settings` that `load` fills in; users do not set them."""
 
 KEYS = tuple(key for key in Settings.model_fields if key not in FOUND_OUT)
 
@@ -35,12 +35,12 @@ _WHERE = {
 
 
 def dotted(path: KeyPath) -> str:
-    """A key as messages write it: `pools[1].concurrency`."""
+    """Return a key as messages write it: `pools[1].concurrency`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
-    """The known word that an unknown one was probably meant to be."""
+    """Return the known word that an unknown one was probably meant to be."""
     words = list(known)
     near = [
         name for name in words if min(len(name), len(word)) > 2 and (name.startswith(word) or word.startswith(name))
@@ -49,12 +49,12 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
 
 
 def misplaced(word: str, table: str) -> str | None:
-    """The key of this table that the word was probably meant to be."""
+    """Return the key of a table that a word was probably meant to be."""
     return suggestion(word, _TABLES[table])
 
 
 def unknown(path: KeyPath) -> str:
-    """The fact and remedy about a key that does not exist."""
+    """Return fact and remedy about a key that does not exist."""
     *above, key = path
     table = str(above[0]) if above else ""
     word = str(key).lower()

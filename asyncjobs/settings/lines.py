@@ -1,6 +1,6 @@
-"""Which line of a TOML text a key stands on, which `tomllib` does not tell.
+"""Lines of keys in a TOML text, which `tomllib` does not give.
 
-Reads text that `tomllib` has accepted, so it needs to know where things begin and end, not whether they are right.
+The text has been read by `tomllib`, so only the beginnings and ends of its parts are looked for.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _SCALAR = re.compile(r"[^,\]}#\n]+")
 
 
 class _LostError(Exception):
-    """The text is not what was expected here."""
+    """The text is not as expected at this place."""
 
 
 def locate(text: str) -> Lines:
-    """Find every key's line. Where the text cannot be followed, what was found before stands."""
+    """Find every key's line; where the text cannot be followed, the lines before that are kept."""
     scanner = _Scanner(text)
     with suppress(_LostError):
         scanner.scan()
@@ -40,7 +40,7 @@ class Lines:
     known: dict[KeyPath, int]
 
     def of(self, path: KeyPath) -> int:
-        """The line of a key, or of the nearest table or list around it; 1 when nothing is known of it."""
+        """Return the line of a key, or of the nearest table or list around it; 1 when neither is known."""
         return next((self.known[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.known), 1)
 
 
@@ -50,7 +50,7 @@ class _Scanner:
     at: int = 0
     lines: dict[KeyPath, int] = field(default_factory=dict)
     last: dict[KeyPath, int] = field(default_factory=dict)
-    """The position of each array table's newest element, to which headers below it belong."""
+    """The position of each array table's newest element, to which later headers belong."""
 
     def scan(self) -> None:
         table: KeyPath = ()
@@ -74,7 +74,7 @@ class _Scanner:
             self.lines.setdefault(path, self._line(start))
             self.last[path] = self.last.get(path, -1) + 1
             path = (*path, self.last[path])
-        # Set anew: a table that a deeper header had only implied is found where it is written out.
+        # Set again: a table may have been implied before by the header of a table inside it.
         self.lines[path] = self._line(start)
         return path
 
@@ -122,7 +122,7 @@ class _Scanner:
         self._expect(closing)
 
     def _skip_blank(self) -> bool:
-        """Whether anything follows."""
+        """Skip blanks and comments; return whether text follows."""
         self._match(_BLANK)
         return self.at < len(self.text)
 

@@ -1,4 +1,4 @@
-"""Settings from all sources, with every problem in them at once."""
+"""Settings read from all sources, with every problem in them at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DEVELOPING = ("development", "test")
 
 
 def load(config: Path | str | None = None, *, environment: str | None = None, **arguments: Any) -> Settings:
-    """Read the settings, and log what `read` warns of."""
+    """Read the settings, and log the warnings of `read`."""
     settings, warnings = read(config, environment=environment, **arguments)
     for warning in warnings:
         logger.warning("%s", warning)
@@ -44,10 +44,10 @@ def read(
     Args:
         config: The file; else `ASYNCJOBS_CONFIG`, else `config.toml` in the working directory if it has `[default]`.
         environment: The file's table to lay over `[default]`; else `ASYNCJOBS_ENV`, else `development`.
-        arguments: Fields of `Settings`; None is taken for not given. Tables merge, lists replace.
+        arguments: Fields of `Settings`; None counts as not given. Tables merge, lists replace.
 
     Returns:
-        The settings, and warnings: one sentence for each variable that is unknown, and one where the environment was perhaps
+        The settings, and warnings: one sentence for each unknown variable, and one if the environment may have been
         forgotten.
 
     Raises:
@@ -77,7 +77,7 @@ def read(
 
 
 def _forgotten(file: config_file.ConfigFile) -> Iterator[str]:
-    """What is perhaps the matter where a private PostgreSQL is used because nobody has said which environment this is."""
+    """Yield a warning if a private PostgreSQL is used because no environment was named, although the file has one."""
     for name in file.environments:
         if name not in _DEVELOPING and file.layer(name).values.get("database_url"):
             yield (
@@ -88,7 +88,7 @@ def _forgotten(file: config_file.ConfigFile) -> Iterator[str]:
 
 
 def place_of(settings: Settings, path: KeyPath, *, config: Path | str | None = None) -> str:
-    """Return where a setting was said, for what is found out about it later; a dotted name where that is not known."""
+    """Return the place of a setting, for a problem that is found later; its dotted name where the place is not known."""
     file = config_file.find(config or settings.source)
     layers = [] if file is None else [file.layer("default"), file.layer(settings.environment)]
     return _place(path, [*layers, sources.from_environment()])
@@ -98,7 +98,7 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
     values: dict[str, Any] = {}
     for layer in layers:
         values = sources.merged(values, layer.values)
-    # Taken out here: `environment` and `source` are fields that nobody sets, and BaseSettings has options of its own.
+    # Unknown keys are taken out here: users do not set `environment` and `source`, and BaseSettings has options of its own.
     strangers = [key for key in values if key not in keys.KEYS]
     problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in strangers]
     known = {key: value for key, value in values.items() if key in keys.KEYS}
@@ -111,7 +111,7 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
 
 
 def _sentence(details: ErrorDetails, layers: list[Layer]) -> str:
-    """One problem in our words: where it stands, what is wrong, the remedy."""
+    """Return one problem in asyncjobs's words: its place, what is wrong, the remedy."""
     path = details["loc"][:-1] if details["loc"][-1] == "[key]" else details["loc"]
     return f"{_place(path, layers)}: {_fact(details)}"
 
@@ -155,8 +155,8 @@ _EXAMPLES = {
 
 
 def _place(path: KeyPath, layers: list[Layer]) -> str:
-    """The place to change: in the highest layer that decides the value at the path."""
-    for known in (path, path[:-1]):  # what is missing belongs where its table stands
+    """Return the place to change: in the highest layer that decides the value."""
+    for known in (path, path[:-1]):  # a missing key belongs to its table's place
         for layer in reversed(layers):
             if known and _decides(layer.values, known):
                 return layer.place(path)
@@ -164,7 +164,7 @@ def _place(path: KeyPath, layers: list[Layer]) -> str:
 
 
 def _decides(values: Any, path: KeyPath) -> bool:
-    """Whether a layer's values reach the path, or stop on the way at something that layers below cannot complete."""
+    """Whether a layer's values reach the path, or end before it in a value that lower layers cannot complete."""
     for part in path:
         if not isinstance(values, dict):
             return True

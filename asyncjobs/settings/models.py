@@ -1,4 +1,4 @@
-"""The settings and what each may be."""
+"""The settings, with their limits and defaults."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ class _Table(BaseModel):
 
 
 class Pool(_Table):
-    """Queues that are worked together, and how many jobs of them run at once."""
+    """Queues that share a number of slots."""
 
     queues: tuple[Queue, ...]
     """Names, patterns (`*`, `mail*`) and exclusions (`-bulk`), in priority order; with exclusions only, all others."""
@@ -79,7 +79,7 @@ class Pool(_Table):
 
 
 class QueueLimits(_Table):
-    """What holds of one queue."""
+    """The limits of one queue."""
 
     max_depth: Annotated[int, whole(1, 100_000_000)]
     """Ready jobs that the queue may hold, started ones not counted; `enqueue` of one more raises `QueueFull`."""
@@ -96,7 +96,7 @@ class Dispatcher(_Table):
 
 
 class Recurring(_Table):
-    """A job that is enqueued again and again."""
+    """A job that is enqueued by a schedule."""
 
     job: RecurringJob
     """The job's kind, such as "app.jobs.DailyReport"; its module is imported when a worker starts."""
@@ -105,34 +105,34 @@ class Recurring(_Table):
     """Cron with five or six fields, "@daily" and the like, or "every 10 minutes"."""
 
     timezone: Zone = "UTC"
-    """The time zone that `schedule` is read in."""
+    """The time zone of `schedule`."""
 
     args: dict[str, Any] | list[Any] = Field(default={})
     """The job's arguments, by name or by position."""
 
     queue: OneQueue | None = None
-    """None: that of its definition."""
+    """None: the definition's."""
 
     priority: Annotated[int, whole(-32768, 32767)] | None = None
-    """None: that of its definition. Smaller runs first."""
+    """None: the definition's. Smaller runs first."""
 
     catch_up: Literal["none", "latest", "all"] = "latest"
-    """Which times are made up for that passed while no worker was there: none, the latest, or all, 1,000 at most."""
+    """Which times get a job although they passed while no worker was there: none, the latest, or all, 1,000 at most."""
 
     overlap: Literal["allow", "skip"] = "allow"
     """`skip`: nothing is enqueued while the job before is not final."""
 
     jitter: Annotated[float, time(0, 86_400)] = 0.0
-    """Seconds by which a time is put off, at most; the same each time it is computed."""
+    """Seconds at most by which a time is put off; always the same for one time of one schedule."""
 
     enabled: bool = True
-    """False: it is stored, shown, and never enqueued."""
+    """False: the schedule is stored and shown, and enqueues nothing."""
 
 
 class Settings(BaseSettings):
     """All settings. Constructing one reads neither environment nor file: `load` does.
 
-    `model_fields_set` names the fields that were given; the others have their defaults.
+    `model_fields_set` names the fields that were given; others have their defaults.
     """
 
     model_config = SettingsConfigDict(
@@ -153,22 +153,22 @@ class Settings(BaseSettings):
     """Modules that define jobs, imported when a worker starts."""
 
     kind_prefix: KindPrefix = ""
-    """What the name of every kind of this application begins with in the database, such as "shop.". Applications that share
-    a database need one each."""
+    """The beginning of every kind of this application in the database, such as "shop.". Applications that share a database
+    need one each."""
 
     middleware: tuple[Module, ...] = ()
     """Objects around every job by name, the outermost first, such as "app.middleware.Timing"; a class is called."""
 
     database_url: DatabaseURL = Field(default="", repr=False)
-    """Such as postgresql://user@host/database, with libpq's parameters; a password is better kept in the variable. Empty: a
+    """Such as postgresql://user@host/database, with libpq's parameters; a password is safer in the variable. Empty: a
     private PostgreSQL of this project, in development and test only. Messages show `safe_database_url`."""
 
     database_connections: Annotated[int, whole(1, 1_000)] = 10
     """Connections that a client opens, at most."""
 
     pooler: Literal["auto", "session", "transaction"] = "auto"
-    """What stands before the database. `transaction`: a pooler in transaction mode: workers and awaits poll, for want of
-    notices. `session`: no pooler, or one in session mode. `auto`: found out when connecting."""
+    """The pooler before the database. `transaction`: one in transaction mode; it passes no notices, so workers and awaits
+    poll. `session`: none, or one in session mode. `auto`: found out when connecting."""
 
     shutdown_timeout: Annotated[float, time(0, 3600)] = 25.0
     """Seconds that running jobs get to finish when the worker is asked to stop."""
@@ -177,24 +177,24 @@ class Settings(BaseSettings):
     """Seconds that a cancelled job gets for its cleanup; 1.5 at most when its worker stops."""
 
     max_interruptions: Annotated[int, whole(1, 1_000)] = 10
-    """Times in a row that a job may be interrupted, by a worker that stops or a database that is lost, without recording any
-    progress; at one more it has failed."""
+    """Interruptions in a row, by a worker that stops or a database that is lost, that a job may have without recording any
+    progress; with one more it fails."""
 
     loop_warning: Annotated[float, time(0, 60)] = 0.2
-    """Seconds for which something may block the event loop before the log names it. 0: never."""
+    """Seconds for which code may block the event loop before the log names it. 0: never."""
 
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
 
     max_recorded: Annotated[int, size(1 << 20, 256 << 20)] = 64 << 20
-    """Bytes that may be recorded of one job's steps, their results and cursors."""
+    """Bytes at most of one job's recorded steps, with their results and cursors."""
 
     lease: Annotated[float, time(1, 3600)] = 30.0
-    """Seconds after its last sign of life until a worker's jobs go to others."""
+    """Seconds after a worker's last beat until its jobs go to other workers."""
 
     version_grace: Annotated[float, time(0, 86_400)] = 600.0
-    """Seconds for which a job waits for another worker where this code does not take its arguments, which may be another
-    version's; then it fails. 0: at once. It should outlast a deploy."""
+    """Seconds for which a job waits for another worker when its arguments, which may be another version's, do not fit this
+    code; then it fails. 0: at once. It should outlast a deploy."""
 
     isolate_suspects: bool = True
     """Whether jobs that have crashed twice run in processes of their own, without what the application opened at its start;
@@ -204,14 +204,14 @@ class Settings(BaseSettings):
     """How a worker gets its jobs."""
 
     queues: dict[QueueName, QueueLimits] = Field(default={})
-    """What holds of single queues, by name."""
+    """Limits of single queues, by name."""
 
     pools: tuple[Pool, ...] = (Pool(queues=("*",), concurrency=10),)
     """The pools, in priority order."""
 
     limits: dict[LimitName, LimitNumber] = Field(default={})
-    """How many jobs run at once, in place of what the code says: by kind or shared key, which means all its limits, or by
-    one limit, such as "app.jobs.sync(account_id)". 0: nothing starts. Names with dots stand in quotes."""
+    """Jobs that may run at once, in place of the number in code: by kind or shared key, for all of its limits, or by one
+    limit, such as "app.jobs.sync(account_id)". 0: nothing starts. Names with dots need quotes."""
 
     recurring: dict[RecurringName, Recurring] = Field(default={})
     """Schedules by a name of your choice."""
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     """The least severe lines that `asyncjobs run` writes."""
 
     log_format: Literal["text", "json", "none"] = "text"
-    """How `asyncjobs run` writes its lines, to standard error. `none`: it sets up no logging; your own code does."""
+    """The form of the lines that `asyncjobs run` writes to standard error. `none`: your own code sets up logging."""
 
     @field_validator("pools")
     @classmethod
@@ -231,7 +231,7 @@ class Settings(BaseSettings):
 
     @property
     def has_config(self) -> bool:
-        """Whether a configuration was given, so that what it does not name of limits and what recurs is meant to be gone."""
+        """Whether a configuration was given, so that stored limits and schedules that it does not name are to be removed."""
         return self.source is not None or bool(self.recurring) or bool(self.limits)
 
     @property
@@ -247,5 +247,5 @@ class Settings(BaseSettings):
         *_others: PydanticBaseSettingsSource,
         **_by_name: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: `load` runs the other sources itself, to know where each value came from."""
+        """Return no source beside the arguments: `load` reads the others itself, to know where each value came from."""
         return (init_settings,)

@@ -1,4 +1,4 @@
-"""Where settings come from. Each source becomes a layer: values, and how a message names the place of one."""
+"""Sources of settings, each as a layer: its values, and the names of their places in messages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 PREFIX = "ASYNCJOBS_"
 OTHER_VARIABLES = ("ASYNCJOBS_ENV", "ASYNCJOBS_CONFIG", "ASYNCJOBS_PG_BIN", "ASYNCJOBS_TEST_DATABASE_URL")
-"""Variables that are read elsewhere, beside those of workers."""
+"""Variables that other modules read, beside those of workers."""
 
 INTERNAL_PREFIX = "ASYNCJOBS_WORKER_"
-"""Variables by which a supervisor tells its worker processes who they are."""
+"""Begins the variables by which a supervisor tells its worker processes who they are."""
 
 _OF_ONE_RECURRING = f"{PREFIX}RECURRING__"
-"""What follows is a name, in lower case, and after two underscores one of its keys."""
+"""Begins a variable that goes on with a name, in lower case, and after two underscores one of its keys."""
 
 _EXAMPLES = {
     "pools": '[{"queues": ["default"], "concurrency": 5}]',
@@ -41,13 +41,13 @@ _EXAMPLES = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says."""
+    """The values of one source."""
 
     values: dict[str, Any]
     place: Callable[[KeyPath], str]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    """What may be a slip and may be meant: no reason to refuse the settings."""
+    """Possible mistakes that are no reason to refuse the settings."""
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_arguments(arguments: Mapping[str, Any]) -> Layer:
-    """Arguments; None is taken for not given, so that command line options can be passed through."""
+    """Return the layer of arguments; None counts as not given, so that command line options can be passed through."""
     values = {
         key: value.model_dump(exclude_unset=True) if isinstance(value, Dispatcher) else value
         for key, value in arguments.items()
@@ -70,10 +70,10 @@ def from_arguments(arguments: Mapping[str, Any]) -> Layer:
 
 
 def from_environment() -> Layer:
-    """`ASYNCJOBS_*`. A variable that is empty is taken for not set, as container tools leave them.
+    """Return the layer of `ASYNCJOBS_*`. An empty variable counts as not set, as container tools leave them.
 
-    An unknown one is only warned of: Kubernetes gives every container variables such as `ASYNCJOBS_WEB_PORT` when there
-    is a service named asyncjobs-web.
+    An unknown one is only a warning: Kubernetes gives every container variables such as `ASYNCJOBS_WEB_PORT` when there is a
+    service named asyncjobs-web.
     """
     given = {name: text for name, text in os.environ.items() if name.startswith(PREFIX) and text.strip()}
     given = {
@@ -89,7 +89,7 @@ def from_environment() -> Layer:
 
 
 class _Environment(EnvSettingsSource):
-    """pydantic-settings' own, which stops at the first variable it cannot read; this one goes on."""
+    """A source like pydantic-settings' own, which goes on after a variable that it cannot read."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         super().__init__(Settings)
@@ -108,7 +108,7 @@ class _Environment(EnvSettingsSource):
 
 
 def _variables() -> list[str]:
-    """Every variable that is a setting."""
+    """Return every variable that is a setting."""
     names = []
     for key in KEYS:
         names.append(f"{PREFIX}{key.upper()}")
@@ -123,7 +123,7 @@ def _is_known(name: str, variables: list[str]) -> bool:
 
 
 def _variable(path: KeyPath, given: Mapping[str, str]) -> str:
-    """The variable that holds a key, and the way to the key inside it."""
+    """Return the variable that holds a key, and the path of the key inside it."""
     names = [str(part).upper() for part in path]
     for end in range(len(names), 0, -1):
         name = PREFIX + "__".join(names[:end])

@@ -1,4 +1,4 @@
-"""The parameters of a database URL: which of libpq's are taken, and what is said of the others."""
+"""Parameters of a database URL: which of libpq's are taken, and the remedies for the others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DEFAULTS = {
     "sslcompression": (*_NO, *_YES),
     "sslsni": _YES,
 }
-"""Values with which nothing is asked for but what is done anyway."""
+"""Values that ask for nothing beyond the usual."""
 _REMEDIES = {
     "channel_binding": "asyncpg has none; write sslmode=verify-full in its place, which proves who answers",
     "client_encoding": "everything is sent as UTF8; remove it",
@@ -71,23 +71,23 @@ TAKEN = (
         "ssl_max_protocol_version",
     ),
 )
-"""Those that the driver knows."""
+"""Parameters that the driver knows."""
 OURS = (*_NUMBERS, *_DEFAULTS, "application_name", "fallback_application_name")
-"""Those that the driver must not see: it would send them to the server, as settings."""
+"""Parameters that are kept from the driver, which would send them to the server as settings."""
 KNOWN = (
     *(*TAKEN, *OURS, "options", "search_path", "statement_timeout", "lock_timeout", "timezone"),
     "idle_in_transaction_session_timeout",
 )
-"""What is perhaps meant by a name that the server does not know."""
+"""Names to suggest for one that the server does not know."""
 
 
 def parameters(url: str) -> dict[str, str]:
-    """Return the parameters of a URL by name; of two with one name the last."""
+    """Return the parameters of a URL by name; of two with one name, the last."""
     return dict(parse_qsl(url.partition("://")[2].partition("?")[2], keep_blank_values=True))
 
 
 def check_parameters(url: str) -> None:
-    """Refuse what cannot be done; what is no parameter of libpq is a setting of the session, which the server knows.
+    """Refuse parameters that cannot be used; one that is not libpq's is a setting of the session, which the server checks.
 
     Raises:
         ValueError: With the parameter's name and the remedy; never with the URL.

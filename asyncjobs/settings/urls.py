@@ -1,4 +1,4 @@
-"""Database URLs: which are taken, and how one is shown without its password."""
+"""Database URLs: checked, and shown without their passwords."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _FORM = "postgresql://user:password@host/database"
 
 
 def check_database_url(url: str) -> str:
-    """Refuse what is no PostgreSQL URL. Empty is fine: the embedded server.
+    """Refuse a text that is no PostgreSQL URL. Empty is allowed: it means the embedded server.
 
     Raises:
-        ValueError: Never with the URL itself, since where its password begins is what may be wrong with it.
+        ValueError: Never with the URL itself, since the error may be about where its password begins.
     """
     if not url:
         return url
@@ -39,9 +39,9 @@ def check_database_url(url: str) -> str:
 
 
 def _may_hold_login(authority: str, beyond: str) -> bool:
-    """Whether an unescaped / ? or # of a password may have ended the host early, so that its rest is taken for a path.
+    """Whether an unescaped / ? or # of a password may have ended the host early, so that its rest looks like a path.
 
-    An @ beyond the host is fine only inside a parameter's value, and then only if it cannot be the login's own @.
+    After the host, an @ is allowed only in a parameter's value, and only if it cannot be the login's own @.
     """
     path, _, query = beyond.partition("?")
     loose = any("@" in parameter.partition("=")[0] for parameter in query.split("&"))
@@ -50,7 +50,7 @@ def _may_hold_login(authority: str, beyond: str) -> bool:
 
 
 def safe_database_url(url: str) -> str:
-    """The URL for logs and messages: user, hosts and database as they are, passwords as `***`."""
+    """Return the URL for logs and messages: user, hosts and database as they are, passwords as `***`."""
     scheme, separator, rest = url.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     login, at, hosts = authority.rpartition("@")

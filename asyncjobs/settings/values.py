@@ -1,4 +1,4 @@
-"""The checked types that settings are made of; each refusal says the limit and the remedy."""
+"""Types of settings' values, checked; each refusal says the limit and the remedy."""
 
 import re
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ _SIZE = re.compile(r"\s*([0-9]{1,12})\s*(|KiB|MiB|GiB)\s*")
 
 
 def as_toml(value: object) -> str:
-    """A value as messages have it: short, as TOML writes it, and of a URL only the scheme, for the password's sake."""
+    """Return a value as messages show it: short, as TOML writes it, and without all of a URL but its scheme."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -27,7 +27,7 @@ def as_toml(value: object) -> str:
 
 
 def whole(minimum: int, maximum: int) -> BeforeValidator:
-    """A whole number; the environment's text counts, `true` and 3.5 do not."""
+    """Return the check of a whole number; text is allowed, as variables hold it, `true` and 3.5 are not."""
 
     def check(value: Any) -> int:
         number = int(value) if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value) else value
@@ -39,7 +39,7 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
 
 
 def time(minimum: float = 0.0, maximum: float = TEN_YEARS) -> BeforeValidator:
-    """Seconds within limits, from any form of `asyncjobs.checks.durations`."""
+    """Return the check of seconds within limits, in any form of `asyncjobs.checks.durations`."""
 
     def check(value: Any) -> float:
         try:
@@ -51,7 +51,7 @@ def time(minimum: float = 0.0, maximum: float = TEN_YEARS) -> BeforeValidator:
 
 
 def size(minimum: int, maximum: int) -> BeforeValidator:
-    """Bytes: a whole number, or text with a unit, such as "64MiB"."""
+    """Return the check of bytes: a whole number, or text with a unit, such as "64MiB"."""
 
     def check(value: Any) -> int:
         found = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -65,7 +65,7 @@ def size(minimum: int, maximum: int) -> BeforeValidator:
 
 
 def queue_entry(value: Any) -> str:
-    """An entry of a pool's queues: a name, a pattern (`*`, `mail*`) or an exclusion (`-bulk`, `-bulk*`)."""
+    """Check an entry of a pool's queues: a name, a pattern (`*`, `mail*`) or an exclusion (`-bulk`, `-bulk*`)."""
     text = value if isinstance(value, str) else ""
     name = text.removeprefix("-").removesuffix("*")
     if text != "*" and not names.is_queue(name):
@@ -148,7 +148,7 @@ def _log_level(value: Any) -> str:
 
 def _database_url(value: Any) -> str:
     if not isinstance(value, str):
-        # Whatever it is, it may hold the password: it is not shown.
+        # Not shown, as any value here may hold the password.
         raise ValueError("not text; give postgresql://user:password@host/database, or leave it empty")  # noqa: TRY004
     return check_database_url(value.strip())
 

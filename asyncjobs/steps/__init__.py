@@ -1,1 +1,1 @@
-"""Steps as they are declared: their code, their cursors, what is recorded of one."""
+"""Declared steps: their options, their code, their cursors, and runs of them."""

@@ -1,4 +1,4 @@
-"""A step called by its bare name, without what it is given when it is run as one: answered with what to write instead."""
+"""The answer to a step that is called by its bare name, without its cursor or connection: what to write instead."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def answering(function: F) -> F:
-    """Return a step's function as one that says how it is run, if it is called without its cursor or its connection.
+    """Return a step's function, wrapped so that a call without its cursor or connection says how to run a step.
 
-    One that is given nothing is returned as it is, and its calls cost what they did.
+    A function that needs neither is returned as it is, and its calls cost no more.
     """
     signature = signature_of(function)
     if signature is None or not inspect.iscoroutinefunction(function) or _needed(signature) in ([], ["self"]):
@@ -27,13 +27,13 @@ def answering(function: F) -> F:
     async def call(*args: Any, **kwargs: Any) -> Any:
         try:
             begun = function(*args, **kwargs)
-        except TypeError as error:  # of the call: nothing of the code has run
+        except TypeError as error:  # from the call itself: none of the code has run
             if (missing := _missing(function, signature, args, kwargs)) is None:
                 raise
             raise InvalidCall(_said(function, args, missing)) from error
         return await begun
 
-    cast("Any", call).__signature__ = signature  # for those who ask what it takes, and not what it wraps
+    cast("Any", call).__signature__ = signature  # for callers that look at the wrapper's signature
     return cast("F", call)
 
 
@@ -45,7 +45,7 @@ def _needed(signature: inspect.Signature) -> list[str]:
 def _missing(
     function: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
-    """Return the parameter that a step is given and this call lacks; None: something else is wrong with it."""
+    """Return the cursor or connection that this call lacks; None: the call is wrong in another way."""
     try:
         bound = signature.bind_partial(*args, **kwargs).arguments
     except TypeError:

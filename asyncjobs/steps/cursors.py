@@ -18,50 +18,50 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 EVERY = 0.1
-"""Seconds within which a cursor that has moved is recorded."""
+"""Seconds within which the move of a cursor is recorded."""
 MOST_UNWRITTEN = 1_000
-"""Moves after which it is recorded in any case: a loop that never waits for anything gives no timer a turn."""
+"""Moves after which a cursor is recorded in any case: in a loop that never waits, no timer gets a turn."""
 
 
 class Stoppable(Protocol):
-    """A run that may be asked to come to an end."""
+    """An attempt that may be told to stop."""
 
     @property
     def stopping(self) -> bool:
-        """Whether it is."""
+        """Whether it was told to stop."""
 
 
 class Place(Protocol):
-    """Where a cursor is recorded."""
+    """The record of a cursor."""
 
     @property
     def attempt(self) -> Stoppable:
-        """The run that the step is of."""
+        """The attempt that runs the step."""
 
     snapshot: Callable[[], str | None] | None
-    """Returns the job's attributes as JSON; None: it has none."""
+    """Returns the job's attributes as JSON; None: it has no attributes."""
 
     is_exact: Callable[[Any], bool]
-    """Whether a value is known to be what `kept` returns: asked first in a loop, where a call is a twentieth of an item."""
+    """Whether `kept` is known to return the value itself: asked first, as a call is a twentieth of an item's cost."""
 
     def kept(self, value: Any) -> Any:
-        """Return a value as a resumed step is given it; UnstorableResult if it cannot be."""
+        """Return a value as a resumed step gets it; raises UnstorableResult if it cannot be stored."""
 
     def record_cursor(self, value: Any, attributes: str | None) -> Awaitable[None]:
-        """Have a value recorded; done when it is durable, and written whether or not anybody waits."""
+        """Record a value; done when it is durable, and written whether or not somebody waits."""
 
     def check(self) -> None:
-        """Raise what ends the run here, if it is to end: the worker stops, the job is cancelled, the lease is lost."""
+        """Raise if the run should end: the worker stops, the job is cancelled, or the lease is lost."""
 
     def refuse(self, error: InvalidStep) -> InvalidStep:
-        """Have the run end by an error, whatever the step's code makes of it, and return that, to be raised."""
+        """Have the run end by an error, even if the step's code catches it, and return the error, to be raised."""
 
 
 class Cursor(Generic[T]):
-    """How far a step has got: `value`, None at first, and what was recorded last when the step runs again.
+    """The progress of a step: `value` is None at first, and the last recorded value when the step runs again.
 
-    It moves by `set` and `advance`; what it moved to is recorded within a tenth of a second, or after 1,000 moves, one write
-    at a time, and at once when the step is interrupted or fails. After a kill -9, what was done since then is done again.
+    It moves by `set` and `advance`. A move is recorded within a tenth of a second, or after 1,000 moves, one write at a
+    time, and at once when the step is interrupted or fails. After a kill -9, work since the last record is done again.
     """
 
     __asyncjobs_not_stored__ = (
@@ -74,17 +74,17 @@ class Cursor(Generic[T]):
         self._resumed = value is not None
         self._moves = 0
         self._attributes: str | None = None
-        """As of the last move: recorded later, and together, so that nothing is counted twice when the step runs again."""
+        """As of the last move: recorded together with it, so that nothing is counted twice when the step runs again."""
         self._written_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._is_over = False
         self._going_through: list[AsyncGenerator[Any, None]] = []
-        """What `each` has given out: left by a `break`, each is ended with its step."""
+        """The iterators that `each` has returned: one left by a `break` is closed with its step."""
 
     @property
     def value(self) -> T | None:
-        """Where it stands; what it was moved to, as a resumed step is given it."""
+        """The value that it was last moved to, as a resumed step would get it."""
         return self._value
 
     @property
@@ -93,27 +93,27 @@ class Cursor(Generic[T]):
         return self._resumed
 
     async def set(self, value: T) -> None:
-        """Move to `value`, which can be any that is storable as `T`; and end the run here if it is to be interrupted.
+        """Move to any `value` that can be stored as `T`; end the run here if it should be interrupted.
 
         Raises:
-            UnstorableResult: It cannot be stored; the job fails.
-            DatabaseError: It could not be recorded.
+            UnstorableResult: `value` cannot be stored; the job fails.
+            DatabaseError: The cursor could not be recorded.
         """
         self._move(value)
         await self._moved()
 
     async def advance(self, value: T) -> None:
-        """Move forward to `value`; as `set` does.
+        """Move forward to `value`; otherwise as `set`.
 
         Raises:
-            InvalidStep: It lies before where the cursor stands, or cannot be compared with that.
+            InvalidStep: `value` lies before the cursor, or cannot be compared with it.
         """
         self._check_forward(self._place.kept(value))
         self._move(value)
         await self._moved()
 
     async def checkpoint(self) -> None:
-        """Record where the cursor stands and the job's attributes, now; done when it is durable."""
+        """Record the cursor and the job's attributes now; done when they are durable."""
         self._move(self._value)
         await self.flush()
         self._place.check()
@@ -121,7 +121,7 @@ class Cursor(Generic[T]):
     def each(
         self, source: AsyncIterable[Item] | Iterable[Item], *, key: Callable[[Item], T] | None = None
     ) -> AsyncIterator[Item]:
-        """Go through `source` in the order of its keys, advancing after each item; those up to the cursor are passed.
+        """Go through `source` in the order of its keys, advancing after each item; items up to the cursor are passed over.
 
         ::
 
@@ -130,11 +130,11 @@ class Cursor(Generic[T]):
 
         Args:
             source: In ascending order of its keys, from the beginning or from the cursor on.
-            key: Of an item, and no other's: of two with one key, the second would be passed when the step runs again. None:
-                the item itself.
+            key: Returns the key of an item, which no other item has: the second of two would be passed over when the step
+                runs again. None: the item itself.
 
         Raises:
-            InvalidStep: An item's key does not lie beyond that of the one before it, or cannot be compared with it.
+            InvalidStep: The key of an item does not lie beyond the key before it, or cannot be compared with it.
         """
         going_through = self._each(source, key)
         self._going_through.append(going_through)
@@ -145,7 +145,7 @@ class Cursor(Generic[T]):
     ) -> AsyncGenerator[Item, None]:
         place, here, begun = self._place, self._value, False
         attempt, snapshot, is_exact, kept = place.attempt, place.snapshot, place.is_exact, place.kept
-        # All in one loop: a generator and a call more cost 0.5 µs an item, and a loop over a server-side cursor takes 1.5.
+        # All in one loop: one more generator and call would cost 0.5 µs an item; a loop over a server-side cursor takes 1.5.
         async with items_of(source) as items:
             async for item in items:
                 value: Any = item if key is None else key(item)
@@ -176,17 +176,17 @@ class Cursor(Generic[T]):
         key: Callable[[Item], T] | None = None,
         concurrency: int = 20,
     ) -> None:
-        """Call `function` for each item of `source`, `concurrency` of them at once, advancing over those that are done.
+        """Call `function` for each item of `source`, `concurrency` of them at once, advancing over finished items.
 
-        Resumed, it begins with the lowest that was not finished: at most `concurrency` items are repeated. The first error
-        cancels the others and is raised; so is a `CancelledError` that an item ends in of its own. Interrupted, it takes no
-        new ones and waits for those that are under way.
+        A resumed step begins with the lowest item that was not finished: at most `concurrency` items are repeated. The first
+        error cancels the other calls and is raised; so is a `CancelledError` of an item's own. An interrupted step takes no
+        more items and waits for the running calls.
 
         Args:
             function: `async def`, of one item.
             source: As for `each`.
             key: As for `each`.
-            concurrency: How many at once, from 1 to 1,000.
+            concurrency: Calls at once, from 1 to 1,000.
 
         Raises:
             InvalidStep: As `each`; or `concurrency` is out of range, or `function` is no `async def`.
@@ -205,16 +205,16 @@ class Cursor(Generic[T]):
                     raise InvalidStep(f"map: {shown(function)} returned {type(going).__name__}: give it an `async def`")
                 await going
             except (SystemExit, KeyboardInterrupt) as exiting:
-                raise _Carried from exiting  # let out of a task, it would end the loop
+                raise _Carried from exiting  # raised in a task, it would end the loop
             except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                # Not of this task: of something that the item awaited. A task group would take it for an item that is over.
+                # Of something that the item awaited, not of this task: a task group would take the item for finished.
                 raise _Carried from cancelled
 
         def pass_done(_task: asyncio.Task[None]) -> None:
-            """Advance over what is done from the lowest on, also while the source is slow."""
+            """Advance over finished items from the lowest on, also while the source is slow."""
             while window and window[0][1].done() and not window[0][1].cancelled() and not window[0][1].exception():
                 self._move(window.popleft()[0])
             if self._moves:
@@ -287,7 +287,7 @@ class Cursor(Generic[T]):
             self._attributes = self._place.snapshot()
 
     async def _moved(self, *, wait: bool = True) -> None:
-        """Record the cursor if it is time to; wait for that when it moves seldom, or when too much is unwritten."""
+        """Record the cursor if it is time; wait for the record if it moves seldom, or if too many moves are unwritten."""
         self._check_written()
         if self._moved_soon():
             if wait:
@@ -298,7 +298,7 @@ class Cursor(Generic[T]):
             self._place.check()
 
     def _moved_soon(self) -> bool:
-        """Record the cursor now or when it is time to; return whether it was now."""
+        """Record the cursor now, or later by a timer; return whether it was now."""
         if self._writing is None and (self._moves >= MOST_UNWRITTEN or time.monotonic() - self._written_at >= EVERY):
             self._write()
             return True
@@ -311,7 +311,7 @@ class Cursor(Generic[T]):
         if self._writing is not None and not self._writing.done():
             self._timer = asyncio.get_running_loop().call_later(EVERY, self._time_is_up)  # one write at a time
         elif self._moves and (self._writing is None or self._writing.exception() is None):
-            self._write()  # else what the last one raised is raised where the step's code comes by
+            self._write()  # else the error of the last write is raised at the cursor's next use
 
     def _write(self) -> None:
         if self._timer is not None:
@@ -321,13 +321,13 @@ class Cursor(Generic[T]):
         self._written_at = time.monotonic()
         try:
             self._writing = asyncio.ensure_future(self._place.record_cursor(self._value, self._attributes))
-        except Exception as error:  # it cannot be stored, which is no timer's to raise
+        except Exception as error:  # it cannot be stored; an error in a timer would reach nobody
             self._writing = asyncio.get_running_loop().create_future()
             self._writing.set_exception(error)
             self._writing.exception()
 
     def _check_written(self) -> None:
-        """Take in how the last write ended: what it raised is raised here, where the step's code can see it."""
+        """Raise the error of the last write, here where the step's code can see it."""
         if self._writing is not None and self._writing.done():
             writing, self._writing = self._writing, None
             writing.result()
@@ -339,27 +339,27 @@ class Cursor(Generic[T]):
             self._check_written()
 
     async def flush(self) -> None:
-        """Have recorded what it has moved to, and wait until it is durable."""
+        """Record the last move, and wait until it is durable."""
         await self._wait()
         if self._moves:
             self._write()
             await self._wait()
 
     async def close_sources(self) -> None:
-        """Close what `each` goes through and was left in the middle, in the task that calls this: the step's own."""
+        """Close iterators of `each` that were left in the middle, in the calling task, which is the step's own."""
         for going_through in self._going_through:
             await going_through.aclose()
         self._going_through.clear()
 
     def leave(self) -> None:
-        """Have recorded what is not, without waiting: the step is cut, and the recorder sees to it that it is written."""
+        """Record the last move without waiting, since the step is cut off; the recorder makes sure that it is written."""
         moved = self._moves > 0
         self.close()
         if moved:
             self._write()
 
     def close(self) -> None:
-        """Record nothing more of its own accord: what it has come to is recorded with the step."""
+        """Stop recording: the last value is recorded with the step."""
         self._is_over = True
         self._moves = 0
         if self._timer is not None:
@@ -368,4 +368,4 @@ class Cursor(Generic[T]):
 
 
 class _Carried(Exception):
-    """Carries out of a task what a task cannot end in: its cause."""
+    """Carries its cause out of a task that cannot end in it."""

@@ -28,11 +28,11 @@ ErrorHandler = str | Callable[[Any, BaseException], Any]
 
 _MARK = "__asyncjobs_step__"
 _MORE = {"on_error": ("the error",)}
-"""What the functions of some options are given beside the job."""
+"""Arguments of an option's function beside the job."""
 
 
 class StepArguments(TypedDict, total=False):
-    """What `@step` takes, for type checkers."""
+    """The options of `@step`, for type checkers."""
 
     isolated: bool
     when: Condition | None
@@ -68,15 +68,15 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """The options of a step: the table; one of it holds what was said about one."""
+    """The table of options of a step; an instance holds one step's."""
 
     isolated: bool = option(
         False,
         check=limits.flag,
         takes_none=False,
         meaning="it runs in a transaction of its own, given to it as `connection`, which also records it: its effects there "
-        "happen exactly once. That is asyncpg's connection, or SQLAlchemy's when annotated as its `AsyncConnection`. No "
-        "connection is held otherwise",
+        "happen exactly once. The connection is asyncpg's, or SQLAlchemy's if annotated as its `AsyncConnection`. Other "
+        "steps hold no connection",
     )
     when: Condition | None = option(
         check=_function,
@@ -107,7 +107,7 @@ class StepOptions:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether somebody is to be asked if it runs."""
+        """Whether a condition decides if it runs."""
         return self.when is not None or self.unless is not None
 
 
@@ -131,13 +131,13 @@ def step(method: Any = None, /, **options: Any) -> Any:
     """Make a method a step of its job: run in the order of declaration, and never again once it is recorded.
 
     ``@step``, or ``@step(timeout=60)``. The method is `async def`, or `def` to run in a thread. It may take ``cursor:
-    Cursor[int]`` for progress inside it, and ``connection`` when it is isolated. What it returns is stored like a job's
-    result. A class with steps inherits a `perform` that runs them; one of its own calls ``await self.run_steps()``, or runs
-    them one by one with `Job.step`, sleeps and waits between them. Steps of a base class come first; one that is declared
-    again keeps its place. A function that is no method is decorated to give `Job.step` what is said about it.
+    Cursor[int]`` for progress inside it, and ``connection`` if it is isolated. Its result is stored as a job's is. A class
+    with steps inherits a `perform` that runs them; a `perform` of its own calls ``await self.run_steps()``, or runs them one
+    by one with `Job.step`, with sleeps and waits between them. Steps of a base class come first; a step that is declared
+    again keeps its place. On a function that is no method, the options are for `Job.step`.
 
     Raises:
-        InvalidDefinition: Out of these limits, or this is no method.
+        InvalidDefinition: An option outside these limits, or not on a function.
     """
     said = StepOptions(**checked(OF_STEP, options, "@step", InvalidDefinition))
 
@@ -165,7 +165,7 @@ def steps_of(cls: type) -> tuple[Step, ...]:
 
 
 def options_of(name: str, function: Callable[..., Any], *, isolated: bool) -> StepOptions:
-    """Return what `@step` says of a function that is run as the step `name`; nothing, when it is not decorated."""
+    """Return the options of a function that is run as the step `name`; defaults if it has no `@step`."""
     said: StepOptions | None = getattr(function, _MARK, None)
     if said is None:
         return _ISOLATED if isolated else _PLAIN
@@ -183,7 +183,7 @@ class _StepRetryOn(RetryOn):
 
     @property
     def key(self) -> str:
-        """Of the step, too: the job's own declaration for the same errors counts by itself."""
+        """The step's: the job's own declaration for the same errors has a count of its own."""
         return f"{self.step}: {super().key}"
 
 
@@ -195,7 +195,7 @@ def check_steps(cls: type[Any], name: str) -> None:
     """Refuse steps that cannot run.
 
     Raises:
-        InvalidDefinition: A parameter that nobody gives, a cursor or a connection in a thread, a method that is not there.
+        InvalidDefinition: An unknown parameter, a cursor or a connection in a thread, or the name of a missing method.
     """
     declared_steps = steps_of(cls)
     names = {declared.name for declared in declared_steps}

@@ -1,4 +1,4 @@
-"""Going through items by their keys, from where a cursor stands."""
+"""Items in the order of their keys, from a cursor on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 
 
 def lies_beyond(value: Any, here: Any, *, begun: bool) -> bool:
-    """Whether an item's key lies beyond `here`; not, before any has (`begun`): it is done.
+    """Whether an item's key lies beyond `here`; until one has (`begun`), items up to `here` are done and passed over.
 
     Raises:
-        InvalidStep: It does not though one has, or it cannot be compared.
+        InvalidStep: It does not although one before has, or it cannot be compared.
     """
     try:
         if here is None or value > here:
@@ -40,7 +40,7 @@ async def by_key(
     passed: Any,
     kept: Callable[[Any], Any],
 ) -> AsyncGenerator[tuple[Item, Any], None]:
-    """Go through items with their keys, which `kept` makes what a cursor holds, beyond those up to `passed`.
+    """Yield items beyond `passed` with their keys, in the form that `kept` returns.
 
     Raises:
         InvalidStep: A key does not lie beyond that of the item before it, or cannot be compared with it.
@@ -56,10 +56,10 @@ async def by_key(
 
 @asynccontextmanager
 async def items_of(source: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterator[AsyncIterator[Item]]:
-    """Give the items of `source`, to go through with `async for`, and close it at the end, if it is one that can be closed.
+    """Give an async iterator over `source`, and close it at the end, if it can be closed.
 
-    Left open, what it holds (a server-side cursor, a connection) would be held until it is garbage, and its clean-up would
-    run in another task.
+    Left open, it would hold its server-side cursor or connection until it is garbage, and its clean-up would run in another
+    task.
     """
     items = aiter(source) if isinstance(source, AsyncIterable) else _each_of(source)
     try:

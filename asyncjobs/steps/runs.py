@@ -1,4 +1,4 @@
-"""One run of a step: its code called, in time and in its thread, and what is to be written of it."""
+"""One run of a step: its code called, in time and in its thread, and its record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asyncjobs.tasks.shielding import shielded
 
 
 class StepTimeout(Exception):
-    """A step took longer than its own `timeout`; `error` is what says so."""
+    """A step took longer than its own `timeout`; `error` says so to the job."""
 
     def __init__(self, error: TimeoutError) -> None:
         self.error = error
@@ -31,14 +31,11 @@ class StepRun(NamedTuple):
     """One run of a step.
 
     Attributes:
-        kind: The job's.
-        name: Its name.
-        number: In the order in which the job met it.
-        found: What is recorded of it, perhaps under an earlier name; None: nothing.
-        options: What is said about it.
-        takes: What its code is given and returns.
-        call: Its code, with the arguments it was given.
-        began: When, by this process's clock.
+        number: In the order in which the job came to its steps.
+        found: Its record, perhaps under an earlier name; None: there is none.
+        takes: The parameters and the result of its code.
+        call: Its code, with its arguments.
+        began: Seconds, by this process's monotonic clock.
     """
 
     kind: str
@@ -52,35 +49,35 @@ class StepRun(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The job's kind and its name, for messages."""
+        """The job's kind and the step's name, for messages."""
         return f"{self.kind}.{self.name}"
 
     def write(
         self, state: StepState, attributes: str | None, result: str | None = None, cursor: str | None = None,
         error: str | None = None, *, children: str | None = None,
     ) -> Write:  # fmt: skip
-        """Return what is to be recorded of it."""
+        """Return the record to write."""
         name = self.name if self.found is None else self.found.name
         age = time.monotonic() - self.began
         return Write(self.number, name, state, result, cursor, error, age, attributes, children)
 
     def stored(self, value: Any) -> tuple[Any, str | None]:
-        """What it returned as a resumed job is given it, and the JSON of that.
+        """Return the result as a resumed job gets it, and its JSON.
 
         Raises:
-            UnstorableResult: It has none.
+            UnstorableResult: The result has no form in JSON.
         """
         return (None, None) if value is None else Values(self.where, self.takes.returns).keep(value)
 
     def __call__(self, given: dict[str, Any]) -> Awaitable[Any]:
-        """Run its code; a `def` runs in a thread, which is waited for whatever happens."""
+        """Run the code; a `def` runs in a thread, which is always waited for."""
         return self._called(given) if self.options.timeout is None else self._timed(given, self.options.timeout)
 
     def _called(self, given: dict[str, Any]) -> Awaitable[Any]:
         return self._with_cursor(given) if self.takes.cursor_name in given else self._call(given)
 
     async def _timed(self, given: dict[str, Any], seconds: float) -> Any:
-        """Run its code in time.
+        """Run the code within its timeout.
 
         Raises:
             StepTimeout: It took longer.
@@ -91,7 +88,7 @@ class StepRun(NamedTuple):
                 value = await self._called(given)
         except Exception as error:
             raised = error
-        if limit.expired():  # whatever its code has made of that: returned what it had, or raised something else
+        if limit.expired():  # whether its code then returned a value or raised something else
             late = TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s")
             late.__cause__ = raised
             raise StepTimeout(late)
@@ -103,7 +100,7 @@ class StepRun(NamedTuple):
         cursor = given[self.takes.cursor_name]
         try:
             value = await self._call(given)
-        except GeneratorExit:  # its loop is gone: nothing can be awaited
+        except GeneratorExit:  # the loop is gone: nothing can be awaited
             raise
         except BaseException:
             await cursor.close_sources()
@@ -121,7 +118,7 @@ class StepRun(NamedTuple):
             return await value if inspect.isawaitable(value) else value
         except TypeError as error:
             if signatures.takes(self.call.func, *self.call.args, **{**self.call.keywords, **given}):
-                raise  # its own
+                raise  # raised by the code, not by the call
             raise InvalidStep(
                 f"{self.where}: {error}: what follows the function is passed to it; to give a step a `timeout` or a "
                 "`retry`, decorate the function with `@step(…)`"
@@ -131,5 +128,5 @@ class StepRun(NamedTuple):
 async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return await anyio.to_thread.run_sync(call), None
-    except BaseException as error:  # SystemExit, let out of this task, would end the loop
+    except BaseException as error:  # SystemExit, raised in this task, would end the loop
         return None, error

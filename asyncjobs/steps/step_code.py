@@ -1,4 +1,4 @@
-"""What the code of a step is given and returns, by its annotations."""
+"""The parameters and results of steps' code, by their annotations, and the codecs of their values."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from asyncjobs.values.arguments import ValueCodec
 from asyncjobs.values.type_variables import annotations_of, hints_of_method, is_generic
 
 _known: WeakKeyDictionary[Callable[..., Any], dict[type | None, Code]] = WeakKeyDictionary()
-"""Weakly: a lambda or a closure is another one in each attempt, and would keep its job alive."""
+"""Weak keys: a lambda or a closure is a new object in each attempt, and would keep its job alive."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a step's function is given beside the job's own arguments, and what it returns.
+    """The parameters of a step's function beside the job's own arguments, and its result.
 
     Attributes:
         is_async: Whether it is `async def`; a `def` runs in a thread.
-        cursor: The annotation of the cursor's value; None: it takes none.
-        cursor_name: The parameter that takes it.
+        cursor: The annotation of the cursor's value; None: it takes no cursor.
+        cursor_name: The parameter for the cursor.
         takes_connection: Whether it has a parameter `connection`.
-        through_sqlalchemy: Whether that is annotated as SQLAlchemy's `AsyncConnection`.
-        returns: The annotation of what it returns.
+        through_sqlalchemy: Whether `connection` is annotated as SQLAlchemy's `AsyncConnection`.
+        returns: The annotation of its result.
     """
 
     is_async: bool
@@ -43,11 +43,11 @@ class Code:
 
     @classmethod
     def of(cls, function: Callable[..., Any], owner: type | None = None) -> Code:
-        """Return what a function takes and returns, as a method of `owner`."""
+        """Return the code of a function, as a method of `owner`."""
         hints = _hints(function, owner)
         try:
             names = list(parameters_of(function))
-        except (ValueError, TypeError):  # some built-in functions have none
+        except (ValueError, TypeError):  # some built-in functions have no signature
             names = []
         by_type = [name for name in names if _is_cursor(hints.get(name))]
         by_name = "cursor" in names and hints.get("cursor", Any) is Any
@@ -55,7 +55,7 @@ class Code:
         (value,) = typing.get_args(hints[cursor_name]) if by_type and typing.get_args(hints[cursor_name]) else (Any,)
         target = inspect.unwrap(function)
         return cls(
-            # An object with an async `__call__` is no coroutine function, and is called like one.
+            # An object with an async `__call__` is no coroutine function, but is called like one.
             is_async=any(map(inspect.iscoroutinefunction, (target, type(target).__call__))),
             cursor=(inspect.Parameter.empty if value is Any else value) if cursor_name else None,
             cursor_name=cursor_name,
@@ -66,20 +66,20 @@ class Code:
 
 
 def code_of(function: Callable[..., Any], kind: str, name: str) -> Code:
-    """Return what a function takes and returns that is run as a step, looked at once.
+    """Return the code of a function that is run as a step, read once and kept.
 
     Raises:
-        InvalidDefinition: What it returns cannot be stored.
+        InvalidDefinition: Its result cannot be stored.
     """
     owner: type | None = None
     if (bound_to := getattr(function, "__self__", None)) is not None:
         function = getattr(function, "__func__", function)
         method_of: type = type(bound_to)
-        if is_generic(method_of):  # what a method of it returns, those derived from it say
+        if is_generic(method_of):  # the result of its method depends on the derived class
             owner = method_of
     try:
         of_owners = _known.get(function)
-    except TypeError:  # it has no hash, or nothing can hold it weakly
+    except TypeError:  # it has no hash, or no weak reference to it is possible
         return _checked(function, f"{kind}.{name}", owner)
     if of_owners is None:
         of_owners = _known[function] = {}
@@ -95,12 +95,12 @@ def _checked(function: Callable[..., Any], where: str, owner: type | None) -> Co
 
 
 class Values:
-    """Stores and reads the values of one place: what a step returns, where its cursor stands.
+    """The codec of one place's values: the results of a step, or its cursor.
 
     Args:
         place: For messages.
         annotation: Of the values.
-        what: What they are, for messages.
+        what: What the values are, for messages.
     """
 
     def __init__(self, place: str, annotation: Any, what: str = "result") -> None:
@@ -110,14 +110,14 @@ class Values:
         except TypeError:  # it has no hash
             self._codec = ValueCodec(place, annotation, what)
         except InvalidDefinition:
-            ValueCodec(place, annotation, what)  # raises it in the name of this place
+            ValueCodec(place, annotation, what)  # raises the same error, with the name of this place
             raise
 
     def dump(self, value: Any) -> str | None:
-        """JSON text of a value; None for None.
+        """Return the JSON text of a value; None for None.
 
         Raises:
-            UnstorableResult: It has none.
+            UnstorableResult: It has no form in JSON.
         """
         try:
             return self._codec.dump(value)
@@ -125,10 +125,10 @@ class Values:
             raise self._named(error) from error
 
     def keep(self, value: Any) -> tuple[Any, str | None]:
-        """A value as it will be loaded, and its JSON text; None for None.
+        """Return a value as it will be loaded, and its JSON text; None for None.
 
         Raises:
-            UnstorableResult: It has none, or one that would be loaded as something else.
+            UnstorableResult: It has no form in JSON, or would be loaded as another value.
         """
         try:
             return self._codec.keep(value)
@@ -136,7 +136,7 @@ class Values:
             raise self._named(error) from error
 
     def kept(self, value: Any) -> Any:
-        """A value as it will be loaded: nearly always itself.
+        """Return a value as it will be loaded: nearly always itself.
 
         Raises:
             UnstorableResult: As `keep`.
@@ -145,11 +145,11 @@ class Values:
 
     @property
     def is_exact(self) -> Callable[[Any], bool]:
-        """Tells of a value that it will be loaded as what it is; False: `kept` can tell."""
+        """Whether a value is known to be loaded as itself; if not, `kept` finds out."""
         return self._codec.is_exact
 
     def load(self, text: str | None) -> Any:
-        """Value of a stored text.
+        """Return the value of a stored text.
 
         Raises:
             InvalidArguments: It does not fit the annotation any more.
@@ -165,12 +165,12 @@ class Values:
 
 @lru_cache(maxsize=1_000)
 def _codec_of(annotation: Any, what: str) -> ValueCodec:
-    """Not by the place: a job has as many names of steps as it has pages, and each took 160 µs."""
+    """Return a codec shared by all places: a job may have a step for each page, and each codec took 160 µs."""
     return ValueCodec("step", annotation, what)
 
 
 def _hints(function: Callable[..., Any], owner: type | None) -> dict[str, Any]:
-    """Return the annotations that can be resolved; one that is imported for type checkers alone stays the text it is."""
+    """Return the annotations that can be resolved; that of `connection` stays text if it cannot."""
     try:
         if owner is not None:
             return hints_of_method(owner, function)

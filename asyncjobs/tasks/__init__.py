@@ -1,1 +1,1 @@
-"""Tasks that somebody owns: services, their retries, and waits that no cancellation cuts."""
+"""Tasks with an owner: services, their retries, and waits that no cancellation ends early."""

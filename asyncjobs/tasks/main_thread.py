@@ -1,6 +1,6 @@
-"""The main thread of a job's own process: it runs the code of a `def` job, while a thread beside it runs the event loop.
+"""The main thread of a job process: it runs the code of a `def` job, while another thread runs the event loop.
 
-So the job may do what Python allows in the main thread alone: `signal.signal`, libraries that insist on it.
+So the job can use what Python allows in the main thread alone, such as `signal.signal` and libraries that call it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 class _Call:
-    """Code that a thread hands over, and what became of it.
+    """A call that a thread hands over, and its result.
 
     Args:
-        code: What is called.
-        context: In which it is.
-        kept: What anyio keeps for the thread that hands it over: with it, `anyio.from_thread.run` works in the other, too.
+        code: The function to call.
+        context: The context to call it in.
+        kept: anyio's values of the calling thread, with which `anyio.from_thread.run` works in the other thread, too.
     """
 
     def __init__(self, code: Callable[[], Any], context: Context, kept: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class _Call:
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Run it here."""
+        """Make the call in this thread."""
         mine = _kept_by_anyio()
         mine.update(self._kept)
         try:
@@ -46,7 +46,7 @@ class _Call:
             self._done.set()
 
     def answer(self) -> Any:
-        """Wait for it; return what it returned, or raise what it raised."""
+        """Wait for the end of the call; return its result, or raise its error."""
         self._done.wait()
         if self._error is not None:
             raise self._error
@@ -54,16 +54,16 @@ class _Call:
 
 
 class MainThread:
-    """Runs what other threads hand to it, one at a time."""
+    """The runner of calls that other threads hand over, one at a time."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._busy = threading.Lock()
 
     def run(self, code: Callable[[], Any]) -> Any:
-        """Run `code` in the main thread and return what it returns; called in a thread of anyio's.
+        """Run `code` in the main thread and return its result; call it in a thread of anyio's.
 
-        While the main thread runs something, which may wait for this, `code` runs where it is.
+        While the main thread runs another call, which may wait for this one, `code` runs in the calling thread.
         """
         if not self._busy.acquire(blocking=False):
             return code()
@@ -75,7 +75,7 @@ class MainThread:
             self._busy.release()
 
     def serve(self, function: Callable[[], T]) -> T:
-        """Run `function` in a thread, and here what is handed over, until it returns; return what it returned."""
+        """Run `function` in a thread, and handed-over calls in this one, until `function` returns; return its result."""
         last = _Call(function, copy_context(), {})
 
         def beside() -> None:

@@ -1,4 +1,4 @@
-"""The retry loop of services: what fails for the database's sake is tried again, with a growing pause and jitter."""
+"""The retry loop of services: after a database error they try again, with a growing pause and jitter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from asyncjobs.exceptions import DatabaseError
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-"""Seconds: with jitter at most one attempt a second on average, and back within seconds of the database's return."""
+"""Seconds: with jitter at most one attempt a second on average, and a return within seconds of the database's."""
 
 
 class Backoff:
-    """Pauses between failing attempts; one line is logged when failing begins and one when it is over."""
+    """Pauses between failing attempts; a line is logged at the first failure and one at the next success."""
 
     def __init__(self, logger: logging.Logger, what: str, *, longest: float = LONGEST_PAUSE) -> None:
         self._logger = logger
@@ -39,7 +39,7 @@ class Backoff:
         await asyncio.sleep(self._pause * (0.5 + random.random()))
 
     def note(self, error: DatabaseError) -> None:
-        """Note an attempt that failed, where it is somebody else who waits before the next."""
+        """Note an attempt that failed, when the caller waits before the next."""
         if not self._pause:
             self._logger.warning("%s: %s; trying again until it works", self._what, error)
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._longest)

@@ -1,7 +1,7 @@
-"""The scope that owns what runs beside the caller: services and the short tasks they need.
+"""The scope that owns background tasks of a client or worker: services, and short tasks.
 
-A task group must be left by the task that entered it, and an AsyncJobs is often opened by one task and closed by another
-(test fixtures, some web servers), so the scope is an object: what it starts, it ends.
+A task group must be left by the task that entered it, but an AsyncJobs is often opened by one task and closed by another
+(test fixtures, some web servers), so the scope is an object that ends the tasks it has started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Services:
-    """Owns tasks: a strong reference while they run, a log line when one fails, and their end at `close`."""
+    """The owner of tasks: it keeps a reference while they run, logs a line when one fails, and ends them at `close`."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -28,7 +28,7 @@ class Services:
     def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run `coroutine` in a task of its own until it ends or the scope is closed."""
         loop = asyncio.get_running_loop()
-        # Not in the context of whoever needs it first, a job perhaps: it outlives that, and is none of its doing.
+        # Not in the context of its first user, which may be a job: the task outlives that.
         task = loop.create_task(coroutine, name=f"asyncjobs {name}", context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -40,7 +40,7 @@ class Services:
             logger.error("%s ended with an error", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for it, at most `CLOSE_TIMEOUT` seconds."""
+        """Cancel running tasks and wait for them, at most `CLOSE_TIMEOUT` seconds."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -1,1 +1,1 @@
-"""What commands show: tables, options, exit codes, logs."""
+"""The terminal: tables, options and exit codes of commands."""

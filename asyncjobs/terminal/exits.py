@@ -1,4 +1,4 @@
-"""Exit codes, and errors as one line on standard error."""
+"""Exit codes, and errors as lines on standard error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _USAGE_ERRORS = (InvalidSettings, InvalidDefinition, InvalidArguments, InvalidOp
 
 
 def code_of(error: BaseException) -> int:
-    """Return the exit code that stands for an error of ours."""
+    """Return the exit code for an error of asyncjobs."""
     if isinstance(error, _USAGE_ERRORS):
         return USAGE
     if isinstance(error, DatabaseError):
@@ -37,20 +37,20 @@ def code_of(error: BaseException) -> int:
 
 
 def complain(*lines: str) -> None:
-    """Print each line on standard error, after the program's name; none of them can steer the terminal."""
+    """Print each line on standard error, after the program's name, with control characters spelled out."""
     for line in lines:
         print("asyncjobs:", "\n".join(map(harmless, line.splitlines())), file=sys.stderr)
 
 
 def fail(code: int, *lines: str) -> NoReturn:
-    """Print what is wrong and end with `code`."""
+    """Print lines on standard error and end with `code`."""
     complain(*lines)
     raise typer.Exit(code)
 
 
 def describe(error: BaseException) -> list[str]:
-    """Return what an error of ours says, one line a problem; a traceback is for ``--log-level debug``."""
-    # The variable: commands that only print set up no logging.
+    """Return the text of an error of asyncjobs, one line a problem; with ``--log-level debug`` its traceback."""
+    # The variable counts too: commands that only print set up no logging.
     if logging.getLogger().isEnabledFor(logging.DEBUG) or os.environ.get("ASYNCJOBS_LOG_LEVEL", "").lower() == "debug":
         return ["".join(traceback.format_exception(error)).rstrip()]
     if isinstance(error, InvalidSettings):
@@ -60,7 +60,7 @@ def describe(error: BaseException) -> list[str]:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End with the right exit code, and without a traceback, when an error of ours leaves the block."""
+    """End with the right exit code, and without a traceback, when an error of asyncjobs leaves the block."""
     try:
         yield
     except AsyncJobsError as error:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become settings."""
+"""Options that several commands share, and the settings made of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def configure_logs(settings: Settings) -> None:
-    """Set up logging as the settings say."""
+    """Set up logging by the settings."""
     is_said = "log_format" in settings.model_fields_set
     logs.configure(settings.log_level, settings.log_format if is_said else None)

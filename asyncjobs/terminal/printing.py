@@ -1,4 +1,4 @@
-"""What commands print: tables for people, plain aligned text where nobody looks, JSON where it is asked for."""
+"""Output of commands: tables on a terminal, plain aligned text elsewhere, JSON with `--json`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from asyncjobs import logs
 from asyncjobs.checks.foreign_texts import harmless, harmless_json
 
 LONGEST = 4_000
-"""Characters of one value that a screen shows."""
+"""The most characters of one value on a screen."""
 _LAST = 30, 200
-"""Characters of a last column that is cut: at least, and where there is no terminal to end it."""
+"""Characters of a last column that is cut: the least, and the number where there is no terminal."""
 
 
 def as_json(value: Any) -> None:
-    """Print a value as JSON; what JSON has no form for (ids, times) as text."""
+    """Print a value as JSON; values without a form in JSON (ids, times) as text."""
     print(harmless_json(json.dumps(value, default=_text, ensure_ascii=False, indent=2)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str, cut_last: bool = False) -> None:
     """Print rows under their columns, or `empty` when there are none. Numbers stand to the right.
 
-    Args:
-        columns: Their names.
-        rows: A value for each column.
-        empty: Said instead of a table without rows.
-        cut_last: The last column ends where the terminal does, which costs the others no room.
+    `cut_last`: the last column ends at the edge of the terminal, so that the others keep their width.
     """
     given = list(rows)
     cells = [[shown(value) for value in row] for row in given]
@@ -60,14 +56,14 @@ def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]
 
 
 def _room(others: Sequence[int]) -> int:
-    """Return how wide the last column may be beside others of these widths."""
+    """Return the width of the last column beside others of these widths."""
     if not sys.stdout.isatty():
         return _LAST[1]
     return max(shutil.get_terminal_size().columns - sum(others) - 2 * len(others), _LAST[0])
 
 
 def fields(values: dict[str, Any]) -> None:
-    """Print names and values, one a line; a value of several lines is set in below its name."""
+    """Print names and values, one a line; a value of several lines is indented below its name."""
     width = max(map(len, values))
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, value in values.items():
@@ -83,18 +79,18 @@ def fields(values: dict[str, Any]) -> None:
 
 
 def shown(value: Any) -> str:
-    """Return a value as one line of text that a terminal takes for nothing but text."""
+    """Return a value as one line of text, with control characters spelled out."""
     return harmless(_text(value))
 
 
 def shortened(value: Any) -> Any:
-    """Return `value`, or the beginning of its text when that is longer than a screen; JSON has all of it."""
+    """Return `value`, or the beginning of its text when that is too long for a screen; JSON shows all of it."""
     text = _text(value)
     return value if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters; --json prints them all)"
 
 
 def brief(value: Any, room: int) -> str:
-    """Return `value` as text of at most so many characters and, when it is cut, how much there is of it."""
+    """Return `value` as text of at most `room` characters, with the full count when it is cut."""
     text = shown(value)
     if len(text) <= room:
         return text

@@ -1,4 +1,4 @@
-"""What protects the link to the database, in words."""
+"""The protection of the link to the database, in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def state(server: Server, url: str) -> str:
 
 
 def warning(server: Server, url: str) -> str | None:
-    """Return what is wrong when the link leaves this machine and nobody checks who answers; else None."""
+    """Return a warning when the link leaves this machine and the server's certificate is not verified; else None."""
     if is_local(server, url) or (server.tls and ssl_mode(url) == "verify-full"):
         return None
     return (
@@ -32,9 +32,9 @@ def warning(server: Server, url: str) -> str | None:
 
 
 def is_local(server: Server, url: str) -> bool:
-    """Whether the whole link is on this machine: the hosts of the URL, and what the server sees of it.
+    """Whether the whole link is on this machine, by the hosts of the URL and by what the server sees of the link.
 
-    A pooler or proxy on the database's machine is all that the server sees, whatever lies before it.
+    The server sees only a pooler or proxy on its own machine, whatever lies before that.
     """
     if server.address is not None and not ipaddress.ip_address(server.address).is_loopback:
         return False
@@ -52,7 +52,7 @@ def _is_here(host: str) -> bool:
 
 
 def ssl_mode(url: str) -> str:
-    """Return the `sslmode` that is asked for; libpq's and asyncpg's default is "prefer"."""
+    """Return the `sslmode` of the URL; libpq's and asyncpg's default is "prefer"."""
     given = parameters(url)
     if given.get("sslrootcert") == "system":
         return "verify-full"

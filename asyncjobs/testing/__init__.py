@@ -1,4 +1,4 @@
-"""Testing jobs: a pytest plugin that installs itself, on a real PostgreSQL.
+"""The pytest plugin, which installs itself: tests of jobs on a real PostgreSQL.
 
 Its fixtures are `jobs` (in async tests), `jobs_sync` (the same names without ``await``) and `asyncjobs_database_url`. This
 package imports no pytest; the names below are for annotations::

@@ -1,4 +1,4 @@
-"""Assertions on the jobs that are in the database."""
+"""Assertions about jobs in the database."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ Kind = JobFunction[..., Any] | type[Job[Any]] | str
 
 
 class Asserting(OpenEverywhere):
-    """What was enqueued, and how it ended."""
+    """Assertions about jobs that were enqueued, and how they ended."""
 
     def expect(
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
         at: datetime | None = None, count: int | None = None, times: int | None = None, **arguments: Any,
     ) -> Expectation:  # fmt: skip
-        """Fail unless the ``async with`` block enqueues such jobs; what was enqueued before it does not count.
+        """Fail unless the ``async with`` block enqueues such jobs; jobs enqueued before it do not count.
 
         ::
 
             async with jobs.expect(send_welcome, user_id=42, queue="mailers"):
                 await signup("a@b.c")
 
-        The block gives an object whose `jobs`, once it is over, are those that matched.
+        The block gives an object whose `jobs`, after the block, are those that matched.
 
         Args:
             kind: A `@job` function, a Job class or a kind's name.
             args: More arguments of the job: those named like an option here.
             queue: None: any.
             priority: None: any.
-            at: When it is to be due, within a second; None: any time.
-            count: Exactly so many; 0: none; None: one or more.
+            at: When the job must be due, within a second; None: any time.
+            count: How many jobs exactly; 0: none; None: one or more.
             times: Another name for `count`.
-            arguments: Of the job; those left out may be anything.
+            arguments: Of the job; those left out may have any value.
 
         Raises:
-            AssertionError: At the end of the block; it lists what was enqueued instead.
+            AssertionError: At the end of the block; it lists the jobs that were enqueued instead.
             InvalidOption: The job has no such argument.
         """
         wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
@@ -87,7 +87,7 @@ class Asserting(OpenEverywhere):
         Args: as for `expect`; `count` is 1 or more.
 
         Raises:
-            AssertionError: It lists what is there instead.
+            AssertionError: It lists the jobs that are there instead.
             InvalidOption: The job has no such argument.
         """
         wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
@@ -109,7 +109,7 @@ class Asserting(OpenEverywhere):
         Args: as for `expect`.
 
         Raises:
-            AssertionError: It lists them.
+            AssertionError: It lists the jobs.
             InvalidOption: The job has no such argument.
         """
         wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
@@ -121,13 +121,13 @@ class Asserting(OpenEverywhere):
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
         state: StateName = "succeeded", count: int | None = None, times: int | None = None, **arguments: Any,
     ) -> None:  # fmt: skip
-        """Fail unless such jobs were performed and ended so.
+        """Fail unless such jobs were performed and ended in a state.
 
         Args: as for `expect`, and
-            state: How they ended: ``"succeeded"``, ``"failed"``, ``"discarded"`` or ``"cancelled"``.
+            state: The state: ``"succeeded"``, ``"failed"``, ``"discarded"`` or ``"cancelled"``.
 
         Raises:
-            AssertionError: It lists the jobs there are, with their errors.
+            AssertionError: It lists all jobs, with their errors.
             InvalidOption: The job has no such argument, or `state` is not final.
         """
         if state not in State.__members__ or not State[state].final:

@@ -10,7 +10,7 @@ from asyncjobs.records.claimed import Claimed
 
 
 class AttemptHere(Attempt):
-    """An attempt whose worker can be made to look as if it were stopping, by a test."""
+    """An attempt that a test can make see its worker stopping."""
 
     _stopping = False
 
@@ -20,7 +20,7 @@ class AttemptHere(Attempt):
 
     @property
     def stopping(self) -> bool:
-        """Whether it should come to an end."""
+        """Whether the attempt should come to an end."""
         return self._stopping or self.is_to_stop(self)
 
     @stopping.setter
@@ -29,7 +29,7 @@ class AttemptHere(Attempt):
 
 
 class Slots:
-    """The one slot."""
+    """The slots of a test: one, for the job that is performed."""
 
     def __init__(self) -> None:
         self.free = 1
@@ -41,9 +41,9 @@ class Slots:
         self.moved.set()
 
     async def take_slot(self) -> None:
-        """Take it; a job whose wait is over goes on at once, as nothing of it can be a test's concern."""
+        """Take a slot, without waiting for a free one: a job whose wait is over goes on at once."""
         self.free -= 1
 
     def take_slot_at_once(self) -> None:
-        """Take it."""
+        """Take a slot."""
         self.free -= 1

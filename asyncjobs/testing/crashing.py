@@ -1,4 +1,4 @@
-"""`crash_everywhere`: a job is run again and again, each time cut at the next place, resumed, and what it left compared."""
+"""`crash_everywhere`: a job is run repeatedly, each time cut at the next place and resumed, and its effects are compared."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 HOWS: tuple[How, ...] = ("kill", "cancel")
 LEAST_LIMIT = 30.0
-"""Seconds that a child gets at least; else ten times what the clean run took."""
+"""Seconds that a child gets at least; else ten times as long as the clean run."""
 RESCUE_WITHIN = 10.0
 """Seconds for the server to notice that a killed process's sessions are gone."""
 
 
 class Left(NamedTuple):
-    """What one run left."""
+    """The effects of one run."""
 
     status: Status
     observed: Any
 
 
 class Tried(int):
-    """How many places were tried.
+    """The number of places that were tried.
 
     Attributes:
-        in_threads: How many of these wait for a thread, whose code is cut nowhere inside.
+        in_threads: How many of them wait for a thread, inside which nothing is cut.
     """
 
     in_threads: int
 
     def __new__(cls, places: int, in_threads: int) -> Self:
-        """Return so many places."""
+        """Return a number of places."""
         made = super().__new__(cls, places)
         made.in_threads = in_threads
         return made
@@ -67,7 +67,7 @@ class Tried(int):
 
 
 class Crashing:
-    """One call of `crash_everywhere`; see `Jobs.crash_everywhere` for what the arguments mean."""
+    """One call of `crash_everywhere`; see `Jobs.crash_everywhere` for the arguments."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Crashing:
         self.clean: Left | None = None
 
     async def run_all(self, how: Sequence[How], limit: int | None, only: tuple[How, int] | None) -> Tried:
-        """Cut everywhere; return how many places were tried."""
+        """Cut at every place; return the number of places."""
         await self._run_clean(how if only is None else (only[0],))
         tried: list[Place] = []
         if only is not None:
@@ -128,7 +128,7 @@ class Crashing:
         return Left(await _status(self._performing, job.id), observed)
 
     async def _bounded(self, name: str, function: Callable[[], Any]) -> Any:
-        """Call what the test has given, and say so when it waits for ever."""
+        """Call a function of the test, and fail when it waits for ever."""
         try:
             async with asyncio.timeout(self._limit) as bound:
                 return await _called(function)
@@ -165,7 +165,7 @@ class Crashing:
                 )
 
     async def _try(self, how: How, number: int) -> Place | None:
-        """Cut at one place, compare and return it; None when the run ended before it came there."""
+        """Cut at one place, compare and return the place; None when the run ended before it."""
         job = await self._begin()
         if how == "kill":
             ended, worker = await self._run_in_child(job, number)
@@ -213,11 +213,11 @@ class Crashing:
         return await fork(run, limit=self._limit), worker
 
     async def _bury(self, worker: UUID, job_id: UUID) -> None:
-        """Have the jobs of a child that is gone rescued, as after the death of any worker, without waiting for its lease."""
+        """Rescue the jobs of a killed child as those of any dead worker, without waiting for its lease."""
         await self._performing.run(partial(workers.end, worker=worker, how="SIGKILL"))
         end = time.monotonic() + RESCUE_WITHIN
         while True:
-            # Skips what the sessions of the dead process still hold: they go when the server notices.
+            # Rows that the dead process's sessions still lock are skipped until the server notices its end.
             await self._performing.run(partial(db_jobs.rescue, limit=1_000))
             status = await _status(self._performing, job_id)
             if status.state != "running":
@@ -247,7 +247,7 @@ class Crashing:
 
 
 async def _run_to_end(performing: Performing, job_id: UUID) -> None:
-    """Run a job, and what is ready beside it, until it is final; what waits for a time does not have to wait."""
+    """Run a job, and jobs that are ready, until it is final; waits for a time are cut short."""
 
     async def is_live() -> bool:
         return not (await _status(performing, job_id)).final

@@ -1,7 +1,7 @@
-"""Cuts: every place at which a running job can be cut is seen here, counted, and, if it is the one, used.
+"""Cuts: the places at which a running job can be cut, found and counted, and the cut at one of them.
 
-A task factory wraps the coroutines of the job's tasks, known by a context variable, which child tasks and what they await
-inherit. The wrapper's `send` and `throw` see each suspension, on asyncio and uvloop alike.
+A task factory wraps the coroutines of the job's tasks, known by a context variable, which child tasks inherit. The wrapper's
+`send` and `throw` see each suspension, on asyncio and uvloop alike.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 How = Literal["kill", "cancel"]
 
 watching: ContextVar[Watch | None] = ContextVar("asyncjobs_watching", default=None)
-"""Who watches the tasks that are started here."""
+"""The watch over tasks that are started in this context."""
 
 _WRITTEN = {"checkpoint": "a checkpoint", "end": "the job's end"}
 
 
 class Watch:
-    """Watches the attempts of one job, and cuts at the place it is told.
+    """A watch over the attempts of one job, which cuts at one place.
 
-    A kill happens where a wait ends: what was waited for is done, and the job does not know. A cancellation happens there
+    A kill is made where a wait ends: the awaited effect is there, and the job does not know. A cancellation is made there
     and where the wait begins.
 
     Args:
-        job_id: Of the job; jobs that it waits for are not watched.
+        job_id: The job's; jobs that it waits for are not watched.
         how: Which places count.
         cut_at: The number of the place; 0: none.
         cut: Called there with the place, in the middle of the job's own step of the event loop.
@@ -46,26 +46,26 @@ class Watch:
     def __init__(self, job_id: UUID, how: How, cut_at: int, cut: Callable[[Place], object]) -> None:
         self.how: How = how
         self.count = 0
-        """Places come to so far."""
+        """Places that the job has come to."""
         self.attempt: AttemptHere | None = None
         self._job_id = job_id
         self._cut_at = cut_at
         self._cut = cut
         self._times: Counter[tuple[Any, ...]] = Counter()
         self._context: Context | None = None
-        """Of the attempt that is watched."""
+        """The context of the watched attempt."""
 
     def is_for(self, claimed: Claimed) -> bool:
-        """Whether an attempt at this row is to be watched."""
+        """Whether an attempt at this row is watched."""
         return claimed.id == self._job_id
 
     def is_one_of(self, ids: Collection[UUID]) -> bool:
-        """Whether the job is one of these."""
+        """Whether the watched job is one of these."""
         return self._job_id in ids
 
     @contextlib.contextmanager
     def over(self, attempt: AttemptHere) -> Iterator[Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]]:
-        """Watch one attempt, whose task is made by what this gives."""
+        """Watch one attempt; yield the function that makes its task."""
         loop = asyncio.get_running_loop()
         context = self._context = copy_context()
         context.run(watching.set, self)
@@ -76,7 +76,7 @@ class Watch:
         self.attempt = attempt
         with watched_tasks(loop):
             yield create
-        # Its end is still to be written; only then is nothing left to cut.
+        # The attempt stays: the write of its end is a place too.
 
     def waits(self, watched: Watched) -> None:
         """Note that a task has begun to wait."""
@@ -84,16 +84,16 @@ class Watch:
             self._come_to("waits", "", watched)
 
     def goes_on(self, watched: Watched) -> None:
-        """Note that what a task waits for is there."""
+        """Note that what a task waited for is done."""
         self._come_to("goes on", "", watched)
 
     def writes(self, what: str) -> None:
-        """Note that something of the job is about to be written."""
+        """Note that a record or the end of the job is about to be written."""
         if self.attempt is not None and (self.how == "kill" or what == "checkpoint"):
             self._come_to("writes", _WRITTEN[what], None)
 
     def has_written(self, what: str) -> None:
-        """Note that it was written."""
+        """Note that a record or the end of the job was written."""
         if self.attempt is not None and (self.how == "kill" or what == "checkpoint"):
             self._come_to("has written", _WRITTEN[what], None)
         if what == "end":
@@ -102,9 +102,9 @@ class Watch:
     def _come_to(self, side: Side, what: str, watched: Watched | None) -> None:
         attempt = self.attempt
         if attempt is None or attempt.task is None:
-            return  # a task that the job has left behind
+            return  # a task that outlived the job's attempt
         if watched is not None and watched.is_service:
-            return  # not the job's, though begun in one of its calls: the client's
+            return  # the client's task, begun in one of the job's calls
         root: Any = attempt.task.get_coro()
         coroutines = [root] if watched is None else [watched, root]
         file, line, function = users_line(*coroutines) or self._step_line() or _code_of(attempt)
@@ -115,7 +115,7 @@ class Watch:
             self._cut(Place(self.count, *place, self._times[place], any(map(waits_for_thread, coroutines))))
 
     def _step_line(self) -> tuple[str, int, str] | None:
-        """Return where the declared step begins that the job is in; its frames are ours, or a thread's."""
+        """Return the first line of the declared step that is running, when all frames are asyncjobs's or a thread's."""
         job = None if self._context is None else self._context.get(running_job.running)
         if job is None or job._stepper is None or job._stepper.log.current is None:
             return None
@@ -123,7 +123,7 @@ class Watch:
 
 
 def _code_of(attempt: AttemptHere) -> tuple[str, int, str]:
-    """Return where the job's code begins: it has ended, or not begun."""
+    """Return the first line of the job's code, for a job that has ended or not begun."""
     definition = registry.find(attempt.claimed.kind)
     if definition is None:
         return "?", 0, attempt.claimed.kind
@@ -140,7 +140,7 @@ class Watched(Coroutine[Any, Any, Any]):
         self._waits = False
         self._begun = False
         self.is_service = False
-        """Whether its task is a service of ours; known once it has begun."""
+        """Whether its task is a service of asyncjobs; known once it has begun."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._coroutine, name)  # cr_await and cr_frame, which anyio and debuggers look at
@@ -175,7 +175,7 @@ class Watched(Coroutine[Any, Any, Any]):
         self._waits = True
         if self._watch.how == "cancel":
             if asyncio.isfuture(awaited):
-                # Called before the task's own: cancelled there, the task finds its answer taken away when it goes on.
+                # Called before the task's own callback: a cancellation here takes the result away from the task.
                 awaited.add_done_callback(self._answered)
             self._watch.waits(self)
         return awaited
@@ -187,7 +187,7 @@ class Watched(Coroutine[Any, Any, Any]):
 
 @contextlib.contextmanager
 def watched_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have the tasks made on `loop` watched by whoever watches the task that makes them."""
+    """Have tasks made on `loop` watched by the watch over the task that makes them."""
     before: Any = loop.get_task_factory()
 
     def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An `AsyncJobs` that is open on every event loop on which a test uses it."""
+"""`OpenEverywhere`: an `AsyncJobs` that is open on every event loop on which a test uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class OpenEverywhere(AsyncJobs):
-    """Opened at the first use on a loop, and closed with that or with the test."""
+    """An `AsyncJobs` that opens at its first use on a loop, and closes with the loop or with the test."""
 
     def __init__(self, *, database_url: str, **settings: Any) -> None:
         super().__init__(database_url=database_url, **settings)
@@ -46,7 +46,7 @@ class OpenEverywhere(AsyncJobs):
         return self._here().opened
 
     async def open(self) -> Self:
-        """Do nothing: it is open."""
+        """Do nothing: it is always open."""
         return self
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ class OpenEverywhere(AsyncJobs):
 
     @property
     def settings(self) -> Settings:
-        """The settings in force."""
+        """The settings in use."""
         if self._settings is None:
             self._settings = self._load()
         return self._settings
@@ -66,11 +66,11 @@ class OpenEverywhere(AsyncJobs):
 
     @property
     def healthy(self) -> bool:
-        """Whether its worker, if one runs, is at work and holds its lease."""
+        """Whether its worker, if one runs, is working and holds its lease."""
         worker = self._worker
         return not self._works or (worker is not None and worker.ready.is_set() and not worker.lease.over)
 
     @property
     def listening(self) -> bool:
-        """Whether notices are heard on this loop."""
+        """Whether notices are received on this loop."""
         return not self._here().opened.listener.deaf

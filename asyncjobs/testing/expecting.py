@@ -1,4 +1,4 @@
-"""Expectations: what a block of code is to enqueue."""
+"""Expectations: the jobs that a block of code must enqueue."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asyncjobs.testing.wanted import Wanted, listed
 
 
 class Times(NamedTuple):
-    """How often; None: once or more."""
+    """An expected count; None: one or more."""
 
     exactly: int | None
 
     def fits(self, count: int) -> bool:
-        """Whether `count` is as often."""
+        """Whether a number is as expected."""
         return count > 0 if self.exactly is None else count == self.exactly
 
     def __str__(self) -> str:
@@ -26,10 +26,10 @@ class Times(NamedTuple):
 
 
 def check_count(count: int | None, times: int | None, *, least: int = 0) -> int | None:
-    """Return which of two names for one thing was given.
+    """Return the count, which has two names.
 
     Raises:
-        InvalidOption: Both, or no whole number of at least `least`.
+        InvalidOption: Both names are given, or the value is no whole number of at least `least`.
     """
     given = times if count is None else count
     if (count is not None and times is not None) or (given is not None and (type(given) is not int or given < least)):
@@ -38,13 +38,13 @@ def check_count(count: int | None, times: int | None, *, least: int = 0) -> int 
 
 
 class Expectation:
-    """Jobs that an ``async with`` block is to enqueue.
+    """The jobs that an ``async with`` block must enqueue.
 
     Args:
-        read: Reads all jobs there are.
-        get: Makes a `Job` of an id.
-        wanted: Which.
-        times: How often.
+        read: Reads all jobs.
+        get: Returns a `Job` by its id.
+        wanted: The kind of jobs.
+        times: Their expected count.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Expectation:
         self._wanted, self._times = wanted, times
         self._before: set[UUID] = set()
         self.jobs: list[Job[Any]] = []
-        """Those that matched, in the order in which they were enqueued; empty before the block's end."""
+        """The matching jobs, in the order in which they were enqueued; empty before the block's end."""
 
     async def __aenter__(self) -> Self:
         self._before = {job.id for job in await self._read()}

@@ -1,4 +1,4 @@
-"""A forked child that runs a job and dies where it is told, as a worker does that is killed."""
+"""A forked child that runs a job and dies at a given place, as a killed worker does."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from asyncjobs.testing.waiting_points import Place
 
 PR_SET_PDEATHSIG = 1
 MOST_TOLD = 10_000
-"""Characters; as JSON at most six times as many bytes, less than a pipe holds."""
+"""Characters: as JSON at most six times as many bytes, less than a pipe holds."""
 
 
 class Ended(NamedTuple):
-    """How a child ended."""
+    """The end of a child."""
 
     place: Place | None
-    """Where it was killed; None: it was not."""
+    """The place where it was killed; None: it was not killed."""
     problem: str
-    """What went wrong in it; empty: nothing."""
+    """The error of the child; empty: none."""
 
 
 async def fork(run: Callable[[Callable[[Place], NoReturn]], Coroutine[Any, Any, None]], *, limit: float) -> Ended:
-    """Run something in a forked child, on an event loop of its own.
+    """Run a coroutine in a forked child, on an event loop of its own.
 
-    Nothing is cleaned up there: it has no test to report, and what it shares with this process is this one's.
+    The child cleans nothing up: it has no test to report, and what it shares with this process belongs to this one.
 
     Args:
-        run: Given what kills the child.
-        limit: Seconds until it is given up.
+        run: Takes the function that kills the child.
+        limit: Seconds after which the child is killed.
     """
     reading, writing = os.pipe()
     loop = asyncio.get_running_loop()
     forked: asyncio.Future[int] = loop.create_future()
-    # In a callback no task is the current one: the child's own loop could not begin one inside another.
+    # In a callback there is no current task: with one, the child's own loop could not start a task.
     loop.call_soon(_fork, run, writing, forked)
     pid = await forked
     os.close(writing)
@@ -78,7 +78,7 @@ ABOUT_CONNECTIONS = (
 def _fork(run: Callable[..., Coroutine[Any, Any, None]], writing: int, forked: asyncio.Future[int]) -> None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the child uses none of this process's
+            warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the child uses none of this process
             pid = os.fork()
     except OSError as error:
         forked.set_exception(error)
@@ -94,7 +94,7 @@ def _fork(run: Callable[..., Coroutine[Any, Any, None]], writing: int, forked: a
 
 
 def _child(run: Callable[..., Coroutine[Any, Any, None]], writing: int) -> int:
-    gc.freeze()  # what is this process's in name only must not be finalised in it
+    gc.freeze()  # objects that belong to the parent must not be finalised here
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)

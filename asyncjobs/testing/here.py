@@ -1,4 +1,4 @@
-"""What a test's `jobs` has open on one event loop: made at the first use there, closed with the loop."""
+"""`Here`: what a test's `jobs` has open on one event loop, from its first use there until the loop ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Here:
-    """A client, and what performs jobs, on the loop that runs now."""
+    """A client, and the runner of jobs, on the running loop."""
 
     def __init__(self, url: str, settings: Settings, middleware: tuple[Any, ...]) -> None:
         self.loop = asyncio.get_running_loop()
@@ -36,11 +36,11 @@ class Here:
         self._stack = AsyncExitStack()
         self.opened = Opened(url, settings, self._stack, middleware)
         self.client = self.opened.client
-        # `AnyLoop` stands for it, below every client that the code under test opens: that one is to be used then.
+        # `AnyLoop` takes its place, below every client that the code under test opens, so that code uses its own client.
         open_clients.remove(self.client)
         self._performing: Performing | None = None
         self._making = asyncio.Lock()
-        # Loops end their asynchronous generators before they are closed, whoever closes them, while they still run.
+        # A loop ends its asynchronous generators before it is closed, while it still runs, whoever closes it.
         self._life = self._until_the_loop_ends()
         self._life_begins()
 
@@ -57,14 +57,14 @@ class Here:
             await self._close()
 
     async def performing(self) -> Performing:
-        """Return what performs jobs here."""
+        """Return the runner of jobs."""
         async with self._making:
             if self._performing is None:
                 self._performing = await self.new_performing()
         return self._performing
 
     async def new_performing(self, worker: UUID | None = None) -> Performing:
-        """Return another of these; it is closed with this."""
+        """Return another runner of jobs, which is closed with this object."""
         made = Performing(self.opened.sessions, self._settings, tuple(self.client.middleware), worker=worker)
         return await self._stack.enter_async_context(made)
 
@@ -73,20 +73,20 @@ class Here:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._stack.aclose()
         finally:
-            await asyncio.sleep(0)  # what was terminated is closed in the loop's next turn
+            await asyncio.sleep(0)  # terminated connections are closed in the loop's next turn
 
     def end(self) -> None:
-        """Close it from outside its loop; nothing happens when the loop is closed, and this with it."""
+        """Close everything from outside the loop; do nothing when the loop is closed already."""
         if not self.loop.is_closed() and not self.loop.is_running():
             self.loop.run_until_complete(self._life.aclose())
 
 
 class AnyLoop:
-    """The open client that jobs find while a test's `jobs` is there, whichever loop they are on.
+    """The open client that jobs find during a test with `jobs`, on whichever loop they are.
 
     Args:
-        here: Returns what is open on the loop that runs now.
-        loops: What is open, on each loop.
+        here: Returns what is open on the running loop.
+        loops: What is open on each loop.
     """
 
     def __init__(self, here: Callable[[], Here], loops: list[Here]) -> None:
@@ -98,11 +98,11 @@ class AnyLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that runs now: it is open on each."""
+        """The running loop, whichever it is."""
         return asyncio.get_running_loop()
 
     def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
-        """Run what `make` returns on a loop that runs, the one opened last; without one, on one in a thread of its own."""
+        """Run what `make` returns on the running loop that was opened last; without one, on one in a thread of its own."""
         refuse_inside(None, f"`{call.on_loop}`")
         for here in reversed(self._loops):
             if here.loop.is_running():
@@ -114,7 +114,7 @@ class AnyLoop:
         return result
 
     def end(self) -> None:
-        """End the thread that it has, and what is open there."""
+        """End that thread, and close what is open there."""
         self._stack.close()
 
     def __getattr__(self, name: str) -> Any:
@@ -122,7 +122,7 @@ class AnyLoop:
 
 
 def _in_trio() -> bool:
-    """Whether trio runs in this thread; it is not imported for that."""
+    """Whether trio runs in this thread; trio is not imported to find out."""
     trio: Any = sys.modules.get("trio")
     try:
         return trio is not None and trio.lowlevel.current_task() is not None
@@ -131,7 +131,7 @@ def _in_trio() -> bool:
 
 
 def not_in_a_loop() -> NotOpen:
-    """Return the error for a use where no event loop runs."""
+    """Return the error for a use without a running event loop."""
     if _in_trio():
         return NotOpen('asyncjobs runs on asyncio, and this test on trio: have its `anyio_backend` be "asyncio"')
     return NotOpen("the fixture `jobs` is for async tests: a plain test uses `jobs_sync`, without await")

@@ -1,4 +1,4 @@
-"""Interruptions: a run that ends inside or after a step as if its worker were stopping."""
+"""Interruptions: a run is ended inside or after a step as if its worker were stopping."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ANYWHERE: Final[Any] = object()
 
 
 class Interruption(Watch):
-    """One place at which runs are interrupted. Use it as ``async with``; awaited, it performs what is ready at once.
+    """One place at which runs are interrupted. Use it as ``async with``; awaited, it performs ready jobs itself.
 
     Args:
-        performing: Gives what runs jobs on this loop.
+        performing: Returns the runner of jobs on this loop.
         perform: Awaited, performs the job or the jobs of the kind.
         target: A job, a `@job` function or a Job class.
         step: The step's name.
-        after: Whether the step is to have ended.
-        cursor: Where its cursor is to stand.
+        after: Whether to interrupt after the step.
+        cursor: The value of its cursor at which to interrupt.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class Interruption(Watch):
             await self._perform()
 
     def is_for(self, claimed: Claimed) -> bool:
-        """Whether an attempt at this row is to be interrupted."""
+        """Whether an attempt at this row can be interrupted."""
         return claimed.id == self._of if self._of is not None else claimed.kind in self._kinds
 
     def _is_to_stop(self, attempt: AttemptHere) -> bool:
-        """Say at a checkpoint whether the run is to be interrupted there."""
+        """Return at a checkpoint whether the run is interrupted there."""
         stepper = self._stepper(attempt)
         if stepper is None or not self.is_for(attempt.claimed):
             return False
         if self._after:
-            *before, _last = [*stepper.log.progress.met, None]  # the last one met is about to begin
+            *before, _last = [*stepper.log.progress.met, None]  # the last step that was met is about to begin
             hit = self._step in before[:-1] and stepper.log.current != self._step
         else:
             cursor = stepper.log.cursor
@@ -112,13 +112,13 @@ class Interruption(Watch):
         return job._stepper if job is not None and job._attempt is attempt else None
 
     def _hit(self, attempt: AttemptHere) -> None:
-        attempt.stopping = True  # for good, as a worker's is: the cursor of a `map` goes on while it comes to its end
+        attempt.stopping = True  # it stays so, as with a worker: the cursor of a `map` moves on until the step ends
         self._interrupted.add(attempt.claimed.id)
         self._held.add(attempt.claimed.id)
 
     def waits(self, watched: Watched) -> None:
-        """Cancel, as a worker does that has stopped, where a step without a cursor waits for the first time."""
-        job = context.running.get()  # not the attempt that was begun last: one job may wait for another of its kind
+        """Cancel the attempt, as a stopped worker does, where a step without a cursor waits for the first time."""
+        job = context.running.get()  # not the attempt that began last: a job may wait for another of its kind
         if job is None or self._after or self._cursor is not ANYWHERE or watched.is_service:
             return
         attempt, stepper = cast("AttemptHere", job._attempt), job._stepper
@@ -128,10 +128,10 @@ class Interruption(Watch):
         attempt.cancel("shutdown")
 
     def goes_on(self, watched: Watched) -> None:
-        """Nothing is cut here."""
+        """Do nothing: an interruption is no cut."""
 
     def writes(self, what: str) -> None:
-        """Nothing is cut here."""
+        """Do nothing: an interruption is no cut."""
 
     def has_written(self, what: str) -> None:
-        """Nothing is cut here."""
+        """Do nothing: an interruption is no cut."""

@@ -1,4 +1,4 @@
-"""`Jobs`: an open AsyncJobs for tests, with assertions; here is how jobs are performed, interrupted and cut."""
+"""`Jobs`: an open AsyncJobs for tests, which performs, interrupts and cuts jobs, with assertions."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ R = TypeVar("R")
 class Jobs(Asserting):
     """An open `AsyncJobs` with assertions; the fixture `jobs`.
 
-    It is open on every event loop on which it is used, and jobs that the code under test enqueues go through it unless that
-    opens an `AsyncJobs` of its own. Nothing runs before `perform_enqueued` or `perform`, except inside ``async with
-    jobs.running():``, where a worker does. In every assertion, arguments of the job are given by name; one that is named
-    like an option of the assertion goes into ``args={…}``.
+    It is open on every event loop on which it is used, and the code under test enqueues through it unless it opens an
+    `AsyncJobs` of its own. Nothing runs before `perform_enqueued` or `perform`, except inside ``async with
+    jobs.running():``, where a worker runs jobs. In every assertion, arguments of the job are given by name; an argument
+    that is named like an option of the assertion goes into ``args={…}``.
     """
 
     async def perform_enqueued(
         self, kind: Kind | Collection[Kind] | None = None, *, queue: str | Collection[str] | None = None
     ) -> int:
-        """Run what is ready or due on this loop, one job after the other, and what that enqueues, until nothing is.
+        """Run ready and due jobs on this loop, one after the other, and jobs that they enqueue, until none is left.
 
         Arguments are read from the database, policies and callbacks apply, results are stored. A retry runs when it is due:
-        `travel` first. Errors of jobs are stored and logged, not raised: `assert_performed` tells.
+        `travel` first. Errors of jobs are stored and logged, not raised; check them with `assert_performed`.
 
         Args:
-            kind: Jobs of this kind, or of these, only; None: all.
-            queue: Jobs of this queue, or of these, only; None: all.
+            kind: Only jobs of this kind, or of these; None: all.
+            queue: Only jobs of this queue, or of these; None: all.
 
         Returns:
-            How many attempts were run.
+            The number of attempts.
 
         Raises:
             AssertionError: A job waits for another that is not due, or jobs enqueue each other without end.
@@ -57,14 +57,14 @@ class Jobs(Asserting):
         return await (await self._performing()).drain(kinds, queues)
 
     async def perform(self, job: Job[R]) -> R | None:
-        """Run one attempt of one job now, enqueued or not, due or not, and return what it returned.
+        """Run one attempt of one job now, enqueued or not, due or not, and return the job's result.
 
         Returns:
-            None, too, when it is not final after this: it is to be retried, was interrupted, or waits.
+            None also when the job is not final after this: it will be retried, was interrupted, or waits.
 
         Raises:
-            JobFailed, JobDiscarded, JobCancelled: It ended so.
-            AssertionError: It runs elsewhere.
+            JobFailed, JobDiscarded, JobCancelled: The job ended so.
+            AssertionError: A worker runs it.
         """
         check_job(job, "perform")
         if not job._sent:
@@ -81,7 +81,7 @@ class Jobs(Asserting):
         return None
 
     async def travel(self, by: timedelta | None = None, /, **duration: float) -> int:
-        """Bring closer everything that is to come: due times, sleeps and waits of steps, expiry. Nothing is run.
+        """Bring everything closer that is in the future: due times, sleeps and waits of steps, expiry. Nothing is run.
 
         ::
 
@@ -90,14 +90,14 @@ class Jobs(Asserting):
         The times in the database move; Python's clock and the database's are left alone.
 
         Args:
-            by: How far, into the future.
-            duration: In place of it, what `timedelta` takes: `days`, `hours`, `minutes`, `seconds`, ….
+            by: How far into the future.
+            duration: Instead of `by`, the arguments of `timedelta`: `days`, `hours`, `minutes`, `seconds`, ….
 
         Returns:
-            How many jobs that are not final were moved.
+            The number of jobs that are not final and were moved.
 
         Raises:
-            InvalidOption: Not above zero.
+            InvalidOption: The duration is not above zero.
         """
         try:
             distance = timedelta(**duration) if by is None else by
@@ -114,23 +114,23 @@ class Jobs(Asserting):
     # Interrupting
 
     def interrupt_during(self, target: Kind | Job[Any], step: str, *, cursor: Any = ANYWHERE) -> Interruption:
-        """Interrupt runs inside a step, as by a worker that stops: the job stays `ready` and no attempt is spent.
+        """Interrupt runs inside a step, as a stopping worker does: the job stays `ready` and no attempt is spent.
 
         ::
 
             async with jobs.interrupt_during(ImportFile, "rows", cursor=500):
                 await jobs.perform_enqueued()
 
-        A step with a cursor ends at its first checkpoint; one without is cancelled where it first waits. Inside the block an
-        interrupted job is not run again. Awaited instead, it performs the job, or the jobs of the kind, itself.
+        A step with a cursor ends at its first checkpoint; a step without one is cancelled where it first waits. Inside the
+        block an interrupted job is not run again. Awaited instead, this performs the job, or the jobs of the kind, itself.
 
         Args:
             target: A kind, or one job.
             step: The step's name.
-            cursor: Interrupt where the cursor stands at this value; left out: at the first checkpoint.
+            cursor: The value of the cursor at which to interrupt; left out: at the first checkpoint.
 
         Raises:
-            AssertionError: At the end of the block: no run came there.
+            AssertionError: At the end of the block: no run came to that place.
             InvalidOption: There is no such step.
         """
         return self._interruption(target, step, after=False, cursor=cursor)
@@ -156,13 +156,13 @@ class Jobs(Asserting):
         only: tuple[How, int] | None = None,
         in_child: Callable[[], Any] | None = None,
     ) -> Tried:
-        """Prove a job safe: cut it everywhere, resume it, and compare what it leaves with what a clean run leaves.
+        """Prove a job safe: cut it everywhere, resume it, and compare its effects with those of a clean run.
 
-        After `reset()`, `make()` runs clean; then again and again, each time cut at the next place and resumed to its end,
-        until a run comes to no further place. Places are every suspension in any task of the job, what it awaits included,
-        and every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a forked child
-        when a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's task, as a
-        stopping worker does, where a wait begins and where it has ended. What waits for a time goes on at once.
+        After `reset()`, the job of `make()` runs clean; then repeatedly, each time cut at the next place and resumed to its
+        end, until a run comes to no further place. Places are every suspension in any task of the job, with all that it
+        awaits, and every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a
+        forked child when a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's
+        task, as a stopping worker does, where a wait begins and where it has ended. Waits for a time end at once.
 
         This job is not safe, and is caught: killed after the charge, it charges again::
 
@@ -173,26 +173,26 @@ class Jobs(Asserting):
 
             await jobs.crash_everywhere(lambda: charge(1), reset=new_order, observe=read_charges)
 
-        Safe is: a step with `isolated=True`; an idempotency key for the bank.
+        Safe would be a step with `isolated=True`, or an idempotency key for the bank.
 
         Args:
             make: Returns a new job, not enqueued. It, `reset` and `observe` may be `def` or `async def`.
-            reset: Brings everything but the jobs back to the beginning. The queue is emptied, too.
+            reset: Brings everything but the jobs back to the beginning. All jobs are removed, too.
             observe: Reads **stored** state, from a database or files: a killed process's memory is gone.
             how: One or both.
-            limit: At most so many places for each of `how`; None: all.
+            limit: The most places for each of `how`; None: all.
             only: Repeat one case, as the failure's message says: how, and the number of the place.
-            in_child: Called first in each forked child, where connections that were opened before do not work: opens them
-                anew, for example ``lambda: engine.dispose(close=False)``. A job that opens its own needs none.
+            in_child: Called first in each forked child, where connections opened before do not work: opens them anew, for
+                example ``lambda: engine.dispose(close=False)``. A job that opens its own connections needs none.
 
         Returns:
-            How many places were tried. Its `in_threads` are those of them that wait for a thread, such as a `def` step: what
-            the thread does is cut nowhere inside, and this proves nothing about that; it is printed, too.
+            The number of places. Its `in_threads` is the number of those that wait for a thread, such as a `def` step:
+            inside the thread nothing is cut, so this proves nothing about that code; it is printed, too.
 
         Raises:
             AssertionError: A cut made a difference: the place, the difference, and the call that repeats this case alone. Or
                 the clean run does not succeed, or is not the same twice.
-            InvalidOption: `make` or `observe` returned what cannot be used.
+            InvalidOption: `make` or `observe` returned an unusable value.
         """
         hows: tuple[How, ...] = (how,) if isinstance(how, str) else tuple(how)
         if not hows or not set(hows) <= set(HOWS):

@@ -1,4 +1,4 @@
-"""`JobsSync`: what `Jobs` does, for plain tests without an event loop of their own."""
+"""`JobsSync`: `Jobs` for plain tests, without an event loop of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class JobsSync:
     """`Jobs` without ``await``; the fixture `jobs_sync`.
 
-    Code under test that is async runs by `run`, or by `asyncio.run`; what it enqueues is seen either way.
+    Async code under test is run by `run`, or by `asyncio.run`; jobs that it enqueues are seen either way.
 
     Args:
-        jobs: What does the work.
+        jobs: The `Jobs` behind it.
         run: Runs a coroutine to its end on a loop that is kept.
     """
 
@@ -41,7 +41,7 @@ class JobsSync:
 
     @property
     def recurring(self) -> BlockingRecurring:
-        """What recurs; see `AsyncJobs.recurring`."""
+        """Recurring jobs; see `AsyncJobs.recurring`."""
 
         async def on_loop(make: Callable[[], Any]) -> Any:
             return await make()
@@ -49,7 +49,7 @@ class JobsSync:
         return BlockingRecurring(lambda make: self._run(on_loop(make)), lambda: self._jobs.recurring)
 
     def run(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        """Call a function and return what it returns: `async def` on the kept loop, `def` in a thread of that.
+        """Call a function and return its result: `async def` on the kept loop, `def` in a thread of that loop.
 
         In such a thread ``anyio.from_thread.run(job.enqueue)`` works, as in a `def` endpoint.
         """
@@ -62,7 +62,7 @@ class JobsSync:
         return self._run(call())
 
     def result(self, job: JobOrId, *, timeout: float | None = 5.0) -> Any:
-        """Return what a job returned that has ended; see `AsyncJobs.result`."""
+        """Return the result of a job that has ended; see `AsyncJobs.result`."""
         return self._run(self._jobs.result(job, timeout=timeout))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Performing: jobs run here, one at a time, through the same claim, runner, recorder and ledger as in a worker."""
+"""`Performing`: a runner of jobs in the test's process, one at a time, with a worker's own claim, recorder and ledger."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEASE = 7 * 86_400.0
-"""Seconds; nobody renews it, and no other worker may think that this one is dead."""
+"""Seconds; it is not renewed, and no other worker may take this one for dead."""
 STUCK = 5.0
-"""Seconds without any movement after which jobs that wait for others are given up."""
+"""Seconds without any change after which a wait for other jobs fails."""
 MOST_ATTEMPTS = 10_000
-"""At once; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
+"""Attempts in one call; a job that enqueues itself, or is retried at once for ever, would never let the test end."""
 
 
 class Performing:
-    """What runs jobs on this loop, for as long as its block lasts.
+    """The runner of jobs on this loop, for as long as its block lasts.
 
     Args:
         sessions: The client's, since a connection of its own costs a test 15 ms.
-        settings: Of the application.
+        settings: The application's.
         middleware: Around every job, the outermost first.
-        worker: Whose lease they run under; it is registered already, by `claim_for`. None: one of its own.
+        worker: The worker whose lease is used, registered already by `claim_for`. None: one of its own.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Performing:
         self.worker = worker or uuid4()
         self._is_registered = worker is not None
         self.watch: Watch | None = None
-        """Told of everything at which a job can be cut."""
+        """Told of every place at which a job can be cut."""
         self.is_to_stop: Callable[[AttemptHere], bool] = lambda _: False
         self.ending: set[UUID] = set()
-        """Jobs whose attempts have ended and whose ends are being written."""
+        """Jobs whose attempts have ended, and whose ends are being written."""
         self.held: set[UUID] = set()
         """Jobs that are not run."""
         self._settings = settings
@@ -97,33 +97,33 @@ class Performing:
     async def __aexit__(self, *_: object) -> None:
         for service in self._services:
             service.cancel()
-        with contextlib.suppress(Exception):  # a database that is gone knows already
+        with contextlib.suppress(Exception):  # the database may be gone
             await self._sessions.run(partial(workers.end, worker=self.worker), deadline=2.0)
         self._isolated.close()
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run a statement."""
+        """Run a statement, on a connection of the client."""
         return await self._sessions.run(operation)
 
     async def promote(self) -> int:
-        """Make ready what is due; return how many."""
+        """Make due jobs ready; return their number."""
         promoted, _ = await self._sessions.run(partial(jobs.promote, limit=10_000))
         return promoted
 
     async def one(self, job_id: UUID) -> bool:
-        """Run one attempt of a job, with what it waits for; return whether it was ready."""
+        """Run one attempt of a job, with jobs that it waits for; return whether it was ready."""
         await self.promote()
         found = await self._ready(job_id)
         return found is not None and await self._until_idle(await self._claim(found, self.worker)) > 0
 
     async def claim_for(self, worker: UUID, job_id: UUID) -> list[Claimed]:
-        """Register a worker that is to be, and claim a ready job for it: it need not connect for that."""
+        """Register a worker that a child will be, and claim a ready job for it: the child need not connect for that."""
         await self._register(worker)
         found = await self._ready(job_id)
         return [] if found is None else await self._claim(found, worker)
 
     async def run_claimed(self, claimed: list[Claimed]) -> int:
-        """Run what was claimed, with what it waits for; return how many attempts that was."""
+        """Run claimed jobs, with jobs that they wait for; return the number of attempts."""
         return await self._until_idle(claimed)
 
     async def _ready(self, job_id: UUID) -> db.Next | None:
@@ -137,12 +137,12 @@ class Performing:
         *,
         hurried: Callable[[], Awaitable[bool]] | None = None,
     ) -> int:
-        """Run what is ready or due until nothing is; return how many attempts that was.
+        """Run ready and due jobs until none is left; return the number of attempts.
 
         Args:
-            kinds: Of these kinds only, and what such jobs wait for; None: all that are defined here.
-            queues: Of these queues only; None: all.
-            hurried: Asked when nothing is left: whether what waits for a time is due, too.
+            kinds: Only these kinds, with jobs that they wait for; None: all that are defined here.
+            queues: Only these queues; None: all.
+            hurried: Called when no job is left; if true, jobs that wait for a time become due.
         """
         count = 0
         while True:
@@ -152,7 +152,7 @@ class Performing:
                     raise AssertionError(
                         f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
                     )
-            await self._batch_finisher.look_at_all()  # of what has ended by hand, or in a process that was killed
+            await self._batch_finisher.look_at_all()  # for jobs ended by hand, or by a process that was killed
             if await self._find(kinds, queues) is not None:
                 continue
             if hurried is None or not await hurried() or not await self._sessions.run(db.hurry):
@@ -165,7 +165,7 @@ class Performing:
         return await self._sessions.run(partial(db.read_next, kinds=wanted, queues=queues, job_id=None, held=self.held))
 
     async def _until_idle(self, claimed: list[Claimed]) -> int:
-        """Run a job to the end of its attempt, and while it waits for others, those."""
+        """Run a job to the end of its attempt, and jobs that it waits for while it waits."""
         slots, tasks, count = Slots(), set[asyncio.Task[None]](), 0
         waited = 0.0
         try:
@@ -186,7 +186,7 @@ class Performing:
                     task.result()
                     waited = 0.0
                 waited = waited + 0.05 if not done and slots.free > 0 else 0.0
-                if waited:  # perhaps for a batch, whose last end a process has written that was killed then
+                if waited:  # perhaps for a batch, whose last end was written by a process that was then killed
                     await self._batch_finisher.look_at_all()
                 if waited >= STUCK:
                     raise AssertionError(
@@ -208,13 +208,13 @@ class Performing:
             claimed = await self._sessions.run(partial(db.claim, job=found, max_crashes=most, worker=worker))
             if claimed or await self._ready(found.id) is None:
                 return claimed
-            await asyncio.sleep(0.01)  # somebody has locked it: the session of a process that was just killed, perhaps
+            await asyncio.sleep(0.01)  # its row is locked, perhaps by the session of a process that was just killed
         raise AssertionError(
             f"{found.kind} {found.id} is ready and cannot be claimed: somebody holds a lock on its row"
         )
 
     async def _attempt(self, claimed: Claimed, slots: Slots) -> None:
-        """Run one attempt and write how it ended; cancelled, it is given back as by a worker that stops."""
+        """Run one attempt and write its end; when cancelled, give the job back as a stopping worker does."""
         attempt = AttemptHere(claimed, slots, self.is_to_stop)
         attempt.begun = True
         try:
@@ -234,7 +234,7 @@ class Performing:
             for service in self._services:
                 if service.done():
                     drained.cancel()
-                    service.result()  # raises what ended it: else this would wait for ever
+                    service.result()  # raises the service's error, without which this would wait for ever
             await self._batch_finisher.look(at_once=True)
         finally:
             self.ending.discard(claimed.id)

@@ -1,4 +1,4 @@
-"""The database of one test process: on an embedded PostgreSQL of this run, or on the server that the environment names."""
+"""The database of one test process: on an embedded PostgreSQL of this run, or on the server that a variable names."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ T = TypeVar("T")
 
 VARIABLE = "ASYNCJOBS_TEST_DATABASE_URL"
 PLACE = temporary_base()
-"""Not TMPDIR: the path of a socket has to be short."""
+"""Not in TMPDIR, since the path of a socket must be short."""
 MOST_RUNS = 20
-"""Test runs at once on one server."""
+"""The most test runs at once on one server."""
 
 
 class Server:
-    """Starts or finds the server, makes the database, and removes both at the end.
+    """The server and the database of a test process, removed at the end.
 
-    The processes of one pytest-xdist run share one server, which the last of them stops.
+    The processes of one pytest-xdist run share an embedded server, which the last of them stops.
     """
 
     def __init__(self) -> None:
         self.url = ""
-        """Of the database."""
+        """The database's URL."""
         self._loop = asyncio.new_event_loop()
         self._embedded: EmbeddedPostgres | None = None
         self._keeper: Connection | None = None
@@ -61,7 +61,7 @@ class Server:
             self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run something to its end on a loop of its own, beside whatever loop runs in this thread."""
+        """Run a coroutine to its end on a loop of its own, even if another loop runs in this thread."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -80,7 +80,7 @@ class Server:
         return done.result()
 
     def empty(self) -> None:
-        """Remove all jobs and whatever else of ours is in the database; tables of others are left alone."""
+        """Remove all jobs and other rows of asyncjobs from the database; other tables are left alone."""
         self.run(self._empty())
 
     async def _empty(self) -> None:
@@ -121,11 +121,11 @@ class Server:
                 self._keeper.terminate()
         if self._embedded is not None:
             await self._embedded.stop()
-        await asyncio.sleep(0)  # what was terminated is closed in the loop's next turn
+        await asyncio.sleep(0)  # terminated connections are closed in the loop's next turn
 
 
 async def _start_embedded() -> EmbeddedPostgres:
-    """Start the server of this run, or attach to it; before that, remove those of runs that were killed."""
+    """Start the server of this run, or attach to it; before that, remove servers of runs that were killed."""
     directory = _directory()
     await remove_abandoned(PLACE, _prefix(), but=directory)
     server = EmbeddedPostgres(directory, fsync=False, max_connections=200, temporary=True)

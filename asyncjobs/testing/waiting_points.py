@@ -1,4 +1,4 @@
-"""Places: where in the code a job stands when it waits for something."""
+"""Places: positions in the code at which a job waits."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _SAYS: dict[Side, str] = {
 
 
 class Place(NamedTuple):
-    """One place, and which time it was come to."""
+    """One place, with the number of times that the job came to it."""
 
     number: int
-    """Among all places of a run, from 1."""
+    """Position among all places of a run, from 1."""
     file: str
     line: int
     function: str
     side: Side
     what: str
-    """What is written: "a checkpoint" or "the job's end"; empty for a suspension."""
+    """Written: "a checkpoint" or "the job's end"; empty for a suspension."""
     occurrence: int
-    """From 1: a loop comes to the same place again and again."""
+    """From 1: a loop comes to the same place repeatedly."""
     in_thread: bool = False
-    """Whether a thread is waited for: what it does between this and its end is cut nowhere."""
+    """Whether the job waits for a thread, inside which nothing is cut."""
 
     def __str__(self) -> str:
         source = linecache.getline(self.file, self.line).strip()
@@ -71,7 +71,7 @@ def frames_of(coroutine: Any) -> list[FrameType]:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame is of the user's own code: not ours, not the standard library's, not an installed package's."""
+    """Whether a frame is of the user's own code: not asyncjobs's, the standard library's or an installed package's."""
     file = frame.f_code.co_filename
     if file.startswith("<"):
         return False
@@ -79,7 +79,7 @@ def is_users(frame: FrameType) -> bool:
 
 
 def users_line(*coroutines: Any) -> tuple[str, int, str] | None:
-    """Return file, line and function of the innermost frame of the user's in the first coroutine that has one."""
+    """Return file, line and function of the innermost frame of the user's code in the first coroutine that has one."""
     for coroutine in coroutines:
         for frame in reversed(frames_of(coroutine)):
             if is_users(frame):

@@ -1,4 +1,4 @@
-"""What an assertion wants: jobs of a kind, with some arguments and options, told apart from those that are there."""
+"""`Wanted`: the jobs of an assertion, by kind, arguments and options."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.values import codec
 
 NEAR = timedelta(seconds=1)
-"""A time is `at` another if it is no further away: one is the database's clock's."""
+"""The most by which a time may differ from `at`: one of the two is by the database's clock."""
 MOST_SHOWN = 20
 
 
 class Wanted:
-    """Jobs of one kind.
+    """Jobs of one kind, with some arguments and options.
 
     Args:
         kind: A `@job` function, a Job class or a kind's name.
-        arguments: Those that are to have these values, by name; others may have any. They are compared as they are read from
-            the database, so `pytest.approx`, `unittest.mock.ANY` and models work.
+        arguments: Arguments with these values, by name; others may have any. They are compared as they are read from the
+            database, so `pytest.approx`, `unittest.mock.ANY` and models work.
         queue: None: any.
         priority: None: any.
-        at: When it is to be due, within a second; None: any time.
+        at: When the job must be due, within a second; None: any time.
 
     Raises:
         InvalidOption: The kind is not defined, or has no such argument.
@@ -60,11 +60,11 @@ class Wanted:
         return job.kind in (self.definition.kind, *self.definition.aliases)
 
     def matches(self, job: Seen) -> bool:
-        """Whether a job is one of those."""
+        """Whether a job is as wanted."""
         return self.is_kind(job) and not self.mismatches(job)
 
     def mismatches(self, job: Seen) -> list[str]:
-        """Return what of a job of the kind is otherwise, in words."""
+        """Return the differences of a job of the kind, in words."""
         found = [
             f"{name} is {getattr(job, name)!r}"
             for name, value in self._options.items()
@@ -93,7 +93,7 @@ class Wanted:
 
 
 def listed(jobs: Sequence[Seen], wanted: Wanted) -> str:
-    """Return the jobs there are, a line each, with what is otherwise in those of the wanted kind."""
+    """Return all jobs, a line each, with the differences of those of the wanted kind."""
     lines = []
     for job in sorted(jobs, key=lambda job: not wanted.is_kind(job))[:MOST_SHOWN]:
         otherwise = wanted.mismatches(job) if wanted.is_kind(job) else []
@@ -104,7 +104,7 @@ def listed(jobs: Sequence[Seen], wanted: Wanted) -> str:
 
 
 def described(job: Seen) -> str:
-    """Return one job in a line."""
+    """Return one job as a line."""
     try:
         arguments = ", ".join(f"{name}={shown(value)}" for name, value in codec.loads(job.args).items())
     except (ValueError, AttributeError):

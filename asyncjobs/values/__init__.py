@@ -1,1 +1,1 @@
-"""Arguments, results and attributes: from Python to JSON and back, in the types they are annotated with."""
+"""Values of a job: arguments, results and attributes, from Python to JSON and back in their annotated types."""

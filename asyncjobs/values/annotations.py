@@ -1,8 +1,8 @@
-"""Turns a user's annotation into the one that pydantic compiles.
+"""`Compiled`: a user's annotation turned into the one that pydantic compiles.
 
-What is changed, also inside containers and unions but never inside a user's own models: no annotation, Any, object and
-containers without item types become plain JSON; int gets the bounds of 64 bits; datetime must carry a timezone; a
-registered class becomes its reference. What would not come back as it went is refused.
+Changed are, also inside containers and unions but never inside a user's own models: no annotation, Any, object and
+containers without item types, to plain JSON; int, to the bounds of 64 bits; datetime, to one with a timezone; a registered
+class, to its reference. Annotations whose values would come back changed are refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _REFUSED: Final[dict[Any, str]] = {
     "it can be read only once; annotate list",
 )
 NOT_STORED: Final = "__asyncjobs_not_stored__"
-"""On a class of ours: why it cannot be the type of anything that is stored."""
+"""On a class of asyncjobs: why it cannot be the type of a stored value."""
 _REFUSED_KEYS: Final = frozenset({bytes, type(None), tuple, frozenset})
 _UNIONS: Final = (Union, types.UnionType)
 _CONCRETE: Final[dict[Any, Any]] = {
@@ -52,12 +52,12 @@ _CONCRETE: Final[dict[Any, Any]] = {
     abcs.Set: set,
     abcs.MutableSet: set,
 }
-"""What JSON gives back for them, whatever was given."""
+"""Types that JSON gives back for them, whatever the value was."""
 _TEXT: Final = (typing.Annotated, typing_extensions.Annotated)
 
 
 class Unsupported(TypeError):
-    """An annotation that cannot work: the message is fact and remedy."""
+    """An annotation that cannot be stored; the message is fact and remedy."""
 
 
 class Unresolved(Unsupported):
@@ -65,13 +65,13 @@ class Unresolved(Unsupported):
 
 
 class Compiled:
-    """An annotation made ready, and what is known of its values.
+    """An annotation made ready for pydantic, and what it holds.
 
     Attributes:
-        annotation: What pydantic compiles.
-        opaque: Holds types whose inside pydantic does not check for us, so that the JSON has to be checked.
-        plain: Holds plain JSON, where a number in a row can be too large for a float.
-        references: Holds registered classes.
+        annotation: The annotation for pydantic.
+        opaque: Whether it holds types whose content pydantic does not check for asyncjobs, so that the JSON is checked.
+        plain: Whether it holds plain JSON, where a number can be too large for a float.
+        references: Whether it holds registered classes.
     """
 
     def __init__(self, annotation: Any) -> None:
@@ -126,12 +126,12 @@ class Compiled:
         return self._prepare_bare(annotation)
 
     def _prepare_alias(self, alias: Any) -> Any:
-        """A `type` statement; a recursive one is left to pydantic, which knows how to close the circle."""
+        """Prepare a `type` statement; a recursive one is left to pydantic, which can resolve it."""
         if alias not in self._open_aliases:
             self._open_aliases.append(alias)
             try:
                 return self._prepare(alias.__value__)
-            except Unresolved:  # a string, which only pydantic knows where to look up
+            except Unresolved:  # a string, which only pydantic can resolve
                 pass
             finally:
                 self._open_aliases.remove(alias)
@@ -170,7 +170,7 @@ class Compiled:
         if origin in _TEXT:
             self.opaque = True
             own = any(hasattr(data, "__get_pydantic_core_schema__") for data in annotation.__metadata__)
-            # Pydantic's UUID4 and Strict() go with its own schema of a UUID only.
+            # Pydantic's UUID4 and Strict() work only with its own schema of a UUID.
             is_as_it_is = args[0] is uuid.UUID or (own and args[0] in (Any, object))
             inner = args[0] if is_as_it_is else self._prepare(args[0])
             return Annotated[(inner, *annotation.__metadata__)]
@@ -202,7 +202,7 @@ class Compiled:
             return self._prepare_bare(dict)
         values = self._prepare(args[1])
         if origin is collections.defaultdict and args[1] in (int, list, dict):
-            # Pydantic makes what these make, and does not know them with what was added to them.
+            # Pydantic knows the factories of these types, but not of the annotated ones.
             values = Annotated[(args[1], pydantic.Field(default_factory=args[1]), *values.__metadata__)]
         return origin[self._prepare(args[0] if key is not str else key), values]
 
@@ -226,7 +226,7 @@ def _prepare_literal(annotation: Any) -> Any:
 
 
 def show(annotation: Any) -> str:
-    """An annotation as the user wrote it, more or less."""
+    """Return an annotation nearly as the user wrote it."""
     if annotation is MISSING:
         return "plain JSON"
     if typing.get_origin(annotation) in _TEXT:
@@ -237,7 +237,7 @@ def show(annotation: Any) -> str:
 
 
 def _hashable(annotation: Any) -> bool:
-    """False for such as Annotated with an unhashable metadata."""
+    """Whether an annotation has a hash; Annotated with unhashable metadata has none."""
     try:
         hash(annotation)
     except TypeError:

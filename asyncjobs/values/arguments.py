@@ -1,4 +1,4 @@
-"""A job's arguments and result: bound, validated, stored as JSON and read again, compiled once per kind.
+"""Codecs of a job's arguments and result: bound, validated, stored as JSON and read again, compiled once per kind.
 
 Measured with one int (Python 3.11, pydantic 2.14, 2 busy cores): bind 1.2 µs by position and 0.35 by name, dump 1.0,
 load 0.5; `inspect.Signature.bind` alone takes 2.4.
@@ -41,7 +41,7 @@ MAX_RESULT_BYTES: Final = 1_048_576
 
 
 def check_signature(function: Callable[..., Any]) -> None:
-    """Refuse a signature that JSON by name cannot carry; annotations are not looked at yet.
+    """Refuse a signature whose arguments JSON cannot hold by name; annotations are not looked at yet.
 
     Raises:
         InvalidDefinition: ``*args``, ``**kwargs``, or a name that begins with an underscore.
@@ -58,7 +58,7 @@ def check_signature(function: Callable[..., Any]) -> None:
 
 
 def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
-    """Arguments of a function job; InvalidDefinition for a signature that JSON by name cannot carry."""
+    """Return the arguments of a function job; raise InvalidDefinition as `check_signature` and `annotations_of`."""
     check_signature(function)
     hints = annotations_of(function)
     return [
@@ -74,7 +74,7 @@ def parameters_of_function(function: Callable[..., Any]) -> list[Parameter]:
 
 
 def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Resolved annotations, `return` among them; InvalidDefinition names what cannot be resolved."""
+    """Return resolved annotations with `return`; raise InvalidDefinition with the name that cannot be resolved."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
@@ -85,15 +85,15 @@ def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 class ArgumentCodec:
-    """Binds, stores and reads the arguments of one kind.
+    """The codec that binds, stores and reads the arguments of one kind.
 
     Args:
         kind: For messages.
-        parameters: What it takes.
-        dropped: Former arguments: `load` ignores them.
+        parameters: The kind's.
+        dropped: Names of former arguments, which `load` ignores.
 
     Attributes:
-        has_references: Whether `resolve` has anything to do.
+        has_references: Whether `resolve` has objects to load.
     """
 
     def __init__(self, kind: str, parameters: Sequence[Parameter], *, dropped: Sequence[str] = ()) -> None:
@@ -103,7 +103,7 @@ class ArgumentCodec:
         self._positional_only = tuple(parameter.name for parameter in parameters if parameter.positional_only)
         self.has_references = bool(self._shape.references)
         self._pending: dict[frozenset[str], Shape] = {}
-        """What takes the arguments of which these are the result of the job before."""
+        """Shapes for arguments of which some are the result of the job before, by the names of these."""
 
     @property
     def names(self) -> list[str]:
@@ -111,9 +111,9 @@ class ArgumentCodec:
         return list(self._shape.parameters)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Validated arguments by name, defaults among them.
+        """Return validated arguments by name, with defaults.
 
-        What cannot be stored for its value (NUL, size, a reference without a key) is found by `dump`.
+        Values that cannot be stored (NUL, size, a reference without a key) are found by `dump`.
 
         Raises:
             InvalidArguments: With every problem at once.
@@ -121,7 +121,7 @@ class ArgumentCodec:
         return self._shape.validate(self._by_name(args, kwargs) if args else kwargs)
 
     def make(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Arguments bound and dumped, without a second look at what was just validated, and as they will be loaded.
+        """Return arguments as they will be loaded, and their JSON text, validated only once.
 
         Raises:
             InvalidArguments: With every problem at once.
@@ -131,17 +131,17 @@ class ArgumentCodec:
             values = shape.validate(self._by_name(args, kwargs) if args else kwargs)
             return values, shape.store(values)
         except Exception:
-            # Looked for only now: nearly always there is none, and it is of no type that an annotation takes.
+            # Looked for only after an error: `chain.previous` is rare, and fits no annotation.
             given = self._by_name(args, kwargs)
             if not any(value is PREVIOUS for value in given.values()):
                 raise
         return self._make_pending(given)
 
     def _make_pending(self, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Return arguments of which some are the result of the job before in a chain: those are checked when it is there."""
+        """Return arguments of which some are the result of the job before in a chain, and so cannot be checked yet."""
         names = frozenset(name for name, value in given.items() if value is PREVIOUS)
         if names not in self._pending:
-            # As plain JSON: a job that is made has a text in their place.
+            # They count as plain JSON: the stored arguments have a text in their place.
             parameters = [
                 replace(each, annotation=MISSING) if name in names else each
                 for name, each in self._shape.parameters.items()
@@ -153,14 +153,14 @@ class ArgumentCodec:
         return Pending.of(values, names, mark, shape), text
 
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
-        """Call `function` with its arguments; those it takes by position only are passed so."""
+        """Call `function` with its arguments, its positional-only ones by position."""
         if not self._positional_only:
             return function(**values)
         rest = dict(values)
         return function(*[rest.pop(name) for name in self._positional_only], **rest)
 
     def dump(self, values: dict[str, Any]) -> str:
-        """JSON object of the arguments, checked again: a job's fields may have been assigned since `bind`.
+        """Return the JSON object of the arguments, checked again: fields may have been assigned since `bind`.
 
         Raises:
             InvalidArguments: With the path of each value that cannot be stored.
@@ -169,11 +169,11 @@ class ArgumentCodec:
         return shape.store(dict(values) if shape.opaque else shape.validate(values))
 
     def load(self, text: str) -> dict[str, Any]:
-        """Arguments of a stored row, with defaults for those absent; references are still StoredKeys.
+        """Return the arguments of a stored row, with defaults for missing ones; references are still StoredKeys.
 
         Raises:
-            OtherVersion: One is not known here, or missing.
-            InvalidArguments: Written by other code or by SQL, and not what this code takes.
+            OtherVersion: An argument is unknown here, or missing.
+            InvalidArguments: Other code or SQL has stored values that do not fit this code.
         """
         try:
             return self._shape.load(text)
@@ -184,7 +184,7 @@ class ArgumentCodec:
         return self._shape.load(json.dumps(kept))
 
     async def resolve(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Loaded arguments with the objects that their stored keys stand for; the rest is shared with `values`.
+        """Return loaded arguments with objects in place of their stored keys; the rest is shared with `values`.
 
         Raises:
             RecordNotFound: An object is gone.
@@ -203,7 +203,7 @@ class ArgumentCodec:
         return given
 
     def _refuse_binding(self, args: tuple[Any, ...], given: dict[str, Any], twice: set[str]) -> None:
-        """Raise for arguments that have no place of their own, together with what else is wrong."""
+        """Raise for arguments that are too many or given twice, together with all other problems."""
         problems = [(name, "given by position and by name; give it once") for name in sorted(twice)]
         most = len(self._positional)
         if len(args) > most:
@@ -218,12 +218,12 @@ class ArgumentCodec:
 
 
 class ValueCodec:
-    """Stores and reads the values of one place: what the jobs of a kind return, where the cursor of a step stands.
+    """The codec that stores and reads the values of one place: results of a kind, or the cursor of a step.
 
     Args:
         place: For messages.
         annotation: Of the values.
-        what: What they are, in a word, for messages.
+        what: The word for them in messages.
     """
 
     def __init__(self, place: str, annotation: Any, what: str = "result") -> None:
@@ -236,14 +236,14 @@ class ValueCodec:
             raise InvalidDefinition(f"{place}: the {what} cannot be a reference, as nothing loads it; use its key")
 
     def dump(self, value: Any) -> str | None:
-        """JSON text of a value; None for None, which is stored as nothing at all."""
+        """Return the JSON text of a value; None for None, which is not stored."""
         return self.keep(value)[1]
 
     def keep(self, value: Any) -> tuple[Any, str | None]:
-        """A value as it will be loaded, and its JSON text; None for None, which is stored as nothing at all.
+        """Return a value as it will be loaded, and its JSON text; None for None, which is not stored.
 
         Raises:
-            UnstorableResult: It does not fit the annotation, or would come back as something else.
+            UnstorableResult: It does not fit the annotation, or would come back changed.
         """
         if value is None:
             return None, None
@@ -253,7 +253,7 @@ class ValueCodec:
             text = shape.store(values)
         except InvalidArguments:
             if inspect.iscoroutine(value):
-                value.close()  # it is said here that nobody awaited it
+                value.close()  # the error says that it was not awaited, so Python need not warn
                 missing = "a coroutine that nobody has awaited: write `await`, in an `async def`"
                 raise shape.invalid([(self._what, missing)]) from None
             if hasattr(type(value), "_definition_of_class"):
@@ -266,16 +266,16 @@ class ValueCodec:
         return values[self._what], text[len(self._before) : -1]
 
     def is_kept(self, value: Any, kept: Any) -> bool:
-        """Whether a value is what `keep` has made of it, at every depth."""
+        """Whether `keep` changed nothing of a value, at any depth."""
         return value is kept or self.is_exact(value) or readback.is_same(value, kept)
 
     @cached_property
     def is_exact(self) -> Callable[[Any], bool]:
-        """Tells of a value by its type, in 0.1 µs, that it will be loaded as what it is; False: `keep` can tell."""
+        """Whether a value is known by its type, in 0.1 µs, to be loaded as itself; if not, `keep` finds out."""
         return self._shape.is_exact(self._what)
 
     def load(self, text: str | None) -> Any:
-        """Value of a stored text."""
+        """Return the value of a stored text."""
         if text is None:
             return None
         return self._shape.load(f"{self._before}{text}}}")[self._what]

@@ -1,8 +1,8 @@
-"""Tells from pydantic's compiled schema which values come back from JSON as they went, so that they need not be read back.
+"""Certainty, from pydantic's compiled schema, that values come back from JSON unchanged, and need not be read back.
 
-Python's own scalars, containers of these, and dataclasses and models made of these come back whatever their values: that
-is known once for a kind. Of a user's objects, which pydantic takes as they are, the types are looked at. A schema that
-says anything else (a validator, a serializer, an alias) leaves it open.
+Python's own scalars, containers of these, and dataclasses and models made of these always come back unchanged: that is known
+once for a kind. Of a user's objects, which pydantic takes as they are, the types are checked. A schema with anything more
+(a validator, a serializer, an alias) leaves the question open.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Schema = Mapping[str, Any]
 
 _SAYS_NOTHING: Final = frozenset({"type", "ref", "metadata", "microseconds_precision", "frozen", "strict", "fail_fast"})
 _MADE_BY_PYDANTIC: Final = frozenset({"none", "bool", "int", "float", "str", "decimal"})
-"""When it validates; of the other types it takes an instance of a subclass as it is."""
+"""Types of which pydantic makes a new value when it validates; of others it takes an instance of a subclass as it is."""
 _DISJOINT: Final = frozenset({"none", "bool", "int", "float", "str"})
-"""JSON itself tells them apart, so that a member of a union of these is read as itself."""
+"""Types that JSON itself tells apart, so that a member of a union of these is read as itself."""
 _KEYS: Final = frozenset({"str", "int", "uuid"})
 _CONTAINERS: Final[dict[str, type[Any]]] = {"list": list, "set": set, "frozenset": frozenset}
 _LENGTHS: Final = frozenset({"min_length", "max_length"})
@@ -42,22 +42,22 @@ _VALIDATED: Final = _LENGTHS | _BOUNDS | {
     "multiple_of", "pattern", "regex_engine", "strip_whitespace", "to_lower", "to_upper", "tz_constraint", "max_digits",
     "decimal_places", "version", "allow_inf_nan",
 }  # fmt: skip
-"""What a value that was validated has passed, and passes again."""
+"""Checks that a validated value has passed, and passes again."""
 _HARMLESS_CONFIG: Final = frozenset({"title", "from_attributes", "validate_assignment", "hide_input_in_errors"})
 _OUR_CONFIG: Final = {"allow_inf_nan": False, "ser_json_inf_nan": "constants"}
 
 
 class _Open(Exception):
-    """A schema that does not tell."""
+    """A schema that leaves the question open."""
 
 
 def certainty(schema: Schema, definitions: Mapping[str, Schema], *, validated: bool) -> Check | None:
-    """Return what tells of a value that it comes back as it went; None: every value does.
+    """Return a check whether a value comes back unchanged; None: every value does.
 
     Args:
         schema: Of the value.
         definitions: The schemas that it refers to, by name.
-        validated: Whether pydantic's validator has given the values; else they are a user's own.
+        validated: Whether the values come from pydantic's validator; else they are a user's own.
     """
     try:
         return _Schemas(definitions).check(schema, validated)
@@ -218,13 +218,13 @@ class _Schemas:
         if names != list(fields):
             raise _Open
         holds = holding(self._fields(fields, {"name", "kw_only", "init", "init_only"}))
-        if not cls.__dictoffset__:  # it has slots
+        if not cls.__dictoffset__:  # a class with slots
             return lambda value: type(value) is cls and holds({name: getattr(value, name, never) for name in names})
-        # One that has more attributes than fields has some that nobody stores.
+        # An object with more attributes than fields has some that are not stored.
         return lambda value: type(value) is cls and len(value.__dict__) == len(names) and holds(value.__dict__)
 
     def _fields(self, fields: Mapping[str, Schema], more: set[str]) -> dict[str, Check]:
-        """Of what stands in a user's object: whatever was put there."""
+        """Return the checks of an object's fields, which a user may have set to anything."""
         for field in fields.values():
             _only(field, {"schema", *more})
         return {name: self.check(field["schema"], validated=False) or always for name, field in fields.items()}
@@ -246,7 +246,7 @@ def _given(schema: Schema, check: Check) -> Check:
 
 
 def _only(schema: Schema, says: Iterable[str]) -> None:
-    """Go no further where a schema says more than is known here."""
+    """Give up on a schema with more keys than are known here."""
     if not schema.keys() - {"computed_fields"} <= _SAYS_NOTHING.union(says) or schema.get("computed_fields"):
         raise _Open
 
@@ -257,7 +257,7 @@ def _text_or_int(values: Iterable[Any]) -> None:
 
 
 def _refuse_config(schema: Schema) -> None:
-    """Go no further where a model has a say in how it is written and read."""
+    """Give up on a model whose config changes how it is written or read."""
     config = dict(schema.get("config") or {})
     extra = {config.pop("extra_fields_behavior", None), schema.get("extra_behavior")}
     encodings = {config.pop("ser_json_bytes", "utf8"), config.pop("val_json_bytes", "utf8")}

@@ -1,4 +1,4 @@
-"""Defaults that are written with pydantic's `Field` or with `dataclasses.field`, as users of these are used to."""
+"""Defaults written with pydantic's `Field` or with `dataclasses.field`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ANNOTATED: Final = (typing.Annotated, typing_extensions.Annotated)
 
 
 def with_defaults(kind: str, parameter: Parameter) -> Parameter:
-    """Return a parameter whose default is a value or what makes one, whatever it was written with.
+    """Return a parameter whose default is a plain value or a factory, however it was written.
 
     Raises:
-        InvalidDefinition: What makes it wants the other arguments, or the field is said to be no argument.
+        InvalidDefinition: A factory takes the other arguments, or `init=False` says that the field is no argument.
     """
     default = parameter.default
     if isinstance(default, FieldInfo):
@@ -39,7 +39,7 @@ def with_defaults(kind: str, parameter: Parameter) -> Parameter:
 
 
 def _with(kind: str, parameter: Parameter, annotation: Any, *, default: Any) -> Parameter:
-    """Take defaults out of the annotation, where pydantic knows none for arguments; the last one counts."""
+    """Move defaults out of the annotation, where pydantic does not look for them here; the last one counts."""
     metadata, factory = [], parameter.default_factory
     for said in annotation.__metadata__:
         if not isinstance(said, FieldInfo):

@@ -1,4 +1,4 @@
-"""Says what is wrong with a job's arguments: the slow side of `argument_shape`, run only for an error."""
+"""Explanations of what is wrong with a job's arguments: the slow side of `shape`, run only for an error."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Problem = tuple[str, str]
 
 MOST_EXPLAINED: Final = 20
-"""Problems that one error explains; the rest is counted."""
+"""Problems that one error explains; others are counted."""
 _MOST_VALUES: Final = 5_000
-"""Values of which each is looked at for what is wrong with it; of more, a list or a dict says its first problem."""
+"""Values that are all checked for problems; of more, only the first problem of each list and dict is found."""
 _MOST_ERRORS: Final = 20_000
 """Errors of pydantic that are read: each takes 3 µs to read and as much to explain."""
 UNSEEN: Final = ("…", f"of more than {_MOST_VALUES:,} values the first wrong one of each list and dict is told")
@@ -39,11 +39,11 @@ _NEAREST: Final = 0.6
 """difflib's cutoff for "did you mean"."""
 _NOWHERE: Final = object()
 _UNEXPECTED: Final = re.compile(r"Expected `([^`]+)`.*\[field_name='(\w+)'.*input_type=([\w.]+)\]")
-"""A line of pydantic's complaint about a value that is not of its annotation; the line holds the value too."""
+"""A line of pydantic's warning about a value that does not fit its annotation; the line holds the value too."""
 _DEPTH: Final = re.compile(r"Circular reference|serialization depth|recursion")
 
 _TELLING: Final = ("_parsing", "_error", "_encoding", "_offset")
-"""How the types of pydantic's errors end whose messages hold, after a comma or a colon, a piece of the value."""
+"""Endings of types of pydantic's errors whose messages hold a piece of the value, after a comma or a colon."""
 
 _NAIVE: Final = (
     "a datetime without a timezone means another time elsewhere; "
@@ -54,24 +54,24 @@ _SURROGATE: Final = "holds a lone surrogate, which is no text; decode it properl
 
 
 def explain(error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str) -> list[Problem]:
-    """`(path, fact and remedy)` of the first given values that failed validation, and how many did besides.
+    """Return `(path, fact and remedy)` of the first given values that failed validation, and the number of others.
 
     Args:
-        error: What pydantic raised.
+        error: Pydantic's.
         given: The values by name.
         parameters: The parameters by name.
-        whole: What to call a problem that belongs to no parameter.
+        whole: The path of a problem that belongs to no parameter.
     """
     return _explain(error, given, parameters, whole, missing="pass it", remedy="pass")
 
 
 def in_full(error: ValidationError, given: Any, validate: Callable[[Any], object]) -> ValidationError:
-    """The error of values with all that is wrong with them, or `error` when they are too many to be looked at.
+    """Return the error with all problems of the values, or `error` when they are too many to be checked.
 
     Args:
-        error: Of a validation that has ended at the first wrong item of each list and dict.
+        error: Of a validation that ended at the first wrong item of each list and dict.
         given: The values.
-        validate: Ends at none.
+        validate: A validation that does not end there.
     """
     try:
         if not plain_json.is_large(given, _MOST_VALUES):
@@ -84,14 +84,14 @@ def in_full(error: ValidationError, given: Any, validate: Callable[[Any], object
 def explain_stored(
     error: ValidationError, text: str, parameters: Mapping[str, Parameter], whole: str, names: Collection[str]
 ) -> list[Problem]:
-    """The same for a row's text, which older code or SQL has written. No value of it is told: others read this.
+    """Explain the error of a row's text, which older code or SQL has written, without its values, since others read this.
 
     Args:
-        error: What pydantic raised.
+        error: Pydantic's.
         text: The row's.
         parameters: The parameters by name.
-        whole: What to call a problem that belongs to no parameter.
-        names: Keys that are no values, as the annotations name them.
+        whole: The path of a problem that belongs to no parameter.
+        names: Keys that are names in annotations, and so no values.
     """
     try:
         given = from_json(text)
@@ -103,7 +103,7 @@ def explain_stored(
 
 
 def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
-    """The first values that are of no parameter, and how many are besides."""
+    """Return the first values that belong to no parameter, and the number of others."""
     if not isinstance(given, dict):
         return []
     names = [name for name in given if name not in parameters]
@@ -113,7 +113,7 @@ def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
 
 
 def is_of_other_names(given: Any, parameters: Mapping[str, Parameter]) -> bool:
-    """Whether one of the values is of no parameter, or a parameter has none."""
+    """Whether a value belongs to no parameter, or a required parameter has no value."""
     if not isinstance(given, dict):
         return False
     return not given.keys() <= parameters.keys() or any(
@@ -124,19 +124,19 @@ def is_of_other_names(given: Any, parameters: Mapping[str, Parameter]) -> bool:
 def explain_unread(
     error: ValidationError, given: Any, parameters: Mapping[str, Parameter], whole: str
 ) -> list[Problem]:
-    """The same for a text that was just made of values, and cannot be read."""
+    """Explain the error of reading a text that was just made of values."""
     problems = _explain(error, given, parameters, whole, missing="the job would not get it", remedy="the annotation is")
     return [(path, f"cannot be read back: {fact}; {plain_json.INVERSE}") for path, fact in problems]
 
 
 def unread(error: Exception) -> str:
-    """Fact and remedy of a value whose text was just made, and whose reading raised an error of the user's code."""
+    """Return fact and remedy of a value whose new text cannot be read because the user's code raised."""
     text = str(error).splitlines()[0][:_LONGEST_FACT] if str(error) else ""
     return f"cannot be read back: {type(error).__qualname__}: {text}; {plain_json.INVERSE}"
 
 
 def unknown(name: str, parameters: Iterable[str]) -> str:
-    """Fact and remedy of an argument that the job does not have."""
+    """Return fact and remedy of an argument that the job does not have."""
     names = list(parameters)
     near = len(name) <= _LONGEST_FACT and difflib.get_close_matches(name, names, 1, _NEAREST)
     if near:
@@ -147,7 +147,7 @@ def unknown(name: str, parameters: Iterable[str]) -> str:
 
 
 def unstorable(error: Exception) -> str:
-    """Fact and remedy of a value that has no JSON, without the value."""
+    """Return fact and remedy of a value that has no form in JSON, without the value."""
     wrong = _UNEXPECTED.findall(str(error))
     if wrong:
         facts = [f"{field} holds {found} where {expected} is annotated" for expected, field, found in wrong]
@@ -164,7 +164,7 @@ def unstorable(error: Exception) -> str:
 
 
 def lost_keys(value: Any, path: str) -> list[Problem]:
-    """Keys with a lone surrogate: pydantic stores them with U+FFFD instead, and says nothing."""
+    """Return keys with a lone surrogate, in which pydantic stores U+FFFD without an error."""
     found: list[Problem] = []
     stack, seen = [(value, path)], set()
     while stack and len(found) < plain_json.MANY:
@@ -181,7 +181,7 @@ def lost_keys(value: Any, path: str) -> list[Problem]:
 
 
 def no_key(error: BaseException | None) -> NoKey | None:
-    """The NoKey that pydantic wrapped, if that is the cause."""
+    """Return the NoKey that caused an error; None: another cause."""
     while error is not None:
         if isinstance(error, NoKey):
             return error
@@ -190,7 +190,7 @@ def no_key(error: BaseException | None) -> NoKey | None:
 
 
 def place_of(wanted: object, value: Any, path: str) -> str:
-    """Path of the very object `wanted` within containers; `path` itself if it is not found."""
+    """Return the path of the object `wanted` itself within containers; `path` if it is not found."""
     return _search(wanted, value, path, 0) or path
 
 
@@ -204,9 +204,9 @@ def _explain(
     remedy: str,
     names: Collection[str] | None = None,
 ) -> list[Problem]:
-    """One problem a path: pydantic reports every member of a union, here they are told as one.
+    """Return one problem for each path: pydantic reports every member of a union, which here become one problem.
 
-    With `names`, keys that are none of these are not told, nor any value.
+    With `names`, neither values nor keys outside `names` are shown.
     """
     if error.error_count() > _MOST_ERRORS:
         count = f"{error.error_count():,} values are of other types or have other names than the job takes"
@@ -241,17 +241,15 @@ def _explain(
 
 
 def _counted(problems: list[Problem], count: int) -> list[Problem]:
-    """The problems that are explained, and as the last of them how many there are besides."""
+    """Return the explained problems, and as the last one the number of others."""
     more = count - len(problems)
     return problems if more <= 0 else [*problems, ("…", f"{more:,} more like these")]
 
 
 def _fact(detail: ErrorDetails, *, tells: bool) -> tuple[str, bool]:
-    """What is wrong, and whether the remedy is said already.
+    """Return what is wrong, and whether that says the remedy already.
 
-    Args:
-        detail: Of one value.
-        tells: Whether the value may be told.
+    `tells`: whether the value may be shown.
     """
     kind, bounds = detail["type"], detail.get("ctx", {})
     if kind == "timezone_aware":
@@ -269,7 +267,7 @@ def _fact(detail: ErrorDetails, *, tells: bool) -> tuple[str, bool]:
 
 
 def _without_value(kind: str, message: str, bounds: Mapping[str, Any]) -> str:
-    """A message of pydantic's without the pieces of the value that some hold; one of a user's validator is his."""
+    """Return pydantic's message without pieces of the value; the message of a user's validator stays whole."""
     if kind.startswith("union_tag"):
         return f"Input should have one of the tags {bounds.get('expected_tags', '')}"
     if kind in ("value_error", "assertion_error") and "error" in bounds:
@@ -278,7 +276,7 @@ def _without_value(kind: str, message: str, bounds: Mapping[str, Any]) -> str:
 
 
 def _path(loc: tuple[int | str, ...], given: Any, *, ends_in_name: bool, names: Collection[str] | None = None) -> str:
-    """Path of pydantic's place, without the parts that name a member of a union or "[key]"."""
+    """Return the path of pydantic's location, without parts that name a member of a union or "[key]"."""
     path, value, last = "", given, len(loc) - 1
     for index, part in enumerate(loc):
         inner = _item(value, part)
@@ -308,7 +306,7 @@ def _search(wanted: object, value: Any, path: str, depth: int) -> str:
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Items of a container with their keys, or the fields of an object."""
+    """Return the items of a container with their keys, or the fields of an object."""
     if isinstance(value, Mapping):
         return value.items()
     if isinstance(value, list | tuple | set | frozenset | deque):

@@ -1,4 +1,4 @@
-"""`Parameter`: one argument of a job, as its annotation and default say."""
+"""`Parameter`: one argument of a job, with its annotation and default."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Parameter:
     """One argument of a job.
 
     Attributes:
-        name: Its name, and its key in the stored JSON.
-        annotation: Its type; MISSING (`inspect.Parameter.empty`) for plain JSON.
-        default: Its value when not given; MISSING if it must be given. Mutable ones are copied for every job.
+        name: Also its key in the stored JSON.
+        annotation: MISSING (`inspect.Parameter.empty`) for plain JSON.
+        default: MISSING if it must be given. Mutable values are copied for every job.
         default_factory: Makes the default instead.
         positional: Whether it may be given by position.
-        positional_only: Whether the function takes it by position only; jobs take it by name too.
+        positional_only: Whether the function takes it by position only; jobs also take it by name.
     """
 
     name: str

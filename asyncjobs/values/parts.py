@@ -1,4 +1,4 @@
-"""What two values consist of, side by side: the one that is stored, and the one that its text is read as."""
+"""Parts of two values side by side: the stored value, and the value that its text is read as."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from asyncjobs.values import plain_json
 from asyncjobs.values.annotations import ASTERISKS
 
 Pair = tuple[Any, Any, str]
-"""A part of each, and its path."""
+"""A part of each value, and its path."""
 ABSENT: Final = object()
-"""In the place of a part that the one has and the other has not."""
+"""Stands for a part that only the other value has."""
 
 
 class Difference(Exception):
-    """A value that does not come back as it went.
+    """A value that does not come back unchanged.
 
     Attributes:
-        path: Where.
-        fact: What is wrong, and the remedy.
+        path: Of the changed part.
+        fact: The fact and the remedy.
     """
 
     def __init__(self, path: str, fact: str) -> None:
@@ -36,7 +36,7 @@ class Difference(Exception):
 
 
 def inner(given: Any, back: Any, path: str) -> Iterator[Pair]:
-    """Compare what two values are of themselves; give what they consist of."""
+    """Compare two values without their parts, and yield the parts."""
     for cls, look_into in _LOOKS:
         if isinstance(back, cls):
             return look_into(given, back, path)
@@ -92,7 +92,7 @@ def _refuse_row(given: Any, back: Any, path: str) -> None:
     """Refuse a row of a mapped class, unless it is a model (SQLModel's) of nothing but text and numbers."""
     if not hasattr(type(back), "__table__"):
         return
-    # A mapped dataclass is made without the state that its mapper wants.
+    # A mapped dataclass has no state for its mapper when pydantic makes it.
     if not isinstance(back, pydantic.BaseModel) or repr(_held_by_model(given)) != repr(_held_by_model(back)):
         raise Difference(path, "a row of a table would not come back as it is; pass its key, or use register_reference")
 
@@ -107,14 +107,14 @@ def _held_by_model(value: pydantic.BaseModel) -> dict[str, Any]:
 
 def _held_by_dataclass(value: Any) -> dict[str, Any]:
     fields = {field.name for field in dataclasses.fields(value)}
-    # One that is neither given nor compared, such as a cache, is the class's own business.
+    # A field that is neither given nor compared, such as a cache, need not come back.
     asked = [field.name for field in dataclasses.fields(value) if field.init or field.compare]
     held = {name: getattr(value, name) for name in asked if hasattr(value, name)}
     return {name: item for name, item in _assigned(value, asked).items() if name not in fields} | held
 
 
 def _assigned(value: Any, fields: Any) -> dict[str, Any]:
-    """What an object holds, but for what it has computed and what its class keeps to itself."""
+    """Return an object's attributes, without private and cached ones."""
     return {
         name: item
         for name, item in getattr(value, "__dict__", {}).items()
@@ -126,7 +126,7 @@ def _assigned(value: Any, fields: Any) -> dict[str, Any]:
 def _of_strangers(given: Any, back: Any, path: str) -> Iterator[Pair]:
     try:
         is_equal = bool(given == back)
-    except Exception:  # what an array says, which of its items are
+    except Exception:  # an array compares item by item
         is_equal = True
     if is_equal:
         return
@@ -135,13 +135,13 @@ def _of_strangers(given: Any, back: Any, path: str) -> Iterator[Pair]:
         raise Difference(path, otherwise(back))
     try:
         states = given.__getstate__(), back.__getstate__()
-    except Exception:  # a lock, a connection: nothing can be said of it but what it is
+    except Exception:  # a lock or a connection, say: it has no state to compare
         return
     yield (*states, path)
 
 
 def _datetimes(given: Any, back: Any, path: str) -> Iterator[Pair]:
-    # Not by ==, which holds for no two zones at an hour that one of them has twice.
+    # `==` holds for no two zones in an hour that occurs twice in one of them.
     if given.replace(tzinfo=None) != back.replace(tzinfo=None) or given.utcoffset() != back.utcoffset():
         raise Difference(path, otherwise(back))
     if (given.tzinfo is None) != (back.tzinfo is None):
@@ -162,7 +162,7 @@ def _others(_given: Any, back: Any, path: str) -> Iterator[Pair]:
 
 
 def otherwise(back: Any) -> str:
-    """Fact and remedy of a value that comes back as `back`."""
+    """Return fact and remedy of a value that comes back as `back`."""
     if isinstance(back, pydantic.SecretStr | pydantic.SecretBytes):
         return ASTERISKS
     return f"would come back as {shown_plainly(back)}; {plain_json.INVERSE}"

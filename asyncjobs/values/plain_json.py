@@ -1,7 +1,7 @@
-"""What of a Python value plain JSON cannot give back, and where in the value that stands.
+"""Values that plain JSON cannot give back unchanged, and their places.
 
-Checking is done in C: text is made and read again, and must equal the value (1 KB of nested rows: 16 µs; walking
-them in Python takes 106). Only a value that differs is walked, to name the places.
+The check is done in C: text is made and read again, and must equal the value (1 KB of nested rows: 16 µs; walking them in
+Python takes 106). Only a value that differs is walked, to name the places.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DEPTH: Final = 200
-"""Levels of lists and dicts that are not empty, the arguments' own dict included: where pydantic's JSON reader stops."""
+"""Levels of lists and dicts that are not empty, the arguments' own dict included: the limit of pydantic's JSON reader."""
 TOO_DEEP: Final = f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value"
 INVERSE: Final = (
     "what a class writes (serializers, exclude) it must read to the same (validators, __init__, __post_init__)"
@@ -29,7 +29,7 @@ MIN_INT: Final = -(2**63)
 MAX_INT: Final = 2**64 - 1
 NUL_ESCAPE: Final = "\\u0000"
 MANY: Final = 5
-"""Problems named in one error; the rest say the same again."""
+"""Problems that one error names; more would say the same again."""
 
 _NONE: Final = object()
 _ATOMS: Final = frozenset({bool, type(None)})
@@ -37,7 +37,7 @@ _REMEDY: Final = "annotate it, or pass dict (with str keys), list, str, int, flo
 
 
 def is_plain(value: Any) -> bool:
-    """Whether plain JSON gives back an equal value; False may also mean that only a walk can tell."""
+    """Whether plain JSON is known to give back an equal value; False may also mean that only a walk can tell."""
     return _is_plain_scalar(value) or _copied(value) is not _NONE
 
 
@@ -53,10 +53,10 @@ def is_exactly_plain(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as plain JSON gives it back: a member of a StrEnum is text, and a defaultdict a dict.
+    """Return a value as plain JSON gives it back: a member of a StrEnum becomes text, and a defaultdict a dict.
 
     Raises:
-        ValueError: It does not give back an equal one.
+        ValueError: It does not come back equal.
     """
     if _is_plain_scalar(value):
         return value
@@ -65,7 +65,7 @@ def plain(value: Any) -> Any:
         return copy
     if problems(value, ""):
         raise ValueError
-    return json.loads(json.dumps(value))  # keys that are instances of a subclass of str, which orjson refuses
+    return json.loads(json.dumps(value))  # for keys of a subclass of str, which orjson refuses
 
 
 def _is_plain_scalar(value: Any) -> bool:
@@ -78,7 +78,7 @@ def _is_plain_scalar(value: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """The value through JSON, if that is equal; else _NONE."""
+    """Return the value read back from JSON, if it is equal; else _NONE."""
     try:
         text = codec.dumps(value)
         if NUL_ESCAPE in text or too_deep(text):
@@ -90,7 +90,7 @@ def _copied(value: Any) -> Any:
 
 
 def too_deep(text: str) -> bool:
-    """Whether the text is nested deeper than pydantic's reader goes.
+    """Whether the text is nested deeper than pydantic's reader can read.
 
     Brackets are counted first: that is 10 times faster than reading, and most texts have few.
     """
@@ -104,7 +104,7 @@ def too_deep(text: str) -> bool:
 
 
 def problems(value: Any, path: str) -> list[tuple[str, str]]:
-    """Up to MANY `(path, fact and remedy)` of what plain JSON cannot give back, in the order of the value."""
+    """Return up to MANY `(path, fact and remedy)` of parts that plain JSON cannot give back, in the order of the value."""
     found = []
     for problem in _walk(value, path, 0):
         found.append(problem)
@@ -114,7 +114,7 @@ def problems(value: Any, path: str) -> list[tuple[str, str]]:
 
 
 def shown(text: str) -> Any:
-    """The value of a stored text; the text itself where it is no JSON, or too deep for the reader."""
+    """Return the value of a stored text; the text itself where it is no JSON, or nested too deep."""
     try:
         return text if too_deep(text) else codec.loads(text)
     except ValueError:
@@ -122,7 +122,7 @@ def shown(text: str) -> Any:
 
 
 def shown_object(text: str | None) -> dict[str, Any]:
-    """The JSON object of a stored text; an empty one where it is none."""
+    """Return the JSON object of a stored text; an empty one if it is no object."""
     found = None if text is None else shown(text)
     return found if isinstance(found, dict) else {}
 
@@ -141,7 +141,7 @@ def is_large(value: Any, most: int) -> bool:
 
 
 def join(path: str, key: Any) -> str:
-    """Path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
+    """Return the path of an item: `rows` and 3 give `rows[3]`, `rows[3]` and "name" give `rows[3].name`."""
     if isinstance(key, str) and key.isidentifier() and len(key) <= MOST_SHOWN:
         return f"{path}.{key}" if path else key
     return f"{path}[{shown_plainly(key)}]"
@@ -188,7 +188,7 @@ def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> Iterator[tuple[s
 
 
 def text_problem(value: str) -> str:
-    """Why PostgreSQL or UTF-8 cannot hold this text; empty if they can."""
+    """Return why PostgreSQL or UTF-8 cannot hold a text; empty if they can."""
     if is_storable(value):
         return ""
     if "\x00" in value:

@@ -1,4 +1,4 @@
-"""`chain.previous`: the argument that stands for the result of the job before, until that is there."""
+"""`chain.previous`: the argument that stands for the result of the job before, until that result exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 
 class _Previous:
-    """Stands for the result of the job before in a chain."""
+    """The type of `chain.previous`."""
 
     def __repr__(self) -> str:
         return "chain.previous"
@@ -22,7 +22,7 @@ class _Previous:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # copying, pickling and pydantic ask for what it does not have
+        if name.startswith("_"):  # copying, pickling and pydantic look for methods that it does not have
             raise AttributeError(name)
         self._refuse()
 
@@ -40,12 +40,12 @@ PREVIOUS: Final = _Previous()
 
 
 def new_mark() -> str:
-    """Return what stands for it in stored arguments, and cannot be met there by chance."""
+    """Return a random text that stands for `chain.previous` in stored arguments."""
     return f"chain.previous {secrets.token_hex(16)}"
 
 
 class Shape(Protocol):
-    """What takes and stores the arguments."""
+    """The shape that validates and stores the arguments."""
 
     opaque: bool
 
@@ -53,15 +53,15 @@ class Shape(Protocol):
         """Return valid values."""
 
     def store(self, values: dict[str, Any]) -> str:
-        """Return their text."""
+        """Return the JSON text of the values."""
 
 
 class Pending(dict[str, Any]):
-    """The values of a job of which some are the result of the one before.
+    """The values of a job of which some are the result of the job before.
 
     Attributes:
-        names: Of these.
-        mark: What stands for them in the stored text.
+        names: Names of the values that are that result.
+        mark: The text that stands for them in the stored arguments.
     """
 
     names: frozenset[str]
@@ -70,13 +70,13 @@ class Pending(dict[str, Any]):
 
     @classmethod
     def of(cls, values: dict[str, Any], names: frozenset[str], mark: str, shape: Shape) -> Pending:
-        """Return values that were validated with the mark in the place of these."""
+        """Return values that were validated with the mark in place of `chain.previous`."""
         made = cls({**values, **dict.fromkeys(names, PREVIOUS)})
         made.names, made.mark, made._shape = names, mark, shape
         return made
 
     def text(self, now: dict[str, Any]) -> str:
-        """Return the arguments as they are to be stored, with what was assigned since the job was made."""
+        """Return the arguments as they are stored, with changes made since the job was made."""
         values = {name: self.mark if value is PREVIOUS else value for name, value in now.items()}
         return self._shape.store(values if self._shape.opaque else self._shape.validate(values))
 
@@ -85,6 +85,6 @@ class Pending(dict[str, Any]):
 
 
 def previous_in(job: Any) -> list[str]:
-    """Return the names of the arguments of a job that are `chain.previous`."""
+    """Return the names of a job's arguments that are `chain.previous`."""
     values = job._values
     return sorted(values.names) if isinstance(values, Pending) else []

@@ -1,4 +1,4 @@
-"""Compares a value with what its stored text is read as: equal, of the same types, at every depth."""
+"""The comparison of a value with what its stored text is read as: equal, of the same types, at every depth."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _FIXED: Final = (dt.timezone, TzInfo)
 
 
 class Likeness(NamedTuple):
-    """How a value and what is read of it are alike."""
+    """The result of comparing a value with what is read back."""
 
     is_exact: bool
-    """Of the same types at every depth; else some are of a subclass of what they come back as, and equal."""
+    """Whether the types are the same at every depth; else some are of a subclass of the type that comes back, and equal."""
     is_whole: bool
-    """Nothing in what was read waits for being loaded."""
+    """Whether the value that is read back holds no reference that is still to be loaded."""
 
 
 def compare(given: Any, back: Any, path: str) -> Likeness:
-    """Return how a value and what its text was read as are alike, at every depth.
+    """Compare a value with what its text was read as, at every depth.
 
-    Of a subclass of one of Python's own types may be what comes back equal as that type (a member of an IntEnum, a
-    defaultdict, asyncpg's UUID), an int may come back as an equal float, and a time zone as its offset.
+    A value of a subclass of one of Python's own types may come back as an equal value of that type (a member of an IntEnum,
+    a defaultdict, asyncpg's UUID), an int as an equal float, and a time zone as its offset.
 
     Raises:
-        Difference: They are not.
+        Difference: The values differ otherwise.
     """
     is_exact, is_whole = True, True
     stack: list[Pair] = [(given, back, path)]
-    met: dict[tuple[int, int], Any] = {}  # with the values, whose ids would else be used again
+    met: dict[tuple[int, int], Any] = {}  # holds the values too, so that their ids are not used again
     while stack:
         given, back, path = stack.pop()
         if given is back:

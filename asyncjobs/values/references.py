@@ -1,4 +1,4 @@
-"""References: arguments stored as a key and loaded again before the job runs (Rails' GlobalID)."""
+"""References: arguments that are stored as a key and loaded again before the job runs (Rails' GlobalID)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISSING: Any = inspect.Parameter.empty
 
 
 class NoKey(ValueError):
-    """An object that cannot be stored as a key now.
+    """An object that cannot be stored as a key yet.
 
     Attributes:
         value: The object, so that its place in the arguments can be named.
@@ -33,7 +33,7 @@ class NoKey(ValueError):
 
 
 class Reference(Generic[ObjectT, KeyT]):
-    """How objects of one class become keys and come back."""
+    """The functions that turn objects of one class into keys and back."""
 
     __slots__ = ("cls", "dump", "key", "load")
 
@@ -50,7 +50,7 @@ class Reference(Generic[ObjectT, KeyT]):
         self.key = key
 
     def key_of(self, value: ObjectT) -> KeyT:
-        """Key to store; NoKey if `dump` fails or gives None, which would come back as "no object"."""
+        """Return the key to store; raise NoKey if `dump` fails or gives None, which would come back as "no object"."""
         name = self.cls.__qualname__
         try:
             key = self.dump(value)
@@ -65,13 +65,13 @@ class Reference(Generic[ObjectT, KeyT]):
         return key
 
     async def fetch(self, key: KeyT) -> ObjectT:
-        """Object behind a stored key.
+        """Return the object of a stored key.
 
         Raises:
             RecordNotFound: `load` gave None or raised a LookupError.
             DeserializationError: `load` raised another exception, which is the cause.
         """
-        named = f"the {self.cls.__qualname__} of a stored key"  # which is an argument, and others read this
+        named = f"the {self.cls.__qualname__} of a stored key"  # without the key, an argument that others must not read
         try:
             found: Any = self.load(key)
             if inspect.isawaitable(found):
@@ -120,10 +120,10 @@ def register_reference(
 
     Args:
         cls: The class; instances of its subclasses are accepted too, and loaded through this reference.
-        dump: Key of an object, called when the job is made and when it is stored. None means "not saved yet" and is
-            refused.
-        load: Object of a key, `async def` or `def`. It returns None or raises a LookupError when the record is gone
-            (`RecordNotFound`); any other exception becomes a `DeserializationError`, so that it can be retried.
+        dump: Returns the key of an object; called when the job is made and when it is stored. None means "not saved yet"
+            and is refused.
+        load: Returns the object of a key, `async def` or `def`. It returns None or raises a LookupError when the record is
+            gone (`RecordNotFound`); any other exception becomes a `DeserializationError`, so that it can be retried.
         key: Type of the key, such as `int` or `UUID`; by default the annotation of `load`'s parameter, else plain JSON.
     """
     if not isinstance(cls, type):
@@ -135,7 +135,7 @@ def register_reference(
 
 
 def reference_for(cls: Any) -> Reference[Any, Any] | None:
-    """Reference of exactly this class."""
+    """Return the reference of exactly this class; None: it has none."""
     return _references.get(cls) if isinstance(cls, type) else None
 
 
@@ -145,7 +145,7 @@ def clear_references() -> None:
 
 
 def _key_type(load: Callable[..., Any]) -> Any:
-    """Annotation of the first parameter of `load`; MISSING if there is none or it cannot be resolved."""
+    """Return the annotation of the first parameter of `load`; MISSING if there is none or it cannot be resolved."""
     try:
         function = load if inspect.isroutine(load) else type(load).__call__
         hints = typing.get_type_hints(function, include_extras=True)
@@ -156,7 +156,7 @@ def _key_type(load: Callable[..., Any]) -> Any:
 
 
 async def resolve(value: Any) -> Any:
-    """`value` with every StoredKey in it replaced, one load after the other: loaders often share one session.
+    """Return `value` with every StoredKey in it loaded, one after the other: loaders often share one session.
 
     Lists and dicts are changed in place, because `load` has just made them.
     """

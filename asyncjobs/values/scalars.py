@@ -1,4 +1,4 @@
-"""Tells of a value by its type, and by the little that a type leaves open, that it comes back from JSON as it went."""
+"""Checks of a value's type, and of the few values that a type leaves open, that it comes back from JSON unchanged."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ TYPES: Final[dict[str, type[Any]]] = {
     "decimal": decimal.Decimal,
     "uuid": uuid.UUID,
 }
-"""By pydantic's names."""
+"""Python's types by pydantic's names."""
 _JSON_SCALARS: Final = frozenset({str, int, bool, types.NoneType})
 _ABSENT: Final = object()
 
 
 def never(_value: Any) -> bool:
-    """Return False: nothing is known of it."""
+    """Return False: a value is not known to come back unchanged."""
     return False
 
 
 def always(_value: Any) -> bool:
-    """Return True: everything is."""
+    """Return True: every value comes back unchanged."""
     return True
 
 
 class OfType:
-    """Takes the values of exactly one type, and perhaps some more: what is inside need not be looked at.
+    """A check for values of exactly one type, and those of another check; parts of a value are not looked at.
 
-    Whoever checks many asks for the type himself, which takes a third of the time of a call.
+    A caller that checks many values compares the type itself, in a third of the time of a call.
     """
 
     def __init__(self, cls: type[Any], more: Check = never) -> None:
@@ -56,12 +56,12 @@ class OfType:
         self.more = more
 
     def __call__(self, value: Any) -> bool:
-        """Whether it takes a value."""
+        """Whether a value passes."""
         return type(value) is self.cls or self.more(value)
 
 
 def holding(checks: Mapping[str, Check]) -> Callable[[Mapping[str, Any]], bool]:
-    """Return what tells of named values that all of them come back as they went."""
+    """Return a check whether all of some named values come back unchanged."""
     fields = [
         (name, check.cls, check.more) if isinstance(check, OfType) else (name, OfType, check)
         for name, check in checks.items()
@@ -78,7 +78,7 @@ def holding(checks: Mapping[str, Check]) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def every(check: Check) -> Callable[[Iterable[Any]], bool]:
-    """Return what tells of any number of values that all of them do."""
+    """Return a check whether all of any number of values pass `check`."""
     if check is always:
         return always
     if isinstance(check, OfType) and check.more is never:
@@ -88,11 +88,11 @@ def every(check: Check) -> Callable[[Iterable[Any]], bool]:
 
 
 def of_scalar(kind: str, limits: Mapping[str, Any]) -> Check:
-    """Return the check of a value of a user's own.
+    """Return the check of a user's own value.
 
     Args:
         kind: Pydantic's name of its type.
-        limits: Which it has to be within, by pydantic's names.
+        limits: Its limits, by pydantic's names.
     """
     of_type = _CHECKS.get(kind) or OfType(TYPES[kind])
     if limits == {"ge": plain_json.MIN_INT, "le": plain_json.MAX_INT}:
@@ -103,12 +103,12 @@ def of_scalar(kind: str, limits: Mapping[str, Any]) -> Check:
 
 
 def is_none(value: Any) -> bool:
-    """Whether it is None."""
+    """Whether a value is None."""
     return value is None
 
 
 def is_json_scalar(value: Any) -> bool:
-    """Whether JSON itself has its type."""
+    """Whether a value's type is one of JSON itself."""
     return type(value) in _JSON_SCALARS or _is_finite(value)
 
 
@@ -133,7 +133,7 @@ def _is_zoned(cls: type[Any]) -> Check:
         zone = value.tzinfo
         if zone is None:
             return not value.fold
-        # An offset of whole minutes is all of a zone that is stored.
+        # A zone is stored as its offset in whole minutes.
         return zone is utc or (type(zone) in fixed and not zone.utcoffset(None) % minute)
 
     return check

@@ -1,4 +1,4 @@
-"""What pydantic compiles for the two kinds of value it does not know: plain JSON, and references."""
+"""Schemas for values that pydantic does not know: plain JSON, references, and UUIDs of derived classes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ReferenceSchema:
         key = handler.generate_schema(self.key)
 
         def stored_key(value: Any, read: Callable[[Any], Any]) -> Any:
-            # An object is met here too: the default of a parameter that a row does not have.
+            # A value may be an object already: the default of a parameter that a row does not have.
             return value if isinstance(value, reference.cls) else StoredKey(reference, read(value))
 
         stored = core_schema.no_info_wrap_validator_function(stored_key, key)
@@ -66,7 +66,7 @@ class ReferenceSchema:
 
 
 class UuidSchema:
-    """Pydantic metadata: a UUID of Python's own class, also of one that asyncpg has made, which is of a derived class."""
+    """Pydantic metadata: a UUID of Python's own class, into which asyncpg's derived class is converted."""
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
         stored = core_schema.uuid_schema()
@@ -75,7 +75,7 @@ class UuidSchema:
 
 
 def refuse_other_tuple(cls: type[Any], value: Any) -> Any:
-    """Refuse a NamedTuple of another class: pydantic would make one of `cls` of its items, whatever they mean."""
+    """Refuse a NamedTuple of another class: pydantic would make one of `cls` from its items, whatever they mean."""
     if type(value) is not cls and isinstance(value, tuple) and hasattr(value, "_fields"):
         raise PydanticCustomError(
             "other_tuple", "is a {other}, not a {cls}", {"other": type(value).__name__, "cls": cls.__name__}
@@ -100,7 +100,7 @@ def is_reference_schema(schema: Mapping[str, Any]) -> bool:
 
 
 def _given_to(schema: Mapping[str, Any]) -> Any:
-    """The function that a value in Python is given to after it was validated; None: another schema."""
+    """Return the function that gets a Python value after validation; None: another schema."""
     given = schema.get("python_schema", {})
     return given["function"].get("function") if given.get("type") == "function-after" else None
 

@@ -1,4 +1,4 @@
-"""Named values as JSON text and back: what arguments and results share.
+"""`Shape`: named values as JSON text and back, for arguments and results alike.
 
 pydantic validates (its lax mode) and makes the tree, orjson writes it: that costs 0.1 µs more than pydantic's own
 `to_json`, which would write NaN as null in a user's model and ints of any size.
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
 
 MOST_STORED: Final = 1_048_576
-"""Bytes of a stored text that is read; Python stores none that is larger."""
+"""The most bytes of a stored text that are read; asyncjobs stores no larger one."""
 _MANY_NAMES: Final = 20_000
 _OF_MANY: Final = frozenset({"list", "tuple", "set", "frozenset", "dict"})
 _OF_CLASSES: Final = frozenset({"model", "dataclass"})
-"""Schemas that their classes have compiled already."""
+"""Types of schemas that their classes have compiled already."""
 _NO_SCHEMAS: Final = frozenset(
     {"metadata", "default", "expected", "serialization", "config", "cls", "ref", "schema_ref"}
 )
@@ -50,11 +50,11 @@ _CORE_CONFIG: Final = core_schema.CoreConfig(
 
 
 class Shape:
-    """Compiled form of a set of named values.
+    """The compiled form of a set of named values.
 
     Attributes:
-        references: Names of the values that hold references.
-        opaque: Holds types whose inside is not validated again, or would not bear it: an AfterValidator, Json.
+        references: Names of values that hold references.
+        opaque: Whether it holds types that are not, or must not be, validated twice: an AfterValidator, Json.
     """
 
     def __init__(self, kind: str, parameters: Sequence[Parameter], *, what: str, limit: int) -> None:
@@ -80,22 +80,22 @@ class Shape:
 
     @cached_property
     def _in_full(self) -> SchemaValidator | PluggableSchemaValidator:
-        """Says all that is wrong, where the others end a list and a dict at the first wrong item.
+        """A validator that reports every problem; the others end each list and dict at the first wrong item.
 
-        A list from a web form may have a million, which would take seconds and gigabytes.
+        A list from a web form may have a million wrong items, which would take seconds and gigabytes.
         """
         return self._adapter(in_full=True).validator
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        """The names of fields, at every depth: other keys of a stored text are values."""
+        """Names of fields, at every depth; other keys of a stored text are values."""
         return frozenset(_names_in([*self._schemas.values(), *self._definitions.values()])) | self.parameters.keys()
 
     def _certainty(self, name: str, *, validated: bool) -> Check | None:
         return certainty(self._schemas[name]["schema"], self._definitions, validated=validated)
 
     def is_exact(self, name: str) -> Check:
-        """Return what tells of a value of the user's own that it is what its text would be read as."""
+        """Return a check whether a user's own value is the same as its text would be read as."""
         return self._certainty(name, validated=False) or never
 
     def _compile(self, parameter: Parameter) -> Compiled:
@@ -105,7 +105,7 @@ class Shape:
             raise InvalidDefinition(f"{self.kind}: {parameter.name}: {error}") from None
 
     def schema_of_values(self, handler: Any, *, in_full: bool) -> core_schema.CoreSchema:
-        """Not a TypedDict class: its `extra` would hold for the user's dataclasses too, and refuse their own fields."""
+        """Return a schema that is no TypedDict class's: its `extra` would also forbid fields of the user's dataclasses."""
         fields = {name: self._field(handler, parameter, in_full) for name, parameter in self.parameters.items()}
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid", config=_CORE_CONFIG)
 
@@ -130,7 +130,7 @@ class Shape:
         return core_schema.typed_dict_field(schema, required=factory is None and default is MISSING)
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Values with their types, and with defaults for those not given."""
+        """Return values in their types, with defaults for those not given."""
         try:
             return self._validate(given)
         except ValidationError as error:
@@ -141,14 +141,14 @@ class Shape:
             raise self.invalid(problems) from None
 
     def store(self, values: dict[str, Any]) -> str:
-        """JSON text of validated values; in their place are then put those that it gives back, if these are others."""
+        """Return the JSON text of validated values, and replace values in `values` that would be read as others."""
         try:
             if self.opaque:
                 tree = self._tree(values, mode="json", round_trip=True, warnings="error")
             else:
                 tree = self._tree(values, mode="json")
             text = codec.dumps(tree)
-        except Exception as error:  # serializers and `dump` of references are the user's
+        except Exception as error:  # from a user's serializer or a reference's `dump`
             self._refuse(values, error)
         if plain_json.NUL_ESCAPE in text or (self._plain and plain_json.too_deep(text)):
             self._check(tree)
@@ -161,9 +161,9 @@ class Shape:
         return text
 
     def _read_back(self, values: dict[str, Any], tree: dict[str, Any], text: str) -> None:
-        """Have nothing stored that would be read as something else.
+        """Refuse values that would be read as others.
 
-        A row of 5 fields takes 10 µs, and it is only done for values of which the annotation does not tell.
+        A row of 5 fields takes 10 µs, and it is done only for values whose annotation leaves the question open.
         """
         if codec.loads(text) != tree:
             self._check(tree)
@@ -185,16 +185,16 @@ class Shape:
             return self._read(text, by_name=True, by_alias=True)
         except ValidationError as error:
             raise self.invalid(explanations.explain_unread(error, tree, self.parameters, self.what)) from error
-        except Exception as error:  # a constructor or a validator of the user's
+        except Exception as error:  # from a user's constructor or validator
             raise self.invalid([(self._culprit(tree), explanations.unread(error))]) from error
 
     def _culprit(self, tree: dict[str, Any]) -> str:
-        """Name of the value that cannot be read: without it there is no such error."""
+        """Return the name of the value that cannot be read: without it there is no such error."""
         found = (name for name in self._doubtful if self._reads({**tree, name: None}))
         return next(found, self.what)
 
     def _reads(self, tree: dict[str, Any]) -> bool:
-        """Whether reading comes to an end, be it that a value does not fit."""
+        """Whether a text is read without an error of the user's code; a value may still not fit."""
         try:
             self._read(codec.dumps(tree))
         except ValidationError:
@@ -204,7 +204,7 @@ class Shape:
         return True
 
     def load(self, text: str) -> dict[str, Any]:
-        """Validated values of a stored text, with defaults for those absent."""
+        """Return validated values of a stored text, with defaults for missing ones."""
         if len(text) > MOST_STORED // 4:
             self._check_stored(text)
         if self._plain:
@@ -219,7 +219,7 @@ class Shape:
         try:
             given = codec.loads(text)
         except ValueError:
-            given = None  # pydantic's reader says it better
+            given = None  # pydantic's error is better
         found = explanations.in_full(
             error, given, lambda _: self._in_full.validate_json(text, by_name=True, by_alias=True)
         )
@@ -234,7 +234,7 @@ class Shape:
         return OtherVersion(self.kind, problems, f"stored {self.what}")
 
     def _check_stored(self, text: str) -> None:
-        """Refuse what only SQL can have written, before it is read: a large text can take long, and memory."""
+        """Refuse a text that only SQL can have written, before it is read, which could take long and much memory."""
         size = len(text.encode())
         if size > MOST_STORED:
             fact = f"the stored text takes {size:,} bytes, and at most {MOST_STORED:,} are read; correct the row"
@@ -243,13 +243,13 @@ class Shape:
             try:
                 given = codec.loads(text)
             except ValueError:
-                return  # pydantic's reader says it better
+                return  # pydantic's error is better
             found = explanations.strangers(given, self.parameters)
             if len(found) > explanations.MOST_EXPLAINED and (error := self._other_version(given, found)):
                 raise error
 
     def invalid(self, problems: list[tuple[str, str]], *, stored: bool = False) -> InvalidArguments:
-        """The error to raise."""
+        """Return the error to raise."""
         error = InvalidArguments if stored or self.what == "arguments" else UnstorableResult
         return error(self.kind, problems, what=f"stored {self.what}" if stored else self.what)
 
@@ -279,7 +279,7 @@ class Shape:
         try:
             codec.loads(text)
         except ValueError:
-            pass  # for this reason or another
+            pass  # a large number, or another error
         else:
             return
 
@@ -292,10 +292,10 @@ class Shape:
         try:
             json.loads(text, parse_float=finite, parse_int=len)
         except (json.JSONDecodeError, RecursionError):
-            return  # pydantic's reader says it better
+            return  # pydantic's error is better
 
     def _refuse(self, values: dict[str, Any], error: Exception) -> NoReturn:
-        """Say which of the values could not be made into JSON."""
+        """Raise an error that names the values that have no form in JSON."""
         found = []
         for name, value in values.items():
             try:
@@ -329,7 +329,7 @@ class _Schema:
 
 
 def _failing_fast(schema: Any) -> Any:
-    """A schema that ends each list and dict at its first wrong item; what it refers to by name stays as it is."""
+    """Return a schema that ends each list and dict at its first wrong item, except in definitions that it refers to."""
     if isinstance(schema, list | tuple):
         return type(schema)(map(_failing_fast, schema))
     if not isinstance(schema, dict) or schema.get("type") in _OF_CLASSES:
@@ -341,7 +341,7 @@ def _failing_fast(schema: Any) -> Any:
 
 
 def _names_in(schema: Any) -> Iterator[str]:
-    """The names of fields in a schema, aliases among them."""
+    """Yield the names of fields in a schema, with aliases."""
     if isinstance(schema, list | tuple):
         for part in schema:
             yield from _names_in(part)
@@ -364,7 +364,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _compiled_schemas(schema: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The schemas of the values by name, and those that they refer to."""
+    """Return the schemas of the values by name, and the definitions that they refer to."""
     definitions = {}
     if schema["type"] == "definitions":
         definitions = {definition["ref"]: definition for definition in schema["definitions"]}

@@ -1,4 +1,4 @@
-"""What the type variables of generic job classes stand for in a class derived from them, and its annotations with that."""
+"""Type variables of generic job classes: the types that a derived class gives them, and annotations with these types."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.modules.origin import namespace_of
 
 Solution = Mapping[Any, Any]
-"""What each type variable stands for."""
+"""The type for each type variable."""
 
 
 @functools.lru_cache(maxsize=4_096)
 def solutions(cls: type) -> Mapping[type, Solution]:
-    """Return what the type variables of each generic base of a class stand for, by base."""
+    """Return the types for the type variables of each generic base of a class, by base."""
     found: dict[type, dict[Any, Any]] = {}
 
     def look_at(derived: type, known: Solution) -> None:
@@ -42,12 +42,12 @@ def solutions(cls: type) -> Mapping[type, Solution]:
 
 @functools.lru_cache(maxsize=4_096)
 def is_generic(cls: type) -> bool:
-    """Whether a class is derived from one that has type variables and is not `Job`."""
+    """Whether a class has a generic base beside `Job`."""
     return any(solution and base.__module__ != "asyncjobs.jobs.job" for base, solution in solutions(cls).items())
 
 
 def solved(annotation: Any, solution: Solution) -> Any:
-    """Return an annotation with what its type variables stand for; those that stand for nothing are left."""
+    """Return an annotation with types in place of its type variables, as far as they are known."""
     if isinstance(annotation, typing.TypeVar):
         return solution.get(annotation, annotation)
     open_ones = _variables(annotation)
@@ -57,10 +57,10 @@ def solved(annotation: Any, solution: Solution) -> Any:
 
 
 def hints_of(cls: type) -> dict[str, Any]:
-    """Return the annotations of a class and its bases, resolved, with what its type variables stand for.
+    """Return the annotations of a class and its bases, resolved, with types for type variables.
 
     Raises:
-        NameError: One cannot be resolved.
+        NameError: An annotation cannot be resolved.
     """
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -78,11 +78,11 @@ def hints_of_method(cls: type, method: Callable[..., Any]) -> dict[str, Any]:
 
 
 def result_of(cls: type, root: type, method: Callable[..., Any]) -> Any:
-    """Return what jobs of a class return, as its method says, or else the class itself: `Job[int]`.
+    """Return the result type of a class's jobs, from its method or else from the class itself: `Job[int]`.
 
     Raises:
         NameError: It cannot be resolved.
-        InvalidDefinition: It holds a type variable that stands for nothing.
+        InvalidDefinition: It holds a type variable without a type.
     """
     said = hints_of_method(cls, method).get("return", inspect.Parameter.empty)
     if said is inspect.Parameter.empty:
@@ -93,10 +93,10 @@ def result_of(cls: type, root: type, method: Callable[..., Any]) -> Any:
 
 
 def known(annotation: Any, cls: type, where: str) -> Any:
-    """Return an annotation of a class in which every type variable stands for something.
+    """Return an annotation of a class that holds no type variable without a type.
 
     Raises:
-        InvalidDefinition: One does not.
+        InvalidDefinition: It holds one.
     """
     is_variable = isinstance(annotation, typing.TypeVar)
     variable = annotation if is_variable else next(iter(_variables(annotation)), None)
@@ -111,19 +111,19 @@ def known(annotation: Any, cls: type, where: str) -> Any:
 
 
 def annotations_of(target: Any) -> Mapping[str, Any]:
-    """Return the annotations of a class's own body, or of a function, as they stand: their names may be unknown yet."""
+    """Return the annotations of a class's own body, or of a function, unresolved where names are not known yet."""
     return get_annotations(target, format=Format.FORWARDREF)
 
 
 def _own_hints(base: type) -> dict[str, Any]:
-    """The annotations of the body of one class, resolved where it stands: its module's names go before its own."""
+    """Return the annotations of the body of one class, resolved in its module, whose names go before its own."""
     alone = type(base.__name__, (), {"__annotations__": annotations_of(base), "__module__": base.__module__})
     variables = {variable.__name__: variable for variable in getattr(base, "__type_params__", ())}
     return typing.get_type_hints(alone, dict(vars(base)), {**namespace_of(base), **variables}, include_extras=True)
 
 
 def _variables(annotation: Any) -> tuple[Any, ...]:
-    """The type variables that can be filled in an annotation; a generic class that stands alone has its own."""
+    """Return the type variables that can be filled in an annotation; a generic class that stands alone has its own."""
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         # Not of the class alone: to pydantic, `Page[T]` with the variable of `Page` itself is `Page`.
         metadata = getattr(annotation, "__pydantic_generic_metadata__", {"parameters": ()})
