@@ -1,1 +1,1 @@
-"""Enqueue, await, read: what an application does, over connections of its own and the caller's."""
+"""The client: jobs are enqueued, awaited and read, on connections of its own or of the caller's."""

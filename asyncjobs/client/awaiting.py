@@ -1,10 +1,10 @@
-"""Waiting for jobs to end: any number of waiters over one LISTEN connection, with a slow poll beneath.
+"""Waits for the ends of jobs: any number of waiters over one LISTEN connection, and a slow poll in case a notice was lost.
 
-A waiter is registered by a flag on the job's row: the finish that removes the row sees it and sends a notice. The row lock
-settles the race: either the flag is set first, and the finish tells; or the row is gone, and the history has the answer.
-(A table of waiters of its own lost 342 to 370 of 1,500; the flag lost none.)
+A waiter sets a flag on the job's row; the statement that writes the job's end removes the row, sees the flag, and sends a
+notice. The row lock settles the race: either the flag is set first, and a notice comes; or the row is gone, and the history
+has the result. (A separate table of waiters lost 342 to 370 of 1,500; the flag lost none.)
 
-A notice has the beginning of an id, its time: every login may listen, and who has a whole id may ask how that job has ended.
+A notice has only the beginning of an id, its time: every login may listen, and a whole id is enough to read a job's end.
 """
 
 from __future__ import annotations
@@ -27,52 +27,52 @@ from asyncjobs.tasks.services import Services
 logger = logging.getLogger("asyncjobs.client")
 
 SAFETY_POLL = 5.0
-"""Seconds between looks at everything that is waited for, whatever the notices say."""
+"""Seconds between looks at all awaited jobs, whatever the notices say."""
 LEAST_LOOK = 0.5
-"""Seconds between two of them when notices may have been missed."""
+"""Seconds between two such looks when notices may have been missed."""
 BATCH = 1_000
 MOST_IN_NOTICE = 200
 """Ids of one notice that are read; no statement of ours sends as many."""
 BEGINNING = 18
-"""Characters of an id that a notice has, as 01a22a06-f0c1-7e11: 62 bits are left that nobody can guess."""
+"""Characters of an id in a notice, as 01a22a06-f0c1-7e11: the other 62 bits cannot be guessed."""
 _REST = 64
-"""Bits of an id that a notice has not."""
+"""Bits of an id that are not in a notice."""
 RETRY_PAUSE = 0.5
 
 
 class Row(Protocol):
-    """What has ended."""
+    """The end of a job or of a batch."""
 
     @property
     def id(self) -> UUID:
-        """Whose end it is."""
+        """The id of the job or batch."""
 
 
 R_co = TypeVar("R_co", bound=Row, covariant=True)
 
 
 class Asks(Protocol[R_co]):
-    """How those that are waited for are asked about: jobs, or batches."""
+    """The statements on awaited jobs, or on awaited batches."""
 
     async def await_jobs(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Ask to be told when they end; return those that have not."""
+        """Set the flags that have notices sent at their ends; return the ids that have not ended."""
 
     async def read_live(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Return those that have not ended."""
+        """Return the ids that have not ended."""
 
     async def read_finished(self, connection: Connection, ids: Sequence[UUID]) -> Sequence[R_co]:
-        """Return how those have ended that have."""
+        """Return the ends of the ids that have ended."""
 
 
 class Waiters(Generic[R_co]):
-    """Everybody in this process who waits for a job, or for a batch.
+    """All waits of this process for jobs, or for batches.
 
     Args:
-        sessions: Connections.
-        access: How they are asked about.
-        listener: For their ends.
-        services: The scope of what looks after them.
-        missing: Makes the error for one of which no row can be seen.
+        sessions: The connections for statements.
+        access: The statements on jobs, or on batches.
+        listener: Hears the ends.
+        services: The scope of the background task.
+        missing: Makes the error for an id of which no row can be seen.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Waiters(Generic[R_co]):
         self._services = services
         self._waiting: dict[UUID, list[asyncio.Future[R_co]]] = {}
         self._by_beginning: dict[int, set[UUID]] = {}
-        """Their ids by the numbers that these begin with: read so, one of a notice takes 0.4 µs instead of 1.5."""
+        """Awaited ids by their beginnings, as numbers: so, an id of a notice takes 0.4 µs instead of 1.5."""
         self._new: set[UUID] = set()
         self._done: set[UUID] = set()
         self._kick = asyncio.Event()
@@ -98,21 +98,21 @@ class Waiters(Generic[R_co]):
         self._inside = WaitsInside(sessions)
         self._looked_at = float("-inf")
         self._next_look = 0.0
-        """The loop's time of the next look at everything."""
+        """The loop's time of the next look at all awaited ids."""
         listener.subscribe(DONE, self._notified)
         listener.on_hearing(self._look_soon)
 
     async def wait(self, job_id: UUID, row: RunningRow | None = None, *, timed: bool = False) -> R_co:
-        """Wait until a job is final and return how it ended.
+        """Wait until a job is final, and return its end.
 
         Args:
-            job_id: Its id.
-            row: Of the job that waits here; None: no job does.
+            job_id: The awaited job.
+            row: The row of the job that waits; None: no job does.
             timed: Whether the wait has a timeout.
 
         Raises:
-            JobNotFound: Its row cannot be seen.
-            AwaitCycle: It waits for the job that waits here.
+            JobNotFound: The row of the awaited job cannot be seen.
+            AwaitCycle: The awaited job waits for the job that waits here.
         """
         future: asyncio.Future[R_co] = asyncio.get_running_loop().create_future()
         futures = self._waiting.setdefault(job_id, [])
@@ -127,7 +127,7 @@ class Waiters(Generic[R_co]):
                 self._services.start(self._look_after(), name="waiters")
         inside = None if row is None else self._inside.begin(row, job_id, future, timed=timed)
         if inside is not None and len(self._inside.new) == 1:
-            self._kick.set()  # when it is to be told of is not known yet
+            self._kick.set()  # the loop has to take the time into account at which this wait is to be written
         try:
             return await future
         finally:
@@ -150,17 +150,17 @@ class Waiters(Generic[R_co]):
             try:
                 found = self._by_beginning[int(text[:BEGINNING].replace("-", ""), 16)]
             except (KeyError, ValueError):
-                continue  # anybody may NOTIFY: what is no id is no news, nor what nobody waits for here
+                continue  # no id, since anybody may send notices; or one that nobody waits for here
             self._done |= found
             self._kick.set()
 
     def _look_soon(self) -> None:
-        """Look at everything, as notices may have been missed, if that was not done a moment ago."""
+        """Look at all awaited ids, since notices may have been missed; unless that was done a moment ago."""
         self._next_look = min(self._next_look, self._looked_at + LEAST_LOOK)
         self._kick.set()
 
     async def _look_after(self) -> None:
-        """Resolve waiters for as long as the client is open; then nobody is left waiting for what cannot come."""
+        """Resolve waits while the client is open; when it closes, have the remaining ones raise NotOpen."""
         try:
             await self._run()
         finally:
@@ -190,12 +190,14 @@ class Waiters(Generic[R_co]):
                 if loop.time() >= self._inside.due_at:
                     await self._inside.tell()
             except DatabaseError as error:
-                logger.warning("cannot look after %d awaited jobs, will try again: %s", len(self._waiting), error)
+                logger.warning(
+                    "cannot read whether %d awaited jobs have ended, trying again: %s", len(self._waiting), error
+                )
                 await asyncio.sleep(RETRY_PAUSE)
                 self._kick.set()
 
     async def _register(self) -> None:
-        """Set the flag of jobs that are newly waited for; those without a row are finished, or nowhere."""
+        """Set the flags of newly awaited jobs; jobs without a live row have ended, or do not exist."""
         while self._new:
             batch = sorted(self._new)[:BATCH]
             live = await self._sessions.run(partial(self._access.await_jobs, ids=batch))
@@ -219,7 +221,7 @@ class Waiters(Generic[R_co]):
             await self._settle(set(batch) - live)
 
     async def _settle(self, gone: set[UUID]) -> None:
-        """Resolve jobs that have no live row: from the history, else as not found."""
+        """Resolve waits for jobs without a live row: by the history, else by the error that there is none."""
         if not gone:
             return
         found = await self._resolve(list(gone))

@@ -1,4 +1,4 @@
-"""Stored batches: how far one is, and waiting until it is over."""
+"""Stored batches: their statuses, and waits for their ends."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from asyncjobs.records.batch_status import BatchStatus
 
 
 class BatchReader:
-    """Reads batches, and waits for them.
-
-    Args:
-        sessions: The client's.
-        waiters: Who waits for a batch.
-    """
+    """Reads batches, and waits for their ends."""
 
     def __init__(self, sessions: Sessions, waiters: Waiters[SettledBatch]) -> None:
         self._sessions = sessions
         self._waiters = waiters
 
     async def status(self, batch_id: UUID) -> BatchStatus:
-        """Read how far a batch is; see `Batch.status`."""
+        """Read the status of a batch; see `Batch.status`."""
         row = await self._sessions.run(partial(batches.read_status, batch_id=batch_id))
         if row is None:
             raise BatchNotFound(batch_id)
         return BatchStatus(
-            id=row.id, description=row.description, by_state=Counter(row.by_state), over=row.settled, made_at=row.made_at,
-            discarded_at=row.discarded_at, finished_at=row.finished_at, succeeded_at=row.succeeded_at, parent=row.parent,
-        )  # fmt: skip
+            id=row.id,
+            description=row.description,
+            by_state=Counter(row.by_state),
+            over=row.settled,
+            made_at=row.made_at,
+            discarded_at=row.discarded_at,
+            finished_at=row.finished_at,
+            succeeded_at=row.succeeded_at,
+            parent=row.parent,
+        )
 
     async def get(self, batch_id: UUID) -> Batch:
         """Return a stored batch; see `AsyncJobs.get_batch`."""
@@ -56,7 +58,7 @@ class BatchReader:
         return await self.status(batch_id)
 
     async def _refuse_own(self, batch_id: UUID) -> None:
-        """Refuse that a job awaits the batch of which it is one, or one that this is a part of."""
+        """Refuse a job that awaits its own batch, or a batch that this one is a part of."""
         job = context.running.get()
         if job is None or job._attempt is None or (own := job._attempt.claimed.batch) is None:
             return

@@ -1,4 +1,4 @@
-"""The transaction in which a batch is stored: one of ours, or the one that a caller's connection is in."""
+"""Transactions that store a batch: one of our own, or the one that a caller's connection is in."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 
 SMALL = 500
-"""Jobs in one text, where COPY cannot take them."""
+"""Jobs in one statement when COPY cannot be used."""
 
 
 class Target(Protocol):
     """The transaction in which a batch is stored."""
 
     async def begin(self, new: Sequence[NewBatch]) -> bool:
-        """Store the rows of batches; return False when they are there already."""
+        """Store the rows of batches; return False when they exist already."""
 
     async def insert(self, rows: Sequence[NewJob], batch: UUID) -> list[Stored] | None:
-        """Insert jobs of one; return what came of each, None: all were made."""
+        """Insert jobs of a batch; return how each was stored, None: all are new."""
 
     async def settle(self, batch: UUID) -> None:
-        """Look whether a batch is over."""
+        """End a batch if its jobs are over."""
 
     async def depth(self, queue: str, most: int) -> int:
         """See `Asks.depth`."""
@@ -43,13 +43,13 @@ class Target(Protocol):
 
 
 class OwnTransaction:
-    """A transaction on a connection of ours.
+    """A transaction on a connection of our own.
 
     Args:
-        connection: In a transaction.
-        sessions: Of the connection.
+        connection: The connection, in the transaction.
+        sessions: The sessions of the connection.
         by_tables: Whether this role may write the tables.
-        endless: Whether the use of the connection has no deadline, so that each statement is to have one.
+        endless: Whether the use of the connection has no deadline, so that each statement gets one.
     """
 
     def __init__(self, connection: Connection, sessions: Sessions, *, by_tables: bool, endless: bool) -> None:
@@ -60,11 +60,11 @@ class OwnTransaction:
         self._least: int | None = None
         self._queues: set[str] = set()
         self.error: Exception | None = None
-        """What a statement of it has failed with."""
+        """The error of a statement."""
 
     @contextlib.contextmanager
     def limited(self) -> Iterator[None]:
-        """Bound the time of a statement, and keep its error apart from those of the caller's code."""
+        """Bound the time of a statement, and note its error as one that is not of the caller's code."""
         if self._endless:
             self._sessions.limit(self._connection)
         try:
@@ -117,19 +117,14 @@ class OwnTransaction:
             return await statements.read_placeless(self._connection, given)
 
     async def end(self) -> None:
-        """Wake the workers, as what comes last."""
+        """Notify the workers, in the last statement."""
         with self.limited():
             if self._least is not None:
                 await batches.tell(self._connection, sorted(self._queues), self._least)
 
 
 class CallersTransaction(OnConnection):
-    """The transaction that a caller's connection is in.
-
-    Args:
-        connection: The caller's.
-        url: Of the database.
-    """
+    """The transaction that a caller's connection is in."""
 
     def __init__(self, connection: Any, url: str) -> None:
         super().__init__(connection)

@@ -1,4 +1,4 @@
-"""Storing batches: the batch, its parts and all of their jobs in one transaction, in bounded memory."""
+"""The store of batches: a batch, its parts and all their jobs go into one transaction, in bounded memory."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class BatchStore:
     """Stores batches.
 
     Args:
-        sessions: The client's.
-        access: How jobs are stored there.
+        sessions: The sessions of the client.
+        access: The statements that this role may use.
         layers: The middleware.
-        depths: The queues that may hold so many jobs; None: none has such a limit.
+        depths: The queues with a `max_depth`; None: there are none.
     """
 
     def __init__(self, sessions: Sessions, access: Access, layers: Layers, depths: Depths | None) -> None:
@@ -52,7 +52,7 @@ class BatchStore:
         self._depths = depths
 
     async def store(self, batch: Batch, connection: Any) -> None:
-        """Store a batch, unless that was done; see `Batch.enqueue`."""
+        """Store a batch, unless it is stored already; see `Batch.enqueue`."""
         draft = batch._draft
         if draft.parent is not None:
             raise InvalidOption(
@@ -64,13 +64,13 @@ class BatchStore:
         _check_callbacks(tree)
         again = draft.is_sent
         if again:
-            _take_back(tree)  # so that its jobs are not taken for stored
+            _take_back(tree)  # else its jobs would be taken for stored ones
         for each in tree:
             each.is_sent = True
         try:
             if connection is not None:
                 await _Storing(tree, self._layers, self._depths).run(CallersTransaction(connection, self._sessions.url))
-                return  # which may be rolled back, and then this is done again
+                return  # not marked as stored: the caller may roll back, and enqueue again
             if not again or not await self._is_stored(draft.id):
                 await self._store(tree)
         except (EnqueueOutcomeUnknown, asyncio.CancelledError):
@@ -103,7 +103,7 @@ class BatchStore:
             raise storing.error
 
     async def _in_transaction(self, storing: _Storing) -> None:
-        # Code of the caller's runs in the middle of it: not on a connection that this code may wait for.
+        # The caller's code runs in the middle: it may wait for one of the client's connections, so this uses another.
         if not storing.runs_code:
             await self._sessions.run(partial(self._run, storing=storing, sessions=self._sessions, endless=False))
             return
@@ -114,7 +114,7 @@ class BatchStore:
             sessions.close()
 
     async def _run(self, connection: Connection, storing: _Storing, sessions: Sessions, *, endless: bool) -> None:
-        """Store a batch on a connection; what the caller's code raises is left in `storing`, as it is no error of that."""
+        """Store a batch on a connection; an error of the caller's code is left in `storing.error`, and not raised here."""
         by_tables = await self._access.is_by_tables(connection)
         target = OwnTransaction(connection, sessions, by_tables=by_tables, endless=endless)
         transaction = connection.transaction()
@@ -137,10 +137,10 @@ class BatchStore:
         storing.committing = False
 
     async def _is_stored(self, batch_id: UUID) -> bool:
-        """Return whether a batch is stored of which the answer was lost; waits for what may be under way there.
+        """Return whether a batch was stored when the answer was lost; wait for its transaction if that is still under way.
 
         Raises:
-            EnqueueOutcomeUnknown: There is no answer to that either.
+            EnqueueOutcomeUnknown: This answer was lost, too.
         """
 
         async def look(connection: Connection) -> bool:
@@ -158,12 +158,12 @@ class BatchStore:
 
 
 class _Storing:
-    """One time that a batch is stored.
+    """One attempt to store a batch.
 
     Args:
-        tree: The batch and its parts, each before its own.
+        tree: The batch and its parts, each before its own parts.
         layers: The middleware.
-        depths: The queues that may hold so many jobs.
+        depths: The queues with a `max_depth`; None: there are none.
     """
 
     def __init__(self, tree: Sequence[Draft], layers: Layers, depths: Depths | None) -> None:
@@ -171,18 +171,18 @@ class _Storing:
         self._layers = layers
         self._depths = depths
         self._stored: Counter[str] = Counter()
-        """Jobs that take places, by queue."""
+        """Stored jobs that take places, by queue."""
         self._under_way: asyncio.Task[None] | None = None
         self._number = 0
         self._begun = False
         self.error: Exception | None = None
-        """What the caller's code has raised."""
+        """The error of the caller's code."""
         self.committing = False
-        """Whether it may be stored."""
+        """Whether the commit was sent and not answered: the batch may be stored."""
 
     @property
     def runs_code(self) -> bool:
-        """Whether code of the caller's runs meanwhile: an iterable that is more than a list, or a hook."""
+        """Whether the caller's code runs meanwhile: a hook, or an iterable other than a list."""
         jobs: list[Job[Any]] = []
         for batch in self._tree:
             if not all(isinstance(source, list | tuple) for source in batch.sources):
@@ -192,8 +192,8 @@ class _Storing:
         return any(self._layers.around(definition).on_enqueue for definition in found)
 
     async def run(self, target: Target) -> None:
-        """Store it, in a transaction that is begun."""
-        if self._begun:  # once more, as the session was refused
+        """Store the batch, in a transaction that has begun."""
+        if self._begun:  # a second time, since the first session was refused
             _take_back(self._tree)
         for batch in self._tree:
             batch.is_sent = True
@@ -254,7 +254,7 @@ class _Storing:
             await self._send(chunk, batch, target)
 
     async def _send(self, chunk: Sequence[Job[Any]], batch: Draft, target: Target) -> None:
-        """Have a chunk inserted; the next is made meanwhile, unless hooks wait for its end."""
+        """Insert a chunk in the background, while the next is made; with hooks, wait for it."""
         if any(self._layers.around(job._definition).on_enqueue for job in chunk):
             await self._settle()
             await inside_hooks(

@@ -1,4 +1,4 @@
-"""An AsyncJobs for programs without an event loop: its own runs in a thread of its own."""
+"""Blocking calls: an AsyncJobs for programs without an event loop, on a loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CHUNK = 2_000
 
 
 class BlockingRecurring:
-    """What recurs, without ``await``: `recurring` of `BlockingJobs`; see `Recurring`.
+    """The schedules of a database, without ``await``: `recurring` of `BlockingJobs`; see `Recurring`.
 
     Args:
-        run: Runs what it is given a maker of, on the loop of the client.
-        recurring: Gives what does the work, on that loop.
+        run: Runs a coroutine on the loop of the client, given a function that makes it.
+        recurring: Returns the `Recurring` of the client, on that loop.
     """
 
     def __init__(
@@ -65,48 +65,56 @@ class BlockingRecurring:
         """Have a job recur from now on; see `Recurring.add`."""
         added: RecurringStatus = self._run(
             lambda: self._recurring().add(
-                name, job, schedule=schedule, timezone=timezone, queue=queue, priority=priority, catch_up=catch_up,
-                overlap=overlap, jitter=jitter, enabled=enabled,
+                name,
+                job,
+                schedule=schedule,
+                timezone=timezone,
+                queue=queue,
+                priority=priority,
+                catch_up=catch_up,
+                overlap=overlap,
+                jitter=jitter,
+                enabled=enabled,
             )
-        )  # fmt: skip
+        )
         return added
 
     def remove(self, name: str) -> bool:
-        """Have something recur no more that was added; see `Recurring.remove`."""
+        """Remove a schedule that was added; see `Recurring.remove`."""
         done: bool = self._run(lambda: self._recurring().remove(name))
         return done
 
     def pause(self, name: str) -> None:
-        """Have something not recur until it is resumed; see `Recurring.pause`."""
+        """Pause a schedule until it is resumed; see `Recurring.pause`."""
         self._run(lambda: self._recurring().pause(name))
 
     def resume(self, name: str) -> None:
-        """Have something recur again that was paused; see `Recurring.resume`."""
+        """Resume a paused schedule; see `Recurring.resume`."""
         self._run(lambda: self._recurring().resume(name))
 
     def run(self, name: str) -> Job[Any]:
-        """Enqueue a job of it now, and return that; see `Recurring.run`."""
+        """Enqueue a job of a schedule now, and return the job; see `Recurring.run`."""
         made: Job[Any] = self._run(lambda: self._recurring().run(name))
         return made
 
     def all(self) -> list[RecurringStatus]:
-        """Return everything that recurs, by name."""
+        """Return all schedules, by name."""
         found: list[RecurringStatus] = self._run(lambda: self._recurring().all())
         return found
 
 
 class BlockingJobs:
-    """What an `AsyncJobs` does, without ``await``; made by `AsyncJobs.blocking`, open inside its ``with`` block.
+    """The methods of an `AsyncJobs`, without ``await``; made by `AsyncJobs.blocking`, open inside its ``with`` block.
 
-    It may be used from any number of threads at once, and errors are those of the methods of the same names. Inside a
-    running event loop every call is refused: there, ``await`` those of an `AsyncJobs`.
+    Any number of threads may use it at once; errors are those of the methods of the same names. Inside a running event loop
+    every call is refused: there, ``await`` the methods of an `AsyncJobs`.
     """
 
     def __init__(self, jobs: Any, opened: Callable[[], Client]) -> None:
         self._jobs = jobs
-        """The AsyncJobs, whose room is above this one."""
+        """The AsyncJobs; not typed, since its module imports this one."""
         self._opened = opened
-        """Returns its client, while it is open."""
+        """Returns the client of `jobs`, while that is open."""
         self._stack: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -150,7 +158,7 @@ class BlockingJobs:
     def enqueue_all(self, jobs: Iterable[Job[Any]]) -> int:
         """Insert many jobs and return how many rows were made; see `asyncjobs.enqueue_all`.
 
-        The iterable is read in this thread, as it goes.
+        The iterable is read in this thread, chunk by chunk.
         """
         if isinstance(jobs, Job) or not isinstance(jobs, Iterable):
             raise InvalidOption(f"enqueue_all takes an iterable of jobs, not {type(jobs).__name__}")
@@ -191,12 +199,12 @@ class BlockingJobs:
         return self._run(lambda: self._jobs.result(job, timeout=timeout))
 
     def status(self, job: JobOrId) -> Status:
-        """Read everything stored about a job; see `Job.status`."""
+        """Read a job's status; see `Job.status`."""
         status: Status = self._run(lambda: self._jobs.status(job))
         return status
 
     def cancel(self, job: JobOrId, reason: str = "") -> bool:
-        """Cancel a job, wherever it is; see `Job.cancel`."""
+        """Cancel a job, in whatever state it is; see `Job.cancel`."""
         done: bool = self._run(lambda: self._jobs.cancel(job, reason))
         return done
 
@@ -214,27 +222,27 @@ class BlockingJobs:
         reason: str = "",
         by: str | None = None,
     ) -> Pause:
-        """Have nothing of a queue or of a kind started; see `AsyncJobs.pause`."""
+        """Start no jobs of a queue or of a kind until it is resumed; see `AsyncJobs.pause`."""
         pause: Pause = self._run(lambda: self._jobs.pause(queue=queue, kind=kind, until=until, reason=reason, by=by))
         return pause
 
     def resume(self, *, queue: str | None = None, kind: Any = None) -> bool:
-        """Let a paused queue or kind go on; see `AsyncJobs.resume`."""
+        """Resume a paused queue or kind; see `AsyncJobs.resume`."""
         done: bool = self._run(lambda: self._jobs.resume(queue=queue, kind=kind))
         return done
 
     def pauses(self) -> list[Pause]:
-        """Return what is paused; see `AsyncJobs.pauses`."""
+        """Return the pauses in force; see `AsyncJobs.pauses`."""
         found: list[Pause] = self._run(self._jobs.pauses)
         return found
 
     @property
     def recurring(self) -> BlockingRecurring:
-        """What recurs: `add`, `remove`, `pause`, `resume`, `run` and `all`; see `AsyncJobs.recurring`."""
+        """The schedules: `add`, `remove`, `pause`, `resume`, `run` and `all`; see `AsyncJobs.recurring`."""
         self._client()
         return BlockingRecurring(self._run, lambda: self._jobs.recurring)
 
     def emit(self, name: str, *, key: Any = None, payload: Any = None) -> int:
-        """Emit an event, and return how many jobs wait no more; see `asyncjobs.emit`."""
+        """Emit an event, and return how many waiting jobs it wakes; see `asyncjobs.emit`."""
         woken: int = self._run(lambda: self._jobs.emit(name, key=key, payload=payload))
         return woken

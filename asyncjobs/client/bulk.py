@@ -1,4 +1,4 @@
-"""Many jobs at once: a chunk a statement, and the next chunk is made while PostgreSQL takes the last."""
+"""Bulk enqueueing: one statement for each chunk of jobs; the next chunk is made while PostgreSQL takes the last."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from asyncjobs.tasks.services import Services
 CHUNK = 2_000
 """Jobs in one statement."""
 MANY = 100
-"""Jobs from which on COPY, with its own transaction, is faster than one statement."""
+"""The number of jobs from which on COPY, with its own transaction, is faster than one statement."""
 TOGETHER = 50
-"""Jobs with hooks that are enqueued at once."""
+"""Jobs with hooks that are enqueued beside each other."""
 TURN = 200
-"""Jobs made in one turn of the loop: about 1 ms."""
+"""Jobs taken from an iterable in one turn of the loop: about 1 ms."""
 
 
 class Bulk:
     """Inserts the jobs of one `enqueue_all`.
 
     Args:
-        sessions: Connections.
-        access: How jobs are stored there.
+        sessions: The connections for statements.
+        access: The statements that this role may use.
         services: The scope of statements under way.
-        enqueue_one: For a job that was sent before and may exist, or has hooks; returns whether it was made now.
-        has_hooks: Whether something is to happen around a job's enqueueing.
-        depths: The queues that may hold so many jobs; None: none has such a limit.
+        enqueue_one: Enqueues a job that has hooks, or was sent before; returns whether it has made the row.
+        has_hooks: Returns whether hooks run around a job's enqueueing.
+        depths: The queues with a `max_depth`; None: there are none.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Bulk:
         self._under_way: asyncio.Task[int | Exception] | None = None
 
     async def enqueue(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
-        """Insert all; return how many rows were made."""
+        """Insert all jobs; return how many rows were made."""
         chunk: list[Job[Any]] = []
         try:
             async for job in in_turns(all_jobs):
@@ -75,7 +75,7 @@ class Bulk:
         except BaseException as error:
             for job in chunk:
                 if isinstance(job, Job):
-                    job._made_at = None  # the error tells that it is not enqueued
+                    job._made_at = None  # no warning that it was never enqueued: the error says so
             if not isinstance(error, asyncio.CancelledError):
                 await self._settle_beside(error)
             if self._made:
@@ -86,7 +86,7 @@ class Bulk:
     async def _send(self, chunk: list[Job[Any]]) -> None:
         rows, hooked = self._rows_of(chunk)
         await self._settle()
-        for start in range(0, len(hooked), TOGETHER):  # beside each other, so that they share statements
+        for start in range(0, len(hooked), TOGETHER):  # beside each other: they share statements
             ended = await asyncio.gather(
                 *map(self._enqueue_one, hooked[start : start + TOGETHER]), return_exceptions=True
             )
@@ -98,7 +98,7 @@ class Bulk:
         fresh = {job: row for job, row in rows.items() if not job._sent}
         known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
-            job._sent = True  # before anything is sent: whatever happens now, the row may exist
+            job._sent = True  # before the statement: from now on the row may exist
         if fresh:
             insert = self._insert if self._depths is None else partial(self._insert_if_room, self._depths)
             self._under_way = self._services.start(insert(fresh), name="enqueue_all")
@@ -106,7 +106,7 @@ class Bulk:
             self._made += await self._enqueue_one(job)
 
     def _rows_of(self, chunk: list[Job[Any]]) -> tuple[dict[Job[Any], NewJob], list[Job[Any]]]:
-        """Return what is to be stored, each job object once, and the jobs that have hooks and are stored one by one."""
+        """Return the rows of jobs without hooks, each job object once, and the jobs with hooks."""
         rows: dict[Job[Any], NewJob] = {}
         hooked: dict[Job[Any], None] = {}
         for index, job in enumerate(chunk, self._sent):
@@ -123,7 +123,7 @@ class Bulk:
         return rows, list(hooked)
 
     async def _settle(self) -> None:
-        """Wait for the chunk that is under way. Cancelling the caller withdraws nothing that was sent."""
+        """Wait for the chunk under way; a cancellation of the caller does not cancel it."""
         if self._under_way is not None:
             task, self._under_way = self._under_way, None
             made = await asyncio.shield(task)
@@ -132,14 +132,14 @@ class Bulk:
             self._made += made
 
     async def _settle_beside(self, error: BaseException) -> None:
-        """Let the chunk under way end before `error` is raised, so that what it says of the others is true."""
+        """Let the chunk under way end before `error` is raised, so that the count in its note is right."""
         try:
             await self._settle()
         except Exception as second:
             error.add_note(f"enqueue_all: the chunk before failed as well: {type(second).__name__}: {second}")
 
     async def _insert_if_room(self, depths: Depths, fresh: dict[Job[Any], NewJob]) -> int | Exception:
-        """Insert of a chunk what there is room for; the first of each queue come first."""
+        """Insert the jobs of a chunk that there is room for, the first of each queue."""
         try:
             taken, refused, full = await depths.take_for(list(fresh.values()))
         except Exception as error:
@@ -164,7 +164,7 @@ class Bulk:
             if any(row.order is not None for row in rows):
                 async with naming_holders(self._sessions.url, rows):
                     return _mark(fresh, await self._sessions.run(partial(jobs.enqueue_ordered, jobs=rows)))
-            # COPY cannot compute: a chunk in which anything is due later, or expires, goes by a statement that can.
+            # COPY cannot compute times: a chunk with a job that is due later, or expires, needs a statement that can.
             if len(rows) >= MANY and all(row.is_plain for row in rows):
                 await self._sessions.run(partial(self._access.enqueue_copy, jobs=rows))
             else:
@@ -184,7 +184,7 @@ class Bulk:
         return len(rows)
 
     async def _insert_singly(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:
-        """Insert row by row: one was there already, sent by another call for the same job."""
+        """Insert row by row: one row exists already, sent by another call for the same job."""
         made = 0
         try:
             for job in fresh:
@@ -201,7 +201,7 @@ class Bulk:
 
 
 def _mark(fresh: dict[Job[Any], NewJob], stored: Sequence[Stored]) -> int | Exception:
-    """Note in jobs that keep an order among others what came of each; return how many rows were made."""
+    """Note in jobs with limits or unique keys how each was stored; return how many rows were made."""
     made = 0
     refused: NotUnique | None = None
     for (job, row), what in zip(fresh.items(), stored, strict=True):
@@ -217,7 +217,7 @@ def _mark(fresh: dict[Job[Any], NewJob], stored: Sequence[Stored]) -> int | Exce
 
 
 async def in_turns(all_jobs: Any, what: str = "enqueue_all") -> AsyncIterator[Any]:
-    """Iterate either kind of iterable, giving the loop a turn now and then."""
+    """Iterate over an iterable or an async iterable, and give the loop a turn now and then."""
     if isinstance(all_jobs, AsyncIterable):
         async for job in all_jobs:
             yield job

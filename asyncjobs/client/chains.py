@@ -1,4 +1,4 @@
-"""Storing chains, what follows the success of a job, and what a job adds to its batch; and waiting for a chain."""
+"""Chains: stored as a whole, and awaited. Also the jobs that follow a success, and jobs that a job adds to its batch."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ CHUNK = 500
 
 
 class ChainStore:
-    """Stores what is stored as one.
+    """Stores chains and other jobs that are stored together.
 
     Args:
-        sessions: The client's.
+        sessions: The sessions of the client.
         layers: The middleware.
-        depths: The queues that may hold so many jobs; None: none has such a limit.
+        depths: The queues with a `max_depth`; None: there are none.
     """
 
     def __init__(self, sessions: Sessions, layers: Layers, depths: Depths | None) -> None:
@@ -71,7 +71,7 @@ class ChainStore:
             for job in jobs:
                 job._sent = True
             chain._sent = True
-            first = [] if before else rows[:1]  # the others are scheduled until it has ended
+            first = [] if before else rows[:1]  # the others are scheduled, and take no place
             async with places(self._depths, first, connection), naming_holders(self._sessions.url, rows):
                 if connection is not None:
                     made = await enqueue_given_on(connection, rows, whole=True)
@@ -96,10 +96,10 @@ class ChainStore:
         chain._is_stored = connection is None
 
     async def _send(self, operation: Callable[[Connection], Awaitable[Any]], first: UUID, what: str) -> Any:
-        """Run a statement that makes nothing twice, and once more if its answer is lost.
+        """Run a statement that makes no row twice; run it once more if its answer is lost.
 
         Raises:
-            EnqueueOutcomeUnknown: There was none to that either.
+            EnqueueOutcomeUnknown: The second answer was lost, too.
         """
         try:
             return await self._sessions.run(operation)
@@ -112,7 +112,7 @@ class ChainStore:
             raise EnqueueOutcomeUnknown(first, what) from error
 
     async def prepared(self, following: Sequence[Job[Any] | Chain[Any]]) -> str:
-        """Return what follows the success of a job, as it is enqueued then; see `OpenClient.prepared`."""
+        """Return the jobs that follow the success of a job, as text; see `OpenClient.prepared`."""
         parts: list[str] = []
 
         async def insert(jobs: Sequence[Job[Any]]) -> None:
@@ -130,7 +130,7 @@ class ChainStore:
         return codec.dumps(parts)
 
     async def enqueue_prepared(self, text: str) -> None:
-        """Enqueue what `prepared` has returned, in one transaction."""
+        """Enqueue the jobs in a text of `prepared`, in one transaction."""
         parts: list[str] = codec.loads(text)
 
         async def enqueue(connection: Connection) -> None:
@@ -147,7 +147,7 @@ class ChainStore:
     async def enqueue_within(
         self, running: Job[Any], batch_id: UUID, jobs: Sequence[Job[Any]], connection: Any = None
     ) -> int:
-        """Enqueue jobs of the batch of a job that runs; return how many rows were made. See `RunningBatch.enqueue`."""
+        """Add jobs to the batch of a running job; return how many rows were made. See `RunningBatch.enqueue`."""
         row = None if running._attempt is None else running._attempt.row
         if row is None or running._attempt is None or running._attempt.is_over:
             raise _lost(running)
@@ -180,7 +180,7 @@ class ChainStore:
     async def enqueue_all_within(
         self, running: Job[Any], batch_id: UUID, jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]
     ) -> int:
-        """Enqueue many, a chunk a statement; return how many rows were made."""
+        """Add many jobs to the batch of a running job, in chunks; return how many rows were made."""
         made, chunk = 0, list[Job[Any]]()
         async for job in in_turns(jobs, "batch.enqueue_all()"):
             chunk.append(job)
@@ -192,7 +192,7 @@ class ChainStore:
 
 def _lost(running: Job[Any]) -> LeaseLost:
     return LeaseLost(
-        f"{running.kind} {running.id} does not run here any more, and adds nothing to its batch: its run is over, or "
+        f"{running.kind} {running.id} does not run here any more, and adds nothing to its batch: its attempt is over, or "
         "another worker has it"
     )
 
@@ -201,13 +201,13 @@ def _rows_of(chain: Chain[Any], jobs: Sequence[Job[Any]]) -> list[NewJob]:
     """Return the rows of a chain.
 
     Raises:
-        InvalidOption: A hook has left one out.
+        InvalidOption: A hook has left out a job.
     """
     if len(jobs) < len(chain.jobs):
         left = next(job for job in chain.jobs if job not in jobs)
         raise InvalidOption(
             f"chain: a hook has kept {left.kind} {left.id} from being enqueued, and the rest would wait for it for ever: "
-            "nothing of the chain was enqueued"
+            "no job of the chain was enqueued"
         )
     before: list[UUID | None] = [None, *(job.id for job in jobs[:-1])]
     return [row_of(job, after=after) for job, after in zip(jobs, before, strict=True)]
@@ -232,10 +232,10 @@ async def chain_result(
     """Wait for the end of the last job of a chain; see `Chain.result`.
 
     Args:
-        waiters: Who waits.
+        waiters: The waits of this process for jobs.
         states: Reads the states of jobs.
-        jobs: Of the chain, in their order.
-        timeout: Seconds; None: none.
+        jobs: The jobs of the chain, in their order.
+        timeout: Seconds; None: no limit.
     """
     loop = asyncio.get_running_loop()
     row, over = holder(), asyncio.Event()
@@ -252,7 +252,7 @@ async def chain_result(
             await over.wait()
             bad = next((n for n, task in enumerate(tasks) if _is_bad(task)), None)
             if bad:
-                # What it has ended with may be an earlier one, of whose end the notice is on its way.
+                # An earlier job may have ended the chain, whose notice has not come yet.
                 found = await states([job.id for job in jobs[:bad]])
                 bad = next((n for n in range(bad) if found.get(jobs[n].id, ("",))[0] in _ENDED_BADLY), bad)
                 await asyncio.wait([tasks[bad]])
@@ -275,7 +275,7 @@ _ENDED_BADLY = ("failed", "discarded", "cancelled")
 
 
 def _is_bad(task: Ended) -> bool:
-    """Whether a job ended other than well; of one whose row is gone it is the last that tells."""
+    """Whether a job did not succeed. A job whose row is gone does not count: then the last job's end decides."""
     if not task.done() or task.cancelled():
         return False
     error = task.exception()

@@ -1,4 +1,4 @@
-"""The client: what an open AsyncJobs does for jobs, whichever process runs them."""
+"""The client: the calls of an open AsyncJobs on jobs, batches, chains, events and pauses."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ T = TypeVar("T")
 
 
 class Client:
-    """Enqueues, awaits and reads, on the loop it was made on.
+    """Enqueues, awaits and reads jobs, on the loop on which it was made.
 
     Args:
-        sessions: Connections for its statements.
-        listener: For the ends of awaited jobs; started when the first one is awaited.
-        services: The scope of what it runs in the background.
+        sessions: The connections for its statements.
+        listener: Hears the ends of awaited jobs; started when the first one is awaited.
+        services: The scope of its background tasks.
         retention: Seconds that a job is kept which was cancelled before it began.
-        middleware: Around everything that is enqueued through it, the outermost first.
-        max_depths: Of the queues that have one.
+        middleware: Runs around every enqueue, the outermost first.
+        max_depths: `max_depth` by queue, for queues that have one.
     """
 
     def __init__(
@@ -123,10 +123,10 @@ class Client:
             raise call.on_another_loop()
 
     def run_from_thread(self, make: Callable[[], Coroutine[Any, Any, T]], call: Call) -> T:
-        """Run what `make` returns on the client's loop, for a thread that waits for it; see `Threads.run`."""
+        """Run a coroutine on the client's loop, for a thread that waits for it; see `Threads.run`."""
         return self.threads.run(make, f"`{call.on_loop}`")
 
-    # What only looks whom to ask is no coroutine itself: each of these costs a job 0.7 µs, of 40.
+    # A method that only calls another is no coroutine itself: each coroutine costs a job 0.7 µs, of 40.
 
     def enqueue(self, job: Job[Any], *, connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row; see `Job.enqueue`."""
@@ -135,7 +135,7 @@ class Client:
         return self._jobs.enqueue(job, connection)
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
-        """Insert many jobs, a chunk a statement; see `asyncjobs.enqueue_all`."""
+        """Insert many jobs, in chunks; see `asyncjobs.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
         bulk = Bulk(
             self._sessions, self._access, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
@@ -151,21 +151,21 @@ class Client:
         return await self._statuses.get(job, kind)
 
     async def status(self, job_id: UUID) -> Status:
-        """Read everything about a job; see `Job.status`."""
+        """Read a job's status; see `Job.status`."""
         self._check_loop(STATUS)
         return await self._statuses.status(job_id)
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
-        """Read the states of those that have a row, and why they were discarded or cancelled."""
+        """Read the states of jobs that have a row, and their reasons if they were discarded or cancelled."""
         return await self._statuses.states(ids)
 
     async def cancel_all(self, ids: Sequence[UUID], reason: str) -> None:
-        """Cancel those that are not final; `ids` ascending."""
+        """Cancel jobs that are not final; `ids` ascending."""
         self._check_loop()
         await self._actions.named(Asked(Action.cancel, reason), ids)
 
     async def retry(self, ids: Sequence[UUID]) -> None:
-        """Make jobs ready again that ended other than well; `ids` ascending."""
+        """Make jobs ready again that failed, were discarded or cancelled; `ids` ascending."""
         self._check_loop()
         await self._actions.named(Asked(Action.retry), ids)
 
@@ -186,7 +186,7 @@ class Client:
         await self._batches.store(batch, connection)
 
     async def batch_status(self, batch_id: UUID) -> BatchStatus:
-        """Read how far a batch is; see `Batch.status`."""
+        """Read the status of a batch; see `Batch.status`."""
         self._check_loop(BATCH_STATUS)
         return await self._stored_batches.status(batch_id)
 
@@ -203,14 +203,14 @@ class Client:
     async def enqueue_within(
         self, running: Job[Any], batch_id: UUID, jobs: Sequence[Job[Any]], *, connection: Any = None
     ) -> None:
-        """Enqueue jobs of the batch of a job that runs; see `RunningBatch.enqueue`."""
+        """Add jobs to the batch of a running job; see `RunningBatch.enqueue`."""
         self._check_loop(ENQUEUE)
         await self._chains.enqueue_within(running, batch_id, jobs, connection)
 
     async def enqueue_all_within(
         self, running: Job[Any], batch_id: UUID, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]
     ) -> int:
-        """Enqueue many of them; see `RunningBatch.enqueue_all`."""
+        """Add many jobs to the batch of a running job; see `RunningBatch.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
         return await self._chains.enqueue_all_within(running, batch_id, all_jobs)
 
@@ -228,11 +228,11 @@ class Client:
         return await chain_result(self._waiters, self.states, chained, timeout=timeout)
 
     async def prepared(self, following: Sequence[Job[Any] | Chain[Any]]) -> str:
-        """Return what follows the success of a job, as it is enqueued then."""
+        """Return the jobs that follow the success of a job, as text for `enqueue_prepared`."""
         return await self._chains.prepared(following)
 
     async def enqueue_prepared(self, text: str) -> None:
-        """Enqueue what `prepared` has returned."""
+        """Enqueue the jobs in a text of `prepared`."""
         await self._chains.enqueue_prepared(text)
 
     async def emit(self, name: str, key: str, payload: str | None, *, connection: Any = None) -> int:
@@ -243,26 +243,26 @@ class Client:
         return await self._sessions.run(lambda connection: steps.emit(connection, name, key, payload))
 
     async def take_token(self, name: str, spacing: float, burst: int) -> float:
-        """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
+        """Take the next token of a rate; return the seconds until it is due, 0: it is due now."""
         self._check_loop()
         return await self._order.take_token(name, spacing, burst)
 
     async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
-        """Enqueue a job that has begun here, with what it has recorded, to go on in a worker."""
+        """Enqueue a job that has begun here, with its records, to go on in a worker."""
         self._check_loop()
         await self._jobs.adopt(job, attributes, records)
 
     async def transact(self, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool = False) -> T:
-        """Run `body` in a transaction and on a connection of its own; return what it returns."""
+        """Run `body` in a transaction, on a connection of its own; return its result."""
         self._check_loop()
         return await in_transaction(self._sessions.url, body, through_sqlalchemy=through_sqlalchemy)
 
     async def do(self, asked: Asked, job_id: UUID) -> bool:
-        """Do with a job what is asked by hand; return whether that could be done.
+        """Do an action by hand with one job; return whether it could be done.
 
         Raises:
             JobNotFound: No row can be seen.
-            NotUnique: It is to be retried, and another job has its key.
+            NotUnique: It is to be retried, and another job has its unique key.
         """
         self._check_loop()
         [answer] = await self._actions.named(asked, [job_id])
@@ -273,7 +273,7 @@ class Client:
         return answer.done
 
     async def do_all(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
-        """Do with all jobs that match what is asked by hand; see `JobActions.matching`."""
+        """Do an action by hand with all matching jobs; see `JobActions.matching`."""
         self._check_loop()
         return await self._actions.matching(asked, wanted, dry_run=dry_run)
 
@@ -283,7 +283,7 @@ class Client:
         return await self._sessions.run(read_failures)
 
     async def do_named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
-        """Do with each of these jobs what is asked by hand; see `JobActions.named`."""
+        """Do an action by hand with each of these jobs; see `JobActions.named`."""
         self._check_loop()
         return await self._actions.named(asked, ids, dry_run=dry_run)
 
@@ -305,12 +305,12 @@ class Client:
         return await self._order.pauses()
 
     async def why(self, job_id: UUID) -> Why:
-        """Say what a job waits for; see `AsyncJobs.why`."""
+        """Return what a job waits for; see `AsyncJobs.why`."""
         self._check_loop()
         return await self._sessions.run(lambda connection: ask(connection, job_id))
 
     async def set_limit(self, key: str, most: int | None) -> None:
-        """Say how many jobs run at once under a limit; see `AsyncJobs.set_limit`."""
+        """Set how many jobs run at once under a limit; see `AsyncJobs.set_limit`."""
         self._check_loop()
         await self._order.set_limit(key, most)
 
@@ -333,7 +333,7 @@ class Client:
         """Wait for a job's end and return the JSON of its result.
 
         Raises:
-            JobFailed, JobDiscarded, JobCancelled: It ended so.
+            JobFailed, JobDiscarded, JobCancelled: The job did not succeed.
             JobNotFound: Its row cannot be seen.
             AwaitCycle: It waits for the job that waits here.
         """

@@ -1,7 +1,7 @@
-"""Enqueueing and emitting on the caller's own connection, inside the caller's own transaction.
+"""Callers' connections: enqueueing and emitting inside the transaction that they are in.
 
-Never on SQLAlchemy's `driver_connection`: its asyncpg dialect begins lazily, so before the session's first statement a raw
-one runs outside the transaction, and the job survives the rollback. Through SQLAlchemy's own `execute` it begins first.
+SQLAlchemy's `driver_connection` is never used: its asyncpg dialect begins a transaction lazily, so a raw statement before
+the session's first one runs outside of it, and its job survives the rollback. SQLAlchemy's own `execute` begins first.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ELSEWHERE = "connection= belongs to another event loop: give a connection opene
 
 
 class _Call:
-    """A call of one of our functions in SQL, for every driver.
+    """A call of one of our SQL functions, for every driver.
 
     Args:
-        function: Its name.
-        types: Of its parameters, by name, in their order.
+        function: The function's name.
+        types: The types of its parameters by name, in their order.
     """
 
     def __init__(self, function: str, types: Mapping[str, str]) -> None:
-        # Cast from text first: asyncpg takes a parameter that is cast to a time at once for one, and refuses the text of it.
+        # Cast to text first: asyncpg would take a parameter that is cast to a time for a datetime, and refuse a text.
         self.numbered = self._sql(function, [f"${n}::text::{type_}" for n, type_ in enumerate(types.values(), 1)])
         self.named = self._sql(function, [f"cast(cast(:{name} as text) as {type_})" for name, type_ in types.items()])
         self.percent = self._sql(function, [f"%({name})s::text::{type_}" for name, type_ in types.items()])
@@ -46,9 +46,15 @@ class _Call:
 
 
 _ROW = {
-    "id": "uuid", "kind": "text", "queue": "text", "priority": "integer", "run_at": "timestamptz", "delay": "float8",
-    "args": "text", "expires_in": "float8",
-}  # fmt: skip
+    "id": "uuid",
+    "kind": "text",
+    "queue": "text",
+    "priority": "integer",
+    "run_at": "timestamptz",
+    "delay": "float8",
+    "args": "text",
+    "expires_in": "float8",
+}
 _ENQUEUE, _ENQUEUE_AGAIN = _Call("enqueue_once", _ROW), _Call("enqueue_again", _ROW)
 _ORDERED = {**_ROW, "order": "text"}
 _ENQUEUE_ORDERED = _Call("enqueue_ordered", _ORDERED)
@@ -65,9 +71,9 @@ async def enqueue_on(connection: Any, row: NewJob, *, again: bool = False) -> bo
     """Insert a row in the transaction that `connection` is in; return whether one was made.
 
     Args:
-        connection: The caller's.
-        row: Its id is new unless `again`.
-        again: It may have been enqueued, and have finished, before; that can be seen in READ COMMITTED only.
+        connection: The caller's connection.
+        row: The row; its id is new unless `again`.
+        again: The job may have been enqueued before, and have ended, which can be seen in READ COMMITTED only.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -78,7 +84,7 @@ async def enqueue_on(connection: Any, row: NewJob, *, again: bool = False) -> bo
 
 
 async def enqueue_ordered_on(connection: Any, row: NewJob) -> Stored:
-    """Insert a job that keeps an order among others, in the transaction that `connection` is in; return what came of it.
+    """Insert a job with limits or a unique key, in the transaction that `connection` is in; return how it was stored.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -90,7 +96,7 @@ async def enqueue_ordered_on(connection: Any, row: NewJob) -> Stored:
 
 
 async def enqueue_given_on(connection: Any, rows: Sequence[NewJob], *, whole: bool = False) -> list[Stored]:
-    """Insert jobs in the transaction that `connection` is in; return what came of each. `whole`: all of them or none.
+    """Insert jobs in the transaction that `connection` is in; return how each was stored. `whole`: all or none.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -100,7 +106,7 @@ async def enqueue_given_on(connection: Any, rows: Sequence[NewJob], *, whole: bo
 
 
 async def enqueue_within_on(connection: Any, job_id: UUID, fence: int, rows: Sequence[NewJob]) -> str | None:
-    """Insert jobs of the batch of a job that runs, in the transaction that `connection` is in; see `batches.enqueue_within`.
+    """Add jobs to the batch of a running job, in the transaction that `connection` is in; see `batches.enqueue_within`.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -111,7 +117,7 @@ async def enqueue_within_on(connection: Any, job_id: UUID, fence: int, rows: Seq
 
 
 async def begin_batch_on(connection: Any, new: Sequence[NewBatch]) -> bool:
-    """Store a batch and its parts in the transaction that `connection` is in; return False when they are there already.
+    """Store a batch and its parts in the transaction that `connection` is in; return False when they exist already.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -120,7 +126,7 @@ async def begin_batch_on(connection: Any, new: Sequence[NewBatch]) -> bool:
 
 
 async def settle_batches_on(connection: Any, ids: Sequence[UUID]) -> None:
-    """Enqueue what is to follow the end of batches, in the transaction that `connection` is in.
+    """Enqueue the callbacks of batches that are over, in the transaction that `connection` is in.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -129,7 +135,7 @@ async def settle_batches_on(connection: Any, ids: Sequence[UUID]) -> None:
 
 
 async def depth_on(connection: Any, queue: str, most: int) -> int:
-    """Return how many jobs are ready in a queue, those of the transaction that `connection` is in among them.
+    """Return the number of ready jobs in a queue, as the transaction that `connection` is in sees it.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -138,7 +144,7 @@ async def depth_on(connection: Any, queue: str, most: int) -> int:
 
 
 async def placeless_on(connection: Any, given: str) -> str:
-    """Do as `jobs.read_placeless` in the transaction that `connection` is in.
+    """Call `placeless` in the transaction that `connection` is in; see `jobs.read_placeless`.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -147,7 +153,7 @@ async def placeless_on(connection: Any, given: str) -> str:
 
 
 async def emit_on(connection: Any, name: str, key: str, payload: str | None) -> int:
-    """Emit an event in the transaction that `connection` is in; return how many jobs wait no more.
+    """Emit an event in the transaction that `connection` is in; return how many waiting jobs it wakes.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
@@ -156,15 +162,15 @@ async def emit_on(connection: Any, name: str, key: str, payload: str | None) -> 
 
 
 async def _call(connection: Any, call: _Call, given: Mapping[str, Any]) -> Any:
-    """Call a function in the transaction that `connection` is in; return what it returns.
+    """Call a function in the transaction that `connection` is in; return its result.
 
     Raises:
-        InvalidConnection: Not one of the accepted kinds, closed, of another loop, or in a failed or read-only
+        InvalidConnection: The connection is not of an accepted type, closed, of another loop, or in a failed or read-only
             transaction; nothing was written.
         DatabaseError: The server refused; the caller's transaction has failed.
     """
     values = {name: None if value is None else str(value) for name, value in given.items()}
-    # Of the base classes too: SQLModel's and an application's own sessions are SQLAlchemy's.
+    # Base classes count: the sessions of SQLModel, and an application's own, derive from SQLAlchemy's.
     packages = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
     try:
         if isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
@@ -201,14 +207,14 @@ async def _on_sqlalchemy(connection: Any, call: _Call, values: dict[str, str | N
     if isinstance(connection, AsyncConnection):
         return (await connection.execute(statement, values)).scalar_one()
     session = connection.registry() if isinstance(connection, async_scoped_session) else connection
-    # SQLAlchemy's own `execute`: a derived session's may warn that it is not for its users (SQLModel's), or do more.
+    # SQLAlchemy's own `execute`: a derived session's may warn against its use (SQLModel's), or do more.
     return await session.run_sync(lambda own: Session.execute(own, statement, values).scalar_one())
 
 
 def _is_of_another_loop(connection: Any) -> bool:
-    """Whether the connection at work in an SQLAlchemy session or connection is another event loop's.
+    """Whether the asyncpg connection of an SQLAlchemy session or connection belongs to another event loop.
 
-    Asked before it is used: two threads in one asyncpg connection end the process by a segmentation fault.
+    Checked before any use: two threads in one asyncpg connection end the process by a segmentation fault.
     """
     session = getattr(connection, "sync_session", None)
     if session is not None:
@@ -231,7 +237,7 @@ async def _on_psycopg(connection: Any, call: _Call, values: dict[str, str | None
 
     if not isinstance(connection, AsyncConnection):
         raise InvalidConnection(f"connection= got psycopg's {type(connection).__qualname__}: give an AsyncConnection")
-    # A cursor of our own: the connection's makes rows, and takes parameters, as its owner chose.
+    # A cursor of our own: the connection's may have another row factory, and another style of parameters.
     async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
         await cursor.execute(call.percent, values)
         row = await cursor.fetchone()
@@ -239,7 +245,7 @@ async def _on_psycopg(connection: Any, call: _Call, values: dict[str, str | None
 
 
 def _refusal(error: Exception) -> Exception:
-    """Return the error for a connection that failed us: by SQLSTATE where the driver gives one."""
+    """Return the error to raise for a connection's error: by SQLSTATE if the driver gives one."""
     cause: Any = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or getattr(getattr(cause, "__cause__", None), "sqlstate", None)
     if state == "25P02":

@@ -1,9 +1,8 @@
-"""Queues that may hold so many ready jobs and no more: whether there is room, asked as seldom as that can be known.
+"""Depths of queues with a `max_depth`: whether there is room for another ready job, counted as seldom as possible.
 
-To count 10,000 rows takes some milliseconds, and nobody can add 10,000 within a few. So after a count nothing is asked until
-as many may have come from others as there was room for, were PostgreSQL to do nothing else, and places are taken from what
-was counted here. Where little room is left, each call counts: it is exact to within the statements that are under way
-elsewhere.
+To count 10,000 rows takes some milliseconds, and no other process can add 10,000 rows in that time. So after a count, places
+are given out of the room that was found, until other processes could have filled it, were PostgreSQL to do nothing else.
+When little room is left, each call counts: then the limit is exact, except for statements under way in other processes.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from asyncjobs.exceptions import QueueFull
 from asyncjobs.values import codec
 
 MOST_A_SECOND = 500_000
-"""Rows that all clients together can enqueue: COPY of one reaches 200,000 on two cores."""
+"""Rows that all clients together can enqueue in a second: one client's COPY reaches 200,000 on two cores."""
 COUNTED_BEYOND = 1_000
-"""Jobs beyond the limit that are counted, to be told."""
+"""Jobs beyond the limit that are counted, for the message."""
 
 
 class _Queue:
-    """What is known of one.
+    """The state of one queue with a `max_depth`.
 
     Attributes:
-        limit: Its max_depth.
-        room: Places that were free when it was looked, and are not taken here since.
-        holds_until: The loop's time until which nobody can have taken them.
-        pending: Places that were taken here, for rows of which it is not known yet that they are stored.
-        given_back: Of how many that has become known.
-        ended: Set when one of these is.
-        looking: Held by who looks.
-        full: What the last look found, where there was no place; and when it began.
+        limit: Its `max_depth`.
+        room: Places that were free at the last count, less the ones given out here since.
+        holds_until: The loop's time until which other processes cannot have filled that room.
+        pending: Places given out here for rows that may not be stored yet.
+        given_back: Places of rows that are stored, or will not be, ever.
+        ended: Set when a place is given back.
+        looking: Held during a count.
+        full: The loop's time and the result of the last count, if it found no room.
     """
 
     def __init__(self, limit: int) -> None:
@@ -61,17 +60,17 @@ class _Queue:
 
 
 class Asks(Protocol):
-    """Asks the database on one connection."""
+    """Statements on the depth of queues."""
 
     async def depth(self, queue: str, most: int) -> int:
-        """Return how many jobs are ready in a queue; no more than `most` are counted."""
+        """Return the number of ready jobs in a queue; at most `most` are counted."""
 
     async def placeless(self, given: str) -> str:
-        """Return which jobs with unique keys would add nothing; see `jobs.read_placeless`."""
+        """Return the jobs with unique keys that would add no row; see `jobs.read_placeless`."""
 
 
 class OnConnection:
-    """Asks in the transaction that a caller's connection is in."""
+    """Statements in the transaction that a caller's connection is in."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -86,7 +85,7 @@ class OnConnection:
 
 
 class OnSessions:
-    """Asks on connections of ours."""
+    """Statements on connections of our own."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -101,11 +100,11 @@ class OnSessions:
 
 
 class Depths:
-    """The queues of one client that have a max_depth.
+    """The queues of one client that have a `max_depth`.
 
     Args:
-        sessions: Connections.
-        limits: max_depth by queue.
+        sessions: The connections for statements.
+        limits: `max_depth` by queue.
     """
 
     def __init__(self, sessions: Sessions, limits: Mapping[str, int]) -> None:
@@ -113,19 +112,20 @@ class Depths:
         self._queues = {queue: _Queue(limit) for queue, limit in limits.items()}
 
     def counts(self, row: NewJob) -> bool:
-        """Whether a row takes a place: one that is scheduled takes none, and is none when it is counted."""
+        """Whether a row takes a place; a scheduled job takes none, and is not counted."""
         return row.queue in self._queues and row.run_at is None and row.delay is None
 
     async def take(self, queue: str, wanted: int = 1, *, held: int = 0) -> int:
         """Take places for rows that are to be stored, at most `wanted`; return how many. `give_back` them afterwards.
 
         Args:
-            queue: Which.
-            wanted: For so many rows.
-            held: Places that the caller has taken already: it waits for nobody, who could be waiting for these.
+            queue: The queue.
+            wanted: The number of rows.
+            held: Places that the caller has taken already. With some, it does not wait for others to give back theirs, since
+                they may be waiting for these.
 
         Raises:
-            QueueFull: There is none.
+            QueueFull: There is no place.
         """
         known = self._queues[queue]
         loop = asyncio.get_running_loop()
@@ -147,7 +147,7 @@ class Depths:
                 if held:
                     raise QueueFull(queue, depth + known.pending, known.limit)
                 known.ended.clear()
-            # What is under way here may take the last places, or may have been counted already.
+            # Rows under way in this process have the last places, or were counted already: wait until that is known.
             await known.ended.wait()
 
     async def _look(self, queue: str, known: _Queue) -> int:
@@ -155,7 +155,7 @@ class Depths:
             began = asyncio.get_running_loop().time()
             before = known.given_back
             depth = await self._ask.depth(queue, known.limit + COUNTED_BEYOND)
-            # Stored meanwhile, perhaps after the count: neither that nor `pending` need have them.
+            # Rows stored during the count may be neither in it nor in `pending`.
             meanwhile = known.given_back - before
             known.full = (began, depth) if depth >= known.limit else None
             known.room = max(known.limit - depth - known.pending - meanwhile, 0)
@@ -164,23 +164,23 @@ class Depths:
                 return depth
 
     def give_back(self, queue: str, taken: int = 1) -> None:
-        """Take note that rows for which places were taken are stored, or will not be."""
+        """Note that rows for which places were taken are stored, or will not be."""
         known = self._queues[queue]
         known.pending -= taken
         known.given_back += taken
         known.ended.set()
 
     async def check(self, rows: Sequence[NewJob], ask: Asks, stored: Mapping[str, int] | None = None) -> None:
-        """Look whether there are places for all of these rows, in a transaction: what that has enqueued counts.
+        """Check in a transaction whether there are places for all rows; rows that it has enqueued count.
 
         Args:
-            rows: To be stored.
-            ask: Asks in the transaction.
-            stored: How many were in each queue before, of those that are to be there all or none.
+            rows: Rows to be stored.
+            ask: Statements in the transaction.
+            stored: Rows by queue that the transaction has stored of the same batch, for the message.
 
         Raises:
-            QueueFull: There are not.
-            InvalidConnection, DatabaseError: Of the connection.
+            QueueFull: There are not enough places.
+            InvalidConnection, DatabaseError: The connection failed.
         """
         needy = self._needy(rows)
         for queue in dict.fromkeys(row.queue for row in needy):
@@ -195,10 +195,10 @@ class Depths:
                 raise QueueFull(queue, depth - before, limit, before + wanted)
 
     async def take_one(self, row: NewJob) -> int:
-        """Take a place for a row that is to be stored; return how many were taken: none where it needs none.
+        """Take a place for a row that is to be stored; return 1, or 0 if the row needs none.
 
         Raises:
-            QueueFull: There is none.
+            QueueFull: There is no place.
         """
         try:
             return await self.take(row.queue)
@@ -211,7 +211,7 @@ class Depths:
         """Take places for all of these rows, or as many as there are.
 
         Returns:
-            How many in each queue; the ids of the rows for which there is none; and the error to raise for these.
+            The number of places by queue; the ids of rows without a place; and the error to raise for these.
         """
         needy = self._needy(rows)
         taken: Counter[str] = Counter()
@@ -241,7 +241,7 @@ class Depths:
         return taken, ids, full if refused else None
 
     def _needy(self, rows: Sequence[NewJob]) -> list[NewJob]:
-        """Return the rows that need a place, as far as can be known here: of those with one unique key the first alone."""
+        """Return the rows that need a place, as far as is known here: of rows with the same unique key only the first."""
         found: dict[tuple[str, str], NewJob] = {}
         for row in rows:
             if self.counts(row):
@@ -249,7 +249,7 @@ class Depths:
         return list(found.values())
 
     async def _placeless(self, rows: Sequence[NewJob], ask: Asks) -> set[UUID]:
-        """Return the ids of those that need no place, since another job has their unique key."""
+        """Return the ids of rows that need no place, since another job has their unique key."""
         unique = [(row, one) for row in rows if (one := _unique(row)) is not None]
         if not unique:
             return set()
@@ -258,22 +258,22 @@ class Depths:
         return {row.id for row, one in unique if one["key"] in keys}
 
     def give_back_all(self, taken: Counter[str]) -> None:
-        """Do as `give_back` for what `take_for` took."""
+        """Give back the places that `take_for` took."""
         for queue, count in taken.items():
             self.give_back(queue, count)
 
 
 @asynccontextmanager
 async def places(depths: Depths | None, rows: Sequence[NewJob], connection: Any = None) -> AsyncIterator[None]:
-    """Have places for all of these rows while they are stored.
+    """Hold places for all of these rows while they are stored.
 
     Args:
-        depths: The queues that have a max_depth; None: none has.
-        rows: To be stored.
-        connection: The caller's, in whose transaction they are; None: one of ours.
+        depths: The queues with a `max_depth`; None: there are none.
+        rows: Rows to be stored.
+        connection: The caller's connection, in whose transaction they are stored; None: one of our own.
 
     Raises:
-        QueueFull: There are none for all.
+        QueueFull: There are not enough places.
     """
     if depths is None:
         yield
@@ -298,6 +298,6 @@ def _unique(row: NewJob) -> dict[str, Any] | None:
 
 
 def _what_counts(row: NewJob) -> tuple[str, str]:
-    """Return what is the same for two rows of one queue of which the second adds nothing to it."""
+    """Return a key that is the same for two rows if the second would add nothing to the queue."""
     unique = _unique(row)
     return row.queue, str(row.id) if unique is None else unique["key"]

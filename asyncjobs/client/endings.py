@@ -1,4 +1,4 @@
-"""What is stored about a job, as the values and errors a caller sees."""
+"""Stored jobs as values and errors for callers: results, statuses, steps."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from asyncjobs.values.plain_json import shown, shown_object
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)
 MOST_LOOKED_AT = 1_000
-"""Jobs that one job runs whose states are looked at."""
+"""Jobs run by the steps of one job whose states are read, at most."""
 
 
 def outcome(job: Job[Any], ended: Finished) -> Any:
-    """Return an ended job's result, in its annotated type.
+    """Return the result of a job that has ended, in its annotated type.
 
     Raises:
-        JobFailed, JobDiscarded, JobCancelled: It ended so.
+        JobFailed, JobDiscarded, JobCancelled: The job did not succeed.
     """
     return job._definition.result.load(stored_outcome(job, ended))
 
 
 def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
-    """Return the JSON of an ended job's result.
+    """Return the result of a job that has ended, as JSON.
 
     Raises:
-        JobFailed, JobDiscarded, JobCancelled: It ended so.
+        JobFailed, JobDiscarded, JobCancelled: The job did not succeed.
     """
     state = State(ended.state)
     job._state = state.name
@@ -56,7 +56,7 @@ def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
 
 
 def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = None) -> Status:
-    """Return a stored row as a `Status`; `states`: of the jobs that its steps run, as `read_states` has them."""
+    """Return a stored row as a `Status`; `states` are those of the jobs that its steps run, as from `read_states`."""
     return Status(
         id=row.id,
         kind=row.kind,
@@ -88,7 +88,7 @@ def read_steps(text: str | None, states: Mapping[UUID, tuple[str, str]] | None =
 
 
 def unended(text: str | None) -> list[UUID]:
-    """Return the jobs that steps of a stored job run and whose ends are not recorded; at most `MOST_LOOKED_AT`."""
+    """Return the jobs run by the steps of a stored job whose ends are not recorded; at most `MOST_LOOKED_AT`."""
     if text is None or '"children":"' not in text:
         return []
     children = [child for stored in _stored_steps(text) for child in _children(stored)]
@@ -101,7 +101,7 @@ def _stored_steps(text: str | None) -> list[dict[str, Any]]:
 
 
 def _children(stored: dict[str, Any]) -> list[Child]:
-    """Return the jobs that a step runs; none of what somebody wrote by hand and is no list of them."""
+    """Return the jobs that a step runs; none when the stored value, perhaps written by hand, is no list of jobs."""
     try:
         return [Child.read(one) for one in codec.loads(stored["children"])["jobs"]]
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -144,7 +144,7 @@ def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
 
 
 def _time(text: Any) -> datetime | None:
-    """Return a stored time; of one that Python cannot hold, the nearest that it can."""
+    """Return a stored time; for one beyond Python's range, the nearest within it."""
     if not isinstance(text, str):
         return None
     try:
@@ -154,5 +154,5 @@ def _time(text: Any) -> datetime | None:
 
 
 def read_counts(text: str | None) -> dict[str, int]:
-    """Return what is counted of a stored job; what somebody wrote by hand counts for nothing."""
+    """Return the counters of a stored job, without values that are no numbers, perhaps written by hand."""
     return {key: count for key, count in shown_object(text).items() if type(count) is int}

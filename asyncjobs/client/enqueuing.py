@@ -1,8 +1,8 @@
-"""Getting rows in: a lone caller's in a statement of its own, those of many callers together.
+"""The enqueuer: it inserts a lone caller's row in a statement of its own, and the rows of many callers together.
 
-While a statement is in flight, what arrives waits and goes into the next one together: 50 callers reach 25,000 to
-35,000 rows/s against 3,800 to 4,700 with a statement each. A lone caller keeps the single-row statement, because the
-array form costs it a fifth. Each call still returns only when its own row is durable.
+Rows that come while a statement is under way wait and go into the next one together: 50 callers reach 25,000 to 35,000
+rows/s, against 3,800 to 4,700 with a statement each. A lone caller keeps the single-row statement, since the one for many
+costs it a fifth of its rate. Each call still returns only when its own row is durable.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutc
 from asyncjobs.tasks.services import Services
 
 RESEND_LIMIT = 5.0
-"""Seconds for sending rows once more, when the answer was lost."""
+"""Seconds for sending rows once more after a lost answer."""
 MOST_ROWS = 500
 MOST_BYTES = 1_048_576
-"""What goes into one shared statement at most: one caller's large arguments must not hold up the others."""
-
+"""Rows, and bytes of arguments, in one shared statement: one caller's large arguments must not hold up the others."""
 
 _Waiting: TypeAlias = tuple[NewJob, asyncio.Future[None]]
-"""A row, and what its caller awaits."""
+"""A row, and the future that its caller awaits."""
 
 
 class Enqueuer:
@@ -45,13 +44,13 @@ class Enqueuer:
         self._waiting: deque[_Waiting] = deque()
 
     def enqueue(self, row: NewJob) -> Coroutine[Any, Any, None]:
-        """Insert one row and return when it is durable.
+        """Insert one row, and return when it is durable.
 
-        A caller that is cancelled while its row waits takes it back; once it is in flight, nothing is withdrawn.
+        A cancellation withdraws a row that still waits, but not one whose statement is under way.
 
         Raises:
             EnqueueOutcomeUnknown: The answer was lost.
-            DatabaseError: Refused, or no connection; nothing was written.
+            DatabaseError: The row was refused, or there was no connection; nothing was written.
         """
         return self._share(row) if self._in_flight else self._enqueue(row)
 
@@ -71,8 +70,8 @@ class Enqueuer:
         """Insert one row that may exist already; return whether it was made now.
 
         Raises:
-            EnqueueOutcomeUnknown: The answer was lost, or none could be asked for: an earlier send may have made the row.
-            DatabaseError: Refused; nothing was written.
+            EnqueueOutcomeUnknown: The answer was lost, or there was no connection: an earlier call may have made the row.
+            DatabaseError: The row was refused; nothing was written.
         """
         try:
             return await self._sessions.run(partial(jobs.enqueue_again, job=row))
@@ -80,13 +79,14 @@ class Enqueuer:
             raise EnqueueOutcomeUnknown(row.id) from error
 
     async def enqueue_ordered(self, rows: Sequence[NewJob]) -> list[Stored]:
-        """Insert jobs that keep an order among others; return what came of each.
+        """Insert jobs with limits or unique keys; return how each was stored.
 
-        In a statement of their own: a unique key that a caller's open transaction holds would block everybody's.
+        They have a statement of their own: a unique key that an open transaction holds would hold up the rows of all
+        callers.
 
         Raises:
-            EnqueueOutcomeUnknown: The answer was lost, twice.
-            DatabaseError: Refused, or no connection; nothing was written.
+            EnqueueOutcomeUnknown: The answer was lost twice.
+            DatabaseError: The jobs were refused, or there was no connection; nothing was written.
         """
         send = partial(jobs.enqueue_ordered, jobs=rows)
         try:
@@ -113,7 +113,7 @@ class Enqueuer:
     def _send_waiting(self) -> None:
         if self._waiting and not self._in_flight:
             self._in_flight = True
-            # In a task that no caller has a handle on: one caller's cancellation must not cut the others' statement.
+            # In a task that no caller can cancel: the statement has rows of others, too.
             self._services.start(self._send(), name="enqueue")
 
     async def _send(self) -> None:
@@ -132,12 +132,13 @@ class Enqueuer:
                     for _, done in batch:
                         if not done.done():
                             done.set_result(None)
-                # Whoever has its row now may enqueue the next in this turn of the loop: else the first of them would find
-                # nothing in flight and get a statement for itself, every time (28,000 rows/s from 50 tasks; 35,000 with it).
-                # Two statements in flight are slower, 20,000: NOTIFY makes their commits wait for each other.
+                # In this turn of the loop, callers whose rows are in enqueue their next ones. Without the turn, the first of
+                # them would find no statement under way and get one for itself, every time (28,000 rows/s from 50 tasks;
+                # 35,000 with it). Two statements at once are slower (20,000): NOTIFY makes their commits wait for each
+                # other.
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            # The client was closed: what was in flight may exist, what still waited was never sent.
+            # The client was closed: rows under way may exist, waiting ones were never sent.
             _fail(batch, EnqueueOutcomeUnknown(batch[0][0].id))
             _fail(self._waiting, NotOpen("this AsyncJobs was closed before the job was sent; nothing was written"))
             self._waiting.clear()
@@ -146,7 +147,7 @@ class Enqueuer:
             self._in_flight = False
 
     async def _send_singly(self, batch: Sequence[_Waiting]) -> None:
-        """Insert row by row: one of them was there already, and the others must not fail with it."""
+        """Insert row by row: one row exists already, and the others must not fail with it."""
         for row, done in batch:
             try:
                 await self.enqueue_again(row)
@@ -182,10 +183,10 @@ class Enqueuer:
             await self._resend(rows)
 
     async def _resend(self, rows: Sequence[NewJob]) -> None:
-        """Send rows once more, over another connection, which makes none twice.
+        """Send rows once more, on another connection; a row that exists already is not made twice.
 
         Raises:
-            EnqueueOutcomeUnknown: There was no good answer to that either.
+            EnqueueOutcomeUnknown: That failed, too.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + RESEND_LIMIT
@@ -198,7 +199,7 @@ class Enqueuer:
 
 
 def is_of_one_row(error: DatabaseError) -> bool:
-    """Whether one row's own data was refused: above all an id that is there, sent by another call for the same job."""
+    """Whether one row's own data was refused: mostly an id that exists, sent by another call for the same job."""
     return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "23") or is_of_allowed_kinds(
         error.__cause__
     )

@@ -1,4 +1,4 @@
-"""Jobs that are stored together, each of them inside its own hooks."""
+"""Hooks around jobs that are stored together: each job is inside its own hooks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from asyncjobs.performing.hook_calls import Layers
 async def inside_hooks(
     layers: Layers, jobs: Sequence[Job[Any]], insert: Callable[[Sequence[Job[Any]]], Awaitable[None]]
 ) -> None:
-    """Have jobs inserted together: after what is to happen before each, and before what is to happen after it.
+    """Insert jobs together: after the hooks that run before each job, and before those that run after it.
 
     Args:
         layers: The middleware.
-        jobs: Each once.
-        insert: Given those that no hook has kept from being enqueued, in their order; called once.
+        jobs: The jobs, each once.
+        insert: Called once, with the jobs that no hook has kept from being enqueued, in their order.
 
     Raises:
-        Exception: Of a hook, or of `insert`.
+        Exception: An error of a hook or of `insert`.
     """
     hooked = [job for job in jobs if layers.around(job._definition).on_enqueue]
     if not hooked:
@@ -45,7 +45,7 @@ async def inside_hooks(
             await asyncio.wait([there, task], return_when=asyncio.FIRST_COMPLETED)
             there.cancel()
             if not arrived[job].is_set():
-                task.result()  # raises what its hook has; else that has left it out
+                task.result()  # raises the hook's error; without one, the hook has left the job out
         await insert([job for job in jobs if job not in arrived or arrived[job].is_set()])
         inserted.set_result(None)
         await asyncio.gather(*tasks)

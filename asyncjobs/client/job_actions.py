@@ -1,8 +1,8 @@
-"""What people do to jobs by hand: retry, discard and cancel them, by id or by what they have in common.
+"""Actions on jobs by hand: retry, discard and cancel, by id or by a filter.
 
-Everything is done in batches, each a statement and a transaction of its own: what was done before an error stays done, and
-doing it again goes on from there. Jobs are taken in the order of their ids, each once, and none that came later than the
-call: one that fails again at once is not retried for ever.
+They are done in batches, each in a statement and a transaction of its own: an error undoes no batch before, and the same
+call again goes on from there. Jobs are taken in the order of their ids, each once, and none that was enqueued or has ended
+after the call: a job that fails again at once is not retried for ever.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.values import codec
 
 FIRST = 10
-"""Jobs of those that a filter matches which are told one by one."""
+"""Matching jobs that are returned one by one."""
 MOST_ERROR = 1_000
 _NIL = UUID(int=0)
 
 
 class Action(Enum):
-    """What is to be done with jobs."""
+    """An action on jobs."""
 
     retry = "retry"
     discard = "discard"
@@ -45,12 +45,12 @@ class Action(Enum):
 
     @property
     def states(self) -> tuple[State, ...]:
-        """The states in which a filter may look for jobs to do this with."""
+        """The states that a filter for this action may name."""
         return _STATES[self]
 
     @property
     def usual_states(self) -> tuple[State, ...]:
-        """Those in which it looks unless it is told."""
+        """The states of a filter that names none."""
         return (State.failed,) if self is Action.retry else _STATES[self]
 
 
@@ -62,79 +62,79 @@ _STATES = {
 
 
 class Asked(NamedTuple):
-    """What is to be done with jobs, and how."""
+    """An action on jobs, with its options."""
 
     action: Action
     reason: str = ""
-    """Of a discard or a cancel; stored with each job."""
+    """The reason of a discard or a cancel; stored with each job."""
     forced: bool = False
-    """Retry those that succeeded, too, and those scheduled for their first run."""
+    """Retry jobs that succeeded, too, and jobs scheduled for their first run."""
     from_step: str | None = None
-    """Retry from this step; None: from where they stand."""
+    """Retry from this step on; None: after the steps that have succeeded."""
 
 
 class Which(TypedDict, total=False):
-    """What jobs have in common, as it is given."""
+    """A filter of jobs, as callers give it."""
 
     kind: Any
     """A `@job` function or a Job class, under its aliases too, or a kind's name."""
     queue: str | None
     state: str | Iterable[str] | None
-    """One or several; None: see `Action`."""
+    """One or several names of states; None: see `Action.usual_states`."""
     error: str | None
-    """The name of the last error's type (``"ConnectionError"``), or a piece of its message, spelled as it is there."""
+    """The name of the last error's type (``"ConnectionError"``), or a piece of its message, case-sensitive."""
     older_than: float | timedelta | None
-    """Seconds or a timedelta since it ended; since it was enqueued when it is live."""
+    """Seconds or a timedelta since the job ended; for a live job, since it was enqueued."""
     limit: int | None
-    """At most so many, the oldest; None: all."""
+    """The number of jobs, at most, the oldest first; None: all."""
     group: str | None
-    """The id of a group of failed jobs, as `failures()` and `asyncjobs jobs failed` tell it."""
+    """The id of a group of failed jobs, as `failures()` and `asyncjobs jobs failed` show it."""
 
 
 class Filter(NamedTuple):
-    """What jobs have in common. Made by `filter_of`."""
+    """A checked filter of jobs, made by `filter_of`."""
 
     states: tuple[State, ...]
     kinds: tuple[str, ...] | None
     queue: str | None
     error: str | None
-    """The name of the last error's type, or text in its message."""
+    """The name of the last error's type, or a piece of its message."""
     older_than: float
     """Seconds."""
     limit: int | None
     group: str | None = None
-    """Those that have failed alike; see `FailureGroup`."""
+    """The id of a `FailureGroup`."""
 
 
 class Answer(NamedTuple):
-    """What became, or would become, of one job that was named."""
+    """The result, or after a dry run the expected result, of an action on one job that was named."""
 
     id: UUID
     done: bool
     state: State | None
-    """By now; None: there is no such job."""
+    """The job's state; None: there is no such job."""
     children: int = 0
-    """Of a retry: jobs that a step of it ran, that have failed, and that are retried when it runs."""
+    """For a retry: failed jobs that a step of this one ran, and that are retried when it runs."""
     taken_by: UUID | None = None
-    """Of a retry: the job that has its unique key, for which it was left alone."""
+    """For a retry: the job that has the unique key, so that this one was not retried."""
     along: int = 0
-    """Of a cancel: other jobs that are cancelled with it: the rest of its chain, and what its steps ran."""
+    """For a cancel: other jobs that are cancelled with this one: the rest of its chain, and jobs that its steps run."""
 
 
 class Matched(NamedTuple):
-    """What became, or would become, of the jobs that a filter matches."""
+    """The result, or after a dry run the expected result, of an action on all jobs that match a filter."""
 
     total: int
-    """Those included that were cancelled with others, which it would not tell before."""
+    """The number of jobs; with those that were cancelled along with others, which a dry run does not count."""
     first: list[Picked]
-    """At most `FIRST` of them, as they were; with their last errors after a dry run."""
+    """At most `FIRST` of the jobs, as they were before; with their last errors after a dry run."""
 
 
 def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
-    """Return a filter, checked; None of everything matches all that `action` may be done with.
+    """Return a checked filter; an empty one matches all jobs in the usual states of `action`.
 
     Raises:
-        InvalidOption: One that cannot be; the message names it, its limit and the remedy.
+        InvalidOption: A value is invalid; the message names it, its limit and the remedy.
     """
     unknown = which.keys() - Which.__annotations__.keys()
     if unknown:
@@ -182,7 +182,7 @@ def _kinds(kind: Any) -> tuple[str, ...]:
 def _group(given: Any) -> str:
     if not isinstance(given, str) or not failures.ID.fullmatch(given):
         raise InvalidOption(
-            f"group={shown(given)} is no id of a group: give one of those that `asyncjobs jobs failed` shows, ten of 0-9 a-f"
+            f"group={shown(given)} is no id of a group: give one that `asyncjobs jobs failed` shows, ten of 0-9 a-f"
         )
     return given
 
@@ -193,11 +193,11 @@ def _error(text: Any) -> str:
             f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
             "or a piece of its message"
         )
-    return limits.reason(text)  # of the same characters: those that PostgreSQL can store
+    return limits.reason(text)  # which allows the same characters: those that PostgreSQL can store
 
 
 def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:
-    """Return whether a job's last error is of a type with this name, or has this text in its message; None: whatever."""
+    """Whether a job's last error is of a type of this name, or has this text in its message; None matches every job."""
     if wanted is None:
         return True
     errors = read_errors(job.error)
@@ -211,7 +211,7 @@ def _matches(job: Picked, wanted: Filter) -> bool:
 
 
 def may(asked: Asked, state: int, attempt: int) -> bool:
-    """Return whether that can be done with a job as it is."""
+    """Whether an action can be done with a job in this state and of this attempt."""
     match asked.action:
         case Action.retry if state == State.scheduled:
             return attempt > 0 or asked.forced
@@ -224,18 +224,16 @@ def may(asked: Asked, state: int, attempt: int) -> bool:
 def _answer(job_id: UUID, found: Done | None, children: Mapping[UUID, int]) -> Answer:
     if found is None:
         return Answer(job_id, False, None)
-    return Answer(
-        job_id, found.done, State(found.state), children.get(job_id, 0) if found.done else 0, taken_by=found.taken_by,
-        along=found.along,
-    )  # fmt: skip
+    retried = children.get(job_id, 0) if found.done else 0
+    return Answer(job_id, found.done, State(found.state), retried, taken_by=found.taken_by, along=found.along)
 
 
 class JobActions:
-    """Does it.
+    """Does actions on jobs.
 
     Args:
-        sessions: Connections of a role that may.
-        retention: Seconds that a live job is kept that is discarded or cancelled.
+        sessions: The connections for statements.
+        retention: Seconds that a live job is kept after it was discarded or cancelled.
     """
 
     def __init__(self, sessions: Sessions, retention: float) -> None:
@@ -243,12 +241,12 @@ class JobActions:
         self._days = math.ceil(retention / 86_400)
 
     async def named(self, asked: Asked, ids: Sequence[UUID], *, dry_run: bool = False) -> list[Answer]:
-        """Do it with jobs by their ids; return what became of each, in the order given.
+        """Do an action with jobs by their ids; return the result of each, in the given order.
 
         Args:
-            asked: What to do.
-            ids: Whose; one named twice counts once.
-            dry_run: Change nothing, and return what would become of them.
+            asked: The action.
+            ids: The jobs; an id given twice counts once.
+            dry_run: Change nothing, and return the expected results.
         """
         wanted = sorted(set(ids))
         found: dict[UUID, Done] = {}
@@ -262,12 +260,12 @@ class JobActions:
         return [_answer(job_id, found.get(job_id), children) for job_id in dict.fromkeys(ids)]
 
     async def matching(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:
-        """Do it with all jobs that a filter matches, oldest first; return how many it was done with.
+        """Do an action with all jobs that match a filter, the oldest first.
 
         Args:
-            asked: What to do.
-            wanted: Made for the same action.
-            dry_run: Change nothing, and return how many it would be done with.
+            asked: The action.
+            wanted: A filter made for the same action.
+            dry_run: Change nothing, and return the expected result.
         """
         if wanted.group is not None:
             wanted = await self._resolved(wanted, wanted.group)
@@ -293,7 +291,7 @@ class JobActions:
                     )
                 )
                 after = stretch.last
-                # As few as bring a batch, where most match; where few do, not a round trip for every few hundred.
+                # While most jobs match, a batch at a time; while few do, more, to save round trips.
                 look_at = BATCH if len(stretch.picked) > BATCH / 4 else min(2 * look_at, job_actions.LOOKED_AT)
                 picked = [job for job in stretch.picked if may(asked, job.state, job.attempt) and _matches(job, wanted)]
                 if picked and not dry_run:
@@ -318,8 +316,8 @@ class JobActions:
         if known is None:
             among = "there are" if found.is_complete else f"are the newest, {found.looked_at} of them,"
             raise InvalidOption(
-                f"no group {group} among the failed jobs that {among}: `asyncjobs jobs failed` shows the groups; the id "
-                "of one changes with the line of the code"
+                f"no group {group} among the failed jobs that {among}: `asyncjobs jobs failed` shows the groups; a group's "
+                "id changes with the line of the code"
             )
         return wanted._replace(kinds=(known.kind,), error=known.error)
 
@@ -350,7 +348,7 @@ class JobActions:
                 return await self._sessions.run(
                     partial(job_actions.discard, ids=ids, fences=fences, reason=asked.reason, days=self._days)
                 )
-        # Whatever became of it since it was found: a job that is asked to be cancelled is not to begin.
+        # Without fences: a job that was asked to be cancelled must not start, even if it has changed since it was found.
         came_to = await self._sessions.run(partial(job_actions.cancel, ids=ids, reason=asked.reason, days=self._days))
         states = {"cancelled": State.cancelled, "cancelling": State.running}
         done = [
@@ -363,10 +361,10 @@ class JobActions:
         return [*done, *(Done(job.id, False, job.state) for job in picked)]
 
     async def _check_step(self, ids: Sequence[UUID], name: str) -> None:
-        """Refuse to run jobs again from a step that one of them has not come to.
+        """Refuse a retry from a step that one of the jobs has not reached.
 
         Raises:
-            InvalidOption: It has not.
+            InvalidOption: A job has not reached it.
         """
         for job_id in ids:
             row = await self._sessions.run(partial(read_status, job_id=job_id))

@@ -1,4 +1,4 @@
-"""Storing one job: inside its hooks, in a queue that has room, once, whatever becomes of the answer."""
+"""The store of single jobs: each inside its hooks, in a queue with room, and once, even if the answer is lost."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class JobStore:
     """Stores jobs one by one.
 
     Args:
-        sessions: The client's.
-        enqueuer: Sends rows together.
+        sessions: The sessions of the client.
+        enqueuer: Sends rows of several callers together.
         layers: The middleware.
-        depths: The queues that may hold so many jobs; None: none has such a limit.
+        depths: The queues with a `max_depth`; None: there are none.
     """
 
     def __init__(self, sessions: Sessions, enqueuer: Enqueuer, layers: Layers, depths: Depths | None) -> None:
@@ -76,7 +76,7 @@ class JobStore:
 
     async def _send(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
         first = not job._sent
-        # From here on the row may exist, whatever happens to this call: the next one must look before it inserts.
+        # From now on the row may exist, whatever happens to this call: the next call must look before it inserts.
         job._sent = True
         made = True
         try:
@@ -105,7 +105,7 @@ class JobStore:
         return mark_stored(job, row, stored)
 
     async def adopt(self, job: Job[Any], attributes: str | None, records: Sequence[Record]) -> None:
-        """Enqueue a job that has begun here, with what it has recorded, to go on in a worker."""
+        """Enqueue a job that has begun here, with its records, to go on in a worker."""
         row, text = row_of(job), stored_steps(records)
         job._sent = True
         await self._sessions.run(lambda connection: steps.adopt(connection, row, attributes, text))

@@ -1,4 +1,4 @@
-"""Whether the database answers an idle client, and takes writes: asked now and then, so that a probe can be told."""
+"""The liveness check of an idle client: whether the database answers and takes writes, for probes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LEAST = 0.2
 
 
 async def feel(sessions: Sessions, *, every: float) -> None:
-    """Ask for as long as it runs, where nothing else has since the last time; the sessions know what came of it.
+    """Ask the database, for ever, when no other statement has lately; the sessions note the result.
 
     Args:
-        sessions: A client's.
-        every: Seconds between two questions, and that an answer may take.
+        sessions: The sessions of a client.
+        every: Seconds between two questions, and the deadline of each.
     """
     while True:
         await asyncio.sleep(max(every, LEAST))

@@ -1,8 +1,8 @@
-"""When to NOTIFY: at once, unless this process did so a moment ago.
+"""Notices of new jobs: sent at once, unless this process has sent one a moment ago.
 
-NOTIFY takes a cluster-wide lock from the statement to the end of its commit, and costs a single-row insert a sixth, so a
-process that enqueues steadily notifies once per `PAUSE` and not once per row. What was left out is covered by the next
-enqueue's notice, or by one of its own when no other follows.
+NOTIFY takes a cluster-wide lock from the statement to the end of its commit, and costs a single-row insert a sixth of its
+time. So a process that enqueues steadily sends a notice once per `PAUSE` and not once per row. A notice that was left out
+is made up for by the next one, or sent by itself if none follows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from asyncjobs.exceptions import DatabaseError, NotOpen
 from asyncjobs.tasks.services import Services
 
 PAUSE = 0.0025
-"""Seconds between two notices of one process: the most that a job waits longer for its worker.
+"""Seconds between two notices of one process, and so the longest that a job's pickup is delayed by this.
 
-About what it takes to enqueue a job and have its result, so that a caller who awaits each job hardly ever waits for it.
+It is about the time from enqueueing a job to its result, so that a caller who awaits each job is hardly ever delayed.
 """
 
 
 class Notices:
-    """Decides whether an enqueue carries its own notice, and sends those that were left out."""
+    """Decides whether an enqueue sends its own notice, and sends those that were left out."""
 
     def __init__(self, sessions: Sessions, services: Services) -> None:
         self._sessions = sessions
@@ -34,7 +34,7 @@ class Notices:
         self._timer: asyncio.TimerHandle | None = None
 
     def due(self, queue: str) -> bool:
-        """Whether a row of `queue` should carry its notice itself; it then covers those left out there."""
+        """Whether the statement that inserts a row of `queue` is to notify; its notice covers those left out before."""
         now = self._loop.time()
         if now - self._last < PAUSE:
             return False
@@ -43,7 +43,7 @@ class Notices:
         return True
 
     def later(self, queue: str) -> None:
-        """Have a row of `queue` told of within `PAUSE`."""
+        """Send a notice for `queue` within `PAUSE`."""
         self._late.add(queue)
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE, self._send_late)
@@ -59,4 +59,4 @@ class Notices:
         try:
             await self._sessions.run(partial(jobs.notify_ready, queues=late))
         except (DatabaseError, NotOpen):
-            return  # a notice is only a speed-up: the workers' poll finds the rows
+            return  # without the notice, the workers' poll finds the rows

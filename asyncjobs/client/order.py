@@ -1,4 +1,4 @@
-"""What keeps jobs in order at run time: tokens of rates, limits that are set by hand, pauses."""
+"""Order among jobs, changed at run time: tokens of rates, limits set by hand, pauses."""
 
 from __future__ import annotations
 
@@ -16,17 +16,13 @@ from asyncjobs.jobs.pauses import Pause, Paused
 
 
 class Order:
-    """Rates, limits and pauses of one database.
-
-    Args:
-        sessions: The client's.
-    """
+    """The rates, limits and pauses of one database."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
     async def take_token(self, name: str, spacing: float, burst: int) -> float:
-        """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
+        """Take the next token of a rate; return the seconds until it is due, 0: it is due now."""
         take = partial(limiting.take_token, name=registry.prefix() + name, spacing=spacing, burst=burst)
         return await self._sessions.run(take)
 
@@ -42,7 +38,7 @@ class Order:
                 f"until={until} has come already, by the database's clock: give a time to come, or a timedelta"
             )
         found = next((pause for pause in await self.pauses() if what.names[0] in (pause.queue, pause.kind)), None)
-        if found is None:  # it was resumed, or its time has come, before this could look
+        if found is None:  # it was resumed, or has ended, before it could be read
             is_queue = what.scope == "queue"
             name = what.names[0]
             return Pause(name if is_queue else None, None if is_queue else name, datetime.now(UTC), until, reason, by)
@@ -57,7 +53,7 @@ class Order:
         return await self._sessions.run(pausing.read_pauses)
 
     async def set_limit(self, key: str, most: int | None) -> None:
-        """Say how many jobs run at once under a limit; see `AsyncJobs.set_limit`."""
+        """Set how many jobs run at once under a limit; see `AsyncJobs.set_limit`."""
         if most is not None:
             limits.whole(most, "most", least=0, most=MOST_RUNNING)
         if not await self._sessions.run(partial(limiting.set_limit, key=key, most=most)):

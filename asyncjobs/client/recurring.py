@@ -1,4 +1,4 @@
-"""`jobs.recurring`: what recurs, changed at run time."""
+"""`jobs.recurring`: schedules, changed at run time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Recurring:
-    """What recurs: `jobs.recurring`.
+    """The schedules of a database: `jobs.recurring`.
 
-    What is declared by `@job(schedule=…)` and in config.toml is shown here, too, and can be paused and run; it is changed
-    and removed where it is declared.
+    Schedules that are declared by `@job(schedule=…)` and in config.toml are listed here, too, and can be paused and run;
+    they are changed and removed where they are declared.
     """
 
     def __init__(self, client: Client) -> None:
@@ -54,29 +54,29 @@ class Recurring:
         jitter: float | timedelta = 0.0,
         enabled: bool = True,
     ) -> RecurringStatus:
-        """Have a job recur from now on; one that was added under this name before is replaced.
+        """Have a job recur from now on; a schedule that was added under this name before is replaced.
 
-        It is stored as it is made here, arguments, queue and keys included, and each of its jobs is enqueued so, by any
-        worker: callbacks and middleware around enqueueing are not asked.
+        The job is stored as it is here, with its arguments, queue and keys, and each tick enqueues a job like it, on any
+        worker: callbacks and middleware around enqueueing do not run.
 
         Args:
-            name: Of your choice.
+            name: A name of your choice.
             job: A job, or a definition whose arguments all have defaults.
             schedule: Cron with five fields, or six with the seconds first; ``@daily`` and the like; ``every 10 minutes``.
-            timezone: Whose clock that is read on.
+            timezone: The time zone of the schedule.
             queue: None: the job's.
             priority: None: the job's.
-            catch_up: Which times are made up for that nobody was there for: none, the latest, or all, at most 1,000. A
-                time that is over for 10 s or less is not missed yet.
-            overlap: ``"skip"``: nothing is enqueued while the job before is not final.
-            jitter: Seconds or a timedelta by which it is later, at most; always the same for one time of one name.
-            enabled: False: it is stored, and does not recur.
+            catch_up: The ticks to make up for that no worker was alive at: none, the latest, or all, at most 1,000. A tick
+                that came 10 s ago or less is not missed yet.
+            overlap: ``"skip"``: a tick enqueues nothing while the job of the one before is not final.
+            jitter: The longest delay of a tick, in seconds or as a timedelta; always the same for one tick of one name.
+            enabled: False: the schedule is stored, and does not enqueue.
 
         Raises:
-            InvalidSchedule: `schedule` or `timezone` cannot be.
-            InvalidOption: Another of these cannot be; or this name is declared in code or in config.toml.
+            InvalidSchedule: `schedule` or `timezone` is invalid.
+            InvalidOption: Another option is invalid; or this name is declared in code or in config.toml.
             InvalidArguments: A definition has arguments without a default.
-            PermissionDenied: The role only enqueues, or only looks.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         stored = registry.with_prefix(checked_name(name))
         said = recurrence_of(
@@ -95,22 +95,22 @@ class Recurring:
 
     @answered(remedy='give its name, as in `remove("report")`')
     async def remove(self, name: str) -> bool:
-        """Have something recur no more that was added; return whether there was such. Its jobs stay.
+        """Remove a schedule that was added; return whether there was one. Its jobs stay.
 
         Raises:
             InvalidOption: It is declared in code or in config.toml: remove it there, or pause it.
-            PermissionDenied: The role only enqueues, or only looks.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         stored = registry.with_prefix(checked_name(name))
         return await self._run(lambda connection: recurring.remove(connection, stored))
 
     @answered(remedy='give its name, as in `pause("report")`')
     async def pause(self, name: str) -> None:
-        """Have something not recur until it is resumed, whatever is deployed meanwhile.
+        """Pause a schedule until it is resumed, whatever is deployed meanwhile.
 
         Raises:
-            InvalidOption: There is no such.
-            PermissionDenied: The role only enqueues, or only looks.
+            InvalidOption: There is no schedule of this name.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         stored = registry.with_prefix(checked_name(name))
         if not await self._run(lambda connection: recurring.pause(connection, stored)):
@@ -118,11 +118,11 @@ class Recurring:
 
     @answered(remedy='give its name, as in `resume("report")`')
     async def resume(self, name: str) -> None:
-        """Have something recur again that was paused, from now on: what it would have meanwhile is not made up for.
+        """Resume a paused schedule, from now on: ticks of the pause are not made up for.
 
         Raises:
-            InvalidOption: There is no such.
-            PermissionDenied: The role only enqueues, or only looks.
+            InvalidOption: There is no schedule of this name.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         stored = registry.with_prefix(checked_name(name))
         if not await self._run(lambda connection: recurring.resume(connection, stored)):
@@ -130,13 +130,13 @@ class Recurring:
 
     @answered(remedy='give its name, as in `run("report")`')
     async def run(self, name: str) -> Job[Any]:
-        """Enqueue a job of it now, also while it is paused or the one before runs; return that job.
+        """Enqueue a job of a schedule now, also while the schedule is paused or its last job runs; return the job.
 
-        Its `scheduled_for` is the time of this call. Where another job has its unique key, that one is returned.
+        Its `scheduled_for` is the time of this call. If another job has its unique key, that one is returned.
 
         Raises:
-            InvalidOption: There is no such.
-            PermissionDenied: The role only enqueues, or only looks.
+            InvalidOption: There is no schedule of this name.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         stored, job_id = registry.with_prefix(checked_name(name)), new_id()
         found = await self._run(lambda connection: recurring.run(connection, stored, job_id))
@@ -145,7 +145,7 @@ class Recurring:
         return await self._client.get(found)
 
     async def all(self) -> list[RecurringStatus]:
-        """Return everything that recurs, by name."""
+        """Return all schedules, by name."""
         found, _ = await self._run(recurring.read)
         return found
 
@@ -155,7 +155,7 @@ class Recurring:
 
 
 def no_such(name: str, known: list[str]) -> str:
-    """Say that nothing recurs under a name, and what does."""
+    """Return a sentence that no schedule has a name, with the names there are."""
     there = (
         f"there are {', '.join(known[:20])}" + (" and more" if len(known) > 20 else "") if known else "nothing recurs"
     )

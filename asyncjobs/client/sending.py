@@ -1,4 +1,4 @@
-"""A job as the row to send, and what is noted in it once it was sent."""
+"""Rows of jobs to enqueue, and the state noted in a job object once its row is stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ _ORDERING = {"unique", "concurrency", "rate_limit"}
 
 
 def check_job(job: Any, what: str = "enqueue", index: int | None = None) -> None:
-    """Refuse what is no job, and say what it is; and a job that runs, whose row there is already."""
+    """Refuse a value that is no job, and the job that runs here, which has a row already.
+
+    Args:
+        job: The value to check.
+        what: The call, for the message.
+        index: The place of the value in an iterable; None: it was given alone.
+    """
     if isinstance(job, Job) and job._attempt is None:
         job._made_at = None
         return
@@ -49,12 +55,12 @@ def row_of(job: Job[Any], *, after: UUID | None = None, batch: UUID | None = Non
     """Return the row that a job is stored as.
 
     Args:
-        job: The one.
+        job: The job.
         after: The job that comes before it in a chain.
-        batch: Of which it is one.
+        batch: The batch of the job.
 
     Raises:
-        InvalidOption: Its arguments have `chain.previous`, and there is none.
+        InvalidOption: Its arguments have `chain.previous`, and no job comes before it.
     """
     definition = job._definition
     if after is None and (names := previous_in(job)):
@@ -93,9 +99,11 @@ def _order_of(job: Job[Any], definition: Definition, after: UUID | None, batch: 
 
 
 def _warn_of_program(definition: Definition) -> None:
-    """Warn once of a kind that no worker can know but one of this process, when it has made none so far."""
+    """Warn once of a kind that only a worker in this process can know, if no worker was started here."""
     origin = definition.source.origin
-    is_named_by_hand = not definition.name.startswith(f"{origin.name}.")  # as one that a worker elsewhere defines, too
+    is_named_by_hand = not definition.name.startswith(
+        f"{origin.name}."
+    )  # another program may define it under this name
     if is_named_by_hand or definition.kind in _warned_of or "asyncjobs.worker.worker" in sys.modules:
         return
     _warned_of.add(definition.kind)
@@ -103,7 +111,7 @@ def _warn_of_program(definition: Definition) -> None:
 
 
 def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
-    """Note in a job that its row exists; `made`: by this call."""
+    """Note in a job that its row exists; `made`: this call has made it."""
     if made:
         job._queue = row.queue
         job._disposition = "enqueued"
@@ -113,10 +121,10 @@ def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
 
 
 def mark_stored(job: Job[Any], row: NewJob, stored: Stored) -> bool:
-    """Note in a job that keeps an order among others what came of it; return whether its row was made by this call.
+    """Note in a job with limits or a unique key how it was stored; return whether this call made its row.
 
     Raises:
-        NotUnique: Another job has its key, and that is to be raised.
+        NotUnique: Another job has its unique key, and its definition asks for the error.
     """
     if stored.disposition in ("enqueued", "there"):
         mark_enqueued(job, row, made=stored.disposition == "enqueued")

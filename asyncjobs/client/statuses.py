@@ -1,4 +1,4 @@
-"""What is stored about a job, as far as this role may read it."""
+"""Statuses: the stored state of a job, as far as this database role may read it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,7 @@ class _Run(Protocol):
 
 
 class Statuses:
-    """Reads by the statement that tells most of those this role may use, found at the first reading.
-
-    Args:
-        run: Runs an operation on a connection.
-        access: How the tables are read.
-    """
+    """Reads jobs by the statement that returns the most of those that this role may use, found at the first read."""
 
     def __init__(self, run: _Run, access: Access) -> None:
         self._run = run
@@ -41,17 +36,18 @@ class Statuses:
         self._ways = jobs.STATUS_WAYS
 
     async def read(self, job_id: UUID) -> StatusRow | None:
-        """Return everything about one job that may be read, or None: no row can be seen.
+        """Return all of a job that this role may read; None when it can see no row.
 
         Raises:
-            PermissionDenied: Not even its state.
+            PermissionDenied: The role may not even read the state.
         """
         while True:
             ways = self._ways
             try:
                 return await self._run(partial(jobs.read_status, job_id=job_id, way=ways[0]))
             except PermissionDenied:
-                # Another reading may have found out the same meanwhile. A role that may nothing may be given something.
+                # Not from `self._ways`, which a concurrent read may have shortened already. After the last way, the next
+                # read tries all of them again: rights may have been granted.
                 self._ways = ways[1:] or jobs.STATUS_WAYS
                 if len(ways) == 1:
                     raise
@@ -77,7 +73,7 @@ class Statuses:
         return found
 
     async def status(self, job_id: UUID) -> Status:
-        """Read everything about a job; see `Job.status`."""
+        """Read a job's status; see `Job.status`."""
         row = await self.read(job_id)
         if row is None:
             raise JobNotFound(job_id)
@@ -85,17 +81,17 @@ class Statuses:
         return read_status(row, await self.states(children) if children else None)
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
-        """Read the states of those that have a row, and why they were discarded or cancelled."""
+        """Read the states of jobs that have a row, and their reasons if they were discarded or cancelled."""
         return await self._run(partial(self._access.read_states, ids=ids))
 
 
 def _loaded(row: StatusRow, definition: Definition | None, *, asked: bool) -> Job[Any]:
-    """Return a stored job; of a kind that is not defined here, or with arguments that it does not take, as plain JSON.
+    """Return a stored job; without its arguments if this role may not read them.
 
-    Without arguments where this role may not read them.
+    If its kind is not defined here, or does not take its arguments, it is a `StoredJob` with plain JSON.
 
     Raises:
-        InvalidArguments: They do not fit the kind that was asked for.
+        InvalidArguments: The arguments do not fit the kind that was asked for.
     """
     if definition is None:
         return StoredJob.of(row.kind, row.args or "{}")

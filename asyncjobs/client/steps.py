@@ -1,4 +1,4 @@
-"""Steps without a worker: what `perform_now` needs of an open client."""
+"""Steps of `perform_now`: their records and isolated steps, without a worker."""
 
 from __future__ import annotations
 
@@ -20,19 +20,25 @@ def stored_steps(records: Sequence[Record]) -> str:
     return codec.dumps(
         [
             {
-                "n": record.n, "name": record.name, "state": record.state, "attempt": 1, "started_at": now,
-                "finished_at": now if record.state in ENDED else None, "result": record.result, "cursor": record.cursor,
+                "n": record.n,
+                "name": record.name,
+                "state": record.state,
+                "attempt": 1,
+                "started_at": now,
+                "finished_at": now if record.state in ENDED else None,
+                "result": record.result,
+                "cursor": record.cursor,
                 "children": record.children,
             }
             for record in records
         ]
-    )  # fmt: skip
+    )
 
 
 async def in_transaction(url: str, body: Callable[[Any], Awaitable[T]], *, through_sqlalchemy: bool) -> T:
-    """Run `body` in a transaction; return what it returns, and raise what it raises, an error of asyncpg's untranslated.
+    """Run `body` in a transaction; return its result, or raise its error, an error of asyncpg untranslated.
 
-    On a connection of its own: what a user's code does to a session must not be met by the client's statements.
+    The connection is its own: a user's code may change the session in ways that would affect the client's statements.
     """
     sessions = isolated_sessions(url, size=1, deadline=DEADLINE)
     transaction = Transaction(body, sessions=sessions, through_sqlalchemy=through_sqlalchemy)

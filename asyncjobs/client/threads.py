@@ -1,4 +1,4 @@
-"""Calls from threads that have no event loop, on the loop of a client."""
+"""Calls from threads: coroutines that a thread without an event loop has run on the loop of a client."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from asyncjobs.exceptions import InsideEventLoop, NotOpen
 T = TypeVar("T")
 
 LOOK = 1.0
-"""Seconds between looks whether the loop that is waited for still runs."""
+"""Seconds between looks whether the loop still runs."""
 
 
 def refuse_inside(loop: asyncio.AbstractEventLoop | None, instead: str) -> None:
-    """Refuse a call that blocks on the thread of a running event loop.
+    """Refuse a blocking call in the thread of a running event loop.
 
     Args:
-        loop: The loop that it would wait for; None: any.
-        instead: What to write there.
+        loop: The loop that the call would wait for; None: any loop.
+        instead: The code to write instead, for the message.
 
     Raises:
-        InsideEventLoop: It runs in this thread.
+        InsideEventLoop: The loop runs in this thread.
     """
     try:
         running = asyncio.get_running_loop()
@@ -36,7 +36,7 @@ def refuse_inside(loop: asyncio.AbstractEventLoop | None, instead: str) -> None:
 
 
 class Threads:
-    """Runs coroutines for threads, until it is closed; on the loop that it was made on."""
+    """Runs coroutines for threads, on the loop on which it was made, until it is closed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -45,15 +45,15 @@ class Threads:
         self._waiting: set[Future[Any]] | None = set()
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
-        """Run what `make` returns on the loop, wait for it in this thread, and return what it returns.
+        """Run a coroutine on the loop, wait for it in this thread, and return its result.
 
         Args:
-            make: Called here, so that the coroutine has this thread's context variables.
-            instead: What to write on the loop's own thread.
+            make: Returns the coroutine; called in this thread, whose context variables it has.
+            instead: The code to write in the loop's own thread, for the message.
 
         Raises:
             InsideEventLoop: This is the loop's own thread.
-            NotOpen: The client is closed, or was meanwhile; its loop does not run; or it was opened before a fork.
+            NotOpen: The client is closed, or was closed meanwhile; its loop does not run; or it was opened before a fork.
         """
         refuse_inside(self._loop, instead)
         if self._process != os.getpid():
@@ -64,7 +64,7 @@ class Threads:
         except CancelledError:
             raise NotOpen("this AsyncJobs was closed while a thread waited for it") from None
         except BaseException:
-            future.cancel()  # Ctrl-C, perhaps: nothing is left that nobody waits for
+            future.cancel()  # Ctrl-C, perhaps: nobody waits for the coroutine any more
             raise
         finally:
             with self._lock:
@@ -72,7 +72,7 @@ class Threads:
                     self._waiting.discard(future)
 
     def _submit(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        with self._lock:  # so that `close` meets what is waited for, or this sees that it is closed
+        with self._lock:  # so that either `close` finds this future, or this finds that it is closed
             if self._waiting is None or not self._loop.is_running():
                 raise NotOpen(
                     "this AsyncJobs is closed, or its event loop does not run: nothing can be done from a thread"
@@ -87,13 +87,13 @@ class Threads:
                 return future.result(LOOK)
             except TimeoutError:
                 if future.done():
-                    return future.result()  # or the call's own TimeoutError
+                    return future.result()  # it may be the coroutine's own TimeoutError
                 if not self._loop.is_running():
                     future.cancel()
                     raise CancelledError from None
 
     def close(self) -> None:
-        """Have every thread that waits told that the client is closed."""
+        """Have the calls of all waiting threads raise NotOpen."""
         with self._lock:
             waiting, self._waiting = self._waiting or set(), None
         for future in waiting:

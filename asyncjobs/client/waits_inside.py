@@ -1,8 +1,8 @@
-"""What the jobs that run here wait for: told to the database once a wait has lasted a second, and looked at for cycles.
+"""Waits inside of jobs: jobs of this process that await others. After a second, a wait is written and checked for cycles.
 
-As PostgreSQL looks for deadlocks: a wait that is over sooner costs nothing but a place in a dict. Whoever closes a cycle
-writes his part of it before he looks, so that he sees the whole. He looks again a moment later before he believes it: the
-word that another waits no more may be on its way.
+It is done as PostgreSQL looks for deadlocks: a shorter wait costs nothing but an entry in a dict. The process that closes a
+cycle writes its own wait before it looks, so that it sees the whole cycle. It looks again a moment later before it acts: the
+end of another job's wait may not be written yet.
 """
 
 from __future__ import annotations
@@ -24,53 +24,54 @@ from asyncjobs.performing import context
 logger = logging.getLogger("asyncjobs.client")
 
 Row = tuple[UUID, int]
-"""Id and fence of a running job."""
+"""The id and the fence of a running job."""
 
 TOLD_AFTER = 1.0
-"""Seconds that a wait has lasted before it is told."""
+"""Seconds after which a wait is written."""
 LOOK_AGAIN_AFTER = 0.3
 """Seconds between two looks at a cycle."""
 AGAIN_AFTER = 1.0
-"""Seconds until it is tried again to tell what the database did not take."""
+"""Seconds until waits are written again that the database did not take."""
 
 
 def holder() -> Row | None:
-    """Return the row of the job that runs here; None: none does, or not in a worker."""
+    """Return the row of the job that runs here; None outside of a job, and without a worker."""
     job = context.running.get()
     return None if job is None or job._attempt is None else job._attempt.row
 
 
 class Wait(NamedTuple):
-    """One job that waits here for another."""
+    """The wait of one job for another."""
 
     row: Row
     awaited: UUID
     timed: bool
     future: asyncio.Future[Any]
     due_at: float
-    """When it is to be told, by the loop's clock."""
+    """The loop's time at which it is to be written."""
 
 
 class WaitsInside:
-    """Everything that jobs of this process wait for."""
+    """All waits of this process's jobs for other jobs."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self.new: dict[int, Wait] = {}
-        """Those that are not told yet, the longest first, by the id of the wait."""
+        """Waits that are not written yet, the oldest first, by the id of their future."""
         self._told: dict[Row, dict[int, Wait]] = {}
+        """Waits that are written."""
         self._over: set[Row] = set()
-        """Jobs of which is told what they do not wait for any more."""
+        """Jobs whose written waits are over, which is to be written."""
         self._unlooked: set[Row] = set()
-        """Jobs of which is told what closes a cycle, perhaps."""
+        """Jobs with a newly written wait, which may close a cycle."""
         self._suspected: dict[Row, list[UUID]] = {}
-        """In a cycle as of the last look."""
+        """Jobs that were in a cycle at the last look, with that cycle."""
         self._not_before = 0.0
         self._look_at = math.inf
 
     @property
     def due_at(self) -> float:
-        """When `tell` has something to do, by the loop's clock."""
+        """The loop's time at which `tell` has something to do."""
         first = next(iter(self.new.values())).due_at if self.new else math.inf
         return max(0.0 if self._over else min(first, self._look_at), self._not_before)
 
@@ -81,19 +82,19 @@ class WaitsInside:
         return wait
 
     def end(self, wait: Wait) -> bool:
-        """Note that a wait is over; return whether that is to be told."""
+        """Note that a wait is over; return whether that is to be written."""
         if self.new.pop(id(wait.future), None) is not None:
             return False
         told = self._told.get(wait.row)
         if told is None or told.pop(id(wait.future), None) is None or told:
-            return False  # what else it waits for is told with it; a job that has ended leads nowhere
+            return False  # with other waits left, the row stays; an awaited job that has ended closes no cycle
         del self._told[wait.row]
         self._suspected.pop(wait.row, None)
         self._over.add(wait.row)
         return True
 
     async def tell(self) -> None:
-        """Tell the database what has lasted, and what is over; end the waits that never would."""
+        """Write waits that have lasted long enough, and those that are over; end waits in a cycle by AwaitCycle."""
         now = asyncio.get_running_loop().time()
         told = [wait for wait in self.new.values() if wait.due_at <= now]
         over, self._over = self._over, set()
@@ -108,7 +109,7 @@ class WaitsInside:
             await self._look(self._unlooked & self._told.keys())
             self._unlooked = set()
         except DatabaseError as error:
-            logger.debug("cannot tell what jobs wait for, will try again: %s", error)
+            logger.debug("cannot write which jobs wait for others, trying again: %s", error)
             self._over |= over | changed
             self._not_before = now + AGAIN_AFTER
 
@@ -119,14 +120,14 @@ class WaitsInside:
         return Told(*row, endless, timed)
 
     async def _look(self, rows: set[Row]) -> None:
-        """Look whether jobs wait for themselves through others, and believe it the second time."""
+        """Look for cycles of jobs that wait for each other; one that is there at two looks is ended."""
         before, self._suspected = self._suspected, {}
         self._look_at = math.inf
         if not rows:
             return
         waiters = await self._sessions.run(partial(awaits.read_waiters, ids=[job_id for job_id, _ in rows]))
         graph = {waiter.id: waiter for waiter in waiters}
-        for row in sorted(rows, reverse=True):  # the youngest is refused: of a cycle one in each process
+        for row in sorted(rows, reverse=True):  # the youngest first: in each process, one job of a cycle gets the error
             way = cycle(graph, row[0])
             if way is None:
                 continue
@@ -142,7 +143,7 @@ class WaitsInside:
 
 
 def cycle(graph: Mapping[UUID, Waiter], start: UUID) -> list[UUID] | None:
-    """Return the shortest way from a job through what each awaits back to itself; None: there is none."""
+    """Return the shortest cycle of awaited jobs from `start` back to itself; None: there is none."""
     came_from: dict[UUID, UUID] = {}
     level: Iterable[UUID] = [start]
     while level:

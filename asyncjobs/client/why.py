@@ -1,4 +1,4 @@
-"""What a job waits for, in one sentence: decided by one pure function, from what two bounded statements read."""
+"""Why a job waits: one sentence, made by one pure function from the rows of a few bounded statements."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from asyncjobs.performing.versions import waited
 from asyncjobs.values.plain_json import shown_object
 
 _LONGEST = 300
-"""Characters of an error's message or a reason that stand in a sentence."""
+"""Characters of an error's message or of a reason in a sentence."""
 NAMED = 3
-"""Jobs that are named of those that a job waits for."""
+"""Jobs named in a sentence, of those that a job waits for."""
 
 
 class Facts(NamedTuple):
-    """What the sentence is made of, beside the job itself."""
+    """The facts behind the sentence, beside the job itself."""
 
     workers: int
-    """Alive."""
+    """Live workers."""
     serving: int
-    """Of these, workers with a pool for its queue."""
+    """Live workers with a pool that serves the job's queue."""
     knowing: int
-    """Of these, workers that know its kind."""
+    """Workers among `serving` that know the job's kind."""
     slots: int
-    """Of the pools there that serve its queue."""
+    """Slots of the pools of `knowing` that serve the queue."""
     taken: int
-    """Of these slots; more than there are while jobs are claimed ahead."""
+    """Jobs that these pools hold; more than `slots` while jobs are claimed ahead."""
     ahead: int
-    """Ready jobs that come before it; at most 1,000 are counted."""
+    """Ready jobs that come before the job; at most 1,000 are counted."""
     held_up: str = ""
-    """Why none of those that know its kind claims anything; empty: one does."""
+    """Why none of the workers that know the kind claims anything; empty: one does."""
     limit: AtLimit | None = None
-    """At which it waits."""
+    """The limit at which the job waits."""
 
 
 class Why(NamedTuple):
-    """Why a job is where it is."""
+    """The reason for a job's state."""
 
     job: Waiting
     facts: Facts
     sentence: str
     awaited: Sequence[Awaited] = ()
-    """The first of the jobs that it waits for while it runs."""
+    """The first jobs that a running job waits for."""
 
 
 async def ask(connection: Connection, job_id: UUID) -> Why:
-    """Read what a job waits for, and say it.
+    """Read what a job waits for.
 
     Raises:
         JobNotFound: No row can be seen.
@@ -80,7 +80,7 @@ async def ask(connection: Connection, job_id: UUID) -> Why:
 
 
 def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
-    """Return the facts about a job among these workers."""
+    """Return the facts about a job, given all workers."""
     alive = [worker for worker in workers if not worker.late]
     serving = [worker for worker in alive if any(serves(queues, job.queue) for queues, _ in worker.pools)]
     knowing = [worker for worker in serving if job.kind in worker.kinds]
@@ -97,12 +97,12 @@ def look(job: Waiting, workers: Sequence[Serving]) -> Facts:
 
 
 def say(job: Waiting, facts: Facts, workers: Sequence[Serving], awaited: Sequence[Awaited] = ()) -> str:
-    """Return one sentence about a job, its subject left out: what it waits for, where it runs, or how it ended."""
+    """Return one sentence about a job, without its subject: what it waits for, where it runs, or how it ended."""
     match job.state:
         case State.scheduled:
             return _scheduled(job, facts)
         case State.ready:
-            # What keeps a job from starting, the farthest from its start first; a limit has its place here.
+            # Reasons that keep a job from starting; the first that holds is told.
             obstacles = (
                 _paused,
                 _end_asked,
@@ -149,7 +149,7 @@ def _paused(job: Waiting, _: Facts) -> str | None:
 
 
 def _pause(job: Waiting) -> str:
-    """Return by what pause it is held, until when, by whom and why; empty: by none."""
+    """Return the pause that holds the job: for how long, by whom and why; empty: there is none."""
     pause = shown_object(job.pause or "{}")
     if not pause:
         return ""
@@ -264,7 +264,7 @@ def _others(job: Waiting, facts: Facts) -> str | None:
 
 
 def _linked(job: Waiting) -> str:
-    """Return what one waits for that begins after another."""
+    """Return what a job waits for that starts after another job."""
     before = f"{job.before_kind} {job.after}" if job.before_kind is not None else f"job {job.after}"
     if job.anyhow:
         return f"waits for the end of {before}, which has its unique key and runs: it is the newer one"
@@ -301,7 +301,7 @@ def _scheduled(job: Waiting, facts: Facts) -> str:
 
 
 def _interrupted(job: Waiting) -> str:
-    """Return why it was interrupted last, when nothing of it has ended since."""
+    """Return the reason of the last interruption, if no attempt has ended since; else an empty text."""
     errors = read_errors(job.error)
     if not errors or errors[-1].type != "asyncjobs.exceptions.JobInterrupted" or errors[-1].attempt != job.attempt + 1:
         return ""
@@ -339,7 +339,7 @@ def _running(job: Waiting, workers: Sequence[Serving]) -> str:
 
 
 def _awaiting(awaited: Sequence[Awaited]) -> str:
-    """Return what a running job waits for, and that it holds no slot meanwhile."""
+    """Return which jobs a running job waits for."""
     first = awaited[0]
     names = ", ".join(f"{one.kind} {one.id} ({state_name(one.state)})" for one in awaited)
     more = f" and {first.left - len(awaited)} more" if first.left > len(awaited) else ""
@@ -362,7 +362,7 @@ def _error(job: Waiting) -> str:
 
 
 def _short(text: str | None) -> str:
-    """Return text on one line, its end left out when it is long."""
+    """Return text on one line, cut when it is long."""
     line = " ".join((text or "").split()) or "no reason given"
     return cut(line, _LONGEST)
 
@@ -372,7 +372,7 @@ def _time(moment: datetime | None) -> str:
 
 
 def _span(seconds: float | None) -> str:
-    """Return a time span with as much of it as matters."""
+    """Return a time span, rounded: the longer it is, the coarser."""
     given = max(seconds or 0.0, 0.0)
     unit = 0.1 if given < 10 else 1 if given < 3600 else 60 if given < 172_800 else 3600
     return durations.spell(round(given / unit) * unit)

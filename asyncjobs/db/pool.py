@@ -41,9 +41,9 @@ class Pool:
         timeout: Seconds that opening one may take.
         keep: Seconds that a connection is kept that nobody uses.
         least: How many are kept however long nobody uses them.
-        patience: Seconds for which those that are in use must have been waited for before another is opened, unless they are
-            waited for often. What cannot be opened beside them is nobody's error: they fall free. 0: at once.
-        head_start: With `patience`, seconds in which no other is opened beside the first.
+        grow_after: Seconds for which those that are in use must have been waited for before another is opened, unless they
+            are waited for often. What cannot be opened beside them is nobody's error: they fall free. 0: at once.
+        head_start: With `grow_after`, seconds in which no other is opened beside the first.
         connection_class: Of the connections.
         are_lent: Whether a user's code is to have them; see `connect`.
     """
@@ -58,7 +58,7 @@ class Pool:
         timeout: float,
         keep: float,
         least: int,
-        patience: float,
+        grow_after: float,
         head_start: float,
         connection_class: type[asyncpg.Connection],
         are_lent: bool,
@@ -68,7 +68,7 @@ class Pool:
         self._timeout = timeout
         self._keep = keep
         self._least = least
-        self._patience = patience
+        self._grow_after = grow_after
         self._head_start = head_start
         self._name = name
         self._settings = settings
@@ -142,7 +142,7 @@ class Pool:
             self._check_open()
             turn: asyncio.Future[asyncpg.Connection] = loop.create_future()
             self._waiting.append(turn)
-            if self._patience and len(self._all) > len(self._idle):
+            if self._grow_after and len(self._all) > len(self._idle):
                 self._grow_if_often(loop.time())
             self._open_for_waiting()
             try:
@@ -181,12 +181,12 @@ class Pool:
 
     def _open_for_waiting(self) -> None:
         """Open a connection for each of those in line, as far as there is room; beside others, not at once."""
-        if not self._patience:
+        if not self._grow_after:
             self._grow()
         elif not self._all:
             self._grow(1)
         else:
-            self._grow_at(max(asyncio.get_running_loop().time() + self._patience, self._no_more_before))
+            self._grow_at(max(asyncio.get_running_loop().time() + self._grow_after, self._no_more_before))
 
     def _grow_if_often(self, now: float) -> None:
         """Open another connection at once where uses have to wait again and again."""
@@ -253,7 +253,7 @@ class Pool:
     def _tell_first(self, error: Exception) -> None:
         """Tell the first in line why it gets no connection, unless one of ours falls free in time."""
         # Of all that are open, not of those in use: between two uses one is in the hands of whoever waited for it.
-        if (self._patience and self._all) or (self._gave_back and is_full(error)):
+        if (self._grow_after and self._all) or (self._gave_back and is_full(error)):
             self._no_more_before = asyncio.get_running_loop().time() + NO_MORE * (0.5 + random.random())
             self._grow_at(self._no_more_before)
             return

@@ -44,7 +44,7 @@ class Sessions:
     Args:
         url: A PostgreSQL URL.
         deadline: Seconds that an operation may take, waiting for a free connection included.
-        size, name, settings, keep, least, patience, head_start, connection_class, are_lent: As `Pool` takes them.
+        size, name, settings, keep, least, grow_after, head_start, connection_class, are_lent: As `Pool` takes them.
 
     Attributes:
         pool: The connections.
@@ -60,7 +60,7 @@ class Sessions:
         deadline: float = DEADLINE,
         keep: float = math.inf,
         least: int = 0,
-        patience: float = 0.0,
+        grow_after: float = 0.0,
         head_start: float = HEAD_START,
         connection_class: type[asyncpg.Connection] = asyncpg.Connection,
         are_lent: bool = False,
@@ -75,7 +75,7 @@ class Sessions:
             timeout=deadline,
             keep=keep,
             least=least,
-            patience=patience,
+            grow_after=grow_after,
             head_start=head_start,
             connection_class=connection_class,
             are_lent=are_lent,

@@ -1,14 +1,14 @@
-"""What runs jobs, assembled in `worker`.
+"""The worker: it runs jobs. Its services are assembled in `worker`.
 
 The dispatcher claims, the executor runs attempts, the ledger writes how they ended::
 
-claiming         which queues are looked at, when, and from where on
+claiming         claims: when, from which queues, and from which position on
 running          attempts, from their start to their end
-slots            pools, and what may start in them
-limits           which jobs are let pass
+slots            pools, their slots, and pauses
+limits           jobs that wait at limits and rates
 job_processes    attempts in processes of their own
 writing          how attempts end, and what they record
 lease            the lease, renewed by a thread, and what the worker reports of itself
-watching         what blocks the event loop
-duties           what each worker does for all: rescue, due times, batches, schedules, cancellations
+watching         jobs that block the event loop
+duties           work for all workers: rescue, due times, batches, schedules; and cancellations
 """

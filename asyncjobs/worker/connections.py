@@ -1,8 +1,8 @@
-"""The connections of a worker: the keeper's, and those that its services share, of which it needs one before it claims.
+"""The connections of a worker: one of the keeper's, and those that the other services share.
 
-Opened when the first job has ended, it may be refused: the job has run, cannot be ended, and runs again elsewhere. One is
-enough to claim, to write ends, to record steps and to keep house. More are opened when what is under way is waited for, and
-ended when they were idle for a while.
+A worker claims nothing before one shared connection is open. If it were opened when the first job ends, the server might
+refuse it: the end of a job that has run could not be written, and the job would run again elsewhere. One is enough for all
+services; more are opened when statements must wait for each other, and closed when they have been idle for a while.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ logger = logging.getLogger("asyncjobs.worker")
 KEEPERS = 1
 """The connection of the keeper's thread, without which no worker is registered."""
 NEEDED = 1 + KEEPERS
-"""Connections without which nothing is claimed."""
+"""Connections that a worker must have before it claims."""
 SHARED = 5
-"""Those that the services of a busy worker share."""
+"""Connections that the services of a busy worker share."""
 MOST = SHARED + KEEPERS + 1
-"""Those of a busy worker, the listener's among them. Isolated steps have more."""
-PATIENCE = 0.002
-"""Seconds for which what is under way must be waited for, before another connection is opened: an idle worker's statements
-take less, and meet now and then."""
+"""Connections of a busy worker, with the listener's. Isolated steps have connections of their own."""
+GROW_AFTER = 0.002
+"""Seconds for which a statement waits for a connection before another is opened. An idle worker's statements overlap now and
+then, and take less."""
 
 
 class Connections:
-    """Keeps one connection open that the services share.
+    """Keeps at least one shared connection open.
 
     Args:
-        shared: Theirs.
-        spare: What gives way to them when the server gives no more: idle ones of these are ended.
-        on_complete: Called when one is there, or there again.
+        shared: The sessions that the services share.
+        spare: Sessions whose idle connections are closed when the server refuses a shared one.
+        on_complete: Called when a shared connection is open, or open again.
     """
 
     def __init__(self, shared: Sessions, spare: Sessions, on_complete: Callable[[], object]) -> None:
@@ -49,12 +49,12 @@ class Connections:
         self._missed.set()
         self._backoff = Backoff(logger, "connecting")
         self.complete = asyncio.Event()
-        """Set while one is open, as far as anybody has noticed."""
+        """Set while a shared connection is open, as far as anybody has noticed."""
         self.trouble = Trouble()
 
     @property
     def are_complete(self) -> bool:
-        """Whether one is open; if not, it is opened."""
+        """Whether a shared connection is open; if none is, have `run` open one."""
         if self._shared.pool.is_open:
             return self.complete.is_set()
         self._missed.set()
@@ -62,7 +62,7 @@ class Connections:
         return False
 
     async def run(self) -> None:
-        """Open what is missing whenever that was noticed, for ever."""
+        """Open a shared connection whenever none is open, for ever."""
         while True:
             await self._missed.wait()
             self._missed.clear()
@@ -70,14 +70,14 @@ class Connections:
                 self._spare.pool.end_idle()
                 reason = f"{KEEPERS} of {NEEDED} connections: {error}"
                 self.trouble.begin(reason)
-                await self._backoff.failed(DatabaseUnavailable(f"{reason}; nothing is claimed before all are there"))
+                await self._backoff.failed(DatabaseUnavailable(f"{reason}; no job is claimed before all are open"))
             self.trouble.end()
             self._backoff.succeeded()
             self.complete.set()
             self._on_complete()
 
     async def _open(self) -> DatabaseError | None:
-        """Have one opened; return what was met."""
+        """Open a shared connection; return the error if that failed."""
         try:
             await self._shared.run(_nothing, deadline=CONNECT_TIMEOUT)
         except DatabaseError as error:

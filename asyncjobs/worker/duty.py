@@ -1,4 +1,4 @@
-"""A duty: a task that looks when there is news, or when its next time has come, for as long as its worker lives."""
+"""A duty of a worker: a loop that looks at the database at a notice, and when its next time has come."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ logger = logging.getLogger("asyncjobs.worker")
 
 
 class Duty(ABC):
-    """Looks, rests, and looks again; a look that the database fails is repeated with a growing pause.
+    """Looks, rests, and looks again; after a database error, with a growing pause.
 
     Args:
-        sessions: With pinned plans.
-        what: What it does, as a log line says when it cannot.
+        sessions: Sessions with pinned plans.
+        what: The duty, as log lines about its errors name it.
     """
 
     def __init__(self, sessions: Runs, what: str) -> None:
@@ -31,7 +31,7 @@ class Duty(ABC):
         self._news.set()
 
     async def run(self) -> None:
-        """Look whenever there is something to look at, for ever."""
+        """Look and rest, for ever."""
         while True:
             self._news.clear()
             try:
@@ -44,14 +44,14 @@ class Duty(ABC):
 
     @abstractmethod
     async def _round(self) -> float | None:
-        """Look once; return the seconds until the next look, None: when there is news."""
+        """Look once; return the seconds until the next look, None for: at the next news."""
 
     async def _rest(self, pause: float | None) -> None:
-        """Wait for news, at most so many seconds."""
+        """Wait for news, at most `pause` seconds."""
         await self._has_news_within(pause)
 
     async def _has_news_within(self, seconds: float | None) -> bool:
-        """Wait for news; return whether there is any after so many seconds, None: however long that takes."""
+        """Return whether news comes within so many seconds; None waits until it does."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()

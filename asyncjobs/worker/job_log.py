@@ -1,4 +1,4 @@
-"""The log lines about jobs: one each, but not thousands a second when everything fails."""
+"""Log lines about jobs: one for each end, but not thousands a second when everything fails."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from asyncjobs.records.claimed import Claimed
 
 logger = logging.getLogger("asyncjobs.worker")
 ends = logging.getLogger("asyncjobs.worker.ends")
-"""Apart from the other lines, since the error reporter tells of the same errors."""
+"""A logger of its own, since the error reporter reports the same errors."""
 
 LINES, PERIOD = 10, 10.0
-"""Lines about one kind's ends in so many seconds; then they are counted, and the count is told."""
+"""At most `LINES` lines about one kind in `PERIOD` seconds; further ones are counted, and their number is logged."""
 
 
 class Ration:
-    """Bounds the lines about each kind. Used by one thread.
+    """Bounds the number of log lines about each kind; used by one thread.
 
     Args:
-        what: What a line is about, in the plural.
+        what: The subject of the lines, in the plural.
     """
 
     def __init__(self, what: str) -> None:
@@ -31,18 +31,18 @@ class Ration:
         self._told: dict[str, int] = {}
 
     def may(self, kind: str) -> bool:
-        """Whether one more may be told of now; what was left out is told in one line when the next period begins."""
+        """Whether to log one more line; the number of those left out is logged when the next period begins."""
         now = time.monotonic()
         if now - self._begun.get(kind, float("-inf")) >= PERIOD:
             if (left := self._told.get(kind, 0) - LINES) > 0:
-                log(logger, logging.WARNING, "%s: %d more such %s within %g s", kind, left, self._what, PERIOD)
+                log(logger, logging.WARNING, "%s: %d more %s like these within %g s", kind, left, self._what, PERIOD)
             self._begun[kind], self._told[kind] = now, 0
         self._told[kind] += 1
         return self._told[kind] <= LINES
 
 
 class JobLog:
-    """Logs how attempts ended that did not simply succeed."""
+    """Logs the ends of attempts, except plain successes."""
 
     def __init__(self) -> None:
         self._ration = Ration("ends")

@@ -1,7 +1,7 @@
-"""Lanes: how many of the worker's connections each of its services may use at once.
+"""Lanes: each bounds how many of a worker's connections one of its services may use at once.
 
-All services share the connections, so that one is enough for a worker that has nothing to do, and for one on a server that
-gives no more: then they take turns. With several, what waits in one lane holds up no other.
+All services share the connections, so that one is enough for an idle worker, or on a server that gives no more: then the
+services take turns. With several connections, statements that wait in one lane hold up no other lane.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Lane:
-    """Some of the sessions, for one service.
+    """The shared sessions, for one service.
 
     Args:
-        sessions: Shared with the other lanes.
-        most: Uses at once; the others wait in line.
+        sessions: The sessions that all lanes share.
+        most: Operations at once; further ones wait in line.
     """
 
     def __init__(self, sessions: Sessions, most: int) -> None:
@@ -32,7 +32,7 @@ class Lane:
         self._line: deque[asyncio.Future[None]] = deque()
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
-        """Run `operation` on a connection; see `Sessions.run`. The deadline counts the wait in line."""
+        """Run `operation` on a connection; see `Sessions.run`. The wait in line counts for the deadline."""
         seconds = self._sessions.deadline if deadline is None else deadline
         if self._free:
             self._free -= 1
@@ -44,7 +44,7 @@ class Lane:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """Give the place that somebody had to the first in line."""
+        """Give a place that has become free to the first in line."""
         while self._line:
             turn = self._line.popleft()
             if not turn.done():
@@ -53,7 +53,7 @@ class Lane:
         self._free += 1
 
     async def _wait_in_line(self, seconds: float) -> float:
-        """Wait for a place; return what is left of the seconds."""
+        """Wait for a place; return the seconds that are left."""
         loop = asyncio.get_running_loop()
         end, turn = loop.time() + seconds, loop.create_future()
         self._line.append(turn)
@@ -62,7 +62,7 @@ class Lane:
                 await turn
         except BaseException as error:
             if not turn.cancelled():
-                self._pass_on()  # it came at the very moment at which this one gave up
+                self._pass_on()  # the place came at the very moment at which this one gave up
             if isinstance(error, TimeoutError):
                 raise DatabaseUnavailable(f"other statements were under way for {seconds:.3g} s") from error
             raise

@@ -1,4 +1,4 @@
-"""What keeps a worker from claiming: why, and for how long by now. Told with its beats, and part of its health."""
+"""Trouble that keeps a worker from claiming: its reason and its duration, reported with beats and by the health check."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 
 
 class Trouble:
-    """Why something cannot be done for now; none at first. It may be read from any thread."""
+    """The reason why something cannot be done for now; readable from any thread."""
 
     def __init__(self) -> None:
         self.reason = ""
-        """Empty: nothing is wrong."""
+        """Empty when nothing is wrong."""
         self._since = 0.0
 
     def begin(self, reason: str) -> None:
-        """Note that it cannot be done, or still not."""
+        """Note that it cannot be done; the duration counts from the first note."""
         if not self.reason:
             self._since = time.monotonic()
         self.reason = reason
@@ -25,5 +25,5 @@ class Trouble:
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted; 0 while nothing is wrong."""
+        """Seconds since the trouble began; 0 while nothing is wrong."""
         return time.monotonic() - self._since if self.reason else 0.0

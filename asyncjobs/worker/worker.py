@@ -30,7 +30,7 @@ from asyncjobs.tasks.services import Services
 from asyncjobs.values import codec
 from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.claiming.wakeups import Wakeups
-from asyncjobs.worker.connections import PATIENCE, SHARED, Connections
+from asyncjobs.worker.connections import GROW_AFTER, SHARED, Connections
 from asyncjobs.worker.duties.batch_finisher import BatchFinisher
 from asyncjobs.worker.duties.canceller import Canceller
 from asyncjobs.worker.duties.janitor import Janitor
@@ -53,8 +53,8 @@ logger = logging.getLogger("asyncjobs.worker")
 
 LOOK_AGAIN = 0.2
 """Seconds between looks for jobs of dead workers, before a burst ends."""
-LAST_WORDS = 2.0
-"""Seconds, after everything else, for the database to take the last ends and the worker's own."""
+LAST_WRITES = 2.0
+"""Seconds, at the very end, for the last ends of jobs to be written, and then for the end of the worker."""
 
 
 class Worker:
@@ -63,12 +63,12 @@ class Worker:
     Args:
         url: The database.
         settings: Pools, times and limits.
-        listener: Not started yet.
-        services: The scope of the listener.
-        pools: What this process serves of those of the settings; None: all.
+        listener: A listener that is not started yet.
+        services: The scope in which the listener and other services run.
+        pools: The settings' pools that this process serves, narrowed or not; None: all.
         worker_id: Chosen by a supervisor; None: random.
-        share: Which of the pools' processes this is, from 1; None: all pools run here.
-        middleware: Around every job, the outermost first.
+        share: The number of this process among those of each pool, from 1; None: all pools run here.
+        middleware: Runs around every job, the outermost first.
         on_claim: Called with each batch of claimed jobs.
         on_quiet: Awaited when it stops and claims no more, before it gives anything back.
     """
@@ -187,9 +187,9 @@ class Worker:
         )
 
     def _sessions(self) -> Sessions:
-        # The role's own statement_timeout may be less than making a month of partitions takes, which would then be tried for
-        # ever. What we gave up on at the deadline ends on the server, too. A lock is waited for so briefly since others may
-        # be waiting for the connection.
+        # The role's own statement_timeout may be too short for a month of partitions, which would then be tried for ever.
+        # With ours, a statement that was given up at the deadline ends on the server, too. The lock_timeout is short, since
+        # other services may wait for the connection.
         seconds = self._settings.lease
         limits = {"statement_timeout": f"{seconds * 1000:.0f}ms", "lock_timeout": "200ms"}
         return Sessions(
@@ -200,7 +200,7 @@ class Worker:
             deadline=seconds,
             keep=seconds / 2,
             least=1,
-            patience=PATIENCE,
+            grow_after=GROW_AFTER,
         )
 
     def _about(self) -> str:
@@ -225,7 +225,7 @@ class Worker:
 
     @property
     def held_up_for(self) -> float:
-        """Seconds since it claims nothing, for want of connections or since no end can be stored."""
+        """Seconds for which nothing was claimed, for want of connections or since no end could be stored."""
         return max(self.connections.trouble.seconds, self.ledger.trouble.seconds)
 
     @property
@@ -238,7 +238,7 @@ class Worker:
         self._stop.set()
         self.job_processes.stopping.set()
         if self.running:
-            self.keeper.beat_now()  # others are to know at once that nothing is claimed here any more
+            self.keeper.beat_now()  # `status` is to show at once that this worker drains
 
     def stop_now(self) -> None:
         """Stop, and cancel running jobs at once."""
@@ -281,7 +281,7 @@ class Worker:
                     self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
                     self.dispatcher.stop()
-                    await asyncio.wait([dispatcher], timeout=LAST_WORDS)
+                    await asyncio.wait([dispatcher], timeout=LAST_WRITES)
                     if self._stop.is_set() and self._on_quiet is not None:
                         await self._on_quiet()
                     await self._let_finish()
@@ -317,7 +317,7 @@ class Worker:
             self._listener.off_hearing(self._look_at_everything)
 
     async def _unless_over(self, waiting: Coroutine[Any, Any, object], keeper: asyncio.Task[None]) -> None:
-        """Wait for something, and no longer than the keeper lives, without which there is no working."""
+        """Await a coroutine; raise the keeper's error if that ends first, since no job may run without a lease."""
         awaited = asyncio.ensure_future(waiting)
         try:
             await asyncio.wait([awaited, keeper], return_when=asyncio.FIRST_COMPLETED)
@@ -328,7 +328,7 @@ class Worker:
             awaited.cancel()
 
     async def _connected(self, keeper: asyncio.Task[None]) -> None:
-        """Wait until every connection is there that is needed to end what is claimed, or until `stop`."""
+        """Wait until the connections that a claim requires are open, or until `stop`."""
 
         async def connected() -> None:
             waits = [asyncio.ensure_future(event.wait()) for event in (self.connections.complete, self._stop)]
@@ -349,7 +349,7 @@ class Worker:
             stopped.cancel()
             done.cancel()
         if keeper.done() and not self._stop.is_set():
-            keeper.result()  # raises what ended it: without a lease there is no working on
+            keeper.result()  # raises the keeper's error: no job may run without a lease
 
     async def _nothing_left(self) -> None:
         await self.recurring.begun.wait()
@@ -358,7 +358,7 @@ class Worker:
             await self.dispatcher.found_nothing()
             await self.executor.idle()
             await self.ledger.drained()
-            await self.admission.look()  # what has ended may let others pass
+            await self.admission.look()  # jobs that have ended may let others pass
             await self.batch_finisher.look(at_once=True)
             self._look_at_everything()
             await asyncio.sleep(0)
@@ -367,16 +367,15 @@ class Worker:
                 continue
             if not await self._keeping_house.run(self._is_anything_left):
                 return
-            await asyncio.sleep(
-                LOOK_AGAIN
-            )  # until a dead worker is declared so, for which it must be silent for a while
+            # Jobs of a dead worker may be left: it is declared dead only after a while without beats.
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def _is_anything_left(self, connection: Connection) -> bool:
         queues = sorted({queue for pool in self.pools for queue in pool.queues(self.dispatcher.known_queues)})
         return await workers.anything_left(connection, queues, sorted({*registry.all_names()} - self.pauses.kinds))
 
     async def _let_finish(self) -> None:
-        """Phase one of stopping: what has not started or waits for other jobs is given back, what runs may finish."""
+        """Phase one of stopping: jobs that have not started or wait for others are given back, the rest may finish."""
         waiting = self.executor.stop()
         if waiting:
             logger.info("stopping: %d jobs that wait for other jobs are given back", waiting)
@@ -389,20 +388,20 @@ class Worker:
         idle.cancel()
 
     async def _end(self, keeper: asyncio.Task[None]) -> None:
-        """Phase two, and the end after a crash: what still runs is cancelled and given back, then the lease ends."""
+        """Phase two of stopping, also after an error: running jobs are cancelled and given back, then the lease ends."""
         self.executor.stop()
-        # What is cancelled records how far it got before it is given back; until the sessions are closed.
+        # Cancelled jobs record their steps before they are given back; the recorder ends when the sessions are closed.
         self._services.start(self.recorder.run(), name="last steps")
         if self.executor.running:
             logger.warning("cancelling %d jobs: they are released and run elsewhere", self.executor.running)
             self.executor.cancel_all("shutdown")
             idle = asyncio.ensure_future(self.executor.idle())
-            await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WORDS))
+            await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WRITES))
             idle.cancel()
         await self._write_out()
         for claimed in self.executor.left():
             logger.error(
-                "%s %s ignores its cancellation: it keeps its lease until it ends or this process does",
+                "%s %s ignores its cancellation: it runs nowhere else until it ends, or this process does",
                 claimed.kind,
                 claimed.id,
             )
@@ -413,21 +412,21 @@ class Worker:
             await self._give_up_lease(keeper)
 
     async def _spare(self) -> None:
-        """Have what goes on here not be charged with the end of a process that is not ours to end, a web server's."""
+        """Have no crash charged to the jobs that go on when this process ends: a web server's ends for its own reasons."""
         worker = self.lease.worker
         with contextlib.suppress(DatabaseError):
             if worker is not None:
-                await self._keeping_house.run(partial(workers.spare, worker=worker), deadline=LAST_WORDS)
+                await self._keeping_house.run(partial(workers.spare, worker=worker), deadline=LAST_WRITES)
 
     async def _write_out(self) -> None:
         try:
-            await self.ledger.write_out(LAST_WORDS)
-            with contextlib.suppress(TimeoutError, DatabaseError):  # another worker looks, or the next that begins
-                async with asyncio.timeout(LAST_WORDS):
+            await self.ledger.write_out(LAST_WRITES)
+            with contextlib.suppress(TimeoutError, DatabaseError):  # else another worker looks, or the next that starts
+                async with asyncio.timeout(LAST_WRITES):
                     await self.batch_finisher.look(at_once=True)
         except Exception:
-            # What crashed the worker, perhaps. Its lease must end all the same: else nobody rescues what ran under it.
-            logger.exception("the last ends could not be written: these jobs run again elsewhere")
+            # Perhaps the error that ended the worker. The lease must end all the same: else its jobs are not rescued.
+            logger.exception("the ends of the last attempts could not be written: these jobs run again elsewhere")
 
     async def _outlast(self, keeper: asyncio.Task[None]) -> None:
         try:
@@ -436,19 +435,19 @@ class Worker:
             await self._give_up_lease(keeper)
         finally:
             self.job_processes.forking.close()
-            self._close_sessions()  # the client is closed before they end: the keeper's thread alone goes on
+            self._close_sessions()  # also when the client is closed first: then the keeper's thread alone goes on
 
     async def _give_up_lease(self, keeper: asyncio.Task[None]) -> None:
         self.job_processes.forking.close()
         await self.job_processes.forking.ended()
         worker, self.lease.worker = self.lease.worker, None
         keeper.cancel()
-        await asyncio.wait([keeper], timeout=LAST_WORDS)
+        await asyncio.wait([keeper], timeout=LAST_WRITES)
         if worker is not None:
             try:
-                await self._keeping_house.run(partial(workers.end, worker=worker), deadline=LAST_WORDS)
+                await self._keeping_house.run(partial(workers.end, worker=worker), deadline=LAST_WRITES)
             except DatabaseError as error:
-                logger.warning("the worker's end could not be written, its lease runs out by itself: %s", error)
+                logger.warning("this worker could not end its lease, which runs out by itself: %s", error)
         self._close_sessions()
 
     def _close_sessions(self) -> None:
@@ -471,8 +470,8 @@ class Worker:
     def _on_cut_off(self) -> None:
         if self.lease.cut_off and self.executor.let_go():
             logger.error(
-                "nothing was heard of the database for %g s: others may have this worker's jobs by now; "
-                "they are cancelled here, and given back unspent as soon as it answers",
+                "the database has not answered for %g s: other workers may run this worker's jobs by now; "
+                "they are cancelled here, and given back without an attempt spent as soon as it answers",
                 self.lease.seconds,
             )
 
@@ -483,11 +482,12 @@ class Worker:
 
     def _on_rescue(self) -> None:
         self.wakeups.expect_suspects()
-        self.batch_finisher.notified()  # who has died may have ended the last job of a batch
+        self.batch_finisher.notified()  # the dead worker may have ended the last job of a batch
 
     def _look_at_everything(self) -> None:
+        for pool in self.pools:
+            pool.may_have_more = True
         self.wakeups.needs_look = True
-        self.wakeups.all_hungry(self.pools)
         self.wakeups.wake()
         self.timekeeper.notified()
         self.admission.notified()

@@ -88,5 +88,5 @@ def test_check_warns_of_a_limit_that_no_job_is_under(cli, project):
     assert said["problems"] == []
     [warning] = said["warnings"]
     assert warning.startswith(
-        f"{path}:9: default.limits.cli_jobs.add: no job that is known here is under a limit 'cli_jobs.add'"
+        f"{path}:9: default.limits.cli_jobs.add: no job defined here is under a limit 'cli_jobs.add'"
     )

@@ -23,7 +23,7 @@ from tests.support.processes import PATIENCE, until_so
 pytestmark = pytest.mark.usefixtures("gate", "database_url")
 
 begun: list[int] = []
-RATE = "that is a rate alone, and any number of its jobs may run; give them concurrency=Limit(…)"
+RATE = "it is a rate, which does not bound how many jobs run at once; declare concurrency=Limit(…)"
 Make = Callable[..., AsyncJobs]
 
 
@@ -208,7 +208,7 @@ async def test_it_holds_for_what_only_others_know_and_is_over_with_its_configura
         await held(1).set(wait=3600, concurrency=Limit(2, key="config.of_others")).enqueue()
     async with make_jobs(limits={"config.of_others": 6}).running():
         await until_said(connection, 6, "config.of_others")
-    assert "limits.config.of_others: no job that is known here is under a limit 'config.of_others'" in caplog.text
+    assert "limits.config.of_others: no job defined here is under a limit 'config.of_others'" in caplog.text
     async with make_jobs(config=without).running():
         await until_said(connection, None, "config.of_others")
         assert (await numbers(connection))["config.of_others"] == (2, "code")
@@ -273,9 +273,9 @@ def test_one_that_no_job_is_under_is_told_with_the_line_and_what_may_be_meant(tm
     path = tmp_path / "config.toml"
     path.write_text('[default.limits]\n"config.held" = 3\n"config.hold" = 3\nnobodys = 1\n"config.paced" = 1\n')
     assert unlimited(load(path)) == [
-        f"{path}:3: default.limits.config.hold: no job that is known here is under a limit 'config.hold': did you mean 'config.held'?",
-        f"{path}:4: default.limits.nobodys: no job that is known here is under a limit 'nobodys': is its module in imports?",
-        f"{path}:5: default.limits.config.paced: no job that is known here is under a limit 'config.paced': {RATE}",
+        f"{path}:3: default.limits.config.hold: no job defined here is under a limit 'config.hold': did you mean 'config.held'?",
+        f"{path}:4: default.limits.nobodys: no job defined here is under a limit 'nobodys': is its module in imports?",
+        f"{path}:5: default.limits.config.paced: no job defined here is under a limit 'config.paced': {RATE}",
     ]
     with registry.prefixed("shop."):
         assert len(unlimited(load(path))) == 3

@@ -95,7 +95,7 @@ async def test_a_suspect_that_is_on_its_way_here_is_no_stray(
         found = await claim(*given, **more)
         if found:  # claimed by the database's word, and not here yet
             dispatcher = worker._worker.dispatcher
-            dispatcher._doubtful = True
+            dispatcher._may_hold_lost = True
             dispatcher._wakeups.wake()
             await asyncio.sleep(0.2)
         return found

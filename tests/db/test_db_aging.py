@@ -97,7 +97,7 @@ async def test_marks_are_kept_where_a_claim_went_on(
     marks = QueuePositions()
     first = await connection.fetchval("select min(seq) from asyncjobs.job where priority = 3")
     marks.claimed("q", 3, first + 1)
-    ranges = marks.ranges(1, "q", full=False, quick=True)
+    ranges = marks.ranges(1, "q", full=False, continues=True)
     claimed = await jobs.claim_aged(worker_session, free=20, ranges=ranges, kinds=["k"], worker=worker, aging=60.0)
     assert [job.seq for job in claimed if job.priority == 3] == [first + n for n in range(1, 5)]
 

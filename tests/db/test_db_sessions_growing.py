@@ -54,7 +54,7 @@ class Held:
 async def test_what_is_soon_free_is_waited_for_and_no_other_is_opened(
     make: Make, connection: asyncpg.Connection
 ) -> None:
-    sessions = make(5, patience=LONG)
+    sessions = make(5, grow_after=LONG)
     async with Held(sessions) as held:
         waiting = asyncio.ensure_future(sessions.run(pid))
         for _ in range(20):  # time enough to open one
@@ -64,7 +64,7 @@ async def test_what_is_soon_free_is_waited_for_and_no_other_is_opened(
 
 
 async def test_when_it_is_waited_for_too_long_another_is_opened(make: Make) -> None:
-    sessions = make(2, patience=SHORT)
+    sessions = make(2, grow_after=SHORT)
     async with Held(sessions) as held:
         other = await sessions.run(pid)
         assert sessions.pool.statistics == (2, 1)
@@ -72,7 +72,7 @@ async def test_when_it_is_waited_for_too_long_another_is_opened(make: Make) -> N
 
 
 async def test_uses_that_wait_again_and_again_have_another_opened_however_briefly_they_wait(make: Make) -> None:
-    sessions = make(2, patience=LONG, head_start=0)
+    sessions = make(2, grow_after=LONG, head_start=0)
     # All come at once: the first has one opened, and the others wait in line.
     async with Held(sessions), asyncio.timeout(PATIENCE):
         assert len(await asyncio.gather(*(sessions.run(pid) for _ in range(20)))) == 20
@@ -82,7 +82,7 @@ async def test_uses_that_wait_again_and_again_have_another_opened_however_briefl
 async def test_the_first_is_alone_for_its_head_start_however_many_wait(
     make: Make, connection: asyncpg.Connection
 ) -> None:
-    sessions = make(5, patience=SHORT, head_start=LONG)
+    sessions = make(5, grow_after=SHORT, head_start=LONG)
     async with Held(sessions) as held:
         waiting = [asyncio.ensure_future(sessions.run(pid)) for _ in range(20)]
         for _ in range(20):  # time enough to open one
@@ -93,7 +93,7 @@ async def test_the_first_is_alone_for_its_head_start_however_many_wait(
 
 
 async def test_the_first_is_opened_once_however_many_want_it(make: Make, connection: asyncpg.Connection) -> None:
-    sessions = make(5, patience=LONG)
+    sessions = make(5, grow_after=LONG)
     assert len(set(await asyncio.gather(*(sessions.run(pid) for _ in range(3))))) == 1
     assert await connection.fetchval(OPEN) == 1
 
@@ -102,7 +102,7 @@ async def test_the_first_is_opened_once_however_many_want_it(make: Make, connect
 async def test_where_no_other_can_be_had_those_who_wait_take_turns_and_nobody_fails(
     make: Make, proxy: Proxy, proxied_url: str, refusal: tuple[str, str] | None
 ) -> None:
-    sessions = make(5, url=proxied_url, patience=SHORT)
+    sessions = make(5, url=proxied_url, grow_after=SHORT)
     async with Held(sessions) as held:
         proxy.refuse(lambda _: True, *([refusal] if refusal else []))
         waiting = [asyncio.ensure_future(sessions.run(pid)) for _ in range(10)]
@@ -122,7 +122,7 @@ async def test_who_waits_is_not_refused_while_the_connection_is_on_its_way_to_an
         await answered.wait()
         raise DatabaseUnavailable("no answer")
 
-    made = make(2, patience=SHORT)
+    made = make(2, grow_after=SHORT)
     async with Held(made) as held, asyncio.timeout(PATIENCE):
         monkeypatch.setattr(pool, "connect", refused)
         monkeypatch.setattr(pool, "AFTER_REFUSAL", 0)
@@ -134,7 +134,7 @@ async def test_who_waits_is_not_refused_while_the_connection_is_on_its_way_to_an
 
 
 async def test_what_nobody_uses_is_ended_but_for_the_least(make: Make, connection: asyncpg.Connection) -> None:
-    sessions = make(3, patience=SHORT, keep=0.05, least=1)
+    sessions = make(3, grow_after=SHORT, keep=0.05, least=1)
     async with Held(sessions), Held(sessions), Held(sessions):
         assert await connection.fetchval(OPEN) == 3
     await until(connection, OPEN.replace("count(*)", "count(*) = 1"))

@@ -27,7 +27,7 @@ SELDOM = 2.0
 READY = "ready: worker"
 BURIED = "is dead: it"
 LEASE_LOST = "this worker was declared dead"
-LET_GO = "nothing was heard of the database for"
+LET_GO = "the database has not answered for"
 
 # What a connection says that was ended while nothing was asked over it: the question is asked once more.
 LINK_LOST = (

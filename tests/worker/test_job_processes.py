@@ -168,7 +168,7 @@ async def test_an_end_of_another_attempt_or_of_another_shape_is_refused(child: C
     child.channel.send("pid", 4711)
     child.channel.send("end", [mine if word == "ID" else word for word in words] if isinstance(words, list) else words)
     async with asyncio.timeout(PATIENCE):
-        with pytest.raises(ChildDied, match="an end that is refused"):
+        with pytest.raises(ChildDied, match="an outcome that is refused"):
             await child.attempt.task
 
 

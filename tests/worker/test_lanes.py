@@ -16,7 +16,7 @@ from asyncjobs.worker.lanes import Lane
 @pytest.fixture
 async def sessions(database_url: str) -> AsyncIterator[Sessions]:
     """Room for three."""
-    made = Sessions(database_url, size=3, name="lanes", patience=0.001)
+    made = Sessions(database_url, size=3, name="lanes", grow_after=0.001)
     yield made
     made.close()
 

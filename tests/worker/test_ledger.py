@@ -197,7 +197,7 @@ async def test_an_end_that_the_database_refuses_waits_until_it_takes_it_and_the_
     row = await connection.fetchrow("select state, result from asyncjobs.finished where id = $1", refused[0])
     assert tuple(row) == (State.succeeded, "1")
     assert ledger.lost == 0
-    assert len([record for record in caplog.records if "the others go on" in record.message]) == 1
+    assert len([record for record in caplog.records if "other jobs go on" in record.message]) == 1
 
 
 async def test_a_role_that_may_no_longer_write_to_the_history_gives_jobs_back_and_keeps_the_ends(

@@ -86,7 +86,7 @@ def test_a_claim_after_a_full_one_begins_where_that_one_ended_without_a_lag() ->
     positions.roll(0.0, 0)
 
     def quick() -> list[int]:
-        return [r.mark for r in positions.ranges(1, "q", full=False, quick=True) if r.low == r.high == 0]
+        return [r.mark for r in positions.ranges(1, "q", full=False, continues=True) if r.low == r.high == 0]
 
     positions.claimed("q", 0, 100)
     assert quick() == [100]

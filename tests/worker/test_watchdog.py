@@ -55,7 +55,7 @@ async def test_a_report_that_cannot_be_made_costs_no_lease(jobs, database_url, c
         connection.terminate()
     assert now["beat_at"] > first["beat_at"]
     assert (now["linked_at"], now["dead_at"]) == (first["linked_at"], None)
-    assert caplog.text.count("cannot tell of itself") == 1
+    assert caplog.text.count("this worker's report failed") == 1
     assert jobs.healthy
 
 

@@ -1,1 +1,1 @@
-"""Claims: when, from which queues, from where on."""
+"""Claims: when, from which queues, and from which position on."""

@@ -1,4 +1,4 @@
-"""The dispatcher claims jobs for free slots, woken by notices, by slots that fall free, and by a slow poll."""
+"""The dispatcher: it claims jobs for free slots, woken by notices, by slots that become free, and by a slow poll."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncjobs.definitions import registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.tasks.retrying import Backoff
-from asyncjobs.worker.claiming.queue_positions import FULL_LOOK, QUICK_FOR, QueuePositions
+from asyncjobs.worker.claiming.queue_positions import CONTINUE_FOR, FULL_LOOK, QueuePositions
 from asyncjobs.worker.claiming.suspects import Suspects
 from asyncjobs.worker.claiming.turns import PAUSE, Turns
 from asyncjobs.worker.claiming.wakeups import Wakeups
@@ -31,33 +31,34 @@ from asyncjobs.worker.writing.ledger import Ledger
 logger = logging.getLogger("asyncjobs.worker")
 
 MOST_CLAIMS = 2
-"""Claims under way at once: an urgent pool's does not wait for a large one's."""
+"""Claims under way at once: so an urgent pool's claim does not wait for another pool's large one."""
 LOOK_PAUSE, LOOK_SHARE = 0.05, 4.0
-"""Between two looks for queues that notices ask for: so many seconds, and so many times as long as the last one took."""
+"""The least pause between two looks for queues that notices ask for: in seconds, and in times of the last look."""
 FEW = 50
-"""A pool that asks for more is claimed for alone: its statement would hold up the others'."""
+"""A pool that wants more jobs is claimed for in a statement of its own, which would hold up the others."""
 URGENT_FOR = 1.0
 URGENT_BATCH = 250
-"""For `URGENT_FOR` seconds after a pool had jobs, those after it claim `URGENT_BATCH` at a time, and not while ends are
-written. On two cores, beside a pool that drains no-ops, a critical job's pickup falls from 17 / 60 ms (p50 / p99) to 3 / 18;
-the other pool's rate from 40,000/s to 25,000.
+"""For `URGENT_FOR` seconds after a pool had jobs, later pools claim `URGENT_BATCH` jobs at a time, and none while ends are
+written. On two cores, beside a pool that drains no-ops, a critical job's pickup falls from 17 / 60 ms (p50 / p99) to 3 / 18,
+and the other pool's rate from 40,000/s to 25,000.
 """
 
 
 class Dispatcher:
-    """Claims for the pools.
+    """Claims jobs for the pools.
 
     Args:
-        pools: In priority order.
-        sessions: For `MOST_CLAIMS` uses at a time, with pinned plans.
-        executor: Takes what was claimed.
-        ledger: Claiming pauses while it is full.
-        lease: This worker's id; no lease, no claim.
-        is_connected: Whether this worker has what it needs to end what it claims.
-        wakeups: Says which queues have news.
-        polling_interval: Seconds between looks at everything.
-        has_rates: Whether any job may be under a rate, so that starts are to be counted.
-        pauses: What is paused; told what a claim has learned of it.
+        pools: The pools of this worker, in priority order.
+        sessions: Sessions for `MOST_CLAIMS` operations at once, with pinned plans.
+        executor: Takes the claimed jobs.
+        ledger: Nothing is claimed while it is full.
+        lease: The lease of this worker; without one nothing is claimed.
+        is_connected: Returns whether this worker has the connections to write the ends of jobs.
+        wakeups: Names the queues that have news.
+        polling_interval: Seconds between looks at all queues.
+        has_rates: Returns whether any job may be under a rate, so that starts are to be counted.
+        pauses: The pauses that this worker knows of; updated by claims.
+        on_claim: Called with each batch of claimed jobs.
     """
 
     def __init__(
@@ -88,28 +89,31 @@ class Dispatcher:
         self._positions = QueuePositions()
         self._turns = Turns()
         self._look_at = float("-inf")
-        """The loop's time from which the database may be asked for its queues before the next poll."""
+        """The loop's time from which notices may have the database asked for its queues, before the next poll."""
         self._claims = 0
-        self._doubtful = False
+        """Claims under way."""
+        self._may_hold_lost = False
+        """Whether the answer to a claim may have been lost, and with it jobs that this worker holds and does not know of."""
         self._changing = asyncio.Lock()
-        """Held while suspects are claimed, and while strays are looked for: a suspect on its way here is none."""
+        """Held while suspects are claimed, and while lost jobs are looked for: a suspect on its way here is not lost."""
         self.suspects = Suspects(pools, executor, lease, lambda: self._turns.names, pauses)
-        self._dry = asyncio.Event()
+        self._all_empty = asyncio.Event()
+        """Set while the last claims found nothing for any pool, and none is under way."""
         self._backoff = Backoff(logger, "claiming")
         self._on_claim = on_claim
         self._stopping = False
 
     async def run(self) -> None:
-        """Claim, until `stop`."""
+        """Claim jobs until `stop`."""
         loop = asyncio.get_running_loop()
         next_poll = next_turn = loop.time()
-        next_doubt = loop.time() + self._lease.seconds
+        next_check = loop.time() + self._lease.seconds
         async with asyncio.TaskGroup() as claims:
             while not self._stopping:
                 until = min(next_poll, next_turn, self._look_at if self._wakeups.needs_look else math.inf)
                 await self._wakeups.wait(max(until - loop.time(), 0))
                 if loop.time() >= next_poll:
-                    # Jitter: workers that started together would poll together.
+                    # With jitter: workers that started together would poll together.
                     next_poll = loop.time() + self._polling_interval * (0.75 + random.random() / 2)
                     await self._poll()
                     next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
@@ -119,13 +123,13 @@ class Dispatcher:
                     next_turn = math.inf if self._turns.is_over else loop.time() + PAUSE
                 elif self._wakeups.needs_look and loop.time() >= self._look_at:
                     await self._learn_queues()
-                if loop.time() >= next_doubt:
-                    # Rarely, and for nothing almost always: a claim may have arrived minutes late over a link that thawed.
-                    next_doubt = loop.time() + self._lease.seconds
-                    self._doubtful = True
-                self._lower_marks()
-                if self._doubtful and self._claims == 0:
-                    await self._release_strays()
+                if loop.time() >= next_check:
+                    # Rarely, and nearly always in vain: a claim may have reached the database minutes late over a dead link.
+                    next_check = loop.time() + self._lease.seconds
+                    self._may_hold_lost = True
+                self._take_news()
+                if self._may_hold_lost and self._claims == 0:
+                    await self._give_back_lost()
                 if not self._is_held_up() and self.suspects.are_due():
                     claims.create_task(self.claim_suspects())
                 for group in self._ready_groups():
@@ -135,7 +139,7 @@ class Dispatcher:
                     claims.create_task(self._claim(group))
 
     async def claim_suspects(self) -> int:
-        """Claim the suspects that may run here; return how many."""
+        """Claim suspects that may run here; return how many."""
         if self._is_held_up():
             return 0
         try:
@@ -143,7 +147,7 @@ class Dispatcher:
                 claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
-            self._doubtful = self.suspects.due = True
+            self._may_hold_lost = self.suspects.due = True
             await self._backoff.failed(error)
             return 0
         return claimed
@@ -151,27 +155,27 @@ class Dispatcher:
     def look_at_all(self) -> None:
         """Have every pool's next claim look at all of its queues, whatever the positions say."""
         for pool in self._pools:
-            pool.hungry, pool.flowing, pool.looked_at = True, False, float("-inf")
+            pool.may_have_more, pool.last_claim_was_full, pool.full_look_at = True, False, float("-inf")
         self.suspects.due = True
         self._wakeups.needs_look = True
         self._look_at = float("-inf")
         self._wakeups.wake()
 
     def stop(self) -> None:
-        """Claim no more; `run` returns when the claims under way have ended."""
+        """Claim nothing more; `run` returns when the claims under way have ended."""
         self._stopping = True
         self._wakeups.wake()
 
     @property
     def known_queues(self) -> list[str]:
-        """The queues that patterns stand for, at the moment."""
+        """The queues that patterns are matched against, at the moment."""
         return self._turns.names
 
     async def found_nothing(self) -> None:
         """Wait until a claim for every pool has found nothing and nothing is under way."""
-        await self._dry.wait()
+        await self._all_empty.wait()
 
-    def _lower_marks(self) -> None:
+    def _take_news(self) -> None:
         news = self._wakeups.take_news()
         self.suspects.due |= bool(news) and self._wakeups.suspects_expected
         for queue, seq in news.items():
@@ -181,27 +185,27 @@ class Dispatcher:
             self._positions.lower(queue, seq)
             self._turns.told(queue)
             for pool in serving:
-                pool.hungry, pool.flowing = True, False
+                pool.may_have_more, pool.last_claim_was_full = True, False
 
     async def _poll(self) -> None:
-        """Look after what no notice was heard of: one statement where nothing is, and where something is, the claims."""
+        """Look for jobs whose notice was lost: busy pools by a claim, the others by one statement for all."""
         now = asyncio.get_running_loop().time()
         busy = [pool for pool in self._pools if now - pool.claimed_at < self._polling_interval]
-        for pool in busy:  # they find out by the claim itself
-            pool.hungry = self.suspects.due = True
+        for pool in busy:
+            pool.may_have_more = self.suspects.due = True
         if len(busy) < len(self._pools) or any(pool.has_patterns for pool in busy):
             await self._look(self._pools)
-            self.suspects.due |= any(pool.hungry for pool in self._pools)
+            self.suspects.due |= any(pool.may_have_more for pool in self._pools)
 
     async def _learn_queues(self) -> None:
-        """Refresh the names that patterns stand for, and have the pools that have some look there."""
+        """Refresh the queues that patterns are matched against, and have pools with patterns look there."""
         if patterned := [pool for pool in self._pools if pool.has_patterns]:
             await self._look(patterned)
         else:
             self._wakeups.looked(())
 
     async def _look(self, pools: Sequence[Pool]) -> None:
-        """Ask which queues have jobs, and have those of some pools that do claimed for."""
+        """Ask which queues have jobs, and claim for those of `pools` that serve one of these."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         is_known = False
@@ -218,7 +222,7 @@ class Dispatcher:
         ready = set(self._turns.names)
         for pool in pools:
             if not is_known or not ready.isdisjoint(pool.queues(ready)):
-                pool.hungry = True
+                pool.may_have_more = True
         took = loop.time() - began
         self._look_at = loop.time() + max(LOOK_PAUSE, LOOK_SHARE * took)
 
@@ -227,64 +231,68 @@ class Dispatcher:
         return max(self._lease.seconds / 3, 1.0)
 
     def _ready_groups(self) -> list[list[Pool]]:
-        """Return the pools to claim for now, split so that no two of a group share a queue.
+        """Return the pools to claim for now, in groups of which no two pools share a queue.
 
-        A job two pools of one statement could take would be locked for one and counted for the other, by the plan.
+        A job that two pools of one statement serve might be locked for one and counted for the other, as the plan has it.
         """
-        if self._is_held_up() or self._doubtful or self._lease.worker is None:
+        if self._is_held_up() or self._may_hold_lost or self._lease.worker is None:
             return []
         groups: list[tuple[list[Pool], set[str]]] = []
         now = asyncio.get_running_loop().time()
         for pool in self._pools:
             pool.measure(now)
             wanted = pool.wanted(self._limit(pool, now))
-            if not pool.hungry or pool.claiming or not wanted:
+            if not pool.may_have_more or pool.claiming or not wanted:
                 continue
-            if now < pool.rests_until:
-                asyncio.get_running_loop().call_at(pool.rests_until, self._wakeups.wake)
+            if now < pool.no_claim_before:
+                asyncio.get_running_loop().call_at(pool.no_claim_before, self._wakeups.wake)
                 continue
             queues = set(pool.queues(self._turns.names))
             if not queues:
-                pool.hungry = False
+                pool.may_have_more = False
                 continue
             for group, taken in groups if wanted <= FEW and pool.aging is None else ():
-                if taken.isdisjoint(queues) and group[0].aging is None:  # which has a statement of its own
+                if taken.isdisjoint(queues) and group[0].aging is None:  # a pool with aging has a statement of its own
                     group.append(pool)
                     taken.update(queues)
                     break
             else:
                 groups.append(([pool], queues))
-        self._note_dry()
+        self._note_all_empty()
         return [group for group, _ in groups[: MOST_CLAIMS - self._claims]]
 
     def _is_held_up(self) -> bool:
-        """Whether nothing is to be claimed, since what is claimed could not be ended."""
+        """Whether to claim nothing: this worker stops, or could not write how claimed jobs end."""
         return self._stopping or self._ledger.full or not self._is_connected()
 
     def _limit(self, pool: Pool, now: float) -> int:
-        """Return how many jobs to claim at most for a pool, so that those before it are not held up."""
+        """Return how many jobs to claim at most for a pool, so that pools before it are not held up."""
         if any(now - earlier.claimed_at < URGENT_FOR for earlier in self._pools[: self._pools.index(pool)]):
             return 0 if self._ledger.writing else URGENT_BATCH
         return pool.batch_size
 
-    def _note_dry(self) -> None:
-        if self._claims == 0 and self._turns.is_over and not any(pool.hungry or pool.queued for pool in self._pools):
-            self._dry.set()
+    def _note_all_empty(self) -> None:
+        if (
+            self._claims == 0
+            and self._turns.is_over
+            and not any(pool.may_have_more or pool.queued for pool in self._pools)
+        ):
+            self._all_empty.set()
         else:
-            self._dry.clear()
+            self._all_empty.clear()
 
     async def _claim(self, group: list[Pool]) -> None:
-        """Claim once for a group of pools, as one statement."""
+        """Claim once for a group of pools, in one statement."""
         try:
             for pool in group:
-                pool.hungry = False  # a notice that comes while the claim is under way makes it hungry again
+                pool.may_have_more = False  # before the claim: a notice that comes during it sets this again
             await self._sessions.run(lambda connection: self._claim_on(connection, group), deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
             for pool in group:
-                pool.hungry = True
-            self._doubtful = True
-            self._dry.clear()
+                pool.may_have_more = True
+            self._may_hold_lost = True
+            self._all_empty.clear()
             await self._backoff.failed(error)
         finally:
             for pool in group:
@@ -292,14 +300,14 @@ class Dispatcher:
             self._claims -= 1
             self._wakeups.wake()
 
-    async def _release_strays(self) -> None:
-        """Give back what runs under this lease by the database's word, and not here: the answer to its claim was lost.
+    async def _give_back_lost(self) -> None:
+        """Give back jobs that this worker holds by the database's word and does not know of: their claim's answer was lost.
 
-        While no claim is under way; nothing else would ever find these jobs, since their worker lives.
+        Called while no claim is under way. Nothing else would ever find these jobs, since their worker lives.
         """
         worker = self._lease.worker
         if worker is None:
-            self._doubtful = False  # they are rescued
+            self._may_hold_lost = False  # without a lease, they are rescued
             return
         kinds = {name: definition.max_crashes for name, definition in registry.by_name().items()}
         try:
@@ -312,12 +320,15 @@ class Dispatcher:
             await self._backoff.failed(error)
             self._wakeups.wake()
             return
-        self._doubtful = False
-        strays = [stray for stray in held if stray[0] not in here]
-        for job_id, fence, refused in strays:
+        self._may_hold_lost = False
+        lost = [job for job in held if job[0] not in here]
+        for job_id, fence, refused in lost:
             self._ledger.reschedule(Reschedule(job_id, fence, spent=refused))
-        if strays:
-            logger.warning("gave back %d jobs: they were claimed, and the answer was lost", len(strays))
+        if lost:
+            logger.warning(
+                "gave back %d jobs: this worker had claimed them, and the connection broke before it heard of it",
+                len(lost),
+            )
 
     async def _claim_on(self, connection: Connection, group: list[Pool]) -> int:
         now = asyncio.get_running_loop().time()
@@ -330,13 +341,13 @@ class Dispatcher:
         queues = [pool.queues(self._turns.names) for pool in group]
         ranges: list[Range] = []
         for number, (pool, names) in enumerate(zip(group, queues, strict=True), 1):
-            full = now - pool.looked_at >= FULL_LOOK
-            pool.looked_at = now if full else pool.looked_at
-            pool.quick = pool.flowing and not full and now - pool.settled_at < QUICK_FOR
-            pool.settled_at = pool.settled_at if pool.quick else now
+            full = now - pool.full_look_at >= FULL_LOOK
+            pool.full_look_at = now if full else pool.full_look_at
+            pool.continues = pool.last_claim_was_full and not full and now - pool.lagging_claim_at < CONTINUE_FOR
+            pool.lagging_claim_at = pool.lagging_claim_at if pool.continues else now
             for turn, name in enumerate(names, 1):
                 first = number if pool.aging is None else turn
-                ranges.extend(self._positions.ranges(first, name, full=full, quick=pool.quick))
+                ranges.extend(self._positions.ranges(first, name, full=full, continues=pool.continues))
         if worker is None or not ranges or not any(free):
             return 0
         known = registry.by_name()
@@ -350,7 +361,7 @@ class Dispatcher:
         else:
             claimed = await jobs.claim_aged(connection, free=free[0], aging=aging, **given)
         if self._lease.worker != worker:
-            return 0  # the lease was lost meanwhile: these are rescued, and others run them
+            return 0  # the lease was lost meanwhile: these jobs are rescued, and other workers run them
         self._hand_over(group, free, queues, claimed, now)
         return len(claimed)
 
@@ -362,22 +373,23 @@ class Dispatcher:
         greatest: dict[tuple[str, int], int] = {}
         for job in claimed:
             by_pool[job.pool].append(job)
-            greatest[job.queue, job.priority] = job.seq  # sorted by seq: the last is the greatest
+            greatest[job.queue, job.priority] = job.seq  # they come sorted by seq
         for (queue, priority), seq in greatest.items():
             self._positions.claimed(queue, priority, seq)
         for number, pool in enumerate(group, 1):
             mine = by_pool.get(number, [])
-            pool.flowing = len(mine) >= free[number - 1]
-            if pool.flowing or pool.quick or (pool.aging is not None and mine):
-                # With aging, fewer say nothing: it looks at the first of each priority alone, and some may be locked.
-                pool.hungry = True
+            pool.last_claim_was_full = len(mine) >= free[number - 1]
+            if pool.last_claim_was_full or pool.continues or (pool.aging is not None and mine):
+                # With aging, fewer jobs do not mean an empty queue: a claim looks at the first of each priority alone, and
+                # some may be locked.
+                pool.may_have_more = True
             else:
                 for queue in queues[number - 1]:
                     self._positions.exhausted(queue)
                     self._turns.exhausted(queue)
-                # Not repeated sooner than it took: at 2,000 notices/s claims would follow each other without a pause, and
-                # one a millisecond later brings all that came meanwhile.
-                pool.rests_until = now + (now - began)
+                # A pause as long as the claim took: at 2,000 notices/s claims would follow each other without one, and a
+                # claim a millisecond later brings all jobs that came meanwhile.
+                pool.no_claim_before = now + (now - began)
             if mine:
                 pool.claimed_at = now
                 self._executor.accept(pool, mine, claimed_at=began)

@@ -1,7 +1,7 @@
-"""Suspects: jobs that have crashed twice. Nobody knows yet which of those that ran in their processes did it.
+"""Claims of suspects: jobs that were running at two deaths of processes. It is not known yet which jobs were the cause.
 
 After its first crash a job is claimed like any other, since machines are lost every day. From the second on it runs in a
-process of its own, or shares one with other suspects (see `groups`), and only a death that it died alone there is charged.
+process of its own, or shares one with other suspects (see `groups`), and only a death while it ran alone there is charged.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from asyncjobs.worker.slots.pools import Pool
 
 
 class Suspects:
-    """Claims suspects as far as they may run here.
+    """Claims as many suspects as may run here.
 
     Args:
-        pools: In priority order.
-        executor: Runs them.
-        lease: This worker's.
-        known_queues: Returns the queues that patterns stand for.
-        pauses: What is paused.
+        pools: The pools of this worker, in priority order.
+        executor: Runs the suspects.
+        lease: The lease of this worker.
+        known_queues: Returns the queues that patterns are matched against.
+        pauses: The pauses that this worker knows of.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Suspects:
         self._pauses = pauses
         self._claiming = False
         self._put_off: list[Pool] = []
-        """Pools that had no place for one when they were looked for."""
+        """Pools that had no place for a suspect at the last look."""
         self.due = False
-        """Whether they should be looked for."""
+        """Whether to look for suspects."""
 
     def are_due(self) -> bool:
-        """Whether they should be looked for now; once."""
+        """Whether to look for suspects now; true once for each cause."""
         if self._claiming or not (
             self.due or self._executor.has_new_room_for_suspects or any(map(_places, self._put_off))
         ):
@@ -59,7 +59,7 @@ class Suspects:
         return True
 
     async def claim_on(self, connection: Connection) -> int:
-        """Claim suspects for the places of each pool and have them started; return how many."""
+        """Claim suspects for the free places of each pool and hand them to the executor; return how many."""
         worker = self._lease.worker
         began = asyncio.get_running_loop().time()
         if worker is None or self._claiming:
@@ -82,7 +82,7 @@ class Suspects:
                         worker=worker,
                         apart=apart,
                     )
-                    if self._lease.worker == worker:  # else they are rescued, and others run them
+                    if self._lease.worker == worker:  # else they are rescued, and other workers run them
                         self._executor.accept_suspects(pool, found, claimed_at=began)
                         claimed += len(found)
         finally:
@@ -90,7 +90,7 @@ class Suspects:
         return claimed
 
     def _ways(self) -> Iterator[tuple[bool, dict[str, int]]]:
-        """Yield whether they run apart, and of which kinds, each with its `max_crashes`."""
+        """Yield, for suspects that run here and for those that run apart, the kinds with their `max_crashes`."""
         known = {name: d for name, d in registry.by_name().items() if name not in self._pauses.kinds}
         for apart in (False, True):
             kinds = {name: d.max_crashes for name, d in known.items() if self._executor.runs_apart(d) is apart}
@@ -99,5 +99,5 @@ class Suspects:
 
 
 def _places(pool: Pool) -> int:
-    """Return how many suspects a pool may start soon: as slots are free, else one where jobs follow each other quickly."""
+    """Return how many suspects a pool may start soon: one for each free slot, and one where jobs wait for slots."""
     return max(pool.free, int(bool(pool.queued)))

@@ -1,10 +1,11 @@
-"""What wakes the dispatcher: notices, seen by all workers and acted on by a few, slots that fall free, and the poll.
+"""Wakeups of the dispatcher: by notices, by slots that become free, and by the poll.
 
-With 32 idle workers and 50 jobs/s, every notice woke all of them: 32 claims a job, the database at 36 % CPU. Two chosen by
-turn, the others a moment later in case the chosen are busy: 6 claims, 19 %.
+All workers hear each notice; two, chosen by turn, act on it at once, and the others a moment later, in case those are busy.
+With 32 idle workers and 50 jobs/s, that makes 6 claims a job and 19 % CPU of the database; when all act at once, 32 claims
+and 36 %.
 
-Anybody may NOTIFY, of ever new names. So what a notice names is looked up in sets, and new names are believed up to a
-number, after which the database is asked which queues there are. Of too many notices the listener hears none.
+Anybody may send notices with ever new names of queues. So names are looked up in sets, and only a number of new ones is
+believed before the database is asked which queues there are. Beyond a bound the listener drops notices.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from asyncjobs.worker.slots.pools import Pool
 CHOSEN = 2
 """Workers that act on a notice at once."""
 SUSPECTS_FOR = 60.0
-"""Seconds after a crash in which every notice has suspects looked for, too; otherwise the poll does."""
+"""Seconds after a crash in which each notice also has suspects looked for; at other times the poll does."""
 OTHERS_AFTER = 0.1
-"""Seconds, up to twice as many, after which the others act."""
+"""Seconds, up to twice as many, after which the other workers act on a notice."""
 MOST_NEW = 200
-"""New names of queues that are believed between two looks at the database: each costs every claim for a pool whose pattern
-stands for it two descents of the index."""
+"""New names of queues that are believed between two looks at the database. Each costs two descents of the index in every
+claim for a pool whose pattern matches it."""
 MOST_FOREIGN = 10_000
-"""Names remembered for which no pool stands."""
+"""Names of queues to remember that no pool serves."""
 
 
 class Wakeups:
-    """Gathers what the dispatcher should look at.
+    """Gathers the queues that the dispatcher should look at.
 
     Args:
-        pools: Whose queues matter.
+        pools: The pools of this worker.
     """
 
     def __init__(self, pools: Sequence[Pool]) -> None:
@@ -45,14 +46,14 @@ class Wakeups:
         self._foreign: set[str] = set()
         self._new = 0
         self.needs_look = False
-        """Whether more new queues were named than are believed: the database is to be asked, which `looked` ends."""
+        """Whether more new queues were named than are believed: the database is to be asked, until `looked`."""
         self._news: dict[str, int] = {}
         self._later: dict[str, int] = {}
-        """News for the time when other workers should have acted on them."""
+        """Notices that this worker acts on later, in case the chosen workers are busy."""
         self.alive = 1
         """Workers alive, this one included."""
         self.rank = 0
-        """How many of them come before this one."""
+        """Live workers that come before this one."""
         self._suspects_until = float("-inf")
 
     def wake(self) -> None:
@@ -60,7 +61,7 @@ class Wakeups:
         self._event.set()
 
     def expect_suspects(self) -> None:
-        """Look for suspects with every notice for a while: a process has died."""
+        """Look for suspects at every notice for a while: a process has died."""
         self._suspects_until = asyncio.get_running_loop().time() + SUSPECTS_FOR
 
     @property
@@ -69,7 +70,7 @@ class Wakeups:
         return asyncio.get_running_loop().time() < self._suspects_until
 
     def notified(self, payload: str) -> None:
-        """Take a notice in: the least seq to look from, a space, the queue. Whatever else it holds is ignored."""
+        """Take in a notice: the least seq to look from, a space, the queue. One in any other form is ignored."""
         number, _, queue = payload.partition(" ")
         if queue not in self._served and not self._stand_for(queue):
             return
@@ -86,7 +87,7 @@ class Wakeups:
         _note(self._later, queue, seq)
 
     def _stand_for(self, queue: str) -> bool:
-        """Whether a pool stands for a name that was not believed before, and it is to be believed."""
+        """Whether a pool's pattern matches a new name, and one more new name is to be believed."""
         if not self._has_patterns or self.needs_look or queue in self._foreign:
             return False
         if self._new == MOST_NEW:
@@ -99,7 +100,7 @@ class Wakeups:
         return served
 
     def looked(self, queues: Iterable[str]) -> None:
-        """Take in which queues have jobs, by the database."""
+        """Take in the queues that have jobs, as the database says."""
         self._served = {*self._named, *queues}
         self._new, self.needs_look = 0, False
         if len(self._foreign) > MOST_FOREIGN:
@@ -112,14 +113,9 @@ class Wakeups:
         self._event.set()
 
     def take_news(self) -> dict[str, int]:
-        """Return the queues that have news since the last call, each with the least seq to look from."""
+        """Return the queues named by notices since the last call, each with the least seq to look from."""
         news, self._news = self._news, {}
         return news
-
-    def all_hungry(self, pools: Sequence[Pool]) -> None:
-        """Have every pool looked after, whatever was known of it."""
-        for pool in pools:
-            pool.hungry = True
 
     async def wait(self, timeout: float) -> None:
         """Wait until there is something to look at, or for `timeout` seconds."""

@@ -1,1 +1,1 @@
-"""What each worker does for all: rescue, due times, batches, schedules, cancellations."""
+"""Duties: work that any worker does for all, as rescue, due times, batches and schedules; and its own cancellations."""

@@ -1,6 +1,6 @@
-"""The canceller cancels running jobs of this worker when the database says that somebody asked for it.
+"""The canceller: it cancels running jobs of this worker on request.
 
-It looks when a notice names this worker, which anybody may send, and by a slow poll.
+It asks the database for requests when a notice names this worker, since anybody may send notices, and by a slow poll.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from asyncjobs.worker.running.executor import Executor
 
 logger = logging.getLogger("asyncjobs.worker")
 
-
 PAUSE = 0.02
 """Seconds between two looks, however many notices come."""
 LONGEST_INTERVAL = 0.8
-"""Seconds, with the jitter one: a notice that comes while the claim's answer is on its way finds nobody here."""
+"""Seconds, with the jitter up to one: a notice that comes before the answer to the job's claim finds no job here."""
 
 
 class Canceller:
-    """Cancels on request, for as long as jobs run here: while the worker drains, too.
+    """Cancels jobs on request, for as long as jobs run here: while the worker drains, too.
 
     Args:
-        sessions: With pinned plans.
-        lease: This worker's.
-        executor: Where the jobs run.
-        polling_interval: Seconds between looks for requests whose notice was not heard; at most `LONGEST_INTERVAL` count.
+        sessions: Sessions with pinned plans.
+        lease: The lease of this worker.
+        executor: Runs the jobs.
+        polling_interval: Seconds between looks for requests whose notice was lost; at most `LONGEST_INTERVAL` count.
     """
 
     def __init__(self, sessions: Runs, lease: Lease, executor: Executor, polling_interval: float) -> None:
@@ -46,7 +45,7 @@ class Canceller:
         self._news = asyncio.Event()
 
     def notified(self, payload: str) -> None:
-        """Look now, if a notice names this worker."""
+        """Look now if a notice names this worker."""
         if payload == str(self._lease.worker):
             self._news.set()
 

@@ -1,4 +1,4 @@
-"""The janitor buries dead workers, rescues their jobs, and keeps the history's days in order. Every worker has one."""
+"""The janitor: it buries dead workers, rescues their jobs, and makes and drops days of the history. Every worker has one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ logger = logging.getLogger("asyncjobs.worker")
 ROUNDS_A_LEASE = 30
 """A round a second with a lease of 30 s."""
 JUDGING_A_LEASE = 20
-"""Rounds in which others are judged, at most; with those of a second every other, so that a death is seen 5 to 7.5 s after
-the last beat."""
+"""Rounds in which dead workers are looked for, at most: with a lease of 30 s every other one, so that a death is seen 5 to
+7.5 s after the last beat."""
 FIRST_HOUSEKEEPING = 10.0
 HOUSEKEEPING = 3600.0
 """Seconds between looks at the history's days."""
@@ -32,14 +32,14 @@ BATCH = 500
 
 
 class Janitor:
-    """Rescues and cleans.
+    """Rescues jobs of dead workers and keeps house.
 
     Args:
-        sessions: With pinned plans.
-        lease: This worker's; without one it judges nobody.
-        alive: How many workers are alive: the more, the rarer each one's rounds.
-        retention: Seconds that the longest kept kind of job is kept, and an event that nobody waits for.
-        on_rescue: Called before jobs of dead workers are made ready.
+        sessions: Sessions with pinned plans.
+        lease: The lease of this worker; without one it buries nobody.
+        alive: Returns how many workers are alive: the more, the rarer each one's rounds.
+        retention: The longest retention of all kinds, in seconds; and that of an event that no job waits for.
+        on_rescue: Called when a worker was buried or jobs were rescued.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Janitor:
         while True:
             pause = self._lease.seconds / ROUNDS_A_LEASE * max(1, self._alive() / 4)
             await asyncio.sleep(pause * (0.75 + random.random() / 2))
-            # Whoever is alone by the last beat has nobody to judge: who has come since has not been silent for long enough.
+            # A worker that was alone at its last beat has nobody to bury: later ones cannot have been silent for long
+            # enough.
             judges = self._alive() > 1 and loop.time() >= next_judging
             if judges:
                 next_judging = loop.time() + self._lease.seconds / JUDGING_A_LEASE
@@ -82,10 +83,10 @@ class Janitor:
                 await self._backoff.failed(error)
 
     async def rescue(self, *, judges: bool = True) -> int:
-        """Make the jobs of the dead ready again; return how many.
+        """Make the jobs of dead workers ready again; return how many.
 
         Args:
-            judges: Whether those are declared dead before whose lease is over.
+            judges: Whether to bury workers first whose lease is over.
         """
         worker = self._lease.worker
         if worker is None:
@@ -112,11 +113,11 @@ class Janitor:
             logger.warning("worker %s is dead: %s", dead, rest)
 
     async def keep_house(self) -> None:
-        """Make the coming days of the history, drop the past ones, and forget what nobody needs any more."""
+        """Make coming days of the history, drop expired ones, and delete rows that nobody needs any more."""
         try:
             await self._sessions.run(lambda connection: jobs.make_partitions(connection, self._days))
         except DatabaseError as error:
-            if not is_locked(error):  # else somebody else makes them now
+            if not is_locked(error):  # else another worker makes them
                 raise
         dropped = await self._sessions.run(jobs.drop_expired)
         if dropped:
@@ -133,7 +134,7 @@ class Janitor:
             pass
 
     async def _tidy_chains(self) -> None:
-        """Have chains end whose failed job was dropped, and forget those of which nothing is left."""
+        """End chains whose failed job was dropped, and delete chains of which nothing is left."""
         last: UUID | None = None
         days = math.ceil(self._retention / 86_400)
         while True:

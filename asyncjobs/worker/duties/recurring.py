@@ -1,7 +1,7 @@
-"""What recurs: declared at a worker's start, and enqueued at its times, to the millisecond, by whichever worker comes first.
+"""Schedules: declared at a worker's start; their jobs are enqueued, to the millisecond, by the worker that comes first.
 
-It sleeps until the next time by the database's clock; where nothing recurs it asks nothing, and is told when something does.
-No worker is in charge: each computes the same times from the same row, and the row's revision lets one of them decide.
+The service sleeps until the next tick by the database's clock; without schedules it asks nothing, until a notice comes. No
+worker is in charge: each computes the same ticks from the same row, and the row's revision lets one of them enqueue.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from asyncjobs.worker.lease.keeper import Lease
 logger = logging.getLogger("asyncjobs.worker")
 
 LONGEST_SLEEP = 60.0
-"""Seconds between looks where something recurs: the database's clock may be set."""
+"""Seconds between looks where there are schedules: the database's clock may be set."""
 DEAF_LOOK = 5.0
-"""The same, while no notice is heard, also where nothing recurs."""
+"""Seconds between looks while no notices are heard, also without schedules."""
 AGAIN = 10.0
-"""Seconds until a declaration is tried again that newer code has otherwise."""
+"""Seconds until another attempt to store a declaration of which newer code has another version."""
 STAGGER, MOST_STAGGER = 0.003, 0.03
-"""Seconds by which each worker comes after the one before it, so that one decides and the others find it done."""
+"""Seconds by which each worker comes after the one before it, so that one does the work and the others find it done."""
 MOST_AT_ONCE = 100
-"""Times that are decided about in one transaction: a thousand take a busy database seconds, and what takes longer than a use
-of a connection may is done again from its start."""
+"""Ticks in one transaction: a thousand take a busy database seconds, and a transaction that exceeds its deadline is done
+again from its start."""
 LEFT = 0.02
-"""Seconds until a look is repeated that found what somebody else has in hand."""
+"""Seconds until another look when another worker had locked all due rows."""
 
 
 class Recurring(Duty):
-    """Enqueues what recurs.
+    """Enqueues the jobs of schedules.
 
     Args:
-        sessions: With pinned plans.
-        declaration: What this worker declares.
-        lease: This worker's.
-        rank: How many live workers come before this one.
-        is_deaf: Whether no notice is heard.
+        sessions: Sessions with pinned plans.
+        declaration: The schedules that this worker declares.
+        lease: The lease of this worker.
+        rank: Returns how many live workers come before this one.
+        is_deaf: Returns whether the listener hears no notices.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Recurring(Duty):
         self._declare_at: float | None = 0.0
         self._told: set[str] = set()
         self.left_out: dict[str, LeftOut] = {}
-        """What is due, by name, and cannot be read here."""
+        """Due schedules, by name, that this worker cannot read."""
         self.begun = asyncio.Event()
-        """Set once everything was looked at."""
+        """Set after the first look."""
 
     async def _round(self) -> float | None:
         await self._declare()
@@ -79,7 +79,7 @@ class Recurring(Duty):
         return pause
 
     async def _rest(self, pause: float | None) -> None:
-        """Wait for news, or so many seconds; None: for ever, unless notices are not heard."""
+        """Wait for news, at most `pause` seconds; None: without end, unless no notices are heard."""
         loop = asyncio.get_running_loop()
         if self._declare_at is not None:
             pause = min(pause if pause is not None else AGAIN, max(self._declare_at - loop.time(), 0.0))
@@ -88,7 +88,7 @@ class Recurring(Duty):
                 return
 
     async def _declare(self) -> None:
-        """Have stored what is declared, once, and again while newer code has some of it otherwise."""
+        """Store the declaration, once; and again while newer code has another version of some schedule."""
         now = asyncio.get_running_loop().time()
         if self._declare_at is None or now < self._declare_at:
             return
@@ -108,7 +108,7 @@ class Recurring(Duty):
         self._declare_at = now + AGAIN if waits else None
 
     async def look(self) -> float | None:
-        """Decide about what is due; return the seconds until the next look, None: when there is news."""
+        """Enqueue due ticks; return the seconds until the next look, None for: at the next news."""
         while True:
             left_out = list(self.left_out.values())
             look = await self._sessions.run(partial(recurring.look, kinds=registry.all_names(), left_out=left_out))
@@ -127,7 +127,7 @@ class Recurring(Duty):
         return min(max(look.wait, 0.0) + stagger, DEAF_LOOK if self._is_deaf() else LONGEST_SLEEP)
 
     def _readable(self, rows: Sequence[DueRow]) -> list[DueRow]:
-        """Return what can be read here; what cannot is said once, and is for workers with other time zones or code."""
+        """Return the rows that this worker can read; the others are left to workers with other time zones or code."""
         found = []
         for row in rows:
             try:
@@ -141,8 +141,8 @@ class Recurring(Duty):
         return found
 
     async def _decide(self, rows: Sequence[DueRow], now: datetime) -> list[Fired]:
-        """Decide about rows, those without unique keys in one transaction: two that hold several keys might deadlock."""
-        # Some years of seconds take a tenth of a second to count back.
+        """Enqueue the ticks of rows, in one transaction; of a unique one in its own, since several keys might deadlock."""
+        # To count back over some years of seconds takes a tenth of a second.
         late = any(now - row.seen_until > LATE for row in rows)
         firings = await asyncio.to_thread(_firings, rows, now) if late else _firings(rows, now)
         together = [each for each, row in zip(firings, rows, strict=True) if not row.is_unique]
@@ -164,17 +164,20 @@ def _firings(rows: Sequence[DueRow], now: datetime) -> list[Firing]:
 
 
 def _firing(row: DueRow, now: datetime) -> Firing:
-    """Compute what is to be done about one row."""
+    """Compute the ticks to enqueue for one row."""
     times = schedule(row.schedule, row.timezone)
     found = due(times, row.seen_until, now, row.catch_up)
     if found.passed_over:
         logger.warning(
             "recurring %s: of its times since %s the last %d are enqueued for, earlier ones passed over (catch_up is %r; "
             "%d at most)",
-            row.name, row.seen_until, len(found.times), row.catch_up, MOST_CAUGHT_UP,
-        )  # fmt: skip
-    # The rest is due again at once.
-    first, rest = found.times[:MOST_AT_ONCE], found.times[MOST_AT_ONCE:]
+            row.name,
+            row.seen_until,
+            len(found.times),
+            row.catch_up,
+            MOST_CAUGHT_UP,
+        )
+    first, rest = found.times[:MOST_AT_ONCE], found.times[MOST_AT_ONCE:]  # the rest is due at the next look, at once
     ticks = []
     for time in first:
         run_at = time + lateness(row.name, time, row.jitter)
@@ -185,7 +188,7 @@ def _firing(row: DueRow, now: datetime) -> Firing:
 
 
 def _in_parts(firings: Sequence[Firing]) -> list[list[Firing]]:
-    """Return what is decided together: so many times, and at least one row."""
+    """Split firings by transaction: `MOST_AT_ONCE` ticks or one row each."""
     parts: list[list[Firing]] = []
     count = 0
     for firing in firings:

@@ -1,7 +1,7 @@
-"""The timekeeper makes scheduled jobs ready when their time has come, to the millisecond and not at the next poll.
+"""The timekeeper: it makes scheduled jobs ready when their time has come, to the millisecond and not at the next poll.
 
-It sleeps until the next job is due by the database's clock, and looks at least every two seconds; a job that is enqueued
-to be due sooner announces itself.
+It sleeps until the next job is due by the database's clock, for two seconds at most; for a job that is due sooner, the
+statement that enqueues it sends a notice.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from asyncjobs.db.sessions import Runs
 from asyncjobs.worker.duty import Duty
 
 LOOK_AHEAD = 2.0
-"""Seconds between looks; the statements that enqueue announce what is due sooner."""
+"""Seconds between looks, at most; jobs that are due sooner are announced by a notice."""
 BATCH = 500
 LEAST_PAUSE = 0.01
 """Seconds between two looks, however many notices come."""
 STAGGER = 0.004
-"""Seconds by which each worker comes after the one before it, so that one promotes and the others find it done."""
+"""Seconds by which each worker comes after the one before it, so that one does the work and the others find it done."""
 MOST_STAGGER = 0.02
 
 
 class Timekeeper(Duty):
-    """Promotes due jobs.
+    """Makes due jobs ready.
 
     Args:
-        sessions: With pinned plans.
-        rank: How many live workers come before this one.
+        sessions: Sessions with pinned plans.
+        rank: Returns how many live workers come before this one.
     """
 
     def __init__(self, sessions: Runs, rank: Callable[[], int]) -> None:
@@ -44,7 +44,7 @@ class Timekeeper(Duty):
         await super()._rest(pause - LEAST_PAUSE)
 
     async def promote(self) -> float:
-        """Make everything due ready; return the seconds until the next look."""
+        """Make all due jobs ready; return the seconds until the next look."""
         while True:
             promoted, next_due = await self._sessions.run(lambda connection: jobs.promote(connection, BATCH))
             if promoted < BATCH:

@@ -1,1 +1,1 @@
-"""Jobs in processes of their own: started, shared, spoken to, followed to their end."""
+"""Jobs in processes of their own: the processes, the messages to and from them, and their ends."""

@@ -1,7 +1,7 @@
-"""Messages between a worker and the processes that run jobs apart, over a socket pair, each with its length.
+"""Channels between a worker and the processes of its jobs: messages over a socket pair, each with its length.
 
-What the worker says is pickled: its children are its own program. What they say is JSON, and its shape is looked at: a job
-may be taken over, run as another user, or hand its descriptors on, and what can be unpickled runs code.
+The worker's messages are pickled: its children run the same program. The children's messages are JSON, and their shape is
+checked: a job may be taken over, run as another user, or pass its descriptors on, and to unpickle a message runs code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asyncjobs.operating_system import forks
 
 _LENGTH = struct.Struct("!Q")
 MOST_HEARD = 64 << 20
-"""Bytes of a message that the worker takes in; a child that says more has nothing more to say."""
+"""Bytes of a message to the worker, at most; a longer one ends the channel."""
 
 
 class Channel:
@@ -33,14 +33,14 @@ class Channel:
         self._loop = asyncio.get_running_loop()
 
     async def send(self, *message: Any) -> None:
-        """Send a message; one that nobody takes any more is lost without an error."""
+        """Send a message; when the other end is gone, it is lost without an error."""
         try:
             await self._loop.sock_sendall(self._end, _with_length(pickle.dumps(message)))
         except OSError:
-            return  # the process has just ended, which `receive` tells
+            return  # the process has just ended; `receive` returns None
 
     async def receive(self) -> list[Any] | None:
-        """Return the next message; None when the other end is gone, or has said what is no message."""
+        """Return the next message; None when the other end is gone or has sent anything else."""
         head = await self._read(_LENGTH.size)
         size = 0 if head is None else _LENGTH.unpack(head)[0]
         body = await self._read(size) if 0 < size <= MOST_HEARD else None
@@ -63,19 +63,19 @@ class Channel:
         return bytes(found)
 
     def end_input(self) -> None:
-        """Have `receive` return what has come by now, and then None, whoever holds the other end open."""
+        """Have `receive` return the messages that have come by now, and then None, even if the other end stays open."""
         with contextlib.suppress(OSError):
             self._end.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
-        """End the talk, and close this end."""
+        """End the connection, and close this end."""
         with contextlib.suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)  # which a process that was forked from this one cannot keep open
+            self._end.shutdown(socket.SHUT_RDWR)  # a process forked from this one may hold the socket open
         self._end.close()
 
 
 class BlockingChannel:
-    """The other end, for any thread of a process without a loop, or beside one."""
+    """The child's end, for any thread, with or without an event loop."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(True)
@@ -84,7 +84,7 @@ class BlockingChannel:
         self._sending = threading.Lock()
 
     def fileno(self) -> int:
-        """Return its descriptor, to be selected on."""
+        """Return the descriptor, for `select`."""
         return self._end.fileno()
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class BlockingChannel:
         self._end.close()
 
     def send(self, *message: Any) -> None:
-        """Send a message of what JSON can hold.
+        """Send a message of JSON values.
 
         Raises:
             OSError: The other end is gone.

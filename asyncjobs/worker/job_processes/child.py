@@ -1,4 +1,4 @@
-"""A child that runs an attempt, as its worker follows it: to its answer, or to its end without one."""
+"""A child process that runs an attempt, as its worker sees it: messages until its end."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from asyncjobs.worker.job_processes.sent_outcomes import End, NoEnd, heard
 from asyncjobs.worker.job_processes.shared import Line
 
 REAP_TIMEOUT = 1.0
-"""Seconds between the end of a child's channel and the word of how it ended; one that goes on for longer is killed."""
+"""Seconds between the end of a child's channel and its exit code; a child that lives longer is killed."""
 KILL_TIMEOUT = 5.0
-"""Seconds between that and the same word."""
+"""Seconds between the kill and the exit code."""
 FROM_OUTSIDE = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
-"""Exit codes of a child that may have got the signal that its worker got, as a service manager sends it to all processes."""
+"""Exit codes of a child that may have got its worker's stop signal: service managers send it to all processes."""
 STOP_NOTICE = 1.0
-"""Seconds in which its worker must have got it, too."""
+"""Seconds within which the worker must get such a signal, too."""
 SHUTDOWN_GRACE = 1.0
-"""Seconds that a cancelled attempt gets at most when its worker stops, which must give its job back in time."""
+"""Seconds that a cancelled attempt gets, at most, when its worker stops: the worker must give the job back in time."""
 
 
 class ChildDied(Exception):
-    """The process of an attempt ended without saying how the attempt did; the message says how the process did.
+    """The process of an attempt ended before the attempt did; the message says how.
 
     Args:
         how: The message.
-        together: How many attempts have run there, this one included.
+        together: Attempts that have run in the process, this one included.
     """
 
     def __init__(self, how: str, *, together: int = 1) -> None:
@@ -44,15 +44,15 @@ class ChildDied(Exception):
 
 
 class Child:
-    """One attempt in a process of its own, or of its group.
+    """One attempt in a process of its own, or in the process of its group.
 
     Args:
-        channel: What is said to it and by it.
-        attempt: The one.
-        exit_code: Will hold how the process has ended; None: nobody can tell.
-        grace: Seconds between a cancellation and the death of the process.
-        kill: Kills it.
-        tell_stop: Tells it that the worker stops.
+        channel: The channel to the process.
+        attempt: The attempt that runs there.
+        exit_code: Gets the exit code of the process; None: it is unknown.
+        grace: Seconds between a cancellation and the kill.
+        kill: Kills the process.
+        tell_stop: Tells the process that the worker stops.
         stopping: Set once the worker stops.
     """
 
@@ -76,12 +76,12 @@ class Child:
         self._stopping = stopping
 
     async def follow(self) -> End:
-        """Take its messages in until it has answered or is gone; a cancellation is passed on.
+        """Take in messages of the process until the end of the attempt; pass on a cancellation.
 
         Raises:
-            ChildDied: It ended by itself, and not by ending the attempt.
-            CannotFork: It was never there.
-            asyncio.CancelledError: The attempt was cancelled, and the child killed before it had answered.
+            ChildDied: The process ended before the attempt did.
+            CannotFork: There was no process.
+            asyncio.CancelledError: The attempt was cancelled, and its process killed before the attempt had ended.
         """
         channel, attempt, exit_code = self._channel, self._attempt, self._exit_code
         loop = asyncio.get_running_loop()
@@ -90,7 +90,7 @@ class Child:
         attempt.on_stop = self._tell_stop
         if attempt.stopping:
             attempt.stop()
-        # In a task of its own, which goes on when this one is cancelled: half a message taken in makes the next unreadable.
+        # In a task of its own, which goes on when this one is cancelled: after half a message the next would be unreadable.
         receiving: asyncio.Task[Sequence[Any] | None] | None = None
         has_exited = False
         try:
@@ -104,14 +104,14 @@ class Child:
                     continue
                 if exit_code.done() and not has_exited:
                     has_exited = True
-                    channel.end_input()  # what it has forked may hold its end, and would keep this waiting
+                    channel.end_input()  # a process that it has forked may hold its end open
                 if not receiving.done():
                     continue
                 message, receiving = receiving.result(), None
                 match message:
                     case ["pid", int() as pid]:
                         if attempt.cancel_reason is not None:
-                            self._kill()  # cancelled before it was there
+                            self._kill()  # the attempt was cancelled before the process existed
                     case ["log", record]:
                         log(record)
                     case ["give_slot_back"]:
@@ -129,7 +129,7 @@ class Child:
             how = "" if pid is None else await self._how(pid)
         except NoEnd as no_end:
             self._kill()
-            raise ChildDied(f"its process told an end that is refused: {no_end}") from None
+            raise ChildDied(f"its process sent an outcome that is refused: {no_end}") from None
         except BaseException:
             self._kill()
             raise
@@ -139,25 +139,25 @@ class Child:
                 killing.cancel()
             if receiving is not None:
                 receiving.cancel()
-                await asyncio.wait([receiving])  # the socket is closed next, and its number may be another's
+                await asyncio.wait([receiving])  # the socket is closed next, and its descriptor may be used again
         if attempt.cancel_reason is not None:
             raise asyncio.CancelledError
         if pid is None:
-            raise CannotFork("the forking process has made no process, or is gone")
+            raise CannotFork("the forking process has not made a process, or is gone")
         raise ChildDied(how)
 
     async def _pass_on(self) -> asyncio.TimerHandle:
-        """Tell a child that its attempt was cancelled; return what kills it after `grace` seconds."""
+        """Tell the process that its attempt was cancelled; return the timer that kills it after `grace` seconds."""
         reason = self._attempt.cancel_reason
         if reason is None:
-            raise asyncio.CancelledError  # nobody's who may: a task is cancelled from outside the worker
+            raise asyncio.CancelledError  # the task was cancelled from outside the worker
         grace = min(self._grace, SHUTDOWN_GRACE) if reason == "shutdown" else self._grace
         killing = asyncio.get_running_loop().call_later(grace, self._kill)
         await self._channel.send("cancel", reason)
         return killing
 
     async def _how(self, pid: int) -> str:
-        """Return how a child ended that says nothing more; a stop that came to it first cancels the attempt."""
+        """Return how a silent process ended; if it got the worker's stop signal first, note that as a cancellation."""
         exit_code, attempt = self._exit_code, self._attempt
         where = f"its process {pid} on {socket.gethostname()}"
         await asyncio.wait([exit_code], timeout=REAP_TIMEOUT)
@@ -179,7 +179,7 @@ class Child:
 
 
 def log(fields: Any) -> None:
-    """Log what a job has logged in its process, as its logger here would; a record or a handler that raises harms nobody."""
+    """Log a record of a job's process, as the logger of that name here would; errors of records and handlers are ignored."""
     with contextlib.suppress(Exception):
         found = arrived(fields)
         logger = logging.getLogger(found.name)

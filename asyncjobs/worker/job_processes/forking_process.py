@@ -1,4 +1,4 @@
-"""The forking process: it imports the modules that define jobs, once, and forks a child for whoever asks."""
+"""The forking process: it imports the modules that define jobs, once, and forks a child process for each attempt."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ START_TIMEOUT = 60.0
 """Seconds that importing the modules may take."""
 STOP_TIMEOUT = 2.0
 AGAIN_AFTER = 60.0
-"""Seconds until the forking process is tried again that was killed, or late, at its start."""
+"""Seconds until the forking process is started again after it was killed, or was too slow, at its start."""
 NUMBER = struct.Struct("!Q")
-"""What an attempt's process is called between the worker and the forking process, with the request for it."""
+"""The number of a child, sent with the request for it: the worker and the forking process name it by that."""
 
 
 class CannotFork(Exception):
-    """There is no process for an attempt, and nothing of it was run; the message says why."""
+    """No process could be made for an attempt, which has not started; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the forking process must know to run jobs as this one would.
+    """All that the forking process must know to run jobs as this process would.
 
     Attributes:
-        path: Where modules are found.
-        modules: Those that define the kinds known here.
+        path: Directories in which modules are found.
+        modules: Modules that define the kinds known here.
         url: The database, for jobs that enqueue or await.
-        settings: In force here.
-        log_level: Least level of log records that are sent back.
-        refusal: Why none can be run there, known before anything is imported; empty: nothing is known.
+        settings: The settings of this process.
+        log_level: The least level of log records that are sent back.
+        refusal: Why no job can be run there, known before any import; empty: no such reason is known.
     """
 
     path: Sequence[str]
@@ -64,7 +64,7 @@ class Recipe:
 
 def recipe(url: str, settings: Settings) -> Recipe:
     """Return what the forking process must know, as of now."""
-    # Those of programs that cannot be imported run in this process alone.
+    # Jobs of programs that cannot be imported run in this process alone.
     found = dict.fromkeys(d.source.origin for d in registry.all_definitions() if d.source.origin.importable)
     origins = [origin for origin in found if origin.path or _is_module(origin.name)]
     modules = dict.fromkeys([*settings.imports, *(origin.name for origin in origins)])
@@ -81,7 +81,7 @@ def recipe(url: str, settings: Settings) -> Recipe:
 
 
 def _is_module(name: str) -> bool:
-    """Whether there is a module: a name that `exec` was given would keep all the others from being imported."""
+    """Whether there is such a module: a name given to `exec` would fail, and with it the imports of all others."""
     try:
         return name in sys.modules or find_spec(name) is not None
     except (ImportError, ValueError):
@@ -93,12 +93,12 @@ class ForkingProcess:
 
     Args:
         url: The database.
-        settings: In force here.
-        services: The scope of what listens to it.
+        settings: The settings of this process.
+        services: The scope of the task that listens to it.
 
     Attributes:
-        kinds: What importing the modules has defined there.
-        on_up: Called when it has been started.
+        kinds: Kinds that its modules have defined.
+        on_up: Called when it has started.
     """
 
     def __init__(self, url: str, settings: Settings, services: Services) -> None:
@@ -117,23 +117,23 @@ class ForkingProcess:
 
     @property
     def is_up(self) -> bool:
-        """Whether the forking process is running, and an attempt would have its process within milliseconds."""
+        """Whether the forking process runs, so that an attempt gets its process within milliseconds."""
         return self._process is not None and self._process.returncode is None and self._control is not None
 
     @property
     def available(self) -> bool:
-        """Whether processes can be had; not when the forking process could not be started a while ago."""
+        """Whether processes can be made; False for a while after the forking process could not be started."""
         return asyncio.get_running_loop().time() >= self._again_at
 
     def may_run(self, definition: Definition) -> bool:
-        """Whether a kind is defined in the processes to be had, as far as that is known before the first."""
+        """Whether a kind is defined in child processes, as far as is known before the first one."""
         return definition.source.origin.importable and (not self.is_up or definition.kind in self.kinds)
 
     def fork(self) -> tuple[Channel, int, asyncio.Future[int | None]]:
-        """Ask for a process; return the channel to it, its number, and what will hold how it ended.
+        """Ask for a process; return the channel to it, its number, and the future of its exit code.
 
         Raises:
-            CannotFork: It could not be made.
+            CannotFork: The forking process is gone.
         """
         ours, theirs = socket.socketpair()
         number, exits = next(self._numbers), self._exits
@@ -150,12 +150,12 @@ class ForkingProcess:
         return Channel(ours), number, exit_code
 
     def kill(self, number: int) -> None:
-        """Have a child killed by its parent, who alone knows its process; what it says of that is not believed."""
+        """Have a child killed by the forking process; the pid that the child itself sends is not trusted for that."""
         if self._control is not None:
             self._services.start(self._control.send("kill", number), name="kill")
 
     async def ready(self) -> None:
-        """Have the forking process running.
+        """Start the forking process unless it runs.
 
         Raises:
             CannotFork: It could not be started.
@@ -172,7 +172,7 @@ class ForkingProcess:
                         *command(FORKING, str(theirs.fileno()), str(taken.fileno())),
                         stdin=subprocess.DEVNULL,
                         pass_fds=[theirs.fileno(), taken.fileno()],
-                    )  # fmt: skip
+                    )
                 except OSError as error:
                     ours.close()
                     requests.close()
@@ -190,7 +190,7 @@ class ForkingProcess:
                 control.close()
                 self.close()
                 what, why = answer or ["ended", "the forking process ended at once"]
-                # That its modules cannot be imported stays so; a machine short of memory or time may be so no more.
+                # Modules that cannot be imported stay so; a machine that is short of memory or time may recover.
                 self._again_at = math.inf if what == "failed" else asyncio.get_running_loop().time() + AGAIN_AFTER
                 raise CannotFork(f"this job cannot be run in a process of its own: {why}")
             self._control, self.kinds = control, frozenset(answer[1])
@@ -200,7 +200,7 @@ class ForkingProcess:
             self.on_up()
 
     async def _listen(self, control: Channel, exits: dict[int, asyncio.Future[int | None]]) -> None:
-        """Take in how children ended."""
+        """Take in the exit codes of children."""
         try:
             while (message := await control.receive()) is not None:
                 match message:
@@ -213,19 +213,19 @@ class ForkingProcess:
                 self._control = None
             for waiting in exits.values():
                 if not waiting.done():
-                    waiting.set_result(None)  # nobody is left who could tell
+                    waiting.set_result(None)  # the exit code is unknown: the parent is gone
 
     def close(self) -> None:
-        """End the forking process; its children are killed by it, or by their own watch when it cannot any more."""
+        """End the forking process; it kills its children, or if it is gone, they end themselves."""
         if self._requests is not None:
             with contextlib.suppress(OSError):
-                self._requests.shutdown(socket.SHUT_RDWR)  # whatever was forked from this process meanwhile
+                self._requests.shutdown(socket.SHUT_RDWR)  # processes forked from this one may hold the socket open
             self._requests.close()
             self._requests = None
         self._control = None
 
     async def ended(self) -> None:
-        """Wait until the forking process has ended after `close`, or make it end."""
+        """Wait until the forking process has ended after `close`; kill it if it takes too long."""
         if self._process is None:
             return
         try:

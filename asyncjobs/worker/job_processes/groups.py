@@ -1,10 +1,10 @@
-"""Groups of suspects, each in a process: as few to a group as there are processes for, and half as many after its death.
+"""Groups of suspects that share a process: as small as the number of processes allows, and halved after each crash.
 
-After a second crash nobody knows yet which of those that ran in the process did it. A process for each of a thousand would
-take some 7 GiB, or they would wait for each other's turn; all in one, ten deaths would pass until a bomb is alone, each as
-late as it goes off. So those that come together have a process each where there are enough, and else half of the free ones
-are shared out among them. The other half is for what comes next: of 1,000 suspects 32 run in each of 32 processes, and when
-a bomb has ended one of these, each of its 32 has one to itself.
+After a second crash it is not known which of the jobs in the process was the cause. A process for each of 1,000 suspects
+would take some 7 GiB, or they would run one after the other. With all in one process, ten crashes would pass until the cause
+is alone. So each suspect gets a process of its own while there are enough, and else half of the free processes are shared
+out among them. The other half is for the next crash: of 1,000 suspects, 32 run in each of 32 processes; and when one of
+these has crashed, each of its 32 gets a process of its own.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from asyncjobs.worker.job_processes.shared import Shared
 
 MOST_APART = 64
-"""Processes with suspects at once, and a few more when groups are split: memory that each writes to is its own."""
+"""Processes with suspects at once, and a few more when groups are split: each needs memory of its own."""
 
 
 class Group:
     """Suspects that share a process.
 
     Args:
-        most: How many, at most.
+        most: Suspects in the group, at most.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.placed = 0
-        """How many have got a place here, ever."""
+        """Suspects that have ever joined the group."""
         self.process: Shared | None = None
-        """Where they run; None while none does."""
+        """The process of the group; None while no suspect runs."""
 
 
 class Groups:
-    """Says with which others each suspect of a worker shares a process."""
+    """Assigns the suspects of a worker to groups."""
 
     def __init__(self) -> None:
         self._running: Counter[Group] = Counter()
@@ -47,33 +47,28 @@ class Groups:
 
     @property
     def running(self) -> int:
-        """How many have a process."""
+        """Groups that have a process."""
         return len(self._running)
 
     def free(self, waiting: int = 0) -> int:
-        """Return how many more processes may be had, when so many suspects have come that wait for their start."""
+        """Return how many more processes may be made when so many suspects are waiting to start."""
         return MOST_APART - self.running - -(-waiting // self._size)
 
     def has_room(self, waiting: int) -> bool:
-        """Whether more suspects may come, when so many have come that wait for their start."""
+        """Whether more suspects may be claimed when so many are waiting to start."""
         return self.free(waiting) > 0 or (self._filling is not None and not waiting)
 
     def plan(self, suspects: Sequence[Claimed]) -> list[Claimed]:
-        """Share out the free processes among suspects that have come together; return these in the order of their start."""
+        """Share out the free processes among suspects of one claim; return the suspects in the order of their start."""
         free = self.free()
-        # Those of one dead process may come one by one: a process for each would leave none for the last of them.
+        # The suspects of one dead process may be claimed one by one: a process for each would leave none for the last.
         count = max([len(suspects), *(2 * suspect.together + 1 for suspect in suspects if suspect.together)])
         self._size = 1 if count <= free else -(-count // max(free // 2, 1))
-        # Those that may be with few others first: among many they would leave their groups half empty.
+        # First the suspects whose groups must be small: among others they would leave groups half empty.
         return sorted(suspects, key=lambda suspect: suspect.together or self._size)
 
     def join(self, suspect: Claimed, *, alone: bool = False) -> Group:
-        """Return the group of a suspect that starts now.
-
-        Args:
-            suspect: Its row.
-            alone: Whether its kind asks for a process of its own.
-        """
+        """Return the group of a suspect that starts now; `alone`: its kind demands a process of its own."""
         most = 1 if alone else min(suspect.together or self._size, self._size)
         group = self._filling
         if group is None or group.placed >= min(group.most, most):
@@ -85,7 +80,7 @@ class Groups:
         return group
 
     def leave(self, group: Group) -> None:
-        """Take note that the run of one of a group has ended."""
+        """Note that the attempt of a suspect of a group has ended."""
         self._running[group] -= 1
         if not self._running[group]:
             del self._running[group]

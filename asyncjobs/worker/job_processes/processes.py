@@ -1,10 +1,10 @@
-"""Attempts in processes of their own: jobs that have killed processes before, and those that ask for it.
+"""Processes of jobs: for suspects, and for kinds with `executor="process"`.
 
-A forking process is started when the first one is needed. It imports the modules that define jobs, once, and forks for each
-attempt, or for each group of suspects (10 ms; a fresh interpreter takes 300 and more). The child runs the attempt whole,
-policies and hooks included, and sends back what is to be written; lease, slot and ledger stay here. So a child that dies
-harms its own jobs alone, it is seen what it died of, and it can be killed: with all that it has started, since each leads a
-process group of its own.
+When the first one is needed, a forking process is started. It imports the modules that define jobs, once, and forks a child
+for each attempt, or for each group of suspects (10 ms; a fresh interpreter takes 300 and more). The child runs the whole
+attempt, policies and hooks included, and sends back the end to write; lease, slot and ledger stay in the worker. So a child
+that dies harms no other job, and its exit code is known. It can be killed with all processes that it has started, since each
+child leads a process group.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class JobProcesses:
 
     Args:
         url: The database.
-        settings: In force here.
-        services: The scope of what listens to the processes.
+        settings: The settings of this process.
+        services: The scope of the tasks that listen to the processes.
 
     Attributes:
-        forking: The process that forks them.
+        forking: The forking process.
         stopping: Set once the worker stops.
     """
 
@@ -41,14 +41,14 @@ class JobProcesses:
         self.stopping = asyncio.Event()
 
     async def run(self, attempt: Attempt, group: Group | None, *, grace: float) -> End:
-        """Run an attempt in a process of its own, or of its group, and return what is to be written about it.
+        """Run an attempt in a process of its own, or of its group; return the end to write.
 
-        A cancellation is passed on, and after `grace` seconds the process is killed.
+        A cancellation is passed on to the process, which is killed after `grace` seconds.
 
         Raises:
-            ChildDied: It ended by itself, and not by ending the attempt.
-            CannotFork: It could not be made, for now or, when `available` is false, at all.
-            asyncio.CancelledError: The attempt was cancelled, and its process killed before it had answered.
+            ChildDied: The process ended before the attempt did.
+            CannotFork: No process could be made; while `available` is false, none will be.
+            asyncio.CancelledError: The attempt was cancelled, and its process killed before the attempt had ended.
         """
         await self.forking.ready()
         if group is not None and group.most > 1:
@@ -61,7 +61,7 @@ class JobProcesses:
             channel.close()
 
     async def _run_among(self, group: Group, attempt: Attempt, grace: float) -> End:
-        """Run an attempt in the process of its group, as the first or as a further one."""
+        """Run an attempt in the process of its group; the first one starts it."""
         if group.process is None or group.process.over:
             group.process = Shared(*self.forking.fork(), self._services, log)
         process = group.process

@@ -1,4 +1,4 @@
-"""An attempt's end on its way from a process of its own: plain JSON of a fixed shape, taken for that attempt alone."""
+"""Ends of attempts as messages of their processes: JSON of a fixed shape, accepted for the process's own attempt alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncjobs.jobs.ordering import MOST_KEY
 from asyncjobs.records.claimed import Claimed
 
 End = Finish | Reschedule | None
-"""What is to be written about an attempt; None: nothing may be."""
+"""The end of an attempt, as the ledger writes it; None: nothing may be written."""
 
 _MOST_DAYS = 3990
 _MOST_PAUSES = 100
@@ -23,11 +23,11 @@ _MOST_PAUSES = 100
 
 
 class NoEnd(ValueError):
-    """What a process says is no end of the attempt that it runs."""
+    """A message is no end of the attempt that the process runs."""
 
 
 def said(end: End) -> list[Any]:
-    """Return an end as the words of a message."""
+    """Return an end as a message."""
     match end:
         case None:
             return ["none"]
@@ -40,14 +40,14 @@ def said(end: End) -> list[Any]:
 
 
 def heard(words: Any, claimed: Claimed) -> End:
-    """Return the end that the words of a message are.
+    """Return the end that a message stands for.
 
     Args:
-        words: Anything that JSON can hold.
-        claimed: The row of the attempt. Others' ends are not this process's to tell, nor what is charged to its job.
+        words: The message: any JSON value.
+        claimed: The row of the process's attempt. A process decides neither on other attempts nor on charged crashes.
 
     Raises:
-        NoEnd: They are none of this attempt.
+        NoEnd: The message is not an end of this attempt.
     """
     match words:
         case ["none"]:
@@ -66,9 +66,18 @@ def heard(words: Any, claimed: Claimed) -> End:
             within = _is_whole(priority) and LEAST_PRIORITY <= priority <= GREATEST_PRIORITY
             _check_all(priority is None or within)
             return Reschedule(
-                claimed.id, claimed.fence, delay, error, counts, spent=spent, queue=queue, priority=priority,
-                started=started, waits=waits, pauses=_pauses(pauses),
-            )  # fmt: skip
+                claimed.id,
+                claimed.fence,
+                delay,
+                error,
+                counts,
+                spent=spent,
+                queue=queue,
+                priority=priority,
+                started=started,
+                waits=waits,
+                pauses=_pauses(pauses),
+            )
     raise NoEnd("it is of no known shape")
 
 

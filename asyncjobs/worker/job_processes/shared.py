@@ -1,6 +1,6 @@
-"""A process that several suspects share, as their worker sees it: one channel, and on it a line for each attempt.
+"""A shared process of several suspects, as their worker sees it: one channel, and on it a line for each attempt.
 
-One channel, since a descriptor for each of a thousand attempts is more than many a process may have.
+There is one channel, since many systems do not allow a process a descriptor for each of a thousand attempts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asyncjobs.worker.job_processes.channel import Channel
 
 
 class Line:
-    """What passes between the worker and one attempt in a shared process; used as a `Channel` is."""
+    """The messages of one attempt in a shared process; used like a `Channel`."""
 
     def __init__(self, number: int, channel: Channel, sending: asyncio.Lock) -> None:
         self.number = number
@@ -24,7 +24,7 @@ class Line:
         self._received: asyncio.Queue[Sequence[Any] | None] = asyncio.Queue()
 
     async def send(self, *message: Any) -> None:
-        """Send a message to the attempt; one that nobody takes any more is lost without an error."""
+        """Send a message to the attempt; when its process is gone, it is lost without an error."""
         async with self._sending:
             await self._channel.send(self.number, *message)
 
@@ -33,7 +33,7 @@ class Line:
         return await self._received.get()
 
     def end_input(self) -> None:
-        """Have `receive` return what has come by now, and then None, whoever holds the other end open."""
+        """Have `receive` return the messages that have come by now, and then None, even if the other end stays open."""
         self._channel.end_input()
 
     def put(self, message: Sequence[Any] | None) -> None:
@@ -42,14 +42,14 @@ class Line:
 
 
 class Shared:
-    """A process that takes attempts in while it runs any, and ends with the last.
+    """A process that takes in attempts while it runs any, and ends with the last.
 
     Args:
-        channel: To the process, which has been asked for.
-        number: What it is called between the worker and the forking process.
-        exit_code: How it ended, once it has.
-        services: The scope of what listens to it.
-        on_log: Called with each log record of its.
+        channel: The channel to the process, which may not exist yet.
+        number: The number by which the forking process knows it.
+        exit_code: Gets the exit code of the process; None: it is unknown.
+        services: The scope of the task that listens to it.
+        on_log: Called with each log record that the process sends.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Shared:
         self.number = number
         self.exit_code = exit_code
         self.joined = 0
-        """How many attempts have run there, ever."""
+        """Attempts that have ever run in the process."""
         self.over = False
-        """Whether it takes no more."""
+        """Whether the process takes no more attempts."""
         self._channel = channel
         self._on_log = on_log
         self._sending = asyncio.Lock()
@@ -75,7 +75,7 @@ class Shared:
         self._listening = services.start(self._listen(), name="shared process")
 
     def join(self) -> Line:
-        """Take an attempt in."""
+        """Add an attempt; return its line."""
         line = Line(next(self._numbers), self._channel, self._sending)
         self._lines[line.number] = line
         self.joined += 1
@@ -84,16 +84,16 @@ class Shared:
         return line
 
     def leave(self, line: Line) -> None:
-        """Let an attempt go; without any, the process ends."""
+        """Remove an attempt; after the last one the process ends."""
         del self._lines[line.number]
         if not self._lines:
             self.over = True
-            # Closed only then: the number of its socket may be another's next.
+            # Closed after the task has ended: the socket's descriptor may be used again at once.
             self._listening.add_done_callback(lambda _: self._channel.close())
             self._listening.cancel()
 
     async def _listen(self) -> None:
-        """Hand out what the process says."""
+        """Hand the messages of the process to the lines."""
         while (message := await self._channel.receive()) is not None:
             match message:
                 case ["pid", int() as pid]:

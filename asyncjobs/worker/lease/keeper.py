@@ -1,6 +1,6 @@
-"""The keeper renews this worker's lease from a thread, with a loop and a connection of its own.
+"""The keeper: it renews this worker's lease from a thread, with an event loop and a connection of its own.
 
-A job that blocks the event loop therefore does not lose its jobs: nothing on the loop takes part in the lease.
+So a job that blocks the worker's event loop does not cost the worker its lease: nothing on that loop takes part in it.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from asyncjobs.tasks.retrying import LONGEST_PAUSE, Backoff
 logger = logging.getLogger("asyncjobs.worker")
 
 BEATS_A_LEASE = 20
-"""A beat every 1.5 s of a 30 s lease: a gone session is judged after a sixth of the lease, so a few beats may fail."""
+"""A beat every 1.5 s of a 30 s lease. A worker whose session is gone is buried after a sixth of the lease, so a few beats
+may fail."""
 
 
 class Lease:
-    """The worker's id and right: None while it has none, and no claim is made."""
+    """The lease of this worker; `worker` is its id, None while it holds none and must not claim."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.worker: UUID | None = None
         self.renewed_at = -math.inf
-        """When it was renewed last, by this machine's monotonic clock: the beat that did it was sent then."""
-
+        """When the last beat that succeeded was sent, by this machine's monotonic clock."""
         self.silent = False
-        """Whether the last attempt to renew it met no answer at all, not even that the database is away."""
+        """Whether the last beat got no answer at all, not even that the database is away."""
 
     @property
     def ends_in(self) -> float:
-        """Seconds until others take the worker for dead; negative: since when."""
+        """Seconds until others may bury the worker; negative once that time has passed."""
         return self.renewed_at + self.seconds - time.monotonic()
 
     @property
     def over(self) -> bool:
-        """Whether it is not held, or was renewed so long ago that others take its worker for dead."""
+        """Whether the lease is not held, or was renewed so long ago that others may bury the worker."""
         return self.worker is None or self.ends_in <= 0
 
     @property
     def cut_off(self) -> bool:
-        """Whether it ran out while nothing was heard: others may reach the database, and run by now what runs here."""
+        """Whether the lease ran out without an answer: others may reach the database, and run this worker's jobs by now."""
         return self.worker is not None and self.silent and self.over
 
 
@@ -62,18 +62,18 @@ class Keeper:
 
     Args:
         url: The database.
-        lease: Filled with the worker's id when it is registered, emptied when it is lost.
+        lease: Gets the worker's id when it is registered, and None when the lease is lost.
         about: JSON text shown by `status`.
         host: This machine's name, kept with the jobs that die with this process.
         first_id: The id of the first registration, when a supervisor chose it; None: random.
-        report: Returns what the worker tells of itself, JSON text of plain ASCII; written with a beat when it has changed.
-            Asked from the thread.
-        needed: Whether jobs run under the lease that nothing can end: then it outlasts `run`, to the end of them or of the
-            process. Asked from the thread.
+        report: Returns the worker's report, JSON text of plain ASCII; written with a beat when it has changed. Called from
+            the thread.
+        needed: Returns whether jobs that nothing can end run under the lease: then the lease outlasts `run`, until they or
+            the process end. Called from the thread.
         on_beat: Called on the worker's loop after each beat.
-        on_cut_off: Called on the worker's loop when the lease has run out while nothing was heard of the database, once
-            or more often. A database that says that it is away, or whose machine does, is away for the others as well.
-        on_lost: Called on the worker's loop when the lease is lost: every job that was running belongs to others.
+        on_cut_off: Called on the worker's loop when the lease has run out without an answer of the database, once or more
+            often. Not when the database or its machine says that it is away: then it is away for other workers, too.
+        on_lost: Called on the worker's loop when the lease is lost: its jobs are run by other workers.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Keeper:
         self._url = url
         self._owner = asyncio.get_running_loop()
         self.unregistered: DatabaseError | None = None
-        """Why it could not be registered when that was tried last."""
+        """Why the last attempt to register failed."""
         self._registered: asyncio.Future[None] = self._owner.create_future()
         self._ended: asyncio.Future[None] = self._owner.create_future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,10 +115,10 @@ class Keeper:
         self._failure: BaseException | None = None
         self._sessions: Sessions | None = None
         self._is_over = False
-        """Whether the lease was given up, and is not to be taken again."""
+        """Whether the lease was given up for good."""
 
     async def run(self) -> None:
-        """Beat until cancelled; the thread has ended when this returns, unless the lease is needed still."""
+        """Beat until cancelled; the thread has ended when this returns, unless the lease is still needed."""
         thread = threading.Thread(target=self._thread, name="asyncjobs keeper", daemon=True)
         thread.start()
         try:
@@ -133,16 +133,16 @@ class Keeper:
                     await asyncio.wait([self._ended], timeout=2)
 
     def beat_now(self) -> None:
-        """Beat without waiting for the time: the worker has something to tell that cannot wait."""
+        """Beat at once: the worker has something to report that cannot wait."""
         if self._loop is not None and self._wake is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended, and closed its loop
+            with contextlib.suppress(RuntimeError):  # the thread has ended, and closed its loop
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def give_back(self, timeout: float) -> None:
-        """Give back unspent what runs under the lease, and end it: this process ends now. Blocks; from any other thread.
+        """Give back unspent the jobs under the lease, and end it, since this process ends. Blocks; from another thread.
 
         Args:
-            timeout: Seconds that it may take; what the database does not take in that time is rescued, as after a death.
+            timeout: Seconds to wait. If the database does not answer in time, the jobs are rescued as after a death.
         """
         if self._loop is None or self._loop.is_closed():
             return
@@ -151,7 +151,10 @@ class Keeper:
             giving.result(timeout)
         except Exception as error:
             giving.cancel()
-            logger.warning("what is left here could not be given back: %s", error or "no answer in time")
+            logger.warning(
+                "running jobs could not be given back, and run elsewhere once the lease is over: %s",
+                error or "no answer in time",
+            )
 
     def _gave_back(self) -> bool:
         return self._is_over
@@ -166,7 +169,7 @@ class Keeper:
         """Wait until the worker has a lease.
 
         Raises:
-            DatabaseError: It cannot be had, for a reason that will not pass.
+            DatabaseError: It cannot have one, for a reason that will not pass.
         """
         await asyncio.shield(self._registered)
 
@@ -175,7 +178,7 @@ class Keeper:
             asyncio.run(self._beat_for_ever())
         except BaseException as error:
             self._failure = error
-            logger.exception("the keeper ended with an error")
+            logger.exception("the thread that renews the lease ended with an error: this worker ends")
         self._tell(lambda: _settle(self._ended))
 
     def _tell(self, callback: Callable[[], object]) -> None:
@@ -187,16 +190,16 @@ class Keeper:
     async def _beat_for_ever(self) -> None:
         self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
         interval = self._lease.seconds / BEATS_A_LEASE
-        # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. Ended by us, the
-        # session would be gone, and its worker be declared dead after a sixth of the lease instead of the whole.
+        # A beat on a link that has gone silent is waited for: TCP delivers it when the link is back. If we ended the
+        # session, the worker would be buried after a sixth of the lease instead of the whole.
         deadline = self._lease.seconds * 0.6
         # The role's own limits would end a beat that waits for a lock or a busy server, and with it the lease.
         limits = dict.fromkeys(("statement_timeout", "lock_timeout"), f"{deadline * 1000:.0f}ms")
         sessions = self._sessions = Sessions(
             self._url, size=1, name="asyncjobs keeper", settings=limits, deadline=deadline
         )
-        # After a restart of the database the first worker back judges the others a fifth of a lease later: less than that
-        # passes between an attempt to connect and the end of the next.
+        # After a restart of the database the first worker back may bury others a fifth of a lease later. With this longest
+        # pause, less than that passes between an attempt to connect and the end of the next.
         backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
         try:
             while not self._stopping or self._needed():
@@ -207,7 +210,7 @@ class Keeper:
                     self._look_at_the_end_of_the_lease(error)
                     if not self._registered.done():
                         self.unregistered = error
-                        # What is late on a busy machine comes yet: for how long that is awaited is said elsewhere.
+                        # An unavailable database may come back, as on a busy machine; callers set how long they wait.
                         if not isinstance(error, DatabaseUnavailable):
                             self._tell(partial(self._fail_registration, error))
                     await backoff.failed(error)
@@ -217,7 +220,7 @@ class Keeper:
             sessions.close()
 
     def _look_at_the_end_of_the_lease(self, error: DatabaseError) -> None:
-        """Tell the worker when it comes, and not when an attempt to renew it fails next."""
+        """Have the worker told at the moment when the lease ends, and not when the next beat fails."""
         self._lease.silent = is_silence(error)
         if self._lease.silent and self._lease.worker is not None and self._end_of_lease is None:
             loop = asyncio.get_running_loop()
@@ -262,17 +265,20 @@ class Keeper:
             return
         # Emptied here, in the thread: from this moment on nothing is claimed under a dead worker's id.
         self._lease.worker = None
-        logger.error("this worker was declared dead: its lease is lost, its jobs are cancelled and run elsewhere")
+        logger.error(
+            "this worker was declared dead, since its beats did not arrive in time: its jobs are cancelled here and run "
+            "elsewhere"
+        )
         self._tell(self._on_lost)
         await self._beat(sessions)
 
     def _news(self) -> str | None:
-        """Return the report if it has changed. Whatever is wrong with it, the lease does not hang on it."""
+        """Return the report if it has changed. The lease does not depend on it: errors are logged, the first alone."""
         try:
             report = self._report()
         except Exception:
             if not self._mute:
-                logger.exception("this worker cannot tell of itself: `asyncjobs status` shows what it told last")
+                logger.exception("this worker's report failed: `asyncjobs status` shows its last one")
             self._mute = True
             return None
         return None if report == self._reported else report

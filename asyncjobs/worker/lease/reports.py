@@ -1,4 +1,4 @@
-"""What a worker tells of itself with its beat, and how it is read: by this version, of any."""
+"""Reports: facts that a worker writes with its beats, read by this version from workers of any version."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.watching.blocks import Blocks
 
 MOST = 50
-"""Stuck jobs, and kinds, that one worker names: the row is written again with each change."""
+"""Stuck jobs, and blocking kinds, in one report: the whole row is written again with each change."""
 LONGEST = 300
 """Characters of a reason."""
-
-
 _MOST_NUMBER = 1e15
 
 
 class Stuck(NamedTuple):
-    """A job that was cancelled and goes on."""
+    """A job that was cancelled and still runs."""
 
     id: str
     kind: str
     reason: str
-    """Why it was cancelled: `user`, `timeout`, `shutdown` or `lease_lost`."""
+    """The reason of its cancellation: `user`, `timeout`, `shutdown` or `lease_lost`."""
     since: str
-    """When it was cancelled, by the clock of its worker; UTC."""
+    """The time of its cancellation, by the clock of its worker; UTC."""
 
 
 class Report(NamedTuple):
-    """What one worker tells."""
+    """The report of one worker."""
 
     draining: bool = False
-    """Whether it claims nothing any more and only lets running jobs finish."""
+    """Whether it has stopped claiming and lets running jobs finish."""
     stuck: tuple[Stuck, ...] = ()
-    """The longest first."""
+    """Stuck jobs, the longest stuck first."""
     blocked: Mapping[str, Blocks] = {}
-    """By kind, since the worker started; the longest first."""
+    """Blocks of the event loop by kind, since the worker started; the longest first."""
     claims_nothing: str = ""
-    """Why, where it claims nothing though it is not draining; else empty."""
+    """Why it claims nothing though it is not draining; else empty."""
     left_out: tuple[LeftOut, ...] = ()
-    """What recurs and cannot be read there."""
+    """Schedules that this worker cannot read."""
 
 
 def write(
@@ -67,7 +65,7 @@ def write(
 
 
 def as_values(report: Report) -> dict[str, Any]:
-    """Return a report as JSON has it."""
+    """Return a report as values of JSON."""
     return {
         "draining": report.draining,
         "stuck": [job._asdict() for job in report.stuck],
@@ -78,7 +76,7 @@ def as_values(report: Report) -> dict[str, Any]:
 
 
 def read(values: Mapping[str, Any]) -> Report:
-    """Read a report; what another version has written in another form is left out."""
+    """Read a report; parts in a form of another version are left out."""
     stuck, blocked = values.get("stuck"), values.get("blocked")
     return Report(
         values.get("draining") is True,
@@ -97,7 +95,7 @@ def read(values: Mapping[str, Any]) -> Report:
 
 
 def blocks_of_all(several: Iterable[Report]) -> dict[str, Blocks]:
-    """Return how often each kind blocked the loops of all workers, and its longest time; the longest first."""
+    """Return the blocks of each kind in all workers, the longest first."""
     found: dict[str, Blocks] = {}
     for report in several:
         for kind, (times, longest) in report.blocked.items():

@@ -1,7 +1,7 @@
-"""The admission lets jobs pass the limits and rates at which they wait, when a place falls free and when a start is due.
+"""The admission: it lets waiting jobs pass their limits and rates when a place becomes free or a start is due.
 
-No worker is in charge: what changes is noted in the database, in the transaction that changes it, and any worker looks at
-what is noted. It is told by a notice; where nobody is under a limit, it asks nothing.
+No worker is in charge: each transaction that changes a limit's state notes that in the database and sends a notice, and any
+worker acts on the note. Where no job is under a limit, the admission asks the database nothing.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from asyncjobs.worker.limits.configured import stored_name
 logger = logging.getLogger("asyncjobs.worker")
 
 LOOK_AFTER = 5.0
-"""Seconds between looks while no notice comes, where there are limits: one may have been lost."""
+"""Seconds between looks without a notice, where there are limits: a notice may have been lost."""
 AGAIN, MOST_AGAIN = 0.005, 0.25
-"""Seconds until a look is repeated that left something which another has in hand: a worker, done in a moment; after many in
-vain somebody seems to hold a row in an open transaction."""
+"""Seconds until a look that met locked rows is repeated: short at first, since mostly another worker holds them for a
+moment; longer after many looks in vain, since somebody may hold them in an open transaction."""
 STAGGER, MOST_STAGGER = 0.002, 0.02
-"""Seconds by which each worker comes after the one before it, so that one looks and the others find it done."""
+"""Seconds by which each worker comes after the one before it, so that one does the work and the others find it done."""
 
 Row: TypeAlias = tuple[UUID, int]
-"""Id and fence of a running job."""
+"""The id and the fence of a running job."""
 
 
 class Admission(Duty):
-    """Lets jobs pass, and has those that run here give back their places while they wait.
+    """Lets jobs pass their limits, and has running jobs give back their places while they wait for other jobs.
 
     Args:
-        sessions: With pinned plans.
-        rank: How many live workers come before this one.
-        config: How many run at once by the names of limits, as a configuration says; None: there is none.
+        sessions: Sessions with pinned plans.
+        rank: Returns how many live workers come before this one.
+        config: Jobs that may run at once, by the name of a limit; None without a configuration.
     """
 
     def __init__(self, sessions: Runs, rank: Callable[[], int], config: Mapping[str, int] | None) -> None:
@@ -54,24 +54,25 @@ class Admission(Duty):
         self._config = config
         self._said: list[Rule] | None = None
         self._began: datetime | None = None
-        """When limits were said first, by the clock of the database."""
+        """When this worker first wrote its limits, by the clock of the database."""
         self.has_rates = False
         """Whether any job may be under a rate, so that starts are to be counted."""
         self._leaving: set[Row] = set()
-        """They wait, and that is to be written."""
+        """Jobs that wait for others, which is not written yet."""
         self._left: set[Row] = set()
+        """Jobs that wait for others, which is written."""
         self._asking: set[Row] = set()
-        """They are back, and that is to be written."""
+        """Jobs that want their places again, which is not written yet."""
         self._back: dict[Row, asyncio.Future[None]] = {}
-        """They wait for their places."""
+        """Jobs that wait for their places."""
 
     def claimed(self, jobs: Iterable[Claimed]) -> None:
-        """Look now where starts of rates are counted: which of these came of a token says when the next one does."""
+        """Look now if a claimed job may have used a token: the time of the next token depends on it."""
         if self.has_rates and any(job.limited for job in jobs):
             self._news.set()
 
     def places(self, row: Row) -> Places:
-        """Return what a job that runs here holds under limits."""
+        """Return the handle of a running job on its places under limits."""
         return _Places(self, row)
 
     async def _round(self) -> float | None:
@@ -86,7 +87,7 @@ class Admission(Duty):
             await asyncio.sleep(min(self._rank() * STAGGER, MOST_STAGGER))
 
     async def _say_limits(self) -> None:
-        """Write what the limits of the kinds known here, and of the configuration, allow, where that is new."""
+        """Write the limits of the kinds defined here and of the configuration, if they have changed."""
         said = all_rules(registry.all_definitions())
         if said != self._said and (said or self._config is not None):
             prefix = registry.prefix()
@@ -100,7 +101,7 @@ class Admission(Duty):
         self.has_rates |= any(rule["spacing"] for rule in said)
 
     async def look(self) -> float | None:
-        """Let pass what may; return the seconds until the next look, None: when there is news."""
+        """Let jobs pass; return the seconds until the next look, None for: at the next news."""
         pause = AGAIN
         while True:
             admitted = await self._sessions.run(limiting.admit)
@@ -116,14 +117,14 @@ class Admission(Duty):
     # Jobs that wait for others
 
     def leave(self, row: Row) -> None:
-        """Have a job give its places back."""
+        """Have a job give its places back while it waits."""
         self._leaving.add(row)
         self._news.set()
 
     async def come_back(self, row: Row) -> None:
         """Wait until a job has its places again."""
         if row in self._leaving:
-            self._leaving.discard(row)  # its wait was so short that nobody knows of it
+            self._leaving.discard(row)  # its wait was so short that nothing is written of it
             return
         if row not in self._left:
             return
@@ -137,14 +138,14 @@ class Admission(Duty):
             del self._back[row]
 
     def stay_away(self, row: Row) -> None:
-        """Have a job come to its end without its places."""
+        """Have a job end without taking its places again."""
         self._leaving.discard(row)
         self._left.discard(row)
 
     async def _tell(self) -> None:
-        """Write which jobs wait, and which are back."""
+        """Write which jobs wait for others, and which want their places again."""
         if leaving := sorted(self._leaving):
-            # What comes back while this is written asks for its places after it.
+            # A job that comes back while this is written is in `_left` already, and asks for its places afterwards.
             self._leaving.clear()
             self._left.update(leaving)
             try:
@@ -158,7 +159,7 @@ class Admission(Duty):
             self._asking.difference_update(asking)
 
     async def _let_back(self) -> None:
-        """Have those go on that have their places again."""
+        """Let jobs go on that have their places again."""
         if waiting := sorted(self._back.keys() - self._asking):
             returned = await self._sessions.run(partial(limiting.read_returned, rows=waiting))
             for row in waiting:
@@ -168,7 +169,7 @@ class Admission(Duty):
 
 
 class _Places:
-    """What a job holds under limits."""
+    """The places of one job under limits."""
 
     def __init__(self, admission: Admission, row: Row) -> None:
         self._admission = admission

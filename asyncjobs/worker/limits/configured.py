@@ -1,4 +1,4 @@
-"""What a configuration says of limits, beside the jobs that are known here."""
+"""Limits of the configuration, compared with the kinds that are defined here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asyncjobs.settings.loading import place_of
 
 
 def stored_name(name: str) -> str:
-    """Return the name under which a limit is stored that a configuration names, with its prefix or without."""
+    """Return the stored name of a limit that the configuration names with or without the prefix."""
     return registry.with_prefix(name).replace(" ", "\u00a0")
 
 
 def unlimited(settings: Settings, config: Path | None = None) -> list[str]:
-    """Return a sentence for each limit of the configuration under which no job is that is known here."""
+    """Return a sentence for each limit of the configuration that no kind defined here is under."""
     rules = [rule for each in registry.all_definitions() for rule in rules_of(each)]
     found = []
     for name in settings.limits:
@@ -28,13 +28,13 @@ def unlimited(settings: Settings, config: Path | None = None) -> list[str]:
         known = {rule["name"].partition("(")[0] for rule in rules if rule["most"] is not None}
         near = get_close_matches(stored, known, n=1)
         if any(_is_under(rule, rate_name_of(stored)) for rule in rules):
-            remedy = "that is a rate alone, and any number of its jobs may run; give them concurrency=Limit(…)"
+            remedy = "it is a rate, which does not bound how many jobs run at once; declare concurrency=Limit(…)"
         elif near:
             remedy = f"did you mean {near[0].removeprefix(registry.prefix())!r}?"
         else:
             remedy = "is its module in imports?"
         place = place_of(settings, ("limits", name), config=config)
-        found.append(f"{place}: no job that is known here is under a limit {name!r}: {remedy}")
+        found.append(f"{place}: no job defined here is under a limit {name!r}: {remedy}")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Attempts that run, from their start to their end."""
+"""Attempts, from their start to their end."""

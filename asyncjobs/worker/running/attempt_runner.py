@@ -1,4 +1,4 @@
-"""The runner has one attempt run, here or in a process of its own, and says what is to be written about it."""
+"""The attempt runner: it runs one attempt, here or in a process of its own, and returns the end to write."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from asyncjobs.worker.writing.rows import pauses_of, row_of
 logger = logging.getLogger("asyncjobs.worker")
 
 AGAIN = 1.0
-"""Seconds until a job is claimed again for which there was no process."""
+"""Seconds until a job is claimed again that no process could be made for."""
 
 
 class AttemptRunner:
-    """Has attempts run, each in the task that calls it.
+    """Runs attempts, each in the task that calls it.
 
     Args:
-        retention: Seconds that a finished job is kept when its definition does not say.
-        middleware: Around every job, the outermost first.
-        writer: Of what is recorded of steps.
-        cancel: Cancels an attempt whose time is over, and sees to it that it ends; None: its own `cancel` does.
-        cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the end of that.
-        max_interruptions: How often in a row a job may be interrupted without progress.
+        retention: Seconds that a finished job is kept if its definition does not say.
+        middleware: Runs around every job, the outermost first.
+        writer: Writes the records of steps.
+        cancel: Cancels an attempt whose timeout is over, and watches that it ends; None: `Attempt.cancel`.
+        cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the process's end.
+        max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
-        job_processes: Where attempts run that need a process of their own; None: this is one.
-        is_ending: Whether the worker is being cancelled, as by a loop that ends.
+        job_processes: Runs attempts in processes of their own; None: this is such a process.
+        is_ending: Returns whether the worker is being cancelled, as by a loop that ends.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class AttemptRunner:
 
     @property
     def in_threads(self) -> set[UUID]:
-        """Jobs whose threads go on; they outlive their tasks when the loop is closed under them."""
+        """Jobs whose threads still run; a thread outlives its task when the loop is closed."""
         return self._lifecycle.in_threads
 
     async def run(self, attempt: Attempt, group: Group | None = None) -> End:
-        """Run an attempt and return what is to be written about it. Nothing a job raises gets out.
+        """Run an attempt and return the end to write. Nothing that a job raises gets out.
 
         Args:
-            attempt: The one.
-            group: A suspect's: those it shares a process with; None: it is none, or runs in this process.
+            attempt: The attempt, not started yet.
+            group: The group of a suspect that runs apart; None for other jobs.
         """
         claimed = attempt.claimed
         definition = registry.find(claimed.kind)
@@ -116,17 +116,18 @@ class AttemptRunner:
                     return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, days, claimed.batch)
             return self._end(attempt, definition, outcome)
         except BaseException as broken:
-            # An exception class that lies about itself: without an end, its row would be running while this worker lives.
+            # Such as an exception whose class lies. Without an end, the job would be `running` for as long as this worker
+            # lives.
             described = describe_error(broken, attempt=claimed.attempt)
             days = self._days(definition)
             return Finish(claimed.id, claimed.fence, State.failed, None, described, None, days, claimed.batch)
 
     def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome) -> End:
-        """Tell of an outcome; return it as what is to be written."""
+        """Log an outcome, and return the end to write for it."""
         claimed = attempt.claimed
         self._log_lines.tell(claimed, outcome)
         if claimed.refused == Refused.crashed:
-            # Each crash is with the job already; why it is not run again, is not.
+            # Each crash is among the job's errors already; the reason why it does not run again is not.
             why = str(outcome.error) if outcome.what is What.fail else outcome.reason
             outcome = outcome._replace(error=None, reason=why)
         end = row_of(outcome, claimed, days=self._days(definition), started=attempt.started)
@@ -144,13 +145,13 @@ class AttemptRunner:
     async def _run_apart(
         self, job_processes: JobProcesses, attempt: Attempt, definition: Definition, group: Group | None
     ) -> End:
-        """Run an attempt in a process of its own; its timeout is kept from here, whatever blocks it there."""
+        """Run an attempt in a process of its own; its timeout is kept from here, since it may block its own loop."""
         claimed = attempt.claimed
         try:
-            await job_processes.forking.ready()  # what importing the modules takes is not the job's
+            await job_processes.forking.ready()  # before the job's timeout begins: imports may take long
             if claimed.kind not in job_processes.forking.kinds:
                 if definition.options.executor != "process":
-                    # A suspect: claimed again, it runs in this process, one of them at a time, and its death is charged.
+                    # A suspect: claimed again, it runs in this process as the only suspect, and a crash is charged to it.
                     return Reschedule(claimed.id, claimed.fence)
                 raise InvalidDefinition(
                     f"{definition.source} is not defined where its module is imported for jobs in processes of their own: "
@@ -170,7 +171,7 @@ class AttemptRunner:
                 log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
                 return Reschedule(claimed.id, claimed.fence, AGAIN)
             if group is not None:
-                # It did not ask for a process of its own: it waits for the one place that suspects have in this one.
+                # It did not ask for a process of its own: it waits for the one place for suspects in this one.
                 log(logger, logging.WARNING, "%s; suspects run one at a time among the ordinary jobs", raised)
                 return Reschedule(claimed.id, claimed.fence)
             error: BaseException = raised
@@ -189,9 +190,9 @@ class AttemptRunner:
 
 
 def _limits_of(claimed: Claimed, definition: Definition) -> str | None:
-    """Return the limits of a job that was enqueued without: by SQL, or by code that had none; None: it has none.
+    """Return the limits of a job that was enqueued without them, by SQL or by older code; None: it has none.
 
-    It passes them now, and no attempt is spent on that. What is wrong with its arguments is met when it runs.
+    It is given back to wait at them, and no attempt is spent. Errors of its arguments are raised when it runs.
     """
     try:
         return codec.dumps(limit_keys_of(definition.load(claimed.args)))

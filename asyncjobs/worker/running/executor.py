@@ -1,4 +1,4 @@
-"""The executor starts attempts as slots allow, one task each, and hands how they ended to the ledger."""
+"""The executor: it starts attempts as slots allow, one task each, and hands their ends to the ledger."""
 
 from __future__ import annotations
 
@@ -29,36 +29,35 @@ from asyncjobs.worker.writing.recorder import StepWriter
 logger = logging.getLogger("asyncjobs.worker")
 
 STARTS_A_TURN, LONGEST_TURN = 64, 0.002
-"""Tasks started in one turn of the loop (about 1 ms), so that what is urgent is not behind a whole batch; and the seconds
-after which no more are, since those that start eagerly may block."""
-
-
+"""Tasks started in one turn of the loop (about 1 ms), so that urgent jobs do not wait for a whole batch; and the seconds
+after which no more are started in this turn, since tasks that start eagerly may block."""
 SUSPECT = 2
-"""Crashes after which a job is kept apart."""
+"""Crashes from which on a job is a suspect."""
 MOST_SUSPECTS = 10_000
-"""Claimed at once for processes of their own; the slots bound them."""
+"""Suspects in one claim for processes of their own; the slots bound them further."""
 AGAIN = 1.0
-"""Seconds until a job is claimed again whose last run, under a lost lease, goes on."""
+"""Seconds until a job is claimed again whose last attempt, under a lost lease, still runs here."""
 STALE = 0.25
-"""Seconds without a start in a pool after which what waits there is given back: other workers may have free slots."""
+"""Seconds without a start in a pool after which its waiting jobs are given back: other workers may have free slots."""
 
 
 class Executor:
-    """Starts claimed jobs in pool order as slots allow, and says how each ended.
+    """Starts claimed jobs in the order of pools, as slots allow.
 
     Args:
-        pools: In priority order.
-        ledger: Where ends go.
-        retention: Seconds that a finished job is kept when its definition does not say.
-        middleware: Around every job, the outermost first.
-        cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is called stuck.
-        max_interruptions: How often in a row a job may be interrupted without progress.
-        isolate_suspects: Whether suspects run there, too; else here, one at a time.
-        job_processes: Where attempts run that need a process of their own.
-        writer: Of what is recorded of steps.
-        on_room: Called when a pool has fewer jobs waiting than it could start soon.
+        pools: The pools of this worker, in priority order.
+        ledger: Takes the ends of attempts.
+        retention: Seconds that a finished job is kept if its definition does not say.
+        middleware: Runs around every job, the outermost first.
+        cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is reported as stuck.
+        max_interruptions: Interruptions in a row, without progress, that a job may have.
+        version_grace: Seconds for which a job is given back whose arguments may be another version's.
+        isolate_suspects: Whether suspects run in processes of their own, too; else here, one at a time.
+        job_processes: Runs attempts in processes of their own.
+        writer: Writes the records of steps.
+        on_room: Called when fewer jobs wait in a pool than it could start soon.
         on_crash: Called when an attempt ended with its process.
-        pauses: What is paused.
+        pauses: The pauses that this worker knows of.
     """
 
     def __init__(
@@ -97,40 +96,40 @@ class Executor:
         )
         self._admission: Admission | None = None
         self.runs_in: asyncio.Task[Any] | None = None
-        """The task of the worker; None: it does not run yet."""
+        """The task of the worker; None before it runs."""
         self._job_processes = job_processes
         self._isolate_suspects = isolate_suspects
         self._groups = Groups()
         self._suspect: UUID | None = None
-        """The suspect that runs in this process, or is about to."""
+        """The suspect that runs in this process, or is about to start."""
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
-        """Of the worker: what a job sets in its own is not for the one that gets its slot."""
+        """The worker's context, so that no job sees context variables of the job that had its slot before."""
         self._attempts: dict[UUID, Attempt] = {}
         self._scheduled = False
         self._watch: asyncio.TimerHandle | None = None
         self._stopped = False
         self.has_new_room_for_suspects = False
-        """Whether a suspect has ended, or the forking process has come up, since this was last set back."""
+        """Whether a suspect has ended, or the forking process has started, since suspects were last claimed."""
         job_processes.forking.on_up = self._room_for_suspects
         self._idle = asyncio.Event()
         self._idle.set()
 
     def use(self, admission: Admission) -> None:
-        """Have jobs under limits give back what they hold there while they wait."""
+        """Have jobs give back their places under limits while they wait for other jobs."""
         self._admission = admission
 
     @property
     def running(self) -> int:
-        """Attempts that are going on."""
+        """Attempts under way."""
         return len(self._attempts)
 
     def imminent(self) -> int:
-        """Jobs claimed and not yet started."""
+        """Return the number of jobs that are claimed and not started."""
         return sum(len(pool.queued) for pool in self._pools)
 
     def accept(self, pool: Pool, claimed: Sequence[Claimed], *, claimed_at: float) -> None:
-        """Take claimed jobs in, in the order they are to run; `claimed_at`: the loop's time when their claim began."""
+        """Take in claimed jobs, in the order they are to run; `claimed_at` is the loop's time when their claim began."""
         self._note_waiting(pool, claimed_at)
         pool.queued.extend(claimed)
         self._accepted(pool, claimed)
@@ -145,13 +144,13 @@ class Executor:
         if self._stopped:
             self._release(pool)
             return
-        self._release_paused(pool)  # the claim may have begun before the pause, and this have heard of it first
+        self._release_paused(pool)  # the claim may have begun before a pause that this worker knows of by now
         if self._watch is None:
             self._watch = self._loop.call_later(STALE, self._give_back_stale)
         self.schedule()
 
     def _give_back_stale(self) -> None:
-        """Release what was claimed ahead of jobs that turn out long: it could wait for hours while other workers idle."""
+        """Give back jobs that were claimed ahead and wait behind long ones: they could wait for hours while others idle."""
         self._watch = None
         for pool in self._pools:
             if pool.queued and not pool.progressed():
@@ -162,7 +161,7 @@ class Executor:
             self._watch = self._loop.call_later(STALE, self._give_back_stale)
 
     def _release_unsure(self, pool: Pool) -> None:
-        """Have it looked whether what waits is paused, and release it when there has been no word of that for long."""
+        """Have the pauses read for waiting jobs, and give the jobs back when the pauses were not read for too long."""
         unsure = self._loop.time() - max(self._pauses.known_at, pool.waiting_since)
         if unsure > UNSURE:
             self._release(pool)
@@ -170,7 +169,7 @@ class Executor:
             self._pauses.ask()
 
     def release_paused(self) -> None:
-        """Release what waits and is paused by now."""
+        """Give back waiting jobs that are paused."""
         for pool in self._pools:
             self._release_paused(pool)
 
@@ -191,11 +190,11 @@ class Executor:
             self._give_back(pool.queued.popleft())
 
     def _give_back(self, claimed: Claimed) -> None:
-        # The claim of one that is not to be run has counted no attempt, and none is to be taken back.
+        # The claim of a refused job has counted no attempt; `spent` says that none is to be taken back.
         self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, spent=bool(claimed.refused)))
 
     def schedule(self) -> None:
-        """Start what can be started, in the loop's next turn."""
+        """Start waiting jobs in the loop's next turn, as slots allow."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._start, context=self._context)
@@ -210,12 +209,12 @@ class Executor:
                     return
                 budget -= 1
                 self._start_one(pool, pool.take_next())
-            if pool.hungry and not pool.claiming and pool.wanted():
+            if pool.may_have_more and not pool.claiming and pool.wanted():
                 self._on_room()
 
     def _start_one(self, pool: Pool, claimed: Claimed) -> None:
         if claimed.id in self._attempts:
-            # Its lease was lost, and what was run of it goes on here: it is not to run beside itself.
+            # An attempt of it under a lost lease still runs here: a job must not run beside itself.
             pool.give_back()
             self._ledger.reschedule(Reschedule(claimed.id, claimed.fence, AGAIN, spent=bool(claimed.refused)))
             return
@@ -230,7 +229,7 @@ class Executor:
     # Suspects
 
     def runs_apart(self, definition: Definition) -> bool:
-        """Whether a suspect of that kind runs in a process of its own, or of suspects; else here."""
+        """Whether a suspect of that kind runs in a process of its own or of its group; else it runs here."""
         if definition.executor == "process":
             return self._job_processes.forking.available
         return (
@@ -240,17 +239,17 @@ class Executor:
         )
 
     def room_for_suspects(self, *, apart: bool) -> int:
-        """Return how many more may be claimed; here there is one at a time, beside the ordinary jobs."""
+        """Return how many more suspects may be claimed; in this process one at a time runs beside the ordinary jobs."""
         waiting = Counter(claimed.apart for pool in self._pools for claimed in pool.queued if is_suspect(claimed))
         if not apart:
             return int(self._suspect is None and not waiting[False])
         if not self._job_processes.forking.is_up:
-            # Importing takes the forking process a second or more, and those that wait for it hold slots.
+            # Until the forking process has imported its modules, for a second or more, waiting suspects hold slots.
             return 1 - self._groups.running - waiting[True]
         return MOST_SUSPECTS if self._groups.has_room(waiting[True]) else 0
 
     def accept_suspects(self, pool: Pool, claimed: Sequence[Claimed], *, claimed_at: float) -> None:
-        """Take suspects in, ahead of what waits: the slots that they were claimed for may be taken by now."""
+        """Take in suspects ahead of waiting jobs: the slots that they were claimed for may be taken by now."""
         if claimed and claimed[0].apart:
             claimed = self._groups.plan(claimed)
         self._note_waiting(pool, claimed_at)
@@ -262,7 +261,7 @@ class Executor:
         self._on_room()
 
     def _place(self, claimed: Claimed) -> Group | None:
-        """Take a place for a suspect that starts; return those with whom it shares a process, None where it is kept here."""
+        """Take a place for a suspect that starts; return its group, None when it runs in this process."""
         if not claimed.apart:
             self._suspect = claimed.id
         elif not claimed.refused:
@@ -282,7 +281,7 @@ class Executor:
 
     async def _run(self, attempt: Attempt, group: Group | None = None) -> None:
         attempt.begun = True
-        if attempt.task is None:  # it starts eagerly, and nobody has it yet
+        if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
             attempt.task = asyncio.current_task()
         try:
             end = await self._runner.run(attempt, group)
@@ -300,13 +299,13 @@ class Executor:
     # Cancelling
 
     def cancel(self, attempt: Attempt, reason: CancelReason) -> None:
-        """Cancel an attempt, once; one that goes on for longer than its cleanup may take is reported."""
+        """Cancel an attempt, once; report it as stuck if it still runs when its time for cleanup is over."""
         if attempt.cancel(reason):
-            attempt.stop_timer()  # only now: asked again, as the safety poll does, the time for cleanup must go on
+            attempt.stop_timer()  # only if it was cancelled now: asked again, the time for cleanup must go on
             attempt.timer = self._loop.call_later(self._cleanup_timeout, self._report_stuck, attempt)
 
     def cancel_asked(self, ids: Collection[UUID]) -> None:
-        """Cancel those of `ids` that are here, as a user asked for."""
+        """Cancel jobs of this worker, as a user has asked."""
         for job_id in ids:
             if (attempt := self._attempts.get(job_id)) is not None:
                 self.cancel(attempt, "user")
@@ -320,24 +319,27 @@ class Executor:
         attempt.stuck = True
         logger.error(
             "%s %s is stuck: it was cancelled (%s) %g s ago and goes on; it keeps its slot and its lease until it ends",
-            attempt.claimed.kind, attempt.claimed.id, attempt.cancel_reason, self._cleanup_timeout,
-        )  # fmt: skip
+            attempt.claimed.kind,
+            attempt.claimed.id,
+            attempt.cancel_reason,
+            self._cleanup_timeout,
+        )
 
     def stuck(self) -> list[Attempt]:
-        """Return the attempts that were cancelled and go on though their time for cleanup is over; from any thread."""
+        """Return the attempts that were cancelled and still run after their time for cleanup; from any thread."""
         return [attempt for attempt in list(self._attempts.values()) if attempt.stuck]
 
     def attempt_of(self, task: asyncio.Task[Any]) -> Attempt | None:
-        """Return the attempt that `task` runs, a task of the job's own aside; from any thread."""
+        """Return the attempt whose task is `task`, not one that a job has started; from any thread."""
         return next((attempt for attempt in list(self._attempts.values()) if attempt.task is task), None)
 
     # Stopping
 
     def stop(self) -> int:
-        """Start no more: what was claimed is given back unspent, and running jobs are told to come to an end.
+        """Start no more jobs: waiting ones are given back unspent, running ones are told to stop.
 
         Returns:
-            How many of these wait for other jobs: they are cancelled at once.
+            The number of running jobs that wait for other jobs; they are cancelled at once.
         """
         self._stopped = True
         for pool in self._pools:
@@ -347,15 +349,15 @@ class Executor:
         return sum(attempt.cancel_reason == "shutdown" for attempt in self._attempts.values())
 
     def cancel_all(self, reason: CancelReason) -> None:
-        """Cancel every attempt: `shutdown` releases them unspent, `lease_lost` writes nothing more."""
+        """Cancel every attempt: for `shutdown` they are given back unspent, for `lease_lost` nothing more is written."""
         for attempt in list(self._attempts.values()):
             self.cancel(attempt, reason)
 
     def let_go(self) -> int:
-        """Have nothing run here that may run elsewhere by now; unless it does, all of it is given back unspent.
+        """Cancel every attempt that may run elsewhere by now; if it does not, it is given back unspent.
 
         Returns:
-            How many jobs are cancelled by this.
+            The number of jobs that this has cancelled.
         """
         for pool in self._pools:
             self._release(pool)
@@ -366,27 +368,27 @@ class Executor:
         return len(going_on)
 
     def drop_waiting(self) -> None:
-        """Forget what was claimed and has not started: its lease is lost."""
+        """Forget jobs that have not started: the lease is lost."""
         for pool in self._pools:
             pool.queued.clear()
 
     def outlasts(self) -> bool:
-        """Whether code of a job goes on here; from any thread. When the loop is closed, only threads do."""
+        """Whether code of a job still runs here; when the loop is closed, only threads count. From any thread."""
         return bool(self._runner.in_threads or (self._attempts and not self._loop.is_closed()))
 
     def holds(self) -> set[UUID]:
-        """Return the jobs that are here, running or about to start."""
+        """Return the jobs of this worker, running or waiting to start."""
         return {*self._attempts, *(claimed.id for pool in self._pools for claimed in pool.queued)}
 
     async def idle(self) -> None:
-        """Wait until no attempt is going on."""
+        """Wait until no attempt is under way."""
         await self._idle.wait()
 
     def left(self) -> list[Claimed]:
-        """Return the rows of attempts that are still going on."""
+        """Return the claimed rows of attempts under way."""
         return [attempt.claimed for attempt in self._attempts.values()]
 
 
 def is_suspect(claimed: Claimed) -> bool:
-    """Whether a job is kept apart, until it is final."""
+    """Whether a job is a suspect; it is one until it is final."""
     return claimed.crashes >= SUSPECT

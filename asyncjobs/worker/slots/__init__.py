@@ -1,1 +1,1 @@
-"""Pools of slots, and what may start in them."""
+"""Pools, their slots, and pauses."""

@@ -1,4 +1,4 @@
-"""Which of the pools a process serves, where it is not to serve all of them."""
+"""The choice of pools and queues that one process serves: `--pool` and `--queues`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from asyncjobs.settings.values import queue_entry
 
 
 def chosen(pools: Sequence[Pool], *, numbers: Sequence[int] = (), queues: Sequence[str] = ()) -> tuple[Pool, ...]:
-    """Return the pools of which something is chosen, each with what is chosen of its queues, in their order.
+    """Return the chosen pools in their order, each with the chosen ones of its queues.
 
     Args:
-        pools: Those of the settings.
-        numbers: Their places in the settings, from 1; none: all.
-        queues: Names, patterns and exclusions, as a pool has them; none: all.
+        pools: The pools of the settings.
+        numbers: Places of pools in the settings, from 1; empty: all.
+        queues: Names, patterns and exclusions, as in a pool; empty: all.
 
     Raises:
-        InvalidOption: There is no such pool, or none serves such a queue.
+        InvalidOption: There is no pool of such a number, or none that serves such a queue.
     """
     for number in numbers:
         if not 1 <= number <= len(pools):
@@ -42,11 +42,11 @@ def chosen(pools: Sequence[Pool], *, numbers: Sequence[int] = (), queues: Sequen
 
 
 def narrowed(pool: Pool, queues: Sequence[str]) -> Pool | None:
-    """Return a pool with what both its entries and `queues` take in; None: nothing."""
+    """Return a pool with the queues that both its entries and `queues` stand for; None: there are none."""
     taken, left_out = split(pool.queues)
     wanted, unwanted = split(queues)
     excluded = list(dict.fromkeys([*left_out, *unwanted]))
-    entries: dict[str, str] = {}  # and the pool's entry that each comes from
+    entries: dict[str, str] = {}  # with the pool's entry that each comes from
     for entry in taken:
         for other in wanted:
             both = _both(entry, other)
@@ -60,14 +60,14 @@ def narrowed(pool: Pool, queues: Sequence[str]) -> Pool | None:
 
 
 def _both(one: str, other: str) -> str | None:
-    """Return the name or the pattern that stands for what two of them have in common; None: nothing."""
+    """Return the name or pattern for the queues that two entries have in common; None: there are none."""
     if _covers(one, other):
         return other
     return one if _covers(other, one) else None
 
 
 def _covers(entry: str, other: str) -> bool:
-    """Whether all that `other` stands for is `entry`'s too."""
+    """Whether `entry` stands for every queue that `other` stands for."""
     if other.endswith("*"):
         return entry.endswith("*") and other[:-1].startswith(entry[:-1])
     return matches(entry, other)

@@ -1,9 +1,9 @@
-"""What is paused, as this worker knows it, so that neither its claims nor what it has claimed ahead touches that.
+"""Pauses, as this worker knows them, so that it starts no job of a paused queue or kind.
 
-The claim itself looks at what is paused: one that begins after a pause brings nothing of it, whether the worker has heard or
-not. So what a notice saves is time, and what a lost one could cost is a start of what waits here, claimed before the pause.
-Therefore the claims that move the positions bring word twice a second; where jobs wait for longer than `SURE`, this looks;
-what has waited for `UNSURE` without word is given back. An idle worker in whose database nothing is paused asks nothing.
+A claim itself leaves out what is paused, whether or not the worker knows of it. But jobs that were claimed before the pause
+may still wait here for a slot, and the notice of the pause may be lost. Therefore the claims that move the positions also
+read the pauses, twice a second; where jobs wait for longer than `SURE`, the pauses are read for them; and jobs that have
+waited for `UNSURE` without that are given back. While nothing is paused, an idle worker asks nothing.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from asyncjobs.tasks.retrying import Backoff
 logger = logging.getLogger("asyncjobs.worker")
 
 SURE, UNSURE = 0.2, 0.5
-"""Seconds since the last word of what is paused, or since the claim, after which it is asked for, and after which nothing is
-started any more that was claimed before. What waits is looked after every quarter of a second: together less than one."""
+"""Seconds since the pauses were last read, or since the claim, after which waiting jobs have them read again, and after
+which waiting jobs are given back. That is checked every quarter of a second: together, a pause holds in less than a
+second."""
 LEAST_PAUSE = 0.02
 """Seconds between two looks, however many notices come."""
 NOTHING = PausedNames(frozenset(), frozenset(), None)
 
 
 class Pauses:
-    """Knows what is paused.
+    """Reads which queues and kinds are paused.
 
     Args:
-        sessions: With pinned plans.
+        sessions: Sessions with pinned plans.
         polling_interval: Seconds between looks while something is paused: the notice of its end may be lost.
-        on_pause: Called when more is paused than was.
+        on_pause: Called when more is paused than before.
         on_resume: Called when something may have been resumed: jobs that were passed over are to be looked for.
     """
 
@@ -58,16 +59,16 @@ class Pauses:
         self._backoff = Backoff(logger, "looking what is paused")
         self._known = NOTHING
         self.known_at = float("-inf")
-        """The loop's time of the last word."""
+        """The loop's time at which the pauses were last read."""
 
     @property
     def queues(self) -> frozenset[str]:
-        """Queues of which nothing is started."""
+        """Paused queues."""
         return self._known.queues
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Kinds of which nothing is started."""
+        """Paused kinds."""
         return self._known.kinds
 
     def notified(self, _payload: str = "") -> None:
@@ -76,29 +77,29 @@ class Pauses:
         self._news.set()
 
     def ask(self) -> None:
-        """Look now: jobs wait here."""
+        """Look now: jobs wait here for a slot."""
         self._news.set()
 
     def learn(self, paused: PausedNames, *, asked_at: float) -> None:
-        """Take in what is paused.
+        """Take in what is paused, as the database answered.
 
         Args:
-            paused: By the database.
-            asked_at: The loop's time at which it was asked. An answer to what was asked before the last word is older.
+            paused: The answer.
+            asked_at: The loop's time of the question; an answer to an older question than the last one is ignored.
         """
         if asked_at < self.known_at:
             return
         before, self._known, self.known_at = self._known, paused, asked_at
         if before[:2] == paused[:2]:
             return
-        self._news.set()  # the time until the next look is another
+        self._news.set()  # the time of the next look changes
         if paused.queues - before.queues or paused.kinds - before.kinds:
             self._on_pause()
         if before.queues - paused.queues or before.kinds - paused.kinds:
             self._on_resume()
 
     async def run(self) -> None:
-        """Look whenever there is something to look at, for ever."""
+        """Look at each notice and, while something is paused, now and then; for ever."""
         while True:
             self._news.clear()
             is_told, self._is_told = self._is_told, False
@@ -110,7 +111,7 @@ class Pauses:
                 await self._backoff.failed(error)
                 continue
             if is_told:
-                # Whether or not it was known here that it was paused: claims have passed over its jobs all the same.
+                # Even if this worker has not known of the pause: its claims have passed over the paused jobs all the same.
                 self._on_resume()
             await asyncio.sleep(LEAST_PAUSE)
             try:
@@ -120,19 +121,19 @@ class Pauses:
                 continue
 
     async def look(self) -> None:
-        """Ask what is paused, and forget what is over."""
+        """Ask what is paused, and delete pauses that are over."""
         asked_at, paused = await self._sessions.run(self._read)
         if paused.ends_in == 0:
-            await self._sessions.run(pausing.resume)  # whoever forgets it tells the others
+            await self._sessions.run(pausing.resume)  # which also notifies the other workers
             asked_at, paused = await self._sessions.run(self._read)
         self.learn(paused, asked_at=asked_at)
 
     async def _read(self, connection: Connection) -> tuple[float, PausedNames]:
-        asked_at = self._loop.time()  # not before: a connection may have been waited for, and others asked meanwhile
+        asked_at = self._loop.time()  # not before: while this waited for a connection, a claim may have asked
         return asked_at, await pausing.read_paused(connection)
 
     def _pause(self) -> float | None:
-        """Return the seconds until the next look; None: when there is news."""
+        """Return the seconds until the next look; None: at the next news."""
         if not self._known.queues and not self._known.kinds:
             return None
         again = self._polling_interval * (0.75 + random.random() / 2)

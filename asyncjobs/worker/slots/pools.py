@@ -1,4 +1,4 @@
-"""A pool: slots on the loop that serve named queues, the jobs claimed for them, and how many more to claim."""
+"""A pool: slots for jobs of certain queues, jobs that are claimed and wait for a slot, and how many more to claim."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 
 PREFETCH_TIME = 0.02
-"""Seconds of work, at the pool's present rate, that is claimed ahead.
+"""Seconds of work, at the pool's present rate, that are claimed ahead of free slots.
 
-No-op jobs at 20,000/s are claimed 400 ahead, jobs of a second none: what is claimed ahead runs in the order it was claimed,
-whatever more urgent arrives meanwhile, and no other worker can take it.
+No-op jobs at 20,000/s are claimed 400 ahead, jobs of a second not at all: jobs that are claimed ahead run before more urgent
+ones that arrive meanwhile, and no other worker can take them.
 """
 
 
@@ -24,9 +24,9 @@ class Pool:
     """Slots, and the jobs claimed for them.
 
     Args:
-        number: Its place in the order of pools, from 1.
+        number: The place in the order of pools, from 1.
         settings: Queues and concurrency.
-        batch_size: The most jobs that one claim brings.
+        batch_size: Jobs in one claim, at most.
     """
 
     def __init__(self, number: int, settings: PoolSettings, batch_size: int) -> None:
@@ -34,31 +34,31 @@ class Pool:
         self.concurrency = settings.concurrency
         self.batch_size = batch_size
         self.aging = settings.aging
-        """Seconds in which a job that waits gains a step of priority; None: none does."""
+        """Seconds in which a waiting job gains one step of priority; None: never."""
         self._queues = settings.queues
         self.paused: Collection[str] = frozenset()
-        """Queues from which nothing is claimed for now."""
+        """Paused queues, from which nothing is claimed."""
         self._entries, self._excluded = split(settings.queues)
         self._weights = settings.weights if settings.order == "weighted" else None
         self.queued: deque[Claimed] = deque()
         self.waiting_since = float("-inf")
-        """The loop's time of the claim of the first that has waited in `queued` since that was empty."""
+        """The loop's time of the claim that filled `queued` when it was last empty."""
         self.running = 0
-        self.hungry = True
-        """Whether its queues may hold more than the last claim brought."""
+        self.may_have_more = True
+        """Whether its queues may have jobs that the last claim did not bring."""
         self.claiming = False
-        self.rests_until = 0.0
-        """The loop's time before which it is not claimed for; see `Dispatcher`."""
+        self.no_claim_before = 0.0
+        """The loop's time before which nothing is claimed for this pool; set by the dispatcher."""
         self.claimed_at = float("-inf")
         """The loop's time of the last claim that brought jobs."""
-        self.looked_at = float("-inf")
-        """The loop's time of the last claim that looked at all of its queues, whatever the positions say."""
-        self.settled_at = float("-inf")
-        """The loop's time of the last claim that began at positions that lag."""
-        self.flowing = False
+        self.full_look_at = float("-inf")
+        """The loop's time of the last claim that looked at its queues from their start, whatever the positions."""
+        self.lagging_claim_at = float("-inf")
+        """The loop's time of the last claim that began at the lagging positions."""
+        self.last_claim_was_full = False
         """Whether the last claim brought as many jobs as it asked for."""
-        self.quick = False
-        """Whether the last claim began where the one before ended, and so says nothing of what lies before."""
+        self.continues = False
+        """Whether the last claim began where the one before ended, and did not look at jobs before that."""
         self._resuming: deque[asyncio.Future[None]] = deque()
         self._started = 0
         self._rate = 0.0
@@ -67,24 +67,23 @@ class Pool:
 
     @property
     def names(self) -> list[str]:
-        """The queues that it names, patterns aside, and may leave out all the same."""
+        """The queues that it names without a pattern; an exclusion may still leave some out."""
         return [entry for entry in self._entries if not entry.endswith("*")]
 
     @property
     def has_patterns(self) -> bool:
-        """Whether its queues depend on which queues there are."""
+        """Whether an entry is a pattern, so that its queues depend on which queues there are."""
         return any(entry.endswith("*") for entry in self._entries)
 
     def serves(self, queue: str) -> bool:
-        """Whether jobs of `queue` may run here."""
+        """Whether jobs of `queue` may run in this pool."""
         return serves(self._queues, queue)
 
     def queues(self, known: Collection[str]) -> list[str]:
-        """Return the queues to claim from, in order, and none that is paused.
+        """Return the queues to claim from, in order, without paused ones.
 
-        Patterns stand for those of `known` that they match.
-
-        Weighted: in a random order, in which each entry comes first as often as its weight says.
+        A pattern stands for the queues of `known` that it matches. With weights the order is random, and each entry comes
+        first in proportion to its weight.
         """
         found: dict[str, None] = {}
         for entry in self._entries if self._weights is None else self._shuffled():
@@ -99,11 +98,11 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """Slots that are free and that nothing claimed waits for."""
+        """Free slots that no claimed job waits for."""
         return self.concurrency - self.running - len(self._resuming) - len(self.queued)
 
     def wanted(self, most: int | None = None) -> int:
-        """How many jobs to claim now, at most `most`; 0 while enough are waiting here."""
+        """Return how many jobs to claim now, at most `most`; 0 while enough are waiting here."""
         most = self.batch_size if most is None else min(most, self.batch_size)
         free = self.concurrency - self.running - len(self._resuming)
         ahead = min(int(self._rate * PREFETCH_TIME), self.batch_size)
@@ -113,19 +112,19 @@ class Pool:
         return max(min(free + ahead - waiting, most), 0)
 
     def measure(self, now: float) -> None:
-        """Note how fast jobs start here; called before each claim."""
+        """Measure the rate at which jobs start; called before each claim."""
         passed = now - self._rated_at
         if passed >= PREFETCH_TIME / 4:
-            # Rising at once and falling by half a step: a claim's round trip is no sign of slower jobs.
+            # It rises at once and falls by half: a claim's round trip is no sign of slower jobs.
             rate = self._started / passed
             self._rate = rate if rate > self._rate or passed > 1 else (rate + self._rate) / 2
             self._started, self._rated_at = 0, now
 
     def progressed(self) -> bool:
-        """Whether a job has started here since the last call; if none has, nothing is claimed ahead before some do."""
+        """Return whether a job has started since the last call; if none has, claim nothing ahead until some do."""
         progress, self._progress = self._progress, False
         if not progress:
-            self._rate, self._started, self.hungry = 0.0, 0, True
+            self._rate, self._started, self.may_have_more = 0.0, 0, True
         return progress
 
     @property
@@ -141,7 +140,7 @@ class Pool:
         return self.queued.popleft()
 
     def give_back(self) -> None:
-        """Free a slot; a job that waits to go on gets it before any new one."""
+        """Free a slot; a job that waits to go on gets it before a new one."""
         while self._resuming:
             turn = self._resuming.popleft()
             if not turn.done():
@@ -150,11 +149,11 @@ class Pool:
         self.running -= 1
 
     def take_slot_at_once(self) -> None:
-        """Go on in a slot, whether one is free or not."""
+        """Take a slot to go on in, whether or not one is free."""
         self.running += 1
 
     async def take_slot(self) -> None:
-        """Wait for a slot to go on in; cancelled, the slot is taken all the same, since the job's cleanup runs in one."""
+        """Wait for a slot to go on in; if cancelled, take one all the same, since the job's cleanup runs in it."""
         if self.running < self.concurrency:
             self.running += 1
             return
@@ -164,14 +163,14 @@ class Pool:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                if turn in self._resuming:  # `give_back` may have passed it over in this turn of the loop
+                if turn in self._resuming:  # `give_back` may have removed it in this turn of the loop
                     self._resuming.remove(turn)
                 self.running += 1
             raise
 
 
 def unserved(pools: Sequence[PoolSettings], definitions: Iterable[Definition]) -> list[str]:
-    """Return a sentence for each definition whose queue none of `pools` serves."""
+    """Return a sentence for each definition whose queue no pool serves."""
     found = []
     for definition in definitions:
         queue = definition.options.queue or "default"

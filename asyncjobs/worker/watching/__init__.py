@@ -1,1 +1,1 @@
-"""The watch on the event loop: what blocks it, for how long, and where that code stands."""
+"""The watch on the event loop: code that blocks it, for how long, and at which line."""

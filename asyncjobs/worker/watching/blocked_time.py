@@ -1,4 +1,4 @@
-"""How long an event loop has owed its pulse, not counting what kept whoever looks from running, too."""
+"""Blocked time: the seconds for which an event loop's pulse is late, without the time in which nothing ran at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 
 class BlockedTime:
-    """Tells a loop that is blocked from a machine that slept, a process that was stopped, an interpreter that is busy.
+    """Distinguishes a blocked loop from a machine that slept, a process that was stopped, or a busy interpreter.
 
-    Whoever looks asks to be woken after `interval`. What it was late by, the loop is not to blame for: nothing ran. Unless
-    the loop's thread did run in that time: then it was that one call which let nobody else run, such as a sort or a regular
-    expression that keeps the interpreter to itself.
+    The watching thread asks to be woken after `interval`. If it wakes late, nothing ran in that time, and it does not count
+    as blocked. Unless the loop's own thread ran: then one call, such as a sort or a regular expression, held the
+    interpreter.
 
     Args:
         interval: Seconds between looks.
@@ -39,7 +39,7 @@ class BlockedTime:
             used: Seconds of CPU that the loop's thread has used so far.
         """
         late = max(now - self._looked - self._interval, 0.0)
-        # What it used is taken to have been used in the time that was asked for, as far as that goes.
+        # CPU time is taken to be used within the interval first, and only the rest in the time by which this is late.
         self.busy = min(max(used - self._used - self._interval, 0.0), late)
         self._looked, self._used = now, used
         if pulse != self._pulse:
@@ -50,7 +50,7 @@ class BlockedTime:
 
 
 def clock_of_this_thread() -> Callable[[], float]:
-    """Return a function that any thread may call, for the seconds of CPU that this one has used; where none, 0."""
+    """Return a function, for any thread, of the CPU seconds that this thread has used; 0 where that is not known."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return lambda: 0.0
     clock = time.pthread_getcpuclockid(threading.get_ident())

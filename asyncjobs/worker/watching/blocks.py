@@ -1,4 +1,4 @@
-"""What the watchdog knows of a loop that does not get on."""
+"""Blocks of the event loop, as the watchdog notes them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any, NamedTuple
 
 
 class Blocks(NamedTuple):
-    """How often a kind has blocked the loop, and for how many seconds the longest time."""
+    """The number of times that a kind has blocked the loop, and the longest in seconds."""
 
     times: int
     longest: float
 
 
 class Culprit(NamedTuple):
-    """What runs in the loop."""
+    """The code that runs in the loop."""
 
     name: str
-    """As log lines begin."""
+    """The subject of log lines."""
     kind: str | None
-    """None: it is no job, or nobody can tell which."""
+    """The kind of the job; None when it is no job, or cannot be known."""
     job_id: str | None
 
 
 class Block:
-    """One task that keeps the loop to itself; None: a callback."""
+    """A block by one task; None: by a callback."""
 
     def __init__(self, task: asyncio.Task[Any] | None, begun: float, warning: float) -> None:
         self.task = task
         self.begun = begun
-        """Seconds of the loop's turn that were over by then."""
+        """Seconds of the loop's turn before the block."""
         self.tell_at = warning
-        """Seconds that it may last until the next line."""
+        """Seconds of the block at which the next line is logged."""
         self.culprit: Culprit | None = None
-        """None: it did not last long enough to be told of yet."""
+        """None while the block is too short to be logged."""
         self.told = False
 
 
@@ -45,8 +45,8 @@ class Turn:
         self.owed = self.excused = 0.0
         """As of the last look."""
         self.block: Block | None = None
-        """What runs in it now."""
+        """The block under way."""
         self.tell_at = 2 * warning
-        """Seconds that it may last until the next line when no block in it is told of: many tasks took a little each."""
+        """Seconds of the turn at which the next line is logged if no single block is: many tasks took a little each."""
         self.has_blocks = False
         self.told = False

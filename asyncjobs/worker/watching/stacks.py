@@ -1,4 +1,4 @@
-"""Where the code of an event loop stands, read from another thread while it stands there."""
+"""Stacks of the code that an event loop runs, read from another thread meanwhile."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 DEEPEST = 50
-"""Frames of a stack that are shown, the innermost ones: a runaway recursion has a thousand."""
+"""Frames of a stack that are shown, the innermost ones: an endless recursion has a thousand."""
 
 _HERE = f"{Path(__file__).parents[2]}{os.sep}"
-_DEMO = f"{_HERE}demo{os.sep}"  # its jobs are a user's
+_DEMO = f"{_HERE}demo{os.sep}"  # its jobs count as a user's code
 _LIBRARIES = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -27,26 +27,26 @@ class Place(NamedTuple):
     line: int
     function: str
     stack: str
-    """As in a traceback, the outermost frame first; what runs the jobs is left out."""
+    """The stack as in a traceback, the outermost frame first, without frames of asyncjobs."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} in {self.function}"
 
 
 Frames = Sequence[tuple[FrameType, int]]
-"""The outermost first, each with its line at the moment of the look: the code goes on under our eyes."""
+"""Frames, the outermost first, each with its line at that moment: the code goes on meanwhile."""
 
 
 def frames_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None) -> Frames:
-    """Return the frames of what an event loop runs; quick, and without I/O, which would let the loop go on.
+    """Return the frames of what an event loop runs; fast and without I/O, which would let the loop go on.
 
     Args:
-        thread: The loop's.
-        task: The loop's current one; None: a callback.
+        thread: The id of the loop's thread.
+        task: The loop's current task; None: a callback runs.
         base: The code that callbacks are called from.
 
     Returns:
-        Nothing when nothing of the loop's runs: it waits for events.
+        The frames; none while the loop waits for events.
     """
     frames: list[tuple[FrameType, int]] = []
     frame = sys._current_frames().get(thread)
@@ -62,7 +62,7 @@ def frames_of(thread: int, task: asyncio.Task[Any] | None, base: CodeType | None
 
 
 def place_of(frames: Frames) -> Place:
-    """Return where the user's code stands: in the innermost frame that is no library's, else in the job's own function."""
+    """Return the line of the user's code: in the innermost frame outside of libraries, else in the job's own function."""
     frames = frames[next((n for n, (frame, _) in enumerate(frames) if not _is_ours(frame)), 0) :]
     frame, line = next((found for found in reversed(frames) if not _is_library(found[0])), frames[0])
     stack = traceback.StackSummary.extract(iter(frames[-DEEPEST:]))

@@ -1,8 +1,8 @@
-"""The watchdog names what blocks the event loop, while it blocks.
+"""The watchdog: it names the code that blocks the event loop, while it blocks.
 
-The loop sets a pulse by a timer; a thread looks at it, and when the pulse is late, at what runs in the loop. The thread is
-the watchdog's own and not the keeper's: what it logs may have to wait for the lock of a log handler that is just what blocks
-the loop, and the lease must not wait with it.
+The loop sets a pulse by a timer; a thread looks at the pulse and, when that is late, at the code that the loop runs. The
+thread is not the keeper's: to log, it may have to wait for the lock of a log handler, held by the very code that blocks the
+loop, and the lease must not wait for that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asyncjobs.worker.watching.stacks import Place, frames_of, place_of
 logger = logging.getLogger("asyncjobs.worker")
 
 LOOKS = 4
-"""Looks, and pulses, in the time after which a block is told of: that much more it may have lasted by then."""
+"""Looks, and pulses, within the time of `loop_warning`: a block is logged at most one such interval late."""
 SHORTEST = 0.01
 """Seconds between two looks, at least: each takes the interpreter from the loop for some 50 µs."""
 
@@ -35,8 +35,8 @@ class Watchdog:
     """Watches the loop that it is made on.
 
     Args:
-        warning: Seconds without a pulse after which what runs is named, again each time they have doubled. 0: never.
-        attempt_of: Finds the attempt that a task runs; called from a thread.
+        warning: Seconds without a pulse after which a block is logged, and again each time they have doubled. 0: never.
+        attempt_of: Returns the attempt that a task runs; called from a thread.
     """
 
     def __init__(self, warning: float, attempt_of: Callable[[asyncio.Task[Any]], Attempt | None]) -> None:
@@ -45,7 +45,7 @@ class Watchdog:
         self._warning = warning
         self._interval = max(warning / LOOKS, SHORTEST)
         self._attempt_of = attempt_of
-        self._patience = BlockedTime(self._interval)
+        self._blocked_time = BlockedTime(self._interval)
         self._ration = Ration("blocks")
         self._counts: dict[str, Blocks] = {}
         # Set in the loop:
@@ -55,10 +55,10 @@ class Watchdog:
         # Used by the thread alone:
         self._turn: Turn | None = None
         self._known = 0.0
-        """The end of the last block that was seen, by this thread."""
+        """The end of the last block that the thread has seen."""
 
     def blocks(self) -> dict[str, Blocks]:
-        """Return how each kind has blocked the loop, those that never did left out; from any thread."""
+        """Return the blocks by kind, without kinds that have none; from any thread."""
         return dict(self._counts)
 
     async def run(self) -> None:
@@ -76,7 +76,7 @@ class Watchdog:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        """Set the pulse; note the first one after a block, whose end it is."""
+        """Set the pulse; the first one after a block is its end."""
         now = time.monotonic()
         if now - self._pulse >= self._warning:
             self._gap, self._resumed = now - self._pulse, now
@@ -89,20 +89,20 @@ class Watchdog:
 
     def _look_on(self, over: threading.Event) -> None:
         try:
-            self._patience.begin(time.monotonic(), self._clock())
+            self._blocked_time.begin(time.monotonic(), self._clock())
             while not over.wait(self._interval):
                 self._look()
         except Exception:
-            logger.exception("the watchdog ended: nothing names jobs that block the event loop any more")
+            logger.exception("the watchdog ended: jobs that block the event loop are not logged any more")
 
     def _look(self) -> None:
         pulse = self._pulse
-        owed = self._patience.owed(time.monotonic(), pulse, self._clock())
+        owed = self._blocked_time.owed(time.monotonic(), pulse, self._clock())
         if self._turn is not None and self._turn.pulse != pulse:
             self._end_turn(self._turn)
             self._turn = None
-        elif self._resumed != self._known and self._patience.busy >= self._warning:
-            self._tell_of_gap(min(self._gap, self._patience.busy))
+        elif self._resumed != self._known and self._blocked_time.busy >= self._warning:
+            self._tell_of_gap(min(self._gap, self._blocked_time.busy))
         self._known = self._resumed
         if owed <= self._interval:
             return
@@ -112,17 +112,17 @@ class Watchdog:
         if block is None or block.task is not task:
             if block is not None:
                 self._end_block(block, turn.owed)
-            # It began after the last look. To take that look's time makes up for at most one interval, and does right to a
-            # single call that kept this thread from looking.
+            # It began after the last look. To count from that look adds at most one interval, and is exact for a single call
+            # that kept this thread from looking.
             block = turn.block = Block(task, turn.owed, self._warning)
-        turn.owed, turn.excused = owed, self._patience.excused
+        turn.owed, turn.excused = owed, self._blocked_time.excused
         lasts = owed - block.begun
         if lasts < block.tell_at and (turn.has_blocks or owed < turn.tell_at):
             return
         frames = frames_of(self._thread, task, self._base)
         culprit = self._culprit(task)
         if not frames or self._pulse != pulse or asyncio.current_task(self._loop) is not task:
-            return  # it waits for events and cannot get on, or it has gone on while we looked
+            return  # the loop waits for events, or has gone on meanwhile
         if lasts >= block.tell_at:
             self._tell_of_block(turn, culprit, lasts, place_of(frames))
         else:
@@ -138,21 +138,21 @@ class Watchdog:
             block.culprit, block.told = culprit, self._ration.may(culprit.kind or "")
             turn.has_blocks = True
         if block.told:
-            _log(culprit, lasts, place, "%s has blocked the event loop for %.2f s and goes on, at %s",
-                 culprit.name, lasts, place)  # fmt: skip
+            text = "%s has blocked the event loop for %.2f s and goes on, at %s"
+            _log(culprit, lasts, place, text, culprit.name, lasts, place)
 
     def _tell_of_turn(self, turn: Turn, place: Place) -> None:
         while turn.tell_at <= turn.owed:
             turn.tell_at *= 2
         turn.told = turn.told or self._ration.may("")
         if turn.told:
-            text = "the event loop has had no turn for %.2f s, many took a little of it; now it is at %s"
+            text = "the event loop has been blocked for %.2f s, by many tasks that took a little each; now it is at %s"
             _log(None, turn.owed, place, text, turn.owed, place)
 
     def _tell_of_gap(self, lasted: float) -> None:
-        """Tell of what is over already: when it ended another thread was faster than this one, and nobody saw it."""
+        """Log a block that ended before this thread could run and see its cause."""
         if self._ration.may(""):
-            text = "the event loop had no turn for %.2f s: one call, of nobody knows whom, let no other thread run"
+            text = "the event loop was blocked for %.2f s: one call let no other thread run, so its line is not known"
             _log(None, lasted, None, text, lasted)
 
     def _end_block(self, block: Block, owed: float) -> None:
@@ -167,7 +167,7 @@ class Watchdog:
         if turn.block is not None:
             self._end_block(turn.block, lasted)
         if turn.told:
-            _log(None, lasted, None, "the event loop had no turn for %.2f s", lasted)
+            _log(None, lasted, None, "the event loop was blocked for %.2f s", lasted)
 
     def _count(self, kind: str | None, lasted: float, *, is_new: bool) -> None:
         if kind is not None:
@@ -180,7 +180,7 @@ class Watchdog:
         attempt = self._attempt_of(task)
         if attempt is not None:
             return _of_job(attempt.claimed.kind, attempt.claimed.id)
-        # A task that a job has started; before Python 3.12 nobody can ask a task for its context.
+        # A task that a job has started; before Python 3.12 a task does not give its context.
         get_context = getattr(task, "get_context", None)
         job = get_context().get(context.running) if get_context is not None else None
         return (

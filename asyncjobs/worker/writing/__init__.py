@@ -1,1 +1,1 @@
-"""What is written: how attempts end, and what they record."""
+"""Writing: the ends of attempts, and the records of their steps."""

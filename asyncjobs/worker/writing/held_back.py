@@ -1,8 +1,8 @@
-"""What the database has not taken is tried again, apart from what is new and in ever smaller parts.
+"""Rows held back: rows that the database has not taken are tried again, beside new ones and in ever smaller parts.
 
-One row can have a statement refused: a trigger of the owner's, a right, a limit, a full disk, a day without a partition, a
-lock. Which answers that may be is not listed: whatever is refused is halved, until what is refused stands alone. That is
-tried again with a growing pause. Rows that somebody holds locked are passed over, all together, until they are free.
+One row can have a whole statement refused: by a trigger of the owner's, a right, a limit, a full disk, a day without a
+partition, a lock. There is no list of such errors: refused rows are halved until each stands alone, and is then tried again
+with a growing pause. Locked rows are passed over, all together, until they are free.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ logger = logging.getLogger("asyncjobs.worker")
 T = TypeVar("T")
 
 BUDGET = 0.1
-"""Seconds that what was refused may take between two batches of what is new."""
+"""Seconds for refused rows between two batches of new rows."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between trying again what was refused by itself, or is locked."""
+"""Seconds between two tries of a row that was refused alone, or of locked rows."""
 ONE_BY_ONE = 10
-"""Rows refused for the same reason that are tried in turn within one pause; of more, one is tried for the others, too."""
+"""Rows refused for the same reason that are tried in turn within one pause; when there are more, the pause counts for
+some."""
 MOST_LOCKED = 500
-"""Rows of those that were locked in one statement."""
+"""Locked rows in one statement."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[T]):
-    """Rows that wait for the same reason.
+    """Rows that were refused for the same reason.
 
     Attributes:
-        rows: Those tried next come first.
-        pause: Seconds from one try to the next.
-        due: When they are tried next, by the loop's clock.
+        rows: The rows; the first is tried next.
+        pause: Seconds from one try of a row to the next.
+        due: The loop's time of the next try.
     """
 
     rows: list[T] = field(default_factory=list)
@@ -57,12 +58,12 @@ class HeldBack(Generic[T]):
     """Writes rows, and keeps those that the database has not taken.
 
     Args:
-        write: Given rows in their order, and whether those that somebody holds locked are to be passed over, which it
-            returns then; else they make it wait and be refused.
-        alone: Given a row that was refused by itself, and why. Returns whether it has dealt with it otherwise.
-        key: Of their order.
-        what: For the log, as in "writing how jobs ended".
-        name: Of a row, for the log.
+        write: Writes rows, given in their order. Its second argument: whether to pass over locked rows, which it then
+            returns; else a locked row makes the statement wait, and be refused.
+        alone: Called with a row that was refused alone, and the error. Returns whether the row is dealt with.
+        key: Returns the sort key of a row.
+        what: The work, for log lines, as in "writing how jobs ended".
+        name: Returns the name of a row for log lines.
     """
 
     def __init__(
@@ -81,23 +82,23 @@ class HeldBack(Generic[T]):
         self._name = name
         self._under_way: Sequence[T] = ()
         self._parts: list[Sequence[T]] = []
-        """To be tried at once, the last first."""
+        """Rows to try at once, the last part first."""
         self._locked = _Waiting[T]()
         self._refused: dict[str, _Waiting[T]] = {}
-        """By SQLSTATE; by an empty one those whose statements had no answer."""
+        """Refused rows by SQLSTATE; by an empty one the rows whose statement had no answer."""
         self._told: set[str] = set()
         self.refusal: DatabaseError | None = None
-        """Why the last row was refused that stood alone."""
+        """The last error of a row that was refused alone."""
 
     def __bool__(self) -> bool:
-        # Nearly always nothing is held back, and each step and each batch of ends asks: the sum takes 6 µs.
+        # Asked for each step and each batch of ends, and nearly always nothing is held back: the sum alone takes 6 µs.
         return bool(self._parts or self._locked.rows or self._refused) and len(self) > 0
 
     def __len__(self) -> int:
         return sum(map(len, self._parts)) + len(self._locked.rows) + sum(len(w.rows) for w in self._refused.values())
 
     def rows(self) -> Iterator[T]:
-        """Yield all that is not known to be written, also what is being tried."""
+        """Yield all rows that are not known to be written, those of the statement under way among them."""
         yield from self._under_way
         for part in self._parts:
             yield from part
@@ -107,7 +108,7 @@ class HeldBack(Generic[T]):
 
     @property
     def due(self) -> float:
-        """When there is something to be tried again, by the loop's clock; infinite: nothing is held back."""
+        """The loop's time of the next try; infinite when nothing is held back."""
         if not self:
             return math.inf
         if self._parts:
@@ -115,20 +116,20 @@ class HeldBack(Generic[T]):
         return min((w.due for w in (self._locked, *self._refused.values()) if w.rows), default=math.inf)
 
     def at_once(self) -> None:
-        """Have everything tried again now: what was in the way may be gone."""
+        """Have all rows tried again now: the reason of their refusal may be gone."""
         for waiting in (self._locked, *self._refused.values()):
-            waiting.wait_no_more()  # and are left where they are: one of them may be what is being tried
+            waiting.wait_no_more()  # rows stay where they are: a statement under way may hold some of them
 
     async def write(self, rows: Sequence[T], *, passing: bool | None = None) -> None:
-        """Write rows; keep those that are not taken.
+        """Write rows; keep those that the database does not take.
 
         Args:
-            rows: In their order.
-            passing: Whether those that are locked are passed over; None: where others are by now. What is locked then is
-                likely to be so for these, too, which would wait for it in vain.
+            rows: The rows, in their order.
+            passing: Whether to pass over locked rows; None: if others are held back as locked, since the same lock may be
+                in the way of these.
 
         Raises:
-            DatabaseError: There is no answer.
+            DatabaseError: The database has not answered.
         """
         if passing is None:
             passing = bool(self._locked.rows) or LOCK_NOT_AVAILABLE in self._refused
@@ -153,10 +154,10 @@ class HeldBack(Generic[T]):
             self._under_way = ()
 
     async def write_again(self) -> None:
-        """Try some of what is due again.
+        """Try some rows again that are due.
 
         Raises:
-            DatabaseError: There is no answer. What was to be written is kept.
+            DatabaseError: The database has not answered. The rows are kept.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + BUDGET
@@ -181,7 +182,7 @@ class HeldBack(Generic[T]):
         self._locked.wait(longer=len(self) == before + len(rows))
 
     async def _try_refused(self, waiting: _Waiting[T]) -> None:
-        """Try the next of these alone; if it is taken, the others may be, and are tried together."""
+        """Try the first of these rows alone; if it is taken, the others may be, too, and are tried together."""
         row = waiting.rows.pop(0)
         before = len(self)
         await self.write([row], passing=True)
@@ -195,12 +196,12 @@ class HeldBack(Generic[T]):
         if not begun:
             self._parts.append(rows)
         elif len(rows) > 1:
-            # Without an answer, too: it may be one of them that ends the session, or takes longer than there is.
+            # Halved also without an answer: one of the rows may end the session, or take longer than the deadline.
             middle = len(rows) // 2
             self._parts += [rows[middle:], rows[:middle]]
         elif await self._dealt_with(rows[0], error):
             return
-        # What has had no answer before, alone, is what ended the session then and now.
+        # If another row alone had no answer before, it is rows that end the session, and not the link.
         known = begun and len(rows) == 1 and "" in self._refused
         if begun and len(rows) == 1:
             self._keep(rows[0], error)
@@ -216,7 +217,7 @@ class HeldBack(Generic[T]):
             raise
 
     def _keep(self, row: T, error: DatabaseError) -> None:
-        """Keep a row that was refused alone, to be tried again in a while; say so where it is for a new reason."""
+        """Keep a row that was refused alone, to try it again after a pause; log that if the reason is new."""
         self.refusal = error
         why = sqlstate_of(error) if error.refused else ""
         is_new = why not in self._refused
@@ -227,10 +228,11 @@ class HeldBack(Generic[T]):
         if why not in self._told and (error.refused or not is_new):
             self._told.add(why)
             logger.warning(
-                "%s: %s of %s; trying again until it works, the others go on", self._what, error, self._name(row)
+                "%s: %s for %s; trying again until it works, other jobs go on", self._what, error, self._name(row)
             )
 
     def _note_over(self) -> None:
         for why in [why for why in self._told if why not in self._refused]:
             self._told.discard(why)
-            logger.info("%s: the database takes what it refused%s", self._what, f" with SQLSTATE {why}" if why else "")
+            with_what = f" with SQLSTATE {why}" if why else ""
+            logger.info("%s: the database takes everything again that it had refused%s", self._what, with_what)

@@ -1,7 +1,7 @@
-"""The ledger writes how attempts ended, in batches, fenced, in a task that no job has a handle on.
+"""The ledger: it writes the ends of attempts, in batches, fenced, in a task that no job can cancel.
 
-anyio's shield does not stop `Task.cancel()`, and `asyncio.shield` is lost at the second cancel; a commit in the job's own
-task can therefore always be cut. Here the job hands over its end and is done.
+In the job's own task a commit could always be cut off: anyio's shield does not stop `Task.cancel()`, and `asyncio.shield` is
+lost at the second cancel. So the job's task hands its end over to the ledger.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ FULL = 5_000
 """Unwritten ends at which the dispatcher stops claiming."""
 BUSY = 32
 GATHER = 0.008
-"""When a batch had at least `BUSY` ends, the next is given `GATHER` seconds to grow, up to `BATCH`.
+"""After a batch of at least `BUSY` ends, the next has `GATHER` seconds to grow, up to `BATCH`.
 
-500 ends a statement cost PostgreSQL 22 µs each, 100 cost 40. A lone job's end is written at once.
+With 500 ends a statement PostgreSQL takes 22 µs for each, with 100 it takes 40. A lone job's end is written at once.
 """
 MAKE_DAYS_AGAIN = 1.0
-"""Seconds until days of the history are made again that could not be."""
+"""Seconds between two tries to make a missing day of the history."""
 STOPPED_FOR = 30.0
-"""Seconds for which nothing is claimed when the server takes no end at all; then a claim is tried."""
+"""Seconds for which nothing is claimed when the server takes no ends at all; then a claim is tried."""
 WRITING = "writing how jobs ended"
 _OF_SERVER = ("25", "53", "58")
-"""Classes of SQLSTATE that are the server's state: it takes no writes, lacks disk or memory, cannot read or write files."""
+"""Classes of SQLSTATE for a state of the server: it takes no writes, lacks disk or memory, cannot read or write files."""
 
 
 class Ledger:
     """Takes the ends of attempts and makes them durable.
 
     Args:
-        sessions: For one use at a time, with pinned plans and a `lock_timeout`.
-        on_written: Called after each batch.
-        on_batches: Called with batches of which jobs have just ended, once that is committed.
+        sessions: Sessions for one operation at a time, with pinned plans and a `lock_timeout`.
+        on_written: Called after each batch of ends.
+        on_batches: Called with the batches whose jobs have ended, after the commit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Ledger:
             self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=_name
         )
         self._has_thens = False
-        """Whether one of those may have left something to be enqueued with its success."""
+        """Whether a finish may have a job to enqueue with its success."""
         self._kick = asyncio.Event()
         self._grown = asyncio.Event()
         self._last_batch = 0
@@ -88,27 +88,27 @@ class Ledger:
         self._make_days_at = 0.0
         self._claims_again_at = float("-inf")
         self.trouble = Trouble()
-        """Why no end can be stored."""
+        """The reason why no ends can be stored."""
         self.writing = False
-        """Whether a statement of its is under way."""
+        """Whether a statement is under way."""
         self.finished = 0
         """Jobs that were moved to the history."""
         self.lost = 0
 
     def finish(self, finish: Finish) -> None:
-        """Have it written that a job has ended."""
+        """Add the end of a job that is final."""
         self._finishes.append(finish)
         if finish.then is not None:
             self._has_thens = True
         self._added()
 
     def reschedule(self, reschedule: Reschedule) -> None:
-        """Have it written that a job is to run again."""
+        """Add the end of an attempt whose job is to run again."""
         self._reschedules.append(reschedule)
         self._added()
 
     def end(self, end: End) -> None:
-        """Have it written how an attempt ended; nothing where nothing may be."""
+        """Add the end of an attempt; None: nothing may be written about it."""
         if isinstance(end, Finish):
             self.finish(end)
         elif end is not None:
@@ -126,7 +126,7 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether no more should be claimed: so much is unwritten, or the database takes nothing."""
+        """Whether nothing more should be claimed: too many ends are unwritten, or the database takes none."""
         return bool(self.trouble.reason) or self._unwritten >= FULL
 
     def holds(self) -> set[UUID]:
@@ -135,11 +135,11 @@ class Ledger:
         return new.union((end.id for end in self._moving.rows()), (end.id for end in self._giving_back.rows()))
 
     async def drained(self) -> None:
-        """Wait until everything handed over is durable."""
+        """Wait until all ends are durable."""
         await self._empty.wait()
 
     async def run(self) -> None:
-        """Write, for ever."""
+        """Write ends, for ever."""
         while True:
             await self._until_due()
             if self._last_batch >= BUSY:
@@ -153,9 +153,9 @@ class Ledger:
                 self._empty.set()
 
     async def write_out(self, timeout: float) -> None:
-        """Write what is left, once `run` has ended; what the database does not take in `timeout` seconds is lost here.
+        """Write the ends that are left once `run` has ended, within `timeout` seconds.
 
-        Those jobs run again elsewhere when the lease is over.
+        If the database does not take them in time, their jobs run again elsewhere when the lease is over.
         """
         self._moving.at_once()
         self._giving_back.at_once()
@@ -170,7 +170,7 @@ class Ledger:
             )
 
     async def _until_due(self) -> None:
-        """Wait until there is something to be written, or to be tried again."""
+        """Wait until there are ends to write, or to try again."""
         while not (self._finishes or self._reschedules):
             due = min(self._moving.due, self._giving_back.due)
             if due <= asyncio.get_running_loop().time():
@@ -191,7 +191,7 @@ class Ledger:
                     await self._grown.wait()
 
     async def _write_some(self) -> None:
-        # Rows are locked in the order of their ids, which come first.
+        # Sorted by id: rows are locked in that order.
         try:
             reschedules, self._reschedules = self._reschedules[:BATCH], self._reschedules[BATCH:]
             if reschedules:
@@ -201,7 +201,7 @@ class Ledger:
             finishes, self._finishes = self._finishes[:BATCH], self._finishes[BATCH:]
             before = self.finished
             if self._has_thens and finishes:
-                # By themselves: what they enqueue may have to wait for somebody's unique key.
+                # In a statement of their own: the jobs that they enqueue may have to wait for a unique key.
                 thens = [end for end in finishes if end.then is not None]
                 finishes = [end for end in finishes if end.then is None]
                 self._has_thens = bool(self._finishes)
@@ -214,12 +214,12 @@ class Ledger:
             self._backoff.succeeded()
             self._judge(is_new=bool(finishes), is_taken=self.finished > before)
         except DatabaseError as error:
-            # Written again, whether the lost answer was a yes or a no: the fence makes it harmless.
+            # Written again, whether or not the lost statement was committed: the fence makes that safe.
             self.trouble.begin(f"how jobs ended cannot be stored: {error}")
             await self._backoff.failed(error)
 
     def _judge(self, *, is_new: bool, is_taken: bool) -> None:
-        """Stop the claims when of what is new nothing was taken, for a reason that is the server's and not a row's."""
+        """Stop claims when the database has taken none of the new ends because of the server's state, not of a row."""
         now = asyncio.get_running_loop().time()
         refusal = self._moving.refusal
         if is_new and not is_taken and refusal is not None and sqlstate_of(refusal)[:2] in _OF_SERVER:
@@ -245,13 +245,13 @@ class Ledger:
     async def _write(
         self, ends: Sequence[Ended], statement: _Statement[Ended], written: _Written[Ended], *, passing: bool
     ) -> tuple[int, Sequence[Ended]]:
-        """Write a batch; return how many were written now, and those that were passed over.
+        """Write a batch; return how many ends were written, and the ends that were passed over.
 
         Args:
-            ends: In the order of their ids.
-            statement: Writes them and returns how many.
-            written: Returns the ids of those that were written before, by a statement whose answer was lost.
-            passing: Whether those whose rows are locked are passed over.
+            ends: The ends, in the order of their ids.
+            statement: Writes ends and returns how many it has written.
+            written: Returns the ids of ends that an earlier statement has written, whose answer was lost.
+            passing: Whether to pass over ends whose rows are locked.
         """
         locked: Sequence[Ended] = ()
         if passing:
@@ -265,10 +265,10 @@ class Ledger:
         return count, locked
 
     async def _move_otherwise(self, finish: Finish, error: DatabaseError) -> bool:
-        """Write the end of a job whose end the database refuses in a form that it takes; return whether it did.
+        """Write a refused end in another form; return whether the database took it.
 
-        Where it is for a value of the end, the job has failed, and that is its error. What else is in the way may be gone
-        another time.
+        If the database refuses a value of the end, the job has failed with that error. Other reasons may be gone at the next
+        try.
         """
         if lacks_day(error):
             await self._make_days(finish.days + 1)
@@ -278,9 +278,11 @@ class Ledger:
         failed = finish._replace(state=State.failed, result=None, error=_refusal(error), reason=None, then=None)
         if await self._wrote(failed, _finishing([failed])):
             return True
-        # More is recorded of it than one value holds, in rows that were made before there was a limit.
+        # Its step records exceed the size of one value: they may be older than the limit on them.
         if await self._wrote(failed, jobs.finish_without_steps):
-            logger.error("job %s: its end is written without its steps and attributes: %s", finish.id, error)
+            logger.error(
+                "job %s: its end is stored without its steps and attributes, which are too large: %s", finish.id, error
+            )
             return True
         return False
 
@@ -297,7 +299,7 @@ class Ledger:
         return not locked
 
     async def _give_back_otherwise(self, reschedule: Reschedule, error: DatabaseError) -> bool:
-        """Give a job back without what is said of its attempt, where the database refuses a value of that."""
+        """Give a job back without the values that the database refuses; return whether the database took it."""
         if not is_of_values(error):
             return False
         plain = Reschedule(reschedule.id, reschedule.fence, 3.0, _refusal(error), spent=True, pauses=reschedule.pauses)
@@ -309,7 +311,7 @@ class Ledger:
             return False
 
     async def _make_days(self, days: int) -> None:
-        """Make the days of the history that ends are found to need; they are written a little later."""
+        """Make days of the history that ends need; these ends are tried again afterwards."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._make_days_at:
             return
@@ -329,11 +331,13 @@ class Ledger:
     def _note_lost(self, ids: Iterable[UUID]) -> None:
         for job_id in ids:
             self.lost += 1
-            logger.warning("job %s: its lease was lost before its end could be written; another worker has it", job_id)
+            logger.warning(
+                "job %s: its lease was lost before its end could be written: another worker runs it again", job_id
+            )
 
 
 def _finishing(ends: Sequence[Finish]) -> _Statement[Finish]:
-    # By itemgetter: a property of each end costs 0.2 µs a job.
+    # By itemgetter: a property of each end would cost 0.2 µs a job.
     return batches.finish if any(map(_THEN, ends)) or any(map(_PAUSES, ends)) else jobs.finish
 
 

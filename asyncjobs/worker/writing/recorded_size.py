@@ -1,4 +1,4 @@
-"""How much is recorded of one job's steps. All of it leaves the live table as one value, which must not be too large."""
+"""The size of one job's step records. When the job ends, they are moved as one value, which must not be too large."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ MIB = 1 << 20
 
 
 class RecordedSize:
-    """The bytes of what is recorded of one job's steps, as far as this attempt knows.
+    """The bytes of one job's step records, as far as this attempt knows.
 
     Args:
-        kind: For messages.
-        most: Bytes that there may be.
+        kind: The job's kind, for messages.
+        most: Bytes of all records, at most.
     """
 
     def __init__(self, kind: str, most: int) -> None:
         self._kind = kind
         self._most = most
         self._sizes: dict[str, int] = {}
-        """Of each step."""
+        """Bytes of each step."""
         self._sum = 0
 
     def found(self, records: Iterable[Record]) -> None:
-        """Count what earlier attempts have recorded."""
+        """Count the records of earlier attempts."""
         self._sizes = {record.name: _size(record.result, record.cursor, record.children) for record in records}
         self._sum = sum(self._sizes.values())
 
     def add(self, write: Write) -> None:
-        """Count what is to be recorded, in the place of what was recorded of that step before.
+        """Count a record that replaces the earlier record of its step.
 
         Raises:
-            InvalidStep: It would be too much; it is not counted, and must not be recorded.
+            InvalidStep: All records together would be too large; this one is not counted and must not be written.
         """
         if write.name is None:
             return

@@ -1,8 +1,8 @@
-"""The recorder writes what is recorded of steps, in a task that no job has a handle on; and runs isolated steps.
+"""The recorder: it writes the records of steps, in a task that no job can cancel, and runs isolated steps.
 
-What waits while a statement is under way goes into the next one together, at most one write a job, in order. A job's own
-task could run the statement, which would save a tenth of a step; but one that a cancellation cuts there may reach the server
-after what the job writes next, and set that back.
+Records that come while a statement is under way go into the next one together, at most one of each job, in order. To run the
+statement in the job's own task would save a tenth of a step's time. But a statement that a cancellation cuts off there may
+reach the server after the job's next record, and overwrite it.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ T = TypeVar("T")
 BATCH = 200
 RECORDING = "recording steps"
 MOST_ISOLATED = 10
-"""Isolated steps at once; each holds a connection. The others wait for their turn."""
+"""Isolated steps at once, each on a connection of its own; further ones wait."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A write that is not known to be durable.
+    """A record that is not known to be durable.
 
     Attributes:
-        row: The job's id, its fence, and what is written.
-        recorder: Of its attempt.
-        told: What the job awaits, and may cancel, which does not end the writing.
+        row: The job's id, its fence, and the record.
+        recorder: The recorder of the attempt.
+        told: Awaited by the job, which may cancel it without an effect on the writing.
     """
 
     row: tuple[UUID, int, Write]
@@ -71,11 +71,11 @@ class StepWriter:
     """Writes the records of all attempts of a worker.
 
     Args:
-        sessions: For one use at a time, with pinned plans and a `lock_timeout`.
-        isolated: Connections for isolated steps.
+        sessions: Sessions for one operation at a time, with pinned plans and a `lock_timeout`.
+        isolated: Sessions for isolated steps.
         on_lost: Called with an attempt whose lease turns out to be lost.
-        most: Bytes that may be recorded of one job's steps.
-        room: Set while the worker has the connections that it needs itself, and isolated steps may open more.
+        most: Bytes of one job's step records, at most.
+        room: Set while the worker has the connections that it needs itself, so that isolated steps may open more.
     """
 
     def __init__(
@@ -95,25 +95,25 @@ class StepWriter:
         self._on_lost = on_lost
         self._waiting: list[_Waiting] = []
         self._wanted: asyncio.Future[None] | None = None
-        """Of `run`, while nothing waits."""
+        """Awaited by `run` while no record waits."""
         self._backoff = Backoff(logger, RECORDING)
         self._parts = HeldBack(self._record, self._refuse, key=_job_of, what=RECORDING, name=_name_of)
         self.events = asyncio.Semaphore(1)
-        """Of those who begin to wait for an event. It may be locked, by a transaction that has emitted it: then they try
-        again, and what steps record waits for one of them at most."""
+        """Held by a job that begins to wait for an event. A transaction that emits the event may have locked it, and the job
+        tries again; so records of steps wait for one such job at most."""
 
     def of(self, attempt: Attempt) -> AttemptRecorder:
         """Return the recorder of one attempt."""
         return AttemptRecorder(self, attempt)
 
     def add(self, waiting: _Waiting) -> None:
-        """Have something written."""
+        """Add a record to be written."""
         self._waiting.append(waiting)
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
     async def last_step(self, job_id: UUID) -> str:
-        """Return what a sentence about a crash ends in: the last step that was recorded; nothing when there is none."""
+        """Return the end of a sentence about a crash, with the last recorded step; empty when there is none."""
         try:
             records = await self.sessions.run(lambda connection: steps.read(connection, job_id))
         except DatabaseError:
@@ -121,7 +121,7 @@ class StepWriter:
         return f"; its last step: {records[-1].name} ({records[-1].state})" if records else ""
 
     async def run(self) -> None:
-        """Write, for ever."""
+        """Write records, for ever."""
         loop = asyncio.get_running_loop()
         while True:
             batch = self._take_batch()
@@ -139,14 +139,14 @@ class StepWriter:
                     await self._parts.write_again()
                 self._backoff.succeeded()
             except DatabaseError as error:
-                # Written again, whether the lost answer was a yes or a no: it comes to the same. What waits for it waits on:
-                # if that lasts as long as the lease, its attempt is cancelled.
+                # Written again, whether or not the lost statement was committed: the result is the same. Jobs wait until
+                # then; one that waits for as long as the lease is cancelled.
                 await self._backoff.failed(error)
 
     def _take_batch(self) -> list[_Waiting]:
-        """Take what is written next out of what waits: the first of each job, in the order of their ids.
+        """Take the next records out of the waiting ones: the first of each job, in the order of their ids.
 
-        Nothing of jobs whose earlier writes are held back.
+        Jobs whose earlier records are held back are left out.
         """
         if not self._waiting:
             return []
@@ -165,7 +165,7 @@ class StepWriter:
         return sorted(first.values(), key=_job_of)
 
     async def _record(self, batch: Sequence[_Waiting], passing: bool) -> Sequence[_Waiting]:
-        """Write a batch; return those that were passed over, where rows that are locked are."""
+        """Write a batch; return the records that were passed over, since their rows are locked."""
         rows = [waiting.row for waiting in batch]
         locked: set[UUID] = set()
         if passing:
@@ -183,7 +183,7 @@ class StepWriter:
         return [waiting for waiting in batch if waiting.row[0] in locked] if locked else ()
 
     async def _refuse(self, waiting: _Waiting, error: DatabaseError) -> bool:
-        """Tell a job that the database refuses a value of its step; what is refused for other reasons may be taken later."""
+        """Raise in the job that the database refuses a value of its step; return False for other errors, which may pass."""
         if not is_of_values(error):
             return False
         self._end(waiting, error)
@@ -197,10 +197,10 @@ class StepWriter:
             waiting.told.set_result(None)
         else:
             waiting.told.set_exception(error)
-            waiting.told.exception()  # seen: perhaps nobody waits any more
+            waiting.told.exception()  # marks it as retrieved: perhaps the job waits no more
 
     def lost(self, attempt: Attempt) -> LeaseLost:
-        """Have an attempt end whose lease is lost; return what says so."""
+        """Cancel an attempt whose lease is lost; return the error to raise."""
         self._on_lost(attempt)
         return LeaseLost(f"job {attempt.claimed.id} is another worker's by now")
 
@@ -217,10 +217,10 @@ class AttemptRecorder:
         self._settled: asyncio.Future[None] | None = None
 
     def write(self, write: Write) -> asyncio.Future[None]:
-        """Have it recorded; see `Recorder.write`. To cancel what is returned does not cancel the writing.
+        """Write a record; see `Recorder.write`. To cancel the returned future does not cancel the writing.
 
         Raises:
-            InvalidStep: More would be recorded of the job than there may be.
+            InvalidStep: The job's records together would be too large.
         """
         self._size.add(write)
         waiting = _Waiting(self._row(write), self, self._loop.create_future())
@@ -229,7 +229,7 @@ class AttemptRecorder:
         return waiting.told
 
     def over(self, waiting: _Waiting) -> None:
-        """Take in that something is durable, or was refused."""
+        """Note that a record is durable, or was refused."""
         self._under_way.discard(waiting)
         if self._settled is not None and not self._under_way and not self._settled.done():
             self._settled.set_result(None)
@@ -239,13 +239,13 @@ class AttemptRecorder:
         return claimed.id, claimed.fence, write
 
     async def settled(self) -> None:
-        """Wait until nothing is under way: how the attempt ended is written after that, or it would be refused."""
+        """Wait until no record is under way: records that came after the attempt's end would be refused."""
         while self._under_way and self.attempt.cancel_reason != "lease_lost":
             self._settled = self._loop.create_future()
             await asyncio.wait([self._settled], timeout=1.0)
 
     async def load(self) -> list[Record]:
-        """Return what earlier attempts have recorded."""
+        """Return the records of earlier attempts."""
         claimed = self.attempt.claimed
         records = await self._insisting(lambda connection: steps.read(connection, claimed.id))
         self._size.found(records)
@@ -259,11 +259,18 @@ class AttemptRecorder:
         await self.settled()
         begun = await self._insisting(
             lambda connection: steps.begin_wait(
-                connection, claimed.id, claimed.fence, n=record.n, name=record.name, event=event, key=key, seconds=seconds,
+                connection,
+                claimed.id,
+                claimed.fence,
+                n=record.n,
+                name=record.name,
+                event=event,
+                key=key,
+                seconds=seconds,
                 progress=attributes,
             ),
             turns=None if event is None else self._writer.events,
-        )  # fmt: skip
+        )
         if begun is None:
             raise self._writer.lost(self.attempt)
         return begun
@@ -271,7 +278,7 @@ class AttemptRecorder:
     async def _insisting(
         self, operation: Callable[[Connection], Awaitable[T]], *, turns: asyncio.Semaphore | None = None
     ) -> T:
-        """Run an operation that may be repeated until the database answers; a lost lease ends this by a cancellation."""
+        """Run an operation, again and again until the database answers; a lost lease cancels the attempt and this."""
         backoff = Backoff(logger, f"steps of {self.attempt.claimed.kind} {self.attempt.claimed.id}")
         while True:
             try:
@@ -314,14 +321,14 @@ class AttemptRecorder:
 
     async def _record_last(self, connection: Connection, write: Write) -> tuple[bool, bool]:
         self._size.add(write)
-        # The fence is locked in the last statement: from the beginning on, it would keep a cancel and the whole batch of the
-        # ledger waiting.
+        # The job's row is locked in the last statement: locked from the start, a cancel and a batch of ends would wait for
+        # it.
         return await steps.record_isolated(connection, *self._row(write))
 
     async def _is_recorded(self, write: Write | None) -> bool:
-        """Whether a transaction whose answer was lost has recorded its step.
+        """Whether a transaction has recorded its step, when the answer to its commit was lost.
 
-        The first write waits for the lock of the job's row, which the transaction holds if it is still about to commit.
+        The empty record written first waits for the job's row, which the transaction has locked if it is still committing.
         """
         assert write is not None
         await self.write(Write())

@@ -1,4 +1,4 @@
-"""An attempt's outcome as the row to write."""
+"""Rows: an attempt's outcome as the end to write."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _STATES = {
 
 
 def pauses_of(claimed: Claimed, definition: Definition, error: BaseException) -> tuple[RatePause, ...]:
-    """Return the rates of a job under which nothing is to start for as long as its error says, where they follow that."""
+    """Return the pauses that an error demands for the job's rates with `follow_retry_after`; none if it names no time."""
     names = {name_under(definition, rate) for rate in definition.options.rate_limit if rate.follow_retry_after}
     if not names or (seconds := retry_after(error)) is None:
         return ()
     try:
         keys = limit_keys_of(definition.load(claimed.args))
-    except Exception:  # of its arguments, or of a callable `by`: what the attempt came to is written all the same
+    except Exception:  # of its arguments or of a callable `by`: the outcome is written all the same
         return ()
     return tuple(RatePause(key["key"], seconds) for key in keys if key["name"] in names)
 
 
 def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> End:
-    """Return what is to be written about an attempt.
+    """Return the end to write for an attempt.
 
     Args:
-        outcome: How it ended.
-        claimed: The row that was run.
-        days: How many days it is kept when it is final.
-        started: Whether its code was started: then it was in time.
+        outcome: The outcome of the attempt.
+        claimed: The row that was claimed.
+        days: Days for which the job is kept once it is final.
+        started: Whether the job's code was started: then `expires` has no effect any more.
     """
     error = None if outcome.error is None else describe_error(outcome.error, attempt=claimed.attempt)
     if (state := _STATES.get(outcome.what)) is not None:
@@ -52,9 +52,9 @@ def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> E
         return None
     counts = None if outcome.counts is None else codec.dumps(outcome.counts)
     if outcome.what is What.retry:
+        queue, priority = outcome.queue, outcome.priority
         return Reschedule(
-            claimed.id, claimed.fence, outcome.wait, error, counts, spent=True, queue=outcome.queue,
-            priority=outcome.priority,
-        )  # fmt: skip
-    # Snoozed, released or parked. One without a time that waits for an event has 0, and no time is ever less than a moment.
+            claimed.id, claimed.fence, outcome.wait, error, counts, spent=True, queue=queue, priority=priority
+        )
+    # Snoozed, given back or parked. A wait for an event without a time limit has 0; a time limit is always more than 0.
     return Reschedule(claimed.id, claimed.fence, outcome.wait, error, counts, started=started, waits=outcome.on_event)
