@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import itertools
@@ -38,7 +39,7 @@ _numbers = itertools.count(1)
 hypothesis.settings.register_profile(
     "busy machines", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("busy machines")
+hypothesis.settings.register_profile("bounded", hypothesis.settings.get_profile("busy machines"), max_examples=30)
 
 # What nohup or a script's `&` starts ignores these, and so would everything that the tests start and end with them.
 for ignored, usual in (
@@ -65,9 +66,22 @@ QUICK = {"defining", "settings", "worker", "integrations", "test_errors.py", "te
 """Where tests are that need nothing but Python, unless they ask for the server or are marked otherwise."""
 
 
-def pytest_configure() -> None:
+@functools.cache
+def room_of(path: Path) -> str:
+    """The directory of a test's file, or the file, in that of all."""
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
+def is_bounded(config: pytest.Config) -> bool:
+    """Whether this run is without what is marked slow: of all examples that hypothesis draws it takes some."""
+    asked: str = config.option.markexpr
+    return bool(asked) and "slow" not in asked.replace("not slow", "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Have the processes that this one starts find the directory of this run."""
     of_run()
+    hypothesis.settings.load_profile("bounded" if is_bounded(config) else "busy machines")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,13 +101,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(tryfirst=True)  # before some are left out by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the quick part, and run what uses something of its module's on the event loop that this lives on."""
-    here = Path(__file__).parent
     for item in items:
+        if not is_bounded(config) and hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("slow")  # with all of its examples
         needs = {"server", "run_pytest", *SHARED} & set(getattr(item, "fixturenames", ()))
         is_slow = item.get_closest_marker("processes") or item.get_closest_marker("slow")
-        if not needs and not is_slow and item.path.relative_to(here).parts[0] in QUICK:
+        if not needs and not is_slow and room_of(item.path) in QUICK:
             item.add_marker("quick")
         if shares(item) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
@@ -159,6 +174,25 @@ def plain_environment() -> Iterator[None]:
             if name.startswith(("ASYNCJOBS_", "PG")) and name != "ASYNCJOBS_PG_BIN":
                 environment.delenv(name)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kinds_of_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module's tests know the kinds of its own file and of files beside it that are no tests: each takes plans some time."""
+    own, beside, tests = str(request.path), f"{request.path.parent}/", f"{Path(__file__).parent}/"
+
+    def is_known(file: str) -> bool:
+        is_beside = file.startswith(beside) and not file.startswith(f"{beside}test_")
+        return file == own or is_beside or not file.startswith(tests)
+
+    known = dict(registry._definitions)
+    for name, definition in known.items():
+        if not is_known(definition.source.file):
+            del registry._definitions[name]
+    yield
+    known |= registry._definitions
+    registry._definitions.clear()
+    registry._definitions.update(known)
 
 
 @pytest.fixture(autouse=True)
@@ -310,8 +344,7 @@ SHARED = {"connection", "client", "jobs", "url"}
 def shares(item: Any) -> bool:
     """Whether a test uses what its module has of `SHARED`."""
     names = getattr(item, "fixturenames", ())
-    is_there = item.path.relative_to(Path(__file__).parent).parts[0] in SHARING
-    return is_there and "database_url" not in names and not SHARED.isdisjoint(names)
+    return room_of(item.path) in SHARING and "database_url" not in names and not SHARED.isdisjoint(names)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -22,8 +22,6 @@ _BOOKKEEPING = frozenset({"_declared", "_definition", "_function_hooks", "_optio
 def refuse_hiding(cls: type, name: str, root: type) -> None:
     """Refuse a class whose names, or those of a mix-in, would hide names of `root`, which is `Job`."""
     taken = ({*_own_names(root), "__init__", "__await__"} | _LATER) - _MAY_OVERRIDE - _BOOKKEEPING
-    if cls.__dict__.get("_is_function_job"):
-        return
     for base in cls.__mro__[: cls.__mro__.index(root)]:
         if base is not cls and issubclass(base, root):
             continue  # checked when it was made

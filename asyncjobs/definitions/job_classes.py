@@ -32,13 +32,15 @@ def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -
     """
     name = f"{cls.__module__}.{cls.__qualname__}"
     options = cls._options = Options.of(name, given, parent=cls._options)
+    if cls.__dict__.get("_is_function_job"):
+        return  # it has nothing of its own
     refuse_dropped(name, given.get("dropped") or (), names_of_fields(cls, root))
     refuse_on_methods(cls, name)
     check_hooks(cls, name)
     check_rescues(cls, name)
     cls._declared = tuple(rescues_in(cls))
     refuse_hiding(cls, name, root)
-    if options.abstract or cls.__dict__.get("_is_function_job"):
+    if options.abstract:
         return
     refuse_unknown_by(name, options, names_of_fields(cls, root))
     refuse_schedule(name, options, names_needed(cls, root))

@@ -35,7 +35,7 @@ def work() -> str:
     return f"attempt {current_job().attempt}, {current_job().cancel_reason}"
 
 
-@job(kind="threads.late", timeout=0.05)
+@job(kind="threads.late", timeout=0.5)
 @retry_on(TimeoutError, wait=0, attempts=2)
 def late() -> str:
     return work()

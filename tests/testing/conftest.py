@@ -14,6 +14,7 @@ import pytest
 
 from asyncjobs.db.connecting import connect
 from asyncjobs.testing import Jobs
+from asyncjobs.testing.crashing import Crashing
 from asyncjobs.testing.server import Server
 from tests.support import warm
 
@@ -32,6 +33,14 @@ async def send_welcome(user_id: int) -> str:
 def jobs(_asyncjobs: Jobs) -> Jobs:
     """The test kit's."""
     return _asyncjobs
+
+
+@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=lambda every: f"every {every}")
+def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of the places where `crash_everywhere` cuts it takes each so manieth, to the last."""
+    cut = Crashing._try
+    monkeypatch.setattr(Crashing, "_try", lambda self, how, number: cut(self, how, request.param * number))
+    return request.param
 
 
 class Ran:

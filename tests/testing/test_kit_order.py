@@ -107,7 +107,9 @@ async def test_what_follows_comes_once_wherever_the_job_is_cut(jobs: Jobs, store
     assert len(await stored()) == 4
 
 
-async def test_a_batch_comes_once_wherever_the_job_is_cut_that_makes_it(jobs: Jobs, monkeypatch, stored) -> None:
+async def test_a_batch_comes_once_wherever_the_job_is_cut_that_makes_it(
+    jobs: Jobs, monkeypatch, stored, every: int
+) -> None:
     monkeypatch.setattr(kit_jobs, "JOBS", jobs, raising=False)
     assert await jobs.crash_everywhere(FansOut, reset=reset, observe=stored) > 5
     assert len(await stored()) == 6
