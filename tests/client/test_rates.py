@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests.support.sweeps import crossed
 
 from asyncjobs import AsyncJobs, InvalidOption, Rate, enqueue_all, job, retry_on
 from asyncjobs.definitions.order_keys import rate_name_of
@@ -18,7 +19,6 @@ from asyncjobs.failing.retry_after import retry_after
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
-from tests.support.sweeps import crossed
 
 
 @job(kind="rates.ping", rate_limit=Rate(40, per=1, burst=3))

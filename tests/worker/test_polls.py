@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import asyncpg
 import pytest
+from tests.support.sweeps import crossed
 
 from asyncjobs import AsyncJobs, job
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 from tests.support.proxy import Proxy
-from tests.support.sweeps import crossed
 
 FILL = (
     "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'nobody.knows', 'a' || i"
