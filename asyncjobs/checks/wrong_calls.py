@@ -169,4 +169,4 @@ def _said(
         return f"{where}: {remedy}"
     if by_name and len(args) > len([each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]):
         return f"{where} takes its options by name: write {' or '.join(f'{name}=…' for name in by_name)}"
-    return f"{where} is not called so: {str(error).partition(') ')[2] or error}"
+    return f"{where} got wrong arguments: {str(error).partition(') ')[2] or error}"

@@ -174,7 +174,7 @@ class Lifecycle:
             attempt.let_out(raised)
             # A hook exits, or the worker stops during one: the work is done, and a job given back would do it twice.
             if not isinstance(raised, asyncio.CancelledError):
-                logged(raised, job, "a hook failed; the job's outcome is what it was")
+                logged(raised, job, "a hook failed; the job's outcome does not change")
             return done[0]
 
     def _perform_plainly(self, job: Any, definition: Definition) -> Any:
@@ -309,8 +309,8 @@ class Lifecycle:
         if claimed.kind not in self._gave_back:
             self._gave_back.add(claimed.kind)
             text = (
-                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait for a "
-                "worker that takes them, for %s at most"
+                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait %s at most "
+                "for a worker whose code takes them, and then fail"
             )
             log(logger, logging.WARNING, text, claimed.kind, claimed.id, error.facts, spell(grace))
 

@@ -61,7 +61,7 @@ def _members(given: Any, back: Any, path: str) -> Iterator[Pair]:
 
 def _entries(given: Any, back: Any, path: str) -> Iterator[Pair]:
     if type(given) is type(back) and getattr(given, "default_factory", None) != getattr(back, "default_factory", None):
-        raise Difference(path, "what a defaultdict makes is said by its annotation, and this one makes something else")
+        raise Difference(path, "its default_factory differs from the one of its annotation; use the annotated one")
     keys = {key: key for key in back}
     for key in given:
         yield key, keys.get(key, ABSENT), path
