@@ -166,15 +166,15 @@ def decide(declaration: Declaration, rows: Sequence[What], versions: Mapping[str
             decided.kept.append(Kept(name, by_hand=True))
             continue
         is_so = what.removed_at is None and (what.digest, what.declared) == (said.digest, where)
-        decided = _weigh(decided, Change(name, what, said, where), what, mine, versions, is_so=is_so)
+        decided = _judged(decided, Change(name, what, said, where), what, mine, versions, is_so=is_so)
     for what in rows:
         if declaration.has_ended(what):
             change = Change(what.name, what, None)
-            decided = _weigh(decided, change, what, mine, versions, is_so=what.removed_at is not None)
+            decided = _judged(decided, change, what, mine, versions, is_so=what.removed_at is not None)
     return decided
 
 
-def _weigh(
+def _judged(
     decided: Decided, change: Change, what: What, mine: Version | None, versions: Mapping[str, Version], *, is_so: bool
 ) -> Decided:
     """Add a change to the decisions, or drop it because newer code has decided already."""

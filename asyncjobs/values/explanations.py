@@ -102,7 +102,7 @@ def explain_stored(
     return _explain(error, given, parameters, whole, missing=missing, remedy=remedy, names=names)
 
 
-def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
+def unknown_values(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
     """Return the first values that belong to no parameter, and the number of others."""
     if not isinstance(given, dict):
         return []
@@ -210,7 +210,7 @@ def _explain(
     """
     if error.error_count() > _MOST_ERRORS:
         count = f"{error.error_count():,} values are of other types or have other names than the job takes"
-        return strangers(given, parameters) or [(whole, count)]
+        return unknown_values(given, parameters) or [(whole, count)]
     told: dict[str, list[str]] = {}
     tails: dict[str, str] = {}
     for detail in error.errors(include_url=False):

@@ -43,7 +43,7 @@ def inner(given: Any, back: Any, path: str) -> Iterator[Pair]:
     if dataclasses.is_dataclass(back):
         _refuse_row(given, back, path)
         return _attributes(_held_by_dataclass(given), _held_by_dataclass(back), path)
-    return _of_strangers(given, back, path)
+    return _other_objects(given, back, path)
 
 
 def _items(given: Any, back: Any, path: str) -> Iterator[Pair]:
@@ -123,7 +123,7 @@ def _assigned(value: Any, fields: Any) -> dict[str, Any]:
     }
 
 
-def _of_strangers(given: Any, back: Any, path: str) -> Iterator[Pair]:
+def _other_objects(given: Any, back: Any, path: str) -> Iterator[Pair]:
     try:
         is_equal = bool(given == back)
     except Exception:  # an array compares item by item
