@@ -97,7 +97,13 @@ def flush() -> None:
         try:
             callback()
         except Exception as failed:
-            log(logger, logging.ERROR, "a subscriber of errors could not be flushed: %r", callback, error=failed)
+            log(
+                logger,
+                logging.ERROR,
+                "an error subscriber failed to send the reports that it held back: %r",
+                callback,
+                error=failed,
+            )
 
 
 def report(
@@ -139,7 +145,13 @@ def report(
         except KeyboardInterrupt:
             raise
         except BaseException as failed:  # even an exit or a signal, which would be taken for the job's own
-            log(logger, logging.ERROR, "a subscriber of errors failed: %r", subscriber, error=failed)
+            log(
+                logger,
+                logging.ERROR,
+                "an error subscriber failed, and the others are called: %r",
+                subscriber,
+                error=failed,
+            )
 
 
 def _mark(error: BaseException) -> None:

@@ -246,7 +246,7 @@ class QueueFull(AsyncJobsError):
         room = "" if wanted == 1 else f": there is room for {max(limit - depth, 0)}, and not for {wanted}"
         super().__init__(
             f"queue {queue} holds {depth} ready jobs, and its max_depth is {limit}{room}: enqueue again later, when workers "
-            "have taken some; or have more of them, or raise max_depth"
+            "have taken some, start more workers, or raise max_depth"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

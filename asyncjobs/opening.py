@@ -1,4 +1,4 @@
-"""`Opened`: a client on a database, with its connections and, on request, its worker; and the choice of the database."""
+"""What is open on a database: a client with its connections, on request its worker; and which database that is."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncjobs")
 
 PRIVATE_IN = ("development", "test")
-"""Environments in which an empty `database_url` means a private PostgreSQL."""
+"""Environments in which an empty `database_url` stands for a private PostgreSQL."""
 PULSES_A_LEASE = 4
-"""Signs of life in the time of a lease that an idle client asks the database for."""
+"""How often an idle client asks the database for a sign of life."""
 
 
 class Opened:
-    """A client put together, which jobs use until the stack is left; it connects when it is first used.
+    """A client put together, and the one that jobs use until the stack is left; nothing is connected before it is needed.
 
     Args:
-        url: The database's.
-        settings: The application's.
-        stack: Closes the client.
-        middleware: Objects around every job, inside those of the settings.
+        url: The database.
+        settings: In force.
+        stack: Closes it.
+        middleware: Objects around every job, within those that the settings name.
     """
 
     def __init__(self, url: str, settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> None:
@@ -74,15 +74,15 @@ class Opened:
         self._pulse: asyncio.Task[None] | None = None
 
     def keep_asking(self) -> None:
-        """Ask the database for a sign of life now and then, while this is open and has no worker."""
+        """Ask the database for a sign of life now and then, for as long as this is open and has no worker."""
         every = self.settings.lease / PULSES_A_LEASE
         self._pulse = self.services.start(feel(self.sessions, every=every), name="pulse")
 
     def make_worker(self, **given: Any) -> Worker:
-        """Return a worker beside this client, not started; `given`: more arguments of `Worker`."""
+        """Return a worker beside this client, which is not started; `given`: as `Worker` takes it."""
         from asyncjobs.worker.worker import Worker
 
-        # The worker notices whether the database answers; and where many workers are idle, each connection counts.
+        # The worker knows whether the database answers; and of many that are idle, each connection counts.
         if self._pulse is not None:
             self._pulse.cancel()
         self.sessions.pool.keep_at_least(0)
@@ -90,10 +90,10 @@ class Opened:
 
 
 async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> Opened:
-    """Open a client on the database of the settings; if they name none, start a private PostgreSQL first.
+    """Open a client on the database of the settings, and a private PostgreSQL before it where they name none.
 
     Raises:
-        InvalidSettings: They name no database, in an environment that needs one.
+        InvalidSettings: They name none in an environment where that is a slip.
         SchemaMismatch: The database has no schema, or another version's.
         DatabaseUnavailable: It cannot be reached.
     """
@@ -104,10 +104,10 @@ async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tup
 
 
 def private_directory(settings: Settings) -> Path | None:
-    """Return the directory of the project's private server; None when the settings name a database.
+    """Return where the project's private server is; None when the settings name a database.
 
     Raises:
-        InvalidSettings: They name none in an environment that needs one, where migrations would go to the wrong database.
+        InvalidSettings: In an environment where it is a slip: what a deployment migrated would be nobody's database.
     """
     from asyncjobs.embedded import project_directory
 

@@ -234,7 +234,7 @@ def _read(text: str) -> _Every | _Cron:
 
 def _alias(name: str) -> str:
     if name == "@reboot":
-        raise InvalidSchedule("is no time: enqueue such a job where your program starts, or give cron fields")
+        raise InvalidSchedule("is not supported: enqueue such a job where your program starts, or give cron fields")
     if name not in _ALIASES:
         raise InvalidSchedule(f"is no schedule: there are {', '.join(_ALIASES)}")
     return _ALIASES[name]

@@ -42,13 +42,13 @@ _MEANT = {
     "job": ("class", "task"),
 }
 _ELSEWHERE = {
-    "attempts": "how often it is tried again is said by @retry_on(Error, attempts=…)",
-    "wait": "how long a retry waits is said by @retry_on(Error, wait=…), when a job is due by job.set(wait=…)",
-    "at": "when a job is due is said by job.set(at=…)",
+    "attempts": "the number of attempts is set by @retry_on(Error, attempts=…)",
+    "wait": "the wait before a retry is set by @retry_on(Error, wait=…), the time of a job by job.set(wait=…)",
+    "at": "the time of a job is set by job.set(at=…)",
     "connection": "connection= belongs to job.enqueue(connection=…)",
-    "per": "how many start in a time is said by Rate(10, per=60)",
-    "max_depth": "how many may be ready in a queue is said in config.toml, [default.queues.NAME]",
-    "aging": "in which time what waits gains priority is said of a pool in config.toml, [[default.pools]]",
+    "per": "starts in a time are limited by Rate(10, per=60)",
+    "max_depth": "the ready jobs of a queue are limited in config.toml, [default.queues.NAME]",
+    "aging": "aging of waiting jobs is set for a pool in config.toml, [[default.pools]]",
 }
 
 

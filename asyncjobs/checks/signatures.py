@@ -34,7 +34,7 @@ def check_takes(function: Callable[..., Any], where: str, *given: str) -> None:
         bare = [parameter.replace(annotation=empty, default=empty) for parameter in signature.parameters.values()]
         shown = signature.replace(parameters=bare, return_annotation=empty)
         raise InvalidDefinition(
-            f"{where}: {name}{shown} is called with {' and '.join(given) or 'nothing'}, and does not take that: {error}"
+            f"{where}: {name}{shown} is called with {' and '.join(given) or 'nothing'}, which it does not take: {error}"
         ) from None
 
 

@@ -33,12 +33,12 @@ def written_out(text: str) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a message shows it: the beginning of its repr, or its type if the repr raises."""
-    return _briefly(_with_theirs, value)
+    return _briefly(_shortener, value)
 
 
 def shown_plainly(value: Any) -> str:
     """Return a value as `shown` does, but only the class's name if it is not Python's: its repr may hold a secret."""
-    return _briefly(_without_theirs, value)
+    return _briefly(_plain_shortener, value)
 
 
 def _briefly(shortener: reprlib.Repr, value: Any) -> str:
@@ -48,7 +48,7 @@ def _briefly(shortener: reprlib.Repr, value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-class _WithTheirs(reprlib.Repr):
+class _Shortener(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxlevel, self.maxstring, self.maxlong = 2, 50, 40
@@ -57,17 +57,17 @@ class _WithTheirs(reprlib.Repr):
         return super().repr_int(x, level) if abs(x) < 10**40 else "a huge number"
 
     def repr_instance(self, x: Any, _level: int) -> str:
-        return repr(x[:MOST_SHOWN]) if type(x) is bytes else self.theirs(x)
+        return repr(x[:MOST_SHOWN]) if type(x) is bytes else self.repr_of_others(x)
 
-    def theirs(self, value: Any) -> str:
+    def repr_of_others(self, value: Any) -> str:
         return repr(value)
 
 
-class _WithoutTheirs(_WithTheirs):
+class _PlainShortener(_Shortener):
     """Never calls the repr of a class that is not Python's, at any depth."""
 
-    def theirs(self, value: Any) -> str:
+    def repr_of_others(self, value: Any) -> str:
         return repr(value) if type(value) in _PRINTED else f"<{type(value).__name__}>"
 
 
-_with_theirs, _without_theirs = _WithTheirs(), _WithoutTheirs()
+_shortener, _plain_shortener = _Shortener(), _PlainShortener()

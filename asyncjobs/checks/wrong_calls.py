@@ -86,11 +86,11 @@ def no_job(shown: str, name: str, method: str) -> str:
     return f"{shown} is a definition: call it with the job's arguments first, as in `await {name}(…).{method}()`"
 
 
-ELSEWHERE = ("apply_async", "delay", "perform_later")
+FOREIGN_METHODS = ("apply_async", "delay", "perform_later")
 """Methods that enqueue a job in other systems; fields may have these names."""
 
 
-class NotHere:
+class ForeignMethod:
     """A method of other systems' jobs, which raises an error with the remedy."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -137,7 +137,7 @@ def refused_dataclass(cls: type) -> InvalidDefinition:
     )
 
 
-class NeverMade:
+class NoValues:
     """Stands for the values of a job that has none, because its class had its `__init__` replaced."""
 
     def __get__(self, job: Any, owner: type) -> NoReturn:
@@ -169,4 +169,4 @@ def _said(
         return f"{where}: {remedy}"
     if by_name and len(args) > len([each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]):
         return f"{where} takes its options by name: write {' or '.join(f'{name}=…' for name in by_name)}"
-    return f"{where} is not called so: {str(error).partition(') ')[2] or error}"
+    return f"{where} got wrong arguments: {str(error).partition(') ')[2] or error}"

@@ -126,7 +126,7 @@ def sql(
     """
     newest = migrations.known()[-1].number
     if roles and (psql or after is not None):
-        fail(USAGE, "--roles prints another script, for psql: say it without --from and --psql")
+        fail(USAGE, "--roles prints another script, for psql: give it without --from and --psql")
     if after is not None and after > newest:
         fail(USAGE, f"--from {after}: the newest migration of this version is {newest}")
     print(PSQL_STOPS + ROLES.read_text(encoding="utf-8") if roles else script(after=after or 0, psql=psql), end="")
@@ -200,7 +200,7 @@ def without_password(found: str) -> tuple[str, str | None]:
         elif unquote(name) == "sslpassword":
             fail(
                 USAGE,
-                "database_url has sslpassword, which psql takes in its words alone, where everybody here reads it: "
+                "database_url has sslpassword, which psql takes only as an argument, readable by all users of this machine: "
                 "use a key without one, or give psql a service file of your own",
             )
         else:

@@ -164,7 +164,7 @@ def limit_findings(rows: Sequence[LimitRow]) -> Iterator[Finding]:
         if row.most:
             yield Finding("ok", "limits", text)
         else:
-            remedy = "change it there" if row.said_by == "config" else "`jobs.set_limit` says another number"
+            remedy = "change it there" if row.said_by == "config" else "set another by `asyncjobs limits set`"
             yield Finding("warn", "limits", f"{text}, so nothing of it starts: {remedy}")
 
 
@@ -202,7 +202,7 @@ def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
     if not alive:
         yield Finding("warn", "workers", "none is alive, so nothing runs: start `asyncjobs run`")
     elif draining == len(alive):
-        text = "all that are alive are draining, so nothing new is begun: start `asyncjobs run`"
+        text = "all living workers are draining, so no job is started: start `asyncjobs run`"
         yield Finding("warn", "workers", text)
     else:
         slowest = printing.age(max(worker.beat for worker in alive))
@@ -252,7 +252,7 @@ def server_findings(server: reading.Server, url: str, *, clock_here: float) -> l
     found.append(Finding("warn" if warning else "ok", "tls", warning or tls.state(server, url)))
     apart = abs(server.clock - clock_here)
     if apart > CLOCK_LIMIT:
-        text = f"this machine and the database are {apart:.1f} s apart: jobs go by the database's clock; set up NTP"
+        text = f"the clocks of this machine and the database are {apart:.1f} s apart: jobs go by the database's; set up NTP"
         found.append(Finding("warn", "clock", text))
     else:
         found.append(Finding("ok", "clock", f"{apart:.1f} s apart"))
@@ -284,7 +284,7 @@ async def _hearing(url: str) -> Finding:
         return Finding(
             "warn",
             "listen/notify",
-            "a pooler in transaction mode stands between, so workers and awaits poll, and a dead worker is noticed when its "
+            "a pooler in transaction mode is in between, so workers and awaits poll, and a dead worker is noticed when its "
             "lease is over; for notices point database_url at the database itself, or at a port in session mode",
         )
     if await reading.hears(url, timeout=HEARING_LIMIT):
@@ -292,7 +292,7 @@ async def _hearing(url: str) -> Finding:
     return Finding(
         "fail",
         "listen/notify",
-        f"a notice did not come through within {HEARING_LIMIT:g} s: a pooler in transaction mode stands between; "
+        f"a notice did not come through within {HEARING_LIMIT:g} s: a pooler in transaction mode is in between; "
         "point database_url at the database itself, or at a port in session mode",
     )
 
@@ -314,14 +314,14 @@ def definer_findings(owners: Sequence[reading.Definers], *, is_private: bool = F
     for owner, everybodys, is_superuser in owners:
         if everybodys:
             text = (
-                f"everybody who may look into the schema may execute {', '.join(everybodys)} with the rights of {owner}: "
+                f"every role with usage of the schema may execute {', '.join(everybodys)} with the rights of {owner}: "
                 "`revoke execute on all routines in schema asyncjobs from public`"
             )
             yield Finding("warn", "functions", text)
         if is_superuser and not is_private:
             text = (
-                f"those of asyncjobs run with the rights of {owner}, a superuser: `asyncjobs db sql --roles` gives them to "
-                "an owner of their own"
+                f"asyncjobs's functions run with the rights of {owner}, a superuser: `asyncjobs db sql --roles` gives them "
+                "to an owner of their own"
             )
             yield Finding("warn", "functions", text)
 

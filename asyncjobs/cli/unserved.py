@@ -61,7 +61,7 @@ def of_two_applications(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
                 lacking = " and ".join(sorted((here[module], there[module])))
                 yield (
                     f"workers that serve {shared} differ in what else {module} defines ({lacking}): where these are two "
-                    "applications, they take each other's jobs: give each a kind_prefix; in a deploy it passes"
+                    "applications, they take each other's jobs: give each a kind_prefix; during a deploy this is normal"
                 )
 
 

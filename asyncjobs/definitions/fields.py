@@ -6,7 +6,7 @@ import inspect
 import typing
 from typing import ClassVar
 
-from asyncjobs.checks.wrong_calls import ELSEWHERE
+from asyncjobs.checks.wrong_calls import FOREIGN_METHODS
 from asyncjobs.definitions.attributes import Attribute, attribute
 from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.steps.cursors import Cursor
@@ -36,7 +36,7 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
 
 def _own_names(root: type) -> set[str]:
     names = [name for base in root.__mro__[:-1] for name in (*vars(base), *annotations_of(base))]
-    return {name for name in names if not name.startswith("__") and name not in ELSEWHERE}
+    return {name for name in names if not name.startswith("__") and name not in FOREIGN_METHODS}
 
 
 def names_of_fields(cls: type, root: type) -> set[str]:

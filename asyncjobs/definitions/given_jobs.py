@@ -26,7 +26,7 @@ def check_new(job: Any, what: str) -> None:
     if not is_job(job):
         remedy = "call a @job function or a Job class"
         if hasattr(job, "_is_chain"):
-            remedy = "a chain is enqueued by itself, or left to then()"
+            remedy = "enqueue a chain by itself, or give it to then()"
         elif isinstance(job, list | tuple):
             remedy = "give the jobs in it one by one, as in (*jobs)"
         raise InvalidOption(f"{what} got {shown(job)}, which is no job: {remedy}")

@@ -233,7 +233,7 @@ class Options:
             idle = [each for each in _OF_SCHEDULE if each in said and "schedule" not in said]
             if idle:
                 raise InvalidDefinition(
-                    f"{name}: {', '.join(f'{each}=' for each in idle)} without schedule=, which alone makes it recur: "
+                    f"{name}: {', '.join(f'{each}=' for each in idle)} without schedule= has no effect: "
                     'give schedule="0 6 * * *", or say this where its schedule is declared'
                 )
             return cls(**said)

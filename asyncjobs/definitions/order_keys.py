@@ -26,7 +26,9 @@ def checked_by(value: Any, what: str) -> By:
         raise InvalidOption(f"{what}: by={shown(value)} is a string: give a tuple, such as by=({shown(value)},)")
     given = tuple(value) if isinstance(value, Iterable) else (value,)
     if not all(isinstance(name, str) for name in given):
-        raise InvalidOption(f"{what}: by={shown(value)} is no tuple of arguments' names and no callable of the job")
+        raise InvalidOption(
+            f"{what}: by={shown(value)} is neither a tuple of arguments' names nor a callable of the job"
+        )
     return given
 
 

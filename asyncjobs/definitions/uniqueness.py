@@ -80,11 +80,11 @@ def _checked(value: Any) -> tuple[str, ...]:
     given = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     if unknown := [each for each in given if each not in STATES]:
         raise InvalidOption(
-            f"Unique: states has {shown(unknown[0])}: use some of {', '.join(STATES)}; what has ended is for window="
+            f"Unique: states has {shown(unknown[0])}: use some of {', '.join(STATES)}; for jobs that have ended give window="
         )
     if frozenset(given) not in _UNTIL:
         raise InvalidOption(
-            f"Unique: states={shown(given)} has a gap in a job's way: give ('scheduled', 'ready'), "
+            f"Unique: states={shown(given)} is not allowed: give ('scheduled', 'ready'), "
             "these and 'running', or all four"
         )
     return cast("tuple[str, ...]", given)

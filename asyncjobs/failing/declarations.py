@@ -205,7 +205,9 @@ def _checked_errors(what: str, errors: tuple[Any, ...]) -> tuple[type[BaseExcept
                 f"{what}: {named} is no exception class: write {what}(ConnectionError), for example"
             )
         if issubclass(error, JobSignal):
-            raise InvalidDefinition(f"{what}: {error.__name__} is raised on purpose, and no declaration takes it")
+            raise InvalidDefinition(
+                f"{what}: {error.__name__} is raised on purpose, and is handled by no declaration: remove it"
+            )
     return errors
 
 

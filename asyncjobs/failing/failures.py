@@ -17,9 +17,9 @@ ID = re.compile("[0-9a-f]{10}")
 _FRAME = re.compile(r'^ *(?:\| )? *File "(.+)", line ([0-9]+)')
 _BEGIN = re.compile(r"(?:Traceback|  \+ Exception Group Traceback) \(most recent call last\):")
 _LIBRARIES = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib(?:64)?[/\\]python3\.[0-9]+[/\\]|^<", re.IGNORECASE)
-_HERE = (f"{Path(__file__).parents[1]}", f"{sysconfig.get_paths()['stdlib']}")
+_NOT_USERS = (f"{Path(__file__).parents[1]}", f"{sysconfig.get_paths()['stdlib']}")
 """Folders of this package and of Python's own modules."""
-_A_USERS = f"{Path(__file__).parents[1] / 'demo'}"
+_DEMO = f"{Path(__file__).parents[1] / 'demo'}"
 
 
 class FailureGroup(NamedTuple):
@@ -79,7 +79,7 @@ def line_of(traceback: str) -> str:
 
 
 def _is_library(path: str) -> bool:
-    return _LIBRARIES.search(path) is not None or (path.startswith(_HERE) and not path.startswith(_A_USERS))
+    return _LIBRARIES.search(path) is not None or (path.startswith(_NOT_USERS) and not path.startswith(_DEMO))
 
 
 def group_of(kind: str, error: str | None) -> tuple[str, str, str, str]:

@@ -32,7 +32,7 @@ _OF_SEVERAL_PARTS = (BaseExceptionGroup, SyntaxError, NameError, AttributeError,
 _ROOMS = Path(__file__).parents[1]
 _CALLING = (f"{_ROOMS}{os.sep}", f"{Path(anyio.__file__).parent}{os.sep}")
 """Folders of code that calls a job's: this package, and anyio's threads."""
-_A_USERS = f"{_ROOMS / 'demo'}{os.sep}"
+_DEMO = f"{_ROOMS / 'demo'}{os.sep}"
 
 
 def describe_error(error: BaseException, *, attempt: int) -> str:
@@ -77,18 +77,18 @@ def storable(text: str) -> str:
 
 
 def _calls_jobs(path: str) -> bool:
-    return path.startswith(_CALLING) and not path.startswith(_A_USERS)
+    return path.startswith(_CALLING) and not path.startswith(_DEMO)
 
 
 def _traceback(error: BaseException) -> str:
     """Return the traceback from the user's code on: the frames that call it are the same for every job."""
     try:
-        return _quickly(error) or _with_all_its_parts(error)
+        return _plain_traceback(error) or _full_traceback(error)
     except BaseException as broken:  # formatting calls methods of the exception and of its causes
         return f"<its traceback cannot be read: {type(broken).__name__}>"
 
 
-def _quickly(error: BaseException) -> str | None:
+def _plain_traceback(error: BaseException) -> str | None:
     """Return the traceback of an error with nothing but frames and a message; None: it has more, or too many frames.
 
     Jobs mostly fail where others did, and Python would look for the file and parse the line anew each time: the text of each
@@ -120,7 +120,7 @@ def _frame(frame: TracebackType) -> str:
     return text
 
 
-def _with_all_its_parts(error: BaseException) -> str:
+def _full_traceback(error: BaseException) -> str:
     if is_vast(error):
         frames = "".join(traceback.format_tb(error.__traceback__, limit=-MOST_FRAMES))
         more = f"(of its causes and parts, more than {MOST_PARTS}, none is shown)"

@@ -22,7 +22,7 @@ RETRY_AFTER = (5, 15)
 async def queue_full_handler(_request: Request, _error: Exception) -> JSONResponse:
     """Answer 503, with `Retry-After`, where a queue holds as many jobs as its `max_depth` allows."""
     return JSONResponse(
-        {"detail": "too much is waiting to be done already: try again later"},
+        {"detail": "too many jobs are waiting: try again later"},
         status_code=503,
         headers={"Retry-After": str(random.randint(*RETRY_AFTER))},
     )

@@ -138,7 +138,7 @@ class _Chaining:
         for number, job in enumerate(jobs, 1):
             check_new(job, f"chain(): number {number}")
         if len({id(job) for job in jobs}) < len(jobs):
-            raise InvalidOption("chain(): one job stands in it twice, and has one row: make one for each place")
+            raise InvalidOption("chain(): one job stands in it twice, and a job has one row: make another job")
         if named := previous_in(jobs[0]):
             raise InvalidOption(
                 f"chain(): {jobs[0].kind} is the first and has nothing before it: give a value for {', '.join(named)}, "

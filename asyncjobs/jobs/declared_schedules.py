@@ -116,7 +116,7 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         if self.to is None:
-            return f"{self.name} is removed: it is declared no more"
+            return f"{self.name} is removed: it is not declared any more"
         says = f"{self.to.schedule!r} in {self.to.timezone}" + ("" if self.to.enabled else ", not enabled")
         if self.before is None or self.before.removed_at is not None:
             return f"{self.name} is added: {self.to.kind}, {says}"
@@ -136,10 +136,10 @@ class Kept(NamedTuple):
     def __str__(self) -> str:
         if self.by_hand:
             return (
-                f"{self.name} was added at run time, and is kept as it is, though it is declared, too: remove it by "
+                f"{self.name} was added at run time, and is kept as it is although it is declared, too: remove it by "
                 f"`jobs.recurring.remove({self.name!r})`, or declare it under another name"
             )
-        return f"{self.name} is declared otherwise here, and is kept: a worker with newer code has it so"
+        return f"{self.name} is declared otherwise here, and is kept as a worker with newer code declares it"
 
 
 class Decided(NamedTuple):
@@ -166,15 +166,15 @@ def decide(declaration: Declaration, rows: Sequence[What], versions: Mapping[str
             decided.kept.append(Kept(name, by_hand=True))
             continue
         is_so = what.removed_at is None and (what.digest, what.declared) == (said.digest, where)
-        decided = _weigh(decided, Change(name, what, said, where), what, mine, versions, is_so=is_so)
+        decided = _judged(decided, Change(name, what, said, where), what, mine, versions, is_so=is_so)
     for what in rows:
         if declaration.has_ended(what):
             change = Change(what.name, what, None)
-            decided = _weigh(decided, change, what, mine, versions, is_so=what.removed_at is not None)
+            decided = _judged(decided, change, what, mine, versions, is_so=what.removed_at is not None)
     return decided
 
 
-def _weigh(
+def _judged(
     decided: Decided, change: Change, what: What, mine: Version | None, versions: Mapping[str, Version], *, is_so: bool
 ) -> Decided:
     """Add a change to the decisions, or drop it because newer code has decided already."""

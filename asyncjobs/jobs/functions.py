@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, T
 
 from asyncjobs.checks.option_tables import documented
 from asyncjobs.checks.signatures import parameters_of
-from asyncjobs.checks.wrong_calls import ELSEWHERE, no_job
+from asyncjobs.checks.wrong_calls import FOREIGN_METHODS, no_job
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.attributes import Attribute
 from asyncjobs.definitions.checking import checked_kind, refuse_dropped, refuse_schedule, refuse_unknown_by
@@ -127,8 +127,8 @@ class JobFunction(Generic[P, R]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            if name in ("enqueue", "perform_now", "result", "set", "status", "cancel", *ELSEWHERE):
-                raise NotAJob(no_job(self.kind, self.__name__, "enqueue" if name in ELSEWHERE else name))
+            if name in ("enqueue", "perform_now", "result", "set", "status", "cancel", *FOREIGN_METHODS):
+                raise NotAJob(no_job(self.kind, self.__name__, "enqueue" if name in FOREIGN_METHODS else name))
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar, dataclass_transform
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.option_tables import checked, documented
-from asyncjobs.checks.wrong_calls import NoDataclass, NotHere, of_a_job
+from asyncjobs.checks.wrong_calls import ForeignMethod, NoDataclass, of_a_job
 from asyncjobs.definitions import never_enqueued
 from asyncjobs.definitions.attributes import attribute
 from asyncjobs.definitions.job_classes import make_definition
@@ -277,6 +277,6 @@ class Job(StepMethods, Generic[R]):
         def __iter__(self) -> Iterator[tuple[str, Any]]:
             return iter((("id", self.id), ("kind", self.kind), ("state", self._state)))
 
-        apply_async, delay, perform_later = NotHere(), NotHere(), NotHere()
+        apply_async, delay, perform_later = ForeignMethod(), ForeignMethod(), ForeignMethod()
         __dataclass_fields__ = NoDataclass("_process_class")
         __attrs_attrs__ = NoDataclass("_collect_base_attrs")

@@ -149,7 +149,7 @@ async def perform_now(job: JobValue) -> Any:
                     client = open_clients.current()
                 except NotOpen as error:
                     error.add_note(
-                        f"{job.kind} sleeps or waits for an event: perform_now hands it to a worker for that"
+                        f"{job.kind} sleeps or waits for an event: perform_now needs an open AsyncJobs, to hand it on"
                     )
                     raise
                 await client.adopt(job, recorder.attributes, recorder.records)

@@ -82,9 +82,7 @@ def recurrence_of(
     """
     from_job = job._set_options or {}
     if "wait" in from_job or "at" in from_job:
-        raise InvalidOption(
-            f"recurring {name}: its job was set to be due at a time: leave that out, its schedule says when"
-        )
+        raise InvalidOption(f"recurring {name}: its job has wait= or at=: leave that out, its schedule says when")
     if job._sent:
         raise InvalidOption(f"recurring {name}: {job.kind} {job.id} was enqueued already: make another job for it")
     definition = job._definition

@@ -58,18 +58,18 @@ def _identity(descriptor: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _hold_signals() -> None:
+def _block_signals() -> None:
     """Block the handled signals until the forked process has its own handlers; else they would be lost."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _handlers) if _handlers else None
 
 
-def _let_signals_in() -> None:
+def _unblock_signals() -> None:
     if (mask := getattr(_forking, "mask", None)) is not None:
         _forking.mask = None
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _forget() -> None:
+def _drop_kept() -> None:
     """Put /dev/null in place of each descriptor: if it were closed, its object here might later close another file."""
     if _descriptors:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -83,8 +83,8 @@ def _forget() -> None:
         _descriptors.clear()
     if _handlers:
         restore_signals()
-    _let_signals_in()
+    _unblock_signals()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_forget)
+    os.register_at_fork(before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_drop_kept)

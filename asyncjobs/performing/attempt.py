@@ -49,7 +49,7 @@ class Latch:
             return error if ended is None else ended
         # Code that went on in place of a sleep would do so at every attempt: the job fails instead of sleeping.
         return error or InvalidStep(
-            f"{ended.kind}: its code has caught what ends the run at {ended.step!r}, a sleep or a wait, and has gone on: "
+            f"{ended.kind}: its code caught the signal that ends the run at {ended.step!r}, a sleep or a wait, and went on: "
             "catch Exception around it, not BaseException, and return from no `finally`"
         )
 
@@ -225,8 +225,8 @@ class Attempt(Latch):
     def exit(self, exiting: BaseException) -> None:
         """Have the attempt fail: a task that it started raised SystemExit or KeyboardInterrupt."""
         late = " has ended, and" if self._ended else ""
-        told = "nothing follows from it" if self._ended else "the job fails"
-        text = "%s %s%s: a task that it has started raised %s: %s"
+        told = "the error is only logged" if self._ended else "the job fails"
+        text = "%s %s%s: a task that it started raised %s: %s"
         log(logger, logging.ERROR, text, self.claimed.kind, self.claimed.id, late, shown(exiting), told, error=exiting)
         self.end_by(exiting)
         self.cancel_well("exit")

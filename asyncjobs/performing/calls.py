@@ -24,7 +24,7 @@ class Call(NamedTuple):
         do = f" and `{self.blocking}`" if self.blocking else ""
         return NotOpen(
             f"no AsyncJobs is open in this process: before you {self.what}, enter `async with AsyncJobs():` around your "
-            "program, `FastAPI(lifespan=jobs.lifespan)` (the outermost application's: that of a mounted one is not run), "
+            "program, `FastAPI(lifespan=jobs.lifespan)` (the outermost application's; a mounted one's is not run), "
             f"or, without an event loop, `with AsyncJobs().blocking() as jobs:`{do}; in a test take the fixture `jobs`"
         )
 

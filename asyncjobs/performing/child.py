@@ -64,7 +64,7 @@ class Child:
             case JobFailed():
                 self.state, self.error_type, self.said = "failed", error.error_type, error.error_message[:MOST_SAID]
         if self.state != "failed":
-            _say_that_it_is_for_good(error)
+            _mark_recorded(error)
 
     def forget_end(self) -> None:
         """Forget how it ended, since it runs again, or may."""
@@ -81,11 +81,11 @@ class Child:
             case _:
                 said, kind = self.said or "", self.error_type or ""
                 error = JobFailed(job_id=self.id, kind=self.kind, error_type=kind, error_message=said)
-        _say_that_it_is_for_good(error)
+        _mark_recorded(error)
         return error
 
 
-def _say_that_it_is_for_good(error: JobError) -> None:
+def _mark_recorded(error: JobError) -> None:
     """Mark the error of a child that a retry of its parent does not run again."""
     error._recorded = True
     again = f"`asyncjobs jobs retry {error.job_id}`, then retry the parent"

@@ -27,7 +27,7 @@ def surroundings(*, in_worker: bool) -> ExitStack:
         try:
             stack.enter_context(enter(in_worker))
         except Exception as failed:
-            log(logger, logging.ERROR, "an integration failed around a job: %r", enter, error=failed)
+            log(logger, logging.ERROR, "an integration failed, and a job runs without it: %r", enter, error=failed)
     return stack
 
 

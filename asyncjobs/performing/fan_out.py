@@ -139,11 +139,11 @@ class FanOut:
         """Enqueue the jobs, unless that is recorded; a cancellation waits until it is done."""
         if children.enqueued:
             return
-        await shielded(self._insist(place.job))
+        await shielded(self._enqueue_until_answered(place.job))
         children.enqueued = True
         self._record(place, children)
 
-    async def _insist(self, parent: JobValue) -> None:
+    async def _enqueue_until_answered(self, parent: JobValue) -> None:
         client = open_clients.current()
         while True:
             try:

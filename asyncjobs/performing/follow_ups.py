@@ -25,16 +25,13 @@ def leave(job: Any, given: Sequence[Any]) -> None:
     attempt = job._attempt
     if attempt is None:
         raise NotRunning(
-            f"{job._definition.kind} is not running here: then() belongs into a job's own code, and says what follows its "
-            "success; outside, enqueue a chain()"
+            f"{job._definition.kind} is not running here: then() is for a job's own code; outside, enqueue a chain()"
         )
     if not given:
         raise InvalidOption("then() takes the jobs and chains that follow: give at least one")
     for each in given:
         if each is job:
-            raise AlreadyEnqueued(
-                f"then(): {job.kind} {job.id} is the job that runs here: for one more of its kind make a new object"
-            )
+            raise AlreadyEnqueued(f"then(): {job.kind} {job.id} is the running job: make a new one of its kind")
         for one in each.jobs if hasattr(each, "_is_chain") else (each,):
             check_new(one, "then()")
     if job._stepper is not None and job._stepper.log.step_here is not None:

@@ -80,7 +80,7 @@ async def _afterwards(hooks: Sequence[Hook], job: JobValue, *more: Any) -> None:
         try:
             await call_hook(hook, job, *more)
         except (JobSignal, Exception) as error:
-            logged(error, job, "a hook failed; the job's outcome is what it was")
+            logged(error, job, "a hook failed; the job's outcome does not change")
 
 
 async def call_hook(hook: Hook, job: JobValue, *more: Any, limit: float | Literal["usual"] | None = "usual") -> Any:
@@ -123,7 +123,7 @@ async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[
         nonlocal done, begun
         if depth == len(arounds):
             if begun:
-                raise InvalidDefinition("a hook around a job called call() twice: the job is run once")
+                raise InvalidDefinition("a hook around a job called call() twice: call it once, as the job runs once")
             begun = True
             try:
                 done = (await innermost(),)
@@ -151,7 +151,7 @@ async def _through(arounds: Sequence[Hook], job: JobValue, innermost: Callable[[
     except (JobSignal, Exception) as error:
         if done is None:
             raise
-        logged(error, job, "a hook failed after its call had returned; the job's outcome is what it was")
+        logged(error, job, "a hook failed after its call had returned; the job's outcome does not change")
     return done
 
 

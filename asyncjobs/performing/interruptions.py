@@ -44,7 +44,7 @@ def interrupted(
     if now == 1 and reason.startswith(_STOPS):
         return outcome  # usual during a deploy, and not worth a line for each job
     trace = JobInterrupted(f"was interrupted without progress{times}: {reason}")
-    log(logger, logging.WARNING, "%s %s %s; again in %g s", job.kind, job.id, brief(str(trace)), wait)
+    log(logger, logging.WARNING, "%s %s %s; it runs again in %g s", job.kind, job.id, brief(str(trace)), wait)
     return outcome._replace(error=trace)
 
 

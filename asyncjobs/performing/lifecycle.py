@@ -26,7 +26,7 @@ from asyncjobs.performing.job_code import load_references, perform
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.performing.outcomes import SUCCEEDED, Outcome, plain, settle
 from asyncjobs.performing.stepping import resume
-from asyncjobs.performing.versions import given_back, nobody_came, without_wait
+from asyncjobs.performing.versions import given_back, not_taken_in_time, without_wait
 from asyncjobs.records.claimed import Claimed, Refused
 from asyncjobs.records.step_records import Recorder, Write
 from asyncjobs.tasks.shielding import shielded
@@ -143,7 +143,7 @@ class Lifecycle:
                 result = await self._perform_inside(hooks, attempt, job, definition)
             else:
                 result = await self._perform_plainly(job, definition)
-                attempt.finished = not self._is_cut(attempt)
+                attempt.finished = not self._was_cancelled(attempt)
         finally:
             if attempt.timer is not None:
                 attempt.stop_timer()
@@ -160,7 +160,7 @@ class Lifecycle:
 
         async def run() -> Any:
             result = await self._perform_plainly(job, definition)
-            if not self._is_cut(attempt):
+            if not self._was_cancelled(attempt):
                 attempt.stop_timer()  # hooks after this have a limit of their own
                 attempt.finished = True
                 done.append(result)
@@ -174,7 +174,7 @@ class Lifecycle:
             attempt.let_out(raised)
             # A hook exits, or the worker stops during one: the work is done, and a job given back would do it twice.
             if not isinstance(raised, asyncio.CancelledError):
-                logged(raised, job, "a hook failed; the job's outcome is what it was")
+                logged(raised, job, "a hook failed; the job's outcome does not change")
             return done[0]
 
     def _perform_plainly(self, job: Any, definition: Definition) -> Any:
@@ -182,7 +182,7 @@ class Lifecycle:
             return job.perform()
         return perform(job, limiter=self._threads, going_on=self.in_threads)
 
-    def _is_cut(self, attempt: Attempt) -> bool:
+    def _was_cancelled(self, attempt: Attempt) -> bool:
         """Whether the attempt was cancelled."""
         task = attempt.task
         # A loop that ends cancels all tasks, in any order: perhaps this one before the worker's, which sets the reason.
@@ -220,13 +220,13 @@ class Lifecycle:
         """Return the outcome of an attempt that did not simply succeed, after its policies and hooks."""
         claimed, stored = attempt.claimed, attempt.counts
         counts = without_wait(stored)
-        is_cut = self._is_cut(attempt)
+        was_cancelled = self._was_cancelled(attempt)
         # Only for the job's own arguments: its code may raise the same error about another job's.
-        if job is None and isinstance(error, OtherVersion) and not is_cut and self._version_grace is not None:
+        if job is None and isinstance(error, OtherVersion) and not was_cancelled and self._version_grace is not None:
             if (outcome := given_back(error, stored, self._version_grace)) is not None:
                 self._warn_of_version(claimed, error, self._version_grace)
                 return outcome
-            error = nobody_came(error, self._version_grace)
+            error = not_taken_in_time(error, self._version_grace)
         decision = _refusal(claimed, definition) or decide(
             error,
             cancel_reason=attempt.cancel_reason,
@@ -260,7 +260,7 @@ class Lifecycle:
     ) -> Outcome:
         progressed = job._stepper is not None and job._stepper.log.progressed
         found = interrupted(job, outcome, error, progressed=progressed, counts=counts, most=most)
-        return found if isinstance(found, Outcome) else await self._give_up(job, found)
+        return found if isinstance(found, Outcome) else await self._fail(job, found)
 
     async def _save_attributes(self, attempt: Attempt, job: JobValue, outcome: Outcome) -> Outcome:
         """Save the attributes of a job that goes on and has no steps; a job with steps saves them with its steps.
@@ -273,7 +273,7 @@ class Lifecycle:
         try:
             text = attributes.dump(job)
         except UnstorableResult as error:
-            return await self._give_up(job, error)
+            return await self._fail(job, error)
         if text != attempt.claimed.progress:
             attempt.recorder.write(Write(attributes=text))
             await _settled(attempt.recorder)
@@ -284,10 +284,10 @@ class Lifecycle:
         try:
             await prepare(attempt)
         except Exception as error:
-            return await self._give_up(job, error)
+            return await self._fail(job, error)
         return outcome._replace(then=attempt.then)
 
-    async def _give_up(self, job: JobValue, error: Exception) -> Outcome:
+    async def _fail(self, job: JobValue, error: Exception) -> Outcome:
         try:
             return await settle(job, Decision(What.fail, error), self._layers.around(job._definition), {})
         except BaseException:  # cancelled meanwhile, or a hook's SystemExit
@@ -309,8 +309,8 @@ class Lifecycle:
         if claimed.kind not in self._gave_back:
             self._gave_back.add(claimed.kind)
             text = (
-                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait for a "
-                "worker that takes them, for %s at most"
+                "%s %s was given back: its arguments may be another version's (%s); such jobs of this kind wait %s at most "
+                "for a worker whose code takes them, and then fail"
             )
             log(logger, logging.WARNING, text, claimed.kind, claimed.id, error.facts, spell(grace))
 

@@ -128,10 +128,8 @@ async def _wait(job: JobValue, policy: RetryOn, executions: int, error: BaseExce
         given = (executions, error) if sees_error else (executions,)
         fixed = backoff.computed(await call_hook(lambda _job: wait(*given), job))
     except (JobSignal, Exception) as failed:
-        log(
-            logger, logging.WARNING, "%s %s: its wait function failed, %g s stand for it: %s",
-            job.kind, job.id, backoff.DEFAULT_WAIT, shown(failed),
-        )  # fmt: skip
+        text = "%s %s: its wait function failed, so it waits %g s: %s"
+        log(logger, logging.WARNING, text, job.kind, job.id, backoff.DEFAULT_WAIT, shown(failed))
         fixed = backoff.DEFAULT_WAIT
     return min(backoff.seconds(fixed, executions, jitter=policy.jitter, random=jitter), backoff.LONGEST_COMPUTED)
 

@@ -214,7 +214,7 @@ def resume(job: JobValue, records: Sequence[Record]) -> Stepper:
     """Give a job's running attempt its steps, with the records of earlier attempts."""
     if job._attempt is None:
         raise NotRunning(
-            f"{job._definition.kind} is not running here: steps belong into a job's own code; in a function job use "
+            f"{job._definition.kind} is not running here: steps are for a job's own code; in a function job use "
             "`current_job().step(…)`"
         )
     assignments.watch(type(job))

@@ -53,7 +53,7 @@ def given_back(error: OtherVersion, counts: Mapping[str, int], grace: float) -> 
     return Outcome(What.release, wait=wait, counts={**without_wait(counts), **mark})
 
 
-def nobody_came(error: OtherVersion, grace: float) -> InvalidArguments:
+def not_taken_in_time(error: OtherVersion, grace: float) -> InvalidArguments:
     """Return the error of a job that has waited for the whole grace."""
     kind, problems, what = error.args
     field, fact = problems[-1]

@@ -99,8 +99,8 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
     for layer in layers:
         values = sources.merged(values, layer.values)
     # Unknown keys are taken out here: users do not set `environment` and `source`, and BaseSettings has options of its own.
-    strangers = [key for key in values if key not in keys.KEYS]
-    problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in strangers]
+    unknown_keys = [key for key in values if key not in keys.KEYS]
+    problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in unknown_keys]
     known = {key: value for key, value in values.items() if key in keys.KEYS}
     try:
         settings = Settings(**known, **found_out)

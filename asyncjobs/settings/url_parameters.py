@@ -44,7 +44,7 @@ _REMEDIES = {
     "pgbouncer": 'remove it: a pooler in transaction mode is found, or named by pooler = "transaction" in the config',
     "replication": "asyncjobs needs a session of its own, no replication; remove it",
     "requiressl": "write sslmode=require",
-    "schema": "remove it: what is of asyncjobs is always in the schema asyncjobs",
+    "schema": "remove it: everything of asyncjobs is in the schema asyncjobs",
     "ssl": "write sslmode=require",
     "sslcrldir": "write sslcrl=… with one file",
 }
@@ -115,7 +115,7 @@ def _check(name: str, value: str) -> None:
     defaults = _DEFAULTS.get(name)
     if name in _REFUSED or (defaults is not None and value.lower() not in defaults):
         remedy = _REMEDIES.get(name, "the driver, asyncpg, cannot do it; remove it")
-        raise ValueError(f"the URL's {name}{_shown(name, value)} cannot be had: {remedy}")
+        raise ValueError(f"the URL's {name}{_shown(name, value)} is not supported: {remedy}")
     if whose := _WHOSE.get(name):
         remedy = _REMEDIES.get(name, "remove it")
         raise ValueError(f"the URL's {name} is a parameter of {whose}, none of PostgreSQL's: {remedy}")

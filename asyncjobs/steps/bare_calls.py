@@ -56,7 +56,7 @@ def _missing(
 
 def _said(function: Callable[..., Any], args: tuple[Any, ...], missing: str) -> str:
     name = function.__name__
-    said = f"{function.__qualname__}() is a step, which is given its {missing!r} where it is run as one: write "
+    said = f"{function.__qualname__}() is a step, and gets its {missing!r} only when it is run as one: write "
     if args and hasattr(args[0], "run_steps"):
         return f'{said}`await self.step("{name}", self.{name})`, or `await self.run_steps()`, which runs all'
     return f'{said}`await current_job().step("{name}", {name}, …)`'

@@ -279,7 +279,9 @@ class Cursor(Generic[T]):
     def _move(self, value: T | None) -> None:
         if self._is_over:
             raise self._place.refuse(
-                InvalidStep("the step of this cursor has ended: what it is moved to now would not be recorded")
+                InvalidStep(
+                    "the step of this cursor has ended, so a move would not be recorded: move it inside the step"
+                )
             )
         self._value = self._place.kept(value)
         self._moves += 1

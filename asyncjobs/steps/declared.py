@@ -210,7 +210,7 @@ def check_steps(cls: type[Any], name: str) -> None:
             raise InvalidDefinition(f"{where} is a generator: a step returns its result; use `return`, not `yield`")
         if taken := [name for name in declared.options.formerly if name in names]:
             raise InvalidDefinition(
-                f"{where}: formerly={taken[0]!r} is a step of {name} still: an earlier name is one that is gone"
+                f"{where}: formerly={taken[0]!r} is still a step of {name}: give only names that no step has any more"
             )
         if not parameters_of(function):
             raise InvalidDefinition(f"{where} takes no `self`: a step is a method of its job")
@@ -219,13 +219,13 @@ def check_steps(cls: type[Any], name: str) -> None:
         more = [parameter for parameter in list(parameters_of(function))[1:] if parameter not in given]
         if more:
             raise InvalidDefinition(
-                f"{where} takes {more[0]!r}, which nobody gives: a step takes `cursor: Cursor[…]`, and `connection` with "
-                "isolated=True; what else it needs are fields and attributes of the job"
+                f"{where} takes {more[0]!r}, which it will not be given: a step takes `cursor: Cursor[…]`, and `connection` "
+                "with isolated=True; what else it needs are fields and attributes of the job"
             )
         if declared.options.isolated and code.cursor_name:
             raise InvalidDefinition(
-                f"{where} is isolated and takes a cursor: what it does is undone as a whole when it is cut, and what its "
-                "cursor has passed would not be done again; use a cursor in a step that is not isolated"
+                f"{where} is isolated and takes a cursor: its work is undone as a whole when it is interrupted, and items "
+                "that its cursor has passed would not be done again; use a cursor in a step that is not isolated"
             )
         if not code.is_async and (code.cursor_name or code.takes_connection):
             raise InvalidDefinition(

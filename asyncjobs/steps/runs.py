@@ -120,7 +120,7 @@ class StepRun(NamedTuple):
             if signatures.takes(self.call.func, *self.call.args, **{**self.call.keywords, **given}):
                 raise  # raised by the code, not by the call
             raise InvalidStep(
-                f"{self.where}: {error}: what follows the function is passed to it; to give a step a `timeout` or a "
+                f"{self.where}: {error}: arguments after the function are passed to it; to give a step a `timeout` or a "
                 "`retry`, decorate the function with `@step(…)`"
             ) from error
 

@@ -37,7 +37,9 @@ class Services:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s ended with an error", task.get_name(), exc_info=error)
+            logger.error(
+                "the background task %r ended with an error and does not run any more", task.get_name(), exc_info=error
+            )
 
     async def close(self) -> None:
         """Cancel running tasks and wait for them, at most `CLOSE_TIMEOUT` seconds."""

@@ -26,7 +26,7 @@ def warning(server: Server, url: str) -> str | None:
     if is_local(server, url) or (server.tls and ssl_mode(url) == "verify-full"):
         return None
     return (
-        f"the link to {url_parts.server_of(url)} has {state(server, url)}: whoever stands between can read and change jobs; "
+        f"the link to {url_parts.server_of(url)} has {state(server, url)}: anybody in between can read and change jobs; "
         "add sslmode=verify-full (and sslrootcert=…) to database_url"
     )
 

@@ -124,7 +124,7 @@ class Crashing:
         await _run_to_end(self._performing, job.id)
         observed = await self._bounded("observe", self._observe)
         if observed is None:
-            raise InvalidOption("observe returned None: it must return what is to be the same after every run")
+            raise InvalidOption("observe returned None: it must return state that is the same after every run")
         return Left(await _status(self._performing, job.id), observed)
 
     async def _bounded(self, name: str, function: Callable[[], Any]) -> Any:
@@ -147,7 +147,7 @@ class Crashing:
         self._limit = max(LEAST_LIMIT, 10 * (time.monotonic() - started))
         if self.clean.status.state != "succeeded":
             raise AssertionError(f"the clean run, cut nowhere, {_ending(self.clean.status)}")
-        about = "observe() must return what a second clean run leaves, too: leave out times and random values"
+        about = "observe() must return the same after every clean run: leave out times and random values"
         again = await self._finish(await self._begin())
         if not _same(self.clean.observed, again.observed):
             raise AssertionError(f"two clean runs differ; {about}\n{_difference(self.clean.observed, again.observed)}")

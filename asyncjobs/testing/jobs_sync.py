@@ -104,7 +104,7 @@ class JobsSync:
                 raise AttributeError(name)
             found = getattr(self._jobs, name)
             if not inspect.iscoroutinefunction(found):
-                raise NotOpen(f"jobs_sync has no {name}: it has what can be done without an event loop that goes on")
+                raise NotOpen(f"jobs_sync has no {name}: it has only methods that need no running event loop")
 
             @wraps(found)
             def call(*arguments: Any, **named: Any) -> Any:

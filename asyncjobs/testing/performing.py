@@ -150,7 +150,7 @@ class Performing:
                 count += await self._until_idle(await self._claim(found, self.worker))
                 if count > MOST_ATTEMPTS:
                     raise AssertionError(
-                        f"{count} attempts were run and {found.kind} is ready still: is there an end to it?"
+                        f"{count} attempts were run and {found.kind} is ready still: does it enqueue itself without end?"
                     )
             await self._batch_finisher.look_at_all()  # for jobs ended by hand, or by a process that was killed
             if await self._find(kinds, queues) is not None:
@@ -190,8 +190,8 @@ class Performing:
                     await self._batch_finisher.look_at_all()
                 if waited >= STUCK:
                     raise AssertionError(
-                        f"a job has waited for {STUCK:g} s for another that is not ready: what is scheduled for later is "
-                        "not performed before `travel`"
+                        f"a job has waited for {STUCK:g} s for another that is not ready: jobs that are "
+                        "scheduled for later are not performed before `travel`"
                     )
                 found = await self._find(None, None) if tasks and slots.free > 0 else None
                 claimed = [] if found is None else await self._claim(found, self.worker)

@@ -254,12 +254,11 @@ class ValueCodec:
         except InvalidArguments:
             if inspect.iscoroutine(value):
                 value.close()  # the error says that it was not awaited, so Python need not warn
-                missing = "a coroutine that nobody has awaited: write `await`, in an `async def`"
+                missing = "a coroutine that was not awaited: write `await`, in an `async def`"
                 raise shape.invalid([(self._what, missing)]) from None
             if hasattr(type(value), "_definition_of_class"):
                 made = (
-                    "a job that was made and is nobody's result: `await` it after `enqueue()` and return what that gives, "
-                    "or return its `id`"
+                    "a job, which is no result: `await` it after `enqueue()` and return its result, or return its `id`"
                 )
                 raise shape.invalid([(self._what, made)]) from None
             raise

@@ -28,7 +28,7 @@ from asyncjobs.values.schemas import is_plain_schema, is_reference_schema, is_uu
 
 Schema = Mapping[str, Any]
 
-_SAYS_NOTHING: Final = frozenset({"type", "ref", "metadata", "microseconds_precision", "frozen", "strict", "fail_fast"})
+_NEUTRAL_KEYS: Final = frozenset({"type", "ref", "metadata", "microseconds_precision", "frozen", "strict", "fail_fast"})
 _MADE_BY_PYDANTIC: Final = frozenset({"none", "bool", "int", "float", "str", "decimal"})
 """Types of which pydantic makes a new value when it validates; of others it takes an instance of a subclass as it is."""
 _DISJOINT: Final = frozenset({"none", "bool", "int", "float", "str"})
@@ -43,7 +43,7 @@ _VALIDATED: Final = _LENGTHS | _BOUNDS | {
     "decimal_places", "version", "allow_inf_nan",
 }  # fmt: skip
 """Checks that a validated value has passed, and passes again."""
-_HARMLESS_CONFIG: Final = frozenset({"title", "from_attributes", "validate_assignment", "hide_input_in_errors"})
+_NEUTRAL_CONFIG: Final = frozenset({"title", "from_attributes", "validate_assignment", "hide_input_in_errors"})
 _OUR_CONFIG: Final = {"allow_inf_nan": False, "ser_json_inf_nan": "constants"}
 
 
@@ -247,7 +247,7 @@ def _given(schema: Schema, check: Check) -> Check:
 
 def _only(schema: Schema, says: Iterable[str]) -> None:
     """Give up on a schema with more keys than are known here."""
-    if not schema.keys() - {"computed_fields"} <= _SAYS_NOTHING.union(says) or schema.get("computed_fields"):
+    if not schema.keys() - {"computed_fields"} <= _NEUTRAL_KEYS.union(says) or schema.get("computed_fields"):
         raise _Open
 
 
@@ -261,6 +261,6 @@ def _refuse_config(schema: Schema) -> None:
     config = dict(schema.get("config") or {})
     extra = {config.pop("extra_fields_behavior", None), schema.get("extra_behavior")}
     encodings = {config.pop("ser_json_bytes", "utf8"), config.pop("val_json_bytes", "utf8")}
-    rest = [name for name in config.keys() - _HARMLESS_CONFIG if _OUR_CONFIG.get(name) != config[name]]
+    rest = [name for name in config.keys() - _NEUTRAL_CONFIG if _OUR_CONFIG.get(name) != config[name]]
     if rest or "allow" in extra or len(encodings) > 1:
         raise _Open

@@ -33,7 +33,7 @@ _MOST_VALUES: Final = 5_000
 """Values that are all checked for problems; of more, only the first problem of each list and dict is found."""
 _MOST_ERRORS: Final = 20_000
 """Errors of pydantic that are read: each takes 3 µs to read and as much to explain."""
-UNSEEN: Final = ("…", f"of more than {_MOST_VALUES:,} values the first wrong one of each list and dict is told")
+UNSEEN: Final = ("…", f"of more than {_MOST_VALUES:,} values only the first wrong one of each list and dict is listed")
 _LONGEST_FACT: Final = 200
 _NEAREST: Final = 0.6
 """difflib's cutoff for "did you mean"."""
@@ -98,11 +98,11 @@ def explain_stored(
     except ValueError:
         return [(whole, f"the stored text is not JSON ({error.errors()[0]['msg']}); correct the row"[:_LONGEST_FACT])]
     missing = "correct the row, or give the parameter a default"
-    remedy = "correct the row, or in a chain what the job before returns: the job takes"
+    remedy = "correct the row, or in a chain the result of the job before: the job takes"
     return _explain(error, given, parameters, whole, missing=missing, remedy=remedy, names=names)
 
 
-def strangers(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
+def unknown_values(given: Any, parameters: Mapping[str, Parameter]) -> list[Problem]:
     """Return the first values that belong to no parameter, and the number of others."""
     if not isinstance(given, dict):
         return []
@@ -210,7 +210,7 @@ def _explain(
     """
     if error.error_count() > _MOST_ERRORS:
         count = f"{error.error_count():,} values are of other types or have other names than the job takes"
-        return strangers(given, parameters) or [(whole, count)]
+        return unknown_values(given, parameters) or [(whole, count)]
     told: dict[str, list[str]] = {}
     tails: dict[str, str] = {}
     for detail in error.errors(include_url=False):

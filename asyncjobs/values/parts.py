@@ -43,7 +43,7 @@ def inner(given: Any, back: Any, path: str) -> Iterator[Pair]:
     if dataclasses.is_dataclass(back):
         _refuse_row(given, back, path)
         return _attributes(_held_by_dataclass(given), _held_by_dataclass(back), path)
-    return _of_strangers(given, back, path)
+    return _other_objects(given, back, path)
 
 
 def _items(given: Any, back: Any, path: str) -> Iterator[Pair]:
@@ -61,7 +61,7 @@ def _members(given: Any, back: Any, path: str) -> Iterator[Pair]:
 
 def _entries(given: Any, back: Any, path: str) -> Iterator[Pair]:
     if type(given) is type(back) and getattr(given, "default_factory", None) != getattr(back, "default_factory", None):
-        raise Difference(path, "what a defaultdict makes is said by its annotation, and this one makes something else")
+        raise Difference(path, "its default_factory differs from the one of its annotation; use the annotated one")
     keys = {key: key for key in back}
     for key in given:
         yield key, keys.get(key, ABSENT), path
@@ -123,7 +123,7 @@ def _assigned(value: Any, fields: Any) -> dict[str, Any]:
     }
 
 
-def _of_strangers(given: Any, back: Any, path: str) -> Iterator[Pair]:
+def _other_objects(given: Any, back: Any, path: str) -> Iterator[Pair]:
     try:
         is_equal = bool(given == back)
     except Exception:  # an array compares item by item

@@ -23,7 +23,7 @@ MAX_DEPTH: Final = 200
 """Levels of lists and dicts that are not empty, the arguments' own dict included: the limit of pydantic's JSON reader."""
 TOO_DEEP: Final = f"circular, or nested deeper than {MAX_DEPTH} levels; pass a flatter value"
 INVERSE: Final = (
-    "what a class writes (serializers, exclude) it must read to the same (validators, __init__, __post_init__)"
+    "what a class writes (serializers, exclude) it must read as the same value (validators, __init__, __post_init__)"
 )
 MIN_INT: Final = -(2**63)
 MAX_INT: Final = 2**64 - 1

@@ -13,10 +13,10 @@ class _Previous:
         return "chain.previous"
 
     def __str__(self) -> NoReturn:
-        raise TypeError("chain.previous is no value yet: it stands for a result that is there when the job runs")
+        raise TypeError("chain.previous is no value yet: it stands for a result that exists when the job runs")
 
     def _refuse(self, *_: Any) -> NoReturn:
-        raise TypeError("chain.previous is no value yet: have the job that takes it look into it, when it runs")
+        raise TypeError("chain.previous is no value yet: use it in the job that takes it, when it runs")
 
     __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __call__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse

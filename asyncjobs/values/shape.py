@@ -244,7 +244,7 @@ class Shape:
                 given = codec.loads(text)
             except ValueError:
                 return  # pydantic's error is better
-            found = explanations.strangers(given, self.parameters)
+            found = explanations.unknown_values(given, self.parameters)
             if len(found) > explanations.MOST_EXPLAINED and (error := self._other_version(given, found)):
                 raise error
 

@@ -166,7 +166,7 @@ def test_what_comes_after_a_migration_is_printed_alone_with_the_functions(
     last = cli("db", "sql", "--from", 1, *psql).stdout
     assert [step for step in (first, functions) if f"'{step.checksum}'" in last] == [functions]
     assert "the newest migration of this version is 1" in cli("db", "sql", "--from", 2, code=2).stderr
-    assert "say it without" in cli("db", "sql", "--roles", *(psql or ["--from", 1]), code=2).stderr
+    assert "give it without" in cli("db", "sql", "--roles", *(psql or ["--from", 1]), code=2).stderr
 
 
 async def test_a_program_migrates_by_its_url(empty_database_url):

@@ -78,7 +78,7 @@ def test_doctor_tells_of_those_for_which_others_than_the_code_speak():
         ("warn", "x is 0 at once by config, in place of 3 by code, so nothing of it starts: change it there")
     ]
     [(verdict, text)] = judged(by_hand=0)
-    assert (verdict, text.partition(": ")[2]) == ("warn", "`jobs.set_limit` says another number")
+    assert (verdict, text.partition(": ")[2]) == ("warn", "set another by `asyncjobs limits set`")
 
 
 def test_check_warns_of_a_limit_that_no_job_is_under(cli, project):

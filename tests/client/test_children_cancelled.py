@@ -96,13 +96,13 @@ async def test_detached_ones_are_left_alone(jobs: AsyncJobs, connection: asyncpg
 async def test_those_that_are_enqueued_while_the_parent_is_being_cancelled_are_cancelled_after_it(
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enqueue = FanOut._insist
+    enqueue = FanOut._enqueue_until_answered
 
     async def cancelled_first(self: Any, of: Job[Any]) -> None:
         assert await connection.fetchval("select asyncjobs.cancel($1)", of.id) == "cancelling"
         await enqueue(self, of)
 
-    monkeypatch.setattr(FanOut, "_insist", cancelled_first)
+    monkeypatch.setattr(FanOut, "_enqueue_until_answered", cancelled_first)
     Gate("raced")
     one = await parent("raced").enqueue()
     with pytest.raises(JobCancelled):

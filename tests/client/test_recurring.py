@@ -474,7 +474,7 @@ class TestDeclared:
                 assert found.keys() == {"mine", *recurring}
                 assert found["report"].declared == "config"
                 assert found["report"].schedule == recurring["report"]["schedule"]
-        assert "recurring gone is removed: it is declared no more" in caplog.text
+        assert "recurring gone is removed: it is not declared any more" in caplog.text
         assert found["report"].next_at is None and not found["report"].enabled
         assert (
             await connection.fetchval("select args from asyncjobs.recurring where name = 'report'")

@@ -532,6 +532,6 @@ async def swallowing() -> int:
 
 
 async def test_a_job_that_catches_the_end_of_its_run_and_goes_on_has_failed_and_says_why(jobs: AsyncJobs) -> None:
-    with pytest.raises(JobFailed, match="has caught what ends the run at 'a while'"):
+    with pytest.raises(JobFailed, match="caught the signal that ends the run at 'a while'"):
         await (await swallowing().enqueue()).result(timeout=20)
     assert ran == ["went on"]

@@ -270,7 +270,7 @@ async def test_wrong_uses_are_refused_with_the_remedy(jobs: AsyncJobs) -> None:
             with pytest.raises(error):
                 current_job().then(*given)
             count += 1
-        with pytest.raises(AlreadyEnqueued, match="is the job that runs here"):
+        with pytest.raises(AlreadyEnqueued, match="is the running job"):
             current_job().then(current_job())
         return count
 

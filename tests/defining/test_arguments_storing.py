@@ -315,7 +315,7 @@ def test_b18_a_row_that_does_not_fit_is_refused_alone(text):
 def test_b18_the_problem_of_a_row_names_field_and_remedy():
     assert stored(int, "{}") == {"x": "is missing; correct the row, or give the parameter a default"}
     assert stored(int, '{"x": "a"}')["x"].endswith(
-        "; correct the row, or in a chain what the job before returns: the job takes int"
+        "; correct the row, or in a chain the result of the job before: the job takes int"
     )
     assert stored(int, "nonsense")["arguments"].startswith("the stored text is not JSON")
 

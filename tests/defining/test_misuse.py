@@ -153,7 +153,7 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
         ),
         (lambda: hello("a").set(eta=5), InvalidCall, r"write at=…"),
         (lambda: hello("a").set(priorty=5), InvalidCall, r"write priority=…"),
-        (lambda: hello("a").set(retries=5), InvalidCall, r"said by @retry_on\(Error, attempts=…\)"),
+        (lambda: hello("a").set(retries=5), InvalidCall, r"set by @retry_on\(Error, attempts=…\)"),
         (lambda: hello("a").set(time_limit=5), InvalidCall, r"timeout= belongs to the definition"),
         (
             lambda: hello("a").set(color=5),
@@ -175,7 +175,11 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
         ),
         (lambda: retry_on(OSError, countdown=3), InvalidDefinition, r"write wait=…"),
         (lambda: discard_on(OSError, attempts=3), InvalidDefinition, r"discard_on\(\) has no option 'attempts'"),
-        (lambda: job(retries=3)(hello.function), InvalidDefinition, r"hello has no option 'retries': how often it is"),
+        (
+            lambda: job(retries=3)(hello.function),
+            InvalidDefinition,
+            r"hello has no option 'retries': the number of attempts",
+        ),
         (lambda: job(task_name="a")(hello.function), InvalidDefinition, r"write kind=…"),
         (lambda: type("X", (Job,), {}, time_limit=5), InvalidDefinition, r"write timeout=…"),
         (lambda: job(limit=Limit(1))(hello.function), InvalidDefinition, r"'limit': write concurrency=…"),
@@ -236,12 +240,12 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
         (
             lambda: Stepping(how="step with too much").perform_now(),
             InvalidStep,
-            r"follows the function is passed to it",
+            r"arguments after the function are passed to it",
         ),
         (
             lambda: handing_out().perform_now(),
             UnstorableResult,
-            r"a job that was made and is nobody's result: `await` it",
+            r"a job, which is no result: `await` it",
         ),
     ],
 )

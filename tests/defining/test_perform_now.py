@@ -270,7 +270,7 @@ class TestOtherEnds:
         with pytest.raises(NotOpen) as raised:
             await sleeping().perform_now()
         assert raised.value.__notes__ == [
-            "now.sleeping sleeps or waits for an event: perform_now hands it to a worker for that"
+            "now.sleeping sleeps or waits for an event: perform_now needs an open AsyncJobs, to hand it on"
         ]
 
     async def test_to_catch_the_end_of_its_run_at_a_sleep_is_refused(
@@ -281,7 +281,7 @@ class TestOtherEnds:
             with contextlib.suppress(BaseException):
                 await current_job().sleep("a while", 30)
 
-        with pytest.raises(InvalidStep, match="has caught what ends the run at 'a while'"):
+        with pytest.raises(InvalidStep, match="caught the signal that ends the run at 'a while'"):
             await caught().perform_now()
 
     async def test_to_be_snoozed_needs_an_open_client(self) -> None:

@@ -79,7 +79,7 @@ def test_a_coroutine_is_said_to_be_one_that_nobody_awaited(annotation):
 
     made = step()
     try:
-        with pytest.raises(InvalidArguments, match="result: a coroutine that nobody has awaited"):
+        with pytest.raises(InvalidArguments, match="result: a coroutine that was not awaited"):
             ValueCodec("app.send", annotation).dump(made)
         assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED
     finally:

@@ -320,7 +320,7 @@ LOST: list[tuple[Any, Any, str, str]] = [
     (time, time(12, tzinfo=ZoneInfo("Europe/Paris")), "x", "its zone is not stored"),
     (datetime, datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=30))), "x", ""),
     (collections.deque[int], collections.deque([1], maxlen=3), "x", "maxlen"),
-    (collections.defaultdict[str, int], collections.defaultdict(lambda: 5), "x", "this one makes something else"),
+    (collections.defaultdict[str, int], collections.defaultdict(lambda: 5), "x", "its default_factory differs"),
 ]  # fmt: skip
 SAME: list[tuple[Any, Any]] = [
     (Sms | Mail, Sms(to="kim")),

@@ -25,7 +25,7 @@ async def test_a_task_that_exits_fails_its_job_and_the_worker_and_its_neighbours
     assert {(row["state"], row["attempt"], row["crashes"]) for row in rows} == {(5, 1, 0)}
     for row in rows:
         assert '"builtins.SystemExit"' in row["errors"] or '"builtins.KeyboardInterrupt"' in row["errors"]
-    assert worker.log.count("a task that it has started raised") == len(bad)
+    assert worker.log.count("a task that it started raised") == len(bad)
     assert "exits.in_a_task" in worker.log
     scene.open(gate)
     [row] = await scene.finished(neighbour)

@@ -93,7 +93,7 @@ async def test_in_transaction_mode_jobs_run_and_nothing_of_ours_stays_on_its_ses
             assert await made[0].result(timeout=20) == worker.name
             assert await client.enqueue_all(work.tiny(n) for n in range(100)) == 100
             assert poolers.known(url) is Pooler.transaction and not client.listening and client.healthy
-            assert "a pooler in transaction mode stands between" in await doctor(scene, url)
+            assert "a pooler in transaction mode is in between" in await doctor(scene, url)
             assert await made[-1].result(timeout=20) == worker.name
             assert await left(bouncer) == before
         worker.stop()

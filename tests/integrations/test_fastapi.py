@@ -64,5 +64,5 @@ async def test_a_job_is_no_iterable_of_jobs_for_all_that(client: AsyncJobs) -> N
 
 
 async def test_a_mounted_application_without_a_client_is_told_whose_lifespan_is_run(web: httpx.AsyncClient) -> None:
-    with pytest.raises(NotOpen, match="that of a mounted one is not run"):
+    with pytest.raises(NotOpen, match="a mounted one's is not run"):
         await web.post("/inner/pay")

@@ -41,10 +41,10 @@ def test_what_is_done_anyway_or_here_is_kept_from_the_server(parameters):
     [
         (
             "channel_binding=require",
-            "channel_binding=require cannot be had: asyncpg has none; write sslmode=verify-full",
+            "channel_binding=require is not supported: asyncpg has none; write sslmode=verify-full",
         ),
-        ("gssencmode=require", "gssencmode=require cannot be had: the driver, asyncpg, cannot do it; remove it"),
-        ("require_auth=scram-sha-256", "require_auth cannot be had"),
+        ("gssencmode=require", "gssencmode=require is not supported: the driver, asyncpg, cannot do it; remove it"),
+        ("require_auth=scram-sha-256", "require_auth is not supported"),
         ("hostaddr=10.0.0.1", "give the address as the host"),
         ("requiressl=1", "write sslmode=require"),
         ("connect_timeout=soon", "connect_timeout is 'soon': give a whole number, seconds"),
@@ -58,7 +58,7 @@ def test_what_is_done_anyway_or_here_is_kept_from_the_server(parameters):
         ("target_session_attrs=master", "target_session_attrs is 'master'"),
         ("pgbouncer=true", "pgbouncer is a parameter of Prisma, none of PostgreSQL's: remove it: a pooler"),
         ("ssl=true", "none of PostgreSQL's: write sslmode=require"),
-        ("schema=x", "always in the schema asyncjobs"),
+        ("schema=x", "everything of asyncjobs is in the schema asyncjobs"),
         ("sslmode", "the URL's parameter 'sslmode' has no value"),
     ],
 )
