@@ -22,7 +22,7 @@ from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.values import codec
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds for finding out, connecting included: whoever asks has waited already."""
 WAIT = 1.0
 """Seconds for which one key is waited for: where nobody is left to end that, the server does."""
@@ -69,7 +69,7 @@ def _keys(rows: Sequence[NewJob]) -> dict[str, NewJob]:
 async def _sentence(url: str, keys: dict[str, NewJob]) -> str:
     what = _spelled(next(iter(keys))) if len(keys) == 1 else f"one of {len(keys)} unique keys"
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             held = await _find(url, keys)
     except (DatabaseError, asyncpg.PostgresError, *LINK_ERRORS):
         held = _Held(what, "a transaction that cannot be named, as no connection was to be had; see pg_stat_activity")

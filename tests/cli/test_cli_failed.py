@@ -50,7 +50,7 @@ async def test_a_group_is_retried_and_discarded_with_the_usual_asking(cli, two_g
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--group", "x"], "is no id of a group: give one of those that `asyncjobs jobs failed` shows"),
+        (["--group", "x"], "is no id of a group: give one that `asyncjobs jobs failed` shows"),
         (["--group", "0123456789"], "no group 0123456789 among the failed jobs"),
         (["--group", "0123456789", "--kind", "k"], "leave out kind="),
         (["--group", "0123456789", "--all"], "--all and a filter both say which jobs"),
