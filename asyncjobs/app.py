@@ -1,7 +1,7 @@
-"""`AsyncJobs`: assembles settings, database, client and worker; its constructor does no I/O.
+"""`AsyncJobs`: it assembles settings, database, client and worker; its constructor does no I/O.
 
-Settings, the worker and the embedded PostgreSQL are imported when they are needed: they are 40 % of what `import asyncjobs`
-would cost a web application that only enqueues.
+Settings, the worker and the embedded PostgreSQL are imported when they are needed: otherwise they would be 40 % of the time
+of `import asyncjobs` in a web application that only enqueues.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ T = TypeVar("T")
 J = TypeVar("J", bound=Job[Any])
 
 FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
-"""Seconds until an embedded worker that crashed is started again; doubled each time."""
+"""Seconds until an embedded worker is started again after an error; doubled each time."""
 
 
 class AsyncJobs:
@@ -69,10 +69,10 @@ class AsyncJobs:
 
     Args:
         config: Path of a config.toml; None: the one in the working directory, if there is one.
-        environment: Table of it to lay over `[default]`; None: `ASYNCJOBS_ENV`, else ``"development"``.
+        environment: The table of it to lay over `[default]`; None: `ASYNCJOBS_ENV`, else ``"development"``.
         middleware: Objects around every job that is enqueued or performed here, the outermost first. Each may have any of
             the methods `before_enqueue(job)`, `after_enqueue(job)`, `around_enqueue(job, call)`, the same three with
-            `perform`, and `after_discard(job, error)`, `def` or `async def`; they do what the callbacks of these names do.
+            `perform`, and `after_discard(job, error)`, `def` or `async def`; they are run like the callbacks of these names.
         **settings: Any setting by name, such as `database_url`; these win over environment and file.
     """
 
@@ -103,9 +103,9 @@ class AsyncJobs:
         Raises:
             InvalidSettings: Every problem at once.
             SchemaMismatch: The database has no schema, or another version's; the message has the command.
-            DatabaseUnavailable: It cannot be reached.
-            AlreadyOpen: It is open already.
-            InvalidDefinition: The program is being imported for its jobs, and has no guard.
+            DatabaseUnavailable: The database cannot be reached.
+            AlreadyOpen: This AsyncJobs is open already.
+            InvalidDefinition: The program is being imported for its jobs, and has no `if __name__ == "__main__":`.
         """
         if self._stack is not None:
             raise AlreadyOpen("this AsyncJobs is open already: open it once, or make another")
@@ -123,7 +123,7 @@ class AsyncJobs:
         return load(self._config, environment=self._environment, **self._arguments)
 
     async def close(self) -> None:
-        """Close the client; what is in flight fails. Closing twice does nothing."""
+        """Close the client; calls under way fail. Closing twice does nothing."""
         stack, self._stack = self._stack, None
         self._opened = None
         if stack is not None:
@@ -154,8 +154,8 @@ class AsyncJobs:
                 jobs.enqueue(send_welcome(42))
 
         In the block its `enqueue`, `enqueue_all`, `emit`, `get`, `result`, `status`, `cancel`, `retry`, `pause`, `resume`,
-        `pauses` and those of `recurring` are called without ``await``, from any thread; they are done on an event loop in a
-        thread of its own. It is no worker.
+        `pauses` and the methods of `recurring` are called without ``await``, from any thread; they run on an event loop in a
+        thread of its own. It runs no jobs.
 
         Raises:
             InsideEventLoop: On entering, and at each call: an event loop runs in this thread.
@@ -178,7 +178,7 @@ class AsyncJobs:
         """The settings in force.
 
         Raises:
-            NotOpen: Before it was opened.
+            NotOpen: It was never opened.
         """
         if self._settings is None:
             raise NotOpen("settings are read when AsyncJobs is opened: use it inside `async with jobs:`")
@@ -186,10 +186,10 @@ class AsyncJobs:
 
     @property
     def database_url(self) -> str:
-        """The database in use, the private one included: a URL for asyncpg or psycopg; it may hold a password.
+        """The URL of the database in use, also of a private one, for asyncpg or psycopg; it may hold a password.
 
         Raises:
-            NotOpen: Before it was opened.
+            NotOpen: It is not open.
         """
         return self._in_use().url
 
@@ -197,11 +197,11 @@ class AsyncJobs:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Open the client and work here, on this event loop, until the block ends.
+        """Open the client and run jobs here, on this event loop, until the block ends.
 
-        Signals are left to whoever owns them. Leaving stops as `asyncjobs run` does at SIGTERM: running jobs may finish for
-        `shutdown_timeout`, then they are cancelled and released unspent. A worker that crashes is started again, with a
-        growing pause, and `healthy` is False meanwhile.
+        No signal handlers are installed. Leaving the block stops the worker as SIGTERM stops `asyncjobs run`: running jobs
+        may finish for `shutdown_timeout`, then they are cancelled and given back unspent. A worker that fails is started
+        again, with a growing pause, and `healthy` is False meanwhile.
         """
         async with self:
             import_modules(self.settings.imports)
@@ -216,17 +216,17 @@ class AsyncJobs:
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002
-        """Work for as long as a web application runs: ``FastAPI(lifespan=jobs.lifespan)``, Starlette likewise."""
+        """Run jobs for as long as a web application runs: ``FastAPI(lifespan=jobs.lifespan)``, Starlette likewise."""
         async with self.running():
             yield
 
     @property
     def healthy(self) -> bool:
-        """Whether this is open, and the database answers it; asks nobody, and can be read from any thread.
+        """Whether this is open, and the database answers; needs no I/O, and can be read from any thread.
 
-        With a worker: whether that is at work and holds its lease, and has not been without connections or unable to store
-        ends for as long. Without: whether the database has answered, and would have taken a write, within the last `lease`
-        seconds (30), which is looked at a few times in these. A restart of the database in between is not seen.
+        With a worker: whether it runs and holds its lease, and was not without connections, or unable to store ends, for as
+        long as a lease. Without one: whether the database has answered, and would have taken a write, within the last
+        `lease` seconds (30), in which it is asked a few times. A restart of the database in between is not noticed.
         """
         opened = self._opened
         if opened is None:
@@ -240,9 +240,9 @@ class AsyncJobs:
 
     @property
     def listening(self) -> bool:
-        """Whether notices are heard; while they are not, jobs start and awaits end at the next poll, and that is all.
+        """Whether notices are heard; if not, jobs start and awaits end at the next poll, with no other effect.
 
-        False, too, for a client that has awaited nothing yet: it does not listen before it needs to.
+        Also False for a client that has awaited no job yet: it does not listen before it needs to.
         """
         opened = self._opened
         return opened is not None and not opened.listener.deaf
@@ -257,7 +257,7 @@ class AsyncJobs:
             except asyncio.CancelledError:
                 raise
             except DatabaseError as error:
-                log(logger, logging.ERROR, "the embedded worker cannot work: %s; trying again", error)
+                log(logger, logging.ERROR, "the embedded worker cannot run: %s; trying again", error)
             except BaseException:
                 logger.exception("the embedded worker crashed; starting it again")
             else:
@@ -288,10 +288,10 @@ class AsyncJobs:
         return job
 
     async def get_batch(self, batch: UUID | str) -> Batch:
-        """Return a stored batch, to be awaited or asked about.
+        """Return a stored batch, to await it or to read its status.
 
         Raises:
-            BatchNotFound: It cannot be seen.
+            BatchNotFound: No such batch can be seen.
             InvalidOption: `batch` is no id.
         """
         return await self._client().get_batch(batch_id(batch))
@@ -314,17 +314,17 @@ class AsyncJobs:
     @overload
     async def get(self, job: JobOrId, kind: type[J]) -> J: ...
     async def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
-        """Return a job by its id, to await it or ask about it.
+        """Return a job by its id, to await it or to read its status.
 
         Args:
-            job: A UUID or its text; or a job, which is read anew, into another object.
-            kind: The `@job` function or Job class it must be of; its result then has that type.
+            job: A UUID or its text; or a job, which is read again, into another object.
+            kind: The `@job` function or Job class of the job; its result then has that type.
 
-        Where this role may not read arguments, the job has none, and can be awaited all the same.
+        If this role may not read arguments, the job has none, and can be awaited all the same.
 
         Raises:
             JobNotFound: No row can be seen.
-            KindMismatch: It is of another kind.
+            KindMismatch: The job is of another kind.
             NotEnqueued: `job` has no row yet.
             InvalidOption: `job` is neither a job nor an id.
         """
@@ -342,9 +342,9 @@ class AsyncJobs:
         """Wait until a job is final and return its return value; see `Job.result`.
 
         Args:
-            job: A job, a UUID or its text. By an id the value has the type of the kind that is defined here, else it is
+            job: A job, a UUID or its text. For an id the value has the type of the kind if that is defined here, else it is
                 plain JSON.
-            timeout: Seconds or a timedelta; None waits as long as it takes. Running out leaves the job alone.
+            timeout: Seconds or a timedelta; None: no limit. At its end the job is left alone.
         """
         client = self._client()
         found = job if isinstance(job, Job) else await client.get(job)
@@ -355,12 +355,12 @@ class AsyncJobs:
         return await self._client().cancel(id_of(job), limits.reason(reason))
 
     async def status(self, job: JobOrId) -> Status:
-        """Read everything stored about a job, or the one with this id; see `Job.status`."""
+        """Read the status of a job, or of the one with this id; see `Job.status`."""
         return await self._client().status(id_of(job))
 
     @property
     def recurring(self) -> Recurring:
-        """What recurs: `add`, `remove`, `pause`, `resume`, `run` and `all`.
+        """The schedules: `add`, `remove`, `pause`, `resume`, `run` and `all`.
 
         Raises:
             NotOpen: This AsyncJobs is not open.
@@ -372,23 +372,23 @@ class AsyncJobs:
     async def retry(self, job: JobOrId, *, force: bool = False, from_step: str | None = None) -> bool:
         """Make a job ready again that failed, was discarded or cancelled, or waits for its retry.
 
-        It keeps its id, its errors and its attempt: its next run is the attempt after the last. What its declarations have
-        counted, its crashes and its expiry are forgotten. Retried twice at once, it runs once.
+        It keeps its id, its errors and its attempt: its next attempt is the one after the last. The counters of its
+        declarations, its crashes and its expiry are reset. Retried twice at once, it runs once.
 
         Args:
             job: A job, a UUID or its text.
-            force: One that succeeded, too, and one that is scheduled for its first run.
-            from_step: This step and those after it run again, also of one that succeeded; attributes stay as they were saved
-                last. None: it goes on where it stands.
+            force: Retry a job that succeeded, too, and one that is scheduled for its first run.
+            from_step: The step from which on steps run again, also of a job that succeeded; attributes stay as they were
+                last saved. None: the job goes on after the steps that have succeeded.
 
         Returns:
-            False when there is nothing to retry: it is ready, running or waiting, or it succeeded.
+            False when there is nothing to retry: the job is ready, running or waiting, or it succeeded.
 
         Raises:
             JobNotFound: No row can be seen.
             NotEnqueued: `job` has no row yet.
             InvalidOption: `job` is neither a job nor an id, or the job has no such step.
-            PermissionDenied: The role only enqueues, or only looks.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         asked = Asked(Action.retry, forced=force or from_step is not None, from_step=from_step)
         return await self._client().do(asked, id_of(job))
@@ -398,48 +398,48 @@ class AsyncJobs:
 
         Args:
             job: A job, a UUID or its text.
-            reason: Stored, and told to whoever awaits the job; at most 1,000 characters.
+            reason: Stored, and part of the error for code that awaits the job; at most 1,000 characters.
 
         Returns:
-            False when it cannot be: it runs (cancel it), or it ended otherwise.
+            False when it cannot be discarded: it runs (cancel it), or it ended otherwise.
 
         Raises:
             JobNotFound: No row can be seen.
             NotEnqueued: `job` has no row yet.
             InvalidOption: `job` is neither a job nor an id, or `reason` cannot be stored.
-            PermissionDenied: The role only enqueues, or only looks.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         return await self._client().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
 
     async def failures(self) -> Failures:
-        """Return failed jobs in groups that have failed alike: by kind, type of error, and line of the user's code.
+        """Return failed jobs in groups: by kind, type of error, and line of the user's code.
 
-        Of 2,000 failed jobs, those that were enqueued last; it says whether there are more. `retry_all(group=…)` and
-        `discard_all(group=…)` take all of a group, however many there are.
+        The 2,000 failed jobs that were enqueued last are grouped; `is_complete` says whether these are all.
+        `retry_all(group=…)` and `discard_all(group=…)` take all jobs of a group, however many there are.
 
         Raises:
-            PermissionDenied: The role only enqueues.
+            PermissionDenied: The role may only enqueue.
         """
         return await self._client().failures()
 
     async def retry_all(self, *, dry_run: bool = False, **which: Unpack[Which]) -> int:
         """Retry all failed jobs that match, the oldest first; see `retry`.
 
-        Done in batches, each committed: when the database fails in between, call it again, and it goes on from there. What
-        ends after the call has begun is left alone.
+        This is done in batches, each committed: if the database fails in between, call it again, and it goes on from there.
+        Jobs that end after the call has begun are left alone.
 
         Args:
             dry_run: Change nothing, and return how many would be retried.
             **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, `group`, as in `Which`; without any, every
-                failed job. `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for those that wait for their
+                failed job. `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for jobs that wait for their
                 retry, ``"scheduled"``.
 
         Returns:
             How many were retried.
 
         Raises:
-            InvalidOption: One of these cannot be.
-            PermissionDenied: The role only enqueues, or only looks.
+            InvalidOption: A value is invalid.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         return await self._do_all(Asked(Action.retry), which, dry_run=dry_run)
 
@@ -447,18 +447,18 @@ class AsyncJobs:
         """Discard all jobs that match; return how many. See `discard` and `retry_all`.
 
         Args:
-            reason: Stored with each.
+            reason: Stored with each job.
             dry_run: Change nothing, and return how many would be discarded.
-            **which: As in `Which`; without any, every job that can be. `state` may be ``"scheduled"``, ``"ready"``,
-                ``"waiting"`` and ``"failed"``.
+            **which: As in `Which`; without any, every job that can be discarded. `state` may be ``"scheduled"``,
+                ``"ready"``, ``"waiting"`` and ``"failed"``.
         """
         return await self._do_all(Asked(Action.discard, limits.reason(reason)), which, dry_run=dry_run)
 
     async def cancel_all(self, *, reason: str = "", dry_run: bool = False, **which: Unpack[Which]) -> int:
-        """Cancel all jobs that match; return how many were, those included that go along. See `Job.cancel` and `retry_all`.
+        """Cancel all jobs that match; return how many, with those cancelled along. See `Job.cancel` and `retry_all`.
 
         Args:
-            reason: Stored with each.
+            reason: Stored with each job.
             dry_run: Change nothing, and return how many would be cancelled.
             **which: As in `Which`; without any, every job that is not final. `state` may be ``"scheduled"``, ``"ready"``,
                 ``"running"`` and ``"waiting"``.
@@ -477,62 +477,62 @@ class AsyncJobs:
         reason: str = "",
         by: str | None = None,
     ) -> Pause:
-        """Have nothing of a queue or of a kind started anywhere, within a second of the call; what runs goes on.
+        """Pause a queue or a kind: within a second, no worker starts a job of it; running jobs go on.
 
-        It holds until `resume`, or until its time has come by the database's clock, whoever is restarted in between. Jobs
-        are enqueued as ever, wait as `ready`, and hold no place of a limit. Paused again, it is as this call says.
+        A pause lasts until `resume`, or until its end by the database's clock, whichever workers are restarted in between.
+        Jobs are enqueued as usual, wait as `ready`, and hold no place of a limit. A second pause replaces the first.
 
         Args:
-            queue: Its name. This or `kind`.
+            queue: The name of a queue. Give this or `kind`.
             kind: A `@job` function or a Job class, with its aliases, or a kind's name.
-            until: When it ends by itself: an aware datetime, or a timedelta or seconds from now. None: by `resume` alone.
+            until: The end: an aware datetime, or a timedelta or seconds from now. None: it lasts until `resume`.
             reason: Shown wherever the pause is; at most 1,000 characters.
-            by: Who pauses, shown likewise; None: this process's login and host.
+            by: Shown as the author of the pause; None: this process's login and host.
 
         Raises:
-            InvalidOption: One of these cannot be, or `until` has come already.
-            PermissionDenied: The role only enqueues, or only looks.
+            InvalidOption: A value is invalid, or `until` is in the past.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         what, end = paused(queue, kind), end_of_pause(until)
         return await self._client().pause(what, *end, reason=limits.reason(reason), by=who(by))
 
     @answered(remedy='say what by name, as in `resume(queue="mailers")` or `resume(kind=send_welcome)`')
     async def resume(self, *, queue: str | None = None, kind: Any = None) -> bool:
-        """Let a paused queue or kind go on; return False when it was not paused. See `pause`."""
+        """Resume a paused queue or kind; return False when it was not paused. See `pause`."""
         return await self._client().resume(paused(queue, kind))
 
     async def pauses(self) -> list[Pause]:
-        """Return what is paused: the queues, then the kinds, by name."""
+        """Return the pauses in force: of queues, then of kinds, by name."""
         return await self._client().pauses()
 
     async def _do_all(self, asked: Asked, which: Which, *, dry_run: bool) -> int:
         return (await self._client().do_all(asked, filter_of(asked.action, **which), dry_run=dry_run)).total
 
     async def why(self, job: JobOrId) -> str:
-        """Return one sentence, its subject left out, that says what a job waits for, where it runs, or how it ended.
+        """Return one sentence, without its subject: what a job waits for, where it runs, or how it ended.
 
         Raises:
             JobNotFound: No row can be seen.
             NotEnqueued: `job` has no row yet.
             InvalidOption: `job` is neither a job nor an id.
-            PermissionDenied: The role only enqueues.
+            PermissionDenied: The role may only enqueue.
         """
         return (await self._client().why(id_of(job))).sentence
 
     async def set_limit(self, key: str, most: int | None) -> None:
-        """Say how many jobs run at once under a limit, for all workers and from now on; those that run go on.
+        """Set how many jobs run at once under a limit, for all workers, from now on; running jobs go on.
 
-        It stays until it is set anew, whatever configurations and later versions of the code say.
+        The number stays until it is set again, whatever configurations and later versions of the code say.
 
         Args:
-            key: The limit's: the `key` that kinds share, or a kind: of all its limits; one of them, as in
-                ``"app.jobs.sync(account_id)"``; or one key of that, as `why` names it: ``"app.jobs.sync(account_id) 7"``.
-            most: From 0, with which nothing starts, to 1,000,000; None: what the configuration says (`[default.limits]`), or
-                else the code.
+            key: A `key` that kinds share; a kind, for all its limits; one of its limits, as ``"app.jobs.sync(account_id)"``;
+                or one key of that, as `why` names it: ``"app.jobs.sync(account_id) 7"``.
+            most: From 0, with which no job starts, to 1,000,000; None: the number of the configuration (`[default.limits]`),
+                or else of the code.
 
         Raises:
-            InvalidOption: `most` is outside its limits, or nobody has enqueued or run a job yet with such a limit.
-            PermissionDenied: The role only enqueues, or looks.
+            InvalidOption: `most` is outside its bounds, or no job with such a limit was enqueued or run yet.
+            PermissionDenied: The role may only enqueue, or only read.
         """
         if not isinstance(key, str):
             raise InvalidOption(
@@ -544,18 +544,18 @@ class AsyncJobs:
 async def migrate(database_url: str) -> list[str]:
     """Bring the schema of a database up to date, as `asyncjobs db migrate` does.
 
-    Two at once do no harm: one waits for the other and finds nothing left.
+    Of two calls at once, one waits for the other and finds nothing left to do.
 
     Args:
         database_url: As in the settings: ``postgresql://user:password@host/database``.
 
     Returns:
-        What was applied, such as ``"0001_schema"`` and ``"functions"``; nothing when the schema was up to date.
+        The applied migrations, such as ``"0001_schema"`` and ``"functions"``; none when the schema was up to date.
 
     Raises:
         InvalidSettings: It is no such URL.
-        SchemaMismatch: The schema is newer than this version, or was changed.
-        PermissionDenied: This login may not; the message has the grant.
+        SchemaMismatch: The schema is newer than this version, or was changed by hand.
+        PermissionDenied: This login may not migrate; the message has the grant.
         DatabaseUnavailable: The database cannot be reached.
     """
     from asyncjobs.settings.urls import check_database_url

@@ -1,4 +1,4 @@
-"""What is open on a database: a client with its connections, on request its worker; and which database that is."""
+"""Opening: a client with its connections, and on request a worker, on the database of the settings or a private one."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ logger = logging.getLogger("asyncjobs")
 PRIVATE_IN = ("development", "test")
 """Environments in which an empty `database_url` stands for a private PostgreSQL."""
 PULSES_A_LEASE = 4
-"""How often an idle client asks the database for a sign of life."""
+"""Times in a lease that an idle client asks the database whether it answers."""
 
 
 class Opened:
-    """A client put together, and the one that jobs use until the stack is left; nothing is connected before it is needed.
+    """An open client, which jobs use until the stack is left; connections are opened when they are needed.
 
     Args:
         url: The database.
-        settings: In force.
-        stack: Closes it.
-        middleware: Objects around every job, within those that the settings name.
+        settings: The settings in force.
+        stack: Closes the client.
+        middleware: Runs around every job, inside the middleware of the settings.
     """
 
     def __init__(self, url: str, settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> None:
@@ -74,15 +74,15 @@ class Opened:
         self._pulse: asyncio.Task[None] | None = None
 
     def keep_asking(self) -> None:
-        """Ask the database for a sign of life now and then, for as long as this is open and has no worker."""
+        """Ask the database now and then whether it answers, while this is open and has no worker."""
         every = self.settings.lease / PULSES_A_LEASE
         self._pulse = self.services.start(feel(self.sessions, every=every), name="pulse")
 
     def make_worker(self, **given: Any) -> Worker:
-        """Return a worker beside this client, which is not started; `given`: as `Worker` takes it."""
+        """Return a worker beside this client, not started; `given` are arguments of `Worker`."""
         from asyncjobs.worker.worker import Worker
 
-        # The worker knows whether the database answers; and of many that are idle, each connection counts.
+        # The worker knows whether the database answers. And a connection of every idle worker's client would add up.
         if self._pulse is not None:
             self._pulse.cancel()
         self.sessions.pool.keep_at_least(0)
@@ -90,12 +90,12 @@ class Opened:
 
 
 async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> Opened:
-    """Open a client on the database of the settings, and a private PostgreSQL before it where they name none.
+    """Open a client on the database of the settings; if they name none, start a private PostgreSQL for it.
 
     Raises:
-        InvalidSettings: They name none in an environment where that is a slip.
+        InvalidSettings: They name none, in an environment other than development and test.
         SchemaMismatch: The database has no schema, or another version's.
-        DatabaseUnavailable: It cannot be reached.
+        DatabaseUnavailable: The database cannot be reached.
     """
     opened = Opened(settings.database_url or await _start_private(settings, stack), settings, stack, middleware)
     await opened.sessions.run(checking.check if settings.database_url else migrating.migrate)
@@ -104,10 +104,10 @@ async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tup
 
 
 def private_directory(settings: Settings) -> Path | None:
-    """Return where the project's private server is; None when the settings name a database.
+    """Return the directory of the project's private server; None when the settings name a database.
 
     Raises:
-        InvalidSettings: In an environment where it is a slip: what a deployment migrated would be nobody's database.
+        InvalidSettings: They name none, in an environment other than development and test.
     """
     from asyncjobs.embedded import project_directory
 

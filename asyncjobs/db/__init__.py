@@ -1,1 +1,1 @@
-"""The only room that speaks to PostgreSQL: connections, migrations, statements, and typed functions over plain values."""
+"""The database: connections, migrations, statements, typed functions over plain values. No other room uses PostgreSQL."""

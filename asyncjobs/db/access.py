@@ -1,7 +1,7 @@
-"""How this role gets at jobs: at the tables where it may write them, else by functions that have the owner's rights.
+"""Access of this role to jobs: by the tables if it may write them, else by functions that have the owner's rights.
 
-Whoever works or owns takes the first way, which is the quicker one. An enqueuer has no right on a table: its functions check
-what they are given, and tell of no job whose id it does not give.
+Workers and owners use the tables, which is faster. An enqueuer has no rights on tables: its functions check their arguments,
+and return nothing of a job whose id is not given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncjobs.db.rows import Finished, NewJob
 
 
 class Access:
-    """The statements of one client, by the way that its role has; which one is asked once."""
+    """The statements of one client, by tables or by functions; which of them is found out once."""
 
     def __init__(self) -> None:
         self._by_tables: bool | None = None
@@ -29,7 +29,7 @@ class Access:
         return self._by_tables
 
     async def enqueue_one(self, connection: Connection, job: NewJob, *, quietly: bool = False) -> None:
-        """Insert one job that is due now and whose id is new; `quietly`: the notice is left for later."""
+        """Insert one job that is due now and whose id is new; `quietly`: without a notice."""
         if not await self.is_by_tables(connection):
             await statements.enqueue_row(connection, job, quietly=quietly)
         elif quietly:
@@ -52,21 +52,21 @@ class Access:
             await statements.enqueue_rows(connection, jobs)
 
     async def await_jobs(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Ask to be told when jobs become final; return the ids that are live."""
+        """Set the flags that have notices sent when jobs become final; return the ids that are live."""
         way = "await_jobs" if await self.is_by_tables(connection) else "await_by_function"
         return await statements.await_jobs(connection, ids, way)
 
     async def read_live(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Return those of `ids` that are live."""
+        """Return the ids that are live."""
         way = "read_live" if await self.is_by_tables(connection) else "read_live_by_function"
         return await statements.read_live(connection, ids, way)
 
     async def read_finished(self, connection: Connection, ids: Sequence[UUID]) -> list[Finished]:
-        """Return how those of `ids` ended that did, in no order."""
+        """Return the ends of the jobs that have ended, in no order."""
         way = "read_finished" if await self.is_by_tables(connection) else "read_finished_by_function"
         return await statements.read_finished(connection, ids, way)
 
     async def read_states(self, connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
-        """Return the states of those of `ids` that have a row, and why they were discarded or cancelled."""
+        """Return the states of jobs that have a row, and their reasons if they were discarded or cancelled."""
         way = "read_states" if await self.is_by_tables(connection) else "read_states_by_function"
         return await statements.read_states(connection, ids, way)

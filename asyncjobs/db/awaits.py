@@ -1,4 +1,4 @@
-"""The statements on what running jobs wait for: plain values in, plain values out; each one round trip."""
+"""Statements on waits of running jobs for others, as functions from plain values to plain values; each one round trip."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from asyncjobs.db import sql
 
 
 class Told(NamedTuple):
-    """What one running job waits for."""
+    """The jobs that one running job waits for."""
 
     id: UUID
     fence: int
     endless: list[UUID]
-    """As long as it takes."""
+    """Jobs awaited without a timeout."""
     timed: list[UUID]
-    """With a timeout."""
+    """Jobs awaited with a timeout."""
 
 
 class Waiter(NamedTuple):
-    """A running job that awaits others as long as it takes."""
+    """A running job that awaits others without a timeout."""
 
     id: UUID
     kind: str
     awaits: list[UUID]
-    """Of these, running jobs that wait themselves."""
+    """The awaited jobs that run and wait themselves."""
 
 
 class Awaited(NamedTuple):
-    """What somebody waits for."""
+    """A job that another one waits for."""
 
     id: UUID
     kind: str
     state: int
     step: str | None
-    """The waiter's, which runs it; None: it is awaited in memory."""
+    """The step of the waiting job that runs it; None: it is awaited by code."""
     left: int
-    """How many live jobs its waiter waits for in the same way."""
+    """Live jobs that the waiting job waits for in the same way."""
     of: int
-    """How many it was in all."""
+    """All jobs that it waits for in the same way, ended ones included."""
 
 
 async def tell(connection: Connection, rows: Sequence[Told]) -> None:
-    """Write what running jobs wait for; `rows` ascending. Those that have ended meanwhile are passed over."""
+    """Write the waits of running jobs; `rows` ascending. Jobs that have ended meanwhile are passed over."""
     ids, fences = [row.id for row in rows], [row.fence for row in rows]
     numbers = [number for number, row in enumerate(rows, 1) for _ in (*row.endless, *row.timed)]
     awaited = [job_id for row in rows for job_id in (*row.endless, *row.timed)]
@@ -56,14 +56,14 @@ async def tell(connection: Connection, rows: Sequence[Told]) -> None:
 
 
 async def read_waiters(connection: Connection, ids: Sequence[UUID]) -> list[Waiter]:
-    """Return those of `ids` that wait, and the waiting jobs to which they lead, in no order."""
+    """Return the jobs among `ids` that wait, and the waiting jobs that they wait for, directly or not; in no order."""
     return [Waiter(*row) for row in await connection.fetch(sql.read("read_waiters"), ids)]
 
 
 async def read_awaited(connection: Connection, job_id: UUID, limit: int) -> list[Awaited]:
-    """Return the first live jobs that a running one waits for: those that its step runs, else those it awaits in memory."""
+    """Return the first live jobs that a running one waits for: those that its step runs, else those its code awaits."""
     try:
         rows = await connection.fetch(sql.read("read_awaited"), job_id, limit)
-    except asyncpg.DataError:  # its step's jobs were written by hand
+    except asyncpg.DataError:  # the jobs of its step were written by hand, and cannot be read
         return []
     return [Awaited(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""The statements on batches and chains, as functions: plain values in, plain values out."""
+"""Statements on batches and chains, as functions from plain values to plain values."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class NewBatch(NamedTuple):
     parent: UUID | None
     description: str
     on_discard: str | None
-    """What is to be enqueued, as `given` writes it."""
+    """The job to enqueue, as `given` writes it."""
     on_finish: str | None
     on_success: str | None
 
 
 class BatchRow(NamedTuple):
-    """What is stored about a batch."""
+    """The stored row of a batch."""
 
     id: UUID
     parent: UUID | None
@@ -48,7 +48,7 @@ class BatchRow(NamedTuple):
     finished_at: datetime | None
     succeeded_at: datetime | None
     by_state: dict[str, int]
-    """How many jobs are in each state."""
+    """The number of jobs by state."""
 
 
 class SettledBatch(NamedTuple):
@@ -63,22 +63,22 @@ def given(jobs: Sequence[NewJob]) -> str:
 
 
 def stored(made: str) -> list[Stored]:
-    """Return what `asyncjobs.enqueue_given` says came of each."""
+    """Return how each job was stored, from the text that `asyncjobs.enqueue_given` returns."""
     return [Stored(UUID(job_id), disposition) for job_id, disposition in codec.loads(made)]
 
 
 async def enqueue_given(connection: Connection, jobs: Sequence[NewJob], *, whole: bool = False) -> list[Stored]:
-    """Insert jobs, and notify; return what came of each. `whole`: all of them or none."""
+    """Insert jobs, and notify; return how each was stored. `whole`: all or none."""
     return stored(await connection.fetchval(sql.read("enqueue_given"), given(jobs), whole))
 
 
 async def enqueue_text(connection: Connection, text: str) -> list[Stored]:
-    """Insert jobs of a text of `given`: of a chain all or none."""
+    """Insert the jobs in a text of `given`; several are a chain, and inserted all or none."""
     return stored(await connection.fetchval(sql.read("enqueue_given"), text, len(codec.loads(text)) > 1))
 
 
 async def copy(connection: Connection, jobs: Sequence[NewJob], batch: UUID) -> None:
-    """Insert jobs of a batch that are plain otherwise, by COPY; see `notify_ready`."""
+    """Insert jobs of a batch by COPY, without a notice; they must be plain, see `NewJob.is_plain`."""
     await connection.copy_records_to_table(
         "job", schema_name="asyncjobs", columns=_COLUMNS, records=((*job[:5], batch) for job in jobs)
     )
@@ -90,36 +90,36 @@ def text_of(batches: Sequence[NewBatch]) -> str:
 
 
 async def begin(connection: Connection, batches: Sequence[NewBatch]) -> bool:
-    """Store a batch and those that are its parts; return False when they are there already."""
+    """Store a batch and its parts; return False when they exist already."""
     return bool(await connection.fetchval(sql.read("begin_batch"), text_of(batches)))
 
 
 async def tell(connection: Connection, queues: Sequence[str], least: int) -> None:
-    """Wake the workers for jobs that were made by COPY."""
+    """Wake the workers for jobs that were inserted by COPY."""
     await notify_ready(connection, queues, least)
 
 
 async def next_seq(connection: Connection) -> int:
-    """Return a number of the ready sequence below which none of what is made from now on lies."""
+    """Return a number of the ready sequence that is less than those of all jobs inserted from now on."""
     return int(await connection.fetchval(sql.read("next_seq")))
 
 
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
-    """Do as `jobs.finish`, and in the same transaction have rates pause, and enqueue what is to follow the jobs.
+    """Finish jobs like `jobs.finish`; in the same transaction pause rates, and enqueue the jobs that follow a success.
 
-    Rates pause, too, where another worker has the job by now: what the other side has said holds.
+    Rates pause even if another worker has the job by now: the Retry-After of the other side still holds.
     """
     async with connection.transaction():
         moved = await jobs_finish(connection, finishes)
         await limiting.pause_rates(connection, [pause for end in finishes for pause in end.pauses])
         thens = [(end.id, end.fence, end.then) for end in finishes if end.then is not None]
         if thens and (refused := await enqueue_then(connection, thens)):
-            logger.warning("%d of what was to follow jobs was not enqueued: others have the unique keys", refused)
+            logger.warning("%d jobs or chains of then() were not enqueued: other jobs have their unique keys", refused)
     return moved
 
 
 async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
-    """Do as `jobs.reschedule`, and have rates pause in the same transaction."""
+    """Reschedule jobs like `jobs.reschedule`, and pause rates in the same transaction."""
     async with connection.transaction():
         given_back = await jobs_reschedule(connection, jobs)
         await limiting.pause_rates(connection, [pause for job in jobs for pause in job.pauses])
@@ -127,45 +127,45 @@ async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
 
 
 async def enqueue_then(connection: Connection, thens: Sequence[tuple[UUID, int, str]]) -> int:
-    """Enqueue what jobs left to be enqueued with their success, in the transaction that has moved them.
+    """Enqueue the jobs that follow the success of jobs, in the transaction that has moved these to the history.
 
     Returns:
-        How many parts were not, since another job has a unique key of theirs.
+        The number of jobs and chains that were not enqueued, since another job has one of their unique keys.
     """
     ids, fences, texts = zip(*thens, strict=True)
     return int(await connection.fetchval(sql.read("enqueue_then"), ids, fences, texts))
 
 
 async def enqueue_within(connection: Connection, job_id: UUID, fence: int, jobs: Sequence[NewJob]) -> str | None:
-    """Enqueue jobs of the batch of a job that runs; return what `asyncjobs.enqueue_within` does."""
+    """Add jobs to the batch of a running job; return the result of `asyncjobs.enqueue_within`."""
     made: str | None = await connection.fetchval(sql.read("enqueue_within"), job_id, fence, given(jobs))
     return made
 
 
 async def settle(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Enqueue what is to follow the end of batches; return those to be looked at next."""
+    """Enqueue the callbacks of batches that are over; return the batches to look at next."""
     above: list[UUID] = await connection.fetchval(sql.read("settle_batches"), ids)
     return above
 
 
 async def read_open(connection: Connection, after: UUID, limit: int) -> list[UUID]:
-    """Return batches that are not known to be over, at most `limit` after one."""
+    """Return at most `limit` batches that are not known to be over, after the id `after`."""
     return [row["id"] for row in await connection.fetch(sql.read("open_batches"), after, limit)]
 
 
 async def forget(connection: Connection, seconds: float, limit: int) -> int:
-    """Forget batches that were over long ago; return how many."""
+    """Delete batches that have been over for `seconds`; return how many."""
     return int(await connection.fetchval(sql.read("forget_batches"), seconds, limit))
 
 
 async def tidy_links(connection: Connection, after: UUID | None, limit: int, days: int) -> UUID | None:
-    """Look after the links of chains; return the last job that was looked at, None: there are no more."""
+    """Tidy the links of chains; return the last job that was read, None: there are no more."""
     last: UUID | None = await connection.fetchval(sql.read("tidy_links"), after, limit, days)
     return last
 
 
 async def read_status(connection: Connection, batch_id: UUID) -> BatchRow | None:
-    """Return how far a batch is, or None: there is none."""
+    """Return the row of a batch; None: there is no such batch."""
     row = await connection.fetchrow(sql.read("batch_status"), batch_id)
     if row is None:
         return None
@@ -179,34 +179,34 @@ class Linked(NamedTuple):
 
     id: UUID
     place: int
-    """Counted from the one that was asked about, which is 0."""
+    """Its place relative to the given job, which is at 0."""
     kind: str | None
-    """None: its row is gone."""
+    """None if its row is gone."""
     state: int | None
 
 
 async def read_chain(connection: Connection, job_id: UUID, most: int) -> list[Linked]:
-    """Return the jobs before and after one in its chain, at most `most` on each side; none: it is in no chain."""
+    """Return the chain of a job, at most `most` jobs before and after it; empty if it is in no chain."""
     return [Linked(*row) for row in await connection.fetch(sql.read("read_chain"), job_id, most)]
 
 
 async def read_above(connection: Connection, batch_id: UUID) -> set[UUID]:
-    """Return a batch and those of which it is a part."""
+    """Return a batch and the batches of which it is a part."""
     return {row["id"] for row in await connection.fetch(sql.read("batches_above"), batch_id)}
 
 
 class Batches:
-    """What a waiter for batches asks, as `Access` has it for jobs."""
+    """The statements on awaited batches, as `Access` has them for jobs."""
 
     async def await_jobs(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Return those that are not over; all are told of when they are."""
+        """Return the batches that are not over; a notice is sent at the end of every batch."""
         return await self.read_live(connection, ids)
 
     async def read_live(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-        """Return those that are not over."""
+        """Return the batches that are not over."""
         return {row["id"] for row in await connection.fetch(sql.read("batches"), list(ids)) if not row["settled"]}
 
     async def read_finished(self, connection: Connection, ids: Sequence[UUID]) -> list[SettledBatch]:
-        """Return those that are over."""
+        """Return the batches that are over."""
         rows = await connection.fetch(sql.read("batches"), list(ids))
         return [SettledBatch(row["id"]) for row in rows if row["settled"]]

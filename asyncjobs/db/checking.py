@@ -1,4 +1,4 @@
-"""Whether a database can be worked with: its schema is what this version knows, or near enough."""
+"""Checks of a database: its schema is of this version or near enough, and its server is new enough."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ UNRELEASED = (
 
 
 async def check(connection: asyncpg.Connection) -> None:
-    """Refuse a schema that this version does not know, unless all that it does not know came with the next minor version.
+    """Refuse a schema that does not fit this version; one that is ahead by one minor version at most does.
 
     Raises:
-        SchemaMismatch: Missing, older, too new, or changed by hand; the message has the command to run.
-        DatabaseError: PostgreSQL is older than 13, or the database's encoding is not UTF8.
+        SchemaMismatch: It is missing, older, too new, or changed by hand; the message has the command to run. Or PostgreSQL
+            is older than 13, or the database's encoding is not UTF8.
     """
     await check_server(connection)
     there = await migrations.applied(connection)
@@ -42,9 +42,9 @@ async def check(connection: asyncpg.Connection) -> None:
 
 
 def check_numbered(there: Mapping[int, Applied]) -> None:
-    """Refuse migrations that were changed, and those that came after the next minor version.
+    """Refuse migrations that were changed, and migrations of later than the next minor version.
 
-    Migrations only add within that distance: so a release can be rolled back, and old processes may start during a deploy.
+    Up to there migrations only add: so a release can be rolled back, and old processes may start during a deploy.
     """
     if 1 in there and there[1].name == "initial":
         raise SchemaMismatch(UNRELEASED)
@@ -65,7 +65,7 @@ def check_numbered(there: Mapping[int, Applied]) -> None:
 
 
 def check_functions(there: Mapping[int, Applied]) -> None:
-    """Refuse functions of another build, unless they came later and with the next minor version at most."""
+    """Refuse functions of another build, unless they are of a later release, up to the next minor version."""
     found = there.get(FUNCTIONS)
     if found is None:
         raise SchemaMismatch(f"the schema lacks its functions: {MIGRATE}")
@@ -82,13 +82,13 @@ def check_functions(there: Mapping[int, Applied]) -> None:
 
 
 def _is_near(release: str, ours: str) -> bool:
-    """Whether a release is of our minor version or the next one, or older."""
+    """Whether a release is of the next minor version or older, with the same major version."""
     theirs, here = numbers(release), numbers(ours)
     return bool(theirs and here) and theirs[0] == here[0] and theirs[1] <= here[1] + 1
 
 
 async def check_server(connection: asyncpg.Connection) -> None:
-    """Refuse a server or a database that there is no schema for; see `check`."""
+    """Refuse a server or a database that asyncjobs does not support; see `check`."""
     version = connection.get_server_version()
     if version.major < 13:
         raise SchemaMismatch(f"PostgreSQL {version.major} is too old: asyncjobs needs 13 or later")

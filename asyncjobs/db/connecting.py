@@ -1,4 +1,4 @@
-"""One connection: how it is opened, named, pinned and ended.
+"""Connections: opened, named, and given their settings.
 
 A connection is ended with `terminate()`, never `close()`: on a link that swallows packets a graceful close waits for an
 answer that does not come.
@@ -25,15 +25,15 @@ __all__ = ["CONNECT_TIMEOUT", "OURS", "PINNED_PLANS", "SEARCH_PATH", "Connection
 CONNECT_TIMEOUT = 10.0
 """Seconds for the whole of connecting: address, TLS, authentication, first answer."""
 _KEEPALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A silent link is asked after 30 s, which keeps firewalls from forgetting it, and is given up after a minute."""
+"""A silent link is probed after 30 s, which keeps firewalls from forgetting it, and is given up after a minute."""
 
 SEARCH_PATH = "pg_catalog, pg_temp"
-"""Of every session of ours. We name our tables by schema, but not operators and functions: one that somebody has made in
-another schema of the path, and whose types match exactly, would be taken, and run as whoever asks.
+"""The search_path of all our sessions. Our statements name tables with their schema, but not operators and functions: one in
+another schema of the path, whose types match exactly, would run instead, with the rights of this role.
 """
 
 OURS = {"search_path": SEARCH_PATH, "default_transaction_isolation": "read committed"}
-"""Settings of every session of ours. Above READ COMMITTED a claim would fail whenever another one came first."""
+"""Settings of all our sessions. Above READ COMMITTED a claim would fail whenever another one came first."""
 
 # A plan made while a queue was empty survives the backlog that follows: 1,260 jobs/s against 36,100. Pinned, the hot
 # statements always take their index.
@@ -66,16 +66,16 @@ async def connect(
 
     Args:
         url: A PostgreSQL URL, as libpq takes it; several hosts are allowed.
-        name: What `pg_stat_activity.application_name` shows.
-        settings: Session settings beside `OURS`, set with one statement after connecting: a pooler refuses unknown start-up
-            ones. Behind one that gives sessions by the transaction, of each transaction.
-        is_lent: Whether a user's code is to have it, which relies on the role's own settings: then without `OURS`.
-        timeout: Seconds until it is given up.
-        connection_class: Of what is returned.
+        name: The `application_name` in `pg_stat_activity`.
+        settings: Session settings beside `OURS`, set by one statement after connecting, since a pooler refuses unknown ones
+            at the start. Behind a pooler in transaction mode they are set in each transaction.
+        is_lent: Whether it is lent to a user's code, which relies on the role's own settings: then without `OURS`.
+        timeout: Seconds for connecting.
+        connection_class: The class of the connection.
 
     Raises:
-        DatabaseUnavailable: Refused, unreachable, or no answer in time.
-        DatabaseError: Refused for a reason that will not pass: wrong password, unknown database, a mistake of the URL.
+        DatabaseUnavailable: The server refused, cannot be reached, or did not answer in time.
+        DatabaseError: Refused for a reason that will not pass: wrong password, unknown database, a mistake in the URL.
     """
     with translating(url):
         pinned = {**({} if is_lent else OURS), **(settings or {})}
@@ -86,7 +86,7 @@ async def connect(
             connection = await _open(url, name, timeout, connection_class)
             if await _pin(connection, pinned, anyhow=poolers.known(url) is not None):
                 return connection
-            # A pooler it is: its number of the session is none of the server's.
+            # There is a pooler: the pid that it gave at the start is not the server's.
             connection.terminate()
             if await poolers.find_out(url, open_pooled) is poolers.Pooler.transaction:
                 return await open_pooled()
@@ -105,7 +105,7 @@ async def _open(
             statement_cache_size=cached,
             connection_class=connection_class,
         )
-    except UnicodeError as error:  # what the resolver makes of a name with an empty or too long part
+    except UnicodeError as error:  # the resolver's, for a host name with an empty or too long part
         raise misconfigured(f"{url_parts.server_of(url)} can be no host ({error}); see database_url") from error
     except (ValueError, KeyError, OSError, asyncpg.PostgresError) as error:
         if problem := driver.problem(error, url):
@@ -124,15 +124,15 @@ async def _open_pooled(
 ) -> asyncpg.Connection:
     connection = await _open(url, name, timeout, poolers.by_transaction(connection_class), cached=0)
     connection.settings = settings
-    # For looking at types that it does not know, asyncpg sets this for the session, and back to what it found.
+    # To look up unknown types, asyncpg would set `jit` for the session, which is another client's next.
     connection._server_caps = connection._server_caps._replace(jit=False)
     return connection
 
 
 async def _pin(connection: asyncpg.Connection, settings: Mapping[str, str], *, anyhow: bool) -> bool:
-    """Set what is set for a session if it is the connection's own, or `anyhow`; return whether that was done.
+    """Set session settings if the session is the connection's own, or `anyhow`; return whether that was done.
 
-    By the simple protocol, which leaves no prepared statement and answers with a number of rows alone.
+    It uses the simple protocol, which leaves no prepared statement; its answer is only a number of rows.
     """
     pinned = (
         f"pg_catalog.set_config({poolers.literal(name)}, {poolers.literal(value)}, false)"
@@ -147,7 +147,7 @@ async def _pin(connection: asyncpg.Connection, settings: Mapping[str, str], *, a
 
 
 def _keep_alive(descriptor: int) -> None:
-    """Have the system ask a silent peer whether it is there, as far as it knows how."""
+    """Have the system probe a silent peer, with the options that it knows."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as peer:
         if peer.family not in (socket.AF_INET, socket.AF_INET6):
             return

@@ -1,4 +1,4 @@
-"""What asyncpg is given for a URL: it takes most of libpq's parameters, and sends the others to the server as settings."""
+"""Arguments of asyncpg for a URL: it knows most of libpq's parameters, and sends the others to the server as settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_SOCKET = {
     "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
 }
 _REFUSED_SETTING = ("42704", "22023")
-"""The server knows no such setting, or no such value of it."""
+"""SQLSTATEs: the server knows no such setting, or does not allow its value."""
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
@@ -31,8 +31,8 @@ def arguments(url: str, timeout: float) -> dict[str, Any]:
     """Return the arguments of `asyncpg.connect` for a URL whose parameters were checked.
 
     Args:
-        url: As libpq takes it.
-        timeout: Seconds; the URL's `connect_timeout` is taken where it is shorter.
+        url: A URL as libpq takes it.
+        timeout: Seconds; a shorter `connect_timeout` of the URL counts instead.
     """
     found = parameters(url)
     kept = {name: value for name, value in found.items() if name not in OURS}
@@ -45,14 +45,14 @@ def arguments(url: str, timeout: float) -> dict[str, Any]:
             kept.pop(name, None)
     on_socket = all(unquote(host).startswith("/") for host in url_parts.server_of(url).split(","))
     if on_socket or kept.get("sslmode") == "disable":
-        given.update(ssl=False, direct_tls=False)  # whatever PGSSLMODE says: libpq, too, takes no TLS there
+        given.update(ssl=False, direct_tls=False)  # whatever PGSSLMODE says: libpq uses no TLS there, either
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in kept.items())
     base = url.partition("?")[0]
     return {"dsn": f"{base}?{query}" if query else base, **given}
 
 
 def tune(descriptor: int, url: str) -> None:
-    """Set what the URL says about the socket, as far as this system knows it."""
+    """Set the URL's options of the socket that this system knows."""
     asked = {name: int(value) for name, value in parameters(url).items() if name in _OF_SOCKET}
     if not asked:
         return
@@ -66,7 +66,7 @@ def tune(descriptor: int, url: str) -> None:
 
 
 def problem(error: Exception, url: str) -> str | None:
-    """Return what is wrong with the URL, or with a PG* variable, when `error` is what connecting made of that; else None."""
+    """Return what is wrong with the URL or a PG* variable, if that is the cause of a connection's error; else None."""
     if isinstance(error, asyncpg.PostgresError):
         if error.sqlstate not in _REFUSED_SETTING:
             return None

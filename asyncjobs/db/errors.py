@@ -1,4 +1,4 @@
-"""The driver's errors, translated once, by SQLSTATE."""
+"""Errors of the driver, translated into those of asyncjobs by SQLSTATE."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, PermissionD
 _UNAVAILABLE_CLASSES = {
     "08",  # connection exception
     "25",  # read-only or failed transaction: a standby, or a server that refuses writes for now
-    "26",  # its prepared statement is gone: a pooler's work
+    "26",  # its prepared statement is gone: behind a pooler
     "40",  # serialization failure, deadlock
     "53",  # out of disk, memory, connections
     "57",  # admin shutdown, crash, cannot connect now, query cancelled
     "58",  # system error
 }
-_UNAVAILABLE = {"55006", "55P03"}  # object in use, lock not available; of class 55, nothing else will pass
+_UNAVAILABLE = {"55006", "55P03"}  # object in use, lock not available: of class 55, these alone may pass
 _SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
 
 _OF_SESSION = {
     "25006",  # read-only: the session of a standby, or one that began when the server was
     "26000",  # its prepared statements are gone
-    "42P05",  # or are somebody else's
+    "42P05",  # its prepared statements are another client's
 }
 
-# What asyncpg and the loop raise when a link breaks or a connection is refused; InterfaceError is "connection is closed".
+# Errors of asyncpg and the loop when a link breaks or a connection is refused; InterfaceError is "connection is closed".
 LINK_ERRORS = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _UNREACHED = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
@@ -53,16 +53,16 @@ LOOKING = frozenset({
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
     *("read_limit", "read_limits", "read_recurring", "count_along"),
 })  # fmt: skip
-"""Statements by the role that is made for them; the others are a worker's, who may do all of these."""
+"""Statements by the least role that may run them; the others are a worker's, which may run these, too."""
 
 
 def is_of_session(error: BaseException) -> bool:
-    """Whether the session is at fault and not the statement, which was refused before it did anything."""
+    """Whether the cause is the session, and the statement was refused before it did anything."""
     return _state(error) in _OF_SESSION
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the server, or the role's limit, gives no further connection."""
+    """Whether the server, or the role's limit, allows no further connection."""
     return _state(error) == "53300"
 
 
@@ -72,14 +72,14 @@ def _state(error: BaseException) -> str | None:
 
 
 def translated(error: BaseException, *, url: str = "", role: str | None = None) -> DatabaseError:
-    """Return the asyncjobs error that stands for a driver's `error`.
+    """Return the asyncjobs error for a driver's `error`.
 
-    The driver's message is kept to its primary line: DETAIL and CONTEXT can hold rows, and rows hold secrets.
+    Of the driver's message only the primary line is kept: DETAIL and CONTEXT can hold rows, and rows hold secrets.
 
     Args:
-        error: What was raised.
-        url: Of the database, for messages that say where it is and who logs in.
-        role: That what was done needs; None: as the statement says.
+        error: The driver's error.
+        url: The database, for messages that name the server and the login.
+        role: The role that the statement needs; None: found by the statement's text.
     """
     if isinstance(error, DatabaseError):
         return error
@@ -105,7 +105,7 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
 
 
 def is_silence(error: DatabaseError) -> bool:
-    """Whether nothing at all was heard of the server, not even a refusal: others may reach it all the same."""
+    """Whether the server has not answered at all, not even with a refusal: others may reach it all the same."""
     cause = error.__cause__
     if isinstance(cause, TimeoutError | socket.gaierror):
         return True
@@ -113,9 +113,9 @@ def is_silence(error: DatabaseError) -> bool:
 
 
 def sqlstate_of(error: DatabaseError) -> str:
-    """Return the SQLSTATE of what the server, or the driver, refused; empty: there was no answer."""
+    """Return the SQLSTATE of an error of the server or the driver; empty: there was no answer."""
     cause = error.__cause__
-    while cause is not None:  # SQLAlchemy has wrapped the driver's
+    while cause is not None:  # SQLAlchemy wraps the driver's error
         if state := getattr(cause, "sqlstate", None):
             return str(state)
         cause = cause.__cause__
@@ -123,20 +123,21 @@ def sqlstate_of(error: DatabaseError) -> str:
 
 
 def is_locked(error: DatabaseError) -> bool:
-    """Return whether something that was needed is locked by somebody, for longer than our `lock_timeout`."""
+    """Whether a lock could not be had within our `lock_timeout`."""
     return sqlstate_of(error) == LOCK_NOT_AVAILABLE
 
 
 def is_of_values(error: DatabaseError) -> bool:
-    """Return whether it is for a value, which will be the same another time, that the database has refused a row."""
+    """Whether the database has refused a row because of a value, and will refuse it again."""
     # 22 data exception, 23 constraint, 54 limit exceeded; or the driver could not encode it.
     return sqlstate_of(error)[:2] in ("22", "23", "54")
 
 
 def lacks_day(error: DatabaseError) -> bool:
-    """Return whether the history has no partition for the day on which a job may go.
+    """Whether the history lacks the partition for the day until which a job is kept.
 
-    The server's text is in its own language; the fields of an error are not. A constraint that is violated has a name.
+    The server's text may be in any language, so the fields of the error are compared. The error for a violated constraint
+    would have the constraint's name.
     """
     cause = error.__cause__
     return (
@@ -148,19 +149,19 @@ def lacks_day(error: DatabaseError) -> bool:
 
 
 def is_of_allowed_kinds(error: BaseException | None) -> bool:
-    """Whether a login may enqueue, but not this kind; see the table `asyncjobs.allowed_kind`."""
+    """Whether a login may enqueue other kinds, but not this one; see the table `asyncjobs.allowed_kind`."""
     return getattr(error, "sqlstate", None) == "42501" and getattr(error, "table_name", None) == "allowed_kind"
 
 
 def misconfigured(message: str) -> DatabaseError:
-    """Return an error of which database_url, or a variable, is the cause."""
+    """Return an error whose cause is database_url or a variable."""
     error = DatabaseError(message)
     error.misconfigured = True
     return error
 
 
 def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -> str:
-    """Return the message for a right that a role would bring."""
+    """Return the message for a missing right, with the role that has it."""
     login = login or url_parts.login_of(url)
     grant = f"`grant {role} to {login}`" if login else "grant it to this one"
     return (
@@ -170,7 +171,7 @@ def lacks(message: str, role: str, *, url: str = "", login: str | None = None) -
 
 
 def _role_for(query: str | None) -> str | None:
-    """Return the role that a statement of ours needs; None: it is not one of ours."""
+    """Return the least role that may run a statement of ours; None: it is not one of ours."""
     if query is None:
         return None
     if query.startswith('COPY "asyncjobs"."job"'):
@@ -210,11 +211,7 @@ def _remedy(state: str, url: str) -> str:
 
 @contextmanager
 def translating(url: str = "") -> Iterator[None]:
-    """Turn driver and link errors raised inside into `DatabaseError`s, with the cause attached.
-
-    Args:
-        url: Of the database, for messages.
-    """
+    """Turn errors of the driver and the link inside the block into `DatabaseError`s, with the cause attached."""
     try:
         yield
     except (asyncpg.PostgresError, *LINK_ERRORS) as error:

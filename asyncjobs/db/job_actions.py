@@ -1,7 +1,6 @@
-"""The statements of what people do to jobs by hand: find them a stretch at a time, retry, discard and cancel them.
+"""Statements of actions on jobs by hand: to find jobs, some at a time, and to retry, discard and cancel them.
 
-Which role may: one that works (`asyncjobs_worker`) and the owner. An enqueuer may cancel, by id and nothing else, and a
-viewer may find.
+Workers (`asyncjobs_worker`) and the owner may run all of them, viewers those that find jobs, enqueuers the cancel by id.
 """
 
 from __future__ import annotations
@@ -17,64 +16,62 @@ from asyncjobs.db import sql
 from asyncjobs.failing.failures import Failed, Failures, grouped
 
 BATCH = 500
-"""Jobs that one statement changes at most."""
+"""Jobs that one statement changes, at most."""
 LOOKED_AT = 8_000
-"""Jobs that one statement looks at, at most, to find those that a filter matches."""
-
-
+"""Jobs that one statement reads, at most, to find those that match a filter."""
 FAILED_LOOKED_AT = 2_000
-"""Failed jobs, the newest, that are looked at to group them: 0.2 s, whatever the history is."""
+"""Failed jobs, the newest, that are read to group them: 0.2 s, however long the history is."""
 UNSUCCEEDED_A_FAILED = 10
-"""Jobs that did not succeed among which a failed one is looked for."""
+"""Jobs that did not succeed that are read for each failed one, at most."""
 
 
 class Picked(NamedTuple):
-    """A job that something may be done with."""
+    """A job for an action."""
 
     id: UUID
     fence: int
-    """Of its last claim: tells whether it was claimed since."""
+    """The fence of its last claim, which tells whether it was claimed since."""
     state: int
     kind: str
     queue: str
     attempt: int
     at: datetime
-    """When it ended; of a live one, when it was enqueued."""
+    """When it ended; for a live job, when it was enqueued."""
     error: str | None
-    """Its last one, one JSON line; None: there is none, or it was not asked for."""
+    """Its last error, one JSON line; None: it has none, or errors were not asked for."""
 
 
 class Stretch(NamedTuple):
-    """What was found among the next jobs."""
+    """Jobs found among the next ones by id."""
 
     picked: list[Picked]
-    """Those that may match, in the order of their ids."""
+    """Jobs that may match, in the order of their ids."""
     last: UUID | None
-    """Look on after this one; None: all were looked at."""
+    """The id to go on after; None: all jobs were read."""
 
 
 class Done(NamedTuple):
-    """What became of one job."""
+    """The result of an action on one job."""
 
     id: UUID
     done: bool
-    """Whether this call did it."""
+    """Whether this call has done the action."""
     state: int
-    """By now."""
+    """The job's state after the call."""
     taken_by: UUID | None = None
-    """The job that has its unique key, for which it was left alone."""
+    """For a retry: the job that has the unique key, so that this one was not retried."""
     along: int = 0
-    """Of a cancel: how many others were cancelled with it, that were not named."""
+    """For a cancel: other jobs that were cancelled with this one, and were not named."""
 
 
 class Cancelled(NamedTuple):
-    """What came of one that was to be cancelled."""
+    """The result of a cancel of one job."""
 
     id: UUID
     came_to: str | None
-    """What `asyncjobs.db.jobs.cancel` returns; one that was taken along by another of the same call is cancelled, too."""
+    """As `asyncjobs.db.jobs.cancel` returns it; "cancelled" also for one that another of the same call took along."""
     along: int
-    """How many others it has taken along: the rest of its chain, and what its steps ran."""
+    """Other jobs that it took along: the rest of its chain, and jobs that its steps run."""
 
 
 async def read_failures(connection: Connection, limit: int = FAILED_LOOKED_AT) -> Failures:
@@ -105,22 +102,20 @@ async def pick(
     """Find jobs that may match, among the next `look_at` by id.
 
     Args:
-        connection: Any.
-        final: Among those that have ended other than well, not among the live.
-        after: Look on after this id.
-        states: In one of these.
-        kinds: Of one of these; None: of any.
-        queue: None: in any.
-        before: Ended, or if they are live enqueued, by then.
-        error: What is somewhere in its errors, as JSON has it; None: whatever, and no error is returned.
-        look_at: Not more than `LOOKED_AT`.
-        limit: At most so many, and not more than `BATCH`.
+        connection: The connection.
+        final: Whether to read jobs that failed, were discarded or cancelled; else live jobs.
+        after: The id to go on after.
+        states: The states to find.
+        kinds: The kinds to find; None: any.
+        queue: The queue to find; None: any.
+        before: The latest time of the end, or for live jobs of the enqueueing.
+        error: Text anywhere in a job's errors, escaped as in JSON; None: any job, and no errors are returned.
+        look_at: The number of jobs to read; at most `LOOKED_AT`.
+        limit: The number of jobs to find; at most `BATCH` count.
     """
     most = min(limit, BATCH)
-    rows = await connection.fetch(
-        sql.read("pick_ended" if final else "pick_live"),
-        after, look_at, states, kinds, queue, before, error, most,
-    )  # fmt: skip
+    statement = sql.read("pick_ended" if final else "pick_live")
+    rows = await connection.fetch(statement, after, look_at, states, kinds, queue, before, error, most)
     picked = [_picked(*row[2:]) for row in rows if row["id"] is not None]
     if len(picked) == most:
         return Stretch(picked, picked[-1].id)
@@ -128,7 +123,7 @@ async def pick(
 
 
 async def pick_ids(connection: Connection, ids: Sequence[UUID]) -> list[Picked]:
-    """Return those of `ids` that are there, in no order."""
+    """Return the jobs that exist, in no order."""
     return [_picked(*row) for row in await connection.fetch(sql.read("pick_ids"), ids)]
 
 
@@ -145,34 +140,34 @@ async def retry(
     forced: bool = False,
     from_step: str | None = None,
 ) -> list[Done]:
-    """Make jobs ready again that ended other than well or wait for their retry; those not there are left out.
+    """Make jobs ready again that failed, were discarded or cancelled, or wait for their retry; missing ones are left out.
 
     Args:
-        connection: Any.
-        ids: Ascending.
-        fences: Of each: leave it alone when it was claimed since it had this one. None: whichever.
-        forced: Those that succeeded, too, and those scheduled for their first run.
-        from_step: This step, which each has, and those after it are run again. None: those that are not recorded.
+        connection: The connection.
+        ids: The jobs, ascending.
+        fences: The fence of each: a job that was claimed since is left alone. None: any fence.
+        forced: Whether to retry jobs that succeeded, too, and jobs scheduled for their first run.
+        from_step: The step from which on steps run again; each job must have it. None: steps that are not recorded run.
     """
     return [Done(*row) for row in await connection.fetch(sql.read("retry"), ids, fences, forced, from_step)]
 
 
 async def failed_children(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return of each of these jobs, where there are any, how many failed jobs its last step runs: see `Job.run`."""
+    """Return, for jobs whose last step runs failed jobs, the number of these; see `Job.run`."""
     return {row["job"]: row["failed"] for row in await connection.fetch(sql.read("failed_children"), ids)}
 
 
 async def discard(
     connection: Connection, ids: Sequence[UUID], fences: Sequence[int] | None, reason: str, days: int
 ) -> list[Done]:
-    """Discard jobs that are live and do not run, or have failed; those not there are left out.
+    """Discard jobs that are live and do not run, or have failed; missing ones are left out.
 
     Args:
-        connection: Any.
-        ids: Ascending.
-        fences: As in `retry`.
-        reason: Stored with each.
-        days: How long live ones are kept from now on.
+        connection: The connection.
+        ids: The jobs, ascending.
+        fences: See `retry`.
+        reason: Stored with each job.
+        days: Days for which live ones are kept from now on.
     """
     return [Done(*row) for row in await connection.fetch(sql.read("discard"), ids, fences, reason, days)]
 
@@ -183,5 +178,5 @@ async def cancel(connection: Connection, ids: Sequence[UUID], reason: str, days:
 
 
 async def count_along(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return of each of these jobs, where there are any, how many others would be cancelled with it; `ids` ascending."""
+    """Return, for jobs with which others would be cancelled, the number of these; `ids` ascending."""
     return {row["id"]: row["along"] for row in await connection.fetch(sql.read("count_along"), ids)}

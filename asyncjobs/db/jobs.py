@@ -1,4 +1,4 @@
-"""The statements on jobs, as functions: plain values in, plain values out. Each is one statement and one round trip."""
+"""Statements on jobs, as functions from plain values to plain values. Each is one statement and one round trip."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from asyncjobs.records.claimed import Claimed
 _GREATEST_SEQ = 2**63 - 1
 YEAR = 365
 STATUS_WAYS: tuple[str, ...] = ("read_status", "read_status_without_arguments", "read_status_by_function")
-"""Statements: for those who work, those who look, and those who enqueue."""
+"""Statements that return less and less: for workers, for viewers, and for enqueuers."""
 MOST_SPARED = 10
-"""Deaths of a job in a row that are not charged to it; the next is."""
+"""Crashes of a job in a row that may not be charged to it; the next one is."""
 UNPACED, EVERY_SORT = 2, 4
-"""Of `limit_kind`: what is claimed is less."""
+"""Bounds of `limit_kind`: jobs below it are claimed."""
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
 
 
@@ -31,7 +31,7 @@ async def enqueue_one(connection: Connection, job: NewJob) -> None:
 
 
 async def enqueue_one_quietly(connection: Connection, job: NewJob) -> None:
-    """Insert one job that is due now and whose id is new, and leave the notice for later."""
+    """Insert one job that is due now and whose id is new, without a notice."""
     await connection.fetch(sql.read("enqueue_one_quietly"), job.id, job.kind, job.queue, job.priority, job.args)
 
 
@@ -42,19 +42,19 @@ async def enqueue_many(connection: Connection, jobs: Sequence[NewJob]) -> int:
 
 
 async def enqueue_row(connection: Connection, job: NewJob, *, quietly: bool) -> None:
-    """Do as `enqueue_one` by the function with the owner's rights; `quietly`: the notice is left for later."""
+    """Insert like `enqueue_one`, by the function with the owner's rights; `quietly`: without a notice."""
     await connection.fetch(sql.read("enqueue_row"), job.id, job.kind, job.queue, job.priority, job.args, quietly)
 
 
 async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob]) -> int:
-    """Do as `enqueue_many` by the function with the owner's rights."""
+    """Insert like `enqueue_many`, by the function with the owner's rights."""
     return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs)))
 
 
 async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> list[Stored]:
-    """Insert jobs that keep an order among others, due now or later, and notify; return what came of each, in their order.
+    """Insert jobs with limits or unique keys, due now or later, and notify; return how each was stored, in their order.
 
-    Their ids may be there already: sent before.
+    Rows with their ids may exist already, if they were sent before.
     """
     ids, kinds, queues, priorities, args, run_ats, delays, expiries, orders = zip(*jobs, strict=True)
     rows = await connection.fetch(
@@ -90,7 +90,7 @@ def _columns(jobs: Sequence[NewJob]) -> list[Any]:
 
 
 def _unless_same(column: Sequence[Any]) -> Sequence[Any]:
-    """Return a column, or nothing when one value stands for all: to encode an element costs 0.3 µs."""
+    """Return a column, or an empty one if all its values are the same: to encode an element costs 0.3 µs."""
     return () if column.count(column[0]) == len(column) else column
 
 
@@ -101,8 +101,8 @@ def _unless_none(column: Sequence[Any]) -> Sequence[Any]:
 async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
     """Insert jobs that are due now and whose ids are new, by COPY, and notify once a queue, in one transaction.
 
-    COPY is the fastest way in (155,000 rows/s against 105,000 by unnest), and cannot compute: delayed jobs go by
-    `enqueue_many`, and so do few, for the sake of three round trips.
+    COPY is fastest (155,000 rows/s against 105,000 by unnest), but cannot compute times: delayed jobs are inserted by
+    `enqueue_many`, and so are few jobs, since this takes three round trips.
     """
     async with connection.transaction():
         least = await connection.fetchval(sql.read("next_seq"))
@@ -119,19 +119,19 @@ async def enqueue_again(connection: Connection, job: NewJob) -> bool:
 
 
 async def read_depth(connection: Connection, queue: str, most: int) -> int:
-    """Return how many jobs are ready in a queue; no more than `most` are counted."""
+    """Return the number of ready jobs in a queue; at most `most` are counted."""
     return int(await connection.fetchval(sql.read("read_depth"), queue, most))
 
 
 async def read_placeless(connection: Connection, given: str) -> str:
-    """Return which jobs with unique keys would add nothing to what is ready; both JSON, as `asyncjobs.placeless` has it."""
+    """Return the jobs with unique keys that would add no ready job; JSON in and out, as `asyncjobs.placeless` has it."""
     return str(await connection.fetchval(sql.read("placeless"), given))
 
 
 async def notify_ready(connection: Connection, queues: Iterable[str], least: int = _GREATEST_SEQ) -> None:
     """Wake the workers that serve `queues`, to look from the seq `least` on.
 
-    The default is for rows that are milliseconds old, which no mark has passed.
+    The default is for rows that are milliseconds old, which no position has passed.
     """
     await connection.fetch(sql.read("notify_ready"), list(queues), least)
 
@@ -150,14 +150,14 @@ async def claim(
     """Claim jobs for the free slots of pools that share no queue.
 
     Args:
-        connection: With pinned plans.
+        connection: A connection with pinned plans.
         free: Free slots of each pool; pool 1 is `free[0]`.
-        ranges: What to look at, in order.
-        kinds: The kinds this worker knows; others stay ready.
-        worker: Whose lease the jobs run under; dead or missing, nothing is claimed.
-        apart: Those of the kinds that run in processes of their own.
-        once: Those that may not crash a second time.
-        paced: Whether jobs under rates are claimed, too, and their starts counted; that takes longer.
+        ranges: The ranges to look at, in order.
+        kinds: The kinds that this worker knows; jobs of others stay ready.
+        worker: The worker under whose lease the jobs run; dead or missing, nothing is claimed.
+        apart: Kinds among `kinds` that run in processes of their own.
+        once: Kinds among `kinds` that may not crash a second time.
+        paced: Whether to claim jobs under rates, too, and to count their starts; that takes longer.
 
     Returns:
         At most `free[n]` jobs for each pool, in the order they are to run.
@@ -167,7 +167,7 @@ async def claim(
     rows = await connection.fetch(
         text, free, pool, queue, low, high, mark, kinds, worker, apart, once, EVERY_SORT if paced else UNPACED
     )
-    # UPDATE … RETURNING keeps no order. A Record's fields come in Claimed's order, so it converts by position.
+    # UPDATE … RETURNING keeps no order. The columns come in the order of Claimed's fields.
     claimed = [Claimed(*row) for row in rows]
     claimed.sort()  # by pool, range, priority, seq; no two have the same seq
     return claimed
@@ -175,9 +175,9 @@ async def claim(
 
 @cache
 def counting_starts(claim: str) -> str:
-    """Return a claim that notes the starts of the jobs under rates among what it takes, in the same statement.
+    """Return a claim that also counts the starts of jobs under rates, in the same statement.
 
-    Without rates the claim is taken as it is: this costs it a table more.
+    Without rates the plain claim is used, which needs one table less.
     """
     begin = claim.index("update asyncjobs.job")
     update = f"{claim[begin:].rstrip()}, job.limit_keys, job.limit_kind, job.started_at"
@@ -190,7 +190,7 @@ def _without_head(text: str) -> str:
 
 @cache
 def claim_aged_text(paced: bool = True) -> str:
-    """Return the claim for a pool with aging: what it picks, and the claim's own rule for what becomes of that."""
+    """Return the claim for a pool with aging: it picks jobs in its own way, and updates them as the plain claim does."""
     rule = sql.read("claim")
     text = f"{sql.read('claim_aged')}\n{rule[rule.index('update asyncjobs.job') :]}"
     return counting_starts(text) if paced else text
@@ -211,15 +211,8 @@ async def claim_aged(
     """Claim jobs for the free slots of one pool whose jobs gain priority while they wait; see `claim`.
 
     Args:
-        connection: With pinned plans.
-        free: Free slots.
-        ranges: What to look at; `pool` is the turn of its queue.
-        kinds: The kinds this worker knows.
-        worker: Whose lease the jobs run under.
-        aging: Seconds in which a job gains one step.
-        apart: As in `claim`.
-        once: As in `claim`.
-        paced: As in `claim`.
+        ranges: The ranges to look at; `pool` is the turn of the range's queue.
+        aging: Seconds in which a waiting job gains one step of priority.
     """
     turn, queue, low, high, mark = zip(*ranges, strict=True)
     rows = await connection.fetch(
@@ -241,12 +234,12 @@ async def claim_aged(
 
 
 async def ready_queues(connection: Connection, *, after: str, limit: int) -> list[str]:
-    """Return the names of queues that have a ready job, in the database's order: at most `limit` after the name `after`."""
+    """Return at most `limit` names of queues that have a ready job, after the name `after` in the database's order."""
     return [row["queue"] for row in await connection.fetch(sql.read("ready_queues"), after, limit)]
 
 
 async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
-    """Move ended jobs to the history; return how many were. `finishes` are in the order of their ids."""
+    """Move jobs that have ended to the history; return how many. `finishes` are in the order of their ids."""
     ids, fences, states, results, errors, reasons, days, *_ = zip(*finishes, strict=True)
     row = await connection.fetchrow(
         sql.read("finish"),
@@ -263,7 +256,7 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
 
 
 async def finish_without_steps(connection: Connection, finishes: Sequence[Finish]) -> int:
-    """Move one ended job to the history, and leave out what is recorded of its steps and attributes, and its result."""
+    """Move one job that has ended to the history, without its steps, its attributes and its result."""
     [ended] = finishes
     async with connection.transaction():
         await connection.fetch(sql.read("forget_steps"), ended.id, ended.fence)
@@ -271,13 +264,13 @@ async def finish_without_steps(connection: Connection, finishes: Sequence[Finish
 
 
 async def finished_with_fence(connection: Connection, finishes: Sequence[Finish]) -> set[UUID]:
-    """Return the ids of those that are in the history with this very fence."""
+    """Return the ids of jobs that are in the history with the given fence."""
     ids, fences = zip(*((f.id, f.fence) for f in finishes), strict=True)
     return {row["id"] for row in await connection.fetch(sql.read("finished_with_fence"), ids, fences)}
 
 
 async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
-    """Give running jobs back, to run again; return how many were. `jobs` are in the order of their ids."""
+    """Give running jobs back, to run again; return how many. `jobs` are in the order of their ids."""
     ids, fences, delays, errors, counts, spent, queues, priorities, crashed, started, waits, together, limits, _ = zip(
         *jobs, strict=True
     )
@@ -301,7 +294,7 @@ async def reschedule(connection: Connection, jobs: Sequence[Reschedule]) -> int:
 
 
 async def rescheduled_with_fence(connection: Connection, jobs: Sequence[Reschedule]) -> set[UUID]:
-    """Return the ids of those that were given back from this very attempt and not claimed since."""
+    """Return the ids of jobs that were given back from the given attempt, and not claimed since."""
     ids, fences = zip(*((job.id, job.fence) for job in jobs), strict=True)
     return {row["id"] for row in await connection.fetch(sql.read("rescheduled_with_fence"), ids, fences)}
 
@@ -318,11 +311,11 @@ async def claim_suspects(
     """Claim suspects: jobs that have crashed twice.
 
     Args:
-        connection: With pinned plans.
-        queues: Where to look, in order.
-        limit: At most so many.
-        kinds: Of these kinds, each with its `max_crashes`.
-        worker: Whose lease they run under.
+        connection: A connection with pinned plans.
+        queues: The queues to look at, in order.
+        limit: The number of jobs, at most.
+        kinds: The kinds to claim, each with its `max_crashes`.
+        worker: The worker under whose lease the jobs run.
         apart: Whether they run in processes of their own.
     """
     rows = await connection.fetch(
@@ -343,12 +336,12 @@ async def cancel(connection: Connection, job_id: UUID, reason: str, days: int) -
 
 
 async def read_held(connection: Connection, worker: UUID, kinds: Mapping[str, int]) -> list[tuple[UUID, int, bool]]:
-    """Return what runs under a worker's lease: ids, fences, and whether the claim counted no attempt.
+    """Return the jobs that run under a worker's lease: ids, fences, and whether the claim counted no attempt.
 
     Args:
-        connection: With pinned plans.
-        worker: This one.
-        kinds: max_crashes of each kind that is known here.
+        connection: A connection with pinned plans.
+        worker: The worker that asks.
+        kinds: The kinds that it knows, each with its `max_crashes`.
     """
     rows = await connection.fetch(sql.read("read_held"), worker, list(kinds), list(kinds.values()))
     return [(row["id"], row["fence"], row["refused"]) for row in rows]
@@ -361,51 +354,51 @@ async def promote(connection: Connection, limit: int) -> tuple[int, float | None
 
 
 async def await_jobs(connection: Connection, ids: Sequence[UUID], way: str = "await_jobs") -> set[UUID]:
-    """Ask to be told when jobs become final; return the ids that are live."""
+    """Set the flags that have notices sent when jobs become final; return the ids that are live."""
     return {row["id"] for row in await connection.fetch(sql.read(way), sorted(ids))}
 
 
 async def read_finished(connection: Connection, ids: Sequence[UUID], way: str = "read_finished") -> list[Finished]:
-    """Return how those of `ids` ended that did, in no order."""
+    """Return the ends of the jobs that have ended, in no order."""
     return [Finished(*row) for row in await connection.fetch(sql.read(way), ids)]
 
 
 async def read_live(connection: Connection, ids: Sequence[UUID], way: str = "read_live") -> set[UUID]:
-    """Return those of `ids` that are live."""
+    """Return the ids that are live."""
     return {row["id"] for row in await connection.fetch(sql.read(way), ids)}
 
 
 async def read_states(
     connection: Connection, ids: Sequence[UUID], way: str = "read_states"
 ) -> dict[UUID, tuple[str, str]]:
-    """Return the states of those of `ids` that have a row, and why they were discarded or cancelled."""
+    """Return the states of jobs that have a row, and their reasons if they were discarded or cancelled."""
     rows = await connection.fetch(sql.read(way), ids)
     return {row["id"]: (state_name(row["state"]), row["reason"] or "") for row in rows}
 
 
 async def read_status(connection: Connection, job_id: UUID, way: str = STATUS_WAYS[0]) -> StatusRow | None:
-    """Return everything stored about one job that one of `STATUS_WAYS` tells, or None."""
+    """Return the row of one job as one of `STATUS_WAYS` reads it, or None."""
     row = await connection.fetchrow(sql.read(way), job_id)
     return None if row is None else StatusRow(*row)._replace(shows_result=way != STATUS_WAYS[2])
 
 
 async def rescue(connection: Connection, limit: int) -> int:
-    """Make jobs of dead workers ready again; return how many were."""
+    """Make jobs of dead workers ready again; return how many."""
     row = await connection.fetchrow(sql.read("rescue"), limit, MOST_SPARED)
     return int(row["rescued"])
 
 
 async def make_partitions(connection: Connection, days: int) -> int:
-    """Make the history's partitions through `days` ahead, a stretch a statement; return how many were made.
+    """Make the history's partitions through `days` ahead, a year in one statement; return how many were made.
 
-    What is made stays made: those of ten years in one statement, given up at a deadline, would be begun anew for ever.
+    Each statement is a transaction of its own: ten years in one could exceed the deadline, and would be tried for ever.
     """
     stretches = [*range(YEAR, days, YEAR), days]
     return sum([int(await connection.fetchval(sql.read("make_partitions"), stretch)) for stretch in stretches])
 
 
 async def drop_expired(connection: Connection) -> int:
-    """Drop what of the history is past its retention; return how many days were dropped."""
+    """Drop the days of the history that are past their retention; return how many."""
     return int(await connection.fetchval(sql.read("drop_expired")))
 
 

@@ -1,7 +1,7 @@
-"""Who has a unique key that was waited for in vain.
+"""Holders of unique keys: the open transaction that has a key for which an enqueue has waited in vain.
 
-The row that has it is nobody's to see before its commit, and the transaction that waited has failed. So the key is asked for
-once more on a connection of ours, in a transaction that is rolled back; while that waits, another asks the server whom for.
+Its row cannot be seen before its commit, and the transaction that has waited has failed. So one connection of our own tries
+to enqueue with the key once more, and rolls back; while it waits, another asks the server which session it waits for.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.values import codec
 
-PATIENCE = 5.0
-"""Seconds for finding out, connecting included: whoever asks has waited already."""
+TIMEOUT = 5.0
+"""Seconds for finding the holder, connecting included: the caller has waited already."""
 WAIT = 1.0
-"""Seconds for which one key is waited for: where nobody is left to end that, the server does."""
+"""Seconds of waiting for one key, kept by the server: so it ends even if this process does not end it."""
 LOOK = 0.01
-"""Seconds between looks whether somebody is waited for."""
+"""Seconds between two questions for the holder."""
 MOST_NAMED = 3
-"""Sessions that are named at most: several can have locked one row."""
+"""Sessions that are named, at most: several can have locked one row."""
 
 
 class _Held(NamedTuple):
@@ -39,12 +39,7 @@ class _Held(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def naming_holders(url: str, rows: Sequence[NewJob]) -> AsyncIterator[None]:
-    """Have the error of whatever waits in vain for a unique key say for whom.
-
-    Args:
-        url: Of the database.
-        rows: What is enqueued inside.
-    """
+    """Name the holder in the error when the enqueueing of `rows` in the block waits in vain for a unique key."""
     try:
         yield
     except (DatabaseError, asyncpg.LockNotAvailableError) as error:
@@ -58,7 +53,7 @@ async def naming_holders(url: str, rows: Sequence[NewJob]) -> AsyncIterator[None
 
 
 def _keys(rows: Sequence[NewJob]) -> dict[str, NewJob]:
-    """Return rows by their unique keys, each with nothing but that to order it, in the order in which they are locked."""
+    """Return a row for each unique key, with that key alone, in the order in which keys are locked."""
     found: dict[str, NewJob] = {}
     for row in rows:
         if row.order is not None and (unique := codec.loads(row.order).get("unique")) is not None:
@@ -69,7 +64,7 @@ def _keys(rows: Sequence[NewJob]) -> dict[str, NewJob]:
 async def _sentence(url: str, keys: dict[str, NewJob]) -> str:
     what = _spelled(next(iter(keys))) if len(keys) == 1 else f"one of {len(keys)} unique keys"
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             held = await _find(url, keys)
     except (DatabaseError, asyncpg.PostgresError, *LINK_ERRORS):
         held = _Held(what, "a transaction that cannot be named, as no connection was to be had; see pg_stat_activity")
@@ -89,7 +84,7 @@ def _spelled(key: str) -> str:
 
 
 async def _find(url: str, keys: dict[str, NewJob]) -> _Held | None:
-    """Ask for one key after the other, and return the first that somebody has."""
+    """Try one key after the other; return the first that another transaction holds."""
     asking = await connect(url, name="asyncjobs unique keys")
     try:
         looking = await connect(url, name="asyncjobs unique keys")
@@ -107,7 +102,7 @@ async def _find(url: str, keys: dict[str, NewJob]) -> _Held | None:
 
 
 async def _blockers(asking: Connection, looking: Connection, row: NewJob) -> list[asyncpg.Record]:
-    """Enqueue a row, and take that back; return who keeps it from being done, none: nobody."""
+    """Enqueue a row and roll back; return the sessions that hold it up, none if it is not held up."""
     transaction = asking.transaction()
     await transaction.start()
     try:
@@ -127,7 +122,7 @@ async def _blockers(asking: Connection, looking: Connection, row: NewJob) -> lis
             await asyncio.wait([enqueueing])
         return []
     finally:
-        await transaction.rollback()  # waits for the end of what was cancelled: others want the key
+        await transaction.rollback()  # also waits until the cancelled statement has ended, and frees the key
 
 
 def _named(row: asyncpg.Record) -> str:

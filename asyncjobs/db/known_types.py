@@ -1,4 +1,4 @@
-"""PostgreSQL's own arrays, of which asyncpg asks the server on each connection that meets one: 15 ms of a core to plan that.
+"""Known types: PostgreSQL's own arrays, so that asyncpg need not ask for them on each connection (15 ms of a core to plan).
 
 Their numbers are the same in every database of every version.
 """
@@ -26,14 +26,14 @@ _ELEMENTS = {
     2951: (2950, "uuid", "uuid"),
     3807: (3802, "jsonb", "jsonb"),
 }
-"""By the number of an array: the number of its elements' type, what this is called, and how it is written."""
+"""By the number of an array type: the number of the element type, its internal name, and its SQL name."""
 _NOTHING = dict.fromkeys(
     ("basetype", "range_subtype", "attrtypoids", "attrnames", "basetype_name", "range_subtype_name")
 )
 
 
 def _row(array: int) -> dict[str, Any]:
-    """Return what the server would answer."""
+    """Return the row that the server would send for an array type."""
     element, name, written = _ELEMENTS[array]
     about = {"elemtype": element, "elemtype_name": written, "elemdelim": b",", "kind": b"b", "depth": 0}
     return {"oid": array, "ns": "pg_catalog", "name": f"_{name}", **about, **_NOTHING}
@@ -43,6 +43,6 @@ _ROWS = [_row(array) for array in _ELEMENTS]
 
 
 def tell(connection: asyncpg.Connection) -> None:
-    """Tell a connection. By what is private to asyncpg: where that has changed, the connection asks the server, as usual."""
+    """Register the types with a connection. If asyncpg's private method has changed, the connection asks the server."""
     with contextlib.suppress(AttributeError, TypeError, KeyError):
         connection._protocol.get_settings().register_data_types(_ROWS)

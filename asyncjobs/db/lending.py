@@ -1,4 +1,4 @@
-"""A connection that is lent to a user's code: used inside the block, refused after it, and clean when it comes back."""
+"""Lending of connections to a user's code: usable inside a block, refused after it, and cleaned when given back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from asyncjobs.db.connecting import Connection
 from asyncjobs.exceptions import InvalidStep
 
 RESET_TIMEOUT = 5.0
-"""Seconds that cleaning a session may take; then it is ended."""
+"""Seconds for cleaning a session; after that it is ended."""
 
 NOT_YOURS = (
     "the connection of an isolated step is ended by nobody but the step: raise an error to roll back what it did"
 )
 
-# What DISCARD ALL does, but for prepared statements: asyncpg would not know that its own are gone. One round trip.
+# Like DISCARD ALL, in one round trip, except for prepared statements: asyncpg would not know that its own are gone.
 UNLOCK = "select pg_catalog.pg_advisory_unlock_all()"
 RESET = f"""
 close all; set session authorization default; reset all; {UNLOCK}; unlisten *; discard sequences; discard temp
@@ -29,9 +29,9 @@ close all; set session authorization default; reset all; {UNLOCK}; unlisten *; d
 
 
 class LentConnection(PoolConnectionProxy):  # type: ignore[misc]
-    """An asyncpg connection as a user's code sees it. It cannot be closed, and is of no use once it has been taken back.
+    """An asyncpg connection as a user's code sees it. It cannot be closed, and refuses all calls once it was taken back.
 
-    asyncpg's own stand-in for a connection of a pool, which asyncpg and others know as a connection.
+    It derives from asyncpg's proxy for connections of a pool, which asyncpg and other libraries accept as a connection.
     """
 
     __slots__ = ("is_changed",)
@@ -39,7 +39,7 @@ class LentConnection(PoolConnectionProxy):  # type: ignore[misc]
     def __init__(self, connection: Connection) -> None:
         super().__init__(None, connection)
         self.is_changed = False
-        """Whether something was done to the connection itself, which no statement takes back."""
+        """Whether the connection object was changed, which no statement can undo."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ARG002 - asyncpg's signature
         """Refuse to; see `Connection.close`."""
@@ -61,17 +61,22 @@ def _noting(name: str) -> Any:
 
 
 for _name in (
-    "add_listener", "add_log_listener", "add_query_logger", "add_termination_listener", "reset_type_codec",
-    "set_builtin_type_codec", "set_type_codec",
-):  # fmt: skip
+    "add_listener",
+    "add_log_listener",
+    "add_query_logger",
+    "add_termination_listener",
+    "reset_type_codec",
+    "set_builtin_type_codec",
+    "set_type_codec",
+):
     setattr(LentConnection, _name, _noting(_name))
 
 
 @contextlib.contextmanager
 def lent(connection: Connection) -> Iterator[LentConnection]:
-    """Lend a connection for the length of a block, or until it is taken back; then its session is to be cleaned.
+    """Lend a connection for the length of a block, or until it is taken back; the caller cleans its session then.
 
-    An error that is no `Exception` ends it, and so does a change that no statement takes back.
+    The connection is ended after an error that is no `Exception`, and after a change that no statement can undo.
     """
     handle = LentConnection(connection)
     try:
@@ -86,12 +91,12 @@ def lent(connection: Connection) -> Iterator[LentConnection]:
 
 
 def take_back(handle: LentConnection, connection: Connection, *kept: ConnectionResource) -> None:
-    """Have the handle refuse from here on, and what was made of it, its transactions and prepared statements.
+    """Have a handle refuse all calls from now on, and with it its transactions and prepared statements.
 
     Args:
-        handle: Of which nothing comes to pass if it was taken back before.
-        connection: What it stands for.
-        kept: What was made of the connection itself, and is of use still.
+        handle: The handle; nothing happens if it was taken back before.
+        connection: The connection behind it.
+        kept: Resources made of the connection itself, which stay usable.
     """
     if handle._con is None:
         return
@@ -103,9 +108,9 @@ def take_back(handle: LentConnection, connection: Connection, *kept: ConnectionR
 
 
 async def clean(connection: Connection) -> None:
-    """Have a session be as it was opened; end it if anything is going on there still, or if it does not answer.
+    """Reset a session to its state when it was opened; end it if a statement is under way, or if it does not answer.
 
-    One that a pooler lends by the transaction is gone by then, and the next is nobody's to clean.
+    Behind a pooler in transaction mode nothing is done: the session is another client's already.
     """
     if not poolers.is_own(connection):
         return

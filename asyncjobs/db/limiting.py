@@ -1,4 +1,4 @@
-"""The statements on limits: letting jobs pass, and what each limit allows."""
+"""Statements on limits and rates: to let jobs pass, and to read and set the numbers."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from asyncjobs.db.rows import RatePause
 from asyncjobs.jobs.ordering import Rule
 
 MOST_KEYS = 200
-"""In one statement: 200 keys take it some 10 ms, and others wait for theirs no longer than that."""
+"""Keys in one statement: 200 take it some 10 ms, and jobs at other keys wait no longer than that."""
 
 
 class Admitted(NamedTuple):
-    """What one look at the limits came to."""
+    """The result of one look at the limits."""
 
     passed: int
     """Jobs that were let pass."""
     again: bool
     """Whether there is more to do at once."""
     next_look: float | None
-    """Seconds until the next start of a rate is due; None: nobody waits for one."""
+    """Seconds until the next start of a rate is due; None: no job waits for one."""
     has_rates: bool
     """Whether there are rates at all."""
 
 
 async def admit(connection: Connection) -> Admitted:
-    """Let jobs pass the limits at which they wait, where something has changed or a start is due."""
+    """Let jobs pass the limits at which they wait, if places have become free or a start is due."""
     row = await connection.fetchrow(sql.read("admit"), MOST_KEYS)
     return Admitted(int(row["passed"]), row["again"], row["next_look"], row["has_rates"])
 
 
 class Said(NamedTuple):
-    """What holds of a limit after a worker has said what its code and its configuration have."""
+    """A limit after a worker has written the numbers of its code and its configuration."""
 
     name: str
     was: int | None
-    """Running at once; None: any number."""
+    """Jobs that ran at once before; None: any number."""
     was_by: str | None
-    """Who said so: a key of `BY`; None: nobody yet."""
+    """The source of that number: a key of `BY`; None: there was none yet."""
     most: int | None
     said_by: str
     here: int | None
-    """What the worker says."""
+    """The number of this worker."""
     here_by: str
     is_older: bool
-    """Whether a worker that began later says otherwise."""
+    """Whether a worker that began later has another number."""
 
     @property
     def is_news(self) -> bool:
-        """Whether how many run at once is another number than before, or than the worker says."""
+        """Whether the number in force is another one than before, or than this worker's."""
         if self.was_by is None:
             return self.said_by != "code"
         return (self.was, self.was_by) != (self.most, self.said_by) or self.most != self.here
@@ -70,7 +70,7 @@ class Said(NamedTuple):
 
 
 BY = {"code": "by code", "config": "by config", "hand": "by hand"}
-"""Who says what a limit allows, in messages."""
+"""Sources of a limit's number, as messages name them."""
 
 
 def _at_once(most: int | None, said_by: str | None) -> str:
@@ -78,28 +78,28 @@ def _at_once(most: int | None, said_by: str | None) -> str:
 
 
 class LimitRow(NamedTuple):
-    """What is said of a limit or rate, or of one key of a limit."""
+    """The numbers of a limit or rate, or of one key of a limit."""
 
     name: str
     code: int | None
-    """Running at once, by code; None: any number, it is a rate."""
+    """Jobs that may run at once, by code; None: any number, it is a rate."""
     config: int | None
-    """None: no configuration says anything."""
+    """The same by the configuration; None: it has no such limit."""
     by_hand: int | None
     spacing: float | None
     """Seconds between two starts; None: it is no rate."""
     burst: int | None
     is_said: bool
-    """Whether a worker has said it; else it is what was enqueued under it."""
+    """Whether a worker has written it; else jobs were enqueued under it."""
 
     @property
     def most(self) -> int | None:
-        """How many run at once."""
+        """Jobs that may run at once."""
         return next((most for most in (self.by_hand, self.config) if most is not None), self.code)
 
     @property
     def said_by(self) -> str:
-        """Who says so: a key of `BY`."""
+        """The source of that number: a key of `BY`."""
         return "hand" if self.by_hand is not None else "config" if self.config is not None else "code"
 
 
@@ -111,17 +111,17 @@ async def say_limits(
     scope: str,
     began: datetime | None = None,
 ) -> tuple[datetime, list[Said]]:
-    """Say what limits allow, as the code and the configuration of a worker have it.
+    """Write the limits and rates of a worker's code and configuration.
 
     Args:
-        connection: On which no transaction is open.
-        rules: Of the code.
-        config: How many run at once by name, as stored; None: there is no configuration.
-        scope: The prefix of its kinds.
-        began: What an earlier call of this worker returned.
+        connection: A connection without an open transaction.
+        rules: The limits and rates of the code.
+        config: The numbers of the configuration, by stored names; None: there is no configuration.
+        scope: The prefix of the worker's kinds.
+        began: The time that an earlier call of this worker returned; None: this is its first.
 
     Returns:
-        When the worker began, as far as this is concerned; and what has changed, or is otherwise.
+        The time of the worker's first call; and the limits that have changed, or differ from the worker's.
     """
     if began is None:
         began = await connection.fetchval("select clock_timestamp()")
@@ -132,41 +132,44 @@ async def say_limits(
 
 
 async def read_limits(connection: Connection) -> list[LimitRow]:
-    """Return what limits and rates allow, by name, and the keys of which something is said by hand."""
+    """Return limits and rates, by name, and keys with a number that was set by hand."""
     return [LimitRow(*row) for row in await connection.fetch(sql.read("read_limits"))]
 
 
 async def set_limit(connection: Connection, key: str, most: int | None) -> int:
-    """Say at run time how many jobs run at once under a limit; return how many limits and keys that was said of."""
+    """Set by hand how many jobs run at once under a limit; return the number of limits and keys that it was set for."""
     return int(await connection.fetchval(sql.read("set_limit"), key, most))
 
 
 async def take_token(connection: Connection, name: str, spacing: float, burst: int) -> float:
-    """Take the next token of a rate; return in how many seconds it is due, 0: by now."""
+    """Take the next token of a rate; return the seconds until it is due, 0: it is due now."""
     return float(await connection.fetchval(sql.read("take_token"), name, spacing, burst))
 
 
 async def pause_rates(connection: Connection, pauses: Sequence[RatePause]) -> None:
-    """Have nothing start under rates for a time."""
+    """Pause rates: nothing starts under them for a time."""
     if pauses:
         await connection.fetch(sql.read("pause_rates"), *zip(*pauses, strict=True))
 
 
 async def leave(connection: Connection, rows: Sequence[tuple[UUID, int]]) -> int:
-    """Have running jobs, by ids and fences in the order of the ids, give back their places; return how many did."""
+    """Give back the places of running jobs, by ids and fences in the order of the ids; return how many."""
     return int(await connection.fetchval(sql.read("leave_limits"), *zip(*rows, strict=True)))
 
 
 async def ask_again(connection: Connection, rows: Sequence[tuple[UUID, int]]) -> int:
-    """Have running jobs, by ids and fences in the order of the ids, ask for their places again; return how many do."""
+    """Ask for the places of running jobs again, by ids and fences in the order of the ids; return how many."""
     return int(await connection.fetchval(sql.read("return_to_limits"), *zip(*rows, strict=True)))
 
 
 async def read_returned(connection: Connection, rows: Sequence[tuple[UUID, int]]) -> set[UUID]:
-    """Return the ids of those of `rows` that have their places again, or are not there any more."""
+    """Return the ids of jobs that have their places again, or are not running any more."""
     return {row["id"] for row in await connection.fetch(sql.read("read_returned"), *zip(*rows, strict=True))}
 
 
 async def forget(connection: Connection, limit: int) -> int:
-    """Forget keys under which nothing is left, so many of a sort at most; return how many of one sort are gone."""
+    """Delete limit keys without jobs, unique windows that are over, and passes of jobs that are gone.
+
+    At most `limit` of each; the greatest of the three numbers is returned.
+    """
     return int(await connection.fetchval(sql.read("forget_limits"), limit))

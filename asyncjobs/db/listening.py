@@ -1,13 +1,14 @@
-"""The listener: one connection that does nothing but LISTEN, and proves again and again that it hears.
+"""The listener: one connection that only runs LISTEN, and is tested again and again.
 
-A half-open link and a transaction pooler are silently deaf: no error, no closed connection, `pg_listening_channels()`
-even shows the channel. So the only proof is end to end: a notice must come, and where none does we send one. It wakes all
-listeners of the database, so they share it: a hundred that each sent their own were woken 2,000 times a second.
-A deaf listener is replaced, and until one hears, everything works by polling, slower. Behind a pooler that is known to give
-sessions by the transaction nothing listens: the LISTEN would stay on a session that is others'.
+Over a half-open link or behind a pooler in transaction mode, notices are lost without a sign: no error, no closed
+connection, `pg_listening_channels()` even shows the channel. The only test is end to end: a notice must arrive, and if none
+does, the listener sends one. It wakes all listeners of the database, so one is enough for all: when a hundred listeners
+sent one each, they were woken 2,000 times a second. A listener that hears nothing ("deaf") is replaced, and until one
+hears, everything works by polling, slower. Behind a known pooler in transaction mode nothing listens: the LISTEN would stay
+on another client's session.
 
-Anybody may NOTIFY, and 100,000 notices a second take a third of a core to read alone. A crowd of them is left unread: the
-connection is ended, which drops what it has not delivered, and everybody looks every `LOOK_EVERY` seconds for a while.
+Anybody may send notices, and to read 100,000 a second takes a third of a core. So a crowd of notices is not read: the
+connection is ended, which drops the rest, and for a while subscribers look every `LOOK_EVERY` seconds instead.
 """
 
 from __future__ import annotations
@@ -34,32 +35,32 @@ READY = "asyncjobs_ready"
 DUE = "asyncjobs_due"
 """A job is due within the timekeepers' look-ahead. No payload."""
 LIMITS = "asyncjobs_limits"
-"""Something was noted at a limit: somebody may pass it. No payload."""
+"""A limit's state has changed: a job may pass it. No payload."""
 RECURRING = "asyncjobs_recurring"
-"""Something recurs that did not, or recurs otherwise. No payload."""
+"""A schedule was added or changed. No payload."""
 PAUSES = "asyncjobs_pauses"
-"""Something was paused or resumed. No payload."""
+"""A queue or a kind was paused or resumed. No payload."""
 DONE = "asyncjobs_done"
-"""Awaited jobs are final. Payload: their ids, separated by commas."""
+"""Awaited jobs are final. Payload: the beginnings of their ids, separated by commas."""
 
 BATCHES = "asyncjobs_batches"
 """Jobs of batches have ended by hand. No payload."""
 
 CANCEL = "asyncjobs_cancel"
-"""A running job was asked to be cancelled. Payload: its id."""
+"""A running job was asked to be cancelled. Payload: the id of its worker."""
 
 TEST = "asyncjobs_test"
-"""Somebody asks whether notices are heard. No payload."""
+"""A listener tests whether notices are heard. No payload."""
 
 TEST_EVERY = 5.0
 TEST_TIMEOUT = 5.0
-"""Seconds without a notice after which one is sent, and until that counts as lost."""
+"""Seconds without a notice after which a test notice is sent, and seconds after which that counts as lost."""
 LONGEST_PAUSE = 10.0
 CROWD, CROWD_WITHIN = 2_000, 0.1
-"""More notices than `CROWD` within so many seconds are not listened to. Commits that notify wait for each other in all of
-the server, and come to some hundred in that time."""
+"""More than `CROWD` notices within `CROWD_WITHIN` seconds are a crowd. Commits that notify wait for each other in the whole
+server, so that our own come to some hundred in that time."""
 CROWD_PAUSE = 1.0
-"""Seconds for which a crowd is not listened to, the first time; then twice as long."""
+"""Seconds without listening after the first crowd; doubled after each further one."""
 LOOK_EVERY = 0.1
 """Seconds between two looks meanwhile."""
 
@@ -68,7 +69,7 @@ TOO_MANY = f"more than {CROWD:,} notices came within {CROWD_WITHIN:g} s"
 
 
 class _Counting(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that ends itself when notices come too fast: each costs a callback of the loop, and the loop has jobs."""
+    """A connection that ends itself when notices come too fast: each costs a callback of the loop that also runs jobs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +78,7 @@ class _Counting(asyncpg.Connection):  # type: ignore[misc]
         self._since = 0.0
 
     def _process_notification(self, pid: int, channel: str, payload: str) -> None:
-        # Called by asyncpg's protocol for each; without that, all are heard.
+        # Called by asyncpg for each notice. It is private: if it is renamed, there is no bound on notices.
         if self._counted > CROWD:
             return
         self._counted += 1
@@ -85,7 +86,7 @@ class _Counting(asyncpg.Connection):  # type: ignore[misc]
             now = self._loop.time()
             since, self._since = self._since, now
             if now - since < CROWD_WITHIN:
-                self._transport.pause_reading()  # else the loop reads megabytes of them in one turn
+                self._transport.pause_reading()  # else the loop reads megabytes of notices in one turn
                 self._loop.call_soon(self._transport.abort)
                 self._loop.call_soon(self.on_crowd)
                 return
@@ -94,12 +95,12 @@ class _Counting(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Listener:
-    """Listens on channels over a connection of its own and calls back.
+    """Listens on channels over a connection of its own, and calls subscribers.
 
     Args:
-        url: Of the database.
-        name: Shown as `application_name`.
-        test_every: Seconds without a notice after which one is sent; a lost one takes as long again to be noticed.
+        url: The database.
+        name: The `application_name` of the connection.
+        test_every: Seconds without a notice after which a test notice is sent, and seconds until that counts as lost.
     """
 
     def __init__(self, url: str, *, name: str = "asyncjobs listener", test_every: float = TEST_EVERY) -> None:
@@ -117,7 +118,7 @@ class Listener:
         self._crowds = asyncio.Event()
         self._looking_until = 0.0
         self.deaf = True
-        """True until a notice of our own came back, and again when one does not."""
+        """True until a test notice has come back, and again when one does not."""
 
     def subscribe(self, channel: str, callback: Callable[[str], None]) -> None:
         """Call `callback` with the payload of every notice on `channel`. It must not block and must not raise."""
@@ -126,19 +127,19 @@ class Listener:
         self._callbacks.setdefault(channel, []).append(callback)
 
     def unsubscribe(self, channel: str, callback: Callable[[str], None]) -> None:
-        """Call `callback` no more."""
+        """Remove a subscription."""
         self._callbacks[channel].remove(callback)
 
     def on_hearing(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when notices may have been missed, so that it looks: each time LISTEN has begun, and meanwhile."""
+        """Call `callback`, which looks, when notices may have been missed: each time LISTEN has begun, and after a crowd."""
         self._on_hearing.append(callback)
 
     def off_hearing(self, callback: Callable[[], None]) -> None:
-        """Call `callback` no more."""
+        """Remove a callback of `on_hearing`."""
         self._on_hearing.remove(callback)
 
     def start(self, services: Services) -> None:
-        """Begin, once; further calls do nothing."""
+        """Start listening, once; further calls do nothing."""
         if not self._started:
             self._started = True
             services.start(self._run(), name="listener")
@@ -155,11 +156,11 @@ class Listener:
                 await self._listen()
             except DatabaseError as error:
                 pause = self._next_pause(pause)
-                logger.warning("the listener is deaf, polling meanwhile: %s", TOO_MANY if self._crowd else error)
+                logger.warning("no notices are heard, polling meanwhile: %s", TOO_MANY if self._crowd else error)
                 self._crowd = False
             self.deaf = True
             self._settled.set()
-            # Jitter: after a restart of the database not all listeners come back at once.
+            # With jitter: after a restart of the database not all listeners come back at once.
             await asyncio.sleep(pause * (0.5 + random.random()))
         logger.warning(
             "a pooler in transaction mode stands before the database: no notices come through it, so this process polls; "
@@ -180,10 +181,10 @@ class Listener:
             try:
                 callback()
             except Exception:
-                logger.exception("who listens could not look: the listener goes on")
+                logger.exception("a subscriber failed to look for missed notices: the listener goes on")
 
     async def _keep_looking(self) -> None:
-        """Look again and again while a crowd is not listened to, and until it is known that it is over."""
+        """Have subscribers look again and again after a crowd, until it is known to be over."""
         loop = asyncio.get_running_loop()
         while True:
             await self._crowds.wait()
@@ -193,13 +194,13 @@ class Listener:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def _listen(self) -> None:
-        """Connect, listen, and stay until the link breaks or proves deaf; then DatabaseUnavailable is raised."""
+        """Connect and listen until the link breaks or a test notice is lost; then raise DatabaseUnavailable."""
         connection = await connect(self._url, name=self._name, connection_class=_Counting)
         if not poolers.is_own(connection):
             connection.terminate()
             return
         connection.on_crowd = self._crowded
-        # One event for all that may end a pause: a broken link, a new channel.
+        # One event for both that end a wait: a broken link, and a new channel.
         connection.add_termination_listener(lambda _: self._changed.set())
         try:
             with translating():
@@ -217,9 +218,9 @@ class Listener:
             connection.terminate()
 
     async def _hears_others(self) -> bool:
-        """Wait until no notice has come for a while, which is False, or something has changed."""
+        """Return False when no notice has come for a while, True when the link or the channels have changed."""
         loop = asyncio.get_running_loop()
-        # Jitter: one listener asks, and the others hear it.
+        # With jitter: one listener sends the test notice, and the others hear it.
         silence = self._test_every * (0.75 + random.random() / 2)
         while (left := self._heard_at + silence - loop.time()) > 0:
             try:
@@ -231,7 +232,7 @@ class Listener:
         return False
 
     async def _begin(self, connection: Connection, channels: set[str]) -> None:
-        """LISTEN, prove it, then have everybody look once: what was notified before was not heard."""
+        """LISTEN, test it, then have subscribers look once: notices before that were not heard."""
         async with asyncio.timeout(TEST_TIMEOUT):
             for channel in channels:
                 await connection.add_listener(channel, self._notified)
@@ -255,7 +256,7 @@ class Listener:
 
     def _crowded(self) -> None:
         self._crowd = True
-        self._heard.set()  # it will not come back
+        self._heard.set()  # the test notice will not come back
         self._changed.set()
 
     def _notified(self, _connection: Connection, _pid: int, channel: str, payload: str) -> None:
@@ -265,5 +266,5 @@ class Listener:
             try:
                 callback(payload)
             except Exception:
-                # Anybody may NOTIFY anything; whatever a payload does to us, the listener lives.
-                logger.exception("a notice on %s was not understood: %.100r", channel, payload)
+                # Anybody may send any payload: the listener goes on whatever it does.
+                logger.exception("a notice on %s could not be handled, and is ignored: %.100r", channel, payload)

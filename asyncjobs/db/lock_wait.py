@@ -1,4 +1,4 @@
-"""Waiting for locks of others, a second at a time, and saying whose they are."""
+"""Waits for locks that others hold, a second at a time, with the names of the holders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from asyncjobs.exceptions import DatabaseUnavailable
 T = TypeVar("T")
 
 A_LOCK = 1.0
-"""Seconds that a lock is waited for at a time: whoever wants the same table later waits in line behind us."""
+"""Seconds for one wait: later statements on the same table wait in line behind it."""
 BETWEEN = 0.5
-"""Seconds between two attempts, in which those go on."""
+"""Seconds between two waits, in which those statements go on."""
 MOST_NAMED = 3
-"""Sessions that are named at most."""
+"""Sessions that are named, at most."""
 
 
 class LockWait:
-    """Runs what needs locks on tables of ours, again and again until it has got them, each time in a transaction.
+    """Runs operations that need locks on our tables, again and again until they get them, each time in a transaction.
 
     Args:
-        connection: Not in a transaction.
-        seconds: How long that may take in all.
-        on_wait: Told what is waited for whenever that has changed.
+        connection: A connection that is not in a transaction.
+        seconds: Seconds for all waits together.
+        on_wait: Called with a sentence about the wait, when it begins and whenever it changes.
     """
 
     def __init__(self, connection: asyncpg.Connection, seconds: float, on_wait: Callable[[str], object]) -> None:
@@ -43,7 +43,7 @@ class LockWait:
         """Run an operation in a transaction of its own.
 
         Raises:
-            DatabaseUnavailable: It has not got its locks in time.
+            DatabaseUnavailable: It did not get its locks in time.
         """
         loop = asyncio.get_running_loop()
         while True:

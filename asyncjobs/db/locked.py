@@ -1,4 +1,4 @@
-"""Writing rows of running jobs while somebody holds some of them locked: those are passed over."""
+"""Locked rows: writing rows of running jobs while others hold some of them locked, which are passed over."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T = TypeVar("T")
 async def passing_locked(
     connection: Connection, rows: Sequence[Row], write: Callable[[Connection, Sequence[Row]], Awaitable[T]], nothing: T
 ) -> tuple[T, list[Row]]:
-    """Write rows of running jobs without waiting for anybody; return what was written, and the rows that were locked.
+    """Write rows of running jobs without waiting for locks; return the result of `write`, and the rows that were locked.
 
-    Two statements, in a transaction: to lock first in the one that writes would cost every job what a few need.
+    It takes two statements in a transaction: one statement that also passes over locked rows would slow down every job.
 
     Args:
-        connection: With pinned plans.
-        rows: They begin with the job's id and its fence, and are in the order of the ids.
-        write: Writes rows of which none is locked.
-        nothing: What it would return for none.
+        connection: A connection with pinned plans.
+        rows: Rows that begin with the job's id and its fence, in the order of the ids.
+        write: Writes rows, none of which is locked.
+        nothing: The result of `write` for no rows.
     """
     async with connection.transaction():
         ids, fences = zip(*((row[0], row[1]) for row in rows), strict=True)

@@ -1,8 +1,8 @@
-"""The schema: numbered, forward-only files, and after them the functions, in one transaction under a lock on their list.
+"""Migration of the schema: numbered, forward-only files, then the functions, in one transaction that locks the list of them.
 
-No advisory lock: every login of the database can take one, and who migrates would wait for as long as that likes.
-The functions are written whenever they are others than those recorded, but never by a release that is older than the one
-which wrote them: old processes work with new functions, and not the other way about.
+It takes no advisory lock: any login of the database can take one, and could hold up a migration for ever.
+The functions are written whenever they differ from the recorded ones, but never by a release that is older than the one
+which wrote those: old processes work with new functions, but not the other way round.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ logger = logging.getLogger("asyncjobs.migrate")
 
 LOCK = "lock table asyncjobs.migration in share row exclusive mode"
 WAIT = 10.0
-"""Seconds that locks are waited for in all, unless the caller says otherwise."""
+"""Seconds for all waits for locks together, unless the caller gives another time."""
 
-# `create schema if not exists` needs the right to make schemas even where it is there.
-# Who owns the schema, or a thing in it, can have code of his run as whoever migrates, and as the functions' owner.
+# `create schema if not exists` needs the right to make schemas even if the schema exists.
+# The owner of the schema, or of a thing in it, can have code run with the rights of the migrating role and of the functions'
+# owner.
 _OUR_SCHEMA = """
 declare
   trusted oid[] := array(
@@ -60,8 +61,8 @@ begin
   end if;
 end;
 """
-"""A block of PL/pgSQL: makes the schema where there is none, and refuses one that is neither this role's nor that of a role
-which may do as much.
+"""A block of PL/pgSQL: makes the schema if there is none, and refuses one with an owner that is not trusted: neither this
+role nor one that may do as much.
 """
 
 BOOTSTRAP_BODY = f"""\
@@ -81,41 +82,41 @@ for attempt in 1 .. 5 loop
   end;
 end loop;
 """
-"""Statements of PL/pgSQL. Before there is the table there is nothing to lock: of several who make it, one does.
+"""Statements of PL/pgSQL. Before the table exists nothing can be locked: of several sessions that make it, one succeeds.
 
-`release` is the minor version that a migration came with: the first one of each minor version sets the default to it.
+`release` is the minor version that a migration came with: the first one of each minor version sets the column's default.
 """
 _BOOTSTRAP = f"do $$ begin {BOOTSTRAP_BODY} end $$;"
 
 REVOKED = "revoke execute on all routines in schema asyncjobs from public"
-"""Where a function is made, in its transaction: it may be executed by everybody unless that is taken back."""
+"""Run in each transaction that makes functions: by default everybody may execute them."""
 
 UNCHECKED = "set local check_function_bodies = off"
-"""The functions name each other, and are written in the order of their names: each is looked into when it is called."""
+"""The functions call each other, and are written in the order of their names: so bodies are checked when they are called."""
 
 REFUSE_UNRELEASED = (
     "if exists (select from asyncjobs.migration where number = 1 and name = 'initial') then "
     f"raise exception using message = $unreleased${UNRELEASED}$unreleased$; end if;"
 )
-"""A statement of PL/pgSQL, for those scripts that nobody else looks after."""
+"""A statement of PL/pgSQL for scripts that run without this module."""
 
 
 async def migrate(
     connection: asyncpg.Connection, *, wait: float = WAIT, on_wait: Callable[[str], object] = logger.warning
 ) -> list[Migration]:
-    """Apply what is missing, in one transaction, and return it; nothing when the schema is current.
+    """Apply missing migrations, in one transaction, and return them; none when the schema is current.
 
-    Two at once: one applies it. Killed midway, nothing is applied.
+    Of two calls at once, one applies them. A call that is killed midway applies nothing.
 
     Args:
-        connection: Not in a transaction.
-        wait: Seconds that locks are waited for in all: of another who migrates, and of transactions that use the tables.
-        on_wait: Told what is waited for, after a second and whenever that has changed.
+        connection: A connection that is not in a transaction.
+        wait: Seconds for all waits for locks together: of another migration, and of transactions that use the tables.
+        on_wait: Called with a sentence about a wait, after a second and whenever it changes.
 
     Raises:
-        SchemaMismatch: The schema is newer than this version, or was changed.
-        PermissionDenied: This login owns neither the schema nor, where there is none, the right to make one.
-        DatabaseUnavailable: A lock was not to be had in time; the message names who holds it.
+        SchemaMismatch: The schema is newer than this version, or was changed by hand.
+        PermissionDenied: This login does not own the schema, or may not make one.
+        DatabaseUnavailable: A lock was not to be had in time; the message names the sessions that hold it.
     """
     if not poolers.is_own(connection):
         raise SchemaMismatch(
@@ -145,23 +146,23 @@ async def _migrate_alone(connection: asyncpg.Connection, locks: LockWait) -> lis
 
 
 async def _be_the_owner(connection: asyncpg.Connection) -> None:
-    """Act as the role that owns the schema, where that is one nobody logs in as.
+    """Act as the role that owns the schema, if it is one that cannot log in.
 
-    What a migration makes then is the owner's at once: made by a superuser, a function that runs with its owner's rights
-    would run with his.
+    So that role owns all that a migration makes: a function that a superuser makes, and that runs with its owner's rights,
+    would run with the superuser's.
     """
     owner = await connection.fetchval(
         "select quote_ident(rolname) from pg_namespace join pg_roles on pg_roles.oid = nspowner "
         "where nspname = 'asyncjobs' and not rolcanlogin and rolname <> current_user and pg_has_role(nspowner, 'MEMBER')"
     )
     if owner is not None:
-        # A member that may not become it, as there are since PostgreSQL 16, has its rights all the same.
+        # Since PostgreSQL 16 a member may be unable to become the role, but has its rights all the same.
         with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
             await connection.execute(f"set role {owner}")
 
 
 async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
-    """Return what a login needs that may not migrate."""
+    """Return a message with the right that a login lacks to migrate."""
     login, database, owner, is_migrated = await connection.fetchrow(
         "select quote_ident(session_user), quote_ident(current_database()), "
         "(select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace where nspname = 'asyncjobs'), "
@@ -188,7 +189,7 @@ async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migr
         check_functions(await migrations.read(connection))
         return []
     if there and await connection.fetchval("select has_table_privilege('asyncjobs.migration', 'insert')"):
-        await locks.run(_bootstrap)  # a trigger of another owner's would run as who migrates
+        await locks.run(_bootstrap)  # checks the owners again: another owner's trigger would run with our rights
     return await locks.run(_apply)
 
 
@@ -201,7 +202,7 @@ async def _is_missing(connection: asyncpg.Connection, migration: Migration) -> b
 
 
 async def _apply(connection: asyncpg.Connection) -> list[Migration]:
-    """Apply what is missing by now, and return it."""
+    """Apply the migrations that are still missing under the lock, and return them."""
     await connection.execute(f"{LOCK}; {UNCHECKED}")
     made = []
     for migration in (*migrations.known(), migrations.functions()):

@@ -1,4 +1,4 @@
-"""What the schema is made of, as this version has it, and what of that a database has."""
+"""Migrations: the files of this version, and the list of those that a database has."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Migration(NamedTuple):
 
     @property
     def is_missing(self) -> str:
-        """A condition in SQL: whether it is to be applied here."""
+        """A condition in SQL: whether the database lacks it."""
         if self.number != FUNCTIONS:
             return f"not exists (select from asyncjobs.migration where number = {self.number})"
         return sql.read("functions_are_missing").format(
@@ -62,12 +62,12 @@ class Applied(NamedTuple):
     name: str
     checksum: str
     release: str
-    """The minor version it came with, as 0.1; of the functions the version, as 0.1.0."""
+    """The minor version that it came with, as 0.1; for the functions the version, as 0.1.0."""
 
 
 @cache
 def known() -> tuple[Migration, ...]:
-    """Return every migration this version knows, in order."""
+    """Return the migrations of this version, in order."""
     return tuple(
         Migration(int(number), name or "schema", path.read_text(encoding="utf-8"))
         for path in sorted((_HERE / "schema").glob("[0-9]*.sql"))
@@ -93,7 +93,7 @@ def functions() -> Migration:
 
 
 async def applied(connection: asyncpg.Connection) -> dict[int, Applied]:
-    """Return what was applied by number; empty when there is no schema.
+    """Return the applied migrations by number; empty when there is no schema.
 
     Raises:
         PermissionDenied: This login has no right on the schema.
@@ -105,7 +105,7 @@ async def applied(connection: asyncpg.Connection) -> dict[int, Applied]:
 
 
 async def read(connection: asyncpg.Connection) -> dict[int, Applied]:
-    """Return what `applied` does; what the driver raises is raised."""
+    """Return the same as `applied`, and raise the driver's errors."""
     if await connection.fetchval("select to_regclass('asyncjobs.migration')") is None:
         return {}
     rows = await connection.fetch(sql.read("read_migrations"))
@@ -113,7 +113,7 @@ async def read(connection: asyncpg.Connection) -> dict[int, Applied]:
 
 
 async def _which_role(connection: asyncpg.Connection, message: str) -> str:
-    """Return what a login needs that may not even look at the schema's version."""
+    """Return a message with the roles for a login that may not even read the schema's version."""
     login = await connection.fetchval("select quote_ident(current_user)")
     return (
         f"{message}; this login has no role here: `grant {ENQUEUER} to {login}` if it enqueues, {WORKER} if it works, "
@@ -122,6 +122,6 @@ async def _which_role(connection: asyncpg.Connection, message: str) -> str:
 
 
 def numbers(release: str) -> list[int]:
-    """Return the numbers of a version, without what follows them; none: it is none."""
+    """Return the numbers of a version, without a suffix; empty: it is no version."""
     found = re.match(r"[0-9]{1,4}[.][0-9]{1,4}([.][0-9]{1,4})?", release)
     return [int(number) for number in found[0].split(".")] if found else []

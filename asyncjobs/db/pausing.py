@@ -1,4 +1,4 @@
-"""The statements on pauses."""
+"""Statements on pauses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asyncjobs.jobs.pauses import Pause
 
 
 class PausedNames(NamedTuple):
-    """What is paused, as a worker needs it."""
+    """The paused queues and kinds, as a worker needs them."""
 
     queues: frozenset[str]
     kinds: frozenset[str]
     ends_in: float | None
-    """Seconds until the first pause is over by itself; 0: one is over and was not forgotten. None: none ends by itself."""
+    """Seconds until the first pause ends by itself; 0: one has ended and is not deleted yet. None: none ends by itself."""
 
 
 async def pause(
@@ -31,17 +31,17 @@ async def pause(
     reason: str,
     by: str,
 ) -> bool:
-    """Pause a queue or a kind; return False, and do nothing, when the end has come already."""
+    """Pause a queue or a kind; return False, and do nothing, when its end is in the past."""
     return bool(await connection.fetchval(sql.read("pause"), scope, names, until, seconds, reason, by))
 
 
 async def resume(connection: Connection, scope: str | None = None, names: Sequence[str] = ()) -> int:
-    """Resume a queue or a kind, and forget the pauses that are over; return how many were ended before their time."""
+    """Resume a queue or a kind, and delete pauses that are over; return how many were ended before their time."""
     return int(await connection.fetchval(sql.read("resume"), scope, names))
 
 
 async def read_pauses(connection: Connection) -> list[Pause]:
-    """Read what is paused: queues, then kinds, by name."""
+    """Read the pauses: of queues, then of kinds, by name."""
     return [
         Pause(
             row["name"] if row["scope"] == "queue" else None,
@@ -56,12 +56,12 @@ async def read_pauses(connection: Connection) -> list[Pause]:
 
 
 async def read_paused(connection: Connection) -> PausedNames:
-    """Read the names of what is paused."""
+    """Read the names of paused queues and kinds."""
     queues, kinds, ends_in = await connection.fetchrow(sql.read("read_paused"))
     return PausedNames(frozenset(queues), frozenset(kinds), ends_in)
 
 
 async def last_seq(connection: Connection) -> tuple[int, PausedNames]:
-    """Return the newest number of the ready sequence, and what is paused."""
+    """Return the last number of the ready sequence, and the paused queues and kinds."""
     seq, queues, kinds, ends_in = await connection.fetchrow(sql.read("last_seq"))
     return int(seq), PausedNames(frozenset(queues), frozenset(kinds), ends_in)

@@ -1,4 +1,4 @@
-"""A line for a few connections to one database: opened when they are waited for, ended when nobody uses them."""
+"""The pool: a few connections to one database and a line for them, opened when needed and closed when idle."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from asyncjobs.exceptions import DatabaseUnavailable, NotOpen
 
 _CLOSED = "this AsyncJobs is closed: open it again before using it"
 AFTER_REFUSAL = 0.05
-"""Seconds between a connection that was refused and the error that says so."""
+"""Seconds between a refused connection and the error that is raised for it."""
 OFTEN, WITHIN = 5, 0.1
-"""Uses that had to wait within so many seconds, after which another connection is opened, however briefly they waited."""
+"""After `OFTEN` uses within `WITHIN` seconds that had to wait, however briefly, another connection is opened."""
 HEAD_START = 0.1
-"""Seconds for which the first connection is alone: what is waited for then is planning, which each one does for itself.
-A worker's start takes 4 connections so, and 65 ms of the server's processor, in place of 7 and 110.
+"""Seconds for which the first connection is alone: its statements take long then since they are planned, which a second
+connection would have to do, too. So a worker's start takes 4 connections and 65 ms of the server's CPU, instead of 7 and
+110.
 """
 NO_MORE = 2.0
-"""Seconds after which another connection is asked for again that could not be had beside those that are there."""
+"""Seconds after which another connection is tried again that the server refused while others were open."""
 
 
 class Pool:
-    """Up to `size` connections to one database, each in the hands of one user at a time.
+    """Up to `size` connections to one database, each used by one caller at a time.
 
     Args:
         url: A PostgreSQL URL.
         size: The largest number of connections.
-        name: Shown as `application_name`.
+        name: The `application_name` of the connections.
         settings: Session settings of every connection.
-        timeout: Seconds that opening one may take.
-        keep: Seconds that a connection is kept that nobody uses.
-        least: How many are kept however long nobody uses them.
-        grow_after: Seconds for which those that are in use must have been waited for before another is opened, unless they
-            are waited for often. What cannot be opened beside them is nobody's error: they fall free. 0: at once.
-        head_start: With `grow_after`, seconds in which no other is opened beside the first.
-        connection_class: Of the connections.
-        are_lent: Whether a user's code is to have them; see `connect`.
+        timeout: Seconds for opening a connection.
+        keep: Seconds for which an idle connection is kept.
+        least: The number of connections that are kept, however long they are idle.
+        grow_after: Seconds for which a caller must have waited before another connection is opened, unless callers wait
+            often. If that is refused, it is no error: the open connections become free in time. 0: at once.
+        head_start: With `grow_after`, seconds in which no connection is opened beside the first.
+        connection_class: The class of the connections.
+        are_lent: Whether they are lent to a user's code; see `connect`.
     """
 
     def __init__(
@@ -76,29 +77,29 @@ class Pool:
         self._are_lent = are_lent
         self._idle: list[asyncpg.Connection] = []
         self._all: dict[asyncpg.Connection, float] = {}
-        """Each with the time since which it is idle, when it is."""
+        """All connections, with the loop's time since which an idle one is idle."""
         self._shrinking: asyncio.TimerHandle | None = None
         self._growing: asyncio.TimerHandle | None = None
         self._waits: deque[float] = deque(maxlen=OFTEN)
-        """The loop's times at which the last uses began to wait."""
+        """The loop's times at which the last callers began to wait."""
         self._no_more_before = 0.0
-        """The loop's time before which no other connection is asked for beside those that are there."""
+        """The loop's time before which no connection is opened beside the open ones."""
         self._gave_back = False
-        """Whether the last one was ended since nobody used it: where the server has no place any more, one is waited for."""
+        """Whether the last connection was closed because it was idle: then a full server is no error, and is tried again."""
         self._openers: list[asyncio.Task[None]] = []
         self._at_once = 0
-        """The most connections that were being opened at once since the last that was tried alone."""
+        """The most connections that were being opened at once since one was last tried alone."""
         self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
         self._closed = False
         self._answered_at = time.monotonic()
         self._fails = False
-        """Whether the last use found no database that answers."""
+        """Whether the database did not answer the last use."""
 
     # Whether the database answers
 
     @property
     def unanswered(self) -> float:
-        """Seconds since the database has answered; 0 unless the last use found that it does not."""
+        """Seconds since the last answer; 0 if the last use got one."""
         return self.quiet_for if self._fails else 0.0
 
     @property
@@ -115,11 +116,11 @@ class Pool:
     # Taking and giving back
 
     def idle_since(self, connection: asyncpg.Connection) -> float:
-        """Return the time of the loop since which a connection was idle; 0 for one that is gone."""
+        """Return the loop's time since which a connection was idle; 0 if it is not in the pool any more."""
         return self._all.get(connection, 0.0)
 
     def take_idle(self) -> asyncpg.Connection | None:
-        """Return the connection that was given back last; None: none is idle."""
+        """Return the idle connection that was used last; None: there is none."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -132,9 +133,9 @@ class Pool:
             raise NotOpen(_CLOSED)
 
     async def acquire(self, end: float, *, endless: bool) -> asyncpg.Connection:
-        """Wait in line for a connection: one that is opened for it, if there is room, or one that falls free before.
+        """Wait in line for a connection: one that becomes free, or a new one if there is room.
 
-        Where another cannot be had, since the server or a pooler in between gives no more, those that are in use fall free.
+        If the server or a pooler refuses a new one while others are open, the wait goes on for one of these.
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -170,7 +171,7 @@ class Pool:
         return f"all {len(self._all)} connections were busy for {seconds:.3g} s; {remedy}"
 
     def _leave_line(self, turn: asyncio.Future[asyncpg.Connection]) -> None:
-        """Pass on what was given to a waiter at the very moment in which it gave up."""
+        """Leave the line; pass on a connection that was given at the very moment of giving up."""
         if turn in self._waiting:
             self._waiting.remove(turn)
             self._note_line()
@@ -180,7 +181,7 @@ class Pool:
             self._openers.pop().cancel()
 
     def _open_for_waiting(self) -> None:
-        """Open a connection for each of those in line, as far as there is room; beside others, not at once."""
+        """Open connections for the waiting callers, if there is room; with `grow_after` and others open, not at once."""
         if not self._grow_after:
             self._grow()
         elif not self._all:
@@ -189,19 +190,19 @@ class Pool:
             self._grow_at(max(asyncio.get_running_loop().time() + self._grow_after, self._no_more_before))
 
     def _grow_if_often(self, now: float) -> None:
-        """Open another connection at once where uses have to wait again and again."""
+        """Open another connection at once if callers have to wait again and again."""
         self._waits.append(now)
         if len(self._waits) == OFTEN and now - self._waits[0] < WITHIN and now >= self._no_more_before:
             self._waits.clear()
             self._grow(1)
 
     def _grow_at(self, when: float) -> None:
-        """Open what is still waited for at `when`, unless there is a moment before in which nobody waits."""
+        """Open connections at `when` for callers that still wait, unless at some moment before nobody waits."""
         if self._waiting and self._growing is None and len(self._all) + len(self._openers) < self.size:
             self._growing = asyncio.get_running_loop().call_at(when, self._grow)
 
     def _note_line(self) -> None:
-        """Take note that somebody waits no more."""
+        """Note that a caller has left the line."""
         if not self._waiting and self._growing is not None:
             self._growing.cancel()
             self._growing = None
@@ -212,14 +213,14 @@ class Pool:
             self._growing = None
         wanted = len(self._waiting) if most is None else min(len(self._waiting), most)
         while len(self._openers) < wanted and len(self._all) + len(self._openers) < self.size:
-            # In a context of its own: it is no part of the job that waits first.
+            # With an empty context: the connection does not belong to the job that waits first.
             loop = asyncio.get_running_loop()
             task = loop.create_task(self._open(), name="asyncjobs connecting", context=Context())
             self._openers.append(task)
         self._at_once = max(self._at_once, len(self._openers))
 
     async def _open(self) -> None:
-        """Open a connection and give it to the first in line; where none can be had, that one learns why."""
+        """Open a connection for the first in line, or raise the error there."""
         opener = asyncio.current_task()
         assert opener is not None
         try:
@@ -234,13 +235,13 @@ class Pool:
         except Exception as error:
             if isinstance(error, DatabaseUnavailable):
                 self.note(answered=False)
-                # A socket that is gone refuses without a turn of the loop: who tries again at once would hold the loop.
+                # A missing socket refuses without a turn of the loop: a caller that tries again at once would block it.
                 await asyncio.sleep(AFTER_REFUSAL)
             if opener in self._openers:
                 self._openers.remove(opener)
                 self._tell_first(error)
             return
-        if opener not in self._openers:  # closed, or nobody waits any more
+        if opener not in self._openers:  # the pool is closed, or nobody waits any more
             connection.terminate()
             return
         self._openers.remove(opener)
@@ -251,8 +252,8 @@ class Pool:
         self._open_for_waiting()
 
     def _tell_first(self, error: Exception) -> None:
-        """Tell the first in line why it gets no connection, unless one of ours falls free in time."""
-        # Of all that are open, not of those in use: between two uses one is in the hands of whoever waited for it.
+        """Raise an error for the first in line, unless an open connection may become free for it."""
+        # All open ones count, not those in use: a connection that has just been handed over is in neither state.
         if (self._grow_after and self._all) or (self._gave_back and is_full(error)):
             self._no_more_before = asyncio.get_running_loop().time() + NO_MORE * (0.5 + random.random())
             self._grow_at(self._no_more_before)
@@ -260,7 +261,7 @@ class Pool:
         if is_full(error) and (self._all or self._openers):
             return
         if is_full(error) and self._at_once > 1 and self._waiting:
-            # A server counts all that come at once before it refuses any: one alone may be let in.
+            # A server counts all connections that come at once before it refuses any: one alone may be accepted.
             self._at_once = 0
             self._grow(1)
             return
@@ -270,13 +271,13 @@ class Pool:
             self._open_for_waiting()
 
     def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
-        """Give a connection back: to the first in line, or to be idle; ended unless it is `clean`."""
+        """Give a connection back: to the first in line, or as idle; one that is not `clean` is closed."""
         if not clean or self._closed or connection.is_closed():
             self._end(connection)
             self._open_for_waiting()
             return
-        # Handed to the first in line, not laid where anybody finds it: a caller in a tight loop would take it again before
-        # the one who waits gets a turn of the loop, every time.
+        # Handed to the first in line, and not made idle: a caller in a tight loop would take it again every time, before
+        # the one that waits gets a turn of the event loop.
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -291,18 +292,18 @@ class Pool:
             self._shrink_later()
 
     def keep_at_least(self, least: int) -> None:
-        """Change how many are kept however long nobody uses them."""
+        """Change the number of connections that are kept however long they are idle."""
         self._least = least
         self._shrink_later()
 
     def _shrink_later(self) -> None:
-        # The one that was used last is used next, so that the first of them is idle longest.
+        # The connection that was used last is used next, so that the first in the list is idle longest.
         if self._shrinking is None and self._idle and self._keep < math.inf and len(self._all) > self._least:
             due = self._all[self._idle[0]] + self._keep
             self._shrinking = asyncio.get_running_loop().call_at(due, self._shrink)
 
     def _shrink(self) -> None:
-        """End what was idle for as long as it is kept."""
+        """Close connections that were idle for `keep` seconds."""
         self._shrinking = None
         before = asyncio.get_running_loop().time() - self._keep
         while self._idle and len(self._all) > self._least and self._all[self._idle[0]] <= before:
@@ -315,7 +316,7 @@ class Pool:
         self._all.pop(connection, None)
 
     def end_idle(self, since: float = math.inf) -> None:
-        """End the connections that nobody uses, of these only what is idle since the time of the loop `since` or before."""
+        """Close idle connections, those that are idle since the loop's time `since` or longer."""
         idle, self._idle = self._idle, []
         for connection in idle:
             if self._all[connection] > since:
@@ -330,11 +331,11 @@ class Pool:
 
     @property
     def statistics(self) -> tuple[int, int]:
-        """Connections open, and how many of these are idle."""
+        """The number of open connections, and how many of these are idle."""
         return len(self._all), len(self._idle)
 
     def close(self) -> None:
-        """End every connection at once, and the line for them. Needs no answer."""
+        """Close every connection at once, without waiting for answers, and have waiting callers raise NotOpen."""
         self._closed = True
         for timer in (self._shrinking, self._growing):
             if timer is not None:

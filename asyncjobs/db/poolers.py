@@ -1,7 +1,7 @@
-"""Poolers: whether a connection of ours is one session of the server, or is given another for each transaction.
+"""Poolers: whether a connection has a session of the server to itself, or is given another one for each transaction.
 
-Behind PgBouncer in transaction mode a setting, a LISTEN or a prepared statement of ours would stay on a session that other
-applications use next. There each statement has a transaction of its own, whose settings end with it.
+Behind PgBouncer in transaction mode our settings, LISTEN and prepared statements would stay on a session that other
+applications use next. There each statement gets a transaction of its own, with settings that end with it.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ import asyncpg
 from asyncjobs.exceptions import DatabaseUnavailable
 
 ROUNDS = 3
-"""Times that a transaction is held while another is begun: a pooler gives that another session."""
+"""Tries with two transactions at once: a pooler in transaction mode gives them different sessions."""
 ANSWER_TIMEOUT = 2.0
-"""Seconds for one question meanwhile. A pool of a single session has no second one, and lets it wait."""
+"""Seconds for an answer meanwhile. A pool of one session lets the second transaction wait."""
 
 
 class Pooler(Enum):
-    """What stands between us and the server."""
+    """The kind of pooler between a client and the server."""
 
     session = "session"
-    """Nothing, or what keeps a session for each connection."""
+    """None, or one that keeps a session for each connection."""
     transaction = "transaction"
-    """What gives each transaction the session that is free."""
+    """One that gives each transaction a free session."""
 
 
 _found: dict[str, Pooler] = {}
-"""By URL: what was said or found out."""
+"""Poolers by URL, given or found out."""
 _made: dict[type[asyncpg.Connection], type[asyncpg.Connection]] = {}
-"""By connection class: the one that is a `TransactionConnection`, too."""
+"""Classes of connections by the class that they combine with `TransactionConnection`."""
 
 
 def assume(url: str, pooler: str) -> None:
-    """Take the word of the setting `pooler` for what stands before a database; ``"auto"`` has it found out."""
+    """Note the setting `pooler` for a database; with ``"auto"`` it is found out."""
     if pooler != "auto":
         _found[url] = Pooler(pooler)
 
 
 def known(url: str) -> Pooler | None:
-    """Return what stands before a database; None: nothing that has been noticed."""
+    """Return the pooler before a database; None: nothing is known of one."""
     return _found.get(url)
 
 
 def gives_transactions(url: str) -> bool:
-    """Whether a pooler is known that gives each transaction another session."""
+    """Whether a pooler in transaction mode is known to stand before a database."""
     return _found.get(url) is Pooler.transaction
 
 
 def literal(text: str) -> str:
-    """Return a setting's name or value as SQL has it."""
+    """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 class TransactionConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose every statement is in a transaction, its own if there is none, with the settings of that alone."""
+    """A connection whose statements are all in transactions, their own if there is none, with settings for these alone."""
 
     settings: Mapping[str, str] = {}
     is_by_transaction = True
@@ -74,7 +74,8 @@ class TransactionConnection(asyncpg.Connection):  # type: ignore[misc]
         return str(await super().execute(query, *arguments, timeout=timeout))
 
     async def _execute(self, *arguments: Any, **named: Any) -> Any:
-        # What fetch and its like come to. The parts of one statement would each be given a session of its own.
+        # All of fetch, fetchval and fetchrow end here. Outside of a transaction, each message of one statement would be
+        # given another session.
         if self.is_in_transaction():
             return await super()._execute(*arguments, **named)
         async with self.transaction():
@@ -82,7 +83,7 @@ class TransactionConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 def by_transaction(connection_class: type[asyncpg.Connection]) -> type[asyncpg.Connection]:
-    """Return a connection class that is a `TransactionConnection`, too."""
+    """Return a class that is a `TransactionConnection` and of the given class."""
     if connection_class not in _made:
         name = f"Transaction{connection_class.__name__}"
         _made[connection_class] = type(name, (TransactionConnection, connection_class), {})
@@ -91,26 +92,26 @@ def by_transaction(connection_class: type[asyncpg.Connection]) -> type[asyncpg.C
 
 def is_own(connection: object) -> bool:
     """Whether a connection has a session of the server to itself."""
-    # Not by isinstance: asyncpg's own says yes of every connection, for any class that is made from one.
+    # Not by isinstance: the metaclass of asyncpg's connections answers yes for any of their classes.
     return not getattr(connection, "is_by_transaction", False)
 
 
 async def find_out(url: str, open_one: Callable[[], Awaitable[asyncpg.Connection]]) -> Pooler:
-    """Return what kind of pooler there is, and remember it.
+    """Find out the kind of pooler, and remember it.
 
     Args:
-        url: Of the database.
-        open_one: Opens a `TransactionConnection`, which does no harm behind either.
+        url: The database.
+        open_one: Opens a `TransactionConnection`, which is safe behind both kinds.
 
     Raises:
-        DatabaseUnavailable: No connection.
+        DatabaseUnavailable: There was no connection.
     """
     first = await open_one()
     try:
         try:
             second = await open_one()
         except DatabaseUnavailable:
-            second = None  # no place for another: the first is asked again and again
+            second = None  # there is no second connection: the first is asked again and again
         try:
             is_changing = await _changes(first, second)
         finally:
@@ -123,7 +124,7 @@ async def find_out(url: str, open_one: Callable[[], Awaitable[asyncpg.Connection
 
 
 async def _changes(first: asyncpg.Connection, second: asyncpg.Connection | None) -> bool:
-    """Whether a connection is given other sessions while a second one holds, in a transaction, what it may have had."""
+    """Whether a connection is given another session while a second one is in a transaction."""
     pids = set()
     try:
         for _ in range(ROUNDS):

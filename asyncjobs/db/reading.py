@@ -1,4 +1,4 @@
-"""What people look at: bounded readings for the command line, to be run under a short statement timeout."""
+"""Statements for the command line: bounded reads, to be run under a short statement timeout."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from asyncjobs.db.errors import translating
 from asyncjobs.values.plain_json import shown_object
 
 COUNTED = 20_000
-"""Ready jobs counted in one queue, and of all queues those that run, and those that are scheduled or wait."""
+"""Jobs that are counted, at most: ready ones of each queue, running ones of all, scheduled and waiting ones of all."""
 LOOKED_AT = 1_000
-"""Ready jobs of each queue that are looked at for kinds nobody knows."""
+"""Ready jobs of each queue that are read to find unknown kinds."""
 
 
 class Server(NamedTuple):
@@ -42,7 +42,7 @@ class Server(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How many connections this login may have; None: no such limit."""
+    """The numbers of connections that this login may have; None: no limit."""
 
     of_role: int | None
     of_database: int | None
@@ -50,18 +50,18 @@ class Limits(NamedTuple):
 
 
 class QueueRow(NamedTuple):
-    """What one queue holds; no count goes beyond `COUNTED`."""
+    """The jobs of one queue; no count goes beyond `COUNTED`."""
 
     queue: str
     ready: int
     scheduled: int
     running: int
     waiting: int
-    """For an event, or for the end of a sleep."""
+    """Jobs that wait for an event, or for the end of a sleep."""
     oldest: float | None
-    """Age of its oldest ready job in seconds."""
+    """The age of its oldest ready job in seconds."""
     exact: bool
-    """Whether there are no more than were counted."""
+    """Whether the counts are exact, and not at their bound."""
 
 
 class WorkerRow(NamedTuple):
@@ -69,14 +69,14 @@ class WorkerRow(NamedTuple):
 
     id: UUID
     about: dict[str, Any]
-    """Host, pid, pools, kinds, as it said itself."""
+    """Its host, pid, pools and kinds, as it registered them."""
     report: dict[str, Any]
-    """What goes on there, as of its last beat."""
+    """Its report, as of its last beat."""
     age: float
     beat: float
-    """Seconds since its last sign of life."""
+    """Seconds since its last beat."""
     late: bool
-    """Whether its lease is over and nobody has declared it dead yet."""
+    """Whether its lease is over, and it is not declared dead yet."""
     running: int
 
 
@@ -97,21 +97,21 @@ class ListedJob(NamedTuple):
     worker: UUID | None
     reason: str | None
     error: str | None
-    """Of its last attempt that went wrong, one JSON line."""
+    """The error of its last failed attempt, one JSON line."""
 
 
 class Definers(NamedTuple):
-    """Functions that run with the rights of their owner, and should not as they are."""
+    """Functions of one owner that run with its rights, and give too many of these away."""
 
     owner: str
     everybodys: list[str]
-    """Those that everybody may execute who may look into the schema, by name."""
+    """Functions that every role with usage of the schema may execute, by name."""
     is_superuser: bool
-    """Whether the owner is one."""
+    """Whether the owner is a superuser."""
 
 
 class Rights(NamedTuple):
-    """What a role may do."""
+    """The rights of a role."""
 
     enqueue: bool
     work: bool
@@ -120,22 +120,22 @@ class Rights(NamedTuple):
 
 
 async def server(connection: Connection) -> Server:
-    """Read what the server is."""
+    """Read facts about the server."""
     return Server(*await connection.fetchrow(sql.read("read_server")))
 
 
 async def connection_limits(connection: Connection) -> Limits:
-    """Read how many connections this login may have."""
+    """Read the numbers of connections that this login may have."""
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
 async def queues(connection: Connection) -> list[QueueRow]:
-    """Read what each queue holds, by name."""
+    """Read the queues, by name."""
     return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:
-    """Read the workers that nobody has declared dead."""
+    """Read the workers that are not declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
     return [WorkerRow(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
 
@@ -156,30 +156,25 @@ async def list_jobs(
     error: str | None = None,
     older_than: float | None = None,
 ) -> list[ListedJob]:
-    """Read jobs, newest first.
+    """Read jobs, newest first. None as a filter matches all jobs.
 
     Args:
-        connection: Any.
-        states: In one of these.
-        kind: Of this one.
-        queue: In this one.
-        before: The last id of the page that came before.
-        limit: At most so many.
-        error: What is somewhere in their errors, as JSON has it.
-        older_than: Seconds since they ended; of live ones, since they were enqueued.
+        before: The last id of the page before.
+        error: Text anywhere in a job's errors, escaped as in JSON.
+        older_than: Seconds since the job ended; for a live job, since it was enqueued.
     """
     rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit, error, older_than)
     return [ListedJob(*row) for row in rows]
 
 
 async def seen(connection: Connection, kind: str | None, queue: str | None) -> tuple[bool, bool]:
-    """Return whether there are jobs of a kind, and jobs in a queue; true for None."""
+    """Return whether there are jobs of a kind, and whether there are jobs in a queue; True for None."""
     row = await connection.fetchrow(sql.read("read_seen"), kind, queue)
     return row["kind"], row["queue"]
 
 
 async def rights(connection: Connection) -> Rights:
-    """Read what this role may do; the schema must be there."""
+    """Read the rights of this role; the schema must exist."""
     return Rights(*await connection.fetchrow(sql.read("read_rights")))
 
 
@@ -189,17 +184,17 @@ async def definers(connection: Connection) -> list[Definers]:
 
 
 async def days_ahead(connection: Connection) -> int:
-    """Return how many days, today included, the history's partitions reach."""
+    """Return the number of days, today included, for which the history has partitions."""
     return int(await connection.fetchval(sql.read("read_days_ahead")))
 
 
 async def ready_kinds(connection: Connection) -> list[tuple[str, str, int]]:
-    """Return queue, kind and number of ready jobs, among the first `LOOKED_AT` of each queue."""
+    """Return queues, kinds and numbers of ready jobs, among the first `LOOKED_AT` of each queue."""
     return [tuple(row) for row in await connection.fetch(sql.read("read_ready_kinds"), LOOKED_AT)]
 
 
 async def hears(url: str, *, timeout: float) -> bool:
-    """Whether a notice sent over one connection comes in at another within `timeout` seconds."""
+    """Return whether a notice sent on one connection arrives on another within `timeout` seconds."""
     channel = f"asyncjobs_doctor_{secrets.token_hex(8)}"
     heard = asyncio.Event()
     listening = await connect(url, name="asyncjobs doctor")

@@ -1,4 +1,4 @@
-"""The statements on what recurs: declaring and changing it, deciding about the times that are over, and looking."""
+"""Statements on schedules: to declare, change and read them, and to enqueue the jobs of due ticks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from asyncjobs.schedules import schedule
 from asyncjobs.values import codec
 
 MOST_DUE = 100
-"""In one look."""
+"""Due schedules in one look."""
 
 
 class DueRow(NamedTuple):
-    """What recurs and is to be decided about."""
+    """A schedule with a due tick."""
 
     name: str
     revision: int
@@ -36,53 +36,53 @@ class DueRow(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What is due."""
+    """The schedules that are due."""
 
     now: datetime
-    """By the clock of the database."""
+    """The time by the clock of the database."""
     wait: float | None
-    """Seconds until the next is; less than none: some are. None: nothing recurs."""
+    """Seconds until the next tick; negative: some are due. None: there are no schedules."""
     due: list[DueRow]
 
 
 class Tick(NamedTuple):
-    """One time that is over, and the job that is to be enqueued for it."""
+    """One tick of a schedule, and the job to enqueue for it."""
 
     tick: datetime
     id: UUID
     run_at: datetime | None
-    """When it is due; None: now."""
+    """When the job is due; None: now."""
 
 
 class Firing(NamedTuple):
-    """A decision."""
+    """The due ticks of one schedule that are to be enqueued."""
 
     name: str
     revision: int
-    """As it was read."""
+    """The revision that was read."""
     until: datetime
-    """About the times until then is decided."""
+    """The time until which ticks are done with after this."""
     next_at: datetime | None
     ticks: list[Tick]
 
 
 class Fired(NamedTuple):
-    """What came of one."""
+    """The result of one firing."""
 
     name: str
     enqueued: int
     left_out: int
-    """Times for which no job was: the one before is not final, or another has the unique key."""
+    """Ticks without a job: the job before is not final, or another has the unique key."""
     trouble: str | None
 
 
 async def look(connection: Connection, kinds: Sequence[str], left_out: Collection[LeftOut] = ()) -> Look:
-    """Return what is due of what this worker may decide about.
+    """Return due schedules that this worker may fire.
 
     Args:
-        connection: With pinned plans.
-        kinds: Those that it knows.
-        left_out: What it cannot read.
+        connection: A connection with pinned plans.
+        kinds: The kinds that the worker knows.
+        left_out: The schedules that it cannot read.
     """
     names, schedules, timezones, _ = zip(*left_out, strict=True) if left_out else ((), (), (), ())
     rows = await connection.fetch(sql.read("read_due_recurring"), kinds, MOST_DUE, names, schedules, timezones)
@@ -90,18 +90,18 @@ async def look(connection: Connection, kinds: Sequence[str], left_out: Collectio
 
 
 async def fire(connection: Connection, firings: Sequence[Firing]) -> list[Fired]:
-    """Enqueue what is to be, and note it, in one transaction; what somebody else has decided about is left out."""
+    """Enqueue the jobs of ticks, in one transaction; schedules that have changed since they were read are left out."""
     given = codec.dumps([{**each._asdict(), "ticks": [tick._asdict() for tick in each.ticks]} for each in firings])
     return [Fired(*row) for row in await connection.fetch(sql.read("fire"), given)]
 
 
 async def declare(connection: Connection, declaration: Declaration, worker: UUID | None) -> list[Change | Kept]:
-    """Have what is stored be as this code declares it, unless newer code has it otherwise; return what was changed or kept.
+    """Store the declared schedules, except those of which newer code has another version; return changed and kept ones.
 
     Args:
-        connection: Any; on which no transaction is open.
-        declaration: All that this worker declares.
-        worker: Its id: what it tells of itself does not count.
+        connection: A connection without an open transaction.
+        declaration: All schedules that this worker declares.
+        worker: The id of this worker, whose own row does not count among the versions at work.
     """
     async with connection.transaction():
         now = await connection.fetchval(sql.read("lock_recurring"))
@@ -168,10 +168,10 @@ async def _put(
 
 
 async def add(connection: Connection, said: Recurrence, *, scope: str) -> None:
-    """Write what recurs from now on, in place of what was added under its name before.
+    """Store a schedule, in place of one that was added under its name before.
 
     Raises:
-        InvalidOption: One of this name is declared in code or in the configuration.
+        InvalidOption: A schedule of this name is declared in code or in the configuration.
     """
     async with connection.transaction():
         now = await connection.fetchval(sql.read("lock_recurring"))
@@ -183,7 +183,7 @@ async def add(connection: Connection, said: Recurrence, *, scope: str) -> None:
 
 
 async def remove(connection: Connection, name: str) -> bool:
-    """Remove what was added at run time; return whether there was such.
+    """Remove a schedule that was added at run time; return whether there was one.
 
     Raises:
         InvalidOption: It is declared in code or in the configuration.
@@ -203,12 +203,12 @@ def _refuse_declared(what: What, remedy: str) -> None:
 
 
 async def pause(connection: Connection, name: str) -> bool:
-    """Have something not recur until it is resumed; return whether there is such."""
+    """Pause a schedule until it is resumed; return whether there is one of this name."""
     return bool(await connection.fetch(sql.read("stop_recurring"), name, False, None))
 
 
 async def resume(connection: Connection, name: str) -> bool:
-    """Have something recur again, from now on, unless it was not paused; return whether there is such."""
+    """Resume a schedule, if it is paused, from now on; return whether there is one of this name."""
     async with connection.transaction():
         now = await connection.fetchval(sql.read("lock_recurring"))
         for row in await connection.fetch(sql.read("pick_recurring"), [name], None):
@@ -221,7 +221,7 @@ async def resume(connection: Connection, name: str) -> bool:
 
 
 async def run(connection: Connection, name: str, job_id: UUID) -> UUID | None:
-    """Enqueue a job of what recurs now; return its id, or that of another with its key; None: there is no such."""
+    """Enqueue a job of a schedule now; return its id, or that of the job with its unique key; None: no such schedule."""
     async with connection.transaction():
         now = await connection.fetchval("select clock_timestamp()")
         row = await connection.fetchrow(sql.read("run_recurring"), name, job_id, now)
@@ -230,7 +230,7 @@ async def run(connection: Connection, name: str, job_id: UUID) -> UUID | None:
 
 
 async def read(connection: Connection, names: Sequence[str] | None = None) -> tuple[list[RecurringStatus], datetime]:
-    """Return what recurs, by name, and the time of the database; None: all."""
+    """Return schedules in the order of their names, and the time of the database; `names` None: all."""
     rows = await connection.fetch(sql.read("read_recurring"), names)
     found = [_status(row) for row in rows]
     return found, rows[0]["now"] if rows else await connection.fetchval("select clock_timestamp()")
@@ -243,4 +243,4 @@ def _status(row: Mapping[str, Any]) -> RecurringStatus:
 
 
 LATE = timedelta(seconds=60)
-"""Something is the matter where what is due has waited for so long."""
+"""A tick that is overdue for so long is a sign of trouble."""

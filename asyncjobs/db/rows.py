@@ -1,4 +1,4 @@
-"""The plain values that cross the wall between `db` and the rest: rows in, rows out. They know no job classes."""
+"""Rows: the plain values that go into and come out of the functions of `db`. They know no job classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class State(IntEnum):
 
 
 def state_name(state: int) -> str:
-    """Return a state's name; of one that this version does not know, its number."""
+    """Return a state's name; for one that this version does not know, its number."""
     return State(state).name if state in _STATES else f"state {state}"
 
 
@@ -46,29 +46,29 @@ class NewJob(NamedTuple):
     run_at: datetime | None = None
     """When it is due; aware. None: see `delay`."""
     delay: float | None = None
-    """Due in so many seconds by the database's clock. None: now."""
+    """Seconds until it is due, by the database's clock. None: it is due now."""
     expires_in: float | None = None
-    """Seconds after it is due by which it is started or discarded. None: never."""
+    """Seconds after it is due within which it must start, or it is discarded. None: no limit."""
     order: str | None = None
-    """JSON of what keeps it in order among others, as `asyncjobs.enqueue_ordered` takes it. None: nothing does."""
+    """JSON of its limits, unique key, place in a chain and batch, as `asyncjobs.enqueue_ordered` takes it. None: none."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is due at once and for ever, so that nothing need be computed by the database's clock."""
+        """Whether it is due now, never expires and has no `order`, so that COPY can insert it."""
         return self.delay is None and self.run_at is None and self.expires_in is None and self.order is None
 
 
 class Stored(NamedTuple):
-    """What enqueueing a job came to."""
+    """The result of enqueueing one job."""
 
     id: UUID
-    """Of the job that there is now: another one's, where that has the unique key."""
+    """The id of the stored job: of another one if that has the unique key."""
     disposition: str
-    """enqueued, there (by an earlier call with this id), duplicate, replaced."""
+    """enqueued, there (by an earlier call with this id), duplicate, replaced, taken."""
 
 
 class Finish(NamedTuple):
-    """How one attempt ended for good."""
+    """The end of an attempt after which the job is final."""
 
     id: UUID
     fence: int
@@ -78,52 +78,50 @@ class Finish(NamedTuple):
     """One JSON line; None adds none."""
     reason: str | None
     days: int
-    """How many days it is kept."""
+    """Days for which the job is kept."""
     batch: UUID | None = None
-    """Of which the job is one."""
+    """The batch of the job."""
     then: str | None = None
-    """What is to be enqueued with its success, as `asyncjobs.enqueue_then` takes it."""
+    """Jobs to enqueue with its success, as `asyncjobs.enqueue_then` takes them."""
     pauses: tuple[RatePause, ...] = ()
-    """Rates under which nothing is to start for a time, as its error says."""
+    """Rates under which nothing is to start for a time, as the error says."""
 
 
 class RatePause(NamedTuple):
-    """That the other side of a rate wants to be left alone."""
+    """A time in which nothing is to start under a rate."""
 
     key: str
-    """Of the rate."""
+    """The key of the rate."""
     seconds: float
 
 
 class Reschedule(NamedTuple):
-    """An attempt after which the job is to run again."""
+    """The end of an attempt after which the job is to run again. None leaves a column as it is."""
 
     id: UUID
     fence: int
     delay: float = 0.0
-    """Seconds."""
+    """Seconds until the job is due."""
     error: str | None = None
     """One JSON line; None adds none."""
     counts: str | None = None
-    """JSON; None leaves them."""
+    """JSON of its counters."""
     spent: bool = False
     """Whether the attempt counts."""
     queue: str | None = None
-    """None leaves it."""
     priority: int | None = None
-    """None leaves it."""
     crashed: bool = False
-    """Whether it ended with its process, and that is charged to it."""
+    """Whether the attempt ended with its process, and the crash is charged to the job."""
     started: bool = False
-    """Whether it is known to have been started in time: it expires no more."""
+    """Whether the job is known to have started in time: then it does not expire any more."""
     waits: bool = False
-    """Whether it waits for an event, at most `delay`, or for ever where that is 0."""
+    """Whether it waits for an event: for `delay` seconds at most, or without a limit if that is 0."""
     together: int | None = None
-    """At most so many suspects share a process with it from now on; None leaves it."""
+    """Suspects that share a process with it from now on, at most."""
     limits: str | None = None
-    """JSON array of the limits that it is to pass from now on, as `NewJob.order` has them; None leaves them."""
+    """JSON array of the limits that it is to pass from now on, as in `NewJob.order`."""
     pauses: tuple[RatePause, ...] = ()
-    """Rates under which nothing is to start for a time, as its error says."""
+    """Rates under which nothing is to start for a time, as the error says."""
 
     @property
     def is_plain(self) -> bool:
@@ -132,7 +130,7 @@ class Reschedule(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """How a job ended, as its waiter needs it."""
+    """The end of a job, as its waiter needs it."""
 
     id: UUID
     state: int
@@ -153,7 +151,7 @@ class StatusRow(NamedTuple):
     attempt: int
     crashes: int
     args: str | None
-    """None: this role may not read them."""
+    """None if this role may not read them."""
     result: str | None
     errors: str | None
     reason: str | None
@@ -171,26 +169,26 @@ class StatusRow(NamedTuple):
     steps: str | None
     """JSON array of its rows of `asyncjobs.step`, in their order."""
     shows_result: bool = True
-    """Whether this role may read what it returned, and its attributes."""
+    """Whether this role may read the result and the attributes."""
 
 
 class Range(NamedTuple):
-    """A stretch of the claim index to look at, for one pool."""
+    """A range of the claim index to look at, for one pool."""
 
     pool: int
     queue: str
     low: int
-    """Least priority."""
+    """The least priority."""
     high: int
-    """Greatest priority."""
+    """The greatest priority."""
     mark: int
-    """Least seq at the least priority."""
+    """The position: the least seq at the least priority."""
 
 
 class Pulse(NamedTuple):
-    """What a heartbeat learns."""
+    """The answer to a beat."""
 
     alive: int
-    """Workers alive, this one included."""
+    """Live workers, this one included."""
     rank: int
-    """How many of them come before this one."""
+    """Live workers that come before this one."""

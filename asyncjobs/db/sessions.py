@@ -1,8 +1,8 @@
-"""Uses of a few connections, each with a hard deadline.
+"""Sessions: operations on a few connections, each with a hard deadline.
 
-Not asyncpg's pool: on a link that swallows packets a task inside `pool.acquire()` cannot be cancelled and `pool.close()`
-hangs, and its reset of each released connection costs a round trip that a single-row enqueue would pay. Here a use that
-is cancelled, times out or breaks ends its connection with `terminate()`, and the next use opens another.
+asyncpg's pool is not used: on a link that swallows packets a task inside `pool.acquire()` cannot be cancelled and
+`pool.close()` hangs, and its reset of each released connection costs a round trip, which would slow a single-row enqueue.
+Here an operation that is cancelled, times out or breaks ends its connection with `terminate()`, and the next opens another.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 T = TypeVar("T")
 
 RESOLUTION = 0.1
-"""Seconds between looks for uses past their deadline."""
+"""Seconds between looks for operations past their deadline."""
 DEADLINE = 30.0
-"""Seconds that one use of a connection may take unless it says otherwise."""
+"""Seconds for one operation, unless another deadline is given."""
 UNPROVED = 60.0
-"""Seconds after which an idle connection is not taken for whole any more: firewalls forget those that are silent."""
+"""Seconds after which an idle connection is tested before its use: firewalls forget silent ones."""
 PROOF = 3.0
-"""Seconds in which such a one must answer, or another is opened."""
+"""Seconds for the answer to that test; then another connection is opened."""
 
 
 class Runs(Protocol):
-    """What runs operations on connections: sessions, or a share of them."""
+    """Runs operations on connections: sessions, or a lane of them."""
 
     async def run(self, operation: Callable[[asyncpg.Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
         """Run `operation`; see `Sessions.run`."""
@@ -39,12 +39,12 @@ class Runs(Protocol):
 
 
 class Sessions:
-    """Up to `size` connections to one database, opened when needed, used one operation at a time.
+    """Up to `size` connections to one database, opened when needed, used by one operation at a time.
 
     Args:
         url: A PostgreSQL URL.
-        deadline: Seconds that an operation may take, waiting for a free connection included.
-        size, name, settings, keep, least, grow_after, head_start, connection_class, are_lent: As `Pool` takes them.
+        deadline: Seconds for an operation, the wait for a connection included.
+        size, name, settings, keep, least, grow_after, head_start, connection_class, are_lent: See `Pool`.
 
     Attributes:
         pool: The connections.
@@ -81,7 +81,7 @@ class Sessions:
             are_lent=are_lent,
         )
         self._in_use: dict[asyncpg.Connection, float] = {}
-        self._watchman: asyncio.TimerHandle | None = None
+        self._watch_timer: asyncio.TimerHandle | None = None
 
     async def run(
         self,
@@ -90,18 +90,18 @@ class Sessions:
         deadline: float | None = None,
         endless: bool = False,
     ) -> T:
-        """Run `operation` on a connection and return what it returns.
+        """Run `operation` on a connection, and return its result.
 
         Args:
-            operation: Given the connection.
-            deadline: Seconds that it may take, waiting for the connection included; None: the sessions' own.
-            endless: It runs a user's code, and may take as long as that does: the deadline is for the connection alone.
+            operation: Called with the connection.
+            deadline: Seconds for it, the wait for the connection included; None: the sessions' own deadline.
+            endless: It runs a user's code without a limit of time: the deadline is for the connection alone.
 
         Raises:
-            DatabaseUnavailable: No connection, a broken link, or no end within the deadline. Whether the statement took
-                effect is then unknown.
+            DatabaseUnavailable: There was no connection, the link broke, or the deadline has passed. Whether the statement
+                took effect is unknown.
             DatabaseError: The server refused.
-            NotOpen: After `close`.
+            NotOpen: The sessions are closed.
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -125,7 +125,7 @@ class Sessions:
                 if isinstance(error, AttributeError) and not connection.is_closed():
                     raise
                 clean, found = self._judge(connection, error, seconds=seconds, since=since)
-                # Refused for the session's sake, before anything was done; a user's code is not for us to repeat.
+                # Refused because of the session, before anything was done: done once more, except for a user's code.
                 if is_last or not is_of_session(error):
                     raise found from error
                 is_last = True
@@ -139,20 +139,20 @@ class Sessions:
     def _judge(
         self, connection: asyncpg.Connection, error: Exception, *, seconds: float, since: float
     ) -> tuple[bool, DatabaseError]:
-        """Return whether a connection on which an operation has failed is still good, and what the caller is told.
+        """Return whether a connection is still good after an operation has failed, and the error to raise.
 
         Args:
-            connection: The one.
-            error: What it raised. A connection that is ended between two messages of one statement has lost its protocol,
-                and asyncpg trips over the None: an AttributeError, which as such would end the service that asked.
-            seconds: That the use might take.
-            since: Since when the connection was idle before.
+            connection: The connection.
+            error: The operation's error. It is an AttributeError when the connection was ended between two messages of one
+                statement: asyncpg has no protocol then. Let through, it would end the service that called.
+            seconds: The deadline of the operation.
+            since: The loop's time since which the connection was idle before.
         """
         now = asyncio.get_running_loop().time()
         answered = isinstance(error, asyncpg.PostgresError) and not connection.is_closed()
         at_fault = is_of_session(error)
         self.pool.note(answered=answered and not at_fault)
-        if at_fault or not answered:  # and so may be all that were opened, or idle, for as long
+        if at_fault or not answered:  # connections that were opened before, or idle for as long, may fail, too
             self.pool.end_idle(math.inf if at_fault else since)
         # asyncpg calls the end of a connection that we ended a PostgresError too.
         if not answered and now >= self._in_use[connection]:
@@ -160,12 +160,12 @@ class Sessions:
             found: DatabaseError = DatabaseUnavailable(late)
         else:
             found = translated(error, url=self.url)
-        # What is sent last over a link that the server ends is an answer, too.
+        # A FATAL error, the last message before the server ends the link, is no refusal of the statement.
         found.refused = answered and getattr(error, "severity_en", None) in (None, "ERROR")
         return answered and not at_fault and not connection.is_in_transaction(), _begun(found)
 
     async def _proves(self, connection: asyncpg.Connection) -> bool:
-        """Return whether a connection answers that was idle for long; else it is ended, and those idle as long with it."""
+        """Return whether a connection answers after it was idle for long; else end it, and others idle for as long."""
         since = self.pool.idle_since(connection)
         self._watch(connection, asyncio.get_running_loop().time() + PROOF)
         answered = False
@@ -181,39 +181,39 @@ class Sessions:
         return answered
 
     def limit(self, connection: asyncpg.Connection) -> None:
-        """End an endless use `deadline` seconds from now: the user's code in it is over."""
+        """Give an endless operation a deadline from now on: the user's code in it is over."""
         self._in_use[connection] = asyncio.get_running_loop().time() + self.deadline
 
     def unlimit(self, connection: asyncpg.Connection) -> None:
-        """Have an endless use be one again: a user's code goes on in it."""
+        """Take the deadline of an endless operation away: a user's code goes on in it."""
         self._in_use[connection] = math.inf
 
     def _watch(self, connection: asyncpg.Connection, end: float) -> None:
-        """Have the connection ended at `end` unless it is back by then.
+        """End the connection at `end` unless it is given back by then.
 
-        One timer for all uses, at most `RESOLUTION` late: one of its own for each costs 35 µs on uvloop, a sixth of an
-        insert and its commit.
+        One timer serves all operations, at most `RESOLUTION` late: a timer for each would cost 35 µs on uvloop, a sixth of
+        an insert with its commit.
         """
         self._in_use[connection] = end
-        if self._watchman is None:
-            self._watchman = asyncio.get_running_loop().call_later(RESOLUTION, self._end_overdue)
+        if self._watch_timer is None:
+            self._watch_timer = asyncio.get_running_loop().call_later(RESOLUTION, self._end_overdue)
 
     def _end_overdue(self) -> None:
         loop = asyncio.get_running_loop()
         for connection, end in list(self._in_use.items()):
             if loop.time() >= end:
                 connection.terminate()
-        self._watchman = loop.call_later(RESOLUTION, self._end_overdue) if self._in_use else None
+        self._watch_timer = loop.call_later(RESOLUTION, self._end_overdue) if self._in_use else None
 
     def close(self) -> None:
-        """End every connection at once; what is in flight fails with `DatabaseUnavailable`. Needs no answer."""
-        if self._watchman is not None:
-            self._watchman.cancel()
+        """End every connection at once; operations under way fail with `DatabaseUnavailable`. Waits for no answer."""
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
         self.pool.close()
 
 
 async def check_writable(connection: asyncpg.Connection) -> None:
-    """Raise, in a session whose transactions are read-only, what the server says to a write there."""
+    """Raise ReadOnlySQLTransactionError if the transactions of this session are read-only."""
     if await connection.fetchval("select pg_catalog.current_setting('transaction_read_only')") == "on":
         raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes: its transactions are read-only")
 

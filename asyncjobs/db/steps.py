@@ -1,4 +1,4 @@
-"""The statements on steps and events: plain values in, plain values out. Each is one statement and one round trip."""
+"""Statements on steps and events, as functions from plain values to plain values. Each is one round trip."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from asyncjobs.records.step_records import Record, StepForm, Write
 
 
 async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write]]) -> set[UUID]:
-    """Record where steps of running jobs stand; return the ids of the jobs whose lease is still held.
+    """Record steps of running jobs; return the ids of the jobs whose lease is still held.
 
     Args:
-        connection: With pinned plans, or one whose transaction the records are to be part of.
-        writes: The job's id, its fence and what is to be recorded; at most one a job, in the order of their ids.
+        connection: A connection with pinned plans, or one in a transaction that is to contain the records.
+        writes: Job's id, fence and record; at most one for each job, in the order of their ids.
     """
     job_id, fence, write = writes[0]
     if len(writes) > 1 or write.name is None or write.children is not None:
         rows = ((job_id, fence, *write) for job_id, fence, write in writes)
         found = await connection.fetch(sql.read("record_steps"), *zip(*rows, strict=True))
-    elif write.attributes is not None:  # the array form costs it a third
+    elif write.attributes is not None:  # the statement for many would take a third longer
         found = await connection.fetch(sql.read("record_step_and_attributes"), job_id, fence, *write[:-1])
     else:
         found = await connection.fetch(sql.read("record_step"), job_id, fence, *write[:-2])
@@ -31,13 +31,10 @@ async def record(connection: Connection, writes: Sequence[tuple[UUID, int, Write
 
 
 async def record_isolated(connection: Connection, job_id: UUID, fence: int, write: Write) -> tuple[bool, bool]:
-    """Record a step as the end of its own transaction; return whether the lease is held, and whether that is still the one.
+    """Record an isolated step at the end of its transaction.
 
-    Args:
-        connection: In the transaction of an isolated step.
-        job_id: Of the job.
-        fence: Of its attempt.
-        write: What is recorded.
+    Returns:
+        Whether the lease is held; and whether this is still the transaction that was begun for the step.
     """
     name = "record_step" if write.attributes is None else "record_step_and_attributes"
     values = write[:-2] if write.attributes is None else write[:-1]
@@ -46,7 +43,7 @@ async def record_isolated(connection: Connection, job_id: UUID, fence: int, writ
 
 
 async def read(connection: Connection, job_id: UUID) -> list[Record]:
-    """Return what is recorded of a job's steps, in their order."""
+    """Return the records of a job's steps, in their order."""
     return [Record(*row) for row in await connection.fetch(sql.read("read_steps"), job_id)]
 
 
@@ -62,14 +59,14 @@ async def begin_wait(
     seconds: float | None,
     progress: str | None,
 ) -> Record | None:
-    """Begin a wait, or find it begun; return what is recorded of it by now, or None when the lease is lost."""
+    """Begin a wait, unless it has begun; return its record, or None when the lease is lost."""
     row = await connection.fetchrow(sql.read("begin_wait"), job_id, fence, n, name, event, key, seconds, progress)
     form: StepForm = "sleep" if event is None else "wait"
     return None if row is None else Record(n, name, row["state"], row["result"], remaining=row["remaining"], form=form)
 
 
 async def emit(connection: Connection, name: str, key: str, payload: str | None) -> int:
-    """Emit an event; return how many jobs wait no more."""
+    """Emit an event; return how many waiting jobs it wakes."""
     return int(await connection.fetchval(sql.read("emit"), name, key, payload))
 
 
@@ -79,5 +76,5 @@ async def adopt(connection: Connection, job: NewJob, progress: str | None, steps
 
 
 async def forget_events(connection: Connection, retention: float, limit: int) -> int:
-    """Remove at most `limit` events that are kept for longer than `retention` seconds; return how many."""
+    """Remove at most `limit` events that are older than `retention` seconds; return how many."""
     return int(await connection.fetchval(sql.read("forget_events"), retention, limit))

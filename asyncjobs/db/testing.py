@@ -1,4 +1,4 @@
-"""The statements of the test kit: they look at all jobs, move their times, and empty the database."""
+"""Statements of the test kit: they read all jobs, move their times, and empty the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asyncjobs.exceptions import DatabaseError
 from asyncjobs.records.claimed import Claimed
 
 OURS = "made by the test kit of asyncjobs; removed after the run"
-"""The comment on each database that the test kit has made: it drops no other."""
+"""The comment on each database of the test kit: it drops no other."""
 
 
 class Seen(NamedTuple):
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     errors: str | None
     reason: str | None
     run_at: datetime | None
-    """When it is or was due; None once it is final."""
+    """When it is due; None once it is final."""
     enqueued_at: datetime
 
 
@@ -47,7 +47,7 @@ class Next(NamedTuple):
 
 
 async def read_jobs(connection: Connection) -> list[Seen]:
-    """Return every job, in the order in which they were enqueued."""
+    """Return all jobs, in the order in which they were enqueued."""
     return [Seen(*row) for row in await connection.fetch(sql.read("test_jobs"))]
 
 
@@ -59,14 +59,14 @@ async def read_next(
     job_id: UUID | None,
     held: Collection[UUID],
 ) -> Next | None:
-    """Return the ready job that is to run next and is none of `held`; `queues` and `job_id` None: any."""
+    """Return the ready job that is to run next, and is not in `held`; `queues` and `job_id` None: any."""
     row = await connection.fetchrow(sql.read("test_next"), kinds, queues, job_id, [str(each) for each in held])
     return None if row is None else Next(*row)
 
 
 @cache
 def claim_text() -> str:
-    """Return the claim of a worker, for one job that is chosen by its id: the rule itself, and not a copy of it."""
+    """Return a claim of one job by its id, with the update of the worker's own claim, so that both do the same."""
     rule = sql.read("claim")
     rule = rule[rule.index("update asyncjobs.job\n") :]
     rule = re.sub(r"\$(8|9|10)\b", lambda found: f"${int(found[1]) - 6}", rule)
@@ -77,32 +77,32 @@ async def claim(connection: Connection, job: Next, *, max_crashes: int | None, w
     """Claim a ready job for a worker; return it, or nothing when it is not ready any more or its row is locked.
 
     Args:
-        connection: Of the kit.
-        job: As it was read.
-        max_crashes: Of its kind; None: how often it has crashed is not looked at.
-        worker: Whose lease it runs under.
+        connection: The connection of the test kit.
+        job: The job, as `read_next` returned it.
+        max_crashes: The `max_crashes` of its kind; None: crashes do not count.
+        worker: The worker under whose lease it runs.
     """
     once = [job.kind] if max_crashes is not None and job.crashes >= max_crashes else []
     return [Claimed(*row) for row in await connection.fetch(claim_text(), job.id, worker, [], once)]
 
 
 async def travel(connection: Connection, seconds: float) -> int:
-    """Move what is due at some time closer by so many seconds; return how many jobs were moved."""
+    """Move the due times of jobs closer by so many seconds; return how many jobs were moved."""
     return int(await connection.fetchval(sql.read("test_travel"), seconds, False, None))
 
 
 async def hurry(connection: Connection, job_id: UUID | None = None) -> int:
-    """Make due now what waits for a time: one job, or None: all; return how many."""
+    """Make jobs due now that wait for a time: one, or with None all; return how many."""
     return int(await connection.fetchval(sql.read("test_travel"), 0.0, True, job_id))
 
 
 async def empty(connection: Connection, *, workers: bool = True) -> None:
-    """Remove every row of ours but the list of migrations. What other sessions have locked is waited for, 5 s at most.
+    """Remove all rows of our tables, except the list of migrations. Locks of other sessions are waited for, 5 s at most.
 
     Args:
-        connection: Keeps a `lock_timeout` of 5 s.
-        workers: Whether those of workers, too: the kit's, and those whose session is gone. An application that is open for
-            many tests keeps its worker: without its row it would claim nothing for a second.
+        connection: The connection, which keeps a `lock_timeout` of 5 s.
+        workers: Whether to remove rows of workers, too: of the test kit's, and of those whose session is gone. False for an
+            application that is open for many tests: its worker would claim nothing for a second.
     """
     tables = await connection.fetch(
         "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'asyncjobs'::regnamespace "
@@ -116,17 +116,17 @@ async def empty(connection: Connection, *, workers: bool = True) -> None:
 
 
 async def make_database(connection: Connection, name: str) -> bool:
-    """Make a database, in place of one of ours that a killed run has left.
+    """Make a database, in place of one of the test kit's that a killed run has left.
 
     Args:
-        connection: Kept open for as long as the database is used: it holds the lock that says so.
-        name: Not quoted.
+        connection: A connection that stays open for as long as the database is used: it holds the lock that says so.
+        name: The name, not quoted.
 
     Returns:
-        False: another run uses it.
+        Whether it was made; False when another run uses it.
 
     Raises:
-        DatabaseError: There is one of that name which is not ours.
+        DatabaseError: There is a database of that name that is not the test kit's.
     """
     quoted = '"' + name.replace('"', '""') + '"'
     if not await connection.fetchval("select pg_try_advisory_lock(hashtextextended('asyncjobs.test ' || $1, 0))", name):

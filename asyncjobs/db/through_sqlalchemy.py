@@ -1,4 +1,4 @@
-"""An asyncpg connection of ours as SQLAlchemy's `AsyncConnection`, inside the transaction that it is in."""
+"""Connections for SQLAlchemy: one of our asyncpg connections as an `AsyncConnection`, in the same transaction."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _given: ContextVar[Connection] = ContextVar("asyncjobs_connection")
 
 @contextlib.asynccontextmanager
 async def wrapped(connection: Connection) -> AsyncIterator[Any]:
-    """Give a connection as SQLAlchemy's, and end it after the block.
+    """Yield a connection as SQLAlchemy's, and end it after the block.
 
-    SQLAlchemy's transaction becomes a savepoint in the one that asyncpg has begun, so that a commit in there commits nothing
-    yet.
+    SQLAlchemy's transaction becomes a savepoint in the one that asyncpg has begun, so that its commit commits nothing yet.
 
     Raises:
         DatabaseUnavailable: The link broke before the block.
@@ -28,7 +27,7 @@ async def wrapped(connection: Connection) -> AsyncIterator[Any]:
     try:
         opened = await _engine().connect()
     except Exception as error:
-        if connection.is_closed():  # whatever SQLAlchemy has made of that: it asks the server for its version first
+        if connection.is_closed():  # whatever the error: SQLAlchemy's first statement, for the server's version, failed
             raise DatabaseUnavailable(f"no answer from the database: {error}") from error
         raise
     finally:
@@ -36,7 +35,7 @@ async def wrapped(connection: Connection) -> AsyncIterator[Any]:
     try:
         yield opened
     finally:
-        connection.terminate()  # so that no answer is waited for
+        connection.terminate()  # first, so that the rest does not wait for an answer
         with contextlib.suppress(Exception):
             await opened.invalidate()
             await opened.close()
@@ -44,7 +43,7 @@ async def wrapped(connection: Connection) -> AsyncIterator[Any]:
 
 @cache
 def _engine() -> Any:
-    """One for all: it holds no connection, and finding out about the server at its first takes some milliseconds."""
+    """Return the one engine for all: it holds no connection, and its first connect takes some milliseconds more."""
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 

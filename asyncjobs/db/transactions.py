@@ -1,4 +1,4 @@
-"""A transaction around a user's code, with a statement of ours at its end."""
+"""Transactions around a user's code, with a statement of ours at the end: isolated steps."""
 
 from __future__ import annotations
 
@@ -22,26 +22,25 @@ from asyncjobs.tasks.shielding import shielded
 T = TypeVar("T")
 
 MARK = "asyncjobs.isolated"
-"""A setting that is local to the transaction: without it at the end, the user's code has ended that and begun another."""
+"""A setting local to the transaction: if it is gone at the end, the user's code has ended our transaction."""
 PREPARED = "asyncjobs_unlock"
-"""The name of a statement of ours in such a session."""
+"""The name of a prepared statement of ours in such a session."""
 LOST_IN_A_ROW = 2
-"""Times after which a session that was ended while it was idle is taken for ended by a limit, and not for lost."""
+"""Losses of an idle session in a row after which the cause is taken to be a limit of the server."""
 KEPT = 10.0
 """Seconds that a connection is kept after an isolated step for the next."""
 PROBE_TIMEOUT = 5.0
 """Seconds for asking the server about its limits after a session has ended."""
 _ENDS_OF_LINKS = ("08", "53", "57P", "58")
-"""Classes of SQLSTATE after which the server ends the connection, or does not know itself what has become of it."""
+"""Classes of SQLSTATE after which the server ends the connection, so that it is not known whether a commit took effect."""
 _LIMIT = """
 select min(setting::float8) / 1000 from pg_catalog.pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout') and setting <> '0'
 """
 """Seconds after which the server ends a session whose transaction is idle, or takes too long; null: never."""
 
-
 MOST_TRIES = 5
-"""Times that a transaction is tried which the server undoes: at SERIALIZABLE it may undo one that conflicts with none."""
+"""Tries of a transaction that the server undoes: at SERIALIZABLE it may undo one without a real conflict."""
 _UNDONE = ("40001", "40P01")
 
 
@@ -51,15 +50,15 @@ def _state(error: Exception | None) -> str:
 
 
 class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose transactions bear a mark from their beginning, and may clean the session at their end.
+    """A connection that sets `MARK` at the start of a transaction, and may clean the session at its end.
 
-    Neither costs a round trip of its own: one for the cleaning alone would be a fifth of a step.
+    Neither takes a round trip of its own: one for the cleaning would cost a fifth of a step.
     """
 
     is_closed_by_code = False
-    """Whether somebody has closed it; we do not, we terminate."""
+    """Whether the user's code has closed it; ours only terminates connections."""
     is_cleaned = False
-    """Whether the end of a transaction cleans the session, too."""
+    """Whether the end of a transaction also cleans the session."""
     _is_prepared = False
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
@@ -67,7 +66,7 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
         if query == "BEGIN;":
             query = f"BEGIN; set local {MARK} = 'on'"
             if not self._is_prepared and poolers.is_own(self):
-                # To plan it anew takes 60 of the 80 µs that the cleaning takes the server.
+                # Prepared, since planning takes 60 of the 80 µs that the server needs for the cleaning.
                 query += f"; prepare {PREPARED} as {UNLOCK}"
                 self._is_prepared = True
         elif self.is_cleaned and query in ("COMMIT;", "ROLLBACK;"):
@@ -81,7 +80,7 @@ class IsolatedConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 def isolated_sessions(url: str, *, size: int, deadline: float) -> Sessions:
-    """Return connections for transactions around a user's code: with the role's own settings, which that relies on."""
+    """Return sessions for transactions around a user's code, with the role's own settings, on which that code relies."""
     return Sessions(
         url,
         size=size,
@@ -97,13 +96,13 @@ class Transaction(Generic[T]):
     """Runs `body` and then `last` in one transaction: both or neither.
 
     Args:
-        body: Given the connection.
-        last: Given what `body` returned; returns whether that is to be committed, and whether the transaction is still the
-            one that was begun.
-        sessions: `isolated_sessions`; `last` and the commit, which nothing else cuts, may take as long as their deadline.
-        through_sqlalchemy: Whether `body` is given SQLAlchemy's connection, which ends it.
-        cleans: Whether `body` may change the session, which others are to have after it.
-        lost_before: How often in a row it was tried before, and its session lost.
+        body: Called with the connection.
+        last: Called with the result of `body`; returns whether to commit, and whether the transaction is still the one that
+            was begun.
+        sessions: `isolated_sessions`; their deadline bounds `last` and the commit, which nothing cancels.
+        through_sqlalchemy: Whether `body` gets SQLAlchemy's connection; the connection is ended afterwards.
+        cleans: Whether to clean the session afterwards, which `body` may have changed.
+        lost_before: Earlier tries in a row whose session was lost.
     """
 
     def __init__(
@@ -124,33 +123,33 @@ class Transaction(Generic[T]):
         self._cleans = cleans
         self._is_cleaning = False
         self.value: T | None = None
-        """What `body` returned."""
+        """The result of `body`."""
         self.committing = False
-        """Whether it may have been committed."""
+        """Whether the transaction may have been committed."""
         self.refused = False
-        """Whether `last` said no, and it was rolled back."""
+        """Whether `last` has refused the commit, so that the transaction was rolled back."""
         self.error: Exception | None = None
-        """What `body` raised, or the server at the commit: a user's own, though it may be an error of asyncpg's."""
+        """The error of `body`, or of the server at the commit: the user's, though it may be an error of asyncpg."""
 
     async def run_on(self, sessions: Sessions) -> None:
-        """Run it on one of the sessions, and again if the server has undone it for another's sake: it has done nothing then.
+        """Run the transaction on one of the sessions; run it again if the server has undone it because of another one.
 
         Raises:
-            DatabaseUnavailable: See `run`; no connection.
+            DatabaseUnavailable: See `run`; or there was no connection.
         """
         for tries in range(1, MOST_TRIES + 1):
             await sessions.run(self.run, endless=True)
             if _state(self.error) not in _UNDONE or tries == MOST_TRIES:
                 return
-            await asyncio.sleep(random.random() * 0.01 * 2**tries)  # else two that undo each other do so again
+            await asyncio.sleep(random.random() * 0.01 * 2**tries)  # else two transactions would conflict again
             self.value, self.committing, self.error = None, False, None
 
     async def run(self, connection: Connection) -> None:
-        """Run it.
+        """Run the transaction once, on a connection.
 
         Raises:
-            DatabaseUnavailable: The link is broken, and the user's code has not broken it.
-            Exception: The driver's, that too. With `committing`, it may be done, `error` or not.
+            DatabaseUnavailable: The link broke, and not by the user's code.
+            Exception: The driver's error for that. If `committing` is set, the transaction may be committed.
         """
         begun = asyncio.get_running_loop().time()
         transaction = connection.transaction()
@@ -166,7 +165,7 @@ class Transaction(Generic[T]):
                     raise
                 has_ended = connection.is_closed()
                 await self._roll_back(connection, transaction, given)
-                if not has_ended and await _is_spoilt(connection, error):
+                if not has_ended and await _is_read_only(connection, error):
                     connection.terminate()
                     raise DatabaseUnavailable(f"this session of the database takes no writes: {error}") from error
                 if has_ended:
@@ -177,11 +176,11 @@ class Transaction(Generic[T]):
             value = await self._body(given)
         finally:
             if isinstance(given, LentConnection):
-                take_back(given, connection, transaction)  # before it is cleaned: nobody is to change it after that
+                take_back(given, connection, transaction)  # before the cleaning: no change may come after that
         if not connection.is_closed() and not connection.is_in_transaction():
             raise InvalidStep(_ENDED)
         if self._through_sqlalchemy:
-            await given.commit()  # of its savepoint
+            await given.commit()  # commits its savepoint alone
         return value
 
     @contextlib.asynccontextmanager
@@ -194,7 +193,7 @@ class Transaction(Generic[T]):
                 yield given
 
     async def _roll_back(self, connection: Connection, transaction: Any, given: Any) -> None:
-        """Roll back, or end a session on which that cannot be done: something of the user's goes on there."""
+        """Roll back; if that cannot be done, since a statement of the user goes on, end the session."""
         if self._through_sqlalchemy:
             with contextlib.suppress(Exception):
                 await given.rollback()
@@ -202,19 +201,19 @@ class Transaction(Generic[T]):
             if connection.is_in_transaction():
                 await self._finish(connection, transaction.rollback)
                 return
-        except Exception:  # a statement of the user's goes on there, or it has no link any more
+        except Exception:  # a statement of the user's goes on there, or the link is broken
             connection.terminate()
-        # Ended by somebody else, of which asyncpg does not know: its next transaction would be a savepoint in none.
+        # The user's code has ended the transaction by SQL. asyncpg does not know that: its next one would be a savepoint.
         connection.terminate()
 
     async def _reason(self, connection: Connection, error: Exception, seconds: float) -> Exception:
-        """Return the step's error when its code has had the session ended, by closing it or by the server's limits.
+        """Return the step's error if its code has ended the session, by closing it or by a limit of the server.
 
-        asyncpg reads no last word of a server that ends an idle session: that the step took longer than the limit must do,
-        or that it has come to the same end again and again while the database answers.
+        asyncpg does not read the message of a server that ends an idle session. So it is taken for a limit if the step took
+        longer than that, or if its session was lost again and again while the database answers.
 
         Raises:
-            DatabaseUnavailable: It was lost.
+            DatabaseUnavailable: The session was lost for another reason.
         """
         if getattr(connection, "is_closed_by_code", False):
             return InvalidStep(NOT_YOURS)
@@ -234,10 +233,10 @@ class Transaction(Generic[T]):
         return ended
 
     async def _server_limit(self) -> float | None:
-        """Return seconds after which the server ends such a session.
+        """Return the seconds after which the server ends such a session; None: never.
 
         Raises:
-            DatabaseError: It does not answer.
+            DatabaseError: The server does not answer.
         """
         probe = await connect(self._sessions.url, name="asyncjobs isolated steps", timeout=PROBE_TIMEOUT)
         try:
@@ -254,10 +253,10 @@ class Transaction(Generic[T]):
         try:
             await shielded(self._commit(connection, transaction, value))
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # It is the user's: a deferred constraint, a serialization failure, an error that his code has swallowed; or
-            # a statement of his that still goes on, beside which asyncpg sends nothing.
+            # The user's code is the cause: a deferred constraint, a serialization failure, an error that it has swallowed,
+            # or a statement that still goes on, beside which asyncpg sends nothing.
             state = getattr(error, "sqlstate", None) or ""
-            # In one message with the commit, it may be the cleaning that was refused.
+            # In one message with the commit, the cleaning may be what was refused.
             unsure = self._is_cleaning and isinstance(error, asyncpg.PostgresError) and state not in _UNDONE
             self.committing = unsure or connection.is_closed() or state.startswith(_ENDS_OF_LINKS)
             raise
@@ -280,7 +279,7 @@ class Transaction(Generic[T]):
             await self._finish(connection, transaction.rollback)
 
     async def _finish(self, connection: Connection, end: Callable[[], Awaitable[None]]) -> None:
-        """End the transaction, and clean the session in the same message."""
+        """End the transaction; clean the session in the same message."""
         self._is_cleaning = connection.is_cleaned = self._cleans
         try:
             await end()
@@ -289,8 +288,8 @@ class Transaction(Generic[T]):
         self._is_cleaning = False
 
 
-async def _is_spoilt(connection: Connection, error: Exception) -> bool:
-    """Whether it is the session that refused something of a transaction: all its transactions are read-only."""
+async def _is_read_only(connection: Connection, error: Exception) -> bool:
+    """Whether an error came since all transactions of the session are read-only."""
     if not is_of_session(error) or connection.is_closed():
         return False
     return bool(await connection.fetchval("select pg_catalog.current_setting('transaction_read_only')") == "on")

@@ -1,4 +1,4 @@
-"""What a database URL says that a message may repeat: where the server is, and who logs in."""
+"""Parts of a database URL that may stand in messages: the server and the login."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def server_of(url: str) -> str:
 
 
 def login_of(url: str) -> str | None:
-    """Return who logs in, quoted as SQL wants it; None where the URL leaves it open."""
+    """Return the login, quoted for SQL; None if neither the URL nor PGUSER names it."""
     authority, parameters = _parts(url)
     user = unquote(authority.rpartition("@")[0].partition(":")[0]) or parameters.get("user") or os.environ.get("PGUSER")
     if not user or re.fullmatch("[a-z_][a-z0-9_]*", user):
@@ -26,7 +26,7 @@ def login_of(url: str) -> str | None:
 
 
 def misspelt(url: str) -> str | None:
-    """Return a parameter of the URL that nobody knows, with what is perhaps meant; None: they are known, or are settings."""
+    """Return a sentence on an unknown parameter of the URL that resembles a known one; None: there is none."""
     for name in _parts(url)[1]:
         if name not in KNOWN and "." not in name and (near := difflib.get_close_matches(name, KNOWN, 1, 0.7)):
             return f"the parameter {name} of database_url is unknown: did you mean {near[0]}?"

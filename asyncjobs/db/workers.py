@@ -1,4 +1,4 @@
-"""The statements on workers: their leases and their deaths."""
+"""Statements on workers: leases and deaths."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float
 
 
 async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | None = None) -> Pulse | None:
-    """Renew a lease; None when the worker was declared dead and has lost every job.
+    """Renew a lease; return None when the worker was declared dead and has lost every job.
 
     Args:
-        connection: The one that renews it each time.
-        worker: Whose.
-        report: What it tells of itself, JSON text; None: nothing new.
+        connection: The connection of all beats of the worker: its session is the proof that it lives.
+        worker: The worker.
+        report: The worker's report, JSON text; None: unchanged.
     """
     row = await connection.fetchrow(sql.read("beat"), worker, report, poolers.is_own(connection))
     return None if row is None else Pulse(*row)
 
 
 async def bury(connection: asyncpg.Connection, worker: UUID) -> dict[UUID, int]:
-    """Declare dead whose lease is over, as seen by `worker`; return their ids, and how many jobs run under each."""
+    """Bury workers whose lease is over, as `worker`; return their ids, and the number of jobs that each has left."""
     return {row["id"]: row["jobs"] for row in await connection.fetch(sql.read("bury"), worker)}
 
 
@@ -37,34 +37,34 @@ async def end(connection: asyncpg.Connection, worker: UUID, how: str | None = No
     """Declare one worker dead that is known to be; return whether it was alive until now.
 
     Args:
-        connection: Any.
-        worker: Its id.
+        connection: The connection.
+        worker: The worker.
         how: How its process ended, such as ``"SIGKILL"`` or ``"code 1"``; None: not known.
     """
     return bool(await connection.fetch(sql.read("end_worker"), worker, how))
 
 
 async def release(connection: asyncpg.Connection, worker: UUID, how: str | None = None) -> int:
-    """Give back unspent what a worker leaves that was told to stop, and declare it dead; return how many jobs that were.
+    """Give back unspent the jobs of a worker that was told to stop, and declare it dead; return the number of jobs.
 
     Args:
-        connection: Any.
-        worker: Its id; its process has ended, or does so at once.
-        how: As for `end`.
+        connection: The connection.
+        worker: The worker, whose process has ended or ends at once.
+        how: See `end`.
     """
     return int(await connection.fetchval(sql.read("release_worker"), worker, how))
 
 
 async def spare(connection: asyncpg.Connection, worker: UUID) -> bool:
-    """Have the jobs of a worker not be charged with its death, which may come at any time; return whether it is alive."""
+    """Have no crash charged to a worker's jobs when it dies, which may be at any time; return whether it is alive."""
     return bool(await connection.fetch(sql.read("spare_worker"), worker))
 
 
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:
-    """Whether jobs are left that nobody else will run: ready suspects, and those of workers that are or look dead."""
+    """Whether jobs are left that no other worker will run: ready suspects, and jobs of workers that are or seem dead."""
     return bool(await connection.fetchval(sql.read("read_left"), queues, kinds))
 
 
 async def forget(connection: asyncpg.Connection) -> int:
-    """Remove the rows of workers dead for over a day; return how many."""
+    """Remove the rows of workers that have been dead for over a day; return how many."""
     return len(await connection.fetch(sql.read("forget_workers")))

@@ -1,4 +1,4 @@
-"""Whom the server runs as: PostgreSQL refuses root, so under root an existing unprivileged account is borrowed."""
+"""Accounts: the operating-system user of the server. PostgreSQL refuses root, so under root it is another existing one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def user_name(uid: int) -> str | None:
 
 
 def borrowed_account() -> Account | None:
-    """Return the account that root lends the server; None when there is none."""
+    """Return the account for the server under root; None when there is none."""
     for name in UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)
@@ -44,12 +44,12 @@ def borrowed_account() -> Account | None:
 
 
 def server_account(data: Path) -> Account | None:
-    """Return the account the server of the data directory `data` runs as; None: as ourselves.
+    """Return the account for the server of the data directory `data`; None: this process's own.
 
     Under root an existing data directory keeps its owner, so `sudo` once does not lock its owner out.
 
     Raises:
-        NoPostgres: Root, and no unprivileged account exists.
+        NoPostgres: This process runs as root, and no unprivileged account exists.
     """
     if os.geteuid() != 0:
         return None

@@ -1,4 +1,4 @@
-"""Where the programs `postgres` and `initdb` come from."""
+"""Binaries: the programs `postgres` and `initdb`, from a wheel or from the system."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INSTALLED = (
 
 
 class Binaries(NamedTuple):
-    """One directory with PostgreSQL's programs that run here."""
+    """A directory with programs of PostgreSQL that run here."""
 
     directory: Path
     major: int
@@ -45,7 +45,7 @@ def find(data: Path, account: Account | None) -> Binaries:
     Blocks for some 5 ms a candidate, and once for the copying of a wheel that `account` cannot reach.
 
     Raises:
-        NoPostgres: None run, or none of the data directory's major version.
+        NoPostgres: No programs run here, or none of the data directory's major version.
     """
     wanted = data_major(data)
     seen: list[str] = []
@@ -82,7 +82,7 @@ def candidates() -> Iterator[Path]:
         yield Path(given)
     yield from wheel_directories()
     if on_path := shutil.which("postgres"):
-        # Resolved, because initdb stands beside the program and not beside the link to it.
+        # Resolved, since initdb is beside the program and not beside a link to it.
         yield Path(os.path.realpath(on_path)).parent
     for pattern in INSTALLED:
         yield from _newest_first(Path("/").glob(pattern[1:]))
@@ -97,7 +97,7 @@ def wheel_directories() -> list[Path]:
 
 def _newest_first(directories: Iterator[Path]) -> list[Path]:
     def version(directory: Path) -> float:
-        # The wheel's oldest has no number in its name, and Homebrew's `postgresql` without one is its newest.
+        # The wheel's oldest version has no number in its name; Homebrew's `postgresql` without a number is its newest.
         place = directory.parent.name if directory.name == "bin" else directory.name
         number = re.search(r"(\d+(?:\.\d+)?)$", place)
         return float(number[1]) if number else 0.0
@@ -108,7 +108,7 @@ def _newest_first(directories: Iterator[Path]) -> list[Path]:
 def major_version(directory: Path, account: Account | None) -> int | None:
     """Return the major version of the postgres in `directory`, or None when it does not run as `account`.
 
-    Run and not looked at: another libc, a missing library or a closed parent directory all show.
+    The program is run for that: so another libc, a missing library or a closed parent directory are noticed.
     """
     if not os.access(directory / "initdb", os.X_OK):
         return None

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from asyncjobs.embedded.locks import FileLock
 
 INITDB_TIMEOUT = 120.0  # seconds
-# Left unsynced: what a crash of the machine in the next seconds could cost is an empty database. Only options that
-# the oldest version we run on knows: --no-instructions is from 14.
+# Without a sync: a crash of the machine in the next seconds could only cost an empty database. All options are known to the
+# oldest version that is supported: --no-instructions is from 14.
 INITDB_OPTIONS = ("--no-sync", "--no-locale", "-E", "UTF8", "-A", "trust", "-U", "postgres")
 LOG_LIMIT = 10_000_000  # bytes, looked at on start
 
@@ -32,8 +32,8 @@ class Cluster:
     """The files in one directory.
 
     Attributes:
-        directory: Ours, given by the user.
-        account: Whom the server runs as; None: as ourselves.
+        directory: The directory that the user has given.
+        account: The account of the server; None: this process's own.
     """
 
     def __init__(self, directory: Path, *, temporary: bool) -> None:
@@ -63,19 +63,19 @@ class Cluster:
         make(self.directory, self.account)
 
     def open_to_server(self) -> None:
-        """See that the server's account can get to the data directory.
+        """Make the data directory reachable for the server's account.
 
         Raises:
-            DatabaseUnavailable: Something above it is closed to that account, and the data is to stay.
+            DatabaseUnavailable: A directory above it is closed to that account, and the data is not temporary.
         """
         if self.account is None or (closed := barrier(self._home(), self.account)) is None:
             return
         if closed == self.directory and {entry.name for entry in closed.iterdir()} <= {"start.lock"}:
-            closed.chmod(0o711)  # not a parent of ours but ours: it was empty when it was given to us
+            closed.chmod(0o711)  # the given directory itself, which was empty, and not a parent of it
         elif self._temporary and not self.data.exists():
             name = f"asyncjobs-{os.geteuid()}-data-{digest(self.directory)}"
             home = private_directory(temporary_base(), name, self.account, owner=os.geteuid())
-            shutil.rmtree(home / "data", ignore_errors=True)  # of one whose directory was removed while it was killed
+            shutil.rmtree(home / "data", ignore_errors=True)  # left by a killed one whose directory was removed
             self._elsewhere.unlink(missing_ok=True)
             self._elsewhere.symlink_to(home)
         else:
@@ -85,7 +85,7 @@ class Cluster:
             )
 
     def _home(self) -> Path:
-        # A temporary server under root goes elsewhere when its directory is out of reach, as pytest's tmp_path is.
+        # Under root, a temporary server has its data elsewhere if its directory is out of reach, as pytest's tmp_path is.
         try:
             home = self._elsewhere.readlink()
         except OSError:
@@ -93,11 +93,11 @@ class Cluster:
         return home if is_private(home, os.geteuid()) else self.directory
 
     async def initialise(self, found: Binaries, living: FileLock) -> None:
-        """Make the data directory: initdb beside it and rename, so that one killed half way is never taken for one.
+        """Make the data directory: by initdb beside it and a rename, so that an unfinished one is never taken for it.
 
         Args:
             found: The programs to make it with.
-            living: Inherited by initdb, so that one whose starter was killed is waited for.
+            living: The lock that initdb inherits, so that it is waited for if its starter is killed.
 
         Raises:
             NoPostgres: The user has no name.
@@ -123,9 +123,9 @@ class Cluster:
         fresh.rename(self.data)
 
     def clear_leftovers(self) -> None:
-        """Remove what processes left that are gone: unfinished data directories, and the server's pid file.
+        """Remove leftovers of killed processes: unfinished data directories, and the server's pid file.
 
-        PostgreSQL would refuse to start when the pid in it is another process's by now, as after a container's restart.
+        PostgreSQL would refuse to start if the pid in it is another process's by now, as after a container's restart.
         """
         for unfinished in self._home().glob("initdb-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -148,7 +148,7 @@ class Cluster:
             return []
 
     def remove(self) -> None:
-        """Remove what we made, and the directory if nothing else is in it."""
+        """Remove our files, and the directory if nothing else is in it."""
         home = self._home()
         shutil.rmtree(home / "data", ignore_errors=True)
         for name in ("postgres.log", "elsewhere", "running.lock", "users.lock", "start.lock"):
@@ -169,7 +169,7 @@ class Cluster:
             os.close(fd)
 
     def failure(self, what: str) -> DatabaseUnavailable:
-        """Return the error that says `what` happened, with the end of the log."""
+        """Return an error about `what` happened, with the end of the log."""
         try:
             tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
         except OSError:

@@ -1,4 +1,4 @@
-"""Where data directories and socket directories live, and who may be in them."""
+"""Directories for data and for sockets: their places, owners and modes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ROOT_BASE = Path("/var/lib/asyncjobs")
 
 
 def digest(*parts: object) -> str:
-    """Return ten hexadecimal digits that stand for `parts`."""
+    """Return ten hexadecimal digits of a hash of `parts`."""
     return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()[:10]
 
 
 def project_directory(project: Path) -> Path:
     """Return the directory for the embedded PostgreSQL of the project at `project`; it need not exist.
 
-    Under the user's data directory. Root gets `/var/lib/asyncjobs` where its home is closed to the account the server
-    runs as, and a user without a writable home a private directory under the temporary directory.
+    It is under the user's data directory; for root under `/var/lib/asyncjobs` if its home is closed to the account of the
+    server; for a user without a writable home in a private directory under the temporary directory.
     """
     place = os.path.realpath(project)
     slug = re.sub(r"[^a-z0-9]+", "-", os.path.basename(place).lower()).strip("-")[:30]  # noqa: PTH119
@@ -40,7 +40,7 @@ def project_directory(project: Path) -> Path:
 
 
 def base_directory() -> Path:
-    """Return the first place that we can write and the server can reach."""
+    """Return the first directory that this process can write and the server can reach."""
     account = None if sys.platform == "win32" or os.geteuid() != 0 else borrowed_account()
     for base in _bases():
         if _is_usable(base, account):
@@ -80,9 +80,9 @@ def temporary_base() -> Path:
 
 
 def make(directory: Path, account: Account | None) -> None:
-    """Make `directory` and what is missing above it; existing directories keep their modes.
+    """Make `directory` and missing ones above it; existing directories keep their modes.
 
-    Under root the new ones let `account` through but not read.
+    Under root the new ones can be entered by `account`, but not read.
     """
     missing = [step for step in (directory, *directory.parents) if not step.exists()]
     for step in reversed(missing):
@@ -100,7 +100,7 @@ def is_private(directory: Path, owner: int) -> bool:
 
 
 def private_directory(base: Path, name: str, account: Account | None, *, owner: int) -> Path:
-    """Make or find `base/name` as a directory of `owner`; where somebody else took the name, one like it."""
+    """Make or find `base/name` as a directory of `owner`; if the name is taken by another user, one with a similar name."""
     for attempt in count():
         directory = base / (f"{name}-{attempt}" if attempt else name)
         try:
@@ -110,7 +110,7 @@ def private_directory(base: Path, name: str, account: Account | None, *, owner: 
                 return directory
             if attempt < 20:
                 continue
-            # Somebody squats on every name we would find again: one that cannot be guessed is not found again either.
+            # Another user has taken every name that we would find again: use one that cannot be guessed, nor found again.
             directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
         if account is not None:
             if owner == account.uid:
@@ -129,7 +129,7 @@ def socket_directory(directory: Path, account: Account | None) -> Path:
     """
     owner = os.geteuid() if account is None else account.uid
     status = directory.stat()
-    # The inode too: containers that share /tmp may each have another directory at the same path.
+    # With the inode: containers that share /tmp may each have another directory at the same path.
     name = f"asyncjobs-{owner}-{digest(directory, status.st_dev, status.st_ino)}"
     base = _runtime_directory(account) or temporary_base()
     found = private_directory(base, name, account, owner=owner)
@@ -140,7 +140,7 @@ def socket_directory(directory: Path, account: Account | None) -> Path:
 
 
 def _runtime_directory(account: Account | None) -> Path | None:
-    # PostgreSQL and URLs take lists of socket directories: a name with a comma or a quote is not worth the escaping.
+    # PostgreSQL and URLs take lists of socket directories: names with a comma or a quote, which need escaping, are not used.
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     if account is not None or not re.fullmatch(r"/[\w/.-]{1,40}", given, re.ASCII):
         return None

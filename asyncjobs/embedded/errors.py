@@ -1,4 +1,4 @@
-"""What is said when there is no PostgreSQL to run."""
+"""The error when there is no PostgreSQL to run."""
 
 from __future__ import annotations
 

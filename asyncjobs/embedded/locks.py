@@ -1,6 +1,6 @@
-"""File locks: whose turn it is, who uses the server, and whether any process of it lives.
+"""File locks: held for the turn to start or stop the server, by each user of it, and by its own processes.
 
-`flock` and not a list of pids: the kernel drops it on kill -9, so nothing in here can go stale.
+They are taken by `flock`, and not by lists of pids: the kernel drops them at kill -9, so that they cannot go stale.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FileLock:
         return True
 
     def is_current(self) -> bool:
-        """Whether the file locked is still the one at the path: the last user of a temporary server removes it."""
+        """Whether the locked file is still the one at the path: the last user of a temporary server removes it."""
         try:
             return os.path.samestat(os.fstat(self.fd), self.path.stat())
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class FileLock:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a live process holds the lock at `path`; two that ask at once may each see the other."""
+    """Whether a live process holds the lock at `path`; two processes that ask at once may each see the other's lock."""
     if not path.exists():
         return False
     with FileLock(path) as lock:
@@ -78,11 +78,11 @@ def is_held(path: Path) -> bool:
 async def turn(path: Path, prepare: Callable[[], None]) -> AsyncIterator[None]:
     """Hold the one lock under which servers are started and stopped.
 
-    Polled instead of waited for in a thread: a thread in flock() cannot be cancelled.
+    It is polled, and not waited for in a thread: a thread in flock() cannot be cancelled.
 
     Args:
-        path: The lock's file.
-        prepare: Makes its directory; called before each look, as another process may just have removed it.
+        path: The file of the lock.
+        prepare: Makes its directory; called before each look, since another process may just have removed it.
 
     Raises:
         DatabaseUnavailable: Another process holds it for longer than any start or stop takes.

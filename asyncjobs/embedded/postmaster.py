@@ -1,4 +1,4 @@
-"""The running server of a cluster: started, asked, ended. Only ever under the cluster's turn."""
+"""The running server of a cluster: started, queried and ended, always under the cluster's `turn`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SOCKET_FILES = ".s.PGSQL.*"
 
 
 class Answer(NamedTuple):
-    """What the running server said of itself."""
+    """Facts about the running server, by its own answer."""
 
     pid: int
     sockets: Path
@@ -44,16 +44,16 @@ class Answer(NamedTuple):
 
 
 async def ask(cluster: Cluster) -> Answer | None:
-    """Ask the cluster's server for itself; None when none of this data directory answers.
+    """Query the cluster's server; return None when no server of this data directory answers.
 
     Raises:
-        DatabaseError: It is starting or stopping, or refuses.
+        DatabaseError: The server is starting or stopping, or refuses.
     """
     lines = cluster.pid_file()
     if len(lines) < 5 or not lines[0].isdecimal() or not lines[4]:
         return None
     sockets = Path(lines[4])
-    # After a reboot that emptied /tmp the name may be somebody else's, with a server that claims to be ours.
+    # After a reboot that emptied /tmp the name may be another user's, with a server that claims to be ours.
     if not is_private(sockets, os.geteuid() if cluster.account is None else cluster.account.uid):
         return None
     connection = await connect(url(sockets, "postgres"), timeout=ANSWER_TIMEOUT)
@@ -76,18 +76,18 @@ async def ask(cluster: Cluster) -> Answer | None:
 
 
 async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool) -> Answer:
-    """Attach to the server that runs, or start one, and return its answer.
+    """Attach to the running server, or start one, and return its answer.
 
-    Ready is what answers a connection from our data directory; a pid says nothing.
+    The server is ready when it answers a connection and names our data directory; a pid proves nothing.
 
     Args:
-        cluster: Whose server.
-        settings: For a server that must be started.
-        is_alone: There is no other user, so a server out of reach may be ended.
+        cluster: The cluster of the server.
+        settings: Settings for a server that must be started.
+        is_alone: There is no other user, so that a server that cannot be reached may be ended.
 
     Raises:
         NoPostgres: There are no binaries that run here.
-        DatabaseUnavailable: It does not come up; the message has the end of its log.
+        DatabaseUnavailable: The server does not start; the message has the end of its log.
     """
     process: subprocess.Popen[bytes] | None = None
     refusal = "no socket to connect to"
@@ -118,7 +118,7 @@ async def serve(cluster: Cluster, settings: Mapping[str, str], *, is_alone: bool
 async def _launch(cluster: Cluster, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     found = await anyio.to_thread.run_sync(binaries.find, cluster.data, cluster.account)
     with FileLock(cluster.lock("running")) as living:
-        # Inherited on purpose: as long as any process of the server lives, the kernel holds it.
+        # Inherited on purpose: the kernel holds the lock as long as any process of the server lives.
         living.try_exclusive()
         await anyio.to_thread.run_sync(cluster.clear_leftovers)
         if binaries.data_major(cluster.data) is None:
@@ -136,14 +136,14 @@ async def _launch(cluster: Cluster, settings: Mapping[str, str]) -> subprocess.P
 
 
 async def stop(cluster: Cluster, *, left: Answer | None = None) -> None:
-    """End the cluster's server, cleanly if it can, and remove its socket directory. Nothing happens if none runs.
+    """End the cluster's server, cleanly if possible, and remove its socket directory. Nothing happens if none runs.
 
     Args:
-        cluster: Whose server.
-        left: The server to end when its directory was removed under it; the one there now may be another's.
+        cluster: The cluster of the server.
+        left: The server to end if its directory was removed meanwhile: a directory there may have another server.
 
     Raises:
-        DatabaseUnavailable: It does not end.
+        DatabaseUnavailable: The server does not end.
     """
     lines = cluster.pid_file()
     pid = left.pid if left else _pid(lines)
@@ -167,7 +167,7 @@ async def stop(cluster: Cluster, *, left: Answer | None = None) -> None:
 
 def is_running(cluster: Cluster) -> bool:
     """Whether any process has the data directory open, answering or not, a child of a killed postmaster included."""
-    # The command line too: on a file system without inherited locks, and for a server that pg_ctl started.
+    # By the command line, too: for file systems without inherited locks, and for a server that pg_ctl started.
     return is_held(cluster.lock("running")) or processes.is_postmaster(_pid(cluster.pid_file()), cluster.data)
 
 
@@ -182,7 +182,7 @@ def _pid(lines: list[str]) -> int:
 
 
 def _has_lost_its_socket(cluster: Cluster) -> bool:
-    """Whether it runs and nobody can connect any more, as when something emptied /tmp."""
+    """Whether the server runs without its socket, so that nobody can connect, as after a cleaning of /tmp."""
     lines = cluster.pid_file()
     if len(lines) < 8 or not processes.is_postmaster(_pid(lines), cluster.data):
         return False
@@ -195,7 +195,7 @@ def _empty(sockets: Path) -> None:
 
 
 def _remove_sockets(sockets: Path) -> None:
-    with contextlib.suppress(OSError):  # gone already, or not ours any more
+    with contextlib.suppress(OSError):  # it is gone already, or another user's
         _empty(sockets)
         sockets.rmdir()
 

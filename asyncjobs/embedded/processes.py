@@ -1,4 +1,4 @@
-"""The server's processes: starting, recognising, reaping."""
+"""The server's processes: started, recognised and reaped."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     from asyncjobs.embedded.accounts import Account
 
 QUIT_TIMEOUT = 1.0
-"""Seconds that a postmaster which has only just been started may take to end."""
+"""Seconds for a postmaster that has just been started to end."""
 
 _children: set[tuple[int, int]] = set()
 """`(our pid, its pid)` of each postmaster that this process started and has not reaped."""
-
 
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 
 
 def environment() -> dict[str, str]:
-    """Return what of our environment the server needs, with the one locale that every machine has.
+    """Return the variables that the server needs, with the one locale that every machine has.
 
-    No more of it: under root the server runs as another user, who reads it in /proc. On macOS a locale that is not there
-    starts a thread in the postmaster, which it takes for a fatal error.
+    Other variables are left out: under root the server runs as another user, who could read them in /proc. On macOS a
+    missing locale starts a thread in the postmaster, which it takes for a fatal error.
     """
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | {"LC_ALL": "C"}
 
@@ -42,12 +41,13 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, so that ^C in a terminal reaches us and not the server.
 
-    Not `asyncio.create_subprocess_exec`: its transport kills the child with the loop, and uvloop's cannot change users.
+    `asyncio.create_subprocess_exec` is not used: its transport kills the child with the loop, and uvloop's cannot change
+    users.
 
     Args:
-        command: Program and arguments; no shell sees them.
-        account: Whom it runs as; None: as ourselves.
-        output: File descriptor for what it prints.
+        command: Program and arguments, without a shell.
+        account: The account that it runs as; None: this process's own.
+        output: The file descriptor for its output.
         keep: File descriptors that it inherits.
 
     Raises:
@@ -73,10 +73,10 @@ def spawn(
 
 
 async def exited(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Wait for `process` to end and return its status; when cancelled or late, kill it and all it started.
+    """Wait for `process` to end and return its status; when cancelled or late, kill it and all processes it has started.
 
     Returns:
-        None: it took longer than `seconds`.
+        The status; None if it took longer than `seconds`.
     """
     try:
         await until(lambda: process.poll() is not None, seconds)
@@ -89,7 +89,7 @@ async def exited(process: subprocess.Popen[bytes], seconds: float) -> int | None
 
 
 def adopt(process: subprocess.Popen[bytes]) -> None:
-    """Reap `process` whenever it ends: by then its starter may have left, and another process may have stopped it."""
+    """Reap `process` whenever it ends: that may be after its user has left, by the hand of another process."""
     child = (os.getpid(), process.pid)
 
     def reap() -> None:
@@ -101,10 +101,10 @@ def adopt(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_at_once(process: subprocess.Popen[bytes]) -> None:
-    """End a postmaster that has only just been started, without a turn of the loop: whoever starts it is being ended too.
+    """End a postmaster that has just been started, without a turn of the loop: the task that starts it is ending, too.
 
-    Told again until it has ended: what a shell runs in the background ignores SIGQUIT, and so does a postmaster started by
-    it until it has handlers of its own, some milliseconds later.
+    The signal is repeated until it has ended: a process that a shell runs in the background ignores SIGQUIT, and so does its
+    postmaster until it has handlers of its own, some milliseconds later.
     """
     deadline = time.monotonic() + QUIT_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
@@ -121,7 +121,7 @@ def is_reaped(pid: int) -> bool:
 def is_postmaster(pid: int, data: Path) -> bool:
     """Whether `pid` is a live postmaster of the data directory `data`; a zombie is not.
 
-    Told by its command line: `/proc/<pid>/cwd` of another user's process is closed even to root in a container.
+    It is recognised by its command line: `/proc/<pid>/cwd` of another user's process is closed even to root in a container.
     """
     if Path("/proc/self/cmdline").exists():
         try:

@@ -1,4 +1,4 @@
-"""A private PostgreSQL, shared by all that use one directory and stopped by the last of them."""
+"""A private PostgreSQL, shared by all users of one directory and stopped by the last of them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 class EmbeddedPostgres:
     """A user of the PostgreSQL in `directory`: the first starts it, the last stops it, and kill -9 counts as leaving.
 
-    For development, the demo and tests: authentication is trust, behind a directory that only its owner may enter.
-    When every user was killed the server runs on until somebody uses the directory again and leaves.
+    It is for development, the demo and tests: authentication is trust, behind a directory that only its owner may enter.
+    If every user is killed, the server runs on until the directory is used again and left.
 
-    Under root the server runs as the existing user `postgres` or `nobody`. A directory which that user cannot get to is
+    Under root the server runs as the existing user `postgres` or `nobody`. A directory that this user cannot reach is
     refused; only temporary data is put elsewhere instead, under /tmp.
     """
 
     def __init__(
         self, directory: Path, *, fsync: bool = True, max_connections: int = 60, temporary: bool = False
     ) -> None:
-        """Take the place and the settings; nothing is touched before `start`.
+        """Note the directory and the settings; nothing is done before `start`.
 
         Args:
-            directory: Where the locks, the log and PostgreSQL's own data directory are; made if missing.
+            directory: The directory for the locks, the log and PostgreSQL's own data directory; made if missing.
             fsync: False is faster, and loses everything when the machine (not the server) crashes.
-            max_connections: Of this and `fsync`, the values of whoever starts the server hold for all its users.
+            max_connections: Of this and `fsync`, the values of the user that starts the server hold for all its users.
             temporary: Remove the data with the last user, if that user is this one.
         """
         self._directory = directory.resolve()  # so that all its users name it alike
@@ -50,7 +50,7 @@ class EmbeddedPostgres:
 
         Raises:
             NoPostgres: No PostgreSQL can be run here.
-            DatabaseUnavailable: The directory cannot be used, or the server does not come up.
+            DatabaseUnavailable: The directory cannot be used, or the server does not start.
         """
         if sys.platform == "win32":
             raise NoPostgres("the embedded PostgreSQL needs Unix sockets and file locks, which Windows lacks")

@@ -1,4 +1,4 @@
-"""Waiting for what the kernel does not announce."""
+"""Waits by polling, for conditions that the kernel does not announce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLL = 0.01  # seconds between two looks
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `condition()` holds; False: it did not within `seconds`."""
+    """Wait until `condition()` holds; return False if it did not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -104,4 +104,4 @@ async def test_whoever_fails_to_look_keeps_nobody_from_hearing(
         await connection.execute("notify news")
         await heard.wait()
     assert not listener.deaf
-    assert "could not look" in caplog.text
+    assert "a subscriber failed to look" in caplog.text

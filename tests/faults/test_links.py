@@ -15,7 +15,7 @@ from tests.support.proxy import STARTING_UP, named
 
 SESSIONS = ("listener", "worker", "keeper")
 OF_ONE_NAME = "from pg_stat_activity where application_name = $1 and datname = current_database()"
-DEAF = "the listener is deaf, polling meanwhile"
+DEAF = "no notices are heard, polling meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One statement a file, each runnable in psql as it stands; `read` gives its text by name."""
+"""Statements of SQL, one a file, each runnable in psql as it stands; `read` returns a text by its name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _HERE = Path(__file__).parent
 
 @cache
 def read(name: str) -> str:
-    """Return the text of the statement `name`, without its head comment (PostgreSQL would parse it at each prepare)."""
+    """Return the text of a statement, without its head comment, which PostgreSQL would parse at each prepare."""
     lines = (_HERE / f"{name}.sql").read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not line.startswith("--")).strip()
 
 
 def name_of(text: str) -> str | None:
-    """Return the name of the statement that has this text; None: it is none of them. Reads them all at its first call."""
+    """Return the name of the statement with this text; None: there is none. The first call reads all files."""
     return _names().get(text)
 
 
