@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import itertools
@@ -65,6 +66,12 @@ QUICK = {"defining", "settings", "worker", "integrations", "test_errors.py", "te
 """Where tests are that need nothing but Python, unless they ask for the server or are marked otherwise."""
 
 
+@functools.cache
+def room_of(path: Path) -> str:
+    """The directory of a test's file, or the file, in that of all."""
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
 def is_bounded(config: pytest.Config) -> bool:
     """Whether this run is without what is marked slow: of all examples that hypothesis draws it takes some."""
     asked: str = config.option.markexpr
@@ -96,13 +103,12 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.hookimpl(tryfirst=True)  # before some are left out by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the quick part, and run what uses something of its module's on the event loop that this lives on."""
-    here = Path(__file__).parent
     for item in items:
         if not is_bounded(config) and hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("slow")  # with all of its examples
         needs = {"server", "run_pytest", *SHARED} & set(getattr(item, "fixturenames", ()))
         is_slow = item.get_closest_marker("processes") or item.get_closest_marker("slow")
-        if not needs and not is_slow and item.path.relative_to(here).parts[0] in QUICK:
+        if not needs and not is_slow and room_of(item.path) in QUICK:
             item.add_marker("quick")
         if shares(item) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
@@ -338,8 +344,7 @@ SHARED = {"connection", "client", "jobs", "url"}
 def shares(item: Any) -> bool:
     """Whether a test uses what its module has of `SHARED`."""
     names = getattr(item, "fixturenames", ())
-    is_there = item.path.relative_to(Path(__file__).parent).parts[0] in SHARING
-    return is_there and "database_url" not in names and not SHARED.isdisjoint(names)
+    return room_of(item.path) in SHARING and "database_url" not in names and not SHARED.isdisjoint(names)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

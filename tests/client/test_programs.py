@@ -167,7 +167,13 @@ async def test_a_program_without_a_guard_is_refused_by_name_and_not_begun_again(
     )
 
 
-@pytest.mark.parametrize("start", ["asyncio.run(main())", SWALLOWING], ids=["plainly", "swallowing errors"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param("asyncio.run(main())", id="plainly", marks=pytest.mark.slow),
+        pytest.param(SWALLOWING, id="swallowing errors"),
+    ],
+)
 async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens_a_client(
     program: Any, tmp_path: Path, start: str
 ) -> None:
@@ -177,7 +183,13 @@ async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens
     assert "shop cannot be imported" in refused[0] and '`if __name__ == "__main__":`' in refused[0]
 
 
-@pytest.mark.parametrize(("words", "given"), [(["-c", SUSPECT], ""), (["-"], SUSPECT)], ids=["-c", "stdin"])
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        pytest.param(["-c", SUSPECT], "", id="-c"),
+        pytest.param(["-"], SUSPECT, id="stdin", marks=pytest.mark.slow),
+    ],
+)
 async def test_suspects_of_a_program_that_cannot_be_imported_stay_in_it_one_at_a_time(
     program: Any, tmp_path: Path, words: list[str], given: str, connection: asyncpg.Connection
 ) -> None:

@@ -18,6 +18,7 @@ from asyncjobs.failing.retry_after import retry_after
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import crossed
 
 
 @job(kind="rates.ping", rate_limit=Rate(40, per=1, burst=3))
@@ -138,9 +139,14 @@ class TestFollowingRetryAfter:
                 await asyncio.sleep(0)
         assert (await waits.status()).state == "ready"
 
-    @pytest.mark.parametrize("crashes", [0, 2], ids=["ordinary", "suspect"])
-    @pytest.mark.parametrize("retries", [False, True], ids=["fails", "is retried"])
-    @pytest.mark.parametrize("executor", ["loop", "process"])
+    @pytest.mark.parametrize(
+        ("executor", "retries", "crashes"),
+        crossed(
+            {"loop": "loop", "process": "process"},
+            {"fails": False, "is retried": True},
+            {"ordinary": 0, "suspect": 2},
+        ),
+    )
     async def test_it_is_told_in_the_transaction_that_records_the_end_wherever_the_job_runs(
         self,
         make_jobs: Callable[..., AsyncJobs],

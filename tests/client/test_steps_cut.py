@@ -147,8 +147,19 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize("lost", STATEMENTS)
+@pytest.mark.parametrize(
+    ("lost", "times"),
+    [
+        *((lost, 1) for lost in STATEMENTS),
+        ("the record of a step", 3),
+        ("the commit of an isolated step", 3),
+        *(
+            pytest.param(lost, 3, marks=pytest.mark.slow)
+            for lost in STATEMENTS
+            if lost not in ("the record of a step", "the commit of an isolated step")
+        ),
+    ],
+)
 async def test_the_answer_to_a_statement_is_lost(
     make_jobs: MakeJobs, connection: asyncpg.Connection, proxy: Proxy, proxied_url: str, lost: str, times: int
 ) -> None:

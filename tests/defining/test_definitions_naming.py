@@ -97,7 +97,8 @@ class TestTheProgramThatWasStarted:
     def test_python_file_names_kinds_as_an_import_of_the_file_would(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM)
         assert python("shop.py", directory=tmp_path) == "shop.send shop.Outer.Inner"
-        assert python("-c", "import shop; print(shop.send.kind)", directory=tmp_path) == "shop.send"
+        (tmp_path / "other.py").write_text("import shop; print(shop.send.kind)")
+        assert python("other.py", directory=tmp_path) == "shop.send"
 
     def test_a_path_to_the_file_makes_no_difference(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM)
@@ -112,9 +113,8 @@ class TestTheProgramThatWasStarted:
         (tmp_path / "app").mkdir()
         (tmp_path / "app" / "__main__.py").write_text(PROGRAM)
         assert python("-m", "app", directory=tmp_path) == "app.__main__.send app.__main__.Outer.Inner"
-        assert (
-            python("-c", "from app.__main__ import send; print(send.kind)", directory=tmp_path) == "app.__main__.send"
-        )
+        (tmp_path / "other.py").write_text("from app.__main__ import send; print(send.kind)")
+        assert python("other.py", directory=tmp_path) == "app.__main__.send"
 
     @pytest.mark.parametrize("method", ["spawn", "forkserver"])
     def test_a_child_of_multiprocessing_names_kinds_as_the_program_does(self, tmp_path: Path, method: str) -> None:
@@ -148,8 +148,8 @@ class TestTheProgramThatWasStarted:
         assert python("shop", directory=tmp_path) == named
         assert python(".", directory=tmp_path / "shop") == named
         assert python("__main__.py", directory=tmp_path / "shop") == named
-        imported = "import shop.__main__; print(shop.__main__.send.kind)"
-        assert python("-c", imported, directory=tmp_path) == "shop.__main__.send"
+        (tmp_path / "other.py").write_text("import shop.__main__; print(shop.__main__.send.kind)")
+        assert python("other.py", directory=tmp_path) == "shop.__main__.send"
 
     def test_an_archive_names_its_kinds_by_its_file_and_its_modules_as_usual(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "shop.pyz", "w") as archive:

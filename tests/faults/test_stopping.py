@@ -198,8 +198,7 @@ LONG = 600
     "kind",
     [
         family.runs_held,
-        family.awaits_held,
-        pytest.param(family.gathers_held, marks=pytest.mark.slow),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (family.awaits_held, family.gathers_held)),
         family.awaits_held_in_thread,
         family.awaits_held_apart,
     ],

@@ -103,7 +103,7 @@ async def test_between_two_tests_no_client_of_it_is_open(shared: Lasting) -> Non
         "alter table asyncjobs.job add column more int",
         "create function mine() returns int language sql as 'select 1'",
         "do $$ begin execute format('alter database %I set search_path = public', current_database()); end $$",
-        "select asyncjobs.enqueue('k', json_build_object('n', n)) from generate_series(1, 7000) as n",
+        "select asyncjobs.enqueue('k', json_build_object('n', repeat('x', 1500))) from generate_series(1, 700)",
     ],
 )
 async def test_a_database_that_is_another_than_it_was_is_replaced(shared: Lasting, statement: str) -> None:

@@ -57,10 +57,18 @@ def program(tmp_path):
     return write
 
 
+WAYS = [["program.py", "a", "-b"], ["-m", "program", "c"], ["-X", "dev", "-W", "error", "program.py"]]
+OPTIONS: dict[str, str] = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}relative"}
+
+
 @pytest.mark.parametrize(
-    "words", [["program.py", "a", "-b"], ["-m", "program", "c"], ["-X", "dev", "-W", "error", "program.py"]]
+    ("words", "options"),
+    [
+        *((words, {}) for words in WAYS),
+        (WAYS[0], OPTIONS),
+        *(pytest.param(words, OPTIONS, marks=pytest.mark.slow) for words in WAYS[1:]),
+    ],
 )
-@pytest.mark.parametrize("options", [{}, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}relative"}])
 def test_a_program_finds_what_it_finds_in_a_new_interpreter(program, tmp_path, words, options):
     program(ABOUT)
     given = {

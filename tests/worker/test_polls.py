@@ -13,6 +13,7 @@ from asyncjobs import AsyncJobs, job
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 from tests.support.proxy import Proxy
+from tests.support.sweeps import crossed
 
 FILL = (
     "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'nobody.knows', 'a' || i"
@@ -29,9 +30,14 @@ MOST_A_SECOND = 6
 async def quick() -> None: ...
 
 
-@pytest.mark.parametrize("crashes", [0, 2], ids=["ready", "suspect"])
-@pytest.mark.parametrize("others", [0, 250], ids=["alone", "among queues of others"])
-@pytest.mark.parametrize("queue", ["named", "patterned"])
+@pytest.mark.parametrize(
+    ("queue", "others", "crashes"),
+    crossed(
+        {"named": "named", "patterned": "patterned"},
+        {"alone": 0, "among queues of others": 250},
+        {"ready": 0, "suspect": 2},
+    ),
+)
 async def test_a_job_of_which_no_notice_told_is_found_by_the_poll(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, queue: str, others: int, crashes: int
 ) -> None:
