@@ -19,6 +19,7 @@ from asyncjobs.failing.retry_after import retry_after
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import crossed
 
 
 @job(kind="rates.ping", rate_limit=Rate(40, per=1, burst=3))

@@ -27,7 +27,7 @@ from asyncjobs import (
 )
 from asyncjobs.db.connecting import connect
 from asyncjobs.worker.writing.recorder import AttemptRecorder
-from tests.support.asking import until, until_blocked
+from tests.support.asking import until
 
 ran: list[str] = []
 
@@ -42,6 +42,11 @@ def forgotten() -> None:
     ran.clear()
 
 
+TRIED = """
+select exists (select from pg_stat_activity where datname = current_database() and query like '%begin_wait%' and query_start > $1
+               and pid <> pg_backend_pid())
+"""
+"""Whether a wait was begun since a time."""
 LONG_EVENT, LONG_KEY = "e" * 200, "🔑" * 200
 
 
@@ -144,8 +149,9 @@ class TestEvents:
         other = await connect(url)
         async with other.transaction():
             assert await emit("approved", payload="late", connection=other) == 0
+            [begun] = await connection.fetchrow("select clock_timestamp()")
             made = await for_event().enqueue()
-            await until_blocked(connection)
+            await until(connection, TRIED, begun)  # in vain, for as long as this is open
         assert await made.result(timeout=20) == "late"
         other.terminate()
 

@@ -15,7 +15,7 @@ from asyncjobs.db.connecting import connect
 from tests.support.checker import Verdict, check, read_rows
 from tests.support.commands import run_here
 from tests.support.oracle import Event, Oracle
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, before_next_look
 from tests.support.workers import Worker, Workers
 
 J = TypeVar("J", bound=Job[Any])
@@ -231,12 +231,12 @@ class Scene:
         Raises:
             TimeoutError: It never was; with the ends of the logs.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         while not (found := await look()):
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + timeout:
                 logs = "\n".join(f"{worker.name}:\n{worker.log[-1500:]}" for worker in self.workers.started)
                 raise TimeoutError(f"no {what} within {timeout} s\n{logs}")
-            await asyncio.sleep(0.05)
+            await before_next_look(began)
         return found
 
     async def verdict(self, *, max_attempts: int | None = None, zombies: Iterable[int] = ()) -> Verdict:

@@ -126,21 +126,21 @@ async def test_workers_that_are_stopped_in_order_leave_no_batch_unnoticed(scene)
 
 async def test_a_database_that_crashes_leaves_no_batch_unnoticed_and_doubles_nothing(own_scene, postgres) -> None:
     scene = own_scene
-    good = await batch_of("good", size=120, fails=False).enqueue()
-    bad = await batch_of("bad", size=120, fails=True).enqueue()
-    chained = await chain(work.link(0), *(work.link(chain.previous) for _ in range(40))).enqueue()
-    await scene.jobs.enqueue_all([work.leaves(n) for n in range(80)])
+    good = await batch_of("good", size=60, fails=False).enqueue()
+    bad = await batch_of("bad", size=60, fails=True).enqueue()
+    chained = await chain(work.link(0), *(work.link(chain.previous) for _ in range(20))).enqueue()
+    await scene.jobs.enqueue_all([work.leaves(n) for n in range(40)])
     for _ in range(2):
         await scene.start(MODULE, concurrency=5)
     for n, crash in enumerate(("immediate", "kill"), 1):
-        await scene.oracle.wait_for(event="end", how="ok", count=60 * n)
+        await scene.oracle.wait_for(event="end", how="ok", count=40 * n)
         await postgres.stop(crash)
         await postgres.start()
     assert (await good.result(timeout=PATIENCE)).succeeded
     assert not (await bad.result(timeout=PATIENCE)).succeeded
-    assert await chained.result(timeout=PATIENCE) == 41
+    assert await chained.result(timeout=PATIENCE) == 21
     await scene.eventually(lambda: holds(scene, NONE_LIVE), "end of everything")
     found = {row["name"]: row["count"] for row in await scene.fetch(BY_KIND)}
     assert found == {"good success": 1, "good finish": 1, "bad finish": 1, "bad discard": 1}
     [row] = await scene.fetch("select count(*) from asyncjobs.finished where args::json->>'n' like '30___'")
-    assert row["count"] == 80
+    assert row["count"] == 40

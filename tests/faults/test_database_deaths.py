@@ -39,7 +39,7 @@ async def test_a_crash_of_the_database_costs_nothing_that_was_acknowledged_and_n
 
     enqueuers = [asyncio.ensure_future(keep_enqueueing()) for _ in range(4)]
     for n, crash in enumerate(("immediate", "kill"), 1):
-        await scene.oracle.wait_for(event="end", how="ok", count=40 * n)
+        await scene.oracle.wait_for(event="end", how="ok", count=25 * n)
         await postgres.stop(crash)
         await postgres.start()
         await scene.eventually(partial(enqueues, scene, back := work.tiny()), "enqueue after the restart")

@@ -118,7 +118,7 @@ async def test_a_worker_started_again_on_the_same_host_does_not_hide_the_jobs_of
     await scene.clean(max_attempts=2)
 
 
-@pytest.mark.parametrize(("deaths", "jobs"), [(3, 60), pytest.param(30, 66, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("deaths", "jobs"), [(3, 40), pytest.param(30, 66, marks=pytest.mark.slow)])
 async def test_nothing_is_lost_and_everything_finishes_once_while_workers_are_killed_at_random(scene, deaths, jobs):
     seed = random.randrange(2**32)
     print(f"seed {seed}")

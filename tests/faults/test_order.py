@@ -68,11 +68,11 @@ async def test_no_limit_is_exceeded_while_workers_are_killed_at_random(scene, de
     victim, all_jobs = await scene.start(MODULE, concurrency=10), []
     for _ in range(deaths):
         heir = scene.begin(MODULE, concurrency=10)
-        batch = [work.limited(n % 5, rng.random() / 50) for n in range(30)]
+        batch = [work.limited(n % 5, rng.random() / 50) for n in range(20)]
         before = len(scene.events(event="start"))
         await scene.enqueue(*batch)
         all_jobs += batch
-        await scene.oracle.wait_for(event="start", count=before + rng.randrange(1, 20))
+        await scene.oracle.wait_for(event="start", count=before + rng.randrange(1, 15))
         victim.kill()
         await scene.all_ready(heir)
         victim = heir

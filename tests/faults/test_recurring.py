@@ -17,7 +17,7 @@ TICKS = "select tick, job, came_to from asyncjobs.recurring_tick where name = 'r
 JOBS = "select tick from (select tick from asyncjobs.job union all select tick from asyncjobs.finished) as every_one order by tick"
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(4, 3), pytest.param(8, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "seconds"), [(3, 2), pytest.param(8, 60, marks=pytest.mark.slow)])
 async def test_workers_killed_at_random_enqueue_for_each_second_exactly_once(scene, count, seconds):
     rng = random.Random(seconds)
     workers = [scene.begin(MODULE, name=f"worker{n}") for n in range(count)]

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from tests.support.processes import PATIENCE, before_next_look
+from tests.support.processes import PATIENCE, POLL, before_next_look
 
 BLOCKED = """select count(*) >= $1 from pg_stat_activity
              where wait_event_type = 'Lock' and datname = current_database()"""
@@ -20,5 +20,7 @@ async def until(connection: Any, query: str, *arguments: Any) -> Any:
 
 
 async def until_blocked(connection: Any, count: int = 1) -> None:
-    """Wait until so many sessions of the database wait for a lock."""
-    await until(connection, BLOCKED, count)
+    """Wait until so many sessions of the database wait for a lock; some do for a moment at a time, so that it looks often."""
+    async with asyncio.timeout(PATIENCE):
+        while not await connection.fetchval(BLOCKED, count):
+            await asyncio.sleep(POLL)

@@ -9,7 +9,6 @@ never mix and a SIGKILL takes back nothing. Times are CLOCK_MONOTONIC, comparabl
             ...
 """
 
-import asyncio
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import PATIENCE, POLL
+from tests.support.processes import PATIENCE, before_next_look
 from tests.support.runs import Run, overlaps_of, runs_of
 
 PATH_VARIABLE = "ASYNCJOBS_WORKER_ORACLE"
@@ -123,7 +122,7 @@ class Oracle:
         Raises:
             TimeoutError: There were fewer after *timeout* seconds; the message has the last lines.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         if "job_id" in wanted:
             wanted["job_id"] = str(wanted["job_id"])
         found: list[Event] = []
@@ -134,10 +133,10 @@ class Oracle:
             seen = len(self._events)
             if len(found) >= count:
                 return found
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + timeout:
                 last = "\n".join(map(str, self._events[-10:])) or "nothing at all"
                 raise TimeoutError(f"{len(found)} of {count} events {wanted} in {timeout} s; the last lines:\n{last}")
-            await asyncio.sleep(POLL)
+            await before_next_look(began)
 
     def runs(self, job_id: object = None) -> list[Run]:
         """The runs of one job, or of all, in order of their start."""

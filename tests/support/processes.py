@@ -16,7 +16,7 @@ from tests.support.warm_server import COPY
 
 POLL = 0.02
 """Seconds between two looks at a file or a child. The standard library has no inotify; the wait itself is bounded."""
-SLOWEST_POLL = 0.05
+SLOWEST_POLL = 0.1
 """Where it has been waited for long: a look at the database takes a millisecond of a core."""
 
 PATIENCE = 60.0

@@ -14,6 +14,7 @@ from asyncjobs import AsyncJobs, job
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 from tests.support.proxy import Proxy
+from tests.support.sweeps import crossed
 
 FILL = (
     "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'nobody.knows', 'a' || i"
