@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from tests.support.sweeps import crossed
 
 from asyncjobs import AsyncJobs, InvalidOption, Rate, enqueue_all, job, retry_on
 from asyncjobs.definitions.order_keys import rate_name_of

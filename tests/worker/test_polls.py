@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import asyncpg
 import pytest
-from tests.support.sweeps import crossed
 
 from asyncjobs import AsyncJobs, job
 from tests.support.asking import until
