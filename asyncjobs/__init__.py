@@ -15,7 +15,7 @@ The rooms, each importing only from those below it; the first lines of each `__i
     steps  failing     steps as they are declared; errors: declared, decided, stored
     values             arguments and results: from Python to JSON and back
     settings           config.toml and ASYNCJOBS_*
-    modules  tasks  operating_system    where code stands; tasks that somebody owns; forks, exit codes
+    modules  tasks  operating_system    where code stands; tasks that somebody owns; forks, child processes
     schedules  errors  logs        when something recurs; the error reporter; log lines
     records  checks  exceptions    what is stored, as values; what is given, checked; every error
 """
@@ -79,9 +79,9 @@ from asyncjobs.exceptions import (
     SchemaMismatch,
     UnstorableResult,
 )
+from asyncjobs.failing.control_exceptions import Cancel, Discard, JobSignal, Retry, Snooze
 from asyncjobs.failing.declarations import discard_on, rescue_from, retry_on
 from asyncjobs.failing.failures import FailureGroup, Failures
-from asyncjobs.failing.signals import Cancel, Discard, JobSignal, Retry, Snooze
 from asyncjobs.jobs.batches import Batch
 from asyncjobs.jobs.chains import Chain, chain
 from asyncjobs.jobs.current import CurrentAttempt, current_attempt, current_job
@@ -95,7 +95,7 @@ from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.records.batch_status import BatchStatus
 from asyncjobs.records.status import AttemptError, ChildStatus, Status, StepStatus
 from asyncjobs.steps.cursors import Cursor
-from asyncjobs.steps.declared import step
+from asyncjobs.steps.step_decorator import step
 from asyncjobs.values.references import register_reference
 from asyncjobs.version import VERSION
 

@@ -21,8 +21,8 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client.client import Client
 from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
+from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
-from asyncjobs.client.sending import check_job
 from asyncjobs.db import migrating
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
@@ -38,7 +38,7 @@ from asyncjobs.jobs.pauses import Pause, end_of_pause, paused, who
 from asyncjobs.modules.guarding import refuse_while_importing
 from asyncjobs.modules.importing import import_modules
 from asyncjobs.opening import Opened, open_client
-from asyncjobs.performing.awaiting import result_of
+from asyncjobs.performing.awaited_results import result_of
 from asyncjobs.records.status import Status
 
 if TYPE_CHECKING:

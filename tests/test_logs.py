@@ -18,7 +18,7 @@ from asyncjobs import AsyncJobs, job
 from asyncjobs.definitions import registry
 from asyncjobs.logs import JsonLines, TextLines
 from asyncjobs.processes.forking import _ToWorker
-from asyncjobs.worker.job_processes.child import log as _log
+from asyncjobs.worker.job_processes.attempt_process import log as _log
 from tests.support import warm
 
 log = logging.getLogger("logs.of_the_jobs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.cli.first_process import leave_orphans_to_this_process, open_missing_streams
+from asyncjobs.cli.container_init import leave_orphans_to_this_process, open_missing_streams
 
 __all__ = ["main"]
 

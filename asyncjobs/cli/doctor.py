@@ -14,7 +14,7 @@ from asyncjobs import logs
 from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database, pauses
 from asyncjobs.cli.recurring import left_out
-from asyncjobs.cli.unserved import cut_short, of_two_applications, unserved
+from asyncjobs.cli.unserved_jobs import cut_short, of_two_applications, unserved
 from asyncjobs.db import checking, limiting, migrations, pausing, poolers, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
@@ -27,8 +27,8 @@ from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing, tls
 from asyncjobs.terminal.exits import OK, UNHEALTHY
 from asyncjobs.worker import connections
-from asyncjobs.worker.lease import reports
-from asyncjobs.worker.writing.recorder import MOST_ISOLATED
+from asyncjobs.worker.lease import worker_report
+from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED
 
 HEARING_LIMIT = 2.0
 """Seconds that a notice may take from one connection to another."""
@@ -138,7 +138,7 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     for pause in await command_database.bounded(pausing.read_pauses(connection)):
         yield Finding("warn", "pauses", f"{pauses.sentence(pause)}: {pauses.remedy(pause)} lets it go on")
     ready = await command_database.bounded(reading.ready_kinds(connection))
-    serving = [worker.about for worker in workers if not worker.late and not reports.read(worker.report).draining]
+    serving = [worker.about for worker in workers if not worker.late and not worker_report.read(worker.report).draining]
     for doubt in of_two_applications(serving):
         yield Finding("warn", "kinds", doubt)
     problems = list(unserved(ready, serving)) if serving else []
@@ -197,7 +197,7 @@ def recurring_findings(
 def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
     """Judge the workers, by their beats and their reports."""
     alive = [worker for worker in workers if not worker.late]
-    told = [reports.read(worker.report) for worker in alive]
+    told = [worker_report.read(worker.report) for worker in alive]
     draining = sum(report.draining for report in told)
     if not alive:
         yield Finding("warn", "workers", "none is alive, so nothing runs: start `asyncjobs run`")
@@ -219,7 +219,7 @@ def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
                 f"{job.kind} {job.id} goes on at {where}, cancelled since {job.since} ({job.reason}): it keeps its slot "
                 "until it ends; let its CancelledError pass (in a `def`: look at `stopping`), or end that process",
             )
-    for kind, (times, longest) in reports.blocks_of_all(told).items():
+    for kind, (times, longest) in worker_report.blocks_of_all(told).items():
         yield Finding(
             "warn",
             "event loop",

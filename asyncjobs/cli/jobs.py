@@ -12,9 +12,9 @@ from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database
 from asyncjobs.cli.job_actions import age_of
 from asyncjobs.cli.unknown_names import notes
-from asyncjobs.client.endings import read_status, unended
 from asyncjobs.client.job_actions import Action, Filter, fails_so, filter_of
 from asyncjobs.client.statuses import Statuses
+from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.access import Access

@@ -19,7 +19,7 @@ from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import USAGE, exit_codes, fail
-from asyncjobs.worker.lease import reports
+from asyncjobs.worker.lease import worker_report
 
 app = typer.Typer(no_args_is_help=True, help="Recurring jobs.")
 
@@ -84,7 +84,7 @@ def left_out(rows: Sequence[RecurringStatus], workers: Sequence[reading.WorkerRo
         )
         for worker in workers
         if not worker.late
-        for each in reports.read(worker.report).left_out
+        for each in worker_report.read(worker.report).left_out
         if (row := by_name.get(each.name)) is not None and each.is_of(row)
     ]
 

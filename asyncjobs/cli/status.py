@@ -15,7 +15,7 @@ from asyncjobs.jobs.pauses import Pause
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import exit_codes
-from asyncjobs.worker.lease import reports
+from asyncjobs.worker.lease import worker_report
 
 queues = typer.Typer(no_args_is_help=True, help="Queues.")
 
@@ -150,17 +150,19 @@ def _print_workers(rows: list[reading.WorkerRow]) -> None:
 def _remark(row: reading.WorkerRow) -> str:
     if row.late:
         return " (lease over)"
-    report = reports.read(row.report)
+    report = worker_report.read(row.report)
     return " (draining)" if report.draining else " (claims nothing)" if report.claims_nothing else ""
 
 
 def _print_troubles(rows: list[reading.WorkerRow]) -> None:
     """Print the troubles of workers, if there are any."""
-    idle = [(row.id, report.claims_nothing) for row in rows if (report := reports.read(row.report)).claims_nothing]
+    idle = [
+        (row.id, report.claims_nothing) for row in rows if (report := worker_report.read(row.report)).claims_nothing
+    ]
     if idle:
         printing.table(["worker", "claims nothing, because"], idle, empty="")
         print()
-    stuck = [(job, row.id) for row in rows for job in reports.read(row.report).stuck]
+    stuck = [(job, row.id) for row in rows for job in worker_report.read(row.report).stuck]
     if stuck:
         printing.table(
             ["stuck job", "kind", "cancelled by", "since", "worker"],
@@ -168,7 +170,7 @@ def _print_troubles(rows: list[reading.WorkerRow]) -> None:
             empty="",
         )
         print()
-    blocked = reports.blocks_of_all(reports.read(row.report) for row in rows)
+    blocked = worker_report.blocks_of_all(worker_report.read(row.report) for row in rows)
     if blocked:
         printing.table(
             ["blocks the event loop", "times", "longest"],
@@ -196,7 +198,7 @@ def _worker(row: reading.WorkerRow) -> dict[str, Any]:
         "beat": row.beat,
         "late": row.late,
         "running": row.running,
-        **reports.as_values(reports.read(row.report)),
+        **worker_report.as_values(worker_report.read(row.report)),
     }
 
 

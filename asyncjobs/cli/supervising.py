@@ -13,7 +13,7 @@ from asyncjobs.db import checking, migrating, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import AsyncJobsError
-from asyncjobs.operating_system.interpreter import command
+from asyncjobs.operating_system.child_processes import command
 from asyncjobs.processes.signals import Signals
 from asyncjobs.processes.supervisor import ChildSpec, KeepRunning, Supervisor
 from asyncjobs.processes.worker_process import Plan, refuse_standby

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from asyncjobs.client.waits_inside import Row as RunningRow
-from asyncjobs.client.waits_inside import WaitsInside
+from asyncjobs.client.waiting_jobs import Row as RunningRow
+from asyncjobs.client.waiting_jobs import WaitsInside
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.listening import DONE, Listener
 from asyncjobs.db.sessions import Sessions

@@ -13,7 +13,7 @@ from asyncjobs.db.batches import SettledBatch
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AwaitCycle, BatchNotFound
 from asyncjobs.jobs.batches import Batch
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.records.batch_status import BatchStatus
 
 
@@ -59,7 +59,7 @@ class BatchReader:
 
     async def _refuse_own(self, batch_id: UUID) -> None:
         """Refuse a job that awaits its own batch, or a batch that this one is a part of."""
-        job = context.running.get()
+        job = running_job.running.get()
         if job is None or job._attempt is None or (own := job._attempt.claimed.batch) is None:
             return
         if batch_id in await self._sessions.run(partial(batches.read_above, batch_id=own)):

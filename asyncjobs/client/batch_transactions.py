@@ -11,7 +11,7 @@ from asyncpg import Connection
 
 from asyncjobs.client.bulk import MANY
 from asyncjobs.client.connections import begin_batch_on, enqueue_given_on, settle_batches_on
-from asyncjobs.client.depths import OnConnection
+from asyncjobs.client.queue_depths import OnConnection
 from asyncjobs.db import batches
 from asyncjobs.db import jobs as statements
 from asyncjobs.db.batches import NewBatch

@@ -13,10 +13,10 @@ from asyncpg import Connection
 
 from asyncjobs.client.batch_transactions import CallersTransaction, OwnTransaction, Target
 from asyncjobs.client.bulk import CHUNK, in_turns
-from asyncjobs.client.depths import Depths
-from asyncjobs.client.enqueuing import RESEND_LIMIT
-from asyncjobs.client.hooked import inside_hooks
-from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.enqueue_hooks import inside_hooks
+from asyncjobs.client.enqueueing import RESEND_LIMIT
+from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.queue_depths import Depths
 from asyncjobs.db import batches
 from asyncjobs.db.access import Access
 from asyncjobs.db.batches import NewBatch

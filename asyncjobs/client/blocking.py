@@ -13,8 +13,8 @@ from uuid import UUID
 from anyio.from_thread import start_blocking_portal
 
 from asyncjobs.client.client import Client
+from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
-from asyncjobs.client.sending import check_job
 from asyncjobs.client.threads import refuse_inside
 from asyncjobs.definitions.recurring_options import CatchUp, Overlap
 from asyncjobs.exceptions import AlreadyOpen, InvalidOption, NotOpen

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from functools import partial
 from typing import Any
 
-from asyncjobs.client.depths import Depths
-from asyncjobs.client.enqueuing import is_of_one_row
-from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.enqueueing import is_of_one_row
+from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.queue_depths import Depths
 from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
 from asyncjobs.db.key_holders import naming_holders

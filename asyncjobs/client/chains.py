@@ -11,12 +11,12 @@ from uuid import UUID
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.bulk import in_turns
 from asyncjobs.client.connections import enqueue_given_on, enqueue_within_on
-from asyncjobs.client.depths import Depths, places
-from asyncjobs.client.endings import outcome
-from asyncjobs.client.enqueuing import RESEND_LIMIT
-from asyncjobs.client.hooked import inside_hooks
-from asyncjobs.client.sending import check_job, mark_enqueued, mark_stored, row_of
-from asyncjobs.client.waits_inside import holder
+from asyncjobs.client.enqueue_hooks import inside_hooks
+from asyncjobs.client.enqueueing import RESEND_LIMIT
+from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
+from asyncjobs.client.queue_depths import Depths, places
+from asyncjobs.client.stored_outcomes import outcome
+from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.db import batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_locked

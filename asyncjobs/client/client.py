@@ -15,18 +15,18 @@ from asyncjobs.client.batches import BatchStore
 from asyncjobs.client.bulk import Bulk
 from asyncjobs.client.chains import ChainStore, chain_result
 from asyncjobs.client.connections import emit_on
-from asyncjobs.client.depths import Depths
-from asyncjobs.client.endings import outcome, stored_outcome
-from asyncjobs.client.enqueuing import Enqueuer
+from asyncjobs.client.enqueueing import Enqueuer
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
+from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.job_store import JobStore
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.order import Order
-from asyncjobs.client.sending import check_job
+from asyncjobs.client.queue_depths import Depths
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.steps import in_transaction
+from asyncjobs.client.stored_outcomes import outcome, stored_outcome
 from asyncjobs.client.threads import Threads
-from asyncjobs.client.waits_inside import holder
+from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
 from asyncjobs.db.access import Access
@@ -47,7 +47,7 @@ from asyncjobs.jobs.chains import Chain
 from asyncjobs.jobs.job import Job
 from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.jobs.pauses import Pause, Paused
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.performing.calls import (
     ANY,
     AWAIT_BATCH,
@@ -222,7 +222,7 @@ class Client:
     async def chain_result(self, chained: Sequence[Job[Any]], *, timeout: float | None) -> Any:
         """Wait for the end of the last job of a chain; see `Chain.result`."""
         self._check_loop(AWAIT_CHAIN)
-        running = context.running.get()
+        running = running_job.running.get()
         if running is not None and running._attempt is not None and any(job.id == running.id for job in chained):
             raise AwaitCycle([(running.id, running.kind)], "the chain of which it is one")
         return await chain_result(self._waiters, self.states, chained, timeout=timeout)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.texts import shown
-from asyncjobs.client.endings import read_steps
+from asyncjobs.client.stored_outcomes import read_steps
 from asyncjobs.db import job_actions
 from asyncjobs.db.job_actions import BATCH, Done, Picked
 from asyncjobs.db.jobs import read_status

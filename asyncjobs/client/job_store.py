@@ -7,9 +7,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from asyncjobs.client.connections import enqueue_on, enqueue_ordered_on
-from asyncjobs.client.depths import Depths, OnConnection
-from asyncjobs.client.enqueuing import Enqueuer
-from asyncjobs.client.sending import mark_enqueued, mark_stored, row_of
+from asyncjobs.client.enqueueing import Enqueuer
+from asyncjobs.client.job_rows import mark_enqueued, mark_stored, row_of
+from asyncjobs.client.queue_depths import Depths, OnConnection
 from asyncjobs.client.steps import stored_steps
 from asyncjobs.db import steps
 from asyncjobs.db.key_holders import naming_holders

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from asyncjobs.client.endings import read_status, unended
+from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.db import jobs
 from asyncjobs.db.access import Access
 from asyncjobs.db.connecting import Connection

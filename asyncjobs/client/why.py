@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncjobs.checks import durations
 from asyncjobs.checks.queue_patterns import serves
 from asyncjobs.checks.texts import cut
-from asyncjobs.client.endings import read_counts
+from asyncjobs.client.stored_outcomes import read_counts
 from asyncjobs.db import why as reading
 from asyncjobs.db.awaits import Awaited, read_awaited
 from asyncjobs.db.connecting import Connection

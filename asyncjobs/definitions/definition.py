@@ -15,7 +15,7 @@ from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.failing.declarations import rescues_in
 from asyncjobs.failing.policies import Policy
 from asyncjobs.modules.origin import Origin, defining_frame
-from asyncjobs.steps.declared import Step, steps_of
+from asyncjobs.steps.step_decorator import Step, steps_of
 from asyncjobs.values.arguments import ArgumentCodec, Parameter, ValueCodec
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from asyncjobs.definitions.hooks import check_hooks
 from asyncjobs.definitions.options import Options
 from asyncjobs.exceptions import InvalidDefinition
 from asyncjobs.failing.declarations import check_rescues, refuse_on_methods, rescues_in
-from asyncjobs.steps.declared import check_steps, steps_of
+from asyncjobs.steps.step_decorator import check_steps, steps_of
 from asyncjobs.values.type_variables import result_of
 
 

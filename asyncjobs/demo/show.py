@@ -18,8 +18,7 @@ from asyncjobs.demo.gallery import write_gallery
 from asyncjobs.demo.jobs import ProcessCloud, logger, part_name
 from asyncjobs.demo.views import View
 from asyncjobs.embedded.temporary import temporary_postgres
-from asyncjobs.operating_system.exit_codes import spell
-from asyncjobs.operating_system.interpreter import command
+from asyncjobs.operating_system.child_processes import command, spell
 from asyncjobs.processes.supervisor import Child, ChildSpec, Next, Supervisor
 
 FRAME = 0.08  # seconds between two looks into the worker's log

@@ -8,8 +8,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidStep, UnstorableResult
+from asyncjobs.failing.control_exceptions import Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze
 from asyncjobs.failing.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
-from asyncjobs.failing.signals import Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze
 
 
 class What(Enum):

@@ -13,8 +13,8 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.exceptions import InvalidDefinition, InvalidOption
 from asyncjobs.failing.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Wait, checked_wait
+from asyncjobs.failing.control_exceptions import JobSignal
 from asyncjobs.failing.policies import DiscardOn, Handler, Policy, RescueFrom, RetryOn
-from asyncjobs.failing.signals import JobSignal
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncjobs.failing.backoff import DEFAULT_JITTER, DEFAULT_WAIT, Formula, WaitFunction
-from asyncjobs.failing.signals import JobSignal
+from asyncjobs.failing.control_exceptions import JobSignal
 
 Handler = Callable[[Any, BaseException], Any]
 """Called with the job and the error; may be async."""

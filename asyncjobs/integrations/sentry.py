@@ -17,7 +17,7 @@ from sentry_sdk.utils import event_from_exception
 
 from asyncjobs import errors
 from asyncjobs.errors import Severity
-from asyncjobs.performing import contexts
+from asyncjobs.performing import context_variables
 
 # Sentry makes an event of each log line of level error; these lines would repeat what is reported.
 for _name in ("asyncjobs.worker.ends", "asyncjobs.hooks", "asyncjobs.errors.reports"):
@@ -40,7 +40,7 @@ def own_scope(in_worker: bool) -> Iterator[None]:
         yield
 
 
-contexts.around.append(own_scope)
+context_variables.around.append(own_scope)
 
 _OURS = ("asyncjobs", "asyncpg")
 

@@ -14,7 +14,7 @@ from asyncjobs.definitions.given_jobs import check_new, is_job
 from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption, NotEnqueued
 from asyncjobs.performing import open_clients
-from asyncjobs.performing.awaiting import giving_slot_back
+from asyncjobs.performing.awaited_results import giving_slot_back
 from asyncjobs.performing.calls import AWAIT_BATCH, BATCH_STATUS, ENQUEUE_BATCH
 from asyncjobs.records.batch_status import BatchStatus
 

@@ -11,7 +11,7 @@ from asyncjobs.checks import limits
 from asyncjobs.definitions.given_jobs import check_new
 from asyncjobs.exceptions import InvalidOption, NotEnqueued
 from asyncjobs.performing import open_clients
-from asyncjobs.performing.awaiting import giving_slot_back
+from asyncjobs.performing.awaited_results import giving_slot_back
 from asyncjobs.performing.calls import AWAIT_CHAIN, ENQUEUE_CHAIN
 from asyncjobs.values.previous import PREVIOUS, previous_in
 

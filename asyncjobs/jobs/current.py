@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.exceptions import NotRunning
 from asyncjobs.jobs.running_batch import RunningBatch
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 
 if TYPE_CHECKING:
     from asyncjobs.jobs.job import Job
@@ -72,7 +72,7 @@ def current_job() -> Job[Any]:
     Raises:
         NotRunning: Outside any job.
     """
-    job = context.running.get()
+    job = running_job.running.get()
     if job is None:
         raise NotRunning("no job is running here: current_job() works inside a job's own code")
     return cast("Job[Any]", job)
@@ -84,7 +84,7 @@ def current_attempt() -> CurrentAttempt:
     Raises:
         NotRunning: Outside any job.
     """
-    job = context.running.get()
+    job = running_job.running.get()
     attempt = None if job is None else job._attempt
     if job is None or attempt is None:
         raise NotRunning("no job is running here: current_attempt() works inside a job's own code")

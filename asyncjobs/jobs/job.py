@@ -20,7 +20,7 @@ from asyncjobs.exceptions import AlreadyEnqueued, InvalidOption
 from asyncjobs.jobs.perform_now import perform_now
 from asyncjobs.jobs.step_methods import StepMethods
 from asyncjobs.performing import calls, open_clients
-from asyncjobs.performing.awaiting import result_of
+from asyncjobs.performing.awaited_results import result_of
 from asyncjobs.performing.follow_ups import Follows, leave
 
 if TYPE_CHECKING:

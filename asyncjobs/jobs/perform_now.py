@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
+from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.failing.deciding import What, said_by
-from asyncjobs.failing.signals import Interrupted
-from asyncjobs.performing import context, open_clients
+from asyncjobs.performing import open_clients, running_job
 from asyncjobs.performing.attempt import Attempt, E
-from asyncjobs.performing.awaiting import result_of
+from asyncjobs.performing.awaited_results import result_of
 from asyncjobs.performing.calls import ENQUEUE
-from asyncjobs.performing.contexts import Inside
+from asyncjobs.performing.context_variables import Inside
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.performing.lifecycle import Lifecycle
 from asyncjobs.performing.memory_recorder import MemoryRecorder
@@ -115,7 +115,7 @@ async def perform_now(job: JobValue) -> Any:
         in_worker=False,
         warned_of=_warned_of,
     )
-    around = context.running.get()
+    around = running_job.running.get()
     claimed = Claimed(
         pool=0, range=0, priority=job.priority, seq=0, id=job.id, fence=0, attempt=1, kind=definition.kind,
         queue=job.queue, args=job._stored_arguments(),

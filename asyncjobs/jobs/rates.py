@@ -9,10 +9,10 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.definitions.limiting import RateLimit
 from asyncjobs.definitions.order_keys import checked_key, name_of, rate_name_of
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.performing import context, open_clients
+from asyncjobs.performing import open_clients, running_job
 from asyncjobs.performing.calls import ACQUIRE
+from asyncjobs.performing.rate_waits import wait_for_token
 from asyncjobs.performing.stepping import steps_of_run
-from asyncjobs.performing.token_waits import wait_for_token
 
 
 class Rate(RateLimit):
@@ -63,7 +63,7 @@ class Rate(RateLimit):
         def take() -> Awaitable[float]:
             return open_clients.current(ACQUIRE).take_token(rate_name_of(name), self.spacing, self.burst)
 
-        job = context.running.get()
+        job = running_job.running.get()
         if job is not None and job._attempt is not None:
             await wait_for_token(steps_of_run(job), name, take)
         else:

@@ -12,7 +12,7 @@ from asyncjobs.jobs import events
 from asyncjobs.performing.fan_out import FanOut
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.performing.stepping import steps_of_run
-from asyncjobs.steps.declared import StepOptions, options_of
+from asyncjobs.steps.step_decorator import StepOptions, options_of
 
 if TYPE_CHECKING:
     from asyncjobs.steps.cursors import Cursor

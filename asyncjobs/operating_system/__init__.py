@@ -1,1 +1,1 @@
-"""The operating system: forks, interpreters, exit codes, memory."""
+"""What this program asks of the operating system: forks, child processes."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncjobs.checks.foreign_texts import log, shown
 from asyncjobs.exceptions import InvalidStep
-from asyncjobs.failing.signals import Parked
+from asyncjobs.failing.control_exceptions import Parked
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.values import codec
 

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
 from typing import Any, NoReturn
 
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.performing.attempt import Attempt
 
 STARTS_EAGERLY = sys.version_info >= (3, 12)
@@ -61,7 +61,7 @@ class _Factory:
 
 def _attempt_in(given: Context | None) -> Attempt | None:
     """Return the attempt whose code runs in a context; None stands for the current one."""
-    job = context.running.get() if given is None else given.get(context.running)
+    job = running_job.running.get() if given is None else given.get(running_job.running)
     attempt = None if job is None else job._attempt
     return None if attempt is None else attempt.outermost
 

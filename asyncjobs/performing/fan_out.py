@@ -23,8 +23,8 @@ from asyncjobs.exceptions import (
     JobNotFound,
 )
 from asyncjobs.performing import open_clients
-from asyncjobs.performing.child import Child
-from asyncjobs.performing.children import Children
+from asyncjobs.performing.child_job import ChildJob
+from asyncjobs.performing.child_jobs import Children
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.tasks.shielding import shielded
 from asyncjobs.values import codec
@@ -221,7 +221,7 @@ class FanOut:
             await place.attempt.take_slot()
 
 
-async def _ended(job: JobValue, child: Child) -> None:
+async def _ended(job: JobValue, child: ChildJob) -> None:
     """Wait until a job is final, and note how it ended."""
     try:
         result = await open_clients.current().ended(job)

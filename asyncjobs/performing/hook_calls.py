@@ -16,8 +16,8 @@ from asyncjobs.checks.foreign_texts import log, shown
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.definitions.hooks import Hook, Hooks
 from asyncjobs.exceptions import InvalidDefinition
-from asyncjobs.failing.signals import JobSignal
-from asyncjobs.performing.contexts import InThread
+from asyncjobs.failing.control_exceptions import JobSignal
+from asyncjobs.performing.context_variables import InThread
 from asyncjobs.performing.job_value import JobValue
 
 logger = logging.getLogger("asyncjobs.hooks")

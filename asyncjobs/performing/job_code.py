@@ -10,7 +10,7 @@ from uuid import UUID
 
 import anyio.to_thread
 
-from asyncjobs.performing.contexts import InThread
+from asyncjobs.performing.context_variables import InThread
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.tasks.shielding import shielded
 

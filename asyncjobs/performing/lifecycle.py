@@ -18,7 +18,7 @@ from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.failing.deciding import Decision, What, decide
 from asyncjobs.failing.policies import Policy
-from asyncjobs.performing import context, contexts, hook_calls
+from asyncjobs.performing import context_variables, hook_calls, running_job
 from asyncjobs.performing.follow_ups import prepare
 from asyncjobs.performing.hook_calls import Layers, logged
 from asyncjobs.performing.interruptions import interrupted
@@ -85,10 +85,10 @@ class Lifecycle:
 
     def run(self, attempt: Attempt, definition: Definition) -> Coroutine[Any, Any, Outcome]:
         """Run an attempt and return its outcome. Errors of the job do not get out, except those that `let_out` raises."""
-        return self._run_surrounded(attempt, definition) if contexts.around else self._run(attempt, definition)
+        return self._run_surrounded(attempt, definition) if context_variables.around else self._run(attempt, definition)
 
     async def _run_surrounded(self, attempt: Attempt, definition: Definition) -> Outcome:
-        with contexts.surroundings(in_worker=self._in_worker):
+        with context_variables.surroundings(in_worker=self._in_worker):
             return await self._run(attempt, definition)
 
     async def _run(self, attempt: Attempt, definition: Definition) -> Outcome:
@@ -122,7 +122,7 @@ class Lifecycle:
         job = _decoded(definition, attempt.claimed)
         job._attempt = attempt
         attempt.recorders, attempt.cancel_by = self._recorders, self.cancel
-        context.running.set(job)
+        running_job.running.set(job)
         return job
 
     def start(self, attempt: Attempt, definition: Definition) -> None:
@@ -211,7 +211,7 @@ class Lifecycle:
             error: The error from the process in which it ran, or from before it ran.
         """
         attempt.uncancel()
-        with contexts.surroundings(in_worker=self._in_worker):
+        with context_variables.surroundings(in_worker=self._in_worker):
             return await self._conclude(attempt, definition, None, error)
 
     async def _conclude(
@@ -237,7 +237,7 @@ class Lifecycle:
         if job is None:
             job = _unread(definition, claimed)
             job._attempt = attempt
-            context.running.set(job)
+            running_job.running.set(job)
         try:
             outcome = await settle(job, decision, self._layers.around(definition), counts)
         except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit

@@ -11,9 +11,9 @@ from asyncjobs import errors
 from asyncjobs.checks.foreign_texts import log, shown
 from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.failing import backoff
+from asyncjobs.failing.control_exceptions import JobSignal, Parked, Retry, Snooze
 from asyncjobs.failing.deciding import Decision, What, decide
 from asyncjobs.failing.policies import DiscardOn, RescueFrom, RetryOn
-from asyncjobs.failing.signals import JobSignal, Parked, Retry, Snooze
 from asyncjobs.performing.hook_calls import call_hook, discarded
 from asyncjobs.performing.job_value import JobValue
 

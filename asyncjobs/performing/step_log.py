@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from asyncjobs.definitions import attributes
 from asyncjobs.exceptions import InvalidStep
-from asyncjobs.failing.signals import Interrupted
-from asyncjobs.performing import context
+from asyncjobs.failing.control_exceptions import Interrupted
+from asyncjobs.performing import running_job
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.records.step_records import Progress, Record, Recorder, StepForm, StepState
 from asyncjobs.steps.cursors import Cursor
-from asyncjobs.steps.runs import StepRun
+from asyncjobs.steps.step_run import StepRun
 
 if TYPE_CHECKING:
     from asyncjobs.performing.attempt import Attempt
@@ -89,7 +89,7 @@ class StepLog:
     def step_here(self) -> str | None:
         """The step whose code is running, in a task or a thread of it; None: other code is running."""
         # A thread that a step starts inherits neither context variable, so it counts as the step's.
-        is_other = inside.get() is None and context.running.get() is self.job
+        is_other = inside.get() is None and running_job.running.get() is self.job
         return None if is_other else self.current
 
     # Checkpoints

@@ -8,8 +8,8 @@ from typing import Any
 from asyncjobs.checks.texts import cut, shown
 from asyncjobs.exceptions import InvalidStep
 from asyncjobs.performing.step_log import StepLog
-from asyncjobs.steps.runs import StepRun
 from asyncjobs.steps.step_code import Values
+from asyncjobs.steps.step_run import StepRun
 
 
 class ChildrenPlace:

@@ -13,17 +13,17 @@ from asyncjobs.exceptions import InvalidStep, NotRunning, UnstorableResult
 from asyncjobs.failing.policies import Policy, RetryOn, find
 from asyncjobs.failing.stored_errors import describe_error
 from asyncjobs.performing import assignments
+from asyncjobs.performing.durable_waits import Waits
 from asyncjobs.performing.fan_out import FanOut
 from asyncjobs.performing.hook_calls import call_hook
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.performing.step_log import StepLog, inside
 from asyncjobs.performing.step_places import ChildrenPlace, CursorPlace
-from asyncjobs.performing.waits import Waits
 from asyncjobs.records.step_records import ENDED, Record, Recorder, StepForm, Write
 from asyncjobs.steps.cursors import Cursor
-from asyncjobs.steps.declared import Step, StepOptions
-from asyncjobs.steps.runs import StepRun, StepTimeout
 from asyncjobs.steps.step_code import Values, code_of
+from asyncjobs.steps.step_decorator import Step, StepOptions
+from asyncjobs.steps.step_run import StepRun, StepTimeout
 
 if TYPE_CHECKING:
     from asyncjobs.performing.attempt import Attempt

@@ -25,7 +25,7 @@ from asyncjobs.worker.job_processes.channel import BlockingChannel
 from asyncjobs.worker.job_processes.forking_process import Recipe
 from asyncjobs.worker.job_processes.sent_outcomes import said
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
-from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
+from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 EXIT_WITHIN = 5.0
 """Seconds that a child whose end was taken may need to exit: a standard output that nobody reads holds it."""
@@ -100,7 +100,7 @@ class Slots:
 
 
 class _Line:
-    """The line of one attempt to the worker; see `asyncjobs.worker.job_processes.shared`, the other side."""
+    """The line of one attempt to the worker; see `asyncjobs.worker.job_processes.shared_process`, the other side."""
 
     def __init__(self, channel: BlockingChannel, number: int) -> None:
         self.number = number

@@ -31,7 +31,7 @@ import anyio
 from asyncjobs.definitions import registry
 from asyncjobs.logs import carried
 from asyncjobs.modules.guarding import import_for_jobs
-from asyncjobs.operating_system import forks, out_of_memory
+from asyncjobs.operating_system import child_processes, forks
 from asyncjobs.performing import job_code
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_runner
@@ -51,7 +51,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         # Whoever signals the whole group, a terminal or a service manager, means the worker, which tells us.
         forks.handle(number, lambda *_: None)
-    out_of_memory.be_ended_before_parent()
+    child_processes.be_ended_before_parent()
     control = BlockingChannel(socket.socket(fileno=int(sys.argv[1])))
     requests = socket.socket(fileno=int(sys.argv[2]))
     forks.keep_descriptor(requests.fileno())

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from uuid import UUID
 
-from asyncjobs.operating_system import forks, out_of_memory
+from asyncjobs.operating_system import child_processes, forks
 
 WORKER_LINK = "ASYNCJOBS_WORKER_LINK"
 """The variable with the descriptor of a child's link."""
@@ -67,7 +67,7 @@ class Link:
         if (descriptor := os.environ.pop(WORKER_LINK, None)) is not None:
             self._socket = socket.socket(fileno=int(descriptor))
             forks.keep_descriptor(self._socket.fileno())
-            out_of_memory.be_ended_before_parent()
+            child_processes.be_ended_before_parent()
             self._be_introduced(self._socket)
 
     def _be_introduced(self, link: socket.socket) -> None:

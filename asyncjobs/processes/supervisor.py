@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 from asyncjobs.db import workers
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.operating_system.exit_codes import spell
+from asyncjobs.operating_system.child_processes import spell
 from asyncjobs.processes.link import GO_ON, QUIET, READY, WORKER_LINK, introduce
 from asyncjobs.tasks.shielding import shielded
 

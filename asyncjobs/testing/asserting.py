@@ -11,9 +11,9 @@ from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.functions import JobFunction
 from asyncjobs.jobs.job import Job
-from asyncjobs.testing.everywhere import OpenEverywhere
 from asyncjobs.testing.expecting import Expectation, Times, check_count
-from asyncjobs.testing.wanted import Wanted, listed
+from asyncjobs.testing.open_on_every_loop import OpenEverywhere
+from asyncjobs.testing.wanted_jobs import Wanted, listed
 
 if TYPE_CHECKING:
     from asyncjobs.records.status import StateName

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from asyncjobs.checks.texts import shown
 from asyncjobs.client.client import Client
-from asyncjobs.client.endings import read_status
+from asyncjobs.client.stored_outcomes import read_status
 from asyncjobs.db import jobs as db_jobs
 from asyncjobs.db import testing as db
 from asyncjobs.db import workers

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from asyncjobs.definitions import registry
-from asyncjobs.performing import context as running_job
+from asyncjobs.performing import running_job
 from asyncjobs.testing.waiting_points import Place, Side, code_line, users_line, waits_for_thread
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncjobs.db.testing import Seen
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
-from asyncjobs.testing.wanted import Wanted, listed
+from asyncjobs.testing.wanted_jobs import Wanted, listed
 
 
 class Times(NamedTuple):

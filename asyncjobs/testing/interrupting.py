@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncjobs.client.statuses import definition_of
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.testing.cuts import Watch
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Interruption(Watch):
         return hit
 
     def _stepper(self, attempt: AttemptHere) -> Stepper | None:
-        job = context.running.get()
+        job = running_job.running.get()
         return job._stepper if job is not None and job._attempt is attempt else None
 
     def _hit(self, attempt: AttemptHere) -> None:
@@ -118,7 +118,7 @@ class Interruption(Watch):
 
     def waits(self, watched: Watched) -> None:
         """Cancel the attempt, as a stopped worker does, where a step without a cursor waits for the first time."""
-        job = context.running.get()  # not the attempt that began last: a job may wait for another of its kind
+        job = running_job.running.get()  # not the attempt that began last: a job may wait for another of its kind
         if job is None or self._after or self._cursor is not ANYWHERE or watched.is_service:
             return
         attempt, stepper = cast("AttemptHere", job._attempt), job._stepper

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asyncjobs.client.sending import check_job
+from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.statuses import definition_of
 from asyncjobs.db import testing as db
 from asyncjobs.exceptions import InvalidOption

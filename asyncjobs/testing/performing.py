@@ -22,7 +22,7 @@ from asyncjobs.testing.cuts import Watch
 from asyncjobs.worker.duties.batch_finisher import BatchFinisher
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.writing.ledger import Ledger
-from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
+from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings

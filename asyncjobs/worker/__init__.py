@@ -10,5 +10,6 @@ job_processes    attempts in processes of their own
 writing          how attempts end, and what they record
 lease            the lease, renewed by a thread, and what the worker reports of itself
 watching         jobs that block the event loop
+health, job_log, connections, connection_shares, duty    what the services share
 duties           work for all workers: rescue, due times, batches, schedules; and cancellations
 """

@@ -15,7 +15,7 @@ from asyncjobs.db.connecting import CONNECT_TIMEOUT, Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.tasks.retrying import Backoff
-from asyncjobs.worker.trouble import Trouble
+from asyncjobs.worker.health import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -30,15 +30,15 @@ from asyncjobs.tasks.services import Services
 from asyncjobs.values import codec
 from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.claiming.wakeups import Wakeups
+from asyncjobs.worker.connection_shares import ConnectionShare
 from asyncjobs.worker.connections import GROW_AFTER, SHARED, Connections
 from asyncjobs.worker.duties.batch_finisher import BatchFinisher
 from asyncjobs.worker.duties.canceller import Canceller
 from asyncjobs.worker.duties.janitor import Janitor
 from asyncjobs.worker.duties.recurring import Recurring
 from asyncjobs.worker.duties.timekeeper import Timekeeper
-from asyncjobs.worker.job_processes.processes import JobProcesses
-from asyncjobs.worker.lanes import Lane
-from asyncjobs.worker.lease import reports
+from asyncjobs.worker.job_processes.job_processes import JobProcesses
+from asyncjobs.worker.lease import worker_report
 from asyncjobs.worker.lease.keeper import Keeper, Lease
 from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.limits.configured import unlimited
@@ -47,7 +47,7 @@ from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool, unserved
 from asyncjobs.worker.watching.watchdog import Watchdog
 from asyncjobs.worker.writing.ledger import Ledger
-from asyncjobs.worker.writing.recorder import MOST_ISOLATED, StepWriter
+from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -104,14 +104,14 @@ class Worker:
         self.wakeups = Wakeups(self.pools)
         self._shared = self._sessions()
         # A long rescue must not make the timekeeper late.
-        claiming, self._keeping_house = Lane(self._shared, MOST_CLAIMS), Lane(self._shared, 2)
+        claiming, self._keeping_house = ConnectionShare(self._shared, MOST_CLAIMS), ConnectionShare(self._shared, 2)
         self.batch_finisher = BatchFinisher(self._keeping_house, lambda: self.wakeups.rank)
-        self.ledger = Ledger(Lane(self._shared, 1), self.wakeups.wake, self.batch_finisher.ended)
+        self.ledger = Ledger(ConnectionShare(self._shared, 1), self.wakeups.wake, self.batch_finisher.ended)
         self.job_processes = JobProcesses(url, settings, services)
         self._isolated = isolated_sessions(url, size=MOST_ISOLATED, deadline=settings.lease)
         self.connections = Connections(self._shared, self._isolated, self.wakeups.wake)
         self.recorder = StepWriter(
-            Lane(self._shared, 1),
+            ConnectionShare(self._shared, 1),
             self._isolated,
             lambda attempt: self.executor.cancel(attempt, "lease_lost"),
             most=settings.max_recorded,
@@ -215,7 +215,7 @@ class Worker:
         )
 
     def _report(self) -> str:
-        return reports.write(
+        return worker_report.write(
             draining=self._stop.is_set(),
             stuck=self.executor.stuck(),
             blocked=self.watchdog.blocks(),

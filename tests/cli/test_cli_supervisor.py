@@ -9,7 +9,7 @@ import sys
 import cli_jobs
 
 from asyncjobs import AsyncJobs
-from asyncjobs.operating_system.interpreter import command
+from asyncjobs.operating_system.child_processes import command
 from asyncjobs.processes.supervisor import ChildSpec, KeepRunning, Supervisor
 from tests.support.processes import SLACK, alive, group_lives, until, until_so
 

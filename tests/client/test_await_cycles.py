@@ -11,8 +11,8 @@ import pytest
 from client_jobs import Gate, wait_at
 
 from asyncjobs import AsyncJobs, AwaitCycle, Job, JobFailed, current_job, job, retry_on
-from asyncjobs.client import waits_inside
-from asyncjobs.client.waits_inside import cycle
+from asyncjobs.client import waiting_jobs
+from asyncjobs.client.waiting_jobs import cycle
 from asyncjobs.db.awaits import Waiter
 from tests.support.asking import until
 
@@ -161,7 +161,7 @@ async def test_a_wait_that_is_over_sooner_tells_the_database_nothing(
     jobs: AsyncJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(waits_inside.WaitsInside, "tell", lambda _self: told.append(1) or asyncio.sleep(0))
+    monkeypatch.setattr(waiting_jobs.WaitsInside, "tell", lambda _self: told.append(1) or asyncio.sleep(0))
     gate = Gate("sooner")
     other = await wait_at("sooner").enqueue()
     gate.open.set()

@@ -31,7 +31,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.client.job_actions import Action, Asked
-from asyncjobs.performing import child, children, fan_out
+from asyncjobs.performing import child_job, child_jobs, fan_out
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
 
@@ -182,8 +182,10 @@ class TestWhoIsWho:
         self, jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         given.append([balance("ann"), balance("robert")])
-        by_this_code = children.fingerprint
-        monkeypatch.setattr(children, "fingerprint", lambda job: by_this_code(job)[::-1])  # as other code has made them
+        by_this_code = child_jobs.fingerprint
+        monkeypatch.setattr(
+            child_jobs, "fingerprint", lambda job: by_this_code(job)[::-1]
+        )  # as other code has made them
         broken["robert"] = math.inf
         one = await parent().enqueue()
         with pytest.raises(JobFailed):
@@ -271,8 +273,8 @@ class TestWhatIsRecorded:
     ) -> None:
         monkeypatch.setattr(fan_out, "LEAST_PAUSE", 20)
         written: list[str] = []
-        text = children.Children.text
-        monkeypatch.setattr(children.Children, "text", lambda self: written.append("") or text(self))
+        text = child_jobs.Children.text
+        monkeypatch.setattr(child_jobs.Children, "text", lambda self: written.append("") or text(self))
         given.append([balance(f"{n} {'x' * 5_000}") for n in range(300)])  # 1.5 MB of arguments
         assert sum(await outcome(await parent().enqueue())) > 300 * 5_000
         assert len(written) <= 4, "ids, that they are enqueued, the first end, and all"
@@ -385,8 +387,8 @@ class TestAfterAFailure:
         assert ran["ann"] == 1
 
     def test_of_several_errors_one_that_no_retry_can_help_is_raised_and_marked(self) -> None:
-        first, second = (child.Child(UUID(int=n), "k", "x") for n in (1, 2))
-        both = children.Children([first, second], detached=False)
+        first, second = (child_job.ChildJob(UUID(int=n), "k", "x") for n in (1, 2))
+        both = child_jobs.Children([first, second], detached=False)
         first.failed(JobFailed(job_id=first.id, kind="k"))
         assert both.worst() is first.error
         assert not first.error._recorded

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import AsyncJobs, Job, after_perform, around_perform, before_perform, job
-from asyncjobs.performing import contexts, hook_calls
+from asyncjobs.performing import context_variables, hook_calls
 
 request: ContextVar[str] = ContextVar("request", default="lost")
 found: ContextVar[str] = ContextVar("found", default="lost")
@@ -61,19 +61,19 @@ class AsyncHooks(Job, abstract=True):
         seen.append(found.get())
 
 
-class DefInDef(DefHooks, kind="contexts.DefInDef"):
+class DefInDef(DefHooks, kind="context_variables.DefInDef"):
     def perform(self) -> str:
         found.set("by perform")
         return request.get()
 
 
-class AsyncInDef(DefHooks, kind="contexts.AsyncInDef"):
+class AsyncInDef(DefHooks, kind="context_variables.AsyncInDef"):
     async def perform(self) -> str:
         found.set("by perform")
         return request.get()
 
 
-class DefInAsync(AsyncHooks, kind="contexts.DefInAsync"):
+class DefInAsync(AsyncHooks, kind="context_variables.DefInAsync"):
     def perform(self) -> str:
         found.set("by perform")
         return request.get()
@@ -134,7 +134,7 @@ async def test_a_hook_that_was_cut_off_and_goes_on_keeps_no_later_one_from_the_c
     monkeypatch.setattr(hook_calls, "HOOK_TIMEOUT", 0.05)
     released = threading.Event()
 
-    class Hangs(Job, kind="contexts.Hangs"):
+    class Hangs(Job, kind="context_variables.Hangs"):
         def perform(self) -> None:
             request.set("by perform")
 
@@ -168,10 +168,10 @@ def surrounded() -> Iterator[None]:
     def fails(in_worker: bool) -> Any:
         raise OSError("not to be reached")
 
-    before = contexts.around[:]
-    contexts.around[:] = [fails, noted]
+    before = context_variables.around[:]
+    context_variables.around[:] = [fails, noted]
     yield
-    contexts.around[:] = before
+    context_variables.around[:] = before
 
 
 @RUN

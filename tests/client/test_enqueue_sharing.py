@@ -11,7 +11,7 @@ import pytest
 from client_jobs import Note, double, live, row
 
 from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, NotOpen
-from asyncjobs.client import enqueuing
+from asyncjobs.client import enqueueing
 from asyncjobs.db import jobs as statements
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
@@ -117,8 +117,8 @@ async def test_a_shared_statement_is_bounded_in_rows_and_bytes(
     await asyncio.gather(*(Note(text="x" * 200_000).enqueue() for _ in range(20)))
     await asyncio.gather(*(double(number).enqueue() for number in range(1_200)))
     assert await live(connection) == 1_220
-    assert max(rows for rows, _ in sizes) <= enqueuing.MOST_ROWS
-    assert max(size for _, size in sizes) <= enqueuing.MOST_BYTES
+    assert max(rows for rows, _ in sizes) <= enqueueing.MOST_ROWS
+    assert max(size for _, size in sizes) <= enqueueing.MOST_BYTES
 
 
 async def test_a_caller_that_is_cancelled_while_its_row_waits_takes_it_back(
@@ -189,7 +189,7 @@ class TestTheClientIsClosedMeanwhile:
         self, make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         held = Held(monkeypatch)
-        monkeypatch.setattr(enqueuing, "MOST_ROWS", 3)
+        monkeypatch.setattr(enqueueing, "MOST_ROWS", 3)
         made = [double(number) for number in range(10)]
         async with make_jobs():
             callers = [asyncio.ensure_future(each.enqueue()) for each in made]

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from asyncjobs import AsyncJobs, InvalidSettings, Limit, QueueFull, job
-from asyncjobs.client import depths
+from asyncjobs.client import queue_depths
 from asyncjobs.integrations.fastapi import queue_full_handler
 from asyncjobs.settings import load
 from tests.support.processes import until_so
@@ -91,7 +91,7 @@ async def test_a_job_that_is_stored_while_another_counts_is_counted_once(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    count = depths.jobs.read_depth
+    count = queue_depths.jobs.read_depth
 
     async def before_the_first_is_stored(*given: Any, **more: Any) -> int:
         depth = await count(*given, **more)
@@ -101,7 +101,7 @@ async def test_a_job_that_is_stored_while_another_counts_is_counted_once(
             await first
         return depth
 
-    monkeypatch.setattr(depths.jobs, "read_depth", before_the_first_is_stored)
+    monkeypatch.setattr(queue_depths.jobs, "read_depth", before_the_first_is_stored)
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("lock table asyncjobs.job in share mode")
@@ -179,15 +179,15 @@ async def test_while_there_is_much_room_it_is_not_counted_at_each_call(
     make_jobs: Callable[..., AsyncJobs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    look = depths.Depths._look
+    look = queue_depths.Depths._look
 
     async def counted(self: Any, *args: Any) -> int:
         nonlocal looks
         looks += 1
         return await look(self, *args)
 
-    monkeypatch.setattr(depths.Depths, "_look", counted)
-    monkeypatch.setattr(depths, "MOST_A_SECOND", 1)
+    monkeypatch.setattr(queue_depths.Depths, "_look", counted)
+    monkeypatch.setattr(queue_depths, "MOST_A_SECOND", 1)
     async with make_jobs(queues={"mailers": {"max_depth": 1_000}}) as jobs:
         for number in range(20):
             await jobs.enqueue(mail(number))

@@ -13,7 +13,7 @@ from stopping import MakeJobs, at_gate, gates, here, ran, worker
 from asyncjobs import AsyncJobs, Cursor, Job, JobCancelled, JobFailed, job, retry_on, step
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import connect
-from asyncjobs.failing.signals import Interrupted
+from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.performing import interruptions, lifecycle
 from tests.support.asking import until_blocked
 from tests.support.processes import until_so

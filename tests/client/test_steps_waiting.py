@@ -26,7 +26,7 @@ from asyncjobs import (
     retry_on,
 )
 from asyncjobs.db.connecting import connect
-from asyncjobs.worker.writing.recorder import AttemptRecorder
+from asyncjobs.worker.writing.step_recorder import AttemptRecorder
 from tests.support.asking import until
 
 ran: list[str] = []

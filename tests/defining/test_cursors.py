@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import Cursor, InvalidStep
-from asyncjobs.failing.signals import Interrupted
+from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.steps import cursors
 from tests.support.processes import PATIENCE, until_so
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import InvalidArguments, InvalidOption, Job, job
-from asyncjobs.client.sending import row_of
+from asyncjobs.client.job_rows import row_of
 from asyncjobs.definitions.ids import new_id
 
 

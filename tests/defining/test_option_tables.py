@@ -13,7 +13,7 @@ import pytest
 from asyncjobs import InvalidCall, InvalidDefinition, InvalidOption, Job, Limit, Rate, Unique, job, step
 from asyncjobs.checks.option_tables import Option, options_in
 from asyncjobs.definitions.options import IN_SET, OF_CLASS, OF_FUNCTION, ClassOptions, JobOptions, Options, SetOptions
-from asyncjobs.steps.declared import OF_STEP, StepArguments, StepOptions
+from asyncjobs.steps.step_decorator import OF_STEP, StepArguments, StepOptions
 from tests.support.pages import page
 
 PAGE = page("docs/guides/jobs.md").text

@@ -23,7 +23,7 @@ from asyncjobs import (
     retry_on,
     step,
 )
-from asyncjobs.failing.signals import LEAST_WAIT, Parked
+from asyncjobs.failing.control_exceptions import LEAST_WAIT, Parked
 from asyncjobs.steps.step_code import Code, Values, code_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import os
 
-from asyncjobs.worker.job_processes import groups
+from asyncjobs.worker.job_processes import suspect_groups
 
 VARIABLE = "ASYNCJOBS_TEST_FEW_APART"
 """Set where it is to be so: whoever runs process jobs beside these tests imports this module, too."""
@@ -10,4 +10,4 @@ VARIABLE = "ASYNCJOBS_TEST_FEW_APART"
 MOST = 8
 
 if VARIABLE in os.environ:
-    groups.MOST_APART = MOST
+    suspect_groups.MOST_APART = MOST

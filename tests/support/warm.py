@@ -36,7 +36,7 @@ COMMAND = (
     "asyncjobs.cli.run",
     "asyncjobs.processes.forked_group",
     "asyncjobs.tasks.main_thread",
-    "asyncjobs.operating_system.out_of_memory",
+    "asyncjobs.operating_system.child_processes",
     "tests.support.warm_command",
     "tests.support.forking",
     "rich.console",

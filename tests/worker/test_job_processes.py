@@ -24,12 +24,12 @@ from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
+from asyncjobs.worker.job_processes.attempt_process import ChildDied
 from asyncjobs.worker.job_processes.channel import BlockingChannel, Channel, packed
-from asyncjobs.worker.job_processes.child import ChildDied
 from asyncjobs.worker.job_processes.forking_process import NUMBER, CannotFork, Recipe, recipe
-from asyncjobs.worker.job_processes.groups import Group
-from asyncjobs.worker.job_processes.processes import JobProcesses
+from asyncjobs.worker.job_processes.job_processes import JobProcesses
 from asyncjobs.worker.job_processes.sent_outcomes import heard, said
+from asyncjobs.worker.job_processes.suspect_groups import Group
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pools import Pool
 from tests.support.processes import PATIENCE

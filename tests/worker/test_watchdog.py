@@ -8,7 +8,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from asyncjobs.db.connecting import connect
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.worker.watching.blocks import Culprit
 from asyncjobs.worker.watching.watchdog import Watchdog
 from tests.support.asking import until
@@ -18,7 +18,7 @@ from tests.support.processes import until_so
 def task_in(job: Any) -> Any:
     """A task as Python 3.12 has it, in the context of a job."""
     made = contextvars.Context()
-    made.run(context.running.set, job)
+    made.run(running_job.running.set, job)
     return SimpleNamespace(get_context=lambda: made, get_name=lambda: "Task-1")
 
 

@@ -19,8 +19,8 @@ from asyncjobs.exceptions import DatabaseError
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.tasks.retrying import Backoff
 from asyncjobs.worker.claiming.queue_positions import CONTINUE_FOR, FULL_LOOK, QueuePositions
+from asyncjobs.worker.claiming.queue_turns import PAUSE, Turns
 from asyncjobs.worker.claiming.suspects import Suspects
-from asyncjobs.worker.claiming.turns import PAUSE, Turns
 from asyncjobs.worker.claiming.wakeups import Wakeups
 from asyncjobs.worker.lease.keeper import Lease
 from asyncjobs.worker.running.executor import Executor

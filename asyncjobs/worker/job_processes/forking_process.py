@@ -19,7 +19,7 @@ from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.modules.guarding import unguarded
 from asyncjobs.operating_system import forks
-from asyncjobs.operating_system.interpreter import command
+from asyncjobs.operating_system.child_processes import command
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
 from asyncjobs.worker.job_processes.channel import Channel

@@ -26,13 +26,13 @@ from asyncjobs.performing.versions import VERSION_GRACE
 from asyncjobs.records.claimed import Claimed, Refused
 from asyncjobs.values import codec
 from asyncjobs.worker.job_log import JobLog
-from asyncjobs.worker.job_processes.child import ChildDied
+from asyncjobs.worker.job_processes.attempt_process import ChildDied
 from asyncjobs.worker.job_processes.forking_process import CannotFork
-from asyncjobs.worker.job_processes.groups import Group
-from asyncjobs.worker.job_processes.processes import JobProcesses
+from asyncjobs.worker.job_processes.job_processes import JobProcesses
 from asyncjobs.worker.job_processes.sent_outcomes import End
-from asyncjobs.worker.writing.recorder import StepWriter
+from asyncjobs.worker.job_processes.suspect_groups import Group
 from asyncjobs.worker.writing.rows import pauses_of, row_of
+from asyncjobs.worker.writing.step_recorder import StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -17,14 +17,14 @@ from asyncjobs.definitions.definition import Definition
 from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.performing.exits_of_tasks import STARTS_EAGERLY, begin_task
 from asyncjobs.records.claimed import Claimed, Refused
-from asyncjobs.worker.job_processes.groups import Group, Groups
-from asyncjobs.worker.job_processes.processes import JobProcesses
+from asyncjobs.worker.job_processes.job_processes import JobProcesses
+from asyncjobs.worker.job_processes.suspect_groups import Group, Groups
 from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pauses import SURE, UNSURE, Pauses
 from asyncjobs.worker.slots.pools import Pool
 from asyncjobs.worker.writing.ledger import Ledger
-from asyncjobs.worker.writing.recorder import StepWriter
+from asyncjobs.worker.writing.step_recorder import StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.job_log import Ration
 from asyncjobs.worker.watching.blocked_time import BlockedTime, clock_of_this_thread
@@ -182,7 +182,7 @@ class Watchdog:
             return _of_job(attempt.claimed.kind, attempt.claimed.id)
         # A task that a job has started; before Python 3.12 a task does not give its context.
         get_context = getattr(task, "get_context", None)
-        job = get_context().get(context.running) if get_context is not None else None
+        job = get_context().get(running_job.running) if get_context is not None else None
         return (
             Culprit(f"{task.get_name()} (no job's own task)", None, None) if job is None else _of_job(job.kind, job.id)
         )

@@ -25,9 +25,9 @@ from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.failing.stored_errors import describe_error
 from asyncjobs.tasks.retrying import Backoff
+from asyncjobs.worker.health import Trouble
 from asyncjobs.worker.job_processes.sent_outcomes import End
-from asyncjobs.worker.trouble import Trouble
-from asyncjobs.worker.writing.held_back import HeldBack
+from asyncjobs.worker.writing.refused_writes import RefusedWrites
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -72,8 +72,8 @@ class Ledger:
         self._on_batches = on_batches
         self._finishes: list[Finish] = []
         self._reschedules: list[Reschedule] = []
-        self._moving = HeldBack[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=_name)
-        self._giving_back = HeldBack[Reschedule](
+        self._moving = RefusedWrites[Finish](self._move, self._move_otherwise, key=_ID, what=WRITING, name=_name)
+        self._giving_back = RefusedWrites[Reschedule](
             self._give_back, self._give_back_otherwise, key=_ID, what=WRITING, name=_name
         )
         self._has_thens = False

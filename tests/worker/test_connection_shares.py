@@ -10,7 +10,7 @@ import pytest
 
 from asyncjobs import DatabaseUnavailable
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.worker.lanes import Lane
+from asyncjobs.worker.connection_shares import ConnectionShare
 
 
 @pytest.fixture
@@ -38,19 +38,19 @@ class Use:
 
 async def test_what_goes_on_in_one_holds_up_no_other(sessions: Sessions) -> None:
     use = Use()
-    many = [asyncio.ensure_future(Lane(sessions, 2).run(use)) for _ in range(1)]
-    lane = Lane(sessions, 1)
+    many = [asyncio.ensure_future(ConnectionShare(sessions, 2).run(use)) for _ in range(1)]
+    lane = ConnectionShare(sessions, 1)
     await use.begun.wait()
     many += [asyncio.ensure_future(lane.run(use)) for _ in range(5)]
     await asyncio.sleep(0)  # they are all in line
-    assert await Lane(sessions, 1).run(lambda connection: connection.fetchval("select 1")) == 1
+    assert await ConnectionShare(sessions, 1).run(lambda connection: connection.fetchval("select 1")) == 1
     use.over.set()
     await asyncio.gather(*many)
     assert use.most == 2
 
 
 async def test_a_wait_in_line_counts_for_the_deadline_and_gives_its_place_up(sessions: Sessions) -> None:
-    lane, use = Lane(sessions, 1), Use()
+    lane, use = ConnectionShare(sessions, 1), Use()
     first = asyncio.ensure_future(lane.run(use))
     await use.begun.wait()
     with pytest.raises(DatabaseUnavailable, match=r"under way for 0\.05 s"):
@@ -64,14 +64,14 @@ async def test_one_that_fails_gives_its_turn_back(sessions: Sessions) -> None:
     async def fails(_connection: asyncpg.Connection) -> None:
         raise KeyError("mine")
 
-    lane = Lane(sessions, 1)
+    lane = ConnectionShare(sessions, 1)
     for _ in range(2):
         with pytest.raises(KeyError, match="mine"):
             await lane.run(fails)
 
 
 async def test_one_that_is_cancelled_at_the_very_moment_of_its_turn_passes_it_on(sessions: Sessions) -> None:
-    lane, use = Lane(sessions, 1), Use()
+    lane, use = ConnectionShare(sessions, 1), Use()
     first = asyncio.ensure_future(lane.run(use))
     await use.begun.wait()
     second, third = (asyncio.ensure_future(lane.run(use)) for _ in range(2))

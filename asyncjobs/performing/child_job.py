@@ -1,4 +1,4 @@
-"""`Child`: one job that a step runs, and how it ended."""
+"""`ChildJob`: one job that a step runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEEPEST = 20
 
 
 @dataclass(slots=True)
-class Child:
+class ChildJob:
     """One job that a step runs.
 
     Attributes:

@@ -9,8 +9,8 @@ import pytest
 
 from asyncjobs.jobs.recurring import LeftOut
 from asyncjobs.performing.attempt import Attempt
-from asyncjobs.worker.lease import reports
-from asyncjobs.worker.lease.reports import LONGEST, MOST, Report
+from asyncjobs.worker.lease import worker_report
+from asyncjobs.worker.lease.worker_report import LONGEST, MOST, Report
 from asyncjobs.worker.watching.blocks import Blocks
 
 
@@ -22,10 +22,10 @@ def attempt(kind: str = "k", at: float = 0.0) -> Attempt:
 def test_what_is_written_is_read() -> None:
     stuck = [attempt(at=86400.0), attempt("other", at=0.0)]
     left = [LeftOut("b", "@daily", "Mars/Olympus", "käse" * 200), LeftOut("a", "@dayly", "UTC", "no schedule")]
-    text = reports.write(
+    text = worker_report.write(
         draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)}, claims_nothing="käse" * 200, left_out=left
     )
-    read = reports.read(json.loads(text))
+    read = worker_report.read(json.loads(text))
     assert read.draining
     assert read.claims_nothing == "käse" * (LONGEST // 4)
     assert [(job.kind, job.since) for job in read.stuck] == [
@@ -39,15 +39,15 @@ def test_what_is_written_is_read() -> None:
 
 def test_a_report_is_plain_ascii_whatever_a_kind_is_called() -> None:
     kinds = ("käse", "\x00", "\ud800", '"]}')
-    text = reports.write(draining=False, stuck=map(attempt, kinds), blocked=dict.fromkeys(kinds, Blocks(1, 1.0)))
+    text = worker_report.write(draining=False, stuck=map(attempt, kinds), blocked=dict.fromkeys(kinds, Blocks(1, 1.0)))
     assert text.isascii() and "\x00" not in text
-    assert set(reports.read(json.loads(text)).blocked) == set(kinds)
+    assert set(worker_report.read(json.loads(text)).blocked) == set(kinds)
 
 
 def test_a_report_names_so_many_and_the_worst() -> None:
     blocked = {f"k{n}": Blocks(1, float(n)) for n in range(3 * MOST)}
     stuck = [attempt(at=float(n)) for n in range(3 * MOST)]
-    read = reports.read(json.loads(reports.write(draining=False, stuck=stuck, blocked=blocked)))
+    read = worker_report.read(json.loads(worker_report.write(draining=False, stuck=stuck, blocked=blocked)))
     assert (len(read.stuck), len(read.blocked)) == (MOST, MOST)
     assert next(iter(read.blocked)) == f"k{3 * MOST - 1}"
     assert read.stuck[0].id == str(stuck[0].claimed.id)
@@ -62,9 +62,9 @@ def test_a_report_names_so_many_and_the_worst() -> None:
     ],
 )
 def test_what_another_version_writes_in_another_form_is_left_out(values: dict[str, Any]) -> None:
-    assert reports.read(values) == Report()
+    assert worker_report.read(values) == Report()
 
 
 def test_what_several_workers_saw_is_put_together() -> None:
     several = [Report(blocked={"a": Blocks(1, 0.5), "b": Blocks(1, 2.0)}), Report(blocked={"a": Blocks(2, 0.7)})]
-    assert list(reports.blocks_of_all(several).items()) == [("b", Blocks(1, 2.0)), ("a", Blocks(3, 0.7))]
+    assert list(worker_report.blocks_of_all(several).items()) == [("b", Blocks(1, 2.0)), ("a", Blocks(3, 0.7))]

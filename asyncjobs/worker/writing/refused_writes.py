@@ -54,7 +54,7 @@ class _Waiting(Generic[T]):
         self.pause, self.due = FIRST_PAUSE / 2, 0.0
 
 
-class HeldBack(Generic[T]):
+class RefusedWrites(Generic[T]):
     """Writes rows, and keeps those that the database has not taken.
 
     Args:

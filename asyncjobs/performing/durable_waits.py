@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asyncjobs.exceptions import InvalidStep
-from asyncjobs.failing.signals import Parked
+from asyncjobs.failing.control_exceptions import Parked
 from asyncjobs.performing.step_log import StepLog
 from asyncjobs.records.step_records import ENDED, Record, StepForm, Write
 from asyncjobs.values import codec

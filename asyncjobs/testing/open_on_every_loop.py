@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from asyncjobs.app import AsyncJobs
 from asyncjobs.opening import Opened
 from asyncjobs.performing import open_clients
-from asyncjobs.testing.here import AnyLoop, Here, not_in_a_loop
+from asyncjobs.testing.open_on_loop import AnyLoop, Here, not_in_a_loop
 
 if TYPE_CHECKING:
     from asyncjobs.settings import Settings

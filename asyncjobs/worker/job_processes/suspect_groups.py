@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from asyncjobs.records.claimed import Claimed
 
 if TYPE_CHECKING:
-    from asyncjobs.worker.job_processes.shared import Shared
+    from asyncjobs.worker.job_processes.shared_process import Shared
 
 MOST_APART = 64
 """Processes with suspects at once, and a few more when groups are split: each needs memory of its own."""

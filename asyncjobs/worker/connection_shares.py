@@ -1,7 +1,7 @@
-"""Lanes: each bounds how many of a worker's connections one of its services may use at once.
+"""Shares of a worker's connections: each bounds how many of them one of its services may use at once.
 
 All services share the connections, so that one is enough for an idle worker, or on a server that gives no more: then the
-services take turns. With several connections, statements that wait in one lane hold up no other lane.
+services take turns. With several connections, statements that wait in one share hold up no other.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from asyncjobs.exceptions import DatabaseUnavailable
 T = TypeVar("T")
 
 
-class Lane:
+class ConnectionShare:
     """The shared sessions, for one service.
 
     Args:
-        sessions: The sessions that all lanes share.
+        sessions: The sessions that all services share.
         most: Operations at once; further ones wait in line.
     """
 

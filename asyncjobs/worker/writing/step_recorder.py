@@ -23,13 +23,13 @@ from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.sessions import Runs, Sessions
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
-from asyncjobs.failing.signals import Interrupted
+from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.performing.interruptions import INTERRUPTIONS
 from asyncjobs.records.step_records import Record, Write
 from asyncjobs.tasks.retrying import Backoff
 from asyncjobs.tasks.shielding import shielded
-from asyncjobs.worker.writing.held_back import HeldBack
 from asyncjobs.worker.writing.recorded_size import MIB, RecordedSize
+from asyncjobs.worker.writing.refused_writes import RefusedWrites
 
 if TYPE_CHECKING:
     from asyncjobs.performing.attempt import Attempt
@@ -97,7 +97,7 @@ class StepWriter:
         self._wanted: asyncio.Future[None] | None = None
         """Awaited by `run` while no record waits."""
         self._backoff = Backoff(logger, RECORDING)
-        self._parts = HeldBack(self._record, self._refuse, key=_job_of, what=RECORDING, name=_name_of)
+        self._parts = RefusedWrites(self._record, self._refuse, key=_job_of, what=RECORDING, name=_name_of)
         self.events = asyncio.Semaphore(1)
         """Held by a job that begins to wait for an event. A transaction that emits the event may have locked it, and the job
         tries again; so records of steps wait for one such job at most."""

@@ -19,7 +19,7 @@ from asyncjobs.db import awaits
 from asyncjobs.db.awaits import Told, Waiter
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import AwaitCycle, DatabaseError
-from asyncjobs.performing import context
+from asyncjobs.performing import running_job
 
 logger = logging.getLogger("asyncjobs.client")
 
@@ -36,7 +36,7 @@ AGAIN_AFTER = 1.0
 
 def holder() -> Row | None:
     """Return the row of the job that runs here; None outside of a job, and without a worker."""
-    job = context.running.get()
+    job = running_job.running.get()
     return None if job is None or job._attempt is None else job._attempt.row
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from asyncjobs import AsyncJobs, job
 from asyncjobs.db.connecting import PINNED_PLANS, connect
-from asyncjobs.worker.claiming import turns
-from asyncjobs.worker.claiming.turns import Turns
+from asyncjobs.worker.claiming import queue_turns
+from asyncjobs.worker.claiming.queue_turns import Turns
 from tests.support.asking import until
 
 FILL = (
@@ -26,7 +26,7 @@ async def quick() -> int:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "AT_ONCE", 3)
+    monkeypatch.setattr(queue_turns, "AT_ONCE", 3)
 
 
 @pytest.mark.usefixtures("few")
@@ -55,7 +55,7 @@ async def test_a_queue_with_news_is_looked_at_until_it_has_nothing_more(connecti
     for n in range(100):
         looking.told(f"flood{n}")
     await looking.look(connection)
-    assert len(looking.names) <= 2 * turns.AT_ONCE
+    assert len(looking.names) <= 2 * queue_turns.AT_ONCE
 
 
 @pytest.mark.usefixtures("few")
@@ -75,14 +75,14 @@ async def test_a_job_is_found_behind_many_queues_without_a_notice_and_a_burst_en
 async def test_no_look_and_no_claim_takes_in_more_than_so_many_queues(
     connection: asyncpg.Connection, database_url: str, make_jobs: Callable[..., AsyncJobs]
 ) -> None:
-    await connection.execute(FILL, "nobody.knows", 3 * turns.AT_ONCE)
+    await connection.execute(FILL, "nobody.knows", 3 * queue_turns.AT_ONCE)
     session = await connect(database_url, settings=PINNED_PLANS)
     looking = Turns()
     await looking.look(session)
     session.terminate()
-    assert len(looking.names) == turns.AT_ONCE
+    assert len(looking.names) == queue_turns.AT_ONCE
     async with make_jobs().running() as jobs:
         made = await jobs.enqueue(quick().set(queue="zz"))
         assert await made.result(timeout=20) == 1
         await until(connection, "select count(*) = 0 from asyncjobs.job where queue = 'zz'")
-        assert len(jobs._worker.dispatcher.known_queues) <= 2 * turns.AT_ONCE
+        assert len(jobs._worker.dispatcher.known_queues) <= 2 * queue_turns.AT_ONCE

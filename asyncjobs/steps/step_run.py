@@ -14,8 +14,8 @@ import anyio.to_thread
 from asyncjobs.checks import signatures
 from asyncjobs.exceptions import InvalidStep
 from asyncjobs.records.step_records import Record, StepState, Write
-from asyncjobs.steps.declared import StepOptions
 from asyncjobs.steps.step_code import Code, Values
+from asyncjobs.steps.step_decorator import StepOptions
 from asyncjobs.tasks.shielding import shielded
 
 

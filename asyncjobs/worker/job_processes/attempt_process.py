@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncjobs.logs import arrived
-from asyncjobs.operating_system.exit_codes import spell
+from asyncjobs.operating_system.child_processes import spell
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.job_processes.channel import Channel
 from asyncjobs.worker.job_processes.forking_process import CannotFork
 from asyncjobs.worker.job_processes.sent_outcomes import End, NoEnd, heard
-from asyncjobs.worker.job_processes.shared import Line
+from asyncjobs.worker.job_processes.shared_process import Line
 
 REAP_TIMEOUT = 1.0
 """Seconds between the end of a child's channel and its exit code; a child that lives longer is killed."""
@@ -43,7 +43,7 @@ class ChildDied(Exception):
         self.together = together
 
 
-class Child:
+class AttemptProcess:
     """One attempt in a process of its own, or in the process of its group.
 
     Args:

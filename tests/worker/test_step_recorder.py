@@ -17,7 +17,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.definitions.ids import new_id
 from asyncjobs.exceptions import DatabaseError, LeaseLost
 from asyncjobs.records.step_records import Record, Write
-from asyncjobs.worker.writing.recorder import StepWriter
+from asyncjobs.worker.writing.step_recorder import StepWriter
 from tests.support.processes import PATIENCE
 
 

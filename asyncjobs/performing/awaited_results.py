@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncjobs.checks import limits
 from asyncjobs.exceptions import AwaitCycle
-from asyncjobs.performing import context, open_clients
+from asyncjobs.performing import open_clients, running_job
 from asyncjobs.performing.calls import RESULT
 from asyncjobs.performing.job_value import JobValue
 
@@ -25,7 +25,7 @@ async def result_of(job: JobValue, timeout: float | timedelta | None, client: Op
     """
     job._require_row()
     seconds = None if timeout is None else limits.duration(timeout, "timeout")
-    running = context.running.get()
+    running = running_job.running.get()
     if running is None or running._attempt is None:
         return await (client or open_clients.current(RESULT)).result(job, timeout=seconds)
     if running.id == job.id:
@@ -37,7 +37,7 @@ async def result_of(job: JobValue, timeout: float | timedelta | None, client: Op
 @contextlib.asynccontextmanager
 async def giving_slot_back() -> AsyncIterator[None]:
     """Let another job run while the running job, if there is one, waits in a block."""
-    running = context.running.get()
+    running = running_job.running.get()
     if running is None or (attempt := running._attempt) is None:
         yield
         return

@@ -14,12 +14,12 @@ import asyncio
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
+from asyncjobs.worker.job_processes.attempt_process import AttemptProcess, ChildDied, log
 from asyncjobs.worker.job_processes.channel import Channel
-from asyncjobs.worker.job_processes.child import Child, ChildDied, log
 from asyncjobs.worker.job_processes.forking_process import ForkingProcess
-from asyncjobs.worker.job_processes.groups import Group
 from asyncjobs.worker.job_processes.sent_outcomes import End
-from asyncjobs.worker.job_processes.shared import Line, Shared
+from asyncjobs.worker.job_processes.shared_process import Line, Shared
+from asyncjobs.worker.job_processes.suspect_groups import Group
 
 
 class JobProcesses:
@@ -86,8 +86,8 @@ class JobProcesses:
         grace: float,
         number: int,
         exit_code: asyncio.Future[int | None],
-    ) -> Child:
-        return Child(
+    ) -> AttemptProcess:
+        return AttemptProcess(
             channel,
             attempt,
             exit_code,

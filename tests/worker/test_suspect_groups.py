@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from asyncjobs.records.claimed import Claimed
-from asyncjobs.worker.job_processes.groups import MOST_APART, Group, Groups
+from asyncjobs.worker.job_processes.suspect_groups import MOST_APART, Group, Groups
 
 
 def suspect(together: int | None = None) -> Claimed:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from asyncjobs.exceptions import DatabaseError
-from asyncjobs.worker.writing.held_back import HeldBack
+from asyncjobs.worker.writing.refused_writes import RefusedWrites
 
 
 class Refused(Exception):
@@ -25,7 +25,7 @@ class Table:
         self.written: list[int] = []
         self.is_tried_at_once = False
         """Whether the next refusal has everything tried again at once."""
-        self.kept = HeldBack[int](self.write, self.alone, key=lambda row: row, what="writing", name=str)
+        self.kept = RefusedWrites[int](self.write, self.alone, key=lambda row: row, what="writing", name=str)
 
     async def write(self, rows: Sequence[int], _passing: bool) -> Sequence[int]:
         for row in rows:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidStep
-from asyncjobs.performing.child import Child, fingerprint
+from asyncjobs.performing.child_job import ChildJob, fingerprint
 from asyncjobs.performing.job_value import JobValue
 from asyncjobs.values import codec
 
@@ -30,7 +30,7 @@ class Children:
         raised: The attempt of the parent in which the step failed because some of them did.
     """
 
-    def __init__(self, recorded: list[Child], *, detached: bool) -> None:
+    def __init__(self, recorded: list[ChildJob], *, detached: bool) -> None:
         self.recorded = self.given = recorded
         self.enqueued = False
         self.detached = detached
@@ -39,7 +39,7 @@ class Children:
     @classmethod
     def of(cls, jobs: Sequence[JobValue], *, detached: bool) -> Self:
         """Return the children of a step that runs for the first time."""
-        return cls([Child(job.id, job.kind, fingerprint(job)) for job in jobs], detached=detached)
+        return cls([ChildJob(job.id, job.kind, fingerprint(job)) for job in jobs], detached=detached)
 
     @classmethod
     async def recognise(
@@ -58,9 +58,9 @@ class Children:
             InvalidStep: The jobs are not the recorded ones.
         """
         stored = codec.loads(text)
-        self = cls([Child.read(one) for one in stored["jobs"]], detached=detached)
+        self = cls([ChildJob.read(one) for one in stored["jobs"]], detached=detached)
         self.enqueued, self.raised = stored.get("enqueued", False), stored.get("raised")
-        free: defaultdict[str, deque[Child]] = defaultdict(deque)
+        free: defaultdict[str, deque[ChildJob]] = defaultdict(deque)
         for child in self.recorded:
             free[child.of].append(child)
         found = [_taken(free, job) for job in jobs]
@@ -76,7 +76,7 @@ class Children:
             job._id, job._sent = child.id, True  # perhaps: its row is looked for before one is made
         return self
 
-    def _refusal(self, kind: str, number: int, new: Sequence[JobValue], left: Sequence[Child]) -> str:
+    def _refusal(self, kind: str, number: int, new: Sequence[JobValue], left: Sequence[ChildJob]) -> str:
         jobs = "1 job" if number == 1 else f"{number} jobs"
         said = [f"{kind}: the step runs {jobs}, and was recorded with {len(self.recorded)}"]
         if left:
@@ -114,12 +114,12 @@ class Children:
         return error
 
 
-def _taken(free: dict[str, deque[Child]], job: JobValue) -> Child | None:
+def _taken(free: dict[str, deque[ChildJob]], job: JobValue) -> ChildJob | None:
     children = free.get(fingerprint(job))
     return children.popleft() if children else None
 
 
-async def _read_again(children: Sequence[Child], free: defaultdict[str, deque[Child]], read: Read) -> None:
+async def _read_again(children: Sequence[ChildJob], free: defaultdict[str, deque[ChildJob]], read: Read) -> None:
     """Put children under the fingerprints that this code gives them; children whose rows are gone stay as they are."""
     for child in children:
         try:

@@ -11,7 +11,7 @@ from asyncjobs.db.rows import Finished, State, StatusRow, state_name
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.jobs.job import Job
-from asyncjobs.performing.child import Child
+from asyncjobs.performing.child_job import ChildJob
 from asyncjobs.records.status import ChildStatus, StateName, Status, StepStatus
 from asyncjobs.values import codec
 from asyncjobs.values.plain_json import shown, shown_object
@@ -100,10 +100,10 @@ def _stored_steps(text: str | None) -> list[dict[str, Any]]:
     return [step for step in stored if isinstance(step, dict)] if isinstance(stored, list) else []
 
 
-def _children(stored: dict[str, Any]) -> list[Child]:
+def _children(stored: dict[str, Any]) -> list[ChildJob]:
     """Return the jobs that a step runs; none when the stored value, perhaps written by hand, is no list of jobs."""
     try:
-        return [Child.read(one) for one in codec.loads(stored["children"])["jobs"]]
+        return [ChildJob.read(one) for one in codec.loads(stored["children"])["jobs"]]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
 
@@ -138,7 +138,7 @@ def _value(stored: Any) -> Any:
     return shown(stored) if isinstance(stored, str) else stored
 
 
-def _child(child: Child, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
+def _child(child: ChildJob, states: Mapping[UUID, tuple[str, str]]) -> ChildStatus:
     state = child.state or states.get(child.id, (None,))[0]
     return ChildStatus(child.id, child.kind, cast("StateName | None", state))
 
