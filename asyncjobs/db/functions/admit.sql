@@ -1,13 +1,13 @@
--- Let jobs pass the limits at which they wait, where something was noted and where the next start of a rate is due.
--- most: so many keys at most.
+-- Let jobs pass the limits at which they wait, at keys that were noted and at keys with a due start of a rate.
+-- most: number of keys, at most.
 -- Rows: one. passed: jobs that were let pass; again: whether there is more to do at once; next_look: seconds until the next start
--- of a rate is due, null: none is waited for.
--- The keys are served in the order in which they were noted, and what has passed takes a new seq: so they come in turn, however
--- many wait under one of them. Nothing that waits is looked at unless its key was noted.
--- What holds a place is counted, by its row: what runs, and what has passed and not started yet. No counter can leak.
--- What is paused passes nothing, and what has passed and is paused before it was started gives its places back.
--- Locks: the keys, SKIP LOCKED; then, in a statement of its own, what is noted there, and the jobs, SKIP LOCKED. What is counted in
--- the statement that takes the lock is older than the lock: 558 overshoots in 8,000 jobs with 8 workers.
+-- of a rate is due, null: no job waits for one.
+-- Keys are served in the order in which they were noted, and a job that has passed takes a new seq: so keys come in turn, however
+-- many jobs wait at one of them. Waiting jobs are not looked at unless their key was noted.
+-- Holders of places are counted by their rows: running jobs, and jobs that have passed and not started. So no counter can leak.
+-- Paused jobs pass nothing; jobs that have passed and are paused before their start give their places back.
+-- Locks: the keys, SKIP LOCKED; then, in a statement of its own, the notes at them, and the jobs, SKIP LOCKED. A count in the
+-- statement that takes the lock would be older than the lock: 558 overshoots in 8,000 jobs with 8 workers.
 create or replace function asyncjobs.admit(most integer default 200)
 returns table (passed integer, again boolean, next_look double precision)
 language plpgsql volatile

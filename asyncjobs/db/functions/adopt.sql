@@ -1,5 +1,5 @@
--- Insert a job that has begun elsewhere, with what it has recorded.
--- progress: its attributes; steps: a JSON array of rows of asyncjobs.step. Nothing happens when the id is there or finished.
+-- Insert a job that has begun elsewhere, with its attributes and the records of its steps.
+-- progress: its attributes; steps: a JSON array of rows of asyncjobs.step. Nothing happens if the id exists, live or finished.
 -- Locks: as asyncjobs.enqueue_once.
 create or replace function asyncjobs.adopt(
   id uuid, kind text, queue text, priority integer, args text, progress text, steps text

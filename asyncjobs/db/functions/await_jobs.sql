@@ -1,4 +1,4 @@
--- Ask to be told when jobs become final, for those who may not read the table: see await_jobs.sql.
+-- Set the flags that have notices sent when jobs become final, for roles that may not read the table: see await_jobs.sql.
 -- Returns the ids that are live.
 -- Locks: the rows, in the order of their ids.
 create or replace function asyncjobs.await_jobs(ids uuid[]) returns setof uuid

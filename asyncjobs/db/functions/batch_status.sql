@@ -1,6 +1,6 @@
--- How far a batch is: its own jobs and those of the batches that are parts of it, at any depth.
+-- The status of a batch: its own jobs and those of its parts, at any depth.
 -- Rows: none (there is no such batch) or one; by_state: a JSON object of the numbers of jobs by the numbers of their states.
--- Jobs whose rows were dropped from the history are counted as they had ended.
+-- Jobs whose rows were dropped from the history count by how they had ended.
 -- Security definer: an enqueuer may ask about a batch whose id it knows.
 create or replace function asyncjobs.batch_status(id uuid) returns table (
   id uuid, parent uuid, description text, settled boolean, made_at timestamptz, discarded_at timestamptz, finished_at timestamptz,

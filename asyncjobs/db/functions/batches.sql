@@ -1,5 +1,5 @@
--- Those of some batches that there are, and whether each is settled.
--- Security definer: whoever awaits a batch knows its id.
+-- Batches by their ids, and whether each is settled.
+-- Security definer: a role that awaits a batch knows its id.
 create or replace function asyncjobs.batches(ids uuid[]) returns table (id uuid, settled boolean)
 language sql stable security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

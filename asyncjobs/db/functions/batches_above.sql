@@ -1,4 +1,4 @@
--- The batch and those of which it is a part.
+-- A batch and the batches of which it is a part.
 -- Security definer: as asyncjobs.batches.
 create or replace function asyncjobs.batches_above(id uuid) returns setof uuid
 language sql stable security definer

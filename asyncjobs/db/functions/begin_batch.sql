@@ -1,6 +1,6 @@
--- Store a batch and those that are parts of it; their jobs follow in the same transaction, so that it is whole or not there.
+-- Store a batch and its parts; their jobs follow in the same transaction, so that it exists as a whole or not at all.
 -- given: a JSON array of objects: id, parent, description, and the texts on_discard, on_finish, on_success.
--- Returns whether they were made: false says that they are there, with all of their jobs, by an earlier call.
+-- Returns whether they were made; false: they exist with all of their jobs, by an earlier call.
 -- Security definer: an enqueuer has no right on the tables.
 -- Locks: the new rows; waits for another transaction that stores the same batch.
 create or replace function asyncjobs.begin_batch(given text) returns boolean

@@ -1,12 +1,12 @@
--- Begin the wait of a running job for a time, an event, or whichever comes first; a wait that was begun is left as it is,
--- and ended when its time is over. One that has failed, since no event came in time and that ended the attempt, begins anew.
+-- Begin the wait of a running job for a time, an event, or whichever comes first; a wait that has begun is left as it is, and
+-- ended when its time is over. A wait that has failed, since no event came in time and that ended the attempt, begins anew.
 -- An event that was emitted before is taken now, the oldest first.
--- event: null: a sleep; seconds: null: as long as it takes; progress: the job's attributes, null: as they are.
--- Rows: none when the fence is not the job's any more; else one, what is recorded by now, and the seconds that are left.
--- Locks: the event, then the job. Two statements under the event's lock: what emit commits before is seen, and what it commits
--- later sees this.
--- lock_timeout: a worker tries again when the event is locked, which a transaction that has emitted it and stays open keeps for
--- long: the session is that of all jobs' steps. It takes a millisecond when it is not.
+-- event: null: a sleep; seconds: null: no limit; progress: the job's attributes, null: as they are.
+-- Rows: none if the fence is not the job's any more; else one: the record of the wait, and the seconds that are left.
+-- Locks: the event, then the job. Two statements under the event's lock: an emit that commits before is seen here, and a later one
+-- sees this wait.
+-- lock_timeout: short, since the session is that of all jobs' steps, and an open transaction that has emitted the event keeps it
+-- locked; then the worker tries again. Unlocked, this takes a millisecond.
 create or replace function asyncjobs.begin_wait(
   id uuid, fence bigint, n integer, name text, event text, key text, seconds double precision, progress text
 ) returns table (state text, result text, remaining double precision)

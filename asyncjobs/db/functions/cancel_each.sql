@@ -1,7 +1,7 @@
--- Cancel jobs, and tell how many that were: each takes others along, as asyncjobs.goes_along has it.
--- Rows: one an id, in their order: what asyncjobs.cancel returns, and 'cancelled' for one that an earlier one of them has taken along;
--- and how many it has taken along that are none of these. What one that runs takes along when its worker ends it is not among them.
--- Security definer: an enqueuer has no right on the tables, and is told of no job whose id it does not give.
+-- Cancel jobs, and count the jobs cancelled along with each, as asyncjobs.goes_along has them.
+-- Rows: one an id, in their order: the result of asyncjobs.cancel, also 'cancelled' for one that was cancelled along with an earlier
+-- one; and the number of other jobs cancelled along, without those that follow when a worker ends a running one.
+-- Security definer: an enqueuer has no right on the tables, and learns of no job whose id it does not give.
 -- Locks: as asyncjobs.cancel, one after the other.
 create or replace function asyncjobs.cancel_each(ids uuid[], reason text default '', days integer default 7)
 returns table (id uuid, came_to text, along integer)

@@ -1,4 +1,4 @@
--- Refuse more ids than anybody asks for at once.
+-- Refuse too many ids in one call.
 create or replace function asyncjobs.check_ids(ids uuid[]) returns void
 language plpgsql immutable
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,4 +1,4 @@
--- Refuse what no job may be, for jobs of one kind, queue and priority, and kinds that the login may not enqueue, by name.
+-- Refuse invalid values, for jobs of one kind, queue and priority, and kinds that the login may not enqueue; by name.
 -- size: of the largest arguments in bytes; earliest and latest: when they are due.
 create or replace function asyncjobs.check_jobs(
   kind text, queue text, priority integer, size integer, earliest timestamptz, latest timestamptz

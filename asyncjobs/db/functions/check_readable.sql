@@ -1,7 +1,7 @@
 -- Refuse JSON that a job could not read, or would read as another value: numbers past what a float or 64 bits hold, NUL, half
 -- of a surrogate pair, what is nested deeper than 200 levels, and more than 1 MiB.
 -- what: the argument's name.
--- Most texts hold nothing of that, and are told from the others by one look.
+-- Most texts hold nothing of that, which a quick check shows.
 create or replace function asyncjobs.check_readable(given text, what text) returns void
 language plpgsql immutable
 set search_path = pg_catalog, asyncjobs, pg_temp

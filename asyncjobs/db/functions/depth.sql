@@ -1,5 +1,5 @@
--- How many jobs are ready in a queue, those that wait at a limit or are paused among them; no more than `most` are counted.
--- What is scheduled or runs is none of them. Index: job_for_claim and job_at_limits, a stretch of each.
+-- The number of ready jobs in a queue, with those that wait at a limit or are paused; at most `most` are counted.
+-- Scheduled and running jobs do not count. Index: job_for_claim and job_at_limits, a stretch of each.
 create or replace function asyncjobs.depth(queue text, most integer) returns integer
 language plpgsql stable security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

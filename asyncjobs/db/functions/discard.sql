@@ -1,9 +1,9 @@
 -- Discard jobs that do not run: those that are ready, scheduled or waiting, and those that have failed:
 -- select * from asyncjobs.discard(array['0190…']::uuid[], reason => 'the customer is gone')
--- fences: as in asyncjobs.retry; days: how long a live one is kept.
--- Rows: one for each id that is there, in no order: whether it is discarded by this call, and its state by now.
--- Security definer: the history is nobody's to change.
--- What follows them in a chain is discarded, too.
+-- fences: as in asyncjobs.retry; days: for which a live one is kept.
+-- Rows: one for each job that exists, in no order: whether this call has discarded it, and its state.
+-- Security definer: no other role may change the history.
+-- The jobs that follow in a chain are discarded, too.
 -- Locks: the live rows in the order of their ids, then the finished ones, then those that follow. Two steps: see asyncjobs.retry.
 create or replace function asyncjobs.discard(
   ids uuid[], fences bigint[] default null, reason text default '', days integer default 7

@@ -1,6 +1,6 @@
 -- Emit an event from any language:  select asyncjobs.emit('approved', key => 42, payload => '{"by": "kim"}')
--- Every job that waits for it goes on; when none does, it is kept for the first that will. A payload that no job could read is
--- refused. Returns how many jobs wait no more. In a transaction the event exists if and only if that commits.
+-- Every job that waits for it goes on; if none does, it is kept for the first that will. A payload that no job could read is
+-- refused. Returns how many waiting jobs it wakes. In a transaction the event exists if and only if that commits.
 -- Locks: the event's, then the jobs in the order of their ids. A job that has begun its wait and is not parked yet is marked
 -- as woken, which its parking sees: it waits for the row's lock, and its own snapshot of the steps may be older than this.
 -- Two transactions that emit the same two events in opposite order deadlock: emit in the order of names and keys.
@@ -46,8 +46,8 @@ begin
 end
 $$;
 
--- The same with jsonb and with text, and with keys of other types, which are taken as text. Where the key is left out, a payload
--- that is no literal must be json: with more functions than these PostgreSQL could not tell which is meant.
+-- The same with jsonb and with text, and with keys of other types, which are taken as text. Without a key, a payload that is no
+-- literal must be json: with more functions than these PostgreSQL could not tell which one is meant.
 create or replace function asyncjobs.emit(name text, key text, payload jsonb) returns integer
 language sql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,5 +1,5 @@
--- End what waits for a job of a chain, and what waits for that, and so on, without beginning it: at once, however long it is.
--- The links stay: retried by hand, they wait again. Rows: none.
+-- End the rest of a chain: the job that waits for a given one, the one after it, and so on, all in one statement.
+-- The links stay: retried by hand, the jobs wait again. Rows: none.
 -- Locks: the rows of these jobs, in the order of their ids.
 create or replace function asyncjobs.end_rest(after uuid, state integer, days integer, reason text) returns void
 language plpgsql volatile

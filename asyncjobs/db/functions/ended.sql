@@ -1,4 +1,4 @@
--- How jobs ended, for those who may not read the table: see read_finished.sql. Rows: at most one an id.
+-- The ends of jobs, for roles that may not read the table: see read_finished.sql. Rows: at most one an id.
 create or replace function asyncjobs.ended(ids uuid[]) returns table (
   id uuid, state smallint, kind text, result text, errors text, reason text
 )

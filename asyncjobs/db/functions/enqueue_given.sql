@@ -1,8 +1,8 @@
--- Enqueue jobs that are given as one text: on whatever connection, and what a batch or the end of a job keeps to be enqueued then.
--- given: a JSON array of objects with the columns of one row of asyncjobs.enqueue_ordered each; whole: all of them or none, as the
--- jobs of a chain: where another job has the unique key of one, nothing is enqueued.
--- Returns a JSON array of [id, what was done] in the order given, as asyncjobs.enqueue_ordered says it; with `whole`, one that
--- is neither `enqueued` nor `there` says that nothing was done.
+-- Enqueue jobs that are given as one text: by callers' connections, and for the callbacks of batches and the jobs after a success.
+-- given: a JSON array of objects, each with the columns of one row of asyncjobs.enqueue_ordered; whole: all or none, as for the
+-- jobs of a chain: if another job has the unique key of one, nothing is enqueued.
+-- Returns a JSON array of [id, what was done] in the given order, as asyncjobs.enqueue_ordered has them; with `whole`, any other than
+-- `enqueued` and `there` means that nothing was done.
 -- Security definer: an enqueuer has no right on the tables.
 -- Locks: as asyncjobs.enqueue_ordered.
 create or replace function asyncjobs.enqueue_given(given text, whole boolean default false) returns text

@@ -1,5 +1,5 @@
--- Enqueue one job whose id may be in the table, or finished, already; returns whether a row was made.
--- run_at: when it is due; null: in so many seconds as delay; expires_in: seconds after it is due by which it is started or discarded.
+-- Enqueue one job whose id may exist already, live or finished; returns whether a row was made.
+-- run_at: when it is due; null: in `delay` seconds; expires_in: seconds after it is due within which it must start.
 -- Two statements, two snapshots: in one, a job that finishes between the check and the insert would run twice. (Under
 -- REPEATABLE READ both see the transaction's one snapshot.)
 -- Security definer: it removes a row of its own again, and an enqueuer has no right to remove jobs.

@@ -1,12 +1,12 @@
--- Enqueue jobs that keep an order among others: unique ones, those under limits, those of a batch, and those that follow another.
--- ids: new, or sent before; run_ats: when each is due, null: in so many seconds as delays, null: now; expires_ins: seconds after it
--- is due by which it is started or discarded, null: never; orders: a JSON object each, all of whose parts may be missing:
+-- Enqueue jobs with unique keys, limits, a batch or a place in a chain.
+-- ids: new, or sent before; run_ats: when each is due, null: in `delays` seconds, null: now; expires_ins: seconds after it is due
+-- within which it must start, null: no limit; orders: a JSON object each, all of whose parts may be missing:
 --   {"unique": {"key": …, "until": 0 until it is final, 1 it starts, 2 it is parked, "conflict": "skip" | "replace" | "raise",
 --               "window": seconds},
 --    "limits": [{"key": …, "name": …, "most": …, "spacing": seconds, "burst": …}, …],     in the order in which they are passed
 --    "batch": id, "tick": time, "after": {"job": id, "anyhow": false, "previous": string in its arguments}}
--- Rows: one for each that was given, with its number from 1: the id of the job that there is now, and what was done: enqueued;
--- there (by an earlier call with this id); duplicate, taken (a conflict that is to be raised) and replaced: another job has the key.
+-- Rows: one for each job given, with its number from 1: the id of the stored job, and what was done: enqueued; there (by an earlier
+-- call with this id); duplicate, taken (a conflict that is to be raised) and replaced: another job has the key.
 -- Nothing is raised for a conflict: the caller's transaction goes on.
 -- Under READ COMMITTED; above it, what others have committed since the transaction began ends in a serialization failure.
 -- Security definer: an enqueuer has no right on the tables.

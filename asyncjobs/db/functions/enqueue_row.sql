@@ -1,5 +1,5 @@
--- Enqueue one job that is due now and whose id is new, for those who may not write the table.
--- quietly: wake nobody. Fails when the id is there already.
+-- Enqueue one job that is due now and whose id is new, for roles that may not write the table.
+-- quietly: without a notice. Fails if the id exists already.
 -- Locks: the new row.
 create or replace function asyncjobs.enqueue_row(
   id uuid, kind text, queue text, priority smallint, args text, quietly boolean

@@ -1,5 +1,5 @@
--- Enqueue jobs whose ids are new, for those who may not write the table: what enqueue_many.sql does, and its parameters.
--- Returns how many were made. Fails when an id is there already.
+-- Enqueue jobs whose ids are new, for roles that may not write the table: as enqueue_many.sql, with its parameters.
+-- Returns how many were made. Fails if an id exists already.
 -- Locks: the new rows.
 create or replace function asyncjobs.enqueue_rows(
   ids uuid[], args text[], kinds text[], queues text[], priorities smallint[], run_at timestamptz[], delays double precision[],

@@ -1,4 +1,4 @@
--- What asyncjobs.enqueue_given does, for itself.
+-- The part of asyncjobs.enqueue_given that enqueues.
 create or replace function asyncjobs.enqueue_rows_given(given text) returns text
 language sql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

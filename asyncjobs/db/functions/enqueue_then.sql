@@ -1,8 +1,9 @@
--- Enqueue what jobs have left to be enqueued with their success: in the transaction that has just moved them to the history.
--- fences: of the attempts that have ended; givens: a JSON array of texts for asyncjobs.enqueue_given each; one with several jobs
--- is a chain, and enqueued whole. Of a job that did not end as succeeded (it was asked to be cancelled meanwhile), or under another fence, nothing is.
--- Returns how many of these texts were refused, since another job has a unique key of theirs.
--- Written again after a lost answer it makes nothing twice: the ids are the same.
+-- Enqueue the jobs that follow the success of others, in the transaction that has just moved these to the history.
+-- fences: of the attempts that have ended; givens: for each a JSON array of texts for asyncjobs.enqueue_given; a text with several
+-- jobs is a chain, and enqueued as a whole. For a job that did not succeed (it was asked to be cancelled meanwhile), or has another
+-- fence, nothing is enqueued.
+-- Returns how many of these texts were refused, since another job has one of their unique keys.
+-- Sent again after a lost answer it makes nothing twice: the ids are the same.
 -- Locks: as asyncjobs.enqueue_ordered.
 create or replace function asyncjobs.enqueue_then(ids uuid[], fences bigint[], givens text[]) returns integer
 language plpgsql volatile

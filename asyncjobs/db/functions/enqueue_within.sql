@@ -1,9 +1,9 @@
--- Enqueue jobs of the batch of a job that runs, by that job: the batch is not over before it is.
+-- Add jobs to the batch of a running job, by that job, before whose end the batch is not over.
 -- job, fence: of the attempt; given: as asyncjobs.enqueue_given takes it, each with the batch in its order.
--- Returns what asyncjobs.enqueue_given does; null: another worker has the job by now, or it has ended; 'over': all that was to
--- follow the batch is enqueued, since all of its jobs had succeeded before this one was run once more.
+-- Returns the result of asyncjobs.enqueue_given; null: another worker has the job by now, or it has ended; 'over': all callbacks of
+-- the batch are enqueued, since all of its jobs had succeeded before this one was run once more.
 -- Security definer: the connection may be that of an application that enqueues only.
--- Locks: the job's row for key share, which its end waits for: whoever looks at the batch after that sees these jobs, too.
+-- Locks: the job's row for key share, for which its end waits: a look at the batch after that sees these jobs, too.
 create or replace function asyncjobs.enqueue_within(job uuid, fence bigint, given text) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

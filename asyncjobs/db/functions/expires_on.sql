@@ -1,4 +1,4 @@
--- The UTC day on which a job that ends now may go: so many days from today on, more than 31 rounded up to the end of a month,
+-- The UTC day until which a job that ends now is kept: `days` from today on; more than 31 are rounded up to the end of a month,
 -- as the partitions are.
 create or replace function asyncjobs.expires_on(days integer) returns date
 language sql volatile

@@ -1,11 +1,11 @@
--- Decide about the times of what recurs that are over: enqueue a job for each that is given, and note it, in one transaction.
--- given: a JSON array, one object each:
---   {"name": …, "revision": as it was read, "until": about its times until then is decided, "next_at": when to look again, or null,
+-- Enqueue the jobs of due ticks of schedules, and note that, in one transaction.
+-- given: a JSON array of one object a schedule:
+--   {"name": …, "revision": as it was read, "until": its ticks until then are done with, "next_at": the next tick, or null,
 --    "ticks": [{"tick": a time, "id": of its job, "run_at": when that is due, null: now}, …]}
--- One that was changed since, or that somebody else has in hand, is left out. What cannot be enqueued is noted with the row, tried
--- again seconds later, and holds up no other.
--- Rows: one for each that was decided about; how many jobs were enqueued, for how many times none was, and what went wrong.
--- Locks: the rows of what recurs, in the order of their names, SKIP LOCKED; then as asyncjobs.enqueue_ordered does.
+-- A schedule that was changed since, or is locked by another worker, is left out. A job that cannot be enqueued is noted with its
+-- schedule, tried again seconds later, and holds up no other.
+-- Rows: one for each schedule that was fired; how many jobs were enqueued, for how many ticks none was, and what went wrong.
+-- Locks: the rows of the schedules, in the order of their names, SKIP LOCKED; then as asyncjobs.enqueue_ordered does.
 create or replace function asyncjobs.fire(given json)
 returns table (name text, enqueued integer, left_out integer, trouble text)
 language plpgsql volatile

@@ -1,9 +1,9 @@
--- Begin what follows a job that has ended: the next of its chain, or the newer one of its unique key.
--- state, result, reason: of that job; days: how long what ends with it is kept.
--- A chain stands while a job of it has failed, since that may be retried; discarded or cancelled, the rest ends so too. So it does
--- where the result does not fit into the next one's arguments: nothing that is wrong with a chain may be raised here, since the
--- statement that calls this ends jobs of others, too.
--- Locks: the rows of what follows.
+-- Make ready the job that follows one that has ended: the next of its chain, or the newer one of its unique key.
+-- state, result, reason: of the ended job; days: for which jobs that end with it are kept.
+-- After a failed job the rest of its chain waits, since it may be retried; after a discarded or cancelled one the rest ends like it.
+-- So it does if the result does not fit into the next one's arguments: no error of a chain may be raised here, since the statement
+-- that calls this also ends other jobs.
+-- Locks: the rows of the following jobs.
 create or replace function asyncjobs.follow(job uuid, state integer, result text, reason text, days integer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

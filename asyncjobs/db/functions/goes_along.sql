@@ -1,6 +1,6 @@
--- The live jobs that are cancelled with one, and have not been asked to be yet: the rest of its chain, what a step of it runs unless
--- that says `detached`, and what these have. The rest of a chain of which one runs is left out: it goes when that has ended.
--- Rows: their ids; not its own.
+-- The live jobs that are cancelled along with one, and were not asked to be yet: the rest of its chain, the jobs that a step of it
+-- runs unless that says `detached`, and the same of these. After a running job the rest of a chain is left out: it ends with that.
+-- Rows: their ids, without its own.
 create or replace function asyncjobs.goes_along(id uuid) returns setof uuid
 language sql stable
 set search_path = pg_catalog, asyncjobs, pg_temp

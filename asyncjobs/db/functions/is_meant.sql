@@ -1,5 +1,5 @@
--- Whether a row of asyncjobs.allowed_kind is for who enqueues here: it names the login, the role that this has set for itself,
--- or one of which that is a member. A superuser is a member of every role, and none of these is meant for him.
+-- Whether a row of asyncjobs.allowed_kind is meant for this login: it names the login, the role that it has set, or a role of which
+-- that is a member. A superuser is a member of every role, and so no row is meant for it.
 create or replace function asyncjobs.is_meant(login name) returns boolean
 language sql stable
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,4 +1,4 @@
--- Whether a job of a batch, or of one that is a part of it, has ended otherwise than well, as far as it has not succeeded since.
+-- Whether a job of a batch or of its parts has ended and not succeeded, nor has by a retry since.
 create or replace function asyncjobs.is_spoilt(id uuid) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,4 +1,4 @@
--- Which jobs are live, for those who may not read the table: see read_live.sql. Returns the ids that are.
+-- Live jobs among some, for roles that may not read the table: see read_live.sql. Returns the ids that are.
 create or replace function asyncjobs.live(ids uuid[]) returns setof uuid
 language plpgsql stable security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

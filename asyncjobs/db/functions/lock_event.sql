@@ -1,6 +1,6 @@
 -- The lock that settles a wait against an emit of the same event; until the end of the transaction.
--- A row that is inserted and removed keeps whoever inserts the same one waiting until it is known whether this commits, and is
--- gone by itself then. No advisory lock: every login of the database can take one.
+-- A row that is inserted and removed has others that insert the same one wait until this transaction has ended, and leaves nothing.
+-- It is no advisory lock, since any login of the database can take one.
 -- Security definer: a role that works or emits needs no right on the table, and no other has one.
 create or replace function asyncjobs.lock_event(name text, key text) returns void
 language sql volatile security definer

@@ -1,5 +1,5 @@
--- Make the partition of finished for jobs that end now and are kept so many days, where it is missing.
--- To be called before a job is locked: making one may wait for a lock, and others would wait for the job.
+-- Make the partition of finished for jobs that end now and are kept for `days`, if it is missing.
+-- To be called before a job is locked: it may have to wait for a lock, and others would wait for the job meanwhile.
 -- Locks: as asyncjobs.make_partitions.
 create or replace function asyncjobs.make_room(days integer) returns void
 language plpgsql volatile

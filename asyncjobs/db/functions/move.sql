@@ -1,6 +1,6 @@
--- Move live jobs that do not run to the history, and tell those who wait for them: what is cancelled and discarded. What ends a
--- run is finish.sql's to move.
--- reasons: one an id; state: 6 or 7; days: how long they are kept, for whose day asyncjobs.make_room has looked.
+-- Move cancelled and discarded jobs that do not run to the history, and notify those who await them. Jobs whose attempt ends are
+-- moved by finish.sql.
+-- reasons: one an id; state: 6 or 7; days: for which they are kept, whose partition asyncjobs.make_room has made.
 -- Rows: the ids of those moved.
 -- Locks: the job rows, which the caller has locked in the order of their ids, and their steps.
 create or replace function asyncjobs.move(ids uuid[], reasons text[], state integer, days integer) returns setof uuid

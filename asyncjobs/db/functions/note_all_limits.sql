@@ -1,4 +1,4 @@
--- Note every limit at which a job waits, or that one has passed: what may pass has changed for all of them.
+-- Note every limit that a job waits at or has passed: at all of them, other jobs may pass now.
 -- A loose scan, one descent of job_for_limits a key.
 create or replace function asyncjobs.note_all_limits() returns void
 language plpgsql volatile

@@ -1,8 +1,8 @@
--- Note the limits of a job that does not run any more and is not over, or has become ready: what waits there is looked at.
--- A trigger of asyncjobs.job, for `update of seq`: whatever makes a job ready, or parks it, takes a new seq, so that every such
--- statement has it noted, those written by hand too. On `state` it would be asked at each claim, for 2 us a job of those without
--- limits, and on an insert it would take a sixth more; whoever enqueues or claims under a limit notes it himself, and what moves
--- jobs to the history notes each key once for all of them.
+-- Note the limits of a job that was given back or parked, or has become ready, so that jobs that wait there are looked at.
+-- A trigger of asyncjobs.job, for `update of seq`: every statement that makes a job ready, or parks it, takes a new seq, and so notes
+-- it, statements by hand included. A trigger on `state` would run at each claim, for 2 us of each job without limits, and one on
+-- inserts would take a sixth more; statements that enqueue or claim under a limit note it themselves, and statements that move jobs
+-- to the history note each key once for all of them.
 create or replace function asyncjobs.note_limits() returns trigger
 language plpgsql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

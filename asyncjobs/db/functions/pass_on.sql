@@ -1,9 +1,9 @@
--- Give places that have just fallen free to whoever waits longest for them, and note what nobody took: admit looks there.
+-- Give places that have just become free to the jobs that have waited longest, and note keys with places left: admit looks there.
 -- keys: of limits, one for each place that a job has held which this transaction has ended.
--- It is what admit would do a moment later, in fewer steps, for jobs that have one limit and nothing else to pass: where each job
--- waits for the one before, 1.4 times as many a second. All else is left to admit: jobs under several limits or a rate, running jobs
--- that want their places back, and everything while anything is paused. One may be about to be enqueued that this does not see, so
--- that a place which nobody takes is noted, too.
+-- Admit would do the same a moment later: this takes fewer steps, for jobs with one limit and nothing else to pass. If each job
+-- waits for the one before, that makes 1.4 times as many a second. The rest is left to admit: jobs under several limits or a rate,
+-- running jobs that want their places back, and all jobs while anything is paused. A place without a taker is noted, too: a job that
+-- this does not see may be about to be enqueued.
 -- Locks: the keys, SKIP LOCKED; then, in a statement of its own, as admit counts, the jobs, SKIP LOCKED.
 create or replace function asyncjobs.pass_on(keys text[]) returns void
 language plpgsql volatile

@@ -1,9 +1,9 @@
--- Start nothing of a queue or of a kind, anywhere, from the commit on; what is paused already has its pause replaced.
+-- Pause a queue or a kind: from the commit on no claim takes its jobs. An earlier pause is replaced.
 -- scope: queue or kind; names: of it, a kind's under each of its names; until: null: until it is resumed; for_seconds: in place of
 -- until, from now on; reason and paused_by are shown.
--- Rows: false when `until` has come already, and then nothing is changed.
--- Workers are told, and look at what is paused; every claim looks for itself. Of those that have passed a limit and have not been
--- started, the places are given back by asyncjobs.admit, which looks at every limit for that.
+-- Rows: false if `until` is in the past, and then nothing is changed.
+-- Workers are notified, and read the pauses; every claim reads them, too. Jobs that have passed a limit and have not started give
+-- their places back by asyncjobs.admit, which looks at every limit for that.
 -- Locks: the pauses, in the order of their names.
 create or replace function asyncjobs.pause(
   scope text, names text[], until timestamptz, for_seconds double precision, reason text, paused_by text

@@ -1,6 +1,6 @@
--- Of jobs with unique keys, those that would add nothing to what is ready in their queue, since another job has the key.
+-- The jobs with unique keys that would add no ready job to their queue, since another job has the key.
 -- given: a JSON array of objects, as asyncjobs.enqueue_ordered takes them: key, queue, conflict, window.
--- Returns a JSON array of their keys. What others have not committed yet is not seen.
+-- Returns a JSON array of their keys. Uncommitted jobs of others are not seen.
 -- Security definer: an enqueuer has no right on the tables.
 create or replace function asyncjobs.placeless(given text) returns text
 language sql stable security definer

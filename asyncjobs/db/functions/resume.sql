@@ -1,7 +1,7 @@
--- Let what is paused start again: a queue or a kind, and all whose time is over.
--- scope: queue or kind; null: only what is over; names: of it.
+-- Resume a queue or a kind, and delete all pauses that are over.
+-- scope: queue or kind; null: only delete; names: of it.
 -- Rows: how many pauses in force were ended before their time.
--- Workers are told, and look for jobs of these from the first on. What waits at limits is looked at.
+-- Workers are notified, and look at queues from their start. Jobs that wait at limits are looked at.
 -- Locks: the pauses.
 create or replace function asyncjobs.resume(scope text default null, names text[] default null) returns integer
 language plpgsql volatile

@@ -1,16 +1,16 @@
 -- Make jobs ready again that have failed, were discarded or cancelled, and those that wait for their retry:
 -- select * from asyncjobs.retry(array['0190…']::uuid[])
--- The row is moved back and keeps its id, its attempt and its errors; the counts of its declarations, its crashes and its expiry
--- are forgotten. Its steps are kept, unless it succeeded.
--- fences: one an id: only jobs that have not been claimed since they were read with these; null: whichever. forced: those that
--- succeeded too, and those scheduled for their first run. from_step: that one and those after it run again.
--- Rows: one for each id that is there, in no order: whether it is ready by this call, its state by now, and the job that has its
--- unique key, if another has: then it stays as it is.
--- Security definer: nobody else may remove what is in the history.
--- One that was discarded or cancelled while it waited for another of its chain waits again, unless that has succeeded by now.
--- The batches of which these are, and those of which these are parts, are looked at again when they end.
--- Locks: the live rows in the order of their ids, then the finished ones, then the batches. Two steps: what a statement has waited
--- for another to release, it may still see as it was before, and the next sees as it is.
+-- The row is moved back and keeps its id, its attempt and its errors; the counters of its declarations, its crashes and its expiry
+-- are reset. Its steps are kept, unless it succeeded.
+-- fences: one an id: only jobs that have not been claimed since they were read with these; null: any. forced: also jobs that
+-- succeeded, and jobs scheduled for their first run. from_step: that step and those after it run again.
+-- Rows: one for each job that exists, in no order: whether this call has made it ready, its state, and the other job that has its
+-- unique key, if there is one: then it stays as it is.
+-- Security definer: no other role may remove rows of the history.
+-- A job that was discarded or cancelled while it waited for another of its chain waits again, unless that has succeeded by now.
+-- Their batches, and the batches of which these are parts, are looked at again when they end.
+-- Locks: the live rows in the order of their ids, then the finished ones, then the batches. Two steps: a statement that has waited
+-- for a lock may still see the row as it was before; the next sees it as it is.
 create or replace function asyncjobs.retry(
   ids uuid[], fences bigint[] default null, forced boolean default false, from_step text default null
 ) returns table (id uuid, done boolean, state smallint, taken_by uuid)

@@ -1,14 +1,14 @@
--- Say what limits allow, as the code and the configuration of a worker have it. Of two workers that say different things the word of
--- that which began later holds; what was set by hand at run time holds before both.
+-- Write the numbers of limits and rates, by the code and the configuration of a worker. If two workers differ, the one that began
+-- later counts; numbers that were set by hand count before both.
 -- names, mosts, spacings, bursts: of the limits of the kinds that it knows: most running at once, seconds between two starts, starts
 -- that may follow each other, each or null.
 -- keys, numbers: of its configuration: most running at once by a kind, a shared key (all limits of that), or a limit; the longest
--- that fits counts, and a rate alone is none of them. keys null: it has no configuration, and leaves alone what another's says.
--- scope: the kind_prefix of its application: what a configuration of that has said is over where this one says nothing.
+-- that fits counts, and a rate alone is none of them. keys null: it has no configuration, and leaves the numbers of others'.
+-- scope: the kind_prefix of its application: numbers of an earlier configuration with it end if this one does not have them.
 -- began: when the worker did, by the clock of the database.
--- Rows: the limits whose word has changed, or is another than the worker's: what held before, and what holds now, each with who says
--- so (code, config, hand; null: nobody yet), and whether the worker's word is older than that.
--- Whoever waits under them is looked at again.
+-- Rows: the limits that have changed, or differ from the worker's: the number before and the number now, each with its source (code,
+-- config, hand; null: none yet), and whether the worker's number is the older one.
+-- Jobs that wait at them are looked at again.
 -- Locks: the limits, in the order of their names; waits for a transaction that is inserting one.
 create or replace function asyncjobs.say_limits(
   names text[], mosts integer[], spacings double precision[], bursts integer[], keys text[], numbers integer[], scope text,

@@ -1,6 +1,6 @@
--- Say at run time how many jobs run at once under a limit, everywhere and at once:  select asyncjobs.set_limit('stripe', 5)
+-- Set by hand how many jobs run at once under a limit, for all workers:  select asyncjobs.set_limit('stripe', 5)
 -- key: a kind or a shared key: all limits of that; or one of these with what tells its keys apart, app.jobs.sync(account_id); or
--- one of their keys: app.jobs.sync(account_id) 7. most: 0: nothing starts; null: what the configuration or the code says.
+-- one of their keys: app.jobs.sync(account_id) 7. most: 0: nothing starts; null: as the configuration or the code has it.
 -- Returns how many limits and keys were changed.
 -- Locks: these, in the order of their names.
 create or replace function asyncjobs.set_limit(key text, most integer) returns integer

@@ -1,12 +1,12 @@
--- Enqueue what is to follow the end of batches, each exactly once: at the first job that ended otherwise than well, when all are
--- final, and when all have succeeded.
+-- Enqueue the callbacks of batches, each exactly once: at the first job that ended and did not succeed, when all are final, and when
+-- all have succeeded.
 -- Returns the batches of which these are parts and which may be over with them.
--- After the commit of what has ended, never in it: two that end the last jobs at once do not see each other's, and nobody would
--- notice (225 of 500). Whoever comes second waits for the batch's row and finds it done.
--- Plans: by the index on the batch alone, whatever the statistics say. The job's own is read to its first live row; of the
--- history only what did not succeed.
--- Security definer: whoever enqueues an empty batch has it settled, and may have no right on the tables.
--- Locks: the batches that change, in the order of their ids; then what is counted is read, in statements of their own.
+-- Called after the commit of the ends, never in it: two transactions that end the last jobs at once do not see each other's, and the
+-- end of the batch would go unnoticed (225 of 500). The second call waits for the batch's row and finds it done.
+-- Plans: by the index on the batch alone, whatever the statistics say. That of live jobs is read to the first row; of the history
+-- only jobs that did not succeed are read.
+-- Security definer: a role that enqueues an empty batch settles it, and may have no right on the tables.
+-- Locks: the batches that change, in the order of their ids; then the counts are read, in statements of their own.
 create or replace function asyncjobs.settle_batches(ids uuid[]) returns uuid[]
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,5 +1,5 @@
--- A time as a client is shown it: one that was written by hand and that no client holds, as the nearest that all do.
--- Without a search_path of its own, which would keep it from being part of the statement that calls it: it names nothing.
+-- A time for clients: one out of their range, written by hand, as the nearest within it.
+-- Without a search_path of its own, with which it could not be inlined into the calling statement; it names no other thing.
 create or replace function asyncjobs.shown(at timestamptz) returns timestamptz
 language sql immutable parallel safe
 as $$

@@ -1,4 +1,4 @@
--- The states of jobs, for those who may not read the tables: see read_states.sql. Rows: one for each that is there.
+-- The states of jobs, for roles that may not read the tables: see read_states.sql. Rows: one for each job that exists.
 create or replace function asyncjobs.states(ids uuid[]) returns table (id uuid, state smallint, reason text)
 language plpgsql stable security definer
 set search_path = pg_catalog, asyncjobs, pg_temp

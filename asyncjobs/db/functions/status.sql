@@ -1,6 +1,6 @@
--- What those may know of a job who enqueue, by its id: all but arguments, attributes and results.
+-- One job by its id as an enqueuer may read it: without arguments, attributes and result.
 -- Rows: none or one. The columns are those of read_status.sql.
--- Security definer: they may not read the rows.
+-- Security definer: enqueuers may not read the rows.
 create or replace function asyncjobs.status(id uuid) returns table (
   state smallint, kind text, queue text, priority smallint, attempt integer, crashes smallint, errors text,
   reason text, enqueued_at timestamptz, run_at timestamptz, started_at timestamptz, finished_at timestamptz, worker uuid,

@@ -1,4 +1,4 @@
--- The steps of a job without what they returned and where their cursors stand, as a JSON array in their order, or null.
+-- The steps of a job without their results and cursors, as a JSON array in their order, or null.
 create or replace function asyncjobs.steps_shown(steps json) returns text
 language sql stable
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,5 +1,5 @@
--- Take the next token of a rate, which is the caller's from then on; returns in how many seconds it is due, 0: by now.
--- key: shared by those that take from one bucket, and by the jobs whose rate has it.
+-- Take the next token of a rate for the caller; returns the seconds until it is due, 0: it is due now.
+-- key: shared by all callers of one bucket, and by the jobs whose rate has it.
 -- Security definer: an enqueuer has no right on the tables.
 -- Locks: the key.
 create or replace function asyncjobs.take_token(key text, spacing double precision, burst integer) returns double precision

@@ -1,7 +1,7 @@
--- Have the rest of a chain end whose failed job was dropped from the history, so that nobody can retry it; and forget what is
--- known of chains of which nothing is left.
--- after: the last job that was looked at before, null: none; most: links to be looked at; days: how long what ends is kept.
--- Returns the last job that was looked at; null: there are no more.
+-- End the rest of chains whose failed job was dropped from the history, and cannot be retried any more; and delete links of chains
+-- of which nothing is left.
+-- after: the last job that was read before, null: none; most: number of links; days: for which jobs that end are kept.
+-- Returns the last job that was read; null: there are no more.
 -- Locks: as asyncjobs.follow.
 create or replace function asyncjobs.tidy_links(after uuid, most integer, days integer) returns uuid
 language plpgsql volatile

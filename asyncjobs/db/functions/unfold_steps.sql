@@ -1,5 +1,5 @@
--- Give a job that comes back to the live table the steps it had, up to the step `before`, which and what follows it runs
--- again; null: all.
+-- Give a job that comes back to the live table its steps again, those before the step `before`, from which on steps run again;
+-- null: all.
 create or replace function asyncjobs.unfold_steps(job uuid, steps text, before text default null) returns void
 language sql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp

@@ -1,3 +1,3 @@
--- Insert a job that has begun elsewhere, with what it has recorded.
+-- Insert a job that has begun elsewhere, with its attributes and the records of its steps.
 -- $1 id  $2 kind  $3 queue  $4 priority  $5 arguments  $6 attributes  $7 steps (all JSON text)
 select asyncjobs.adopt($1::uuid, $2::text, $3::text, $4::integer, $5::text, $6::text, $7::text)

@@ -1,9 +1,9 @@
--- Ask to be told when jobs become final.
+-- Set the flags that have notices sent when jobs become final.
 -- $1 ids, ascending
--- Rows: the ids that are live. Those missing are in finished, or nowhere.
+-- Rows: the ids that are live. The others are in finished, or do not exist.
 -- Locks: the rows, in the order of their ids, for as short as can be: the commit does not wait for the disk, and a flag
--- lost in a crash costs one round of the slow poll. A claim that came meanwhile has skipped the locked rows, so those that
--- are ready are told of again: without that, 16 of 400 awaited jobs started only at the next poll, up to 1.1 s late.
+-- lost in a crash costs one round of the slow poll. A claim that came meanwhile has skipped the locked rows, so notices for
+-- ready ones are sent again: without that, 16 of 400 awaited jobs started only at the next poll, up to 1.1 s late.
 with quick as materialized (select set_config('synchronous_commit', 'off', true)),
 given as materialized (select id from quick, unnest($1::uuid[]) as g(id)),
 flagged as (

@@ -1,4 +1,4 @@
--- How far a batch is; see asyncjobs.batch_status.
+-- The status of a batch; see asyncjobs.batch_status.
 -- $1 id
 -- Rows: none or one.
 select id, parent, description, settled, made_at, discarded_at, finished_at, succeeded_at, by_state

@@ -1,4 +1,4 @@
--- A batch and those of which it is a part.
+-- A batch and the batches of which it is a part.
 -- $1 id
 -- Rows: their ids.
 select asyncjobs.batches_above($1::uuid) as id

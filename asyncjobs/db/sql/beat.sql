@@ -1,9 +1,9 @@
 -- Renew a worker's lease.
--- $1 worker  $2 what it tells of itself (JSON text), or null: as before  $3 whether this session is the worker's own
--- Rows: one; how many workers are alive, and how many of them come before this one. None: it was declared dead, and every
--- lease it held is lost.
--- linked_at: since when the link has been whole; only a worker whose own link is whole may judge others. A time to come is
--- one of before the clock was set back, and counts as this moment.
+-- $1 worker  $2 its report (JSON text), or null: unchanged  $3 whether this session is the worker's own
+-- Rows: one; how many workers are alive, and how many of them come before this one. None: it was declared dead, and has lost
+-- its lease.
+-- linked_at: the time since which the link is whole; only a worker whose own link is whole may bury others. A time in the
+-- future was written before the clock was set back, and counts as now.
 -- pg_stat_get_activity and not the view over it, which reads all sessions: 35 against 140 µs beside 120 of them.
 with session as materialized (
   select case when $3::boolean then pg_backend_pid() else 0 end as pid,

@@ -1,12 +1,12 @@
 -- Declare workers dead whose lease is over.
 -- $1 this worker
--- Rows: the ids of those declared dead now, and how many jobs run under each.
+-- Rows: the ids of the workers declared dead now, and the number of jobs that each has left.
 -- The death rule: silent for a sixth of the lease (5 s) and its session gone, or silent for the whole lease (30 s); and
--- only a worker judges whose own link has been whole for a fifth of its lease (6 s) and whose session lives, because after a
--- restart of the database everybody has been silent, and its own beat from before is not a fifth old. Another role sees
+-- only by a worker whose own link has been whole for a fifth of its lease (6 s) and whose session lives: after a restart of
+-- the database all workers have been silent, and the link of each is younger than that. Another role sees
 -- backend_start as null: null counts as alive. Where one of the two has no session of its own (pid 0, behind a pooler) the
 -- whole lease decides.
--- A beat that is to come was made before the clock was set back: its worker counts as heard at this moment.
+-- A beat in the future was made before the clock was set back: its worker counts as heard now.
 -- Locks: the dead rows; the condition is rechecked under the lock. Index: job_for_rescue.
 with heard as (
   update asyncjobs.worker set beat_at = clock_timestamp() where dead_at is null and beat_at > clock_timestamp()

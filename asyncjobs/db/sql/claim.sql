@@ -1,21 +1,21 @@
 -- Claim jobs for the free slots of some pools, in pool order, then in the order of each pool's ranges.
 -- $1 free slots of each pool  $2 pool of each range (from 1)  $3 queue  $4 least priority  $5 greatest priority
--- $6 least seq at the least priority: the mark below which this worker has seen everything
+-- $6 least seq at the least priority: the position up to which this worker has seen the queue
 -- $7 kinds this worker knows  $8 this worker  $9 kinds that run in processes of their own  $10 kinds that may not crash
 -- a second time
--- $11 4, or 2: none of those under a rate, whose starts are to be counted (see jobs.counting_starts)
+-- $11 4, or 2: leave out jobs under a rate, whose starts are to be counted (see jobs.counting_starts)
 -- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
--- row that the driver cannot decode would strand the whole batch as running. `refused` says that the job is not to be run:
+-- row that the driver cannot decode would strand the whole batch as running. `refused`: the job is not to be run, since
 -- 1 it was cancelled while it ran elsewhere, 2 it has expired, 3 it has crashed as often as its kind allows; no attempt is
 -- spent on that.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, one descent a range.
 -- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
--- worker row claims nothing: its jobs would be charged with a crash that is not theirs. `unnest` feeds the nested loops
--- in order, and each limit stops them early, so that a range is not looked at before the ones ahead of it ran dry.
+-- worker row claims nothing: its jobs would be charged with a crash that they did not cause. `unnest` feeds the nested loops
+-- in order, and each limit stops them early, so that a range is not read before the ones ahead of it are used up.
 -- `least`: one row with the greatest attempt, written by hand, must not fail every claim of its queue.
 -- Suspects, jobs that have crashed twice, are left to claim_suspects.sql.
--- What is paused is left out here, too, and not only by who asks: a notice may be late or lost, and a claim that begins after a
--- pause is to bring nothing of it.
+-- Paused jobs are left out here, too, and not only by the worker: a notice may be late or lost, and a claim that begins after
+-- a pause must bring no job of it.
 with picked as materialized (
   select chosen.ctid, pool.n as pool, chosen.range
   from unnest($1::integer[]) with ordinality as pool(free, n)

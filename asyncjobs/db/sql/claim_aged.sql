@@ -1,12 +1,12 @@
--- Pick jobs for the free slots of one pool that has aging, as what claim.sql picks: what follows here is its text from the update
--- on, with the same parameters.
+-- Pick jobs for the free slots of one pool that has aging. The text of claim.sql from its update on follows, with the same
+-- parameters.
 -- $1 free slots, one number  $2 turn of the queue of each range  $3 queue  $4 least priority  $5 greatest priority
 -- $6 least seq at the least priority  $7 kinds  $8 this worker  $9 to $11 see claim.sql  $12 seconds in which a job gains a step
 -- Rows: as claim.sql's, pool 1, range: the place in the order in which they are to run.
--- The queues come in turn. In one of them comes first what has the least of: when it was due, and $12 seconds more for each step of
--- its priority; so each has gained a step in that time, and no row is written. Within a priority that is the order of seq, as the
--- marks need it: a later one never counts as older. The priorities of a range are found one by one, 100 of them at most.
--- A few more of each are read than there are slots, since others may have locked the first; only what is taken is locked here.
+-- The queues come in turn. Within one, jobs are ordered by the time at which they were due, plus $12 seconds for each step of
+-- priority: so a job gains a step in $12 seconds, and no row is written. Within a priority that is the order of seq, as the
+-- positions need it. The priorities of a range are found one by one, 100 of them at most.
+-- A few more jobs are read than there are slots, since others may have locked the first; only the taken ones are locked here.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, two descents a priority.
 with recursive level as (
   select range.turn, range.queue, first.priority, range.high, case when first.priority = range.low then range.mark end as mark, 1 as n

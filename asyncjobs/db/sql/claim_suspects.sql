@@ -1,5 +1,5 @@
 -- Claim suspects: jobs that have crashed twice.
--- $1 queues, in order  $2 at most so many  $3 kinds  $4 max_crashes of each  $5 this worker
+-- $1 queues, in order  $2 number of jobs, at most  $3 kinds  $4 max_crashes of each  $5 this worker
 -- $6 whether they run in processes of their own
 -- Rows: as claim.sql's, pool and range 0; `refused` 3: it has crashed as often as its kind allows.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_suspects, one descent a queue.

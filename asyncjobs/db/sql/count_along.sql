@@ -1,6 +1,6 @@
--- How many jobs would be cancelled with others.
--- $1 ids of these, ascending
--- Rows: one for each with which some would be that are none of these; of several with which one would be it counts with the first.
+-- The number of jobs that would be cancelled along with others.
+-- $1 ids of the others, ascending
+-- Rows: one for each id with which further jobs would be cancelled; a job that goes with several ids counts for the first.
 select id, count(*) as along
 from (
   select distinct on (along.job) given.id

@@ -1,6 +1,6 @@
--- The end of a claim that counts the starts of jobs under rates: what follows `claimed`, in which the claim stands with three columns
--- more. No parameters of its own.
--- Rows: as claim.sql's. Nobody is told: who has started them looks.
+-- The end of a claim that counts the starts of jobs under rates. It follows `claimed`, which is the claim with three more columns.
+-- It has no parameters of its own.
+-- Rows: as claim.sql's. No notice is sent: the worker that starts the jobs looks itself.
 noted as (
   insert into asyncjobs.limit_note (key, started_at)
   select key, started_at from claimed, unnest(limit_keys) as keys(key) where limit_kind > 1

@@ -1,9 +1,9 @@
 -- Enqueue many jobs in one statement, due now or later.
 -- $1 ids  $2 args (JSON text)  $3 kinds  $4 queues  $5 priorities  $6 due at, or null  $7 due in so many seconds, or null
 -- $8 kind, $9 queue, $10 priority of all, where $3, $4, $5 are empty; empty $6 and $7: due now
--- $11 seconds after it is due by which it is started or discarded, or null; empty: never
--- Rows: one; how many were made, and how many notices went out. Fails when an id is there already: they must be new.
--- Locks: the new rows. NOTIFY once a queue, with the least seq, so that a worker's mark is lowered to it.
+-- $11 seconds after it is due within which it must start, or it is discarded; null, or empty: no limit
+-- Rows: one; how many were made, and how many notices went out. Fails if an id exists already: they must be new.
+-- Locks: the new rows. NOTIFY once a queue, with the least seq, to which a worker lowers its position.
 with given as materialized (
   select g.id, g.args, coalesce(g.kind, $8::text) as kind, coalesce(g.queue, $9::text) as queue,
          coalesce(g.priority, $10::smallint) as priority, now.now, g.expires_in,

@@ -1,6 +1,6 @@
 -- Enqueue one job and wake the workers.
 -- $1 id  $2 kind  $3 queue  $4 priority  $5 args (JSON text)
--- Rows: one, `pg_notify`. Fails when the id is there already: it must be new.
+-- Rows: one, `pg_notify`. Fails if the id exists already: it must be new.
 -- Locks: the new row. NOTIFY takes a cluster-wide lock from the end of the statement to the commit.
 with row as (
   insert into asyncjobs.job (id, kind, queue, priority, args)

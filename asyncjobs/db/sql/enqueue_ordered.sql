@@ -1,9 +1,9 @@
--- Enqueue jobs that keep an order among others.
+-- Enqueue jobs with limits, unique keys, a batch or a place in a chain.
 -- $1 ids  $2 kinds  $3 queues  $4 priorities  $5 args  $6 due at, or null  $7 due in so many seconds, or null  $8 seconds after that
--- by which it is started or discarded, or null  $9 what orders each (JSON text)
+-- within which it must start, or null  $9 limits, unique key, batch and chain of each (JSON text)
 -- Rows: one for each, in the order of their keys; its number, the id of the job that there is, and what was done.
--- Locks: see asyncjobs.enqueue_ordered. Whom it waits for may hold a key for hours: where nothing bounds that, it gives up before
--- the connection is given up, so that the caller has an answer, and no server goes on to insert what nobody waits for any more.
+-- Locks: see asyncjobs.enqueue_ordered. Another transaction may hold a key for hours. Without a lock_timeout of the session, it
+-- gives up before the client gives up the connection: so the caller has an answer, and the server does not insert the job later.
 select n, id, disposition
 from (
   select case when current_setting('lock_timeout') = '0' then set_config('lock_timeout', '25s', true) end as bound, $9::text[] as orders

@@ -1,4 +1,4 @@
--- How many failed jobs the last step of each of these jobs runs: a retry of the job retries them.
+-- The number of failed jobs that the last step of each job runs: a retry of the job retries them.
 -- $1 ids
 -- Rows: one for each that has any, live or finished. Index: the primary key of step, finished_by_id of each partition.
 with run as materialized (

@@ -1,13 +1,13 @@
--- Move running jobs that have ended to the history, and tell those who wait for them.
+-- Move running jobs that have ended to the history, and notify those who await them.
 -- $1 ids, ascending  $2 fences  $3 states (4 to 7)  $4 results  $5 errors, one JSON line each  $6 reasons
--- $7 days each is kept, counted from the UTC day on; more than 31 are rounded up to the end of a month, as the partitions
+-- $7 days for which each is kept, counted from the UTC day on; more than 31 are rounded up to the end of a month, as the partitions
 -- are  $8 days, where $7 is empty
 -- Of $3 to $7, an empty array stands for: all succeeded, no result, no error, no reason, $8 days.
 -- Rows: one; how many were moved, and how many notices went out. Fewer moved than given: look the rest up by
 -- finished_with_fence before saying that their lease is lost, since a lost answer looks the same.
 -- Locks: the job rows, in the order of their ids. Only id and fence are matched: a state in the condition makes the
 -- planner walk the dead rows of the running index (5,500/s against 18,800).
--- One that was asked to be cancelled is cancelled, however it ended meanwhile: the lock of its row decides which came first.
+-- A job that was asked to be cancelled is cancelled, however its attempt ended: the lock of its row decides which came first.
 -- `>=` and `<=` for `=`: to join by equality the planner may walk the whole primary key, and does when the table was
 -- analysed while it was empty, as that of a quick queue mostly is: 8,000 ms a batch of 500 among 100,000 jobs, against 4.
 with given as materialized (

@@ -1,6 +1,6 @@
--- Forget batches that were over long ago and of whose jobs no row is left; those that are parts of another after it.
--- $1 seconds since then  $2 at most so many
--- Rows: one; how many were forgotten.
+-- Delete batches that have been over for long, and of whose jobs no row is left; parts of a batch after it.
+-- $1 seconds since their end  $2 number of batches, at most
+-- Rows: one; how many were deleted.
 -- Locks: their rows, SKIP LOCKED. Index: batch_by_time, finished_of_batch, job_of_batch.
 with old as materialized (
   select id from asyncjobs.batch

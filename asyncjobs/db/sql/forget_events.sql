@@ -1,7 +1,7 @@
--- Remove events that nobody has waited for, oldest first.
--- $1 seconds that they are kept  $2 at most so many
--- Rows: one; how many went: as many as $2, and there may be more.
--- Index: event_pkey, from its low end. Ids rise with the time, so that the oldest are there, and no more than these are looked at.
+-- Remove events that no job has waited for, the oldest first.
+-- $1 seconds for which they are kept  $2 number of events, at most
+-- Rows: one; how many were removed; if that is $2, there may be more.
+-- Index: event_pkey, from its low end. Ids rise with the time, so that only the oldest are read.
 with oldest as materialized (
   select id, emitted_at from asyncjobs.event order by id limit $2::integer
 ), gone as (

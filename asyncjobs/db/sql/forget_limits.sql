@@ -1,7 +1,7 @@
--- Forget the keys of limits under which nothing is left, and those of uniqueness whose window is over.
--- $1 so many of each at most
--- Rows: one; how many are gone.
--- Locks: the rows, SKIP LOCKED: whoever looks at a key has it locked. A key that is noted meanwhile is made anew.
+-- Delete limit keys without jobs, unique windows that are over, and passes of jobs that are gone.
+-- $1 number of each, at most
+-- Rows: one; the greatest of the three numbers of deleted rows.
+-- Locks: the rows, SKIP LOCKED: a key that is being looked at is locked. A key that is noted meanwhile is made anew.
 with idle as materialized (
   select key from asyncjobs.limit_key
   where most is null and look_at is null and coalesce(next_start, '-infinity') < clock_timestamp()

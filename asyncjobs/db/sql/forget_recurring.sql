@@ -1,4 +1,4 @@
--- Forget what was declared once and has been removed for a month: no version of the code is older.
+-- Delete declared schedules that were removed a month ago: no process of older code is expected any more.
 -- Rows: none.
 -- Locks: the rows.
 with gone as (

@@ -1,4 +1,4 @@
--- Forget what is recorded of a running job's steps and attributes: the database takes no more of it.
+-- Delete the step records and attributes of a running job: they are too large to be moved to the history.
 -- $1 id  $2 fence
 -- Rows: none.
 -- Locks: the job row, then its steps. Index: job_pkey.

@@ -1,5 +1,5 @@
--- A condition: whether the functions are to be written here. Not over those of a later version, or of one that cannot be told;
--- else where they are others than those recorded, or some are gone.
+-- A condition: whether the functions are to be written here: they differ from the recorded ones, or some are gone. Not over
+-- functions of a later or an unknown version.
 -- In braces: newest, the number of the newest migration known; checksum; version, its numbers with commas; names of the
 -- functions and views with commas.
 not exists (

@@ -1,5 +1,5 @@
--- The newest number of the ready sequence, and what is paused: what is ready and was committed by now lies at or below it.
--- Rows: one; the number, and then as read_paused.sql.
+-- The last number of the ready sequence, which no ready and committed job exceeds; and the paused queues and kinds.
+-- Rows: one; the number, and the columns of read_paused.sql.
 select (select last_value from asyncjobs.ready_seq) as seq,
        coalesce(array_agg(name) filter (where scope = 'queue' and left_over is distinct from 0), '{}') as queues,
        coalesce(array_agg(name) filter (where scope = 'kind' and left_over is distinct from 0), '{}') as kinds,

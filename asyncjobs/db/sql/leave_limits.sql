@@ -1,6 +1,6 @@
--- Have running jobs that wait for others give back their places under limits.
+-- Give back the places under limits of running jobs that wait for others.
 -- $1 ids, ascending  $2 fences
--- Rows: one; how many did, and how many keys were noted.
+-- Rows: one; how many jobs did, and how many keys were noted.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select id, fence from unnest($1::uuid[], $2::bigint[]) as g(id, fence)

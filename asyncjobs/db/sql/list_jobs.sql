@@ -1,6 +1,6 @@
 -- Jobs, newest first by id (a UUIDv7 begins with its time).
--- $1 states, or null  $2 kind, or null  $3 queue, or null  $4 ids below this one, or null  $5 at most so many
--- $6 what is somewhere in their errors, as JSON has it, or null  $7 ended, or live ones enqueued, so many seconds ago, or null
+-- $1 states, or null  $2 kind, or null  $3 queue, or null  $4 ids below this one, or null  $5 number of jobs, at most
+-- $6 text anywhere in their errors, escaped as in JSON, or null  $7 seconds since they ended, or for live ones were enqueued, or null
 -- Rows: no arguments and no results, which a viewer may not read; of the errors the last one, one JSON line.
 -- Index: job_pkey and finished_by_id of each partition, all backwards, merged. A filter that matches few rows walks far: the
 -- caller's statement_timeout bounds it.

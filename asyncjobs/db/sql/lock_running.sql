@@ -1,8 +1,8 @@
--- Lock the rows of running jobs that nobody else holds, and tell them from those that somebody does.
+-- Lock the rows of running jobs that no other transaction holds, and return which these are.
 -- $1 ids, ascending  $2 fences
--- Rows: id, got: true of each that is locked now, and false of each that is there, locked or not. One that has no row here has
+-- Rows: id, got: one with true for each row locked now, and one with false for each row that exists. A job without a row here has
 -- another fence by now, or is gone.
--- Locks: the job rows that are free, as removing one does. What comes next in this transaction waits 20 ms for any other lock.
+-- Locks: the free job rows, as strongly as a delete. Later statements of this transaction wait 20 ms for any other lock.
 -- `>=` and `<=` for `=`: see finish.sql. Index: job_pkey.
 with given as materialized (
   select g.id, g.fence from unnest($1::uuid[], $2::bigint[]) as g(id, fence)

@@ -1,3 +1,3 @@
--- Take a number of the ready sequence: every row made after this, in any session, has a greater one.
+-- Take a number of the ready sequence: every row inserted after this, in any session, has a greater one.
 -- Rows: one.
 select nextval('asyncjobs.ready_seq')

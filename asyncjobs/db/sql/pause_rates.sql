@@ -1,6 +1,6 @@
--- Have nothing start under some rates for a time, as the other side has asked for.
+-- Pause rates: nothing starts under them for a time, as the other side has asked for.
 -- $1 keys  $2 seconds of each
--- Rows: none to speak of. Locks: none; it is noted, and taken into account when the keys are looked at.
+-- Rows: without a meaning. Locks: none; it is noted, and counts when the keys are looked at.
 with noted as (
   insert into asyncjobs.limit_note (key, not_before)
   select key, clock_timestamp() + make_interval(secs => seconds) from unnest($1::text[], $2::float8[]) as g(key, seconds)

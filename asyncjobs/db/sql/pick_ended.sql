@@ -1,9 +1,9 @@
--- Jobs that ended other than well and that a filter may match, in the order of their ids, among the next so many.
--- $1 after this id  $2 look at so many  $3 states  $4 kinds, or null  $5 queue, or null  $6 ended by then
--- $7 what is somewhere in its errors, as JSON has it, or null  $8 at most so many
--- Rows: at least one: the last id looked at (null: there was none), how many were looked at, and a job (its columns null:
--- none matches); with $7 the end of its errors, else null. Which of them the last error matches is left to the caller: to
--- find that out here took 200 us a job.
+-- Jobs that did not succeed and that a filter may match, in the order of their ids, among the next $2.
+-- $1 the id to go on after  $2 number of jobs to read  $3 states  $4 kinds, or null  $5 queue, or null  $6 latest time of the end
+-- $7 text anywhere in its errors, escaped as in JSON, or null  $8 number of rows, at most
+-- Rows: at least one: the last id that was read (null: none), the number of jobs that were read, and a job (its columns null:
+-- none matches); with $7 the end of its errors, else null. The caller compares the last error: done here,
+-- that took 200 us a job.
 -- Index: finished_unsucceeded of each partition, merged.
 with looked as materialized (
   select id, fence, state, kind, queue, attempt, finished_at, errors

@@ -1,5 +1,5 @@
--- What recurs, to be changed. $1 names; null: all, those that were removed, too  $2 this worker, or null
--- Rows: one each, by name; `is_known`: whether another worker that is alive knows its kind.
+-- Schedules to be changed. $1 names; null: all, removed ones included  $2 this worker, or null
+-- Rows: one each, by name; `is_known`: whether another live worker knows its kind.
 -- Locks: the rows, in that order.
 select name, seen_until, enabled, paused_at, removed_at, schedule, timezone, declared, scope, digest, version, kind,
        declared = 'code' and exists (

@@ -1,4 +1,4 @@
--- Which jobs with unique keys would add nothing to what is ready in their queues.
+-- The jobs with unique keys that would add no ready job to their queues.
 -- $1 a JSON array; see asyncjobs.placeless
 -- Rows: one; a JSON array of keys.
 select asyncjobs.placeless($1::text)

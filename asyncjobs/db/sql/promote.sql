@@ -1,6 +1,6 @@
 -- Make scheduled jobs ready whose time has come, and waiting ones whose time is over, oldest first.
--- $1 at most so many
--- Rows: one; how many, and how many seconds until the next one is due (null: none is scheduled).
+-- $1 number of jobs, at most
+-- Rows: one; how many, and the seconds until the next one is due (null: none is scheduled).
 -- Locks: the promoted rows, SKIP LOCKED. Index: job_for_promotion, down to now: `select`, because the bare clock may change
 -- from row to row and so bounds no index (87 ms a look at 200,000 sleeping jobs, against 0.2).
 with due as materialized (

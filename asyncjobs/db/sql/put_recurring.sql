@@ -1,7 +1,7 @@
--- Write what recurs, and have the workers look.
+-- Store a schedule, and notify the workers.
 -- $1 name  $2 kind  $3 queue  $4 priority  $5 args  $6 order  $7 expires_in  $8 schedule  $9 timezone  $10 catch_up  $11 overlap
--- $12 jitter  $13 enabled  $14 declared  $15 scope  $16 digest  $17 version  $18 about its times until then was decided
--- $19 when something is to be decided next
+-- $12 jitter  $13 enabled  $14 declared  $15 scope  $16 digest  $17 version  $18 the time until which its ticks are done
+-- with  $19 the time of its next tick
 -- Rows: one.
 -- Locks: the row.
 with put as (

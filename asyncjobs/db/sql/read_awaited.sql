@@ -1,6 +1,6 @@
--- What a running job waits for: live jobs that its step runs, or that it awaits in memory since a second and more.
--- $1 id  $2 at most so many
--- Rows: in the order in which they were given; id, kind, state, name of the step or null, how many live ones there are, of how many.
+-- The live jobs that a running job waits for: jobs that its step runs, or that its code has awaited for a second and more.
+-- $1 id  $2 number of jobs, at most
+-- Rows: in the order in which they were given; id, kind, state, name of the step or null, number of live ones, number of all.
 -- Index: job_pkey, the primary key of step.
 with awaited as materialized (
   select (child.one->>'id')::uuid as id, child.n, step.name as step, count(*) over () as total, child.one->>'state' as ended

@@ -1,4 +1,4 @@
--- The time so many seconds ago, by the database's clock: what is done by hand takes nothing in that came later.
+-- The time $1 seconds ago, by the database's clock: an action by hand leaves later jobs alone.
 -- $1 seconds
 -- Rows: one.
 select clock_timestamp() - make_interval(secs => $1::float8) as before

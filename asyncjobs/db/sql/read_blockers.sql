@@ -1,8 +1,8 @@
--- Whose transactions a session waits for, those left out that wait themselves: of a line of several the one at its head.
--- $1 pid of the session  $2 at most so many
+-- The sessions whose transactions a session waits for, without those that wait themselves: of a line, the one at its head.
+-- $1 pid of the session  $2 number of sessions, at most
 -- Rows: pid (null: a prepared transaction, which no session has), application, login, state, since when its transaction is open
 -- (null in these two where this login may not see them), and the table for whose lock the session waits, null: for a row.
--- None: it waits for nobody.
+-- None: it does not wait.
 with recursive blocking as (
   select first.pid, 1 as way from unnest(pg_blocking_pids($1::integer)) as first(pid)
   union

@@ -1,7 +1,6 @@
--- The chain of which a job is one: those before it and after it, of which at most so many on each side.
--- $1 id  $2 most on each side
--- Rows: in their order, the job itself with place 0 among them; none when it is in no chain. kind and state are null of one whose
--- row is gone.
+-- The chain of a job: the jobs before and after it.
+-- $1 id  $2 number of jobs on each side, at most
+-- Rows: in their order, the job itself at place 0; none if it is in no chain. kind and state are null for a job whose row is gone.
 -- Index: link_pkey, link_by_after; as asyncjobs.job_status.
 with recursive before as (
   select link.after as id, -1 as place from asyncjobs.link where link.job = $1::uuid and not link.anyhow

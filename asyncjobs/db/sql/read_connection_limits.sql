@@ -1,4 +1,4 @@
--- How many connections this login may have, by each of the limits that the server knows.
+-- The numbers of connections that this login may have, by each of the server's limits.
 -- Rows: one; null: no such limit. A superuser has only the server's.
 select (select case when rolsuper or rolconnlimit < 0 then null else rolconnlimit end
         from pg_roles where rolname = session_user) as of_role,

@@ -1,4 +1,4 @@
--- How many days the history's partitions reach: a finished job whose day has none cannot be stored at once.
+-- The number of days for which the history has partitions: a job cannot be stored for a day without one.
 -- Rows: one; days from today on without a gap, at most 35.
 select coalesce(min(n), 35) as days
 from generate_series(0, 34) as n

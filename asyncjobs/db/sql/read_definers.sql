@@ -1,6 +1,6 @@
--- Functions of ours that run with their owner's rights, and should not as they are: everybody may execute one, or a superuser
--- owns it.
--- Rows: one an owner, with the names of those that everybody may execute; none where all is well.
+-- Functions of ours that run with their owner's rights and give too many of these away: everybody may execute one, or a
+-- superuser owns it.
+-- Rows: one an owner, with the names of functions that everybody may execute; none if all is well.
 with definers as (
   select rolname, rolsuper, proname::text as name,
          proacl is null or exists (select from aclexplode(proacl) as given

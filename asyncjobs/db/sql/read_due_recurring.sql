@@ -1,8 +1,8 @@
--- What recurs and is to be decided about, and when the next is.
--- $1 kinds this worker knows: what other code has declared is for the workers that have it  $2 at most so many
--- $3 names  $4 schedules  $5 time zones of what this worker cannot read, which is for those that can, as long as it says that
--- Rows: at least one; the time of the database, the seconds until the next one, null: there is none, and one that is due, its name
--- null: none is.
+-- Schedules with due ticks, and the time of the next tick.
+-- $1 kinds that this worker knows: others are for workers that know them  $2 number of schedules, at most
+-- $3 names  $4 schedules  $5 time zones of schedules that this worker cannot read, and leaves to others while they are unchanged
+-- Rows: at least one; the time of the database, the seconds until the next tick (null: there is none), and a due schedule (its name
+-- null: none is due).
 -- Index: recurring_by_time.
 with left_out as materialized (
   select name, schedule, timezone from unnest($3::text[], $4::text[], $5::text[]) as l(name, schedule, timezone)

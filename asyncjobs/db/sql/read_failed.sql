@@ -1,5 +1,5 @@
 -- The newest jobs that have failed, by when they were enqueued, each with the last of its errors.
--- $1 at most so many  $2 among the newest so many that did not succeed
+-- $1 number of jobs, at most  $2 number of the newest jobs to read that did not succeed
 -- Rows: id, kind, finished_at, error (one JSON line). Index: finished_unsucceeded of each partition, merged.
 with looked as materialized (
   select id, state, kind, finished_at, errors from asyncjobs.finished where state > 4 order by id desc limit $2::integer

@@ -1,4 +1,4 @@
--- How jobs ended.
+-- The ends of jobs.
 -- $1 ids
 -- Rows: at most one an id. Index: finished_by_id of each partition.
 select finished.id, state, kind, result, errors, reason

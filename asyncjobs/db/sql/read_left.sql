@@ -1,8 +1,8 @@
 -- Whether jobs are left that no ordinary claim finds: suspects that are ready, those that wait at a limit, and running jobs whose
--- worker is dead or looks it.
--- $1 queues  $2 kinds that are known here
+-- worker is dead or seems to be.
+-- $1 queues  $2 kinds that this worker knows
 -- Rows: one; `left_over`.
--- A worker looks dead that is silent for a sixth of its lease, or whose session is gone: see bury.sql, which then has to wait.
+-- A worker seems dead if it is silent for a sixth of its lease, or if its session is gone: bury.sql may have to wait.
 -- Index: job_for_suspects; job_for_limits; job_for_rescue, a loose scan over the workers that hold jobs.
 with recursive holder as (
   (select worker from asyncjobs.job where state = 2 order by worker limit 1)

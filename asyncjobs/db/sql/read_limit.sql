@@ -1,6 +1,6 @@
--- At which limit a job waits, and who holds the places there.
--- $1 id  $2 so many holders at most
--- Rows: none, or one: the key, how many may run at once (null: any number) and who says so, how many hold a place, seconds until the next start
+-- The limit at which a job waits, and the jobs that hold its places.
+-- $1 id  $2 number of holders, at most
+-- Rows: none, or one: the key, the number that may run at once (null: any) and its source, how many hold a place, seconds until the next start
 -- (null: no rate, or it is due), how many wait before it (counted to 1,000), and the first holders as an array of ids.
 -- Index: job_for_limits.
 with one as materialized (

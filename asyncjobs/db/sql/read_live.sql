@@ -1,4 +1,4 @@
--- Which of these jobs are live.
+-- Live jobs among some.
 -- $1 ids
--- Rows: the ids that are. Index: job_pkey.
+-- Rows: the ids of the live ones. Index: job_pkey.
 select job.id from unnest($1::uuid[]) as given(id) join asyncjobs.job on job.id = given.id

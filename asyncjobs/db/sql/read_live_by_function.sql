@@ -1,4 +1,4 @@
--- Which of these jobs are live, for a role that may not read the table.
+-- Live jobs among some, for a role that may not read the table.
 -- $1 ids
--- Rows: the ids that are.
+-- Rows: the ids of the live ones.
 select id from asyncjobs.live($1::uuid[]) as l(id)

@@ -1,7 +1,7 @@
--- Whose transactions hold locks on what is in our schema, the oldest first.
--- $1 at most so many
+-- The sessions whose transactions hold locks on things in our schema, the oldest first.
+-- $1 number of sessions, at most
 -- Rows: pid, application, login, state, since when its transaction is open (UTC), the first words of its last query: null in all
--- but the first where this login may not see them.
+-- but the first if this login may not see them.
 select activity.pid, activity.application_name as application, activity.usename as login, coalesce(activity.state, 'unseen') as state,
        coalesce(activity.xact_start at time zone 'UTC', clock_timestamp() at time zone 'UTC') as since,
        left(regexp_replace(coalesce(activity.query, ''), '[[:cntrl:][:space:]]+', ' ', 'g'), 80) as query

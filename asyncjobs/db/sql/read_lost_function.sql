@@ -1,4 +1,4 @@
--- A function or a view of ours that is not there.
+-- A function or a view of ours that is missing.
 -- $1 names
 -- Rows: none or one; its name.
 select wanted.name from unnest($1::text[]) as wanted(name)

@@ -1,6 +1,6 @@
--- The names of what is paused, as a worker needs them.
--- Rows: one; of queues, of kinds, and the seconds until the first of them is over (null: none is, by itself), 0 where one is
--- over that has not been forgotten.
+-- The paused queues and kinds, as a worker needs them.
+-- Rows: one; names of queues, names of kinds, and the seconds until the first pause ends by itself (null: none does; 0: one has
+-- ended and is not deleted yet).
 select coalesce(array_agg(name) filter (where scope = 'queue' and left_over is distinct from 0), '{}') as queues,
        coalesce(array_agg(name) filter (where scope = 'kind' and left_over is distinct from 0), '{}') as kinds,
        min(left_over) as ends_in

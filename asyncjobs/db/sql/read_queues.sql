@@ -1,8 +1,8 @@
--- What each queue holds.
--- $1 count no further than this in each queue, and over all queues for what is not ready
--- Rows: one a queue, by name, the first 500; ready are those, too, that wait at a limit;
+-- The queues, with the numbers of their jobs.
+-- $1 number of jobs to count, at most: ready ones in each queue, others over all queues
+-- Rows: one a queue, by name, the first 500; jobs that wait at a limit count as ready;
 -- `oldest` is the age in seconds of the oldest ready job among those counted; `exact`: no count was
--- broken off.
+-- cut short.
 -- Index: job_for_claim (a loose scan, then one range a queue), job_for_limits, job_for_promotion, job_for_rescue.
 with recursive name as (
   (select queue, 1 as n from asyncjobs.job where state = 1 and (limit_key is null or admitted = seq) order by queue limit 1)

@@ -1,5 +1,5 @@
--- Which kinds are ready in which of the first 500 queues, among the first of each queue.
--- $1 look at so many of each queue
+-- The kinds of ready jobs in the first 500 queues, among the first jobs of each.
+-- $1 number of jobs to read of each queue
 -- Rows: one a queue and kind.
 with recursive name as (
   (select queue, 1 as n from asyncjobs.job where state = 1 and (limit_key is null or admitted = seq) order by queue limit 1)

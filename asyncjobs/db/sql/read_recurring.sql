@@ -1,4 +1,4 @@
--- What recurs, and what came of it last. $1 names; null: all
+-- Schedules, with their last jobs. $1 names; null: all
 -- Rows: one each, by name; the time of the database in each.
 select r.name, r.kind, r.schedule, r.timezone, r.queue, r.priority, r.catch_up, r.overlap, r.jitter, r.enabled, r.declared, r.paused_at,
        r.next_at, ran.tick as last_at, ran.job as last_job, job.state as last_state, job.finished_at as last_ended_at,

@@ -1,4 +1,4 @@
--- Which running jobs wait for no place under a limit: those that have theirs again, and those that are not there any more.
+-- Jobs that do not wait for a place under a limit: they have theirs again, or are not running any more.
 -- $1 ids  $2 fences
 -- Rows: the ids, in no order. No locks.
 select given.id

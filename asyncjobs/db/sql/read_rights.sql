@@ -1,4 +1,4 @@
--- What this role may do here.
+-- The rights of this role.
 -- Rows: one.
 select has_function_privilege('asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text)', 'execute')
          and has_function_privilege('asyncjobs.ended(uuid[])', 'execute') as enqueue,

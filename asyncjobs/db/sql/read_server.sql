@@ -1,4 +1,4 @@
--- What a worker or `doctor` must know about the server before it begins.
+-- Facts about the server, for workers and `doctor`.
 -- Rows: one. `address` is null on a Unix socket.
 select current_setting('server_version') as version,
        current_setting('server_version_num')::integer / 10000 as major,

@@ -1,6 +1,6 @@
--- The workers whose end nobody has declared, and what runs under the lease of each.
--- Rows: one a worker, the longest at work first; `silent` is seconds since its last beat, `missed` says that it has missed some,
--- `late` that its lease is over; `held` is JSON: how many jobs of each queue run there, or null.
+-- The workers that are not declared dead, with the numbers of jobs under their leases.
+-- Rows: one a worker, the oldest first; `silent`: seconds since its last beat; `missed`: it has missed some; `late`: its lease is
+-- over; `held`: JSON with the number of its running jobs by queue, or null.
 -- Index: job_for_rescue, one range a worker.
 select id, host, about, report,
        extract(epoch from clock_timestamp() - asyncjobs.shown(beat_at))::float8 as silent,

@@ -1,6 +1,6 @@
 -- The states of jobs, live and finished.
 -- $1 ids
--- Rows: one for each that is there, in no order, with why it was discarded or cancelled. Index: see asyncjobs.job_status.
+-- Rows: one for each job that exists, in no order, with the reason of a discard or a cancel. Index: see asyncjobs.job_status.
 select found.id, found.state, found.reason
 from unnest($1::uuid[]) as given(id)
 cross join lateral (

@@ -1,4 +1,4 @@
--- What one who enqueues may know of a job: all but arguments, attributes and results.
+-- One job as an enqueuer may read it: without arguments, attributes and result.
 -- $1 id
 -- Rows: none or one; args, result and progress are null.
 select $1::uuid as id, state, kind, queue, priority, attempt, crashes, null::text as args, null::text as result, errors, reason,

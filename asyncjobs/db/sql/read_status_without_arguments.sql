@@ -1,4 +1,4 @@
--- Everything about one job that a viewer may read.
+-- One job as a viewer may read it: without arguments.
 -- $1 id
 -- Rows: none or one; args is null. Index: see asyncjobs.job_status.
 select id, state, kind, queue, priority, attempt, crashes, null::text as args, result, errors, reason, enqueued_at, run_at,

@@ -1,6 +1,6 @@
--- What is recorded of a job's steps, in their order.
+-- The step records of a job, in their order.
 -- $1 id of the job
--- Rows: number, name, state, result, cursor, seconds left of a wait (null: as long as it takes, or no wait), what it runs, what it is.
+-- Rows: number, name, state, result, cursor, seconds left of a wait (null: no limit, or no wait), the jobs that it runs, its form.
 -- Index: the primary key.
 select n, name, state, result, cursor, extract(epoch from wakes_at - clock_timestamp())::float8 as remaining,
        children, case when children is not null then 'jobs' when event is not null then 'wait'

@@ -1,6 +1,6 @@
--- The versions of the code that have declared what recurs, and those that the other workers which are alive have.
+-- The versions of the code that have declared schedules, and whether other live workers have them.
 -- $1 this worker, or null
--- Rows: one a version; when it was said, and whether another worker has it: it stands in what a worker tells of itself.
+-- Rows: one a version; when it was declared, and whether another live worker has it, by what that has registered.
 select version, said_at, exists (
          select from asyncjobs.worker
          where worker.dead_at is null and worker.id is distinct from $1::uuid and strpos(worker.about, version) > 0

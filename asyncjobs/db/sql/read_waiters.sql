@@ -1,6 +1,6 @@
--- Running jobs that wait for others without a timeout, as far as these lead to them.
+-- Running jobs that wait for others without a timeout: some jobs, and the jobs that they wait for, directly or not.
 -- $1 ids to begin with
--- Rows: id, kind, and those that it awaits which wait themselves: the rest leads nowhere. In no order.
+-- Rows: id, kind, and the awaited jobs that wait themselves, since others close no cycle. In no order.
 -- Index: job_pkey.
 with recursive reached as (
   select given.id from unnest($1::uuid[]) as given(id)

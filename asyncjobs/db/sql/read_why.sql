@@ -1,8 +1,8 @@
--- What one job waits for, as far as its own row and its queue say.
--- $1 id  $2 kinds that the workers of its queue know  $3 look at so many ready jobs before it  $4 count no further than this
--- Rows: none or one; no arguments. `due_in` in seconds, negative when it is past; `since` in seconds: how long it has run, or
--- ended; `ahead`: ready jobs of its queue that come before it and that somebody would take; of the errors the last one;
--- `step`, `event` and `key`: the sleep or the wait that it is in; `after` …: the job that it begins after; in a chain, if that waits
+-- One job, with the facts on what it waits for of its own row and its queue.
+-- $1 id  $2 kinds that workers know  $3 number of ready jobs before it to read  $4 number of them to count, at most
+-- Rows: none or one; no arguments. `due_in` in seconds, negative when it is past; `since`: seconds since it started, or
+-- ended; `ahead`: ready jobs of its queue that come before it and are of a known kind; of the errors the last one;
+-- `step`, `event` and `key`: the sleep or the wait that it is in; `after` …: the job after which it starts; in a chain, if that waits
 -- for its own turn, the nearest before that does not, `links` links back; `pause`: of its queue or else of its kind, as JSON.
 -- Index: as asyncjobs.job_status, job_for_claim (one range), step_pkey, link_pkey.
 with one as materialized (

@@ -1,6 +1,6 @@
--- The workers whose end nobody has declared.
--- Rows: one a worker, the longest at work first; `beat` is its age in seconds, `late` says that its lease is over.
--- A time written by hand that no clock can be measured against counts as the nearest that one can.
+-- The workers that are not declared dead.
+-- Rows: one a worker, the oldest first; `beat`: seconds since its last beat; `late`: its lease is over.
+-- A time written by hand that is out of range counts as the nearest one within it.
 select id, about, report,
        extract(epoch from clock_timestamp() - asyncjobs.shown(started_at))::float8 as age,
        extract(epoch from clock_timestamp() - asyncjobs.shown(beat_at))::float8 as beat,

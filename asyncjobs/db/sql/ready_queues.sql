@@ -1,5 +1,5 @@
 -- The names of queues that have a ready job: a loose scan, one descent a queue, whatever the backlog.
--- $1 after this name ('': from the first)  $2 at most so many
+-- $1 the name to go on after ('': from the first)  $2 number of queues, at most
 -- Rows: one a queue, by name. Index: job_for_claim.
 with recursive names as (
   (select queue, 1 as n from asyncjobs.job where state = 1 and (limit_key is null or admitted = seq) and queue > $1::text order by queue limit 1)

@@ -1,9 +1,9 @@
--- Record where a step of a running job stands, its attributes being as they were; see record_steps.sql, which does so for many.
+-- Record one step of a running job, without attributes; see record_steps.sql, which records many.
 -- $1 id of the job  $2 fence  $3 number, $4 name and $5 state of the step  $6 result  $7 cursor  $8 error (JSON text)
 -- $9 seconds since it began
 -- Rows: the id, and whether it is part of the transaction of an isolated step (on); or none: the lease is lost.
 -- Locks: the job's row, which is not written: that, and the plan for it, cost a tenth.
--- It also runs on a connection that a user's code has had, whose search_path is its own: so all is named by its schema.
+-- It also runs on connections lent to a user's code, which may set a search_path: so all names have their schema.
 insert into asyncjobs.step as step (job, n, name, state, attempt, started_at, finished_at, result, cursor, error)
 select id, $3::pg_catalog.int4, $4::pg_catalog.text, $5::pg_catalog.text, attempt,
        pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.make_interval(secs => $9::pg_catalog.float8),

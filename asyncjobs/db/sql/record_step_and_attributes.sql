@@ -1,9 +1,9 @@
--- Record where a step of a running job stands, and the job's attributes; see record_step.sql for a step alone.
+-- Record one step of a running job, and the job's attributes; see record_step.sql for a step alone.
 -- $1 id of the job  $2 fence  $3 number, $4 name and $5 state of the step  $6 result  $7 cursor  $8 error (JSON text)
 -- $9 seconds since it began  $10 attributes (JSON text)
 -- Rows: the id, and whether it is part of the transaction of an isolated step (on); or none: the lease is lost.
 -- Locks: the job's row.
--- It also runs on a connection that a user's code has had, whose search_path is its own: so all is named by its schema.
+-- It also runs on connections lent to a user's code, which may set a search_path: so all names have their schema.
 with held as (
   update asyncjobs.job set progress = $10::pg_catalog.text
   where id operator(pg_catalog.=) $1::pg_catalog.uuid and fence operator(pg_catalog.=) $2::pg_catalog.int8

@@ -1,10 +1,10 @@
--- Record steps of running jobs, at most one a job: where they stand, and the jobs' attributes.
+-- Record steps of running jobs, at most one a job, and the jobs' attributes.
 -- $1 ids of jobs, ascending  $2 fences  $3 number, $4 name (null: attributes only) and $5 state of each step  $6 results
 -- $7 cursors  $8 errors (JSON text)  $9 seconds since it began  $10 attributes (JSON text; null: as they are)
 -- $11 the jobs that it runs (JSON text; null: it runs code)
 -- Rows: the ids of those whose fence is still the job's; the others' leases are lost, and nothing is recorded of them.
 -- Locks: the job rows, in the order of their ids; so a step is recorded before the job is given back, or not at all.
--- `>=` and `<=` for `=`: see finish.sql. Written again after a lost answer, it is what it was.
+-- `>=` and `<=` for `=`: see finish.sql. Written again after a lost answer, a record stays the same.
 with given as materialized (
   select * from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                        $9::float8[], $10::text[], $11::text[])

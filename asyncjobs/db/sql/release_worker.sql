@@ -1,9 +1,9 @@
--- Give back what a worker leaves whose process ends because it was told to stop, and declare it dead.
+-- Give back the jobs of a worker whose process ends because it was told to stop, and declare it dead.
 -- $1 worker  $2 how it ended (a signal's name, an exit code), or null
 -- Rows: one; how many jobs were given back.
--- Unspent and charged with nothing, as reschedule.sql gives back what is interrupted. Nobody is told: their code may go on for
--- the moment that the process takes to end, and whoever looks of himself is later than that.
--- Locks: the job rows, SKIP LOCKED: one that somebody has locked is rescued, and not charged either. Index: job_for_rescue.
+-- They are unspent, and no crash is charged, as reschedule.sql gives back interrupted jobs. No notice is sent: their code may go
+-- on until the process has ended, and a poll comes later than that.
+-- Locks: the job rows, SKIP LOCKED: a locked one is rescued later, and no crash charged to it, either. Index: job_for_rescue.
 with ended as (
   update asyncjobs.worker set dead_at = clock_timestamp(), ended = $2::text, spared = true
   where id = $1::uuid and dead_at is null

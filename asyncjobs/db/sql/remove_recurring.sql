@@ -1,5 +1,5 @@
--- Remove what was added at run time, and what is noted of its times; and have the workers look. $1 name
--- Rows: one; none: there is no such.
+-- Remove a schedule that was added at run time, and notify the workers. $1 name
+-- Rows: one; none: there is no such schedule.
 -- Locks: the row.
 with gone as (
   delete from asyncjobs.recurring where name = $1::text and removed_at is null returning name

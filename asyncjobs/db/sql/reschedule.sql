@@ -1,16 +1,16 @@
 -- Give running jobs back: to be retried, snoozed, or unspent because the worker stops.
 -- $1 ids, ascending  $2 fences  $3 seconds until they are due  $4 errors, one JSON line each  $5 counts (JSON text)
 -- $6 whether the attempt is spent  $7 queues  $8 priorities  $9 whether it ended with its process
--- $10 whether it was started in time  $11 whether it waits for an event, at most the seconds of $3, or for ever where these
--- are 0  $12 at most so many suspects share a process with it from now on
+-- $10 whether it was started in time  $11 whether it waits for an event, for $3 seconds at most, or without a limit if that
+-- is 0  $12 number of suspects that share a process with it from now on, at most
 -- $13 limits that it is to pass from now on, a JSON array
 -- Of $3 to $13 an empty array stands for: due now, no error, counts as they are, unspent, queue and priority as they are.
 -- Rows: one; how many were given back, and how many notices went out.
--- The fence is negated, not forgotten: a resend after a lost answer finds no row to write, and that it was written.
--- One that was snoozed, or interrupted, was started in time, and expires no more, though its attempt is not spent.
--- One whose event came before this is ready at once: see asyncjobs.emit.
--- One that was asked to be cancelled meanwhile is ready at once: whoever claims it ends it.
--- Of more than a megabyte of errors the oldest go: attempts = "unlimited" would fill the disk.
+-- The fence is negated, not removed: so a resend after a lost answer writes nothing, and finds that it was written.
+-- A job that was snoozed or interrupted has started in time, and does not expire any more, though its attempt is not spent.
+-- A job whose event came before this is ready at once: see asyncjobs.emit.
+-- A job that was asked to be cancelled meanwhile is ready at once: the worker that claims it ends it.
+-- Of more than a megabyte of errors the oldest are dropped: attempts = "unlimited" would fill the disk.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,

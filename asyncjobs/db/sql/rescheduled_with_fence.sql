@@ -1,6 +1,6 @@
 -- Which of these attempts were given back already: their reschedule was committed and its answer lost.
 -- $1 ids  $2 fences
--- Rows: at most one an id; `id`. One that was claimed again since is not found.
+-- Rows: at most one an id; `id`. A job that was claimed since is not found.
 -- Index: job_pkey.
 select job.id
 from unnest($1::uuid[], $2::bigint[]) as given(id, fence)

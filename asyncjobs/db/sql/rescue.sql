@@ -1,9 +1,9 @@
--- Make running jobs ready again whose worker is dead, has no row, or is not named; what is known of the death is kept with
--- each as an error.
--- $1 at most so many  $2 a job is charged again after so many deaths in a row that were not charged to it
+-- Make running jobs ready again whose worker is dead, has no row, or is not named; the known facts about the death are stored
+-- with each as an error.
+-- $1 number of jobs, at most  $2 number of deaths in a row that may go uncharged
 -- Rows: one; how many were rescued.
--- Charged is a death that the job can have caused: not that of a worker that was told to stop, which spends no attempt either,
--- and not one that took along a process in which the job ran by itself. But nothing runs for ever: a job may end its whole
+-- A death is charged to a job that may have caused it: not the death of a worker that was told to stop, which spends no attempt,
+-- either, and not for a job that ran in a process of its own. After $2 others it is charged all the same: a job may end its whole
 -- machine each time.
 -- Locks: the rescued rows, SKIP LOCKED. Index: job_for_rescue, a loose scan over the workers that hold jobs.
 with recursive holder as (

@@ -1,6 +1,6 @@
--- Have something recur again that was paused, from now on; and have the workers look.
--- $1 name  $2 the time of the database  $3 when something is to be decided next
--- Rows: one; none: there is no such.
+-- Resume a paused schedule, from now on, and notify the workers.
+-- $1 name  $2 the time of the database  $3 the time of its next tick
+-- Rows: one; none: there is no such schedule.
 -- Locks: the row.
 with resumed as (
   update asyncjobs.recurring

@@ -1,4 +1,4 @@
--- Have running jobs that waited for others ask for their places under limits again.
+-- Ask for the places under limits of running jobs again, which have waited for others.
 -- $1 ids, ascending  $2 fences
 -- Rows: one; how many ask, and how many keys were noted.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.

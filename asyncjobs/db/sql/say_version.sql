@@ -1,5 +1,5 @@
--- Note a version of the code that declares what recurs. $1 version  $2 whether it counts as the newest from now on
--- Rows: none. The oldest of more than a thousand are forgotten.
+-- Note a version of the code that declares schedules. $1 version  $2 whether it counts as the newest from now on
+-- Rows: none. Of more than a thousand the oldest are deleted.
 -- Locks: the row.
 with said as (
   insert into asyncjobs.recurring_version as known (version) values ($1::text)

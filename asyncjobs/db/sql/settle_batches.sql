@@ -1,5 +1,5 @@
--- Enqueue what is to follow the end of batches.
+-- Enqueue the callbacks of batches that are over.
 -- $1 ids
--- Rows: one; the batches of which these are parts, to be looked at next.
+-- Rows: one; the batches of which they are parts, to be looked at next.
 -- Locks: as asyncjobs.settle_batches.
 select asyncjobs.settle_batches($1::uuid[]) as above

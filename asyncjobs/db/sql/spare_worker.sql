@@ -1,4 +1,4 @@
--- Note of a worker that was told to stop, and of which something goes on, that its jobs are not to be charged with its death.
+-- Note that no crash is charged to a worker's jobs when it dies: it was told to stop, and some of its jobs go on.
 -- $1 worker
 -- Rows: none or one.
 update asyncjobs.worker set spared = true where id = $1::uuid and dead_at is null returning id

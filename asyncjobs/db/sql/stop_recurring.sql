@@ -1,6 +1,6 @@
--- Have something recur no more: for good, or until it is resumed; and have the workers look.
+-- Remove a schedule, or pause it until it is resumed; and notify the workers.
 -- $1 name  $2 whether it is removed, else paused  $3 the version of the code that removes it; null: it is removed by hand
--- Rows: one; none: there is no such.
+-- Rows: one; none: there is no such schedule.
 -- Locks: the row.
 with stopped as (
   update asyncjobs.recurring

@@ -1,7 +1,7 @@
--- Write what running jobs wait for in memory.
--- $1 ids of those that wait, ascending  $2 fences  $3 the number of each one's place there, from 1, once for each job that it awaits
--- $4 the jobs awaited  $5 whether with a timeout
--- Rows: none. A job whose fence is another by now is passed over; one that awaits nothing waits no more.
+-- Write which jobs the code of running jobs awaits.
+-- $1 ids of waiting jobs, ascending  $2 fences  $3 for each awaited job the place of its waiting job in $1, from 1
+-- $4 the awaited jobs  $5 whether with a timeout
+-- Rows: none. A waiting job whose fence is another by now is passed over; one without awaited jobs waits no more.
 -- Locks: the rows, in the order of their ids, as short as await_jobs.sql. `>=` and `<=` for `=`: see finish.sql.
 with quick as materialized (select set_config('synchronous_commit', 'off', true)),
 given as materialized (

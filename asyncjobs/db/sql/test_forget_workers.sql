@@ -1,4 +1,4 @@
--- Remove the rows of the test kit's own workers, and of those whose sessions are gone; the others go on working.
+-- Remove the rows of the test kit's own workers, and of those whose sessions are gone; others stay.
 -- No parameters. Rows: none.
 -- Locks: the rows it removes.
 delete from asyncjobs.worker w

@@ -1,4 +1,4 @@
--- Every job there is, live and final.
+-- All jobs, live and final.
 -- Rows: one a job, in the order in which they were enqueued.
 select id, kind, queue, priority, state, attempt, args, result, errors, reason, run_at, enqueued_at
 from asyncjobs.job_status

@@ -1,6 +1,6 @@
--- Move what is due at some time closer: jobs, sleeps, the limits of waits, expiry.
--- $1 seconds  $2 only to the present, whatever $1 says, and no expiry
--- $3 of this job only; null: of all
+-- Move due times closer: of jobs, sleeps, time limits of waits, expiry.
+-- $1 seconds  $2 whether to move them just to now, whatever $1 is, and no expiry
+-- $3 the job; null: all
 -- Rows: one; how many live jobs were moved, and how many notices went out.
 -- Locks: the live rows, then their steps.
 with moved as (
