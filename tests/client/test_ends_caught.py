@@ -55,6 +55,13 @@ WAYS = {way.__name__: way for way in (excepting, finally_returning, suppressing,
 every_way = pytest.mark.parametrize("how", WAYS)
 
 
+def ways(*usual: Callable[..., Any]) -> pytest.MarkDecorator:
+    """Every way, of which the usual run takes these: each needs a worker that stops and one that goes on."""
+    return pytest.mark.parametrize(
+        "how", [pytest.param(name, marks=() if way in usual else pytest.mark.slow) for name, way in WAYS.items()]
+    )
+
+
 class Import(Job, kind="caught.Import"):
     how: str
 
@@ -76,7 +83,7 @@ class Import(Job, kind="caught.Import"):
         return "done"
 
 
-@every_way
+@ways(excepting, gathering, in_a_task)
 async def test_an_interruption_at_a_checkpoint_gives_the_job_back(
     client: AsyncJobs, make_jobs: MakeJobs, how: str
 ) -> None:
@@ -111,7 +118,7 @@ async def collecting(how: str) -> int:
     return len(got)
 
 
-@every_way
+@ways(finally_returning, suppressing, grouping)
 async def test_a_step_that_catches_the_end_of_its_worker_is_run_again(
     client: AsyncJobs, make_jobs: MakeJobs, how: str
 ) -> None:
@@ -148,7 +155,7 @@ async def without_steps(how: str) -> str:
     return "done"
 
 
-@every_way
+@ways(excepting, suppressing, in_a_task)
 async def test_a_job_without_steps_that_catches_the_end_of_its_worker_is_given_back(
     client: AsyncJobs, make_jobs: MakeJobs, how: str
 ) -> None:

@@ -101,7 +101,7 @@ class TestMaking:
 
 
 class TestRetention:
-    @pytest.mark.parametrize("days", [0, 1, 7, 31, 32, 33, 60, 365, 3_650])
+    @pytest.mark.parametrize("days", [0, 1, 7, 31, 32, 33, 60, 365, pytest.param(3_650, marks=pytest.mark.slow)])
     async def test_there_is_a_partition_for_every_end_a_job_may_have(
         self, connection: asyncpg.Connection, worker_session: asyncpg.Connection, days: int
     ) -> None:

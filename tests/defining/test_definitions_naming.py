@@ -54,6 +54,8 @@ except InvalidDefinition as error:
     print(error)
 """
 
+WITHOUT_FILE = "this program has no file that another process could import"
+
 
 @job
 async def at_module_level() -> None: ...
@@ -178,12 +180,11 @@ class TestTheProgramThatWasStarted:
     @pytest.mark.parametrize(
         ("words", "given", "why"),
         [
-            (["-c", PROCESS], None, "this program has no file that another process could import"),
-            (["-"], PROCESS, "this program has no file that another process could import"),
-            (["run-shop.py"], None, "no other process can import 'run-shop'"),
-            (["shop.pyz"], None, "no other process can import 'shop.__main__'"),
+            pytest.param(["-c", PROCESS], None, WITHOUT_FILE, id="-c"),
+            pytest.param(["-"], PROCESS, WITHOUT_FILE, id="stdin", marks=pytest.mark.slow),
+            pytest.param(["run-shop.py"], None, "no other process can import 'run-shop'", id="no module"),
+            pytest.param(["shop.pyz"], None, "no other process can import 'shop.__main__'", id="archive"),
         ],
-        ids=["-c", "stdin", "no module", "archive"],
     )
     def test_a_process_job_of_a_program_that_cannot_be_imported_is_refused(
         self, tmp_path: Path, words: list[str], given: str | None, why: str

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from asyncjobs import Job, current_job, errors, job
@@ -34,12 +33,6 @@ async def opened(gate: str) -> None:
 @job(kind="faults.tiny")
 async def tiny(n: int = 0) -> str:
     with oracle.interval(current_job(), n=n):
-        return where()
-
-
-@job(kind="faults.kept", retention=timedelta(days=90))
-async def kept() -> str:
-    with oracle.interval(current_job()):
         return where()
 
 

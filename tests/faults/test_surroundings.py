@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import jobs as work
+from tests.faults.kept_jobs import kept
 from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support import faketime
 from tests.support.asking import until
@@ -109,11 +110,12 @@ async def impatient_url(scene, connection, database_url):
 async def test_timeouts_set_on_the_workers_role_are_waited_out_and_leave_nothing_half_owned(
     scene, connection, impatient_url
 ):
-    workers = [scene.begin(url=impatient_url, concurrency=5) for _ in range(2)]
+    modules = ("tests.faults.jobs", "tests.faults.kept_jobs")
+    workers = [scene.begin(*modules, url=impatient_url, concurrency=5) for _ in range(2)]
     await scene.all_ready(*workers)
     held, *jobs = await scene.enqueue(work.hold(scene.gate()), *(work.nap(0.01) for _ in range(200)))
     await scene.running(held)
-    jobs += await scene.enqueue(work.kept())  # its days of history do not exist yet, and are not made within 50 ms
+    jobs += await scene.enqueue(kept())  # its days of history do not exist yet, and are not made within 50 ms
     for table in ("job", "finished", "worker", "job"):
         async with connection.transaction():
             await connection.execute(f"lock table asyncjobs.{table} in access exclusive mode")
