@@ -17,7 +17,7 @@ from asyncjobs import db as db_room
 from asyncjobs.checks import durations
 from asyncjobs.cli import command_database
 from asyncjobs.cli.db_script import PSQL_STOPS, script
-from asyncjobs.db import checking, migrating, migrations
+from asyncjobs.db import checking, migrating, migration_files
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.embedded import EmbeddedPostgres
@@ -51,7 +51,7 @@ def migrate(
     except ValueError as error:
         fail(USAGE, str(error))
 
-    async def apply() -> list[migrations.Migration]:
+    async def apply() -> list[migration_files.Migration]:
         async with command_database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs migrate")
             try:
@@ -67,7 +67,7 @@ def migrate(
     for made in applied:
         print(f"applied {made}")
     if not applied:
-        print(f"nothing to apply: the schema is at migration {migrations.known()[-1].number}")
+        print(f"nothing to apply: the schema is at migration {migration_files.known()[-1].number}")
 
 
 @app.command()
@@ -76,12 +76,12 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[dict[int, migrations.Applied], str | None]:
+    async def read() -> tuple[dict[int, migration_files.Applied], str | None]:
         async with command_database.server_url(settings) as url:
             connection = await connect(url, name="asyncjobs cli")
             try:
                 with translating():
-                    applied = await migrations.applied(connection)
+                    applied = await migration_files.applied(connection)
                     try:
                         await checking.check(connection)
                     except SchemaMismatch as error:
@@ -94,7 +94,7 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
     directory = private_directory(settings)
     rows = [
         {"number": known.number, "name": known.name, "applied": known.number in applied}
-        for known in (*migrations.known(), migrations.functions())
+        for known in (*migration_files.known(), migration_files.functions())
     ]
     if as_json:
         printing.as_json({"current": problem is None, "problem": problem, "private_in": directory, "migrations": rows})
@@ -124,7 +124,7 @@ def sql(
 
     It applies what is missing, records it as `db migrate` does, and may be run again.
     """
-    newest = migrations.known()[-1].number
+    newest = migration_files.known()[-1].number
     if roles and (psql or after is not None):
         fail(USAGE, "--roles prints another script, for psql: give it without --from and --psql")
     if after is not None and after > newest:

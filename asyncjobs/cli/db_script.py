@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.db import migrating, migrations
+from asyncjobs.db import migrating, migration_files
 from asyncjobs.db.connecting import SEARCH_PATH
 
 _HEAD = """\
@@ -83,7 +83,7 @@ def script(*, after: int = 0, psql: bool = False) -> str:
         after: Number of a migration that must have been applied; the script has only those after it, and the functions.
         psql: Whether it is for psql, with its own commands; else it is one statement, for any tool.
     """
-    wanted = [step for step in migrations.known() if step.number > after]
+    wanted = [step for step in migration_files.known() if step.number > after]
     head = _HEAD.format(after=f", what comes after migration {after}" if after else "")
     first = _REQUIRED.format(number=after) if after else migrating.BOOTSTRAP_BODY.strip()
     first = f"{first}\n{migrating.REFUSE_UNRELEASED}"
@@ -94,6 +94,6 @@ def script(*, after: int = 0, psql: bool = False) -> str:
     }  # fmt: skip
     steps = [
         each.format(text=step.text.strip(), is_missing=step.is_missing, record=step.record)
-        for step in (*wanted, migrations.functions())
+        for step in (*wanted, migration_files.functions())
     ]
     return "".join([head, begin.format(**words), *steps, end.format(**words)])

@@ -15,7 +15,7 @@ from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database, pauses
 from asyncjobs.cli.recurring import left_out
 from asyncjobs.cli.unserved_jobs import cut_short, of_two_applications, unserved
-from asyncjobs.db import checking, limiting, migrations, pausing, poolers, reading, recurring
+from asyncjobs.db import checking, limiting, migration_files, pausing, poolers, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE
 from asyncjobs.db.limiting import BY, LimitRow
@@ -113,8 +113,8 @@ async def _examine(connection: Connection, url: str, settings: Settings, *, is_p
     except SchemaMismatch as error:
         yield Finding("fail", "schema", str(error))
         return
-    newest = max(there := await command_database.bounded(migrations.applied(connection)))
-    functions = there[migrations.FUNCTIONS].release
+    newest = max(there := await command_database.bounded(migration_files.applied(connection)))
+    functions = there[migration_files.FUNCTIONS].release
     yield Finding("ok", "schema", f"migration {newest}, functions of asyncjobs {functions}")
     rights = await command_database.bounded(reading.rights(connection))
     yield _rights(rights, server.role)

@@ -17,9 +17,9 @@ from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
-from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Linked, read_chain
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import PermissionDenied

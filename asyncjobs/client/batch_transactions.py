@@ -15,9 +15,9 @@ from asyncjobs.client.queue_depths import OnConnection
 from asyncjobs.db import batches
 from asyncjobs.db import jobs as statements
 from asyncjobs.db.batches import NewBatch
-from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.unique_key_holders import naming_holders
 
 SMALL = 500
 """Jobs in one statement when COPY cannot be used."""

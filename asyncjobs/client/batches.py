@@ -18,8 +18,8 @@ from asyncjobs.client.enqueueing import RESEND_LIMIT
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths
 from asyncjobs.db import batches
-from asyncjobs.db.access import Access
 from asyncjobs.db.batches import NewBatch
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import (

@@ -11,10 +11,10 @@ from asyncjobs.client.enqueueing import is_of_one_row
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths
 from asyncjobs.db import jobs
-from asyncjobs.db.access import Access
-from asyncjobs.db.key_holders import naming_holders
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.unique_key_holders import naming_holders
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption, NotUnique
 from asyncjobs.jobs.job import Job
 from asyncjobs.tasks.services import Services

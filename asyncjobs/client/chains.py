@@ -20,9 +20,9 @@ from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.db import batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_locked
-from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.rows import Finished, NewJob, State, Stored
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.unique_key_holders import naming_holders
 from asyncjobs.exceptions import (
     AlreadyEnqueued,
     BatchOver,

@@ -29,11 +29,11 @@ from asyncjobs.client.threads import Threads
 from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, steps
-from asyncjobs.db.access import Access
 from asyncjobs.db.batches import Batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import read_failures
 from asyncjobs.db.listening import Listener
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import (
     AwaitCycle,

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from asyncjobs.client.notices import Notices
 from asyncjobs.db import jobs
-from asyncjobs.db.access import Access
 from asyncjobs.db.errors import is_of_allowed_kinds
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen

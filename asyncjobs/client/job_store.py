@@ -12,9 +12,9 @@ from asyncjobs.client.job_rows import mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths, OnConnection
 from asyncjobs.client.steps import stored_steps
 from asyncjobs.db import steps
-from asyncjobs.db.key_holders import naming_holders
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.unique_key_holders import naming_holders
 from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.exceptions import EnqueueOutcomeUnknown
 from asyncjobs.jobs.job import Job

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.db import jobs
-from asyncjobs.db.access import Access
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import StatusRow
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition

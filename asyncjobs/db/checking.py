@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import asyncpg
 
-from asyncjobs.db import migrations, sql
+from asyncjobs.db import migration_files, sql
 from asyncjobs.db.errors import MIGRATE
-from asyncjobs.db.migrations import FUNCTIONS, Applied, numbers
+from asyncjobs.db.migration_files import FUNCTIONS, Applied, numbers
 from asyncjobs.exceptions import SchemaMismatch
 from asyncjobs.version import VERSION
 
@@ -26,15 +26,17 @@ async def check(connection: asyncpg.Connection) -> None:
             is older than 13, or the database's encoding is not UTF8.
     """
     await check_server(connection)
-    there = await migrations.applied(connection)
+    there = await migration_files.applied(connection)
     if not there:
         raise SchemaMismatch(f"this database has no asyncjobs schema: {MIGRATE}")
     check_numbered(there)
-    missing = [m.number for m in migrations.known() if m.number not in there]
+    missing = [m.number for m in migration_files.known() if m.number not in there]
     if missing:
-        raise SchemaMismatch(f"the schema lacks migration {missing[0]} of {migrations.known()[-1].number}: {MIGRATE}")
+        raise SchemaMismatch(
+            f"the schema lacks migration {missing[0]} of {migration_files.known()[-1].number}: {MIGRATE}"
+        )
     check_functions(there)
-    lost = await connection.fetchval(sql.read("read_lost_function"), migrations.function_names())
+    lost = await connection.fetchval(sql.read("read_lost_function"), migration_files.function_names())
     if lost is not None:
         raise SchemaMismatch(
             f"the schema lacks asyncjobs.{lost}: run `asyncjobs db migrate` with version {there[FUNCTIONS].release}"
@@ -48,7 +50,7 @@ def check_numbered(there: Mapping[int, Applied]) -> None:
     """
     if 1 in there and there[1].name == "initial":
         raise SchemaMismatch(UNRELEASED)
-    newest = migrations.known()[-1].number
+    newest = migration_files.known()[-1].number
     later = [there[number].release for number in there if number > newest]
     ours = there[newest].release if newest in there else ""
     if later and not all(_is_near(release, ours) for release in later):
@@ -56,7 +58,7 @@ def check_numbered(there: Mapping[int, Applied]) -> None:
             f"the schema is at migration {max(there)} and this version of asyncjobs knows {newest}: "
             "upgrade asyncjobs-pg here"
         )
-    for migration in migrations.known():
+    for migration in migration_files.known():
         if migration.number in there and there[migration.number].checksum != migration.checksum:
             raise SchemaMismatch(
                 f"migration {migration.number} of this database is not the one this version ships: "
@@ -69,14 +71,14 @@ def check_functions(there: Mapping[int, Applied]) -> None:
     found = there.get(FUNCTIONS)
     if found is None:
         raise SchemaMismatch(f"the schema lacks its functions: {MIGRATE}")
-    if found.checksum == migrations.functions().checksum:
+    if found.checksum == migration_files.functions().checksum:
         return
     is_newer = (numbers(found.release) or [10_000]) > numbers(VERSION)
     if is_newer and not _is_near(found.release, VERSION):
         raise SchemaMismatch(
             f"the schema has the functions of asyncjobs {found.release} and this is {VERSION}: upgrade asyncjobs-pg here"
         )
-    if not is_newer and max(there) <= migrations.known()[-1].number:
+    if not is_newer and max(there) <= migration_files.known()[-1].number:
         which = f"asyncjobs {found.release}" if found.release != VERSION else f"another build of asyncjobs {VERSION}"
         raise SchemaMismatch(f"the schema has the functions of {which}: {MIGRATE}")
 

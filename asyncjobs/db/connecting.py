@@ -16,7 +16,7 @@ from functools import partial
 import asyncpg
 from asyncpg import Connection
 
-from asyncjobs.db import driver, known_types, poolers, url_parts
+from asyncjobs.db import driver, poolers, postgres_types, url_parts
 from asyncjobs.db.errors import misconfigured, translating
 from asyncjobs.operating_system import forks
 
@@ -114,7 +114,7 @@ async def _open(
     descriptor = connection._transport.get_extra_info("socket").fileno()
     forks.keep_descriptor(descriptor)
     _keep_alive(descriptor)
-    known_types.tell(connection)
+    postgres_types.tell(connection)
     driver.tune(descriptor, url)
     return connection
 

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import asyncpg
 
-from asyncjobs.db import migrations, poolers
+from asyncjobs.db import migration_files, poolers
 from asyncjobs.db.checking import UNRELEASED, check, check_functions, check_numbered, check_server
 from asyncjobs.db.connecting import SEARCH_PATH
 from asyncjobs.db.errors import OWNER, lacks
 from asyncjobs.db.jobs import make_partitions
 from asyncjobs.db.lock_wait import LockWait
-from asyncjobs.db.migrations import Migration
+from asyncjobs.db.migration_files import Migration
 from asyncjobs.exceptions import PermissionDenied, SchemaMismatch
 
 logger = logging.getLogger("asyncjobs.migrate")
@@ -179,14 +179,16 @@ async def _to_migrate(connection: asyncpg.Connection, message: str) -> str:
 
 
 async def _migrate(connection: asyncpg.Connection, locks: LockWait) -> list[Migration]:
-    there = await migrations.read(connection)
+    there = await migration_files.read(connection)
     check_numbered(there)
     if not there:
         await locks.run(_bootstrap)
-    elif max(there) > migrations.known()[-1].number:
+    elif max(there) > migration_files.known()[-1].number:
         await check(connection)
-    if not [each for each in (*migrations.known(), migrations.functions()) if await _is_missing(connection, each)]:
-        check_functions(await migrations.read(connection))
+    if not [
+        each for each in (*migration_files.known(), migration_files.functions()) if await _is_missing(connection, each)
+    ]:
+        check_functions(await migration_files.read(connection))
         return []
     if there and await connection.fetchval("select has_table_privilege('asyncjobs.migration', 'insert')"):
         await locks.run(_bootstrap)  # checks the owners again: another owner's trigger would run with our rights
@@ -205,7 +207,7 @@ async def _apply(connection: asyncpg.Connection) -> list[Migration]:
     """Apply the migrations that are still missing under the lock, and return them."""
     await connection.execute(f"{LOCK}; {UNCHECKED}")
     made = []
-    for migration in (*migrations.known(), migrations.functions()):
+    for migration in (*migration_files.known(), migration_files.functions()):
         if await _is_missing(connection, migration):
             await connection.execute(migration.text)
             await connection.execute(migration.record)

@@ -13,7 +13,7 @@ import asyncpg
 from asyncjobs.db import poolers
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
-from asyncjobs.db.lending import NOT_YOURS, RESET, UNLOCK, LentConnection, clean, lent, take_back
+from asyncjobs.db.lent_connections import NOT_YOURS, RESET, UNLOCK, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.through_sqlalchemy import wrapped
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, InvalidStep

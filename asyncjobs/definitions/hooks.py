@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, get_args
 
-from asyncjobs.checks.method_marks import is_method, marks_on
+from asyncjobs.checks.decorator_marks import is_method, marks_on
 from asyncjobs.checks.signatures import check_method, check_takes
 from asyncjobs.exceptions import InvalidDefinition
 

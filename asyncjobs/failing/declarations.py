@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from asyncjobs.checks import limits
-from asyncjobs.checks.method_marks import marks_on
+from asyncjobs.checks.decorator_marks import marks_on
 from asyncjobs.checks.signatures import check_method, check_takes
 from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from asyncjobs.db import testing as db
+from asyncjobs.db import test_kit as db
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.functions import JobFunction

@@ -16,7 +16,7 @@ from asyncjobs.checks.texts import shown
 from asyncjobs.client.client import Client
 from asyncjobs.client.stored_outcomes import read_status
 from asyncjobs.db import jobs as db_jobs
-from asyncjobs.db import testing as db
+from asyncjobs.db import test_kit as db
 from asyncjobs.db import workers
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from asyncjobs.db.testing import Seen
+from asyncjobs.db.test_kit import Seen
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
 from asyncjobs.testing.wanted_jobs import Wanted, listed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.statuses import definition_of
-from asyncjobs.db import testing as db
+from asyncjobs.db import test_kit as db
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.job import Job
 from asyncjobs.testing.asserting import Asserting, Kind

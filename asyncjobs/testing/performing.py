@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID, uuid4
 
 from asyncjobs.db import jobs, workers
-from asyncjobs.db import testing as db
+from asyncjobs.db import test_kit as db
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from asyncjobs.db import testing as db
+from asyncjobs.db import test_kit as db
 from asyncjobs.db.connecting import connect
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.directories import temporary_base

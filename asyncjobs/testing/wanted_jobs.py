@@ -9,7 +9,7 @@ from typing import Any
 from asyncjobs.checks.texts import shown
 from asyncjobs.client.statuses import definition_of
 from asyncjobs.db.rows import State
-from asyncjobs.db.testing import Seen
+from asyncjobs.db.test_kit import Seen
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
 from asyncjobs.failing.stored_errors import read_errors

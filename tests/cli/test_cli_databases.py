@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asyncjobs.db import migrating, migrations
+from asyncjobs.db import migrating, migration_files
 from asyncjobs.db.connecting import connect
 from asyncjobs.exceptions import DatabaseUnavailable
 from asyncjobs.processes.worker_process import refuse_standby
@@ -42,7 +42,7 @@ def test_a_schema_of_a_newer_version(cli, sql):
     asyncio.run(
         sql("insert into asyncjobs.migration (number, name, checksum, release) values (9999, 'later', '', '9.9')")
     )
-    newest = migrations.known()[-1].number
+    newest = migration_files.known()[-1].number
     reason = f"the schema is at migration 9999 and this version of asyncjobs knows {newest}: upgrade asyncjobs-pg here"
     refused(cli, reason, commands=[*COMMANDS, ["db", "migrate"]])
     assert reason in cli("db", "status", code=3).stdout

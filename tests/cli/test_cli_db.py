@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import asyncjobs
 from asyncjobs.cli.db import without_password
-from asyncjobs.db import migrating, migrations
+from asyncjobs.db import migrating, migration_files
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.directories import RUNNABLE
@@ -33,7 +33,7 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, em
     cli = make_cli(empty_database_url)
     missing = cli("db", "status", code=3)
     assert ["0001", "schema", "no"] in [line.split() for line in missing.stdout.splitlines()]
-    known = [*migrations.known(), migrations.functions()]
+    known = [*migration_files.known(), migration_files.functions()]
     assert "asyncjobs db migrate" in missing.stdout
     assert cli("db", "migrate").stdout == "".join(f"applied {m}\n" for m in known)
     assert cli("db", "migrate").stdout == f"nothing to apply: the schema is at migration {len(known) - 1}\n"
@@ -149,16 +149,16 @@ def test_what_comes_after_a_migration_is_printed_alone_with_the_functions(
     make_cli, empty_database_url, monkeypatch, psql
 ):
     cli = make_cli(empty_database_url)
-    [first], functions = migrations.known(), migrations.functions()
-    more = migrations.Migration(2, "more", "create table asyncjobs.more (n integer);")
-    monkeypatch.setattr(migrations, "known", lambda: (first, more))
+    [first], functions = migration_files.known(), migration_files.functions()
+    more = migration_files.Migration(2, "more", "create table asyncjobs.more (n integer);")
+    monkeypatch.setattr(migration_files, "known", lambda: (first, more))
     after = cli("db", "sql", "--from", 1, *psql).stdout
     assert [step for step in (first, more, functions) if f"'{step.checksum}'" in after] == [more, functions]
     script = cli.directory / "after.sql"
     script.write_text(after)
     early = cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script, code=3)
     assert "asyncjobs.migration" in early.stderr
-    monkeypatch.setattr(migrations, "known", lambda: (first,))
+    monkeypatch.setattr(migration_files, "known", lambda: (first,))
     asyncio.run(asyncjobs.migrate(empty_database_url))
     cli("db", "psql", "--", "-q", "-v", "ON_ERROR_STOP=1", "-f", script)
     assert ("more", "n", "integer", None) in tables(empty_database_url)
@@ -171,7 +171,7 @@ def test_what_comes_after_a_migration_is_printed_alone_with_the_functions(
 
 async def test_a_program_migrates_by_its_url(empty_database_url):
     applied = await asyncjobs.migrate(empty_database_url)
-    assert applied == [*(f"{step.number:04}_{step.name}" for step in migrations.known()), "functions"]
+    assert applied == [*(f"{step.number:04}_{step.name}" for step in migration_files.known()), "functions"]
     assert await asyncjobs.migrate(f"  {empty_database_url}\n") == []
     for url, said in (
         ("", "is empty"),

@@ -11,7 +11,7 @@ import pytest
 import asyncjobs
 from asyncjobs import AsyncJobs, JobCancelled, PermissionDenied
 from asyncjobs.cli.doctor import definer_findings
-from asyncjobs.db import migrations, reading
+from asyncjobs.db import migration_files, reading
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.processes import PATIENCE, until_so
@@ -47,8 +47,8 @@ def test_the_security_page_shows_the_matrix():
 
 def more(monkeypatch):
     definer = "create function asyncjobs.more() returns integer language sql security definer as 'select 1'"
-    everything = (*migrations.known(), migrations.Migration(9999, "more", definer))
-    monkeypatch.setattr(migrations, "known", lambda: everything)
+    everything = (*migration_files.known(), migration_files.Migration(9999, "more", definer))
+    monkeypatch.setattr(migration_files, "known", lambda: everything)
 
 
 async def everybodys(url):
@@ -68,7 +68,7 @@ async def test_what_a_later_migration_makes_is_nobodys_by_the_same_transaction(
     as_role, database_url, monkeypatch, make_cli
 ):
     more(monkeypatch)
-    script = make_cli(database_url)("db", "sql", "--from", migrations.known()[-2].number).stdout
+    script = make_cli(database_url)("db", "sql", "--from", migration_files.known()[-2].number).stdout
     for way in ("migrate", "script"):
         if way == "migrate":
             assert await asyncjobs.migrate(database_url) == ["9999_more"]

@@ -9,7 +9,7 @@ import pytest
 import asyncjobs
 from asyncjobs import AsyncJobs, JobFailed, JobNotFound, KindMismatch, PermissionDenied
 from asyncjobs.cli.db import ROLES
-from asyncjobs.db import jobs, migrations, workers
+from asyncjobs.db import jobs, migration_files, workers
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.processes import PATIENCE, until_so
@@ -216,11 +216,11 @@ async def own(server, empty_database_url):
 
 
 def add_a_migration(monkeypatch):
-    more = migrations.Migration(
+    more = migration_files.Migration(
         9999, "more", "create function asyncjobs.more() returns integer language sql as 'select 1'"
     )
-    everything = (*migrations.known(), more)
-    monkeypatch.setattr(migrations, "known", lambda: everything)
+    everything = (*migration_files.known(), more)
+    monkeypatch.setattr(migration_files, "known", lambda: everything)
 
 
 async def test_the_owner_with_createrole_applies_the_roles_and_goes_on_migrating(own, monkeypatch):

@@ -34,8 +34,8 @@ from asyncjobs import (
 )
 from asyncjobs.client import awaiting
 from asyncjobs.client.awaiting import BEGINNING, Waiters
-from asyncjobs.db.access import Access
 from asyncjobs.db.listening import Listener
+from asyncjobs.db.role_access import Access
 from asyncjobs.tasks.services import Services
 from tests.support.asking import until
 from tests.support.processes import PATIENCE

@@ -28,7 +28,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.migrations import functions
+from asyncjobs.db.migration_files import functions
 from asyncjobs.worker.duties.janitor import BATCH
 
 

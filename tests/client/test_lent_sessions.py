@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Job, JobFailed, retry_on, step
-from asyncjobs.db import lending, transactions
+from asyncjobs.db import transactions
 from asyncjobs.db.connecting import connect
 from tests.support.asking import until
 
@@ -247,7 +247,7 @@ async def test_a_session_that_cannot_be_cleaned_is_ended(
     jobs: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid, _ = await looked(jobs)
-    for module in (lending, transactions):
+    for module in (lent_connections, transactions):
         monkeypatch.setattr(module, "RESET", "select 1 / 0")
     await looked(jobs)
     await until(connection, f"select not exists (select from pg_stat_activity where pid = {int(pid)})")

@@ -14,7 +14,7 @@ from client_jobs import rows
 
 from asyncjobs import AsyncJobs, Batch, DatabaseUnavailable, Job, Limit, Unique, chain, enqueue_all, job
 from asyncjobs.db import jobs as statements
-from asyncjobs.db import key_holders, sql
+from asyncjobs.db import sql, unique_key_holders
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.rows import NewJob
 from asyncjobs.definitions.ids import new_id
@@ -192,7 +192,7 @@ async def test_a_key_that_is_free_by_then_is_said_to_be(
                 holder.terminate()
             return await connect(*given, **options)
 
-        monkeypatch.setattr(key_holders, "connect", connect_later)
+        monkeypatch.setattr(unique_key_holders, "connect", connect_later)
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(DatabaseUnavailable, match=f"'{key_of(KEY)}' was held .* free by now; enqueue again$"):
             await once(5).enqueue(connection=caller.connection)
@@ -204,7 +204,7 @@ async def test_where_nobody_can_be_asked_the_key_is_named_all_the_same(
     async def refused(*_: Any, **__: Any) -> asyncpg.Connection:
         raise DatabaseUnavailable("sorry, too many clients already")
 
-    monkeypatch.setattr(key_holders, "connect", refused)
+    monkeypatch.setattr(unique_key_holders, "connect", refused)
     async with holding(database_url, once(5)), WAYS["asyncpg"](database_url) as caller:
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, states
 
-from asyncjobs.db import jobs, testing, workers
+from asyncjobs.db import jobs, test_kit, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Range, Reschedule
 
@@ -268,9 +268,9 @@ async def test_the_test_kit_claims_as_a_worker_does(
     await put(connection, 2)
     await connection.execute(f"update asyncjobs.job set {row}")
     [first] = await claim(worker_session, worker, 1, once=["k"])
-    found = await testing.read_next(worker_session, ["k"], queues=None, job_id=None, held=())
+    found = await test_kit.read_next(worker_session, ["k"], queues=None, job_id=None, held=())
     assert found is not None
-    [second] = await testing.claim(worker_session, found, max_crashes=1, worker=worker)
+    [second] = await test_kit.claim(worker_session, found, max_crashes=1, worker=worker)
     both = [each._replace(id=worker, seq=0, fence=0) for each in (first, second)]
     assert both[0] == both[1]
     rows = await connection.fetch("select state, worker, apart, attempt, started_at is not null from asyncjobs.job")

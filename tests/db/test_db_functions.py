@@ -12,12 +12,12 @@ import pytest
 
 from asyncjobs import AsyncJobs, SchemaMismatch, __version__
 from asyncjobs.cli.db_script import script
-from asyncjobs.db import checking, migrating, migrations
+from asyncjobs.db import checking, migrating, migration_files
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.migrations import Migration
+from asyncjobs.db.migration_files import Migration
 
-FILES = sorted((Path(migrations.__file__).parent / "functions").glob("*.sql"))
-FIRST = migrations.known()[0]
+FILES = sorted((Path(migration_files.__file__).parent / "functions").glob("*.sql"))
+FIRST = migration_files.known()[0]
 OTHER = "create or replace function asyncjobs.new_id() returns uuid language sql as 'select null::uuid';"
 """A text of a function that tells itself."""
 
@@ -47,10 +47,10 @@ async def is_other(connection: asyncpg.Connection) -> bool:
 
 def with_functions(monkeypatch: pytest.MonkeyPatch, text: str, *numbered: str) -> None:
     """Have this version come with more of functions, and with more numbered ones."""
-    functions = Migration(migrations.FUNCTIONS, "functions", f"{migrations.functions().text}\n{text}")
+    functions = Migration(migration_files.FUNCTIONS, "functions", f"{migration_files.functions().text}\n{text}")
     known = (FIRST, *(Migration(n, f"more_{n}", each) for n, each in enumerate(numbered, 2)))
-    monkeypatch.setattr(migrations, "functions", lambda: functions)
-    monkeypatch.setattr(migrations, "known", lambda: known)
+    monkeypatch.setattr(migration_files, "functions", lambda: functions)
+    monkeypatch.setattr(migration_files, "known", lambda: known)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -66,7 +66,7 @@ def test_a_file_has_the_functions_of_its_name_alone_with_a_head_and_a_path_of_th
 
 async def test_each_is_valid_though_none_is_looked_into_while_they_are_written(schema: asyncpg.Connection) -> None:
     await schema.execute("set check_function_bodies = on")
-    await schema.execute(migrations.functions().text)
+    await schema.execute(migration_files.functions().text)
 
 
 async def test_the_recorded_ones_are_those_that_are_there(schema: asyncpg.Connection) -> None:
@@ -74,7 +74,7 @@ async def test_the_recorded_ones_are_those_that_are_there(schema: asyncpg.Connec
         "select distinct proname::text as name from pg_proc where pronamespace = 'asyncjobs'::regnamespace "
         "union all select relname from pg_class where relnamespace = 'asyncjobs'::regnamespace and relkind = 'v'"
     )
-    assert {row["name"] for row in rows} == set(migrations.function_names())
+    assert {row["name"] for row in rows} == set(migration_files.function_names())
 
 
 async def test_others_are_written_with_the_grants_that_there_were_and_none_to_everybody(
@@ -178,9 +178,9 @@ async def test_one_whose_signature_changes_is_dropped_by_a_migration_and_is_neve
     texts = [path.read_text() for path in (*FILES, *views) if path.stem != "new_id"]
 
     def with_changed(more: str) -> None:
-        functions = Migration(migrations.FUNCTIONS, "functions", "\n".join([*texts, CHANGED, more]))
-        monkeypatch.setattr(migrations, "functions", lambda: functions)
-        monkeypatch.setattr(migrations, "known", lambda: (FIRST, Migration(2, "more", drop)))
+        functions = Migration(migration_files.FUNCTIONS, "functions", "\n".join([*texts, CHANGED, more]))
+        monkeypatch.setattr(migration_files, "functions", lambda: functions)
+        monkeypatch.setattr(migration_files, "known", lambda: (FIRST, Migration(2, "more", drop)))
 
     with_changed("select 1 / 0")
     with pytest.raises(asyncpg.DivisionByZeroError):

@@ -12,14 +12,14 @@ import pytest
 
 from asyncjobs import AsyncJobs, DatabaseUnavailable, PermissionDenied, SchemaMismatch, __version__, job
 from asyncjobs.cli.db_script import script
-from asyncjobs.db import checking, migrating, migrations
+from asyncjobs.db import checking, migrating, migration_files
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.migrations import Migration
+from asyncjobs.db.migration_files import Migration
 from asyncjobs.embedded import EmbeddedPostgres
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
-EVERY = [str(each) for each in (*migrations.known(), migrations.functions())]
+EVERY = [str(each) for each in (*migration_files.known(), migration_files.functions())]
 OURS = ["make_partitions", "drop_expired", "lock_event", "emit", "begin_wait", "cancel", "retry", "discard"]
 """Functions that lock."""
 
@@ -53,9 +53,9 @@ async def doubled(number: int) -> int:
 
 def with_more(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
     """Have this version know more migrations than it does."""
-    real = migrations.known()
+    real = migration_files.known()
     more = [Migration(real[-1].number + n, f"more_{n}", text) for n, text in enumerate(texts, 1)]
-    monkeypatch.setattr(migrations, "known", lambda: (*real, *more))
+    monkeypatch.setattr(migration_files, "known", lambda: (*real, *more))
 
 
 class TestMigrating:
@@ -68,7 +68,9 @@ class TestMigrating:
         connection.terminate()
 
     async def test_migrations_are_numbered_from_one_without_a_gap(self) -> None:
-        assert [migration.number for migration in migrations.known()] == list(range(1, len(migrations.known()) + 1))
+        assert [migration.number for migration in migration_files.known()] == list(
+            range(1, len(migration_files.known()) + 1)
+        )
 
     async def test_the_newest_is_of_this_minor_version(self, database_url: str) -> None:
         release = "select release from asyncjobs.migration order by number desc limit 1"
@@ -193,7 +195,7 @@ class TestOthersSchemas:
     ) -> None:
         url = await migrated()
         with_more(monkeypatch, "select 1")
-        number = migrations.known()[-1].number
+        number = migration_files.known()[-1].number
         await self.check_refuses(url, make_jobs, f"lacks migration {number}", "asyncjobs db migrate")
 
     @pytest.mark.parametrize("releases", ["(99, '0.3')", "(98, '0.2'), (99, '0.3')", "(99, '1.0')", "(99, 'next')"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs.db import migrations, sql
+from asyncjobs.db import migration_files, sql
 
-ROOM = Path(migrations.__file__).parent
+ROOM = Path(migration_files.__file__).parent
 NOTIFYING = sorted(path for path in ROOM.glob("*/*.sql") if "pg_notify('asyncjobs_ready'" in path.read_text())
 
 

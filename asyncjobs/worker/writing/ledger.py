@@ -19,9 +19,9 @@ from uuid import UUID
 from asyncjobs.db import batches, jobs
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values, lacks_day, sqlstate_of
-from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.db.sessions import Runs
+from asyncjobs.db.skip_locked import passing_locked
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.failing.stored_errors import describe_error
 from asyncjobs.tasks.retrying import Backoff

@@ -19,8 +19,8 @@ from uuid import UUID
 from asyncjobs.db import steps
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import is_of_values
-from asyncjobs.db.locked import passing_locked
 from asyncjobs.db.sessions import Runs, Sessions
+from asyncjobs.db.skip_locked import passing_locked
 from asyncjobs.db.transactions import Transaction
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost
 from asyncjobs.failing.control_exceptions import Interrupted
