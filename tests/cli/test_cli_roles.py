@@ -371,9 +371,9 @@ async def test_doctor_of_a_login_that_may_not_look_fails_nothing_and_says_so(as_
 
 async def test_an_embedded_worker_that_lacks_the_right_says_so_in_a_line(as_role, caplog):
     async with AsyncJobs(database_url=as_role["web"]).running() as jobs:
-        await until_so(lambda: "cannot work" in caplog.text)
+        await until_so(lambda: "cannot run" in caplog.text)
         assert not jobs.healthy
-    [record] = [record for record in caplog.records if "cannot work" in record.message][:1]
+    [record] = [record for record in caplog.records if "cannot run" in record.message][:1]
     assert "asyncjobs_worker" in record.message
     assert record.exc_info is None
     assert "Traceback" not in caplog.text

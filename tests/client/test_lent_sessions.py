@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, Job, JobFailed, retry_on, step
-from asyncjobs.db import transactions
+from asyncjobs.db import lent_connections, transactions
 from asyncjobs.db.connecting import connect
 from tests.support.asking import until
 
