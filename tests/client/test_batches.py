@@ -501,7 +501,7 @@ async def test_two_that_look_at_once_enqueue_what_follows_once(
         (lambda: Batch(7), InvalidOption, "description must be text"),
         (lambda: Batch("a\0"), InvalidOption, "description must be text"),
         (lambda: Batch(on_success=note), InvalidOption, r"on_success= got .*, which is no job: call a @job function"),
-        (lambda: Batch(on_finish=chain(note("a"))), InvalidOption, "a chain is enqueued by itself"),
+        (lambda: Batch(on_finish=chain(note("a"))), InvalidOption, "enqueue a chain by itself"),
         (lambda: Batch(on_end=note("a")), TypeError, "on_end"),
         (lambda: Batch("a", note("b")), TypeError, "the callbacks go by name"),
         (lambda: Batch().add(7), InvalidOption, r"Batch.add\(\) got 7, which is no job"),
