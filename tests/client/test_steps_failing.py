@@ -108,8 +108,14 @@ class TestStepsOutOfPlace:
             ("nested sleep", "'inner' is begun inside step 'outer'"),
             ("nested sleep", "sleep, wait_for and run are steps themselves: call them from perform"),
             ("called", "step 'outer' is given int, which cannot be called"),
-            ("arguments", "got an unexpected keyword argument 'timeout': arguments after the function are passed to it"),
-            ("arguments in a thread", "missing 1 required positional argument: 'page': arguments after the function are passed to it"),
+            (
+                "arguments",
+                "got an unexpected keyword argument 'timeout': arguments after the function are passed to it",
+            ),
+            (
+                "arguments in a thread",
+                "missing 1 required positional argument: 'page': arguments after the function are passed to it",
+            ),
             ("duplicate", "'outer' is run twice"),
             ("concurrent", "'inner' is begun while another task of the job is in step 'outer'"),
             ("concurrent in a group", "'inner' is begun while another task of the job is in step 'outer'"),

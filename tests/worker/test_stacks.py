@@ -119,3 +119,15 @@ def test_where_everything_is_a_librarys_it_is_the_outermost_function() -> None:
         frames.insert(0, (frame, frame.f_lineno))
         frame = frame.f_back
     assert place_of(frames).function == "loads"
+
+
+def test_what_a_namedtuple_generates_is_nobodys_line() -> None:
+    here, found = sys._getframe(), []
+    sys.settrace(lambda frame, *_: found.append(frame) if frame.f_code.co_filename == "<string>" else None)
+    try:
+        place_of([(here, here.f_lineno)])  # makes one
+    finally:
+        sys.settrace(None)
+    [generated] = found
+    ours = generated.f_back
+    assert place_of([(ours, 1), (generated, 1)]).function == "place_of"
