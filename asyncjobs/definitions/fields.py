@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from functools import cache
 from typing import ClassVar
 
 from asyncjobs.checks.wrong_calls import FOREIGN_METHODS
@@ -34,9 +35,10 @@ def refuse_hiding(cls: type, name: str, root: type) -> None:
                 raise InvalidDefinition(f"{name}.{own} would hide Job.{own}: give it another name")
 
 
-def _own_names(root: type) -> set[str]:
+@cache
+def _own_names(root: type) -> frozenset[str]:
     names = [name for base in root.__mro__[:-1] for name in (*vars(base), *annotations_of(base))]
-    return {name for name in names if not name.startswith("__") and name not in FOREIGN_METHODS}
+    return frozenset(name for name in names if not name.startswith("__") and name not in FOREIGN_METHODS)
 
 
 def names_of_fields(cls: type, root: type) -> set[str]:
@@ -56,7 +58,7 @@ def names_needed(cls: type, root: type) -> set[str]:
 
 def fields_of(cls: type, root: type) -> list[Parameter]:
     """Return a class's arguments from its annotations and defaults, base classes first."""
-    hints = hints_of(cls)
+    hints = hints_of(cls, root)
     found: dict[str, Parameter] = {}
     for base in reversed(cls.__mro__):
         if not issubclass(base, root) or base is root:

@@ -98,13 +98,15 @@ def _marked(method: F, point: Point) -> F:
     return method
 
 
-def check_hooks(cls: type, name: str) -> None:
+def check_hooks(cls: type, name: str, root: type) -> None:
     """Refuse hooks with the wrong parameters.
 
     Raises:
         InvalidDefinition: A method of the class, or of a base, does not take the arguments of its hook.
     """
     for base in cls.__mro__:
+        if base in root.__mro__:
+            continue
         for attribute, value in vars(base).items():
             for point in marks_on(value, _MARK):
                 check_method(cls, attribute, f"{name}: @{point}", *_MORE.get(point, ()))

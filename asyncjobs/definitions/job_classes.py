@@ -36,7 +36,7 @@ def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -
         return  # it has nothing of its own
     refuse_dropped(name, given.get("dropped") or (), names_of_fields(cls, root))
     refuse_on_methods(cls, name)
-    check_hooks(cls, name)
+    check_hooks(cls, name, root)
     check_rescues(cls, name)
     cls._declared = tuple(rescues_in(cls))
     refuse_hiding(cls, name, root)
