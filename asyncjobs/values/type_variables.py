@@ -61,8 +61,8 @@ def hints_of(cls: type, root: type = object) -> dict[str, Any]:
 
     Args:
         cls: The class.
-        root: One of its bases, whose own annotations are left out with those of its bases: to resolve those of `Job` for each
-            class made from it takes 1 ms.
+        root: One of its bases, whose annotations are left out, with those of its own bases: resolving those of `Job` again
+            for each class takes 1 ms.
 
     Raises:
         NameError: An annotation cannot be resolved.
