@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -18,12 +20,23 @@ from asyncjobs.cli import command_database
 from asyncjobs.db import jobs
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
-from asyncjobs.exceptions import InvalidArguments, InvalidOption, JobCancelled, JobDiscarded, JobError, JobFailed
+from asyncjobs.exceptions import (
+    AsyncJobsError,
+    InvalidArguments,
+    InvalidOption,
+    JobCancelled,
+    JobDiscarded,
+    JobError,
+    JobFailed,
+)
 from asyncjobs.jobs.job import Job
 from asyncjobs.modules.importing import import_modules, put_working_directory_first
 from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing
-from asyncjobs.terminal.exits import FAILED, USAGE, exit_codes, fail
+from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
+
+TELL_AFTER = 2.0
+"""Seconds of `--wait` after which it is said what the job waits for."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +103,17 @@ def enqueue(
     async def send() -> tuple[UUID, Any, JobError | TimeoutError | None]:
         async with command_database.CommandJobs(config=config, environment=env, middleware=True) as client:
             found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, when))
+            if not wait:
+                return found.id, None, None
+            telling = asyncio.get_running_loop().create_task(_tell_why(client, found.id))
             try:
-                return found.id, await found.result(timeout=limit) if wait else None, None
+                return found.id, await found.result(timeout=limit), None
             except (JobError, TimeoutError) as error:
+                if isinstance(error, TimeoutError) and telling.cancel():
+                    await _tell_why(client, found.id, after=0.0)
                 return found.id, None, error
+            finally:
+                telling.cancel()
 
     job_id, result, error = command_database.finish(send)
     if error is not None:
@@ -106,6 +126,13 @@ def enqueue(
         printing.as_json({"id": job_id, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
     else:
         print(text if wait else job_id)
+
+
+async def _tell_why(client: command_database.CommandJobs, job_id: UUID, *, after: float = TELL_AFTER) -> None:
+    """Say after so many seconds what a job waits for: perhaps for a worker that nobody has started."""
+    await asyncio.sleep(after)
+    with contextlib.suppress(AsyncJobsError):  # of a role that may not look
+        complain(f"job {job_id} {await client.why(job_id)}")
 
 
 def _ending(error: JobError | TimeoutError) -> dict[str, Any]:

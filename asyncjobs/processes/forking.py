@@ -5,7 +5,7 @@ lock. See `asyncjobs.worker.job_processes.forking_process`, the other side.
 
 A child leads a session of its own, and whatever it starts is in its process group unless it leaves that on purpose. The
 group is killed on the worker's word, when its leader has ended, and when this process ends. The forkserver of
-`multiprocessing` forks from such a process, too, but its children lead no group and outlive it, and are waited for in a thread.
+`multiprocessing` forks from such a process, too; but its children lead no group, outlive it, and are waited for in a thread.
 """
 
 from __future__ import annotations

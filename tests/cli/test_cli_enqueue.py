@@ -108,3 +108,9 @@ def test_arguments_are_read_once_each():
     for words in (["a=1", "a=2"], ["a:=x"], ["{bad"], ["=1"]):
         with pytest.raises(InvalidOption):
             read_arguments(words)
+
+
+async def test_who_waits_without_a_worker_is_told_what_the_job_waits_for(cli):
+    late = await run(cli, "enqueue", "cli_jobs.add", "a=1", "--wait", "--timeout", "100ms", code=1)
+    assert "waits for a worker: none is alive; start one with `asyncjobs run`" in late.stderr
+    assert "did not end within 100ms; it goes on" in late.stderr
