@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 project = "asyncjobs"
-copyright = "the asyncjobs authors"  # noqa: A001 - Sphinx's name
+project_copyright = "the asyncjobs authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -28,10 +28,11 @@ LONGEST_NAME = 34  # columns
 MOST_LINES, MOST_INCIDENTS = 60, 5
 """That are listed at the end, of more texts only those that were not drawn."""
 NEXT = {"asyncjobs init": "write config.toml and jobs.py to begin with", "asyncjobs run": "work, until Ctrl-C"}
-SIGNS = dict(zip(State, ("", "", "✓", "–", "✗"), strict=True))  # noqa: RUF001
+EN_DASH = "\N{EN DASH}"
+SIGNS = dict(zip(State, ("", "", "✓", EN_DASH, "✗"), strict=True))
 DONE, OPEN, MORE = "●", "○", "…"
 # For a terminal that takes nothing but ASCII.
-PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", DONE: "#", OPEN: ".", MORE: "..."})  # noqa: RUF001
+PLAIN = str.maketrans({"✓": "+", "✗": "x", EN_DASH: "-", DONE: "#", OPEN: ".", MORE: "..."})
 COLOURS = dict(zip(State, ("dim", "cyan", "green", "yellow", "red"), strict=True))
 
 

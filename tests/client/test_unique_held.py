@@ -18,7 +18,7 @@ from asyncjobs.db import sql, unique_key_holders
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.rows import NewJob
 from asyncjobs.definitions.ids import new_id
-from tests.support.asking import until_blocked
+from tests.support.asking import until, until_blocked
 from tests.support.roles import apply_roles
 
 SHORT = "50ms"
@@ -88,11 +88,8 @@ async def test_in_a_callers_transaction_key_and_session_are_named(
 
 async def until_alone(connection: asyncpg.Connection) -> None:
     """Wait until no transaction of the test's is open any more."""
-    async with asyncio.timeout(10):
-        while await connection.fetchval(
-            "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in tr%'"
-        ):
-            await asyncio.sleep(0.01)
+    open_ones = "select from pg_stat_activity where datname = current_database() and state like 'idle in tr%'"
+    await until(connection, f"select not exists ({open_ones})")
 
 
 @pytest.mark.usefixtures("bounded")

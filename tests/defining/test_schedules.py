@@ -130,7 +130,7 @@ def test_whatever_is_given_is_taken_or_refused_and_nothing_else(text: str) -> No
         found = Schedule(text)
     except InvalidSchedule:
         return
-    assert found.after(NOW) is None or found.after(NOW) > NOW  # type: ignore[operator]
+    assert found.after(NOW) is None or found.after(NOW) > NOW
 
 
 # What a clock leaves out, and what it shows twice
@@ -186,7 +186,7 @@ def changes_of(name: str) -> tuple[Change, ...]:
             at = moment
             while at.astimezone(zone).utcoffset() == offset:
                 at += timedelta(minutes=15)
-            found.append(Change(at, new - offset))  # type: ignore[operator]
+            found.append(Change(at, new - offset))
             offset = new
         moment = later
     return tuple(found)

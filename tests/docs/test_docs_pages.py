@@ -114,7 +114,7 @@ class Reader:
         return compile(at_its_lines, str(self._page.path), "exec", flags=flags, dont_inherit=True)
 
     async def _run_python(self, block: Block) -> None:
-        result = eval(self._compiled(block), self._module.__dict__)  # noqa: S307 - our own text
+        result = eval(self._compiled(block), self._module.__dict__)
         if inspect.iscoroutine(result):
             await result
 

@@ -151,5 +151,5 @@ def fork_children(control: socket.socket, flags: Sequence[str]) -> None:
     def start(args: Any, **options: Any) -> "subprocess.Popen[Any]":
         return forked(args, options) or new(args, **options)
 
-    subprocess.Popen = start  # type: ignore[assignment, misc]
+    subprocess.Popen = start
     fork_apart(forked)

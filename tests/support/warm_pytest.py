@@ -1,8 +1,9 @@
 """asyncjobs and what it imports, for pytest runs that are to rewrite none of it: else they warn that it is too late for that."""
 
+import importlib
 import sys
 
-import asyncjobs.testing.jobs  # noqa: F401
+importlib.import_module("asyncjobs.testing.jobs")
 
 for name in ("anyio", "asyncjobs", "platformdirs"):
     if name in sys.modules:
