@@ -41,6 +41,14 @@ async def test_an_enqueuer_enqueues_in_every_way_and_awaits(as_role, start):
         assert await worker.exit_code() == 0
 
 
+async def test_an_enqueuer_that_waits_in_vain_is_told_that_alone(as_role, make_cli):
+    late = await asyncio.to_thread(
+        make_cli(as_role["web"]), "enqueue", "cli_jobs.add", "a=1", "--wait", "--timeout", "100ms", code=1
+    )
+    assert "did not end within 100ms; it goes on" in late.stderr and "Traceback" not in late.stderr
+    assert len(late.stderr.splitlines()) == 1
+
+
 async def test_an_enqueuer_can_neither_read_arguments_nor_touch_what_others_enqueued(as_role, enqueue):
     await enqueue(cli_jobs.add(1))
     found = await refusals(
