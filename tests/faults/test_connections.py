@@ -145,7 +145,8 @@ async def test_a_batch_that_the_database_refuses_for_its_own_sake_stops_the_clai
             "create trigger full_disk before insert on asyncjobs.finished for each row execute function full_disk()"
         )
         first = await client.enqueue(work.tiny())
-        await until_so(lambda: jobs._worker.ledger.trouble.reason != "")
+        worker = jobs._worker
+        await until_so(lambda: worker.ledger.trouble.reason != "" and not worker.dispatcher._claims)
         second = await client.enqueue(work.tiny())
         await until_so(lambda: not jobs.healthy)
         assert "cannot be stored: the disk is full" in await client.why(second.id)
@@ -154,3 +155,27 @@ async def test_a_batch_that_the_database_refuses_for_its_own_sake_stops_the_clai
         await connection.execute("drop trigger full_disk on asyncjobs.finished")
         await asyncio.gather(first.result(timeout=20), second.result(timeout=20))
         await until_so(lambda: jobs.healthy)
+
+
+async def test_a_claim_that_has_waited_for_a_session_takes_nothing_once_no_ends_can_be_stored(jobs, connection):
+    dispatcher, trouble = jobs._worker.dispatcher, jobs._worker.ledger.trouble
+    sessions, waits, may_go = dispatcher._sessions, asyncio.Event(), asyncio.Event()
+
+    class Late:
+        async def run(self, *args, **options):
+            if dispatcher._claims:
+                waits.set()
+                await may_go.wait()
+            return await sessions.run(*args, **options)
+
+    dispatcher._sessions = Late()
+    job = await jobs.enqueue(work.tiny())
+    await waits.wait()
+    trouble.begin("how jobs ended cannot be stored")
+    may_go.set()
+    await until_so(lambda: not dispatcher._claims)
+    row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", job.id)
+    assert tuple(row) == (1, 0)
+    trouble.end()
+    dispatcher.look_at_all()
+    await job.result(timeout=20)

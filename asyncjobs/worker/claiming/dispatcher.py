@@ -331,6 +331,10 @@ class Dispatcher:
             )
 
     async def _claim_on(self, connection: Connection, group: list[Pool]) -> int:
+        if self._is_held_up():  # since this claim began to wait for a session
+            for pool in group:
+                pool.may_have_more = True
+            return 0
         now = asyncio.get_running_loop().time()
         if self._positions.needs_roll(now):
             horizon, paused = await pausing.last_seq(connection)
