@@ -64,7 +64,7 @@ unknown key in the file is an error; an unknown variable is a warning.
 
 A time is a number of seconds, or text with units: `"500ms"`, `"45s"`, `"10m"`, `"1h30m"`, `"7d"`. A size is a number
 of bytes, or text such as `"64MiB"`. In a variable, lists and tables are written as JSON:
-`ASYNCJOBS_IMPORTS='["app.jobs"]'`.
+`ASYNCJOBS_IMPORTS='["app.jobs"]'`; modules with commas, too.
 
 `database_url` takes libpq's parameters, several hosts included. What asyncpg cannot do, such as `channel_binding=require`,
 is refused by name. `sslrootcert=system` verifies by the certificates of the system.

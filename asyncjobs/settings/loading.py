@@ -98,7 +98,7 @@ def _validated(layers: list[Layer], **found_out: Any) -> tuple[Settings | None, 
     values: dict[str, Any] = {}
     for layer in layers:
         values = sources.merged(values, layer.values)
-    # Unknown keys are taken out here: users do not set `environment` and `source`, and BaseSettings has options of its own.
+    # Unknown keys are taken out here: users do not set `environment` and `source`.
     unknown_keys = [key for key in values if key not in keys.KEYS]
     problems = [f"{_place((key,), layers)}: {keys.unknown((key,))}" for key in unknown_keys]
     known = {key: value for key, value in values.items() if key in keys.KEYS}

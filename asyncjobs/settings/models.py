@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.settings.values import (
@@ -129,19 +128,13 @@ class Recurring(_Table):
     """False: the schedule is stored and shown, and enqueues nothing."""
 
 
-class Settings(BaseSettings):
+class Settings(_Table):
     """All settings. Constructing one reads neither environment nor file: `load` does.
 
     `model_fields_set` names the fields that were given; others have their defaults.
     """
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix="ASYNCJOBS_",
-        env_nested_delimiter="__",
-    )
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     environment: str = "development"
     """The table of the config file that was laid over `[default]`."""
@@ -238,14 +231,3 @@ class Settings(BaseSettings):
     def safe_database_url(self) -> str:
         """`database_url` for logs and messages: without passwords."""
         return safe_database_url(self.database_url)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        *_others: PydanticBaseSettingsSource,
-        **_by_name: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return no source beside the arguments: `load` reads the others itself, to know where each value came from."""
-        return (init_settings,)

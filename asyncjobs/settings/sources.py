@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_settings import EnvSettingsSource
 
 from asyncjobs.settings.keys import KEYS, dotted, misplaced, suggestion
 from asyncjobs.settings.models import Dispatcher, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pydantic.fields import FieldInfo
+    from collections.abc import Callable, Mapping, Sequence
 
     from asyncjobs.settings.lines import KeyPath
 
@@ -29,13 +28,18 @@ INTERNAL_PREFIX = "ASYNCJOBS_WORKER_"
 _OF_ONE_RECURRING = f"{PREFIX}RECURRING__"
 """Begins a variable that goes on with a name, in lower case, and after two underscores one of its keys."""
 
+_MODULES = Settings.model_fields["imports"].annotation
+_MANY = (dict, list, tuple)
+
+_ONE_RECURRING = '{"job": "app.jobs.report", "schedule": "@daily"}'
 _EXAMPLES = {
     "pools": '[{"queues": ["default"], "concurrency": 5}]',
     "queues": '{"mailers": {"max_depth": 10000}}',
     "limits": '{"app.jobs.charge": 5}',
     "dispatcher": '{"batch_size": 500}',
-    "recurring": '{"report": {"job": "app.jobs.report", "schedule": "@daily"}}',
+    "recurring": f'{{"report": {_ONE_RECURRING}}}',
     "imports": '["app.jobs"], or app.jobs,app.mails',
+    "middleware": '["app.middleware.Timing"], or app.middleware.Timing,app.middleware.Tracing',
 }
 
 
@@ -83,28 +87,45 @@ def from_environment() -> Layer:
     }
     variables = _variables()
     warnings = [_unknown(name, variables) for name in sorted(given) if not _is_known(name, variables)]
-    source = _Environment({name.lower(): text for name, text in given.items() if _is_known(name, variables)})
-    values = source()
-    return Layer(values, lambda path: _variable(path, given), source.problems, warnings)
+    values: dict[str, Any] = {}
+    problems = []
+    for name in sorted(given):  # a table before its keys, which are laid over it
+        if _is_known(name, variables):
+            key, *inner = name.removeprefix(PREFIX).lower().split("__")
+            try:
+                value = _read(given[name], key, inner)
+            except ValueError as error:
+                example = (_EXAMPLES[key], _ONE_RECURRING, '{"days": 7}')[len(inner)]
+                problems.append(f"{name}: not JSON ({error}); give such as {example}")
+                continue
+            for part in reversed(inner):
+                value = {part: value}
+            values = merged(values, {key: value})
+    return Layer(values, lambda path: _variable(path, given), problems, warnings)
 
 
-class _Environment(EnvSettingsSource):
-    """A source like pydantic-settings' own, which goes on after a variable that it cannot read."""
+def _read(text: str, key: str, inner: Sequence[str]) -> Any:
+    """Return the value of a variable: a table and a list are JSON, everything else is for the validation to read.
 
-    def __init__(self, variables: dict[str, str]) -> None:
-        super().__init__(Settings)
-        self.env_vars = variables
-        self.problems: list[str] = []
+    Raises:
+        ValueError: It is not JSON.
+    """
+    kind: Any = Settings.model_fields[key].annotation
+    if kind == _MODULES and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    for part in inner:
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif _is_table(kind) and part in kind.model_fields:
+            kind = kind.model_fields[part].annotation
+        else:
+            return text
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    return json.loads(text) if any(_is_table(each) or get_origin(each) in _MANY for each in kinds) else text
 
-    def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
-        if field_name == "imports" and value is not None and not value.lstrip().startswith("["):
-            return [part.strip() for part in value.split(",") if part.strip()]
-        try:
-            return super().prepare_field_value(field_name, field, value, value_is_complex)
-        except ValueError as error:
-            fact = f"not JSON ({error})"
-            self.problems.append(f"{PREFIX}{field_name.upper()}: {fact}; give such as {_EXAMPLES[field_name]}")
-            return None
+
+def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _variables() -> list[str]:
@@ -113,7 +134,7 @@ def _variables() -> list[str]:
     for key in KEYS:
         names.append(f"{PREFIX}{key.upper()}")
         kind = Settings.model_fields[key].annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if _is_table(kind):
             names += [f"{names[-1]}__{inner.upper()}" for inner in kind.model_fields]
     return names
 

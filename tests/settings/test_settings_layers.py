@@ -121,6 +121,25 @@ def test_a_nested_variable_changes_its_key_only(write, monkeypatch):
     assert load().dispatcher == Dispatcher(batch_size=7, polling_interval=0.5)
 
 
+def test_a_schedule_is_written_in_variables_whole_or_key_by_key(write, monkeypatch):
+    write(FILE)
+    monkeypatch.setenv(
+        "ASYNCJOBS_RECURRING__REPORT", '{"job": "app.report", "schedule": "@daily", "args": {"days": 1}}'
+    )
+    monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ARGS", '{"days": 7}')
+    monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__PRIORITY", "5")
+    monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ENABLED", "false")
+    report = load().recurring["report"]
+    assert (report.schedule, report.args, report.priority, report.enabled) == ("@daily", {"days": 7}, 5, False)
+
+
+def test_modules_are_written_in_a_variable_as_a_list_or_with_commas(write, monkeypatch):
+    write(FILE)
+    for text in ("app.timing, app.tracing", '["app.timing", "app.tracing"]'):
+        monkeypatch.setenv("ASYNCJOBS_MIDDLEWARE", text)
+        assert load().middleware == ("app.timing", "app.tracing")
+
+
 def test_a_nested_argument_changes_its_key_only(write):
     write(FILE)
     assert load(dispatcher={"batch_size": 7}).dispatcher == Dispatcher(batch_size=7, polling_interval=2)

@@ -223,6 +223,13 @@ def test_a_key_missing_in_the_replacing_list_is_sought_there_and_not_in_the_repl
         ),
         ("IMPORTS", "[app", "ASYNCJOBS_IMPORTS: not JSON"),
         ("IMPORTS", "app.jobs,9", 'ASYNCJOBS_IMPORTS: imports[1]: "9" is no module'),
+        ("MIDDLEWARE", "[app", "ASYNCJOBS_MIDDLEWARE: not JSON"),
+        ("RECURRING__REPORT", "daily", "ASYNCJOBS_RECURRING__REPORT: not JSON"),
+        (
+            "RECURRING__REPORT",
+            '{"job": "app.report"}',
+            "ASYNCJOBS_RECURRING__REPORT: recurring.report.schedule: missing",
+        ),
     ],
 )
 def test_a_problem_in_the_environment_names_its_variable(problems, monkeypatch, name, text, expected):
