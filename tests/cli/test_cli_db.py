@@ -16,6 +16,7 @@ from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.directories import RUNNABLE
 from tests.support.pages import PAGES
+from tests.support.sweeps import slowly
 
 
 def tables(url):
@@ -46,7 +47,7 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, em
     }
 
 
-@pytest.mark.parametrize("words", [[], ["--psql"]])
+@pytest.mark.parametrize("words", [[], *slowly(["--psql"])])
 def test_the_printed_sql_makes_the_schema_that_migrate_makes_and_may_be_run_again(
     make_cli, empty_database_url, database_url, words
 ):
@@ -144,7 +145,7 @@ def test_the_printed_sql_leaves_the_callers_transaction_as_it_was(make_cli, empt
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("psql", [[], ["--psql"]])
+@pytest.mark.parametrize("psql", [["--psql"], *slowly([])])
 def test_what_comes_after_a_migration_is_printed_alone_with_the_functions(
     make_cli, empty_database_url, monkeypatch, psql
 ):

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.support.processes import alive, children, until_so
+from tests.support.sweeps import slowly
 from tests.support.workers import Workers
 
 JOBS = """
@@ -53,7 +54,7 @@ async def test_code_that_cannot_be_imported_is_waited_out(reloading, project):
     await reloading.wait_for_log("ready: worker", count=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *slowly(signal.SIGINT, signal.SIGKILL)])
 async def test_its_end_is_its_workers(reloading, number):
     await reloading.wait_for_log("ready: worker")
     worker = max(children(reloading.pid))
@@ -63,6 +64,7 @@ async def test_its_end_is_its_workers(reloading, number):
     assert not re.search("Traceback", reloading.log)
 
 
+@pytest.mark.slow
 async def test_a_change_of_the_same_size_in_the_same_second_is_seen(reloading, project, cli):
     await reloading.wait_for_log("ready: worker")
     before = (project / "reloaded.py").stat()

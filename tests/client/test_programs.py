@@ -146,6 +146,7 @@ def program(tmp_path: Path, database_url: str) -> Any:
     return run
 
 
+@pytest.mark.slow
 async def test_a_guarded_program_has_its_process_jobs_run(program: Any, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(PROGRAM.format(start=GUARDED))
     assert await program("shop.py") == "begun\nmain() runs\nbegun\n49\n"
@@ -171,7 +172,7 @@ async def test_a_program_without_a_guard_is_refused_by_name_and_not_begun_again(
     "start",
     [
         pytest.param("asyncio.run(main())", id="plainly", marks=pytest.mark.slow),
-        pytest.param(SWALLOWING, id="swallowing errors"),
+        pytest.param(SWALLOWING, id="swallowing errors", marks=pytest.mark.slow),
     ],
 )
 async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens_a_client(
@@ -186,7 +187,7 @@ async def test_a_program_that_is_not_seen_to_have_none_is_refused_where_it_opens
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        pytest.param(["-c", SUSPECT], "", id="-c"),
+        pytest.param(["-c", SUSPECT], "", id="-c", marks=pytest.mark.slow),
         pytest.param(["-"], SUSPECT, id="stdin", marks=pytest.mark.slow),
     ],
 )
@@ -206,6 +207,7 @@ async def test_suspects_of_a_program_without_a_guard_stay_in_it_one_at_a_time(
     assert await program("shop.py") == "True 1 False\n"
 
 
+@pytest.mark.slow
 async def test_what_an_import_of_the_program_does_not_define_runs_in_it_or_is_refused(
     program: Any, tmp_path: Path, connection: asyncpg.Connection
 ) -> None:

@@ -18,7 +18,7 @@ from asyncjobs.failing.retry_after import retry_after
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
-from tests.support.sweeps import crossed
+from tests.support.sweeps import crossed, slowly
 
 
 @job(kind="rates.ping", rate_limit=Rate(40, per=1, burst=3))
@@ -54,7 +54,7 @@ def overshoots(times: list[float], *, spacing: float, burst: int) -> list[tuple[
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2, *slowly(1)])
 async def test_no_start_is_without_a_token(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, workers: int
 ) -> None:

@@ -14,6 +14,7 @@ from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, sta
 from asyncjobs.db import jobs, test_kit, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Range, Reschedule
+from tests.support.sweeps import slowly
 
 SWITCHES = (
     "enable_hashjoin",
@@ -26,7 +27,7 @@ SWITCHES = (
 
 
 class TestLimits:
-    @pytest.mark.parametrize("statistics", ["never", "empty", "full", "stale"])
+    @pytest.mark.parametrize("statistics", ["never", "full", *slowly("empty", "stale")])
     async def test_neither_statistics_nor_what_the_planner_may_not_use_make_it_take_more(
         self, database_url: str, connection: asyncpg.Connection, statistics: str
     ) -> None:

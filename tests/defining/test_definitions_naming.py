@@ -14,6 +14,7 @@ from asyncjobs import InvalidDefinition, Job, job
 from asyncjobs.definitions import registry
 from tests.support import warm
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import slowly
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,7 +119,7 @@ class TestTheProgramThatWasStarted:
         (tmp_path / "other.py").write_text("from app.__main__ import send; print(send.kind)")
         assert python("other.py", directory=tmp_path) == "app.__main__.send"
 
-    @pytest.mark.parametrize("method", ["spawn", "forkserver"])
+    @pytest.mark.parametrize("method", ["spawn", *slowly("forkserver")])
     def test_a_child_of_multiprocessing_names_kinds_as_the_program_does(self, tmp_path: Path, method: str) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM + CHILD.format(method=method))
         (tmp_path / "app").mkdir()
@@ -162,6 +163,7 @@ class TestTheProgramThatWasStarted:
             "parts.send",
         ]
 
+    @pytest.mark.slow
     def test_programs_without_a_file_do_not_share_their_kinds(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM)
         ways = [{"words": ["-c", PROGRAM]}, {"words": ["-c", PROGRAM]}, {"words": ["-"], "given": PROGRAM}]
@@ -183,7 +185,13 @@ class TestTheProgramThatWasStarted:
             pytest.param(["-c", PROCESS], None, WITHOUT_FILE, id="-c"),
             pytest.param(["-"], PROCESS, WITHOUT_FILE, id="stdin", marks=pytest.mark.slow),
             pytest.param(["run-shop.py"], None, "no other process can import 'run-shop'", id="no module"),
-            pytest.param(["shop.pyz"], None, "no other process can import 'shop.__main__'", id="archive"),
+            pytest.param(
+                ["shop.pyz"],
+                None,
+                "no other process can import 'shop.__main__'",
+                id="archive",
+                marks=pytest.mark.slow,
+            ),
         ],
     )
     def test_a_process_job_of_a_program_that_cannot_be_imported_is_refused(

@@ -69,6 +69,7 @@ def test_control_c_leaves_a_terminal_as_it_was_and_no_color_is_honoured(start):
     assert unfinished(demo) == []
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_ends_it_and_everything_it_started(start):
     demo = start(make_texts(start.directory, 40), terminal=True, environment={"TERM": "xterm-256color"})
     until(lambda: demo.output and demo.cards)
@@ -95,6 +96,7 @@ def test_a_worker_killed_half_way_loses_no_card(start):
     assert list(demo.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_workers_that_die_again_and_again_end_it_with_the_end_of_their_log(start):
     demo = start(make_texts(start.directory, 200))
     killed = set()
@@ -108,6 +110,7 @@ def test_workers_that_die_again_and_again_end_it_with_the_end_of_their_log(start
     assert list(demo.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_postgresql_that_is_killed_ends_it_with_a_clear_message(start):
     demo = start(make_texts(start.directory, 200))
     demo.wait_for("drawn")
@@ -119,6 +122,7 @@ def test_a_postgresql_that_is_killed_ends_it_with_a_clear_message(start):
     assert footprint.left == []
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_takes_its_worker_along_and_the_next_clears_the_rest(start):
     texts = make_texts(start.directory, 12)
     demo = start(texts)

@@ -12,6 +12,7 @@ from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, LET_GO
 from tests.support.processes import PATIENCE, until, until_so
 from tests.support.proxy import STARTING_UP, named
+from tests.support.sweeps import slowly
 
 SESSIONS = ("listener", "worker", "keeper")
 OF_ONE_NAME = "from pg_stat_activity where application_name = $1 and datname = current_database()"
@@ -78,8 +79,8 @@ async def test_a_finish_or_a_beat_whose_answer_was_lost_counts_once(scene, proxy
     assert not verdict.repeated
 
 
-@pytest.mark.parametrize("direction", ["to_server", "to_client"])
-@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("direction", ["to_server", *slowly("to_client")])
+@pytest.mark.parametrize("every", [11, *slowly(1)])
 async def test_a_client_and_a_worker_whose_connections_are_cut_after_a_message_lose_and_double_nothing(
     scene, proxy, proxied_url, make_jobs, monkeypatch, direction, every
 ):
@@ -215,7 +216,7 @@ async def test_a_worker_that_is_told_that_the_database_is_away_goes_on_beyond_it
     assert LET_GO not in worker.log
 
 
-@pytest.mark.parametrize("fault", ["frozen", "swallowed notices"])
+@pytest.mark.parametrize("fault", ["frozen", *slowly("swallowed notices")])
 async def test_a_deaf_listener_is_noticed_and_jobs_are_found_by_polling(scene, proxy, proxied_url, make_jobs, fault):
     # Polling is twice a second here, so that a notice cannot be mistaken for it: those take milliseconds.
     async with make_jobs(database_url=proxied_url, dispatcher={"polling_interval": 0.5}).running() as jobs:

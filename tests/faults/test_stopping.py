@@ -10,6 +10,7 @@ from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
 from tests.support.oracle import PATH_VARIABLE
 from tests.support.processes import SLACK
+from tests.support.sweeps import slowly
 
 BOUND = SHUTDOWN_TIMEOUT + 2
 
@@ -82,7 +83,7 @@ async def test_sigquit_ends_nothing(scene):
 
 @pytest.mark.parametrize(
     "kind",
-    [work.hold, work.thread, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (work.ignore, work.block))],
+    [work.hold, *slowly(work.thread, work.ignore, work.block)],
 )
 async def test_a_worker_whose_database_is_frozen_ends_in_time_and_its_job_runs_elsewhere(
     scene, proxy, proxied_url, kind

@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 
 
+def slowly(*values: Any) -> list[Any]:
+    """Values of a parameter that only `-m slow` runs."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def crossed(*sides: Mapping[str, Any]) -> list[Any]:
     """Every combination of sides with two values each; in the usual run half of them, where every two of such values meet."""
     found = []

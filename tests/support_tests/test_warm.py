@@ -64,8 +64,8 @@ OPTIONS: dict[str, str] = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pa
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        *((words, {}) for words in WAYS),
         (WAYS[0], OPTIONS),
+        *(pytest.param(words, {}, marks=pytest.mark.slow) for words in WAYS),
         *(pytest.param(words, OPTIONS, marks=pytest.mark.slow) for words in WAYS[1:]),
     ],
 )

@@ -28,6 +28,7 @@ from asyncjobs import InvalidOption
 from asyncjobs.db.connecting import connect
 from asyncjobs.testing import Jobs, crashing
 from asyncjobs.testing.crashing import Crashing
+from tests.support.sweeps import slowly
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +102,7 @@ async def test_an_effect_and_its_checkpoint_in_two_commits_are_caught(jobs: Jobs
         await jobs.crash_everywhere(RepeatsAnInsert, reset=new, observe=read, how="kill")
 
 
-@pytest.mark.parametrize("safe", [looks_before_it_writes, looks_in_each_child])
+@pytest.mark.parametrize("safe", [looks_before_it_writes, *slowly(looks_in_each_child)])
 async def test_a_safe_job_passes_and_the_places_are_counted(jobs: Jobs, safe) -> None:
     kills = await jobs.crash_everywhere(safe, reset=reset, observe=sorted_lines, how="kill")
     cancels = await jobs.crash_everywhere(safe, reset=reset, observe=sorted_lines, how=["cancel"])
@@ -262,6 +263,7 @@ def test_it_works_without_an_event_loop_of_the_test(jobs_sync) -> None:
         jobs_sync.crash_everywhere(repeats_after_wait, reset=reset, observe=lines)
 
 
+@pytest.mark.slow
 def test_it_works_on_uvloop(jobs: Jobs) -> None:
     import uvloop
 

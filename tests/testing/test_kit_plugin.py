@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from asyncjobs.db.connecting import connect
 from tests.support import warm
 from tests.support.imports import imported_by
@@ -82,6 +84,7 @@ def test_it_works_under_pytest_asyncio_in_auto_mode(run_pytest) -> None:
     run_pytest(f"{ASYNC}\n@pytest.fixture\n{FIXTURE.lstrip()}{SYNC}", "-o", "asyncio_mode=auto").passed(7)
 
 
+@pytest.mark.slow
 def test_it_works_under_pytest_asyncio_in_strict_mode(run_pytest) -> None:
     text = ASYNC.replace("async def test", "@pytest.mark.asyncio\nasync def test")
     fixture = FIXTURE.replace("async def made", "import pytest_asyncio\n@pytest_asyncio.fixture\nasync def made")
@@ -272,6 +275,7 @@ def test_other():
     assert "1 passed, 1 error" in ran.output and "DatabaseUnavailable" in ran.output, ran.output
 
 
+@pytest.mark.slow
 def test_a_worker_that_runs_for_the_whole_session_keeps_its_place_between_tests(run_pytest) -> None:
     text = """
 import asyncpg
@@ -354,6 +358,7 @@ async def test_it(jobs):
     assert asyncio.run(databases(beside)) == before
 
 
+@pytest.mark.slow
 def test_a_database_of_the_users_that_has_the_name_is_left_alone(run_pytest, server, beside) -> None:
     async def make() -> str:
         connection = await connect(server.url("postgres"))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps import slowly
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RIGHT, WRONG = HERE / "right_uses.py", HERE / "wrong_uses.py"
@@ -69,7 +71,7 @@ def pyright(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, str
     return found
 
 
-@pytest.fixture(params=["mypy", "pyright"])
+@pytest.fixture(params=["mypy", *slowly("pyright")])
 def found(request: pytest.FixtureRequest) -> dict[str, dict[int, str]]:
     return request.getfixturevalue(request.param)
 
