@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import cli_jobs
+import pytest
 
 from asyncjobs import AsyncJobs, chain
 
@@ -12,6 +13,7 @@ def chained(count):
     return chain(*(cli_jobs.add(n) for n in range(count)))
 
 
+@pytest.mark.slow
 async def test_cancelled_by_its_first_job_all_of_it_is_counted(database_url, cli, states, make_cli, as_role):
     async with AsyncJobs(database_url=database_url):
         first, second, third = chained(4), chained(5), chained(3)

@@ -254,6 +254,7 @@ async def test_counts_written_by_hand_are_no_obstacle(sql, cli):
         assert (await read(cli, "jobs", "show", row["id"]))["counts"] == {}
 
 
+@pytest.mark.slow
 async def test_a_job_that_ran_five_hundred_others_is_readable_and_their_results_are_what_they_were(cli, sql):
     jobs = [
         {"id": str(UUID(int=n)), "kind": "k.child", "of": "", "state": "succeeded", "result": n} for n in range(500)

@@ -76,6 +76,7 @@ async def test_a_change_of_the_same_size_in_the_same_second_is_seen(reloading, p
     await reloading.wait_for_log("this is version 2")
 
 
+@pytest.mark.slow
 async def test_a_change_that_comes_while_a_worker_imports_does_not_wait_for_it(reloading, project):
     await reloading.wait_for_log("ready: worker")
     os.mkfifo(project / "gate")

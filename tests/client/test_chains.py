@@ -187,6 +187,7 @@ class TestGoingWrong:
         await jobs.retry(third)  # what it waits for has succeeded
         assert await chained == "abc"
 
+    @pytest.mark.slow
     async def test_a_long_one_ends_at_once(self, client: AsyncJobs, connection: asyncpg.Connection) -> None:
         chained = await chain(*(note(str(n)) for n in range(5_000))).enqueue()
         await client.cancel(chained.jobs[0], "enough")

@@ -239,7 +239,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("in_file", [False, True], ids=["-c", "file"])
+@pytest.mark.parametrize(
+    "in_file", [pytest.param(False, id="-c"), pytest.param(True, id="file", marks=pytest.mark.slow)]
+)
 async def test_a_program_that_enqueues_what_no_worker_can_know_is_warned_once_unless_it_works_itself(
     program: Any, tmp_path: Path, in_file: bool
 ) -> None:

@@ -102,6 +102,7 @@ async def test_marks_are_kept_where_a_claim_went_on(
     assert [job.seq for job in claimed if job.priority == 3] == [first + n for n in range(1, 5)]
 
 
+@pytest.mark.slow
 async def test_among_a_hundred_thousand_of_ten_priorities_a_claim_reads_a_few_of_each(
     worker_session: asyncpg.Connection, connection: asyncpg.Connection
 ) -> None:

@@ -118,6 +118,7 @@ class TestRetention:
             assert asked <= expires < asked + timedelta(days=31)
             assert (expires + timedelta(days=1)).day == 1
 
+    @pytest.mark.slow
     async def test_a_kind_that_is_kept_for_ten_years_is_stored_at_once(self, jobs: AsyncJobs) -> None:
         assert await (await kept_long().enqueue()).result(timeout=PATIENCE) == 1
 

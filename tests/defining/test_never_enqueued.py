@@ -184,6 +184,7 @@ class TestDoesNotWarn:
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_when_the_interpreter_ends_what_is_left_says_nothing(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("from asyncjobs import job\n@job\ndef send() -> None: ...\nkept = send()\nkept.itself = kept\n")

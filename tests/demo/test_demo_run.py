@@ -98,6 +98,7 @@ def test_nothing_drawn_is_exit_code_1_and_makes_no_directory(start):
     assert not (start.directory / "cards").exists()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_shows_each_step_live(start):
     demo = start(terminal=True, environment={"TERM": "xterm-256color"})
     demo.end()

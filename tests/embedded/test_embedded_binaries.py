@@ -112,6 +112,7 @@ async def test_each_postgresql_on_this_machine_works(place):
 
 
 @as_root
+@pytest.mark.slow
 async def test_a_wheel_that_the_server_cannot_get_to_is_copied_once(place, nothing, monkeypatch):
     """`pip install` into a virtual environment under /root, on a machine without a distribution's PostgreSQL."""
     (real, *_) = [path for path in _real_wheel() if path.parent.name != "pginstall"]

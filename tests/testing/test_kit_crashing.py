@@ -144,6 +144,7 @@ async def test_a_failure_in_a_def_step_or_at_the_checkpoint_of_a_declared_one_na
     assert f"{kit_jobs.__file__}:{line} in RepeatsInAThread.write" in str(failure.value)
 
 
+@pytest.mark.slow
 async def test_how_many_places_wait_for_a_thread_is_said_in_the_result(jobs: Jobs, capsys) -> None:
     found = await jobs.crash_everywhere(kit_jobs.HalfInAThread, reset=reset, observe=sorted_lines)
     assert found.in_threads >= 2
@@ -158,6 +159,7 @@ async def test_the_end_of_a_job_without_steps_is_a_place(jobs: Jobs) -> None:
         await jobs.crash_everywhere(repeats_at_its_end, reset=reset, observe=lines)
 
 
+@pytest.mark.slow
 async def test_jobs_that_a_job_waits_for_run_and_are_not_cut(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     places = []
     compare = Crashing._compare

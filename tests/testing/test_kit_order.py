@@ -107,6 +107,7 @@ async def test_what_follows_comes_once_wherever_the_job_is_cut(jobs: Jobs, store
     assert len(await stored()) == 4
 
 
+@pytest.mark.slow
 async def test_a_batch_comes_once_wherever_the_job_is_cut_that_makes_it(
     jobs: Jobs, monkeypatch, stored, every: int
 ) -> None:

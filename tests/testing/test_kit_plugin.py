@@ -116,6 +116,7 @@ def test_it_works_in_plain_tests_without_any_async_plugin(run_pytest) -> None:
     run_pytest(SYNC, *words).passed(4)
 
 
+@pytest.mark.slow
 def test_each_xdist_worker_has_a_database_and_all_share_one_server_of_which_nothing_is_left(
     run_pytest, tmp_path
 ) -> None:
