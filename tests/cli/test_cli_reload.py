@@ -46,6 +46,7 @@ async def test_a_change_starts_it_again_with_the_new_code(reloading, project, cl
     await reloading.wait_for_log("this is version 22")
 
 
+@pytest.mark.slow
 async def test_code_that_cannot_be_imported_is_waited_out(reloading, project):
     await reloading.wait_for_log("ready: worker")
     (project / "reloaded.py").write_text("this is no Python")

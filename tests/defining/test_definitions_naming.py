@@ -144,6 +144,7 @@ class TestTheProgramThatWasStarted:
             python("-m", *profiler, str(tmp_path / "shop.py"), directory=tmp_path).splitlines()[0].startswith("shop.")
         )
 
+    @pytest.mark.slow
     def test_a_directory_names_kinds_as_an_import_from_beside_it_would(self, tmp_path: Path) -> None:
         (tmp_path / "shop").mkdir()
         (tmp_path / "shop" / "__main__.py").write_text(PROGRAM)

@@ -53,6 +53,7 @@ def test_a_signal_ends_it_and_everything_it_started(start, number, code, moment)
     assert (demo.directory / "cards").exists() == bool(demo.cards)
 
 
+@pytest.mark.slow
 def test_control_c_leaves_a_terminal_as_it_was_and_no_color_is_honoured(start):
     environment = {"TERM": "xterm-256color", "NO_COLOR": "1"}
     demo = start(make_texts(start.directory, 40), terminal=True, environment=environment)

@@ -444,6 +444,7 @@ def test_nothing():
     run_pytest(text, jobs=False, url="").passed(1)
 
 
+@pytest.mark.slow
 def test_the_first_test_is_there_within_three_seconds_and_the_others_cost_little(run_pytest) -> None:
     text = """
 import time

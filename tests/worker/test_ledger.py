@@ -17,6 +17,7 @@ from asyncjobs.definitions.ids import new_id
 from asyncjobs.worker.writing.ledger import Ledger
 from tests.support.asking import until, until_blocked
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import slowly
 
 WORKER = uuid4()
 
@@ -296,7 +297,7 @@ CANNOT_BE_MADE = {
 }
 
 
-@pytest.mark.parametrize("why", CANNOT_BE_MADE)
+@pytest.mark.parametrize("why", ["somebody has the lock", *slowly("it fails", "it is too far")])
 async def test_a_day_of_the_history_that_cannot_be_made_holds_up_only_the_ends_that_need_it(
     ledger: Ledger, connection: asyncpg.Connection, database_url: str, why: str
 ) -> None:
