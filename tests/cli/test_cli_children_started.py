@@ -71,7 +71,8 @@ def work(directory, url, *words, flags=()):
     return {row["kind"]: json.loads(row["result"]) for row in rows}
 
 
-@pytest.mark.parametrize("words", [pytest.param([], marks=pytest.mark.slow), ["--processes", "2"]])
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [[], ["--processes", "2"]])
 def test_children_take_no_module_of_the_project_for_pythons_and_their_programs_see_no_url(
     directory, database_url, words
 ):

@@ -68,6 +68,7 @@ class TestMaking:
         assert await jobs.make_partitions(connection, 20) == 1
         assert missing in await partitions(connection)
 
+    @pytest.mark.slow
     async def test_ten_years_take_a_month_of_days_and_then_one_a_month(self, connection: asyncpg.Connection) -> None:
         await jobs.make_partitions(connection, 3_660)
         made = [date(int(name[:4]), int(name[4:6]), int(name[6:])) for name in await partitions(connection)]

@@ -16,6 +16,7 @@ from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support.postgres import ThrowAwayPostgres, unprivileged_user
 
 
+@pytest.mark.slow
 async def test_a_server_that_takes_no_writes_for_longer_than_the_lease_costs_no_attempt(own_scene, postgres):
     scene = own_scene
     workers = [await scene.start(name=name, concurrency=4) for name in ("first", "second")]

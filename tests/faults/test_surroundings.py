@@ -47,7 +47,8 @@ def no_files_of_faketime() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_files_of_faketime")  # they go when the processes of the scene have gone
-@pytest.mark.parametrize("shift", [HOUR, pytest.param(-HOUR, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", [HOUR, -HOUR])
 async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shift):
     wrong = await scene.start(name="wrong", environment=clock_shifted_by(shift, scene.directory))
     [asked] = await scene.finished(*await scene.enqueue(work.clock()))

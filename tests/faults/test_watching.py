@@ -4,6 +4,8 @@ import inspect
 import re
 import sys
 
+import pytest
+
 from asyncjobs.worker.job_log import LINES
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST, SHUTDOWN_TIMEOUT
@@ -188,6 +190,7 @@ async def test_a_draining_worker_is_shown_as_such_at_once_and_serves_nobody(scen
     assert await worker.exit_code() == 0
 
 
+@pytest.mark.slow
 async def test_two_thousand_jobs_that_all_fail_leave_a_few_lines(scene):
     worker = await scene.start(name="only")
     jobs = [work.throw("ValueError") for _ in range(2_000)]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults import jobs as work
 from tests.support.processes import SLACK
+from tests.support.sweeps import slowly
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def healthy(web):
     return (await web.get("/healthy")).raise_for_status().json()
 
 
-@pytest.mark.parametrize("part", ["dispatcher", pytest.param("ledger", marks=pytest.mark.slow), "keeper"])
+@pytest.mark.parametrize("part", ["dispatcher", *slowly("ledger", "keeper")])
 async def test_a_crashed_worker_turns_health_false_and_is_started_again_while_the_application_serves(scene, web, part):
     await scene.eventually(lambda: healthy(web), "healthy worker")
     held, other = await scene.enqueue(work.hold(scene.gate()), work.hold(scene.gate()))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.conftest import running_server
 from tests.support.directories import held_directory
@@ -57,6 +58,7 @@ def test_the_directory_of_a_killed_run_is_removed_though_a_child_lives_and_that_
     process.communicate()
 
 
+@pytest.mark.slow
 def test_the_server_of_a_killed_run_is_ended_and_removed_by_the_next_and_that_of_a_living_one_is_not(server):
     async def ask(url: str, setting: str) -> str:
         connection = await asyncpg.connect(url)

@@ -134,6 +134,7 @@ def looked(parent: int) -> dict:
 
 
 @pytest.mark.parametrize(("kind", "words"), [("warm.look", ["--processes", "2"]), ("warm.look_apart", [])])
+@pytest.mark.slow
 async def test_what_a_program_starts_again_of_itself_is_forked_and_finds_what_a_new_one_finds(
     tmp_path, database_url, connection, kind, words
 ):

@@ -152,6 +152,7 @@ def no_rest_of_servers_in(urls: set[str]) -> bool:
     return not any(Path(parse_qs(urlsplit(url).query)["host"][0]).exists() for url in urls)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_leaves_a_server_that_the_next_run_removes(
     run_pytest, tmp_path_factory, copying_postgres
 ) -> None:
@@ -220,6 +221,7 @@ def test_the_next_finds_nothing(jobs_sync):
 """
 
 
+@pytest.mark.slow
 def test_an_application_that_is_open_for_the_whole_session_works_on_the_tests_database(run_pytest) -> None:
     run_pytest(SESSION, ASYNCJOBS_DATABASE_URL=MINE).passed(3)
     run_pytest(SESSION, "-k", "test_two", ASYNCJOBS_DATABASE_URL=MINE).passed(1)
