@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SIZES = (1, 8, 32, 100)
 A_PROCESS = 25
 """Workers that share a process, which costs a machine of two cores less than a process each."""
-IDLE_FOR = 20.0
+IDLE_FOR = 30.0
 """Seconds in which statements and CPU are counted."""
 RATE, LOADED_FOR = 50, 15.0
 """Jobs a second, and for how many seconds."""

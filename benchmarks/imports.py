@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TIMES = 10
 PROGRAM = "import time; t = time.perf_counter(); import {names}; print(time.perf_counter() - t)"
 OURS = "asyncjobs"
-LIBRARIES = "asyncpg, pydantic, orjson"
+LIBRARIES = "asyncpg, pydantic.main, pydantic.type_adapter, orjson"
 # Both are compiled, as installed packages are: the first import of each writes what is not.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -42,7 +42,7 @@ async def _import(names: str) -> float:
 QUESTIONS = (
     Question(
         "imports",
-        "`import asyncjobs` in a fresh interpreter; against importing asyncpg, pydantic and orjson alone, in turn.",
+        "`import asyncjobs` in a fresh interpreter; against asyncpg, pydantic's models and orjson alone, in turn.",
         against_is="the libraries",
         targets=(Target("ms", at_most=1.2),),
         both=imports,
