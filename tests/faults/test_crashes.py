@@ -75,7 +75,6 @@ async def test_a_bomb_fails_after_three_deaths_that_count_and_all_its_neighbours
         await (await scene.jobs.get(bomb.id, work.bomb))
 
 
-@pytest.mark.slow
 async def test_a_job_that_takes_all_memory_fails_after_three_deaths_and_all_its_neighbours_succeed(
     little_memory, scene
 ):

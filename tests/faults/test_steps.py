@@ -142,8 +142,7 @@ async def test_a_suspect_in_a_process_of_its_own_is_interrupted_when_its_worker_
     await scene.finished(job)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("crashes", [2, 20])
+@pytest.mark.parametrize("crashes", [2, pytest.param(20, marks=pytest.mark.slow)])
 async def test_a_database_that_crashes_at_any_moment_costs_no_attempt_and_repeats_nothing(tmp_path, crashes):
     seed = random.randrange(2**32)
     print(f"seed {seed}")

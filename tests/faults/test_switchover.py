@@ -47,7 +47,6 @@ async def test_after_a_database_was_read_only_worker_and_client_go_on_as_soon_as
         await until_so(lambda: web.healthy)
 
 
-@pytest.mark.slow
 async def test_after_a_switchover_behind_a_name_that_is_stale_for_a_while_everybody_follows(tmp_path: Path):
     if not (find_binaries() / "pg_basebackup").exists():
         pytest.skip("pg_basebackup is not installed (Debian: apt-get install postgresql)")
