@@ -10,7 +10,8 @@ from tests.support.workers import ROOT
 
 TABLE = (ROOT / "tests" / "README.md").read_text()
 ROWS = [line for line in TABLE.splitlines() if re.match(r"\| [FB]\d", line)]
-NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", TABLE)))
+PROOF = r"`([\w/]+\.py)::(\w+)`"
+NAMED = sorted(set(re.findall(PROOF, TABLE)))
 
 
 IN_THE_SLOW_RUN = {"F22b"}
@@ -44,7 +45,7 @@ def test_each_row_is_there_once_with_its_proof_or_the_reason_why_there_is_none()
 def test_of_each_row_the_usual_run_has_a_proof() -> None:
     left_out = set()
     for row in ROWS:
-        proofs = re.findall(r"`([\w/]+\.py)::(?:\w+::)?(\w+)`", row)
+        proofs = re.findall(PROOF, row)
         if proofs and all(found_in(path).get(name, False) for path, name in proofs):
             left_out.add(row.split("|")[1].strip())
     assert left_out == IN_THE_SLOW_RUN

@@ -119,9 +119,17 @@ def _read(text: str, key: str, inner: Sequence[str]) -> Any:
         elif _is_table(kind) and part in kind.model_fields:
             kind = kind.model_fields[part].annotation
         else:
-            return text
+            return _guessed(text)
     kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
     return json.loads(text) if any(_is_table(each) or get_origin(each) in _MANY for each in kinds) else text
+
+
+def _guessed(text: str) -> Any:
+    """Return a value of which no type is known, as an argument of a job: JSON, or else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:

@@ -127,10 +127,12 @@ def test_a_schedule_is_written_in_variables_whole_or_key_by_key(write, monkeypat
         "ASYNCJOBS_RECURRING__REPORT", '{"job": "app.report", "schedule": "@daily", "args": {"days": 1}}'
     )
     monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ARGS", '{"days": 7}')
+    monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ARGS__TOP", "3")
+    monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ARGS__TITLE", "Week")
     monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__PRIORITY", "5")
     monkeypatch.setenv("ASYNCJOBS_RECURRING__REPORT__ENABLED", "false")
-    report = load().recurring["report"]
-    assert (report.schedule, report.args, report.priority, report.enabled) == ("@daily", {"days": 7}, 5, False)
+    report, args = load().recurring["report"], {"days": 7, "top": 3, "title": "Week"}
+    assert (report.schedule, report.args, report.priority, report.enabled) == ("@daily", args, 5, False)
 
 
 def test_modules_are_written_in_a_variable_as_a_list_or_with_commas(write, monkeypatch):

@@ -144,13 +144,19 @@ class Dispatcher:
             return 0
         try:
             async with self._changing:
-                claimed = await self._sessions.run(self.suspects.claim_on, deadline=self._deadline)
+                claimed = await self._sessions.run(self._claim_suspects_on, deadline=self._deadline)
             self._backoff.succeeded()
         except DatabaseError as error:
             self._may_hold_lost = self.suspects.due = True
             await self._backoff.failed(error)
             return 0
         return claimed
+
+    async def _claim_suspects_on(self, connection: Connection) -> int:
+        if self._is_held_up():  # since this claim began to wait for a session
+            self.suspects.due = True
+            return 0
+        return await self.suspects.claim_on(connection)
 
     def look_at_all(self) -> None:
         """Have every pool's next claim look at all of its queues, whatever the positions say."""
