@@ -199,7 +199,8 @@ async def test_nor_does_one_for_suspects(jobs, connection):
     await waits.wait()
     trouble.begin("how jobs ended cannot be stored")
     may_go.set()
-    assert await claim == 0
+    claimed = await claim
+    assert claimed == 0
     row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", job_id)
     assert tuple(row) == (1, 0)
     trouble.end()
