@@ -179,30 +179,3 @@ async def test_a_claim_that_has_waited_for_a_session_takes_nothing_once_no_ends_
     trouble.end()
     dispatcher.look_at_all()
     await job.result(timeout=20)
-
-
-async def test_nor_does_one_for_suspects(jobs, connection):
-    dispatcher, trouble = jobs._worker.dispatcher, jobs._worker.ledger.trouble
-    sessions, waits, may_go = dispatcher._sessions, asyncio.Event(), asyncio.Event()
-
-    class Late:
-        async def run(self, *args, **options):
-            if asyncio.current_task() is claim:
-                waits.set()
-                await may_go.wait()
-            return await sessions.run(*args, **options)
-
-    dispatcher._sessions = Late()
-    made = "insert into asyncjobs.job (id, kind, crashes) values (gen_random_uuid(), $1, 2) returning id"
-    job_id = await connection.fetchval(made, work.tiny.kind)
-    claim = asyncio.create_task(dispatcher.claim_suspects())
-    await waits.wait()
-    trouble.begin("how jobs ended cannot be stored")
-    may_go.set()
-    claimed = await claim
-    assert claimed == 0
-    row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", job_id)
-    assert tuple(row) == (1, 0)
-    trouble.end()
-    dispatcher.look_at_all()
-    await asking.until(connection, "select 1 from asyncjobs.finished where state = 4")
