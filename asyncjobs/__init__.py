@@ -93,6 +93,7 @@ from asyncjobs.jobs.pauses import Pause
 from asyncjobs.jobs.rates import Rate
 from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import AttemptError, ChildStatus, Status, StepStatus
 from asyncjobs.steps.cursors import Cursor
 from asyncjobs.steps.step_decorator import step
@@ -155,6 +156,7 @@ __all__ = [
     "NotUnique",
     "Pause",
     "PermissionDenied",
+    "Progress",
     "QueueFull",
     "Rate",
     "RecordNotFound",
@@ -164,6 +166,7 @@ __all__ = [
     "Snooze",
     "Status",
     "StepStatus",
+    "StreamItem",
     "Unique",
     "UnstorableResult",
     "after_discard",

@@ -39,6 +39,7 @@ from asyncjobs.modules.guarding import refuse_while_importing
 from asyncjobs.modules.importing import import_modules
 from asyncjobs.opening import Opened, open_client
 from asyncjobs.performing.awaited_results import result_of
+from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import Status
 
 if TYPE_CHECKING:
@@ -349,6 +350,42 @@ class AsyncJobs:
         client = self._client()
         found = job if isinstance(job, Job) else await client.get(job)
         return await result_of(found, timeout, client)
+
+    def watch(self, job: JobOrId) -> AsyncIterator[Progress]:
+        """Yield the progress of a job, what it has shown last first, until the job is final; from any process.
+
+        A reader that is slow gets the latest only. A job that follows another keeps its slot meanwhile.
+
+        Args:
+            job: A job, a UUID or its text.
+
+        Raises:
+            JobNotFound: No row can be seen; when iterated.
+            AwaitCycle: `job` is the job that runs here.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id.
+        """
+        return self._client().watch(id_of(job))
+
+    def stream(self, job: JobOrId, *, after: int = 0) -> AsyncIterator[StreamItem]:
+        """Yield the items of a job's stream, each once and in order, until the job is final; from any process.
+
+        Items are kept as long as the job is, so that a reader that comes late, or comes back, misses none. After a retry the
+        stream goes on: an item tells its attempt. A job that follows another keeps its slot meanwhile.
+
+        Args:
+            job: A job, a UUID or its text.
+            after: The number of the last item that the reader has; 0: it has none.
+
+        Raises:
+            JobNotFound: No row can be seen; when iterated.
+            AwaitCycle: `job` is the job that runs here.
+            NotEnqueued: `job` has no row yet.
+            InvalidOption: `job` is neither a job nor an id, or `after` is no whole number from 0.
+        """
+        if type(after) is not int or not 0 <= after < 2**63:
+            raise InvalidOption(f"after={shown(after)} is not allowed: use the number of an item, or 0 for all of them")
+        return self._client().stream(id_of(job), after)
 
     async def cancel(self, job: JobOrId, reason: str = "") -> bool:
         """Cancel a job, or the one with this id; see `Job.cancel`."""

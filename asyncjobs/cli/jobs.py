@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,11 +20,13 @@ from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.batches import Linked, read_chain
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.live import ProgressRow, read_progress
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.records.live import progress_line
 from asyncjobs.records.status import Status
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
@@ -141,12 +144,13 @@ def show(
     with exit_codes():
         settings = load(config, environment=env)
 
-    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[Linked]]:
+    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[ProgressRow], list[Linked]]:
         async with command_database.reader(settings) as connection:
             statuses = Statuses(lambda operation: command_database.bounded(operation(connection)), Access())
             row = await statuses.read(job_id)
             children = [] if row is None else unended(row.steps)
             states = await jobs.read_states(connection, children) if children else {}
+            shown = await command_database.bounded(read_progress(connection, [job_id]))
             try:
                 chain = (
                     []
@@ -155,12 +159,13 @@ def show(
                 )
             except PermissionDenied:  # a role may enqueue without being a viewer
                 chain = []
-            return row, states, chain
+            return row, states, shown, chain
 
-    row, states, chain = command_database.finish(read)
+    row, states, shown, chain = command_database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
-    values = _values(read_status(row, states))
+    status = read_status(row, states, shown[0] if shown else None)
+    values = _values(status)
     if row.args is None:
         values["arguments"] = None
     if chain:
@@ -172,6 +177,8 @@ def show(
         printing.as_json(values)
         return
     values.pop("chain", None)
+    values["progress"] = None if status.progress is None else progress_line(status.progress)
+    values["items"] = status.items or None
     errors, steps = values.pop("errors"), values.pop("steps")
     if row.args is None:
         values["arguments"] = "(this role may not read them)"
@@ -298,6 +305,8 @@ def _children(step: dict[str, Any]) -> str:
 def _values(status: Status) -> dict[str, Any]:
     names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
     values = {name: getattr(status, name) for name in names}
+    if status.progress is not None:
+        values["progress"] = dataclasses.asdict(status.progress)
     steps = [
         {**_fields(step), "children": None if step.children is None else list(map(_fields, step.children))}
         for step in status.steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +19,7 @@ from asyncjobs.client.enqueueing import Enqueuer
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.job_store import JobStore
+from asyncjobs.client.live import Live
 from asyncjobs.client.notices import Notices
 from asyncjobs.client.order import Order
 from asyncjobs.client.queue_depths import Depths
@@ -59,12 +60,14 @@ from asyncjobs.performing.calls import (
     ENQUEUE_ALL,
     ENQUEUE_BATCH,
     ENQUEUE_CHAIN,
+    FOLLOW,
     RESULT,
     STATUS,
     Call,
 )
 from asyncjobs.performing.hook_calls import Layers
 from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import Status
 from asyncjobs.records.step_records import Record
 from asyncjobs.tasks.services import Services
@@ -104,6 +107,7 @@ class Client:
         self._access = Access()
         enqueuer = Enqueuer(sessions, self._access, services, Notices(sessions, services))
         self._waiters = Waiters(sessions, self._access, listener, services)
+        self._live = Live(sessions, listener, services, self._waiters.wait)
         self._depths = Depths(sessions, max_depths) if max_depths else None
         self._jobs = JobStore(sessions, enqueuer, self._layers, self._depths)
         self._batches = BatchStore(sessions, self._access, self._layers, self._depths)
@@ -314,6 +318,18 @@ class Client:
         self._check_loop()
         await self._order.set_limit(key, most)
 
+    def watch(self, job_id: UUID) -> AsyncIterator[Progress]:
+        """Yield the progress of a job; see `AsyncJobs.watch`."""
+        self._check_loop(FOLLOW)
+        _refuse_itself(job_id)
+        return self._live.watch(job_id)
+
+    def stream(self, job_id: UUID, after: int) -> AsyncIterator[StreamItem]:
+        """Yield the items of a job's stream; see `AsyncJobs.stream`."""
+        self._check_loop(FOLLOW)
+        _refuse_itself(job_id)
+        return self._live.stream(job_id, after)
+
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
         self._check_loop(RESULT)
@@ -339,3 +355,14 @@ class Client:
         """
         self._check_loop()
         return stored_outcome(job, await self._waiters.wait(job.id, holder()))
+
+
+def _refuse_itself(job_id: UUID) -> None:
+    """Refuse to let a running job follow itself: it ends only after it has stopped doing so.
+
+    Raises:
+        AwaitCycle: It is this job that runs here.
+    """
+    running = running_job.running.get()
+    if running is not None and running._attempt is not None and running.id == job_id:
+        raise AwaitCycle([(running.id, running.kind)], "itself")

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from asyncjobs.client.stored_outcomes import read_status, unended
-from asyncjobs.db import jobs
+from asyncjobs.db import jobs, live
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import StatusRow
@@ -78,7 +78,9 @@ class Statuses:
         if row is None:
             raise JobNotFound(job_id)
         children = unended(row.steps)
-        return read_status(row, await self.states(children) if children else None)
+        states = await self.states(children) if children else None
+        shown = await self._run(partial(live.read_progress, ids=[job_id]))
+        return read_status(row, states, shown[0] if shown else None)
 
     async def states(self, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
         """Read the states of jobs that have a row, and their reasons if they were discarded or cancelled."""

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
+from asyncjobs.db.live import ProgressRow
 from asyncjobs.db.rows import Finished, State, StatusRow, state_name
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing.child_job import ChildJob
+from asyncjobs.records.live import Progress
 from asyncjobs.records.status import ChildStatus, StateName, Status, StepStatus
 from asyncjobs.values import codec
 from asyncjobs.values.plain_json import shown, shown_object
@@ -55,8 +57,16 @@ def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
     )
 
 
-def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = None) -> Status:
-    """Return a stored row as a `Status`; `states` are those of the jobs that its steps run, as from `read_states`."""
+def read_status(
+    row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = None, live: ProgressRow | None = None
+) -> Status:
+    """Return a stored row as a `Status`.
+
+    Args:
+        row: The row.
+        states: The states of the jobs that its steps run, as from `read_states`.
+        live: What it has shown; None: nothing.
+    """
     return Status(
         id=row.id,
         kind=row.kind,
@@ -78,6 +88,8 @@ def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = 
         finished_at=row.finished_at,
         worker=row.worker,
         attributes=shown_object(row.progress),
+        progress=None if live is None else progress_of(live),
+        items=0 if live is None else live.items,
         steps=read_steps(row.steps, states),
     )
 
@@ -156,3 +168,14 @@ def _time(text: Any) -> datetime | None:
 def read_counts(text: str | None) -> dict[str, int]:
     """Return the counters of a stored job, without values that are no numbers, perhaps written by hand."""
     return {key: count for key, count in shown_object(text).items() if type(count) is int}
+
+
+def progress_of(row: ProgressRow) -> Progress | None:
+    """Return stored progress as a value; None: the job has only sent items."""
+    if row.done is None or row.shown_at is None:
+        return None
+    return Progress(_number(row.done), None if row.total is None else _number(row.total), row.note or "", row.shown_at)
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value

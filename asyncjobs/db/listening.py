@@ -43,6 +43,9 @@ PAUSES = "asyncjobs_pauses"
 DONE = "asyncjobs_done"
 """Awaited jobs are final. Payload: the beginnings of their ids, separated by commas."""
 
+LIVE = "asyncjobs_live"
+"""Jobs have shown progress or sent items. Payload: the beginnings of their ids, separated by commas."""
+
 BATCHES = "asyncjobs_batches"
 """Jobs of batches have ended by hand. No payload."""
 

@@ -118,13 +118,15 @@ grant execute on function
   asyncjobs.live(uuid[]),
   asyncjobs.ended(uuid[]),
   asyncjobs.states(uuid[]),
+  asyncjobs.progress(uuid[]),
+  asyncjobs.stream(uuid, bigint, integer),
   asyncjobs.new_id()
 to asyncjobs_enqueuer;
 
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
   asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
-  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause
+  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.live, asyncjobs.stream_item
   to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;
@@ -151,7 +153,9 @@ grant select on asyncjobs.recurring_tick to asyncjobs_viewer;
 grant select (id, parent, settled, made_at, discarded_at, finished_at, succeeded_at, description, gone)
   on asyncjobs.batch to asyncjobs_viewer;
 grant select (job, after, anyhow, begun, delay, run_at, expires_in) on asyncjobs.link to asyncjobs_viewer;
-grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid) to asyncjobs_viewer;
+grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid),
+  asyncjobs.progress(uuid[]), asyncjobs.stream(uuid, bigint, integer)
+  to asyncjobs_viewer;
 grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
   to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,

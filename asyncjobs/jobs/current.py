@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from asyncjobs.exceptions import NotRunning
+from asyncjobs.checks.foreign_texts import log
+from asyncjobs.checks.texts import cut, shown, written_out
+from asyncjobs.exceptions import InsideEventLoop, NotRunning
 from asyncjobs.jobs.running_batch import RunningBatch
 from asyncjobs.performing import running_job
+from asyncjobs.values.arguments import ValueCodec
 
 if TYPE_CHECKING:
     from asyncjobs.jobs.job import Job
-    from asyncjobs.performing.attempt import Attempt, CancelReason
+    from asyncjobs.performing.attempt import Attempt, CancelReason, Shows
 
+logger = logging.getLogger("asyncjobs.worker")
+
+MOST_NOTE = 500
+"""Characters of a note."""
+_items = ValueCodec("send", Any, "item")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,8 +74,83 @@ class CurrentAttempt:
         """Why the job was cancelled; None: it was not."""
         return self._attempt.seen_reason
 
+    def progress(self, done: float, *, of: float | None = None, note: str = "") -> None:
+        """Show how far the job has come: in `AsyncJobs.watch`, in its status, and wherever people look.
+
+        It takes a microsecond, from any thread, and neither fails nor delays the job: the latest is written, at most five times
+        a second; a value that is no number is logged and left out. It stays with the finished job. A job that
+        `perform_now` runs shows it for the job that has called; in a program it is shown nowhere.
+
+        Args:
+            done: What is done, in any unit.
+            of: The number at which all is done; None: it is not known.
+            note: What the job is doing; of more than 500 characters the first.
+        """
+        if (attempt := self._attempt.showing) is None:
+            return
+        problem = _no_number("done", done) or (None if of is None else _no_number("of", of))
+        if problem is None:
+            _shows(attempt).show(done, of, written_out(cut(str(note), MOST_NOTE)))
+        elif not attempt.warned_of_progress:
+            attempt.warned_of_progress = True
+            log(logger, logging.WARNING, "%s %s: its progress is left out: %s", self._job.kind, self._job.id, problem)
+
+    async def send(self, value: Any) -> None:
+        """Add an item to the job's stream, which `AsyncJobs.stream` reads from any process.
+
+        Items are durable before the attempt ends; this waits only while 1,000 of them, or 8 MiB, are unwritten. After a
+        retry or a crash the stream goes on; an item tells its attempt. In a thread use `send_from_thread`.
+
+        Args:
+            value: Plain JSON, at most 16 MiB.
+
+        Raises:
+            UnstorableResult: `value` cannot be stored.
+            DatabaseError: The database refuses an earlier item.
+            NotRunning: The attempt has ended.
+            LeaseLost: The job is another worker's by now.
+        """
+        text = _items.dump(value) or "null"
+        if (attempt := self._attempt.showing) is None:
+            return
+        if attempt.shows is not None and asyncio.get_running_loop() is not attempt.shows.loop:
+            raise NotRunning("send() was called on another event loop than the job's: call send_from_thread(value)")
+        await _shows(attempt).send(text)
+
+    def send_from_thread(self, value: Any) -> None:
+        """Add an item to the job's stream from a thread, such as that of a `def` job; see `send`.
+
+        Raises:
+            InsideEventLoop: The calling thread runs the job's event loop.
+        """
+        text = _items.dump(value) or "null"
+        attempt = self._attempt.showing
+        if attempt is None or attempt.shows is None:
+            return
+        loop = attempt.shows.loop
+        with contextlib.suppress(RuntimeError):  # no loop runs here
+            if asyncio.get_running_loop() is loop:
+                raise InsideEventLoop(
+                    "send_from_thread() was called on the job's event loop: write `await current_attempt().send(value)`"
+                )
+        asyncio.run_coroutine_threadsafe(_shows(attempt).send(text), loop).result()
+
     def __repr__(self) -> str:
         return f"<attempt {self.number} of {self._job.kind} {self._job.id}>"
+
+
+def _shows(attempt: Attempt) -> Shows:
+    if attempt.shown is None:
+        assert attempt.shows is not None
+        return attempt.shows.of(attempt)
+    return attempt.shown
+
+
+def _no_number(name: str, value: Any) -> str | None:
+    """Return why a value is no number that progress can be told in; None: it is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return f"{name}={shown(value)} is no finite number"
+    return None
 
 
 def current_job() -> Job[Any]:

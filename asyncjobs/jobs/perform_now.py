@@ -57,6 +57,10 @@ class _Nested(Attempt):
         return None if self._outer is None else self._outer.row
 
     @property
+    def showing(self) -> Attempt | None:
+        return None if self._outer is None else self._outer.showing
+
+    @property
     def outermost(self) -> Attempt | None:
         return None if self._outer is None else self._outer.outermost
 

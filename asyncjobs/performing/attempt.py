@@ -80,6 +80,31 @@ class Places(Protocol):
         """Have the attempt end without its places."""
 
 
+class Shows(Protocol):
+    """What takes the progress and the stream of one attempt."""
+
+    def show(self, done: float, total: float | None, note: str) -> None:
+        """Show progress; from any thread."""
+
+    async def send(self, text: str) -> None:
+        """Take an item of the stream, as JSON."""
+
+    async def settled(self) -> None:
+        """Wait until everything is durable; raise the error of an item that the database refuses."""
+
+    def close(self) -> None:
+        """Take nothing more: the attempt has ended."""
+
+
+class ShowsOf(Protocol):
+    """The maker of what takes the progress and the stream of attempts."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def of(self, attempt: Attempt) -> Shows:
+        """Return that of one attempt; from any thread."""
+
+
 class Recorders(Protocol):
     """The maker of recorders for the steps of attempts."""
 
@@ -128,6 +153,13 @@ class Attempt(Latch):
     recorded: Recorder | None = None
     """The recorder of its steps; None until it has some."""
 
+    shows: ShowsOf | None = None
+    """Makes what takes its progress and its stream; None: `perform_now` runs it in a program, and nothing does."""
+    shown: Shows | None = None
+    """What takes its progress and its stream; None until it has shown something."""
+    warned_of_progress = False
+    """Whether it was logged that its code has shown progress that is no number."""
+
     places: Places | None = None
     """Its places under limits; None: its job has no limits."""
     was_waiting = False
@@ -172,6 +204,11 @@ class Attempt(Latch):
             assert self.recorders is not None, "set before any code of the job runs"
             self.recorded = self.recorders.of(self)
         return self.recorded
+
+    @property
+    def showing(self) -> Attempt | None:
+        """The attempt that shows what the code of this one shows; None: nothing does."""
+        return self if self.shows is not None else None
 
     @property
     def outermost(self) -> Attempt | None:
@@ -251,6 +288,8 @@ class Attempt(Latch):
     def end(self) -> None:
         """Give back its slot. A task that outlives its job then takes no slot from others and adds none."""
         self._ended = True
+        if self.shown is not None:
+            self.shown.close()
         if self.timer is not None:
             self.stop_timer()
         if self._holds:

@@ -41,6 +41,7 @@ RESULT = Call("await a job", "await job.result()", "job.result_from_thread()", "
 STATUS = Call("ask for a status", blocking="jobs.status(job)")
 CANCEL = Call("cancel a job", blocking="jobs.cancel(job)")
 ACQUIRE = Call("take a token of a rate")
+FOLLOW = Call("follow a job")
 EMIT = Call("emit", "await emit(…)", "emit_from_thread(…)", "jobs.emit(…)")
 ENQUEUE_BATCH = Call("enqueue a batch", "await batch.enqueue()")
 BATCH_STATUS = Call("ask how far a batch is", "await batch.status()")

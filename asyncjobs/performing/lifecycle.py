@@ -15,7 +15,7 @@ from asyncjobs.checks.durations import spell
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.definitions import attributes
 from asyncjobs.definitions.hooks import Hooks
-from asyncjobs.exceptions import JobCrashed, JobExpired, OtherVersion, UnstorableResult
+from asyncjobs.exceptions import DatabaseError, JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.failing.deciding import Decision, What, decide
 from asyncjobs.failing.policies import Policy
 from asyncjobs.performing import context_variables, hook_calls, running_job
@@ -35,7 +35,7 @@ from asyncjobs.values.shape import MOST_STORED
 
 if TYPE_CHECKING:
     from asyncjobs.definitions.definition import Definition
-    from asyncjobs.performing.attempt import Attempt, CancelReason, Recorders
+    from asyncjobs.performing.attempt import Attempt, CancelReason, Recorders, Shows, ShowsOf
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -48,6 +48,7 @@ class Lifecycle:
     Args:
         middleware: Around every job, the outermost first.
         recorders: Makers of the recorders of steps.
+        shows: Makers of what takes progress and streams; None: nothing takes them.
         cancel: Cancels an attempt whose time is over, and makes sure that it ends; None: the attempt's `cancel`.
         max_interruptions: Interruptions in a row without progress that a job may have; None: the caller counts them.
         version_grace: Seconds for which a job is given back whose arguments may be another version's; None: not at all.
@@ -62,6 +63,7 @@ class Lifecycle:
         *,
         middleware: Sequence[Any],
         recorders: Recorders,
+        shows: ShowsOf | None = None,
         cancel: Callable[[Attempt, CancelReason], object] | None = None,
         max_interruptions: int | None,
         version_grace: float | None,
@@ -72,6 +74,7 @@ class Lifecycle:
     ) -> None:
         self._layers = Layers(middleware)
         self._recorders = recorders
+        self._shows = shows
         self.cancel = cancel
         self._max_interruptions = max_interruptions
         self._version_grace = version_grace
@@ -110,18 +113,23 @@ class Lifecycle:
             if job is not None and job._stepper is not None:
                 job._stepper.waits.wait_again(error)
             await _settled(attempt.recorded)
+        if attempt.shown is not None:
+            error = await _durable(attempt.shown) or error
         if error is None and attempt.cancel_reason is None:
             if attempt.following is not None:
                 return Outcome(What.succeed, result=result, then=attempt.then)
             return SUCCEEDED if result is None else Outcome(What.succeed, result=result)
-        return await self._conclude(attempt, definition, job, error)
+        outcome = await self._conclude(attempt, definition, job, error)
+        if attempt.shown is not None:
+            await _durable(attempt.shown)  # hooks may have shown more
+        return outcome
 
     # Load and start
 
     def _load(self, attempt: Attempt, definition: Definition) -> JobValue:
         job = _decoded(definition, attempt.claimed)
         job._attempt = attempt
-        attempt.recorders, attempt.cancel_by = self._recorders, self.cancel
+        attempt.recorders, attempt.shows, attempt.cancel_by = self._recorders, self._shows, self.cancel
         running_job.running.set(job)
         return job
 
@@ -345,10 +353,19 @@ async def _resume(job: JobValue, attempt: Attempt, progress: str) -> None:
     resume(job, records)
 
 
-async def _settled(recorded: Recorder) -> None:
-    """Wait until all records of an attempt are durable: after its end is written, they would be refused."""
+async def _settled(recorded: Recorder | Shows) -> None:
+    """Wait until all that an attempt has recorded is durable: after its end is written, it would be refused."""
     with contextlib.suppress(asyncio.CancelledError):  # `cancel_reason` keeps the cancellation
         await shielded(recorded.settled())
+
+
+async def _durable(shown: Shows) -> DatabaseError | None:
+    """Wait until all that an attempt has shown is durable; return the error of an item that the database refuses."""
+    try:
+        await _settled(shown)
+    except DatabaseError as refused:
+        return refused
+    return None
 
 
 def _policies(job: JobValue | None, error: BaseException | None, definition: Definition) -> Sequence[Policy]:

@@ -13,7 +13,7 @@ from asyncjobs.exceptions import InvalidStep
 from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.performing import running_job
 from asyncjobs.performing.job_value import JobValue
-from asyncjobs.records.step_records import Progress, Record, Recorder, StepForm, StepState
+from asyncjobs.records.step_records import Record, Recorder, StepForm, StepProgress, StepState
 from asyncjobs.steps.cursors import Cursor
 from asyncjobs.steps.step_run import StepRun
 
@@ -45,7 +45,7 @@ class StepLog:
         self.kind = job.kind
         self.attempt = attempt
         self.recorder = recorder
-        self.progress = Progress(job.kind, records)
+        self.progress = StepProgress(job.kind, records)
         self.resumed = bool(records)
         self.progressed = False
         self.current: str | None = None

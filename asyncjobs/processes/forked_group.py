@@ -25,6 +25,7 @@ from asyncjobs.worker.job_processes.channel import BlockingChannel
 from asyncjobs.worker.job_processes.forking_process import Recipe
 from asyncjobs.worker.job_processes.sent_outcomes import said
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
+from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 EXIT_WITHIN = 5.0
@@ -50,6 +51,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
         writer = StepWriter(
             recording, isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )
+        live = LiveWriter(recording, lambda attempt: attempt.cancel("lease_lost"))
         stack.callback(recording.close)
         stack.callback(isolated.close)
         runner = AttemptRunner(
@@ -57,10 +59,12 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
             middleware=opened.client.middleware,
             version_grace=settings.version_grace,
             writer=writer,
+            live=live,
             max_interruptions=settings.max_interruptions,
         )
-        writing = asyncio.get_running_loop().create_task(writer.run())
-        stack.callback(writing.cancel)
+        for service in (writer, live):
+            writing = asyncio.get_running_loop().create_task(service.run())
+            stack.callback(writing.cancel)
         stack.enter_context(guarded_tasks())
         yield runner
 

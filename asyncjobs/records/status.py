@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from asyncjobs.records.live import Progress
+
 StateName = Literal["scheduled", "ready", "running", "waiting", "succeeded", "failed", "discarded", "cancelled"]
 
 
@@ -103,6 +105,10 @@ class Status:
     """The worker that runs it; None: it is not running."""
     attributes: dict[str, Any]
     """As of the last checkpoint: plain JSON. Empty also for a role that may not read them."""
+    progress: Progress | None
+    """As it said last, also of an earlier attempt; None: it has shown none."""
+    items: int
+    """How many items its stream has."""
     steps: list[StepStatus]
     """In the order in which the job came to them; a running step is in it once its cursor was recorded."""
 

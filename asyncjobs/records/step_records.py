@@ -98,7 +98,7 @@ class Recorder(Protocol):
         """Wait until no write is under way."""
 
 
-class Progress:
+class StepProgress:
     """The steps of one job: records of earlier attempts, and steps that this attempt has come to.
 
     Args:

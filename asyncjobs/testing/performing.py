@@ -22,6 +22,7 @@ from asyncjobs.testing.cuts import Watch
 from asyncjobs.worker.duties.batch_finisher import BatchFinisher
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.writing.ledger import Ledger
+from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Performing:
         self._writer = StepWriter(
             announced, self._isolated, lambda attempt: attempt.cancel("lease_lost"), most=settings.max_recorded
         )
+        self._live = LiveWriter(sessions, lambda attempt: attempt.cancel("lease_lost"))
         ends: Any = _Announced(self, self._sessions, "end")
         self._batch_finisher = BatchFinisher(sessions)
         self._ledger = Ledger(ends, lambda: None, self._batch_finisher.ended)
@@ -74,6 +76,7 @@ class Performing:
             middleware=middleware,
             version_grace=0.0,  # no worker of another version will come
             writer=self._writer,
+            live=self._live,
             max_interruptions=settings.max_interruptions,
         )
         self._services: list[asyncio.Task[None]] = []
@@ -84,6 +87,7 @@ class Performing:
         loop = asyncio.get_running_loop()
         self._services = [
             loop.create_task(self._writer.run(), name="asyncjobs recorder"),
+            loop.create_task(self._live.run(), name="asyncjobs livewriter"),
             loop.create_task(self._ledger.run(), name="asyncjobs ledger"),
         ]
         return self

@@ -47,6 +47,7 @@ from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool, unserved
 from asyncjobs.worker.watching.watchdog import Watchdog
 from asyncjobs.worker.writing.ledger import Ledger
+from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -117,6 +118,9 @@ class Worker:
             most=settings.max_recorded,
             room=self.connections.complete,
         )
+        self.live = LiveWriter(
+            ConnectionShare(self._shared, 1), lambda attempt: self.executor.cancel(attempt, "lease_lost")
+        )
         self.pauses = Pauses(
             self._keeping_house,
             settings.dispatcher.polling_interval,
@@ -134,6 +138,7 @@ class Worker:
             isolate_suspects=settings.isolate_suspects,
             job_processes=self.job_processes,
             writer=self.recorder,
+            live=self.live,
             on_room=self.wakeups.wake,
             on_crash=self.wakeups.expect_suspects,
             pauses=self.pauses,
@@ -269,6 +274,7 @@ class Worker:
                         for service in (
                             self.ledger,
                             self.recorder,
+                            self.live,
                             self.canceller,
                             self.janitor,
                             self.timekeeper,
@@ -392,6 +398,7 @@ class Worker:
         self.executor.stop()
         # Cancelled jobs record their steps before they are given back; the recorder ends when the sessions are closed.
         self._services.start(self.recorder.run(), name="last steps")
+        self._services.start(self.live.run(), name="last items of streams")
         if self.executor.running:
             logger.warning("cancelling %d jobs: they are released and run elsewhere", self.executor.running)
             self.executor.cancel_all("shutdown")

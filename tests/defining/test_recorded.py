@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import InvalidStep
-from asyncjobs.records.step_records import MOST_STEPS, Progress, Record
+from asyncjobs.records.step_records import MOST_STEPS, Record, StepProgress
 
 
 def recorded(*names: str) -> list[Record]:
@@ -15,13 +15,13 @@ def recorded(*names: str) -> list[Record]:
 
 
 def test_what_is_recorded_is_found_in_its_order_and_what_follows_is_new() -> None:
-    progress = Progress("k", reversed(recorded("a", "b")))
+    progress = StepProgress("k", reversed(recorded("a", "b")))
     assert [progress.meet(name) for name in ("a", "b", "c")] == [*recorded("a", "b"), None]
     assert progress.next_number == 3
 
 
 def test_a_step_that_is_met_twice_is_refused() -> None:
-    progress = Progress("k")
+    progress = StepProgress("k")
     progress.meet("a")
     with pytest.raises(InvalidStep, match="k: step 'a' is run twice in one attempt: give each run a name"):
         progress.meet("a")
@@ -29,7 +29,7 @@ def test_a_step_that_is_met_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("met", ["b", "x"])
 def test_another_step_than_the_recorded_one_is_refused_with_the_names_of_both_versions(met: str) -> None:
-    progress = Progress("k", recorded("a", "b"))
+    progress = StepProgress("k", recorded("a", "b"))
     with pytest.raises(InvalidStep) as refused:
         progress.meet(met, code=["b", "a", "x"])
     said = str(refused.value)
@@ -39,32 +39,32 @@ def test_another_step_than_the_recorded_one_is_refused_with_the_names_of_both_ve
 
 
 def test_where_the_code_is_not_known_the_message_names_what_was_met() -> None:
-    progress = Progress("k", recorded("a", "b"))
+    progress = StepProgress("k", recorded("a", "b"))
     progress.meet("a")
     with pytest.raises(InvalidStep, match="The code now: 'a', 'c' …"):
         progress.meet("c")
 
 
 def test_a_step_is_found_under_a_former_name() -> None:
-    progress = Progress("k", recorded("old"))
+    progress = StepProgress("k", recorded("old"))
     found = progress.meet("new", formerly=("older", "old"))
     assert found is not None and found.name == "old"
 
 
 def test_a_step_that_failed_and_was_passed_over_is_run_again_and_those_after_it_are_found() -> None:
-    progress = Progress("k", [Record(2, "b", "succeeded")])
+    progress = StepProgress("k", [Record(2, "b", "succeeded")])
     assert progress.meet("a") is None
     assert progress.meet("b") == Record(2, "b", "succeeded")
 
 
 def test_a_step_recorded_under_another_number_is_refused_where_nothing_is_recorded() -> None:
-    progress = Progress("k", [Record(2, "b", "succeeded")])
+    progress = StepProgress("k", [Record(2, "b", "succeeded")])
     with pytest.raises(InvalidStep, match="comes to step 'b' as number 1 where this job recorded 'b' as number 2"):
         progress.meet("b")
 
 
 def test_ten_thousand_steps_are_the_most() -> None:
-    progress = Progress("k")
+    progress = StepProgress("k")
     for n in range(MOST_STEPS):
         progress.meet(str(n))
     with pytest.raises(InvalidStep, match="more than 10,000 steps: use one step with a cursor"):
@@ -74,9 +74,9 @@ def test_ten_thousand_steps_are_the_most() -> None:
 @pytest.mark.parametrize("name", ["", "x" * 402, "a\x00b", "\ud800", None, 7, b"a", ["a"]], ids=repr)
 def test_what_is_no_name_is_refused(name: Any) -> None:
     with pytest.raises(InvalidStep, match="is no name of a step: use text of 1 to 401 characters, without NUL"):
-        Progress("k").meet(name)
+        StepProgress("k").meet(name)
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 401, "ünïcödé 🎉", "with 'quotes' and \"more\"", " "])
 def test_any_other_text_is_a_name(name: str) -> None:
-    assert Progress("k").meet(name) is None
+    assert StepProgress("k").meet(name) is None

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from asyncjobs import InvalidStep
-from asyncjobs.records.step_records import Progress, Record
+from asyncjobs.records.step_records import Record, StepProgress
 from tests.support.pages import page
 
 ROWS = re.findall(
@@ -20,7 +20,7 @@ ROWS = re.findall(
 @pytest.mark.parametrize(("code", "renamed", "formerly", "said"), ROWS)
 def test_a_job_does_what_the_table_says(code: str, renamed: str, formerly: str, said: str) -> None:
     names = code.split()
-    progress = Progress("k", [Record(n, name, "succeeded") for n, name in enumerate("ab", 1)])
+    progress = StepProgress("k", [Record(n, name, "succeeded") for n, name in enumerate("ab", 1)])
     try:
         found = {name: progress.meet(name, formerly=(formerly,) if name == renamed else ()) for name in names}
         runs = [f"`{name}`" for name, record in found.items() if record is None]

@@ -1,7 +1,7 @@
 -- Drop the partitions of finished whose day is over; returns how many.
 -- How the jobs of batches had ended is kept with these: a batch that is open, or retried, for longer than its jobs are kept
 -- must not have succeeded for want of those that did not.
--- Locks: each of those alone, then its batches, for its TRUNCATE: it frees the space even when a reader of the parent keeps the DROP from its lock.
+-- Locks: each of those alone, then its batches and the progress of its jobs, for its TRUNCATE: it frees the space even when a reader of the parent keeps the DROP from its lock.
 create or replace function asyncjobs.drop_expired() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -30,6 +30,8 @@ begin
           from asyncjobs.%I where batch is not null group by batch
         ) as lost
         where batch.id = lost.batch $update$, name);
+      -- Their streams may hold millions of items, which asyncjobs.live then names, to be deleted in parts.
+      execute format('update asyncjobs.live set gone = true from asyncjobs.%I as finished where live.job = finished.id', name);
       execute format('truncate asyncjobs.%I', name);
     exception when lock_not_available then
       return dropped;                       -- somebody reads it; the next round tries again

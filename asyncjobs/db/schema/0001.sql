@@ -3,6 +3,8 @@
 -- job       live jobs only, so that it stays small however long the history is
 -- finished  final jobs, partitioned by the day they may go, so that history is dropped and never vacuumed
 -- step      what is recorded of the steps of live jobs; of finished ones it is in finished.steps
+-- live      one row a job that shows something while it runs: its progress, and that it has a stream
+-- stream_item  what jobs have sent to their streams
 -- event     what was emitted and nobody has waited for yet
 -- worker    one row a running process: its lease
 -- batch     one row a batch of jobs
@@ -147,6 +149,26 @@ create table asyncjobs.step (
   primary key (job, name)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 create index step_for_emit on asyncjobs.step (event, key) where state = 'waiting';
+
+-- Apart from asyncjobs.job: it is written up to five times a second, and a row of a job has 36 columns and ten indexes.
+create table asyncjobs.live (
+  job uuid primary key,
+  done double precision,                              -- null: no progress was shown
+  total double precision,                             -- null: not known
+  shown_at timestamptz,
+  gone boolean not null default false,                -- its job was dropped from the history
+  note text
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+create index live_gone on asyncjobs.live (job) where gone;
+
+create table asyncjobs.stream_item (
+  job uuid not null,
+  n bigint not null,                                  -- from 1, without gaps
+  sent_at timestamptz not null,
+  attempt integer not null,
+  value text not null,                                -- JSON
+  primary key (job, n)
+) with (autovacuum_vacuum_insert_scale_factor = 0.05);
 
 create table asyncjobs.event (
   id bigint generated always as identity primary key,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from asyncjobs.db import batches, jobs, limiting, steps, workers
+from asyncjobs.db import batches, jobs, limiting, live, steps, workers
 from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
@@ -29,6 +29,8 @@ HOUSEKEEPING = 3600.0
 """Seconds between looks at the history's days."""
 DAYS_AHEAD = 3
 BATCH = 500
+ITEMS = 5_000
+"""Items of streams that one statement deletes."""
 
 
 class Janitor:
@@ -130,6 +132,8 @@ class Janitor:
             gone = await self._sessions.run(lambda connection: steps.forget_events(connection, self._retention, BATCH))
             if gone < BATCH:
                 break
+        while await self._sessions.run(lambda connection: live.forget(connection, ITEMS)):
+            pass
         while await self._sessions.run(lambda connection: limiting.forget(connection, BATCH)) == BATCH:
             pass
 

@@ -31,6 +31,7 @@ from asyncjobs.worker.job_processes.forking_process import CannotFork
 from asyncjobs.worker.job_processes.job_processes import JobProcesses
 from asyncjobs.worker.job_processes.sent_outcomes import End
 from asyncjobs.worker.job_processes.suspect_groups import Group
+from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.rows import pauses_of, row_of
 from asyncjobs.worker.writing.step_recorder import StepWriter
 
@@ -47,6 +48,7 @@ class AttemptRunner:
         retention: Seconds that a finished job is kept if its definition does not say.
         middleware: Runs around every job, the outermost first.
         writer: Writes the records of steps.
+        live: Writes what jobs show.
         cancel: Cancels an attempt whose timeout is over, and watches that it ends; None: `Attempt.cancel`.
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the process's end.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
@@ -61,6 +63,7 @@ class AttemptRunner:
         retention: float,
         middleware: Sequence[Any],
         writer: StepWriter,
+        live: LiveWriter,
         cancel: Callable[[Attempt, CancelReason], object] | None = None,
         cleanup_timeout: float = 5.0,
         max_interruptions: int = 10,
@@ -71,6 +74,7 @@ class AttemptRunner:
         self._lifecycle = Lifecycle(
             middleware=middleware,
             recorders=writer,
+            shows=live,
             cancel=cancel,
             max_interruptions=max_interruptions,
             version_grace=version_grace,

@@ -24,6 +24,7 @@ from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pauses import SURE, UNSURE, Pauses
 from asyncjobs.worker.slots.pools import Pool
 from asyncjobs.worker.writing.ledger import Ledger
+from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -55,6 +56,7 @@ class Executor:
         isolate_suspects: Whether suspects run in processes of their own, too; else here, one at a time.
         job_processes: Runs attempts in processes of their own.
         writer: Writes the records of steps.
+        live: Writes what jobs show.
         on_room: Called when fewer jobs wait in a pool than it could start soon.
         on_crash: Called when an attempt ended with its process.
         pauses: The pauses that this worker knows of.
@@ -73,6 +75,7 @@ class Executor:
         isolate_suspects: bool = True,
         job_processes: JobProcesses,
         writer: StepWriter,
+        live: LiveWriter,
         on_room: Callable[[], None],
         on_crash: Callable[[], None],
         pauses: Pauses,
@@ -91,6 +94,7 @@ class Executor:
             max_interruptions=max_interruptions,
             version_grace=version_grace,
             writer=writer,
+            live=live,
             job_processes=job_processes,
             is_ending=lambda: self.runs_in is not None and self.runs_in.cancelling() > 0,
         )

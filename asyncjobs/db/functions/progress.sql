@@ -1,0 +1,17 @@
+-- The progress of jobs, running or final, and how many items their streams have. Rows: at most one an id; none for jobs that have
+-- shown nothing; done is null for those that have only sent items.
+create or replace function asyncjobs.progress(ids uuid[]) returns table (
+  job uuid, done double precision, total double precision, note text, shown_at timestamptz, items bigint
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, asyncjobs, pg_temp
+as $$
+begin
+  perform asyncjobs.check_ids(progress.ids);
+  return query
+  select live.job, live.done, live.total, live.note, live.shown_at,
+         coalesce((select max(item.n) from asyncjobs.stream_item as item where item.job = live.job), 0)
+  from unnest(progress.ids) as given(id) join asyncjobs.live on live.job = given.id
+  where not live.gone;
+end
+$$;
