@@ -330,6 +330,11 @@ class Client:
         _refuse_itself(job_id)
         return self._live.stream(job_id, after)
 
+    def follow(self, job_id: UUID, after: int) -> AsyncIterator[Progress | StreamItem]:
+        """Yield both, as they come."""
+        self._check_loop(FOLLOW)
+        return self._live.follow(job_id, after=after, watching=True)
+
     async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
         """Wait for a job's end; see `Job.result`."""
         self._check_loop(RESULT)

@@ -113,39 +113,47 @@ class Live:
 
     async def watch(self, job_id: UUID) -> AsyncIterator[Progress]:
         """Yield the progress of a job; see `AsyncJobs.watch`."""
-        with self._following(job_id, watching=True) as followed:
-            last: Progress | None = None
-            # Once, also when the job is over already. Later ones come by notices.
-            await self._read_progress([job_id])
-            while True:
-                version, over, changed = followed.version, followed.over, followed.changed
-                if followed.error is not None:
-                    raise followed.error
-                if (progress := followed.progress) is not None and progress != last:
-                    last = progress
-                    yield progress
-                elif over:
-                    return
-                if followed.version == version and not over:
-                    await changed.wait()
+        async for shown in self.follow(job_id, watching=True):
+            if isinstance(shown, Progress):
+                yield shown
 
     async def stream(self, job_id: UUID, after: int) -> AsyncIterator[StreamItem]:
         """Yield the items of a job's stream; see `AsyncJobs.stream`."""
-        with self._following(job_id) as followed:
+        async for shown in self.follow(job_id, after=after):
+            if isinstance(shown, StreamItem):
+                yield shown
+
+    async def follow(
+        self, job_id: UUID, *, after: int | None = None, watching: bool = False
+    ) -> AsyncIterator[Progress | StreamItem]:
+        """Yield what a job shows, until it is final.
+
+        Args:
+            job_id: The job.
+            after: The number of the last item that the reader has; None: it wants no items.
+            watching: Whether it wants the progress.
+        """
+        with self._following(job_id, watching=watching) as followed:
+            last: Progress | None = None
+            if watching:
+                await self._read_progress([job_id])  # once, also when the job is over already; later by notices
             while True:
                 version, over, changed = followed.version, followed.over, followed.changed
-                rows = await self._next(followed, after, version)
+                rows = () if after is None else await self._next(followed, after, version)
                 for row in rows:
                     after = row.n
                     yield StreamItem(row.n, value_of(row.value), row.attempt, row.sent_at)
-                if rows:
-                    continue
-                if followed.error is not None:
-                    raise followed.error
-                if over:
-                    return
-                if followed.version == version:
-                    await changed.wait()
+                progress = followed.progress if watching else None
+                if progress is not None and progress != last:
+                    last = progress
+                    yield progress
+                elif not rows:
+                    if followed.error is not None:
+                        raise followed.error
+                    if over:
+                        return
+                    if followed.version == version:
+                        await changed.wait()
 
     @contextlib.contextmanager
     def _following(self, job_id: UUID, *, watching: bool = False) -> Iterator[_Followed]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from datetime import UTC, datetime, timedelta
@@ -77,8 +76,8 @@ class CurrentAttempt:
     def progress(self, done: float, *, of: float | None = None, note: str = "") -> None:
         """Show how far the job has come: in `AsyncJobs.watch`, in its status, and wherever people look.
 
-        It takes a microsecond, from any thread, and neither fails nor delays the job: the latest is written, at most five times
-        a second; a value that is no number is logged and left out. It stays with the finished job. A job that
+        It takes a microsecond, from any thread, and neither fails nor delays the job. The latest is written, at most five
+        times a second; a value that is no number is logged and left out. It stays with the finished job. A job that
         `perform_now` runs shows it for the job that has called; in a program it is shown nowhere.
 
         Args:
@@ -128,11 +127,14 @@ class CurrentAttempt:
         if attempt is None or attempt.shows is None:
             return
         loop = attempt.shows.loop
-        with contextlib.suppress(RuntimeError):  # no loop runs here
-            if asyncio.get_running_loop() is loop:
-                raise InsideEventLoop(
-                    "send_from_thread() was called on the job's event loop: write `await current_attempt().send(value)`"
-                )
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is loop:
+            raise InsideEventLoop(
+                "send_from_thread() was called on the job's event loop: write `await current_attempt().send(value)`"
+            )
         asyncio.run_coroutine_threadsafe(_shows(attempt).send(text), loop).result()
 
     def __repr__(self) -> str:

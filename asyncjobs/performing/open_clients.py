@@ -6,7 +6,7 @@ A process-wide stack, not a context variable: one set in a web server's lifespan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from asyncjobs.performing.calls import ANY, Call
 from asyncjobs.records.batch_status import BatchStatus
 
 if TYPE_CHECKING:
+    from asyncjobs.records.live import Progress, StreamItem
     from asyncjobs.records.status import Status
     from asyncjobs.records.step_records import Record
 
@@ -95,6 +96,9 @@ class OpenClient(Protocol):
 
     async def enqueue_prepared(self, text: str) -> None:
         """Enqueue the jobs and chains that `prepared` has returned."""
+
+    def follow(self, job_id: UUID, after: int) -> AsyncIterator[Progress | StreamItem]:
+        """Yield what the job shows while it runs."""
 
     async def status(self, job_id: UUID) -> Status:
         """Read everything about the job."""

@@ -5,12 +5,14 @@ import signal
 import time
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 import tests.faults.jobs
+import tests.faults.live_jobs
 from asyncjobs import AsyncJobs
+from asyncjobs.integrations.fastapi import event_stream
 
-assert tests.faults.jobs
+assert tests.faults.jobs and tests.faults.live_jobs
 jobs = AsyncJobs(config=os.environ["WEB_APP_CONFIG"])
 app = FastAPI(lifespan=jobs.lifespan)
 
@@ -18,6 +20,11 @@ app = FastAPI(lifespan=jobs.lifespan)
 @app.get("/healthy")
 async def healthy() -> bool:
     return jobs.healthy
+
+
+@app.get("/events/{job_id}")
+async def events(job_id: str, request: Request) -> Response:
+    return event_stream(job_id, request)
 
 
 @app.get("/block")
