@@ -126,7 +126,7 @@ to asyncjobs_enqueuer;
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
   asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
-  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.live, asyncjobs.stream_item
+  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.live_job, asyncjobs.stream_item
   to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;

@@ -371,7 +371,7 @@ class TestProgress:
             "'begin insert into public.written values (new.done); return new; end'"
         )
         await connection.execute(
-            "create trigger note before insert or update on asyncjobs.live for each row execute function note()"
+            "create trigger note before insert or update on asyncjobs.live_job for each row execute function note()"
         )
         made = await show([[number, None, ""] for number in range(1, 1_001)]).enqueue()
         await made
@@ -420,4 +420,4 @@ class TestKeeping:
             pass
         left = await connection.fetch("select job, count(*) from asyncjobs.stream_item group by job")
         assert [tuple(row) for row in left] == [(new.id, 2)]
-        assert await connection.fetchval("select array_agg(job) from asyncjobs.live") == [new.id]
+        assert await connection.fetchval("select array_agg(job) from asyncjobs.live_job") == [new.id]

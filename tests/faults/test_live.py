@@ -1,6 +1,7 @@
 """Streams whose workers and readers die: no item is missed, and none comes twice."""
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
@@ -120,7 +121,8 @@ async def test_an_open_stream_does_not_keep_the_server_from_stopping(scene, serv
     assert (await anext(reader))[2]
     worker.stop()
     assert await worker.exit_code() == -signal.SIGTERM  # uvicorn ends by the signal, once it has stopped in order
-    async for _ in reader:
-        pass
+    with contextlib.suppress(httpx.HTTPError):  # the answer is cut off
+        async for _ in reader:
+            pass
     [row] = await scene.fetch("select state, attempt from asyncjobs.job")
     assert tuple(row) == (1, 0)

@@ -30,8 +30,8 @@ begin
           from asyncjobs.%I where batch is not null group by batch
         ) as lost
         where batch.id = lost.batch $update$, name);
-      -- Their streams may hold millions of items, which asyncjobs.live then names, to be deleted in parts.
-      execute format('update asyncjobs.live set gone = true from asyncjobs.%I as finished where live.job = finished.id', name);
+      -- Their streams may hold millions of items, which asyncjobs.live_job then names, to be deleted in parts.
+      execute format('update asyncjobs.live_job as live set gone = true from asyncjobs.%I as finished where live.job = finished.id', name);
       execute format('truncate asyncjobs.%I', name);
     exception when lock_not_available then
       return dropped;                       -- somebody reads it; the next round tries again

@@ -11,7 +11,7 @@ begin
   return query
   select live.job, live.done, live.total, live.note, live.shown_at,
          coalesce((select max(item.n) from asyncjobs.stream_item as item where item.job = live.job), 0)
-  from unnest(progress.ids) as given(id) join asyncjobs.live on live.job = given.id
+  from unnest(progress.ids) as given(id) join asyncjobs.live_job as live on live.job = given.id
   where not live.gone;
 end
 $$;

@@ -3,7 +3,7 @@
 -- job       live jobs only, so that it stays small however long the history is
 -- finished  final jobs, partitioned by the day they may go, so that history is dropped and never vacuumed
 -- step      what is recorded of the steps of live jobs; of finished ones it is in finished.steps
--- live      one row a job that shows something while it runs: its progress, and that it has a stream
+-- live_job  one row a job that shows something while it runs: its progress, and that it has a stream
 -- stream_item  what jobs have sent to their streams
 -- event     what was emitted and nobody has waited for yet
 -- worker    one row a running process: its lease
@@ -151,7 +151,7 @@ create table asyncjobs.step (
 create index step_for_emit on asyncjobs.step (event, key) where state = 'waiting';
 
 -- Apart from asyncjobs.job: it is written up to five times a second, and a row of a job has 36 columns and ten indexes.
-create table asyncjobs.live (
+create table asyncjobs.live_job (
   job uuid primary key,
   done double precision,                              -- null: no progress was shown
   total double precision,                             -- null: not known
@@ -159,7 +159,7 @@ create table asyncjobs.live (
   gone boolean not null default false,                -- its job was dropped from the history
   note text
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-create index live_gone on asyncjobs.live (job) where gone;
+create index live_job_gone on asyncjobs.live_job (job) where gone;
 
 create table asyncjobs.stream_item (
   job uuid not null,

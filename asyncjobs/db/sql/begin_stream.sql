@@ -4,6 +4,6 @@
 with held as materialized (
   select id from asyncjobs.job where id = $1::uuid and fence = $2::bigint
 ), noted as (
-  insert into asyncjobs.live (job) select id from held on conflict (job) do nothing
+  insert into asyncjobs.live_job (job) select id from held on conflict (job) do nothing
 )
 select (select coalesce((select max(n) from asyncjobs.stream_item where job = $1::uuid), 0) from held) as last

@@ -2,13 +2,13 @@
 -- $1 number of items, at most
 -- Rows: one; how many rows were deleted; 0: nothing is left.
 with old as materialized (
-  select job from asyncjobs.live where gone order by job limit 100
+  select job from asyncjobs.live_job where gone order by job limit 100
 ), doomed as materialized (
   select item.job, item.n from old join asyncjobs.stream_item as item on item.job = old.job limit $1::integer
 ), items as (
   delete from asyncjobs.stream_item as item using doomed where item.job = doomed.job and item.n = doomed.n returning item.n
 ), rows as (
-  delete from asyncjobs.live using old
+  delete from asyncjobs.live_job as live using old
   where live.job = old.job and (select count(*) from doomed) < $1::integer
   returning live.job
 )

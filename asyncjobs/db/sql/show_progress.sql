@@ -4,7 +4,7 @@
 -- shows its own: no lock is worth that.
 -- `>=` and `<=` for `=`: see finish.sql.
 with shown as (
-  insert into asyncjobs.live as live (job, done, total, note, shown_at)
+  insert into asyncjobs.live_job as live (job, done, total, note, shown_at)
   select g.id, g.done, g.total, g.note, clock_timestamp() - make_interval(secs => g.age)
   from unnest($1::uuid[], $2::bigint[], $3::float8[], $4::float8[], $5::text[], $6::float8[]) as g(id, fence, done, total, note, age)
   join asyncjobs.job on job.id >= g.id and job.id <= g.id and job.fence = g.fence
