@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 
-from asyncjobs import Cursor, Limit, Rate, Unique, current_job, job, retry_on
+from asyncjobs import Cursor, Limit, Rate, Unique, current_attempt, current_job, job, retry_on
 from benchmarks import bare
 from benchmarks.clock import count_run, shout
 
@@ -82,6 +82,23 @@ async def nap(seconds: float) -> None:
 async def first_line(n: int) -> None:
     """Tell the moment of the first line."""
     shout(n)
+
+
+@job
+async def send_times(count: int, pause: float) -> None:
+    """Send the time, again and again."""
+    me = current_attempt()
+    for _ in range(count):
+        await asyncio.sleep(pause)
+        await me.send(time.monotonic_ns())
+
+
+@job
+async def send_all(count: int) -> None:
+    """Send numbers as fast as they are taken."""
+    me = current_attempt()
+    for number in range(count):
+        await me.send({"number": number})
 
 
 async def _nothing() -> None:

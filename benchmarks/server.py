@@ -87,6 +87,7 @@ class Bench:
         tables = ["floor.job", "floor.finished"]
         if self.migrated:
             tables += ["asyncjobs.job", "asyncjobs.finished", "asyncjobs.worker", "asyncjobs.step"]
+            tables += ["asyncjobs.live_job", "asyncjobs.stream_item"]
         await self.control.execute(f"truncate {', '.join(tables)}")
         await self.control.execute("checkpoint")
 
