@@ -179,3 +179,33 @@ async def test_a_claim_that_has_waited_for_a_session_takes_nothing_once_no_ends_
     trouble.end()
     dispatcher.look_at_all()
     await job.result(timeout=20)
+
+
+async def test_nor_does_one_for_suspects(jobs, connection):
+    dispatcher, trouble = jobs._worker.dispatcher, jobs._worker.ledger.trouble
+    sessions, waits, may_go = dispatcher._sessions, asyncio.Event(), asyncio.Event()
+    claims = set()
+
+    class Late:
+        async def run(self, *args, **options):
+            if asyncio.current_task() in claims:
+                waits.set()
+                await may_go.wait()
+            return await sessions.run(*args, **options)
+
+    dispatcher._sessions = Late()
+    waiting = asyncio.create_task(waits.wait())
+    while not waits.is_set():  # one that finds no connection open ends at once
+        claim = asyncio.create_task(dispatcher.claim_suspects())
+        claims.add(claim)
+        await asyncio.wait([claim, waiting], return_when=asyncio.FIRST_COMPLETED)
+    made = "insert into asyncjobs.job (id, kind, crashes) values (gen_random_uuid(), $1, 2) returning id"
+    job_id = await connection.fetchval(made, work.tiny.kind)
+    trouble.begin("how jobs ended cannot be stored")
+    may_go.set()
+    claimed = await claim
+    row = await connection.fetchrow("select state, attempt from asyncjobs.job where id = $1", job_id)
+    assert (claimed, tuple(row)) == (0, (1, 0))
+    trouble.end()
+    dispatcher.look_at_all()
+    await asking.until(connection, "select 1 from asyncjobs.finished where state = 4")

@@ -141,6 +141,7 @@ class Dispatcher:
     async def claim_suspects(self) -> int:
         """Claim suspects that may run here; return how many."""
         if self._is_held_up():
+            self.suspects.due = True
             return 0
         try:
             async with self._changing:
