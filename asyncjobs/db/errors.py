@@ -51,7 +51,7 @@ ENQUEUING = frozenset({
 LOOKING = frozenset({
     *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
-    *("read_limit", "read_limits", "read_recurring", "count_along"),
+    *("read_limit", "read_limits", "read_recurring", "count_along", "read_running", "read_failed_kinds", "read_counters"),
 })  # fmt: skip
 """Statements by the least role that may run them; the others are a worker's, which may run these, too."""
 
