@@ -31,7 +31,7 @@ def print_queues(rows: list[reading.QueueRow]) -> None:
         [
             (
                 row.queue,
-                *(counted(n, row) for n in (row.ready, row.scheduled, row.running, row.waiting)),
+                *(_counted(n, row) for n in (row.ready, row.scheduled, row.running, row.waiting)),
                 printing.age(row.oldest),
             )
             for row in rows
@@ -40,8 +40,7 @@ def print_queues(rows: list[reading.QueueRow]) -> None:
     )
 
 
-def counted(count: int, row: reading.QueueRow) -> int | str:
-    """Return a number of jobs of a queue, with a plus where it may be more."""
+def _counted(count: int, row: reading.QueueRow) -> int | str:
     return f"{count}+" if count and not row.exact else count
 
 

@@ -29,8 +29,10 @@ KEYS = (
 )
 MOVES = ("up", "k", "down", "j", "page up", "page down", "home", "end of list", "tab", "back tab")
 """The keys that move the cursor."""
-_AROUND = 7
-"""Lines that are no rows: two at the top, two at the bottom, and those between tables."""
+_AROUND, _OF_TABLE = 4, 3
+"""Lines that are no rows: two at the top, two at the bottom, and of each table an empty one, its title and its columns."""
+_LONGEST = 300
+"""Characters of a cell, at most: it is measured at each look."""
 _LEAST = 2
 """Rows that each table gets, if it has them, wherever there is room."""
 
@@ -120,9 +122,14 @@ class Picture:
         """Return the picture for a terminal of so many lines."""
         if self.shows_keys:
             return Group(self._head(), Text(), *(Text.assemble((f"  {key:<6}", "bold"), what) for key, what in KEYS))
-        room = height - _AROUND - 2 * len(self.sections)
-        shares = shared([len(section.rows) for section in self.sections], max(room, 0))
-        tables = [self._table(section, share) for section, share in zip(self.sections, shares, strict=True)]
+        sections = self.sections
+        if height < _AROUND + (_OF_TABLE + _LEAST) * len(sections):  # the one with the cursor alone
+            sections = [each for each in sections if any(row.place == self.selected for row in each.rows)] or sections[
+                :1
+            ]
+        room = height - _AROUND - _OF_TABLE * len(sections)
+        shares = shared([len(section.rows) for section in sections], max(room, 0))
+        tables = [self._table(section, share) for section, share in zip(sections, shares, strict=True)]
         parts: list[RenderableType] = [self._head()]
         for table in tables:
             parts += [Text(), table]
@@ -159,7 +166,7 @@ class Picture:
         rows, more = window(section.rows, self.selected, share)
         for row in rows:
             style = f"{row.style} reverse" if row.place == self.selected else row.style
-            table.add_row(*(Text(harmless(cell)) for cell in row.cells), style=style.strip())
+            table.add_row(*(Text(harmless(cell[:_LONGEST])) for cell in row.cells), style=style.strip())
         title = Text.assemble((section.title, "bold"), (f"  {more} more" if more else "", "dim"))
         return Group(title, table) if section.rows else Group(title, Text(section.empty, "dim"))
 

@@ -88,7 +88,7 @@ class RunningJob(NamedTuple):
     queue: str
     attempt: int
     worker: UUID | None
-    seconds: float
+    seconds: float | None
     """Since this attempt began."""
     is_cancelled: bool
     """Whether it was asked to cancel, and has not ended yet."""

@@ -4,12 +4,12 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-import pictures
 import typer
 from rich.console import Console
 
 from asyncjobs.demo import command, views
 from asyncjobs.demo.board import Board, State
+from docs.images import pictures
 
 
 class Recorded(views.Screen):

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-import pictures
-
 from asyncjobs.cli.overview import with_paused
 from asyncjobs.cli.top_figures import Figures, Rates
 from asyncjobs.cli.top_screen import Picture, Place
 from asyncjobs.db.reading import Counters, FailedKind, QueueRow, RunningJob, WorkerRow
 from asyncjobs.jobs.pauses import Pause
+from docs.images import pictures
 
+HERE = Path(__file__).parent
 WIDTH, HEIGHT = 112, 31
 
 
@@ -70,4 +70,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent)
+    main(HERE)

@@ -5,7 +5,7 @@
 with looked as materialized (
   select state, kind, finished_at from asyncjobs.finished where state > 4 order by id desc limit $2::integer
 )
-select kind, count(*) as jobs, extract(epoch from clock_timestamp() - max(finished_at))::float8 as ago,
+select kind, count(*) as jobs, extract(epoch from clock_timestamp() - asyncjobs.shown(max(finished_at)))::float8 as ago,
        (select count(*) from looked) < $2::integer as exact
 from looked
 where state = 5 and finished_at > clock_timestamp() - make_interval(secs => $1::float8)
