@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from asyncjobs.client.stored_outcomes import read_status
 from asyncjobs.db import through_dbapi
-from asyncjobs.exceptions import InvalidArguments, InvalidSettings, QueueFull
+from asyncjobs.exceptions import InvalidArguments, InvalidSettings, PermissionDenied, QueueFull
 from asyncjobs.integrations.django import discovery
 from asyncjobs.integrations.django.api import (
     BaseTaskBackend,
@@ -24,8 +23,9 @@ from asyncjobs.integrations.django.api import (
     task_enqueued,
 )
 from asyncjobs.integrations.django.database import url_of
-from asyncjobs.integrations.django.kinds import kind_of
+from asyncjobs.integrations.django.kinds import OTHERS, kind_of
 from asyncjobs.integrations.django.results import as_aware, made_at, result_of
+from asyncjobs.records.status import Status
 from asyncjobs.values import codec
 from asyncjobs.values.plain_json import is_plain, problems
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 OURS = ("database", "migrate")
 """Keys of OPTIONS that are no settings of asyncjobs."""
+
+
+_settings: dict[str, tuple[dict[str, Any], Settings]] = {}
+"""What was read, by the alias of the backend, with what was given then."""
 
 
 class Backend(BaseTaskBackend):
@@ -61,12 +65,16 @@ class Backend(BaseTaskBackend):
         """The settings of asyncjobs in OPTIONS."""
         return {key: value for key, value in self.options.items() if key not in OURS}
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
-        """The settings of asyncjobs, read once."""
+        """The settings of asyncjobs, read once in a process: Django makes a backend for each request."""
         from asyncjobs.settings import load
 
-        return load(**self.given)
+        given, found = _settings.get(self.alias, (None, None))
+        if found is None or given != self.given:
+            found = load(**self.given)
+            _settings[self.alias] = self.given, found
+        return found
 
     def enqueue(self, task: Task[Any, Any], args: Any, kwargs: Any) -> TaskResult[Any]:
         """Store a task, in the transaction of Django's connection.
@@ -134,6 +142,7 @@ class Backend(BaseTaskBackend):
         Raises:
             TaskResultDoesNotExist: There is no such task: rolled back, not committed yet, past its retention, never made.
             ImportError: Its function is gone.
+            PermissionDenied: This login may not read arguments, and the task has no kind of its own.
         """
         try:
             job_id = UUID(str(result_id))
@@ -144,11 +153,24 @@ class Backend(BaseTaskBackend):
         if row is None:
             raise TaskResultDoesNotExist(result_id)
         status = read_status(row)
-        path = status.arguments.get("task") or status.kind.removeprefix(self.settings.kind_prefix)
-        task = discovery.find(path) if "." in path else None
+        path = self._path_of(status, reads_arguments=row.args is not None)
+        task = None if path is None else discovery.find(path)
         if task is None:
             raise TaskResultDoesNotExist(result_id)
         return result_of(task, status, backend=self.alias)
+
+    def _path_of(self, status: Status, *, reads_arguments: bool) -> str | None:
+        """Return the path of a task's function; None: the job is no task."""
+        if reads_arguments:
+            path = status.arguments.get("task")
+            return path if isinstance(path, str) and "." in path else None
+        kind = status.kind.removeprefix(self.settings.kind_prefix)
+        if kind in OTHERS:
+            raise PermissionDenied(
+                f"this login may not read arguments, and they alone say which task {status.id} is: use one with the role "
+                "asyncjobs_worker, or move the task to the module `tasks` of an installed application"
+            )
+        return kind if discovery.is_known(kind.rpartition(".")[0], self.settings.imports) else None
 
     def _way(self, cursor: Any) -> str:
         """Return how this login may read jobs; asked once."""

@@ -9,7 +9,7 @@ from asyncjobs.checks.names import is_kind
 from asyncjobs.failing.declarations import declared_on
 from asyncjobs.integrations.django.api import InvalidTask, Task
 
-OTHER, OTHER_ASYNC = "django.task", "django.async_task"
+OTHERS = OTHER, OTHER_ASYNC = "django.task", "django.async_task"
 """Kinds of the tasks of modules that a worker imports only when it performs one of them."""
 
 

@@ -9,6 +9,7 @@ DATABASES = {
         "USER": os.environ.get("SHOP_USER"),
         "HOST": os.environ.get("SHOP_HOST"),
         "PORT": os.environ.get("SHOP_PORT"),
+        "OPTIONS": {"application_name": "shop"},
     }
 }
 INSTALLED_APPS = ["asyncjobs.integrations.django", "tests.integrations.django_project.shop"]
