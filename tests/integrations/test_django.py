@@ -104,11 +104,13 @@ async def test_a_task_is_performed_under_a_kind_of_its_own_and_its_result_is_rea
     made = await task.aenqueue(1, b=4)
     assert (made.status, made.is_finished, made.attempts, made.task) == ("READY", False, 0, task)
     assert (await jobs.status(made.id)).kind == task.module_path
+    at_first = made.enqueued_at
     result = await ended(jobs, made)
     assert (result.status, result.return_value, result.attempts, result.errors) == ("SUCCESSFUL", 5, 1, [])
     assert (result.args, result.kwargs, result.backend, result.task) == ([1], {"b": 4}, "default", task)
     assert result.enqueued_at <= result.started_at == result.last_attempted_at <= result.finished_at
     assert await task.aget_result(made.id) == result
+    assert result.enqueued_at == at_first
 
 
 async def test_it_is_in_the_transaction_in_which_it_was_enqueued(shop: SimpleNamespace, jobs: AsyncJobs) -> None:
@@ -354,7 +356,7 @@ async def test_without_time_zones_times_are_naive_and_mean_those_of_the_settings
             {"NAME": "s p", "USER": "a@b", "PASSWORD": "p/w:d", "HOST": "db", "PORT": 5433},
             "postgresql://a%40b:p%2Fw%3Ad@db:5433/s%20p",
         ),
-        ({"NAME": "shop", "HOST": "/run/pg", "PORT": "5432"}, "postgresql://:5432/shop?host=%2Frun%2Fpg"),
+        ({"NAME": "shop", "HOST": "/run/pg", "PORT": "5432"}, "postgresql:///shop?host=%2Frun%2Fpg&port=5432"),
         ({"NAME": "shop", "HOST": "::1"}, "postgresql://[::1]/shop"),
         (
             {
@@ -383,7 +385,7 @@ def empty_url(databases: Any) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.processes
+@pytest.mark.slow  # docs/guides/django.md does the same
 async def test_manage_migrates_and_runs_what_is_enqueued(empty_url: str) -> None:
     place = {f"SHOP_{name}": value for name, value in place_of(empty_url).items()}
     environment = {**os.environ, **place, "PYTHONPATH": str(ROOT), "ASYNCJOBS_SHUTDOWN_TIMEOUT": "1"}

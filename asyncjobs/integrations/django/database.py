@@ -31,6 +31,8 @@ def url_of(alias: str, database: Mapping[str, Any]) -> str:
     taken = {key: str(value) for key, value in options.items() if key in TAKEN and key not in _FROM_KEYS}
     if host.startswith("/"):  # the directory of a socket
         taken["host"], host = host, ""
+    if port and not host:
+        taken["port"], port = port, ""
     place = f"[{host}]" if ":" in host else host
     query = f"?{urlencode(taken, quote_via=quote)}" if taken else ""
     return f"postgresql://{login}{place}{f':{port}' if port else ''}/{quote(name, safe='')}{query}"
