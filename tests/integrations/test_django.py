@@ -27,6 +27,7 @@ import pytest_asyncio
 import asyncjobs
 from asyncjobs import AsyncJobs, InvalidArguments, InvalidSettings, JobError, QueueFull, job
 from asyncjobs.db.connecting import connect
+from tests.support.asking import until
 from tests.support.processes import PATIENCE
 from tests.support.workers import ROOT
 
@@ -260,6 +261,20 @@ async def test_no_session_of_django_is_left_behind_a_task(shop: SimpleNamespace,
         # The thread in which this test speaks to Django has one, too.
         assert await connection.fetchval(left, list(before)) <= 1
     finally:
+        connection.terminate()
+
+
+async def test_a_cancelled_task_whose_thread_goes_on_holds_up_no_other(shop: SimpleNamespace, jobs: AsyncJobs) -> None:
+    made = await shop.tasks.wait_in_thread.aenqueue()
+    connection = await connect(shop.url)
+    try:
+        await until(connection, "select state = 2 from asyncjobs.job where id = $1", made.id)
+        assert await jobs.cancel(made.id)
+        assert (await ended(jobs, await shop.tasks.add_async.aenqueue(1))).return_value == 2
+        shop.tasks.GOES_ON.set()
+        assert (await ended(jobs, made)).errors[-1].exception_class is asyncjobs.JobCancelled
+    finally:
+        shop.tasks.GOES_ON.set()
         connection.terminate()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import django
+from asgiref.sync import sync_to_async
 from django.db import connection
 
 from asyncjobs import Discard, current_attempt, retry_on
@@ -41,6 +43,14 @@ def session() -> int:
     with connection.cursor() as cursor:
         cursor.execute("select pg_backend_pid()")
         return int(cursor.fetchone()[0])
+
+
+GOES_ON = threading.Event()
+
+
+@task
+async def wait_in_thread() -> None:
+    await sync_to_async(GOES_ON.wait)()
 
 
 @task
