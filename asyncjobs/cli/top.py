@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -160,7 +161,10 @@ class Watching:
 
         from asyncjobs.terminal.keyboard import keys
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to end
         console = Console(no_color=not logs.wants_colours(sys.stdout), highlight=False, emoji=False)
+        self._picture.is_plain = console.options.ascii_only
         while self._ended_by is None:
             suspended = False
             with keys(sys.stdin.fileno(), self._on_key), Live(console=console, screen=True, auto_refresh=False) as live:

@@ -19,8 +19,9 @@ from asyncjobs.jobs.pauses import Pause
 from asyncjobs.terminal.printing import age
 from asyncjobs.worker.lease import worker_report
 
+_ARROWS = "↑ ↓"
 KEYS = (
-    ("↑ ↓", "select; Tab: the next table"),
+    (_ARROWS, "select; Tab: the next table"),
     ("p", "pause the queue, or let it go on"),
     ("r", "retry the failed jobs of the kind"),
     ("c", "cancel the job"),
@@ -80,6 +81,8 @@ class Picture:
     shows_keys: bool = False
     selected: Place | None = None
     clock: str = ""
+    is_plain: bool = False
+    """Whether the terminal takes nothing but ASCII."""
     sections: list[Section] = field(default_factory=list)
 
     def show(self, figures: Figures, rates: Rates | None) -> None:
@@ -121,7 +124,8 @@ class Picture:
     def draw(self, height: int) -> RenderableType:
         """Return the picture for a terminal of so many lines."""
         if self.shows_keys:
-            return Group(self._head(), Text(), *(Text.assemble((f"  {key:<6}", "bold"), what) for key, what in KEYS))
+            keys = (("up, down" if self.is_plain and key == _ARROWS else key, what) for key, what in KEYS)
+            return Group(self._head(), Text(), *(Text.assemble((f"  {key:<10}", "bold"), what) for key, what in keys))
         sections = self.sections
         if height < _AROUND + (_OF_TABLE + _LEAST) * len(sections):  # the one with the cursor alone
             sections = [each for each in sections if any(row.place == self.selected for row in each.rows)] or sections[
@@ -190,7 +194,12 @@ def _short(picture: Picture) -> list[tuple[str, str]]:
         "job": ("c", "cancel"),
         "failed": ("r", "retry"),
     }.get(sort)
-    return [("↑↓", "select"), *([does] if does else []), ("?", "keys"), ("q", "quit")]
+    return [
+        ("up, down" if picture.is_plain else _ARROWS, "select"),
+        *([does] if does else []),
+        ("?", "keys"),
+        ("q", "quit"),
+    ]
 
 
 def sections_of(found: Figures) -> list[Section]:

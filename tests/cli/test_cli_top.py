@@ -151,7 +151,8 @@ async def test_json_has_all_that_is_shown(cli, busy):
 
 
 async def test_a_queue_is_paused_and_goes_on_by_a_key(terminal, busy, own_connection):
-    screen = terminal()
+    screen = terminal(PYTHONIOENCODING="ascii")
+    await screen.sees("up, down select")
     await screen.sees("q quit")
     assert screen.is_raw
     screen.press("p")
