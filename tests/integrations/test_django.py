@@ -191,6 +191,21 @@ async def test_tasks_of_other_modules_are_imported_when_they_are_performed(
         await shop.elsewhere.with_policy.aenqueue()
 
 
+async def test_a_kind_of_a_task_performs_no_other(shop: SimpleNamespace, jobs: AsyncJobs) -> None:
+    connection = await connect(shop.url)
+    try:
+        args = {"task": shop.tasks.fail.module_path, "args": [2], "kwargs": {}}
+        enqueue = "select asyncjobs.enqueue($1, $2::text)"
+        made = await connection.fetchval(enqueue, shop.tasks.add.module_path, json.dumps(args))
+        assert await jobs.result(made, timeout=PATIENCE) == 3
+        for wrong in ("os.path.join", "os.no_such", "no_module.at_all", "plain"):
+            made = await connection.fetchval(enqueue, "django.task", json.dumps({**args, "task": wrong}))
+            with pytest.raises(asyncjobs.JobFailed, match="ImportError|ModuleNotFoundError"):
+                await jobs.result(made, timeout=PATIENCE)
+    finally:
+        connection.terminate()
+
+
 async def test_priority_queue_and_time_are_stored(shop: SimpleNamespace, jobs: AsyncJobs) -> None:
     at = datetime.now(UTC) + timedelta(hours=1)
     task = shop.tasks.add.using(priority=7, queue_name="mails", run_after=at)
@@ -244,6 +259,26 @@ async def test_a_result_that_is_not_there_is_said_not_to_be(shop: SimpleNamespac
     with pytest.raises(Exception, match="Task does not match") as caught:
         await shop.tasks.fail.aget_result(made.id)
     assert type(caught.value).__name__ == "TaskResultMismatch"
+
+
+async def test_a_login_that_reads_no_arguments_has_results_of_tasks_with_kinds_of_their_own(
+    shop: SimpleNamespace, jobs: AsyncJobs
+) -> None:
+    made, other, native_job = (
+        await shop.tasks.add.aenqueue(1),
+        await shop.elsewhere.kind.aenqueue(),
+        await jobs.enqueue(native()),
+    )
+    await ended(jobs, made)
+    backend = shop.api.task_backends["default"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backend.__dict__, "_reads", "read_status_by_function")
+        result = await backend.aget_result(made.id)
+        assert (result.task, result.return_value, result.args) == (shop.tasks.add, 2, [])
+        with pytest.raises(asyncjobs.PermissionDenied, match="which task"):
+            await backend.aget_result(other.id)
+        with pytest.raises(shop.api.TaskResultDoesNotExist):
+            await backend.aget_result(str(native_job.id))
 
 
 async def test_no_session_of_django_is_left_behind_a_task(shop: SimpleNamespace, jobs: AsyncJobs) -> None:

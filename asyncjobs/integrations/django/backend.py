@@ -161,16 +161,18 @@ class Backend(BaseTaskBackend):
 
     def _path_of(self, status: Status, *, reads_arguments: bool) -> str | None:
         """Return the path of a task's function; None: the job is no task."""
-        if reads_arguments:
-            path = status.arguments.get("task")
-            return path if isinstance(path, str) and "." in path else None
         kind = status.kind.removeprefix(self.settings.kind_prefix)
-        if kind in OTHERS:
+        if kind not in OTHERS:
+            is_task = "task" in status.arguments or not reads_arguments
+            is_known = discovery.is_known(kind.rpartition(".")[0], self.settings.imports)
+            return kind if is_task and is_known else None
+        if not reads_arguments:
             raise PermissionDenied(
                 f"this login may not read arguments, and they alone say which task {status.id} is: use one with the role "
                 "asyncjobs_worker, or move the task to the module `tasks` of an installed application"
             )
-        return kind if discovery.is_known(kind.rpartition(".")[0], self.settings.imports) else None
+        path = status.arguments.get("task")
+        return path if isinstance(path, str) and "." in path else None
 
     def _way(self, cursor: Any) -> str:
         """Return how this login may read jobs; asked once."""

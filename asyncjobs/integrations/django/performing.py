@@ -35,29 +35,35 @@ from asyncjobs.jobs.functions import JobFunction, job
 
 def define_all(tasks: Iterator[Task[Any, Any]]) -> None:
     """Define the kinds of tasks, and the two for all others."""
-    _define(OTHER, is_async=False)
-    _define(OTHER_ASYNC, is_async=True)
+    _define(OTHER, None, is_async=False)
+    _define(OTHER_ASYNC, None, is_async=True)
     for task in tasks:
-        if is_kind(task.module_path):
-            made = _define(task.module_path, is_async=iscoroutinefunction(task.func))
+        if is_kind(path := task.module_path):
+            made = _define(path, path, is_async=iscoroutinefunction(task.func))
             made._definition.job_class._declared = declared_on(task.func)
 
 
-def _define(kind: str, *, is_async: bool) -> JobFunction[..., Any]:
+def _define(kind: str, only: str | None, *, is_async: bool) -> JobFunction[..., Any]:
+    """Define a kind that performs one task alone, whatever is stored, or None: that which is stored."""
+
     def perform(task: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         with _connections():
-            return _call(task, args, kwargs)
+            return _call(only or task, args, kwargs)
 
     async def perform_async(task: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         # As Django has it for each request under ASGI: a thread of its own for what the task does by `sync_to_async`.
         async with ThreadSensitiveContext():
             try:
-                return await _acall(task, args, kwargs)
+                return await _acall(only or task, args, kwargs)
             finally:
                 await sync_to_async(connections.close_all)()
 
+    def tell_failure(failed: Any, error: BaseException) -> None:
+        values = failed._values
+        _tell_failure(only or values["task"], values["args"], values["kwargs"], error)
+
     made: JobFunction[..., Any] = job(kind=kind)(perform_async if is_async else perform)
-    made.after_discard(_tell_failure)
+    made.after_discard(tell_failure)
     return made
 
 
@@ -79,12 +85,11 @@ async def _acall(path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
     return value
 
 
-def _tell_failure(failed: Any, error: BaseException) -> None:
+def _tell_failure(path: str, args: list[Any], kwargs: dict[str, Any], error: BaseException) -> None:
     """Send Django's signal for a task that has failed for good."""
-    values = failed._values
     with _connections():
         try:
-            _, result = _started(values["task"], values["args"], values["kwargs"])
+            _, result = _started(path, args, kwargs)
         except ImportError:
             return  # there is no task to tell of
         kind = type(error)
