@@ -127,7 +127,8 @@ class Picture:
             keys = (("up, down" if self.is_plain and key == _ARROWS else key, what) for key, what in KEYS)
             return Group(self._head(), Text(), *(Text.assemble((f"  {key:<10}", "bold"), what) for key, what in keys))
         sections = self.sections
-        if height < _AROUND + (_OF_TABLE + _LEAST) * len(sections):  # the one with the cursor alone
+        needed = sum(_OF_TABLE + min(len(section.rows), _LEAST) for section in sections)
+        if height < _AROUND + needed:  # the one with the cursor alone
             sections = [each for each in sections if any(row.place == self.selected for row in each.rows)] or sections[
                 :1
             ]
