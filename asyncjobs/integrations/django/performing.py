@@ -6,6 +6,7 @@ import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import close_old_connections, connections, reset_queries
 from django.utils import timezone
 
 from asyncjobs.checks.names import is_kind
+from asyncjobs.definitions.definition import Definition
 from asyncjobs.failing.declarations import declared_on
 from asyncjobs.integrations.django import discovery
 from asyncjobs.integrations.django.api import (
@@ -39,11 +41,13 @@ def define_all(tasks: Iterator[Task[Any, Any]]) -> None:
     _define(OTHER_ASYNC, None, is_async=True)
     for task in tasks:
         if is_kind(path := task.module_path):
-            made = _define(path, path, is_async=iscoroutinefunction(task.func))
-            made._definition.job_class._declared = declared_on(task.func)
+            definition = _define(path, path, is_async=iscoroutinefunction(task.func))
+            definition.job_class._declared = declared_on(task.func)
+            code = task.func.__code__
+            definition.source = replace(definition.source, file=code.co_filename, line=code.co_firstlineno)
 
 
-def _define(kind: str, only: str | None, *, is_async: bool) -> JobFunction[..., Any]:
+def _define(kind: str, only: str | None, *, is_async: bool) -> Definition:
     """Define a kind that performs one task alone, whatever is stored, or None: that which is stored."""
 
     def perform(task: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -64,7 +68,7 @@ def _define(kind: str, only: str | None, *, is_async: bool) -> JobFunction[..., 
 
     made: JobFunction[..., Any] = job(kind=kind)(perform_async if is_async else perform)
     made.after_discard(tell_failure)
-    return made
+    return made._definition
 
 
 def _call(path: str, args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -69,6 +69,10 @@ def environment_of(backend: Backend) -> dict[str, str]:
     if module is None:
         raise CommandError("a worker needs the name of the settings: set DJANGO_SETTINGS_MODULE")
     found = {f"ASYNCJOBS_{key.upper()}": _text(value) for key, value in backend.given.items()}
+    try:
+        found["ASYNCJOBS_IMPORTS"] = _text([WORKER, *(name for name in backend.settings.imports if name != WORKER)])
+    except InvalidSettings as error:
+        raise CommandError("\n".join(error.problems)) from None
     if not (found.get("ASYNCJOBS_DATABASE_URL") or os.environ.get("ASYNCJOBS_DATABASE_URL")):
         try:
             found["ASYNCJOBS_DATABASE_URL"] = url_of(backend.database, connections[backend.database].settings_dict)

@@ -9,4 +9,4 @@ class Command(asyncjobs.Command):
     """Becomes `asyncjobs run` with the tasks of this project."""
 
     help = "Perform tasks until SIGTERM or Ctrl-C; takes the options of `asyncjobs run`."
-    words = ("run", asyncjobs.WORKER)
+    words = ("run",)
