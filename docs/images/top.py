@@ -33,7 +33,7 @@ def figures(pause: Pause) -> Figures:
     queues = [
         QueueRow("critical", 2, 0, 3, 0, 0.2, exact=True),
         QueueRow("default", 1_204, 87, 9, 4, 12.0, exact=True),
-        QueueRow("reports", 5_000, 0, 0, 0, 3_840.0, exact=False),
+        QueueRow("reports", 2_000, 0, 0, 0, 3_840.0, exact=False),
     ]
     running = [
         job(1, "shop.jobs.RebuildIndex", "default", 1_312.0),
