@@ -13,8 +13,8 @@ from asyncjobs.db.errors import translating
 from asyncjobs.jobs.pauses import Pause
 
 COUNTED = 2_000
-"""Jobs that are counted, at most: see `reading.COUNTED`. With 20 queues of 15,000 jobs a look takes 25 ms; for 5,000 the planner
-sorts each queue as a whole, and it takes 340."""
+"""Jobs that are counted, at most: see `reading.COUNTED`. With 20 queues of 15,000 jobs a look takes 25 ms; for 5,000 the
+planner sorts each queue as a whole, and it takes 340."""
 MOST_RUNNING = 200
 """Running jobs that are listed, those that have run longest."""
 HOUR = 3_600.0
