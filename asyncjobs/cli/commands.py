@@ -15,6 +15,7 @@ _MEANT = {
     **dict.fromkeys(("queue", "stats", "info"), "status"),
     **dict.fromkeys(("call", "send", "push", "apply"), "enqueue"),
     **dict.fromkeys(("health", "ping"), "doctor"),
+    **dict.fromkeys(("monitor", "watch", "live"), "top"),
     **dict.fromkeys(("shell", "psql"), "db psql"),
     **dict.fromkeys(("cron", "crons", "schedule", "schedules", "periodic"), "recurring list"),
     "job": "jobs",

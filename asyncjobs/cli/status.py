@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from asyncjobs.cli import command_database, failed, pauses
+from asyncjobs.cli import command_database, failed, overview, pauses
 from asyncjobs.db import job_actions, pausing, reading
 from asyncjobs.db.rows import state_name
 from asyncjobs.exceptions import DatabaseUnavailable
@@ -50,24 +50,24 @@ def status(*, config: options.Config = None, env: options.Environment = None, as
                 await command_database.bounded(job_actions.read_failures(connection)),
             )
 
-    overview = command_database.finish(read)
+    found = command_database.finish(read)
     if as_json:
-        printing.as_json(_as_values(overview))
+        printing.as_json(_as_values(found))
         return
-    print_queues(overview.queues)
-    pauses.table(overview.pauses)
+    overview.print_queues(found.queues)
+    pauses.table(found.pauses)
     print()
-    _print_workers(overview.workers)
+    overview.print_workers(found.workers)
     print()
-    _print_troubles(overview.workers)
-    if overview.finished is None:
+    _print_troubles(found.workers)
+    if found.finished is None:
         print("finished in 24 h: too many to count within 2 s")
     else:
-        ended = [(state_name(state), count) for state, count in overview.finished.items()]
+        ended = [(state_name(state), count) for state, count in found.finished.items()]
         printing.table(["finished in 24 h", "jobs"], ended, empty="nothing finished in 24 h")
-    if overview.failures.groups:
+    if found.failures.groups:
         print()
-        _print_failures(overview.failures)
+        _print_failures(found.failures)
 
 
 def _print_failures(found: Failures) -> None:
@@ -93,65 +93,10 @@ def list_queues(
 
     rows, paused = command_database.finish(read)
     if as_json:
-        printing.as_json(_queue_values(rows, paused))
+        printing.as_json(overview.queue_values(rows, paused))
     else:
-        print_queues(rows)
+        overview.print_queues(rows)
         pauses.table(paused)
-
-
-def _queue_values(rows: list[reading.QueueRow], paused: list[Pause]) -> list[dict[str, Any]]:
-    """Return each queue that holds jobs or is paused, with its pause."""
-    by_queue = {pause.queue: pause._asdict() for pause in paused if pause.queue is not None}
-    named = {row.queue for row in rows}
-    empty = [reading.QueueRow(queue, 0, 0, 0, 0, None, True) for queue in by_queue if queue not in named]
-    every = sorted([*rows, *empty], key=lambda row: row.queue)
-    return [{**row._asdict(), "pause": by_queue.get(row.queue)} for row in every]
-
-
-def print_queues(rows: list[reading.QueueRow]) -> None:
-    """Print the jobs of each queue by state; an incomplete count is shown with a plus."""
-    printing.table(
-        ["queue", "ready", "scheduled", "running", "waiting", "oldest ready"],
-        [
-            (
-                row.queue,
-                *(_counted(n, row) for n in (row.ready, row.scheduled, row.running, row.waiting)),
-                printing.age(row.oldest),
-            )
-            for row in rows
-        ],
-        empty="no live jobs",
-    )
-
-
-def _counted(count: int, row: reading.QueueRow) -> int | str:
-    return f"{count}+" if count and not row.exact else count
-
-
-def _print_workers(rows: list[reading.WorkerRow]) -> None:
-    printing.table(
-        ["worker", "host", "pid", "pools", "last beat", "running", "up"],
-        [
-            (
-                row.id,
-                row.about.get("host"),
-                row.about.get("pid"),
-                ", ".join(_pools(row.about)),
-                f"{printing.age(row.beat)} ago" + _remark(row),
-                row.running,
-                printing.age(row.age),
-            )
-            for row in rows
-        ],
-        empty="no workers",
-    )
-
-
-def _remark(row: reading.WorkerRow) -> str:
-    if row.late:
-        return " (lease over)"
-    report = worker_report.read(row.report)
-    return " (draining)" if report.draining else " (claims nothing)" if report.claims_nothing else ""
 
 
 def _print_troubles(rows: list[reading.WorkerRow]) -> None:
@@ -180,34 +125,12 @@ def _print_troubles(rows: list[reading.WorkerRow]) -> None:
         print()
 
 
-def _pools(about: dict[str, Any]) -> list[str]:
-    pools = [pool for pool in _list(about.get("pools")) if isinstance(pool, dict)]
-    return [f"{'+'.join(map(str, _list(pool.get('queues'))))} x {pool.get('concurrency')}" for pool in pools]
-
-
-def _list(value: Any) -> list[Any]:
-    """Return a value of a worker's facts as a list; another version may say something else."""
-    return value if isinstance(value, list) else []
-
-
-def _worker(row: reading.WorkerRow) -> dict[str, Any]:
+def _as_values(found: Overview) -> dict[str, Any]:
+    finished = found.finished
     return {
-        "id": row.id,
-        **row.about,
-        "up": row.age,
-        "beat": row.beat,
-        "late": row.late,
-        "running": row.running,
-        **worker_report.as_values(worker_report.read(row.report)),
-    }
-
-
-def _as_values(overview: Overview) -> dict[str, Any]:
-    finished = overview.finished
-    return {
-        "queues": _queue_values(overview.queues, overview.pauses),
-        "failed": failed.as_values(overview.failures),
-        "pauses": pauses.as_values(overview.pauses),
-        "workers": [_worker(row) for row in overview.workers],
+        "queues": overview.queue_values(found.queues, found.pauses),
+        "failed": failed.as_values(found.failures),
+        "pauses": pauses.as_values(found.pauses),
+        "workers": [overview.worker_values(row) for row in found.workers],
         "finished_24h": None if finished is None else {state_name(state): n for state, n in finished.items()},
     }

@@ -23,7 +23,7 @@ _UNAVAILABLE_CLASSES = {
     "58",  # system error
 }
 _UNAVAILABLE = {"55006", "55P03"}  # object in use, lock not available: of class 55, these alone may pass
-_SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
+SCHEMA_MISSING = {"3F000", "42P01", "42883", "42703"}  # schema, table, function, column does not exist
 
 _OF_SESSION = {
     "25006",  # read-only: the session of a standby, or one that began when the server was
@@ -45,13 +45,13 @@ ENQUEUER, WORKER, VIEWER, OWNER = "asyncjobs_enqueuer", "asyncjobs_worker", "asy
 ENQUEUING = frozenset({
     *("enqueue_one", "enqueue_one_quietly", "enqueue_many", "enqueue_by_name", "next_seq", "notify_ready"),
     *("enqueue_row", "enqueue_rows", "read_depth", "placeless", "enqueue_again", "read_access", "await_by_function"),
-    "read_live_by_function",
+    *("read_live_by_function", "read_status_access"),
     *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "cancel_many", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({
     *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
-    *("read_limit", "read_limits", "read_recurring", "count_along"),
+    *("read_limit", "read_limits", "read_recurring", "count_along", "read_running", "read_failed_kinds", "read_counters"),
 })  # fmt: skip
 """Statements by the least role that may run them; the others are a worker's, which may run these, too."""
 
@@ -83,14 +83,14 @@ def translated(error: BaseException, *, url: str = "", role: str | None = None) 
     """
     if isinstance(error, DatabaseError):
         return error
-    state = getattr(error, "sqlstate", None)
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)  # psycopg2's
     primary = getattr(error, "message", None) or getattr(
         getattr(error, "diag", None), "message_primary", None
     )  # psycopg's
     message = str(primary or "") or str(error) or type(error).__name__
     if state is None:
         return _not_reached(error, message, url)
-    if state in _SCHEMA_MISSING:
+    if state in SCHEMA_MISSING:
         return SchemaMismatch(
             f"the schema asyncjobs is missing or older than this version needs ({message}); {MIGRATE}"
         )
@@ -150,7 +150,8 @@ def lacks_day(error: DatabaseError) -> bool:
 
 def is_of_allowed_kinds(error: BaseException | None) -> bool:
     """Whether a login may enqueue other kinds, but not this one; see the table `asyncjobs.allowed_kind`."""
-    return getattr(error, "sqlstate", None) == "42501" and getattr(error, "table_name", None) == "allowed_kind"
+    table = getattr(error, "table_name", None) or getattr(getattr(error, "diag", None), "table_name", None)  # psycopg's
+    return table == "allowed_kind" and "42501" in (getattr(error, "sqlstate", None), getattr(error, "pgcode", None))
 
 
 def misconfigured(message: str) -> DatabaseError:

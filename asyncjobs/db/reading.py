@@ -50,7 +50,7 @@ class Limits(NamedTuple):
 
 
 class QueueRow(NamedTuple):
-    """The jobs of one queue; no count goes beyond `COUNTED`."""
+    """The jobs of one queue; no count goes beyond the number that was asked for."""
 
     queue: str
     ready: int
@@ -78,6 +78,42 @@ class WorkerRow(NamedTuple):
     late: bool
     """Whether its lease is over, and it is not declared dead yet."""
     running: int
+
+
+class RunningJob(NamedTuple):
+    """One job that runs."""
+
+    id: UUID
+    kind: str
+    queue: str
+    attempt: int
+    worker: UUID | None
+    seconds: float | None
+    """Since this attempt began."""
+    is_cancelled: bool
+    """Whether it was asked to cancel, and has not ended yet."""
+
+
+class FailedKind(NamedTuple):
+    """The failed jobs of one kind within some time."""
+
+    kind: str
+    jobs: int
+    ago: float
+    """Seconds since the last one failed."""
+    exact: bool
+    """Whether all failed jobs were read, and not only those that were enqueued last."""
+
+
+class Counters(NamedTuple):
+    """Counts since the schema was made."""
+
+    readied: int
+    """How often a job has become ready."""
+    claimed: int
+    """How often a job was claimed."""
+    at: float
+    """When they were read, in seconds since 1970 by the server's clock."""
 
 
 class ListedJob(NamedTuple):
@@ -129,15 +165,30 @@ async def connection_limits(connection: Connection) -> Limits:
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
-async def queues(connection: Connection) -> list[QueueRow]:
-    """Read the queues, by name."""
-    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
+async def queues(connection: Connection, counted: int | None = None) -> list[QueueRow]:
+    """Read the queues, by name; `counted`: in place of `COUNTED`."""
+    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), counted or COUNTED)]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:
     """Read the workers that are not declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
     return [WorkerRow(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
+
+
+async def running(connection: Connection, limit: int) -> list[RunningJob]:
+    """Read the jobs that have run longest, among `COUNTED` of those that run."""
+    return [RunningJob(*row) for row in await connection.fetch(sql.read("read_running"), limit, COUNTED)]
+
+
+async def failed_kinds(connection: Connection, seconds: float, look_at: int) -> list[FailedKind]:
+    """Count the jobs that failed within the last seconds, by kind, among the `look_at` unsuccessful ones enqueued last."""
+    return [FailedKind(*row) for row in await connection.fetch(sql.read("read_failed_kinds"), seconds, look_at)]
+
+
+async def counters(connection: Connection) -> Counters:
+    """Read what only grows."""
+    return Counters(*await connection.fetchrow(sql.read("read_counters")))
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:

@@ -158,6 +158,7 @@ grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(u
   to asyncjobs_viewer;
 grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
   to asyncjobs_viewer;
+grant select on sequence asyncjobs.ready_seq, asyncjobs.fence_seq to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,
               children)
   on asyncjobs.step to asyncjobs_viewer;

@@ -1,4 +1,4 @@
-"""Parts of a database URL that may stand in messages: the server and the login."""
+"""Parts of a database URL that may stand in messages: the server, the database and the login."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ def server_of(url: str) -> str:
     """Return the server's hosts and ports, or the socket's directory."""
     authority, parameters = _parts(url)
     return authority.rpartition("@")[2] or parameters.get("host") or os.environ.get("PGHOST") or "localhost"
+
+
+def database_of(url: str) -> str:
+    """Return the name of the database; empty where the URL has none."""
+    authority, parameters = _parts(url)
+    path = url.partition("://")[2].removeprefix(authority).partition("?")[0]
+    return unquote(path.strip("/")) or parameters.get("dbname", "")
 
 
 def login_of(url: str) -> str | None:

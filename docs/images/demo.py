@@ -1,22 +1,15 @@
 """Draws demo.svg: the picture that `asyncjobs demo` shows when most of its texts are drawn, from a run of it."""
 
 import contextlib
-import io
-import re
 import tempfile
 from pathlib import Path
 
 import typer
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from asyncjobs.demo import command, views
 from asyncjobs.demo.board import Board, State
-
-
-def recorder() -> Console:
-    """Return a terminal that keeps what is printed."""
-    return Console(record=True, force_terminal=True, width=92, height=32, color_system="truecolor", file=io.StringIO())
+from docs.images import pictures
 
 
 class Recorded(views.Screen):
@@ -26,7 +19,7 @@ class Recorded(views.Screen):
 
     def __init__(self, board: Board, directory: Path) -> None:
         super().__init__(board, directory)
-        self.console = recorder()
+        self.console = pictures.recorder()
 
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
@@ -39,7 +32,7 @@ class Recorded(views.Screen):
             return
         self.console.print(self.picture())
         Recorded.best = ((fits, board.over), self.console)
-        self.console = recorder()
+        self.console = pictures.recorder()
 
 
 def main() -> None:
@@ -49,12 +42,7 @@ def main() -> None:
         command.demo(files=None, out=Path(cards), as_json=False)
     assert Recorded.best is not None
     _, best = Recorded.best
-    without_fonts = re.sub(r"    @font-face.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # they are other sites'
-    own = without_fonts.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace").replace(
-        "arial", "sans-serif"
-    )
-    picture = best.export_svg(title="asyncjobs demo", code_format=own, unique_id="demo")
-    Path(__file__).with_name("demo.svg").write_text(picture, encoding="utf-8")
+    pictures.write(best, Path(__file__).with_name("demo.svg"), title="asyncjobs demo")
 
 
 if __name__ == "__main__":

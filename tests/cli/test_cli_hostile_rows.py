@@ -95,7 +95,7 @@ async def fill(url: str, table: str) -> list[UUID]:
 def test_no_row_keeps_anybody_from_looking(cli, database_url, table, each):
     ids = asyncio.run(fill(database_url, table))
     assert len(ids) > 3
-    for words in (["jobs", "list", "--limit", "1000"], ["status"], ["queues", "list"]):
+    for words in (["jobs", "list", "--limit", "1000"], ["status"], ["queues", "list"], ["top"]):
         cli(*words)
         printed = cli(*words, "--json").stdout
         json.loads(printed)

@@ -130,7 +130,7 @@ async def test_a_viewer_sees_everything_but_arguments(as_role, make_cli, enqueue
     cli = make_cli(as_role["looker"])
     outputs = [
         await asyncio.to_thread(cli, *words)
-        for words in (["status"], ["queues", "list"], ["jobs", "list"], ["jobs", "show", job_id], ["doctor"])
+        for words in (["status"], ["queues", "list"], ["jobs", "list"], ["jobs", "show", job_id], ["doctor"], ["top"])
     ]
     assert "cli_jobs.note" in outputs[2].stdout
     assert "(this role may not read them)" in outputs[3].stdout

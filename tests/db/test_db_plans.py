@@ -99,6 +99,8 @@ COLD = {
             "job_for_rescue",
         ],
     ),
+    "read_running": ("100, 1000", ["job_for_rescue"]),
+    "read_failed_kinds": ("3600, 2000", ["Merge Append", "id_idx1 on finished_"]),
     "read_due_recurring": ("array['k'], 100, '{}', '{}', '{}'", ["Index Scan using recurring_by_time on recurring"]),
     "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
 }

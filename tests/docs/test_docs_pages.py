@@ -126,16 +126,30 @@ class Reader:
             words = shlex.split(line, comments=True)
             if not words:
                 continue
-            ends = words[0] == "asyncjobs" and (words[1] != "run" or "--burst" in words)
+            of_django = words[:2] == ["python", "manage.py"]
+            runs = {"run", "asyncjobs_run"} & set(words[1:3])
+            ends = (of_django or words[0] == "asyncjobs") and (not runs or "--burst" in words)
             assert ends, f"{self._page.name}: {line}: is no command of ours that ends; such a block is `sh`"
             if "ID" in words:
                 newest = str(await self._connection.fetchval(NEWEST))
                 words = [newest if word == "ID" else word for word in words]
-            command = [sys.executable, "-m", *words]
+            command = [sys.executable, *(words[1:] if of_django else ["-m", *words])]
+            environment = {**os.environ, **(await self._of_libpq() if of_django else {})}
             done = await asyncio.to_thread(
-                warm.run, command, cwd=self._directory, env=dict(os.environ), stdin=None, timeout=PATIENCE
+                warm.run, command, cwd=self._directory, env=environment, stdin=None, timeout=PATIENCE
             )
             assert done.returncode == 0, f"{self._page.name}: {line}\n{done.stdout}\n{done.stderr}"
+
+    async def _of_libpq(self) -> dict[str, str]:
+        """The variables that name the page's database to Django."""
+        host, port = (
+            self._connection._addr if isinstance(self._connection._addr, tuple) else (self._connection._addr, 0)
+        )
+        user, name = await self._connection.fetchrow("select current_user, current_database()")
+        place = Path(host)
+        if place.name.startswith(".s.PGSQL."):
+            host, port = str(place.parent), place.suffix[1:]
+        return {"PGHOST": host, "PGPORT": str(port), "PGUSER": user, "PGDATABASE": name}
 
 
 @pytest.fixture

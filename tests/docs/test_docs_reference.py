@@ -39,7 +39,7 @@ def test_every_public_name_is_in_the_reference_and_nothing_else() -> None:
     assert set(asyncjobs.__all__) == DOCUMENTED | errors
     for name in testing.__all__:
         assert f"autoclass:: asyncjobs.testing.{name}\n" in API
-    integrations = {path.stem for path in (ROOT / "asyncjobs" / "integrations").glob("[a-z]*.py")}
+    integrations = {path.stem for path in (ROOT / "asyncjobs" / "integrations").glob("[a-z]*")}
     assert set(re.findall(r"automodule:: asyncjobs\.integrations\.(\w+)", API)) == integrations
 
 

@@ -15,7 +15,8 @@ RUN = {"python", "bash", "sql"}
 """Languages whose blocks run."""
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(
-    r"^(?:<!-- shown only: (?P<shown_only>.+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- shown only: (?P<shown_only>[^\n]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 _COMMAND = re.compile(r"(?:^|[|;&(]\s*)asyncjobs ([^|;&#\n]*)", re.MULTILINE)

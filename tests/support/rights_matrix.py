@@ -44,6 +44,10 @@ MATRIX = (
          "select id, error, result, enqueued_at, steps from asyncjobs.job_status"),
     ),
     Row(
+        "how many jobs have become ready and were claimed in all", "read", LOOKING,
+        ("select last_value from asyncjobs.ready_seq", "select last_value from asyncjobs.fence_seq"),
+    ),
+    Row(
         "arguments", "read", WORKING,
         ("select args from asyncjobs.job", "select args from asyncjobs.finished", "select * from asyncjobs.job",
          "select args from asyncjobs.job_status"),
