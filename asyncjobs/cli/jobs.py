@@ -26,7 +26,6 @@ from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.failing.stored_errors import read_errors
-from asyncjobs.records.live import progress_line
 from asyncjobs.records.status import Status
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
@@ -177,7 +176,7 @@ def show(
         printing.as_json(values)
         return
     values.pop("chain", None)
-    values["progress"] = None if status.progress is None else progress_line(status.progress)
+    values["progress"] = None if status.progress is None else str(status.progress)
     values["items"] = status.items or None
     errors, steps = values.pop("errors"), values.pop("steps")
     if row.args is None:

@@ -22,6 +22,7 @@ from asyncjobs.cli.top_figures import Figures, Reader, as_values, rates
 from asyncjobs.client.job_actions import Action, Asked, filter_of
 from asyncjobs.db import url_parts
 from asyncjobs.exceptions import AsyncJobsError, DatabaseError
+from asyncjobs.records.live import progress_line
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import exit_codes
@@ -92,8 +93,19 @@ def _print(found: Figures) -> None:
     pauses.table(found.pauses)
     print()
     printing.table(
-        ["running", "kind", "queue", "for", "attempt", "worker"],
-        [(job.id, job.kind, job.queue, printing.age(job.seconds), job.attempt, job.worker) for job in found.running],
+        ["running", "kind", "queue", "for", "attempt", "worker", "progress"],
+        [
+            (
+                job.id,
+                job.kind,
+                job.queue,
+                printing.age(job.seconds),
+                job.attempt,
+                job.worker,
+                "" if job.done is None else progress_line(job.done, job.total, job.note or ""),
+            )
+            for job in found.running
+        ],
         empty="nothing runs",
     )
     print()

@@ -16,6 +16,7 @@ from asyncjobs.cli import overview
 from asyncjobs.cli.top_figures import Figures, Rates
 from asyncjobs.db import reading
 from asyncjobs.jobs.pauses import Pause
+from asyncjobs.records.live import progress_line
 from asyncjobs.terminal.printing import age
 from asyncjobs.worker.lease import worker_report
 
@@ -248,7 +249,9 @@ def _queue(row: reading.QueueRow, pause: Pause | None) -> Row:
 
 
 def _job(job: reading.RunningJob, worker: str) -> Row:
-    state = "cancelled, not ended yet" if job.is_cancelled else ""
+    state = "" if job.done is None else progress_line(job.done, job.total, job.note or "")
+    if job.is_cancelled:
+        state = "cancelled, not ended yet"
     cells = [job.kind, job.queue, age(job.seconds), str(job.attempt), worker, state, str(job.id)]
     return Row(Place("job", job.id), cells, "yellow" if job.is_cancelled else "")
 

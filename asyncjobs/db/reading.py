@@ -92,6 +92,10 @@ class RunningJob(NamedTuple):
     """Since this attempt began."""
     is_cancelled: bool
     """Whether it was asked to cancel, and has not ended yet."""
+    done: float | None
+    """Its progress; None: it has shown none."""
+    total: float | None
+    note: str | None
 
 
 class FailedKind(NamedTuple):

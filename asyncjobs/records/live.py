@@ -25,12 +25,16 @@ class Progress:
         """What is done of the whole, from 0 to 1; None: the whole is not known."""
         return None if not self.of else min(max(self.done / self.of, 0.0), 1.0)
 
+    def __str__(self) -> str:
+        """Return it on one line: ``12 of 40 (30 %): rendering``."""
+        return progress_line(self.done, self.of, self.note)
 
-def progress_line(progress: Progress) -> str:
-    """Return progress on one line: ``12 of 40 (30 %): rendering``."""
-    said = f"{progress.done:,}" if progress.of is None else f"{progress.done:,} of {progress.of:,}"
-    share = "" if progress.share is None else f" ({math.floor(progress.share * 100)} %)"
-    return f"{said}{share}{f': {progress.note}' if progress.note else ''}"
+
+def progress_line(done: float, of: float | None, note: str) -> str:
+    """Return progress on one line."""
+    said = f"{done:,.12g}" if of is None else f"{done:,.12g} of {of:,.12g}"
+    share = f" ({math.floor(min(max(done / of, 0), 1) * 100)} %)" if of else ""
+    return f"{said}{share}{f': {note}' if note else ''}"
 
 
 @dataclass(frozen=True, slots=True)

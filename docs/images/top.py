@@ -15,10 +15,19 @@ HERE = Path(__file__).parent
 WIDTH, HEIGHT = 112, 31
 
 
-def job(n: int, kind: str, queue: str, seconds: float, *, attempt: int = 1, is_cancelled: bool = False) -> RunningJob:
+def job(
+    n: int,
+    kind: str,
+    queue: str,
+    seconds: float,
+    *,
+    attempt: int = 1,
+    is_cancelled: bool = False,
+    progress: tuple[float, float, str] | tuple[None, None, None] = (None, None, None),
+) -> RunningJob:
     """Return a job that runs."""
     made = UUID(f"0199f3a2-{0x7C00 + 37 * n:04x}-7{n:03x}-8{(n * 977) % 4096:03x}-5d2f8e{n * 61 % 256:02x}a4c1")
-    return RunningJob(made, kind, queue, attempt, UUID(int=1 + n % 2), seconds, is_cancelled)
+    return RunningJob(made, kind, queue, attempt, UUID(int=1 + n % 2), seconds, is_cancelled, *progress)
 
 
 def worker(n: int, pools: list[tuple[str, int]], running: int, up: float, report: dict[str, object]) -> WorkerRow:
@@ -36,7 +45,7 @@ def figures(pause: Pause) -> Figures:
         QueueRow("reports", 2_000, 0, 0, 0, 3_840.0, exact=False),
     ]
     running = [
-        job(1, "shop.jobs.RebuildIndex", "default", 1_312.0),
+        job(1, "shop.jobs.RebuildIndex", "default", 1_312.0, progress=(61_000, 80_000, "documents")),
         job(2, "shop.jobs.ImportCatalogue", "default", 184.0, attempt=2),
         job(3, "shop.jobs.ImportCatalogue", "default", 71.0, is_cancelled=True),
         job(4, "shop.jobs.resize_pictures", "default", 8.4),

@@ -129,13 +129,19 @@ async def busy(database_url, end, sql):
         f"update asyncjobs.job set state = 2, worker = '{worker['id']}', fence = nextval('asyncjobs.fence_seq'), attempt = 1, "
         "started_at = now() - interval '90 s' where id in (select id from asyncjobs.job order by id limit 2) returning id"
     )
-    return sorted(row["id"] for row in rows)
+    ids = sorted(row["id"] for row in rows)
+    await sql(
+        f"insert into asyncjobs.live_job (job, done, total, note, shown_at) values ('{ids[0]}', 1234, 2000, 'mail by mail', now())"
+    )
+    return ids
 
 
 async def test_where_no_terminal_looks_on_it_prints_each_table_once(cli, busy):
     shown = (await asyncio.to_thread(cli, "top")).stdout
     assert re.search(r"^mails +3 +0 +2 +0", shown, re.MULTILINE)
-    assert re.search(rf"^{busy[0]} +shop.send +mails +1m 3\ds +1", shown, re.MULTILINE)
+    assert re.search(
+        rf"^{busy[0]} +shop.send +mails +1m 3\ds +1 +\S+ +1,234 of 2,000 \(61 %\): mail by mail$", shown, re.MULTILINE
+    )
     assert re.search(r"^shop.charge +2 ", shown, re.MULTILINE) and re.search(r"^shop.rates +1 ", shown, re.MULTILINE)
     assert "shop.old" not in shown  # it is longer ago than an hour
     assert re.search(r" h1 +7 +mails x 4 ", shown)
@@ -159,6 +165,7 @@ async def test_a_queue_is_paused_and_goes_on_by_a_key(terminal, busy, own_connec
     screen.press("p")
     await until(own_connection, "select name from asyncjobs.pause where name = 'mails'")
     await screen.sees("paused by")
+    await screen.sees("1,234 of 2,000 (61 %)")
     screen.press("p")
     await screen.sees("queue mails goes on")
     assert await own_connection.fetchval("select count(*) from asyncjobs.pause") == 0
@@ -285,7 +292,7 @@ def figures(*, queues=0, running=0, failed=0, workers=0, claimed=0, readied=0, a
     return Figures(
         [QueueRow(f"queue{n}", 1, 0, ran, 0, 1.0, True) for n in range(queues)],
         [],
-        [RunningJob(UUID(int=n), f"kind{n}", "q", 1, None, 2.0, False) for n in range(running)],
+        [RunningJob(UUID(int=n), f"kind{n}", "q", 1, None, 2.0, False, None, None, None) for n in range(running)],
         [FailedKind(f"failed{n}", 1, 3.0, True) for n in range(failed)],
         [WorkerRow(UUID(int=n), {"host": "h", "pid": n}, {}, 1.0, 0.1, False, 0) for n in range(workers)],
         Counters(readied, claimed, at),
