@@ -33,6 +33,8 @@ MOVES = ("up", "k", "down", "j", "page up", "page down", "home", "end of list", 
 """The keys that move the cursor."""
 _AROUND, _OF_TABLE = 4, 3
 """Lines that are no rows: two at the top, two at the bottom, and of each table an empty one, its title and its columns."""
+_NAME = 32
+"""Characters of the first column that the others leave to it."""
 _LONGEST = 300
 """Characters of a cell, at most: it is measured at each look."""
 _LEAST = 2
@@ -161,6 +163,7 @@ class Picture:
 
     def _table(self, section: Section, share: int) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True, title=None, show_header=True)
+        widest = max((len(row.cells[0]) for row in section.rows), default=0)
         for n, name in enumerate(section.columns):
             table.add_column(
                 name.removeprefix(">"),
@@ -168,6 +171,7 @@ class Picture:
                 no_wrap=True,
                 overflow="ellipsis",
                 ratio=None if n else 1,
+                min_width=None if n else min(widest, _NAME),  # what it is called goes before what else is known of it
             )
         rows, more = window(section.rows, self.selected, share)
         for row in rows:
