@@ -15,6 +15,7 @@ from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.definitions import registry
 from asyncjobs.jobs.declared_schedules import declared
 from asyncjobs.modules.importing import import_modules, put_working_directory_first
+from asyncjobs.performing.job_fields import filter_handlers, follow_structlog
 from asyncjobs.processes.link import Link
 from asyncjobs.processes.worker_process import Plan, Process
 from asyncjobs.settings import Settings
@@ -104,6 +105,9 @@ def run(
             put_working_directory_first()
         with logs.theirs_first():
             import_modules(settings.imports)
+        if settings.log_format != "none":
+            filter_handlers()
+        follow_structlog()
         with registry.prefixed(settings.kind_prefix):
             declared(settings)  # what cannot recur is said before anything is connected
     process = Process(plan)

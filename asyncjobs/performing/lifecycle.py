@@ -123,6 +123,8 @@ class Lifecycle:
         job._attempt = attempt
         attempt.recorders, attempt.cancel_by = self._recorders, self.cancel
         running_job.running.set(job)
+        if running_job.on_begin is not None:
+            running_job.on_begin(job)
         return job
 
     def start(self, attempt: Attempt, definition: Definition) -> None:
@@ -238,6 +240,8 @@ class Lifecycle:
             job = _unread(definition, claimed)
             job._attempt = attempt
             running_job.running.set(job)
+            if running_job.on_begin is not None:
+                running_job.on_begin(job)
         try:
             outcome = await settle(job, decision, self._layers.around(definition), counts)
         except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit

@@ -58,6 +58,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
             version_grace=settings.version_grace,
             writer=writer,
             max_interruptions=settings.max_interruptions,
+            log_jobs=settings.log_jobs,
         )
         writing = asyncio.get_running_loop().create_task(writer.run())
         stack.callback(writing.cancel)

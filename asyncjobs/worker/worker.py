@@ -131,6 +131,7 @@ class Worker:
             cleanup_timeout=settings.cleanup_timeout,
             max_interruptions=settings.max_interruptions,
             version_grace=settings.version_grace,
+            log_jobs=settings.log_jobs,
             isolate_suspects=settings.isolate_suspects,
             job_processes=self.job_processes,
             writer=self.recorder,

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from asyncjobs.db.rows import Reschedule
@@ -52,6 +52,7 @@ class Executor:
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is reported as stuck.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
+        log_jobs: Which ends are logged; see `JobLog`.
         isolate_suspects: Whether suspects run in processes of their own, too; else here, one at a time.
         job_processes: Runs attempts in processes of their own.
         writer: Writes the records of steps.
@@ -70,6 +71,7 @@ class Executor:
         cleanup_timeout: float = 5.0,
         max_interruptions: int = 10,
         version_grace: float,
+        log_jobs: Literal["ends", "failures", "none"] = "failures",
         isolate_suspects: bool = True,
         job_processes: JobProcesses,
         writer: StepWriter,
@@ -90,6 +92,7 @@ class Executor:
             cleanup_timeout=cleanup_timeout,
             max_interruptions=max_interruptions,
             version_grace=version_grace,
+            log_jobs=log_jobs,
             writer=writer,
             job_processes=job_processes,
             is_ending=lambda: self.runs_in is not None and self.runs_in.cancelling() > 0,

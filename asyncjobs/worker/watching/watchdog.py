@@ -198,7 +198,7 @@ def _log(culprit: Culprit | None, lasted: float, place: Place | None, text: str,
         return
     extra: dict[str, object] = {"blocked_s": round(lasted, 3)}
     if culprit is not None and culprit.kind is not None:
-        extra.update(kind=culprit.kind, job_id=culprit.job_id)
+        extra.update(job_kind=culprit.kind, job_id=culprit.job_id)
     if place is not None:
         extra.update(file=place.path, line=place.line)
     stack = None if place is None else "What it is doing (most recent call last):\n" + place.stack
