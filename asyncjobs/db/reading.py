@@ -80,6 +80,25 @@ class WorkerRow(NamedTuple):
     running: int
 
 
+class HostWorker(NamedTuple):
+    """A worker of one host."""
+
+    id: UUID
+    about: dict[str, Any]
+    report: dict[str, Any]
+    dead: bool
+    """Whether it was declared dead."""
+    beat: float
+    """Seconds since its last beat."""
+    ends_in: float
+    """Seconds until its lease is over."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether it holds its lease."""
+        return not self.dead and self.ends_in > 0
+
+
 class ListedJob(NamedTuple):
     """One job in a listing."""
 
@@ -129,15 +148,21 @@ async def connection_limits(connection: Connection) -> Limits:
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
-async def queues(connection: Connection) -> list[QueueRow]:
-    """Read the queues, by name."""
-    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
+async def queues(connection: Connection, most: int = COUNTED) -> list[QueueRow]:
+    """Read the queues, by name; no count goes beyond `most`."""
+    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), most)]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:
     """Read the workers that are not declared dead."""
     rows = await connection.fetch(sql.read("read_workers"))
     return [WorkerRow(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
+
+
+async def workers_of_host(connection: Connection, host: str) -> list[HostWorker]:
+    """Read the workers of a host that hold their lease; when there are none, the one that was heard last."""
+    rows = await connection.fetch(sql.read("read_alive"), host)
+    return [HostWorker(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:

@@ -128,7 +128,7 @@ async def test_a_frozen_database_cannot_keep_the_process(start, enqueue, databas
 async def test_sigquit_shows_every_thread_and_the_running_jobs_and_ends_nothing(start, enqueue):
     worker, job_id = await running(start, enqueue, cli_jobs.thread())
     worker.stop(signal.SIGQUIT)
-    await worker.wait_for_log(f"jobs run here\ncli_jobs.thread {job_id} attempt 1")
+    await worker.wait_for_log(f"jobs run here\n  cli_jobs.thread {job_id} attempt 1")
     assert worker.log.count("(most recent call first)") >= 3
     assert "cli_jobs.py" in worker.log  # where the thread of the job is
     worker.stop()

@@ -11,13 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from asyncjobs.db.rows import Reschedule
+from asyncjobs.db.rows import Finish, Reschedule, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
+from asyncjobs.metrics.counting import Metrics
 from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.performing.exits_of_tasks import STARTS_EAGERLY, begin_task
 from asyncjobs.records.claimed import Claimed, Refused
 from asyncjobs.worker.job_processes.job_processes import JobProcesses
+from asyncjobs.worker.job_processes.sent_outcomes import End
 from asyncjobs.worker.job_processes.suspect_groups import Group, Groups
 from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
@@ -103,6 +105,8 @@ class Executor:
         self._job_processes = job_processes
         self._isolate_suspects = isolate_suspects
         self._groups = Groups()
+        self.metrics: Metrics | None = None
+        """Told of starts and ends; None: nobody asks."""
         self._suspect: UUID | None = None
         """The suspect that runs in this process, or is about to start."""
         self._loop = asyncio.get_running_loop()
@@ -286,8 +290,11 @@ class Executor:
         attempt.begun = True
         if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
             attempt.task = asyncio.current_task()
+        begun = 0.0 if self.metrics is None else self.metrics.started(attempt.claimed)
         try:
             end = await self._runner.run(attempt, group)
+            if self.metrics is not None and begun:
+                self.metrics.ended(attempt.claimed, begun, outcome_of(end))
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Reschedule) and (end.crashed or end.together is not None):
@@ -390,6 +397,18 @@ class Executor:
     def left(self) -> list[Claimed]:
         """Return the claimed rows of attempts under way."""
         return [attempt.claimed for attempt in self._attempts.values()]
+
+
+def outcome_of(end: End) -> str:
+    """Return the outcome of an attempt, as metrics name it."""
+    match end:
+        case None:
+            return "lost"
+        case Finish():
+            return state_name(end.state)
+    if end.crashed or end.together is not None:
+        return "crashed"
+    return "released" if end.error is None else "retried"
 
 
 def is_suspect(claimed: Claimed) -> bool:
