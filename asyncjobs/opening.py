@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncjobs.client import job_rows
 from asyncjobs.client.client import Client
 from asyncjobs.client.liveness import feel
 from asyncjobs.db import checking, migrating, poolers
@@ -74,6 +75,7 @@ class Opened:
         open_clients.push(self.client)
         stack.callback(open_clients.remove, self.client)
         stack.callback(self.client.threads.close)
+        stack.callback(self._stop_counting)
         self.metrics: Metrics | None = None
         """Counts what happens here; None: nobody asks."""
         self._figures: asyncio.Task[None] | None = None
@@ -114,13 +116,16 @@ class Opened:
 
     def count(self, metrics: Metrics) -> None:
         """Have metrics count what this client does from now on, and show the queues; on its loop."""
-        from asyncjobs.client import job_rows
         from asyncjobs.db import queue_figures
 
         self.metrics = metrics
         self.sessions.times = metrics.of_client
         job_rows.on_enqueued = metrics.enqueued
         self._figures = self.services.start(queue_figures.keep(self.sessions, metrics), name="figures of queues")
+
+    def _stop_counting(self) -> None:
+        if self.metrics is not None and job_rows.on_enqueued == self.metrics.enqueued:
+            job_rows.on_enqueued = None
 
     def make_worker(self, **given: Any) -> Worker:
         """Return a worker beside this client, not started; `given` are arguments of `Worker`."""

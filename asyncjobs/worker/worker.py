@@ -341,6 +341,8 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
+            if self._metrics is not None and self._metrics.worker == self._figures:
+                self._metrics.worker = None
             watchdog.cancel()
             connections.cancel()
 
