@@ -128,7 +128,7 @@ class JsonLines(logging.Formatter):
         for key, value in extras(record).items():
             line.setdefault(key, value)
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         return harmless_json(json.dumps(line, default=str, ensure_ascii=False))

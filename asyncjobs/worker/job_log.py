@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from contextvars import Context
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from asyncjobs.checks.foreign_texts import brief, log, shown
 from asyncjobs.failing.deciding import What
+from asyncjobs.failing.stored_errors import traceback_of
 from asyncjobs.performing.outcomes import SUCCEEDED, Outcome
 from asyncjobs.records.claimed import Claimed
 
@@ -82,10 +84,12 @@ class JobLog:
             if outcome.what is What.succeed:
                 self.succeeded(claimed, begun)
         elif (ends.isEnabledFor(level) or ends.disabled) and self._ration.may(claimed.kind):
-            error = outcome.error if outcome.what is What.fail else None
-            traced = None if error is None or error.__traceback__ is None else error
             extra = _fields(claimed, _OUTCOMES.get(outcome.what, outcome.what.name), begun)
-            log(ends, level, "%s %s %s", claimed.kind, claimed.id, text, error=traced, extra=extra)
+            error = outcome.error
+            if outcome.what is What.fail and error is not None and error.__traceback__ is not None:
+                _log_failure(error, "%s %s %s", claimed.kind, claimed.id, text, extra=extra)
+            else:
+                log(ends, level, "%s %s %s", claimed.kind, claimed.id, text, extra=extra)
 
     def succeeded(self, claimed: Claimed, begun: float) -> None:
         """Log the end of an attempt that simply succeeded."""
@@ -97,7 +101,7 @@ class JobLog:
         if self._told >= MOST_SUCCESSES:
             if not self._left_out:
                 # Not in the context of the job that ends here.
-                asyncio.get_running_loop().call_later(1.0, self._tell_of_left_out, context=Context())
+                asyncio.get_running_loop().call_later(1.0, self.tell_of_left_out, context=Context())
             self._left_out += 1
             return
         self._told += 1
@@ -117,10 +121,23 @@ class JobLog:
             extra=extra,
         )
 
-    def _tell_of_left_out(self) -> None:
+    def tell_of_left_out(self) -> None:
+        """Log the number of lines that were left out since it was last logged."""
         left, self._left_out = self._left_out, 0
+        if not left:
+            return
         text = "%d more jobs succeeded within a second: at most %d lines a second say so"
         log(ends, logging.INFO, text, left, MOST_SUCCESSES)
+
+
+def _log_failure(error: BaseException, text: str, *arguments: object, extra: dict[str, Any]) -> None:
+    """Log a failure with its traceback as it is stored: bounded, and in a form that any log can write."""
+    ends.disabled = False
+    with contextlib.suppress(Exception):  # of a handler
+        traced = (type(error), error, error.__traceback__)
+        record = ends.makeRecord(ends.name, logging.ERROR, __file__, 0, text, arguments, traced, "tell", extra)
+        record.exc_text = traceback_of(error).rstrip("\n")
+        ends.handle(record)
 
 
 def _fields(claimed: Claimed, outcome: str, begun: float) -> dict[str, Any]:

@@ -452,6 +452,7 @@ class Worker:
             await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WRITES))
             idle.cancel()
         await self._write_out()
+        self.executor.close()
         for claimed in self.executor.left():
             logger.error(
                 "%s %s ignores its cancellation: it runs nowhere else until it ends, or this process does",

@@ -26,6 +26,10 @@ async def note(text: str, many: list[int] | None = None) -> str:
 
 
 @job
+async def quiet() -> None: ...
+
+
+@job
 async def brief() -> str:
     begun()
     await asyncio.sleep(0.5)

@@ -39,7 +39,7 @@ async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql
     worker = start("--burst")
     assert await worker.exit_code() == 0
     assert "ready: worker" in worker.log
-    assert "14 kinds" in worker.log
+    assert "15 kinds" in worker.log
     assert "stopped: 21 jobs ended here" in worker.log
     [row] = await sql("select count(*) from asyncjobs.job")
     assert row["count"] == 1

@@ -89,6 +89,10 @@ class AttemptRunner:
         self._log = JobLog(log_jobs)
         self._log_successes = self._log.successes
 
+    def close(self) -> None:
+        """Log what was only counted."""
+        self._log.tell_of_left_out()
+
     @property
     def in_threads(self) -> set[UUID]:
         """Jobs whose threads still run; a thread outlives its task when the loop is closed."""

@@ -394,6 +394,10 @@ class Executor:
         """Wait until no attempt is under way."""
         await self._idle.wait()
 
+    def close(self) -> None:
+        """Log what was only counted, since nothing more ends here."""
+        self._runner.close()
+
     def left(self) -> list[Claimed]:
         """Return the claimed rows of attempts under way."""
         return [attempt.claimed for attempt in self._attempts.values()]
