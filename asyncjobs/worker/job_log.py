@@ -12,6 +12,7 @@ from typing import Any, Literal
 from asyncjobs.checks.foreign_texts import brief, log, shown
 from asyncjobs.failing.deciding import What
 from asyncjobs.failing.stored_errors import traceback_of
+from asyncjobs.metrics.counting import LONGEST_WAIT
 from asyncjobs.performing.outcomes import SUCCEEDED, Outcome
 from asyncjobs.records.claimed import Claimed
 
@@ -23,8 +24,6 @@ LINES, PERIOD = 10, 10.0
 """At most `LINES` lines about one kind in `PERIOD` seconds; further ones are counted, and their number is logged."""
 MOST_SUCCESSES = 200
 """Lines a second about jobs that succeed; further ones are counted, and their number is logged."""
-LONGEST_WAIT = 1e9
-"""Seconds of a wait from which on it is a time written by hand."""
 
 _OUTCOMES = {
     What.succeed: "succeeded",

@@ -197,7 +197,7 @@ def claimed(**fields: Any) -> Claimed:
 @pytest.mark.parametrize("waited", [float("inf"), float("-inf"), -1.0])
 def test_a_time_that_was_written_by_hand_spoils_no_sum(waited: float) -> None:
     metrics = Metrics()
-    metrics.started(claimed(waited=waited))
+    metrics.row("k", "q").start(waited)
     [(_, wait)] = dict(metrics.histograms())[families.WAIT]
     assert wait.total == 0.0
 
@@ -269,7 +269,8 @@ def full() -> Metrics:
     """Metrics with a value in every family."""
     metrics = Metrics()
     metrics.enqueued("k", "q")
-    metrics.ended(claimed(), metrics.started(claimed(waited=0.3)), "succeeded")
+    row = metrics.row("k", "q")
+    row.end(row.start(0.3), "succeeded")
     metrics.set_queues([QueueFigures("q", 3, 1, 0, 0, 1.5)], 0.0)
     metrics.worker = lambda: WorkerFigures([(1, 10, 2)], True, True, 4, 0.01, 7)
     for histogram in (metrics.loop_lag, metrics.of_client, metrics.of_worker):
@@ -303,7 +304,8 @@ def test_opentelemetry_is_told_the_same_by_the_same_names(reader: InMemoryMetric
     opentelemetry.show(metrics)
     opentelemetry.show(metrics)  # as after opening again
     metrics.enqueued("k", "q")
-    metrics.ended(claimed(), metrics.started(claimed(waited=0.3)), "succeeded")
+    row = metrics.row("k", "q")
+    row.end(row.start(0.3), "succeeded")
     metrics.set_queues([QueueFigures("q", 3, 1, 0, 0, 1.5)], 0.0)
     metrics.worker = lambda: WorkerFigures([(1, 10, 2)], True, True, 4, 0.01, 7)
     for histogram in (metrics.loop_lag, metrics.of_client, metrics.of_worker):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from asyncjobs.db.rows import Finish, Reschedule, state_name
+from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.metrics.counting import Metrics
@@ -290,11 +290,12 @@ class Executor:
         attempt.begun = True
         if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
             attempt.task = asyncio.current_task()
-        begun = 0.0 if self.metrics is None else self.metrics.started(attempt.claimed)
+        counts = None if self.metrics is None else self.metrics.row(attempt.claimed.kind, attempt.claimed.queue)
+        begun = 0.0 if counts is None else counts.start(attempt.claimed.waited)
         try:
             end = await self._runner.run(attempt, group)
-            if self.metrics is not None and begun:
-                self.metrics.ended(attempt.claimed, begun, outcome_of(end))
+            if counts is not None:
+                counts.end(begun, outcome_of(end))
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Reschedule) and (end.crashed or end.together is not None):
@@ -403,13 +404,15 @@ class Executor:
         return [attempt.claimed for attempt in self._attempts.values()]
 
 
+_OF_STATE = {state.value: state.name for state in State}
+
+
 def outcome_of(end: End) -> str:
     """Return the outcome of an attempt, as metrics name it."""
-    match end:
-        case None:
-            return "lost"
-        case Finish():
-            return state_name(end.state)
+    if end is None:
+        return "lost"
+    if isinstance(end, Finish):
+        return _OF_STATE[end.state]
     if end.crashed or end.together is not None:
         return "crashed"
     return "released" if end.error is None else "retried"
