@@ -46,10 +46,10 @@ async def keep(sessions: Runs, metrics: Metrics) -> None:
 
 async def read(connection: Connection) -> tuple[list[QueueFigures], float]:
     """Return the figures of the queues and their age, taken anew unless they are fresh or somebody else does so."""
-    row = await connection.fetchrow(sql.read("read_queue_figures"))
-    if row is None:
+    age, queues, writes = await connection.fetchrow(sql.read("read_queue_figures"))
+    if age is None and writes:
         await connection.execute(sql.read("write_queue_figures"), "[]", False)
-    if row is None or row["age"] > EVERY:
+    if writes and (age is None or age > EVERY):
         async with connection.transaction():
             if await connection.fetchrow(sql.read("lock_queue_figures"), EVERY) is not None:
                 await connection.execute(f"set local statement_timeout = '{LIMIT:g}s'")
@@ -62,9 +62,7 @@ async def read(connection: Connection) -> tuple[list[QueueFigures], float]:
                 ]
                 await connection.execute(sql.read("write_queue_figures"), json.dumps(found), True)
                 return found, 0.0
-    if row is None:
-        return [], 0.0
-    return _figures(row["queues"]), row["age"]
+    return ([], 0.0) if age is None else (_figures(queues), age)
 
 
 def _figures(text: str) -> list[QueueFigures]:

@@ -148,9 +148,9 @@ async def connection_limits(connection: Connection) -> Limits:
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
-async def queues(connection: Connection, most: int = COUNTED) -> list[QueueRow]:
-    """Read the queues, by name; no count goes beyond `most`."""
-    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), most)]
+async def queues(connection: Connection, most: int | None = None) -> list[QueueRow]:
+    """Read the queues, by name; no count goes beyond `most`, None: `COUNTED`."""
+    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), most or COUNTED)]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:

@@ -114,23 +114,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
-        self._histograms: Histograms = []
         self._on_histogram: Callable[[Family, Labels, Histogram], object] | None = None
         self._queues: Sequence[QueueFigures] = ()
         self._queues_of = float("-inf")
         """When the figures of queues were taken, by the monotonic clock."""
         self.worker: Callable[[], WorkerFigures] | None = None
         """Returns the figures of the worker of this process; None: it has none."""
-        self.loop_lag = self._made(families.LOOP_LAG, ())
-        self.of_client = self._made(families.DATABASE, ("client",))
-        self.of_worker = self._made(families.DATABASE, ("worker",))
-
-    def _made(self, family: Family, labels: Labels, histogram: Histogram | None = None) -> Histogram:
-        histogram = histogram or Histogram(family.bounds)
-        self._histograms.append((labels, histogram))
-        if self._on_histogram is not None:
-            self._on_histogram(family, labels, histogram)
-        return histogram
+        self.loop_lag = Histogram(families.LOOP_LAG.bounds)
+        self.of_client, self.of_worker = (Histogram(families.DATABASE.bounds) for _ in range(2))
 
     def row(self, kind: str, queue: str) -> Row:
         """Return the counts of a kind in a queue."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 
 from asyncjobs import Cursor, Discard, Job, current_job, job, step
@@ -27,6 +28,11 @@ async def note(text: str, many: list[int] | None = None) -> str:
 
 @job
 async def quiet() -> None: ...
+
+
+@job(executor="process")
+def ends_its_process() -> None:
+    os._exit(3)
 
 
 @job

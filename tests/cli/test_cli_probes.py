@@ -32,6 +32,31 @@ async def test_a_worker_says_that_it_lives_and_is_ready_and_shows_its_metrics(st
     assert "process_cpu_seconds_total" in shown.body  # what prometheus_client tells of every program
 
 
+async def test_what_a_killed_worker_ran_is_counted_once_where_it_ends(start, enqueue):
+    killed = start()
+    await killed.wait_for_log("ready: worker")
+    await enqueue(cli_jobs.once_forever())
+    await killed.wait_for_log("begun once_forever")
+    killed.kill()
+    other = start(*HTTP)
+    port = await address_of(other)
+    await other.wait_for_log("succeeded")
+    shown = (await ask(port, "/metrics")).body
+    assert "asyncjobs_jobs_rescued_total 1.0" in shown
+    assert re.findall(r"^asyncjobs_jobs_(?:started|ended)_total\{.*\} (.*)$", shown, re.MULTILINE) == ["1.0", "1.0"]
+
+
+async def test_a_job_that_ends_its_process_is_counted_as_crashed(start, enqueue):
+    worker = start(*HTTP)
+    port = await address_of(worker)
+    await enqueue(cli_jobs.ends_its_process())
+    await worker.wait_for_log("died")
+    async with asyncio.timeout(PATIENCE):
+        while 'outcome="crashed"' not in (shown := await ask(port, "/metrics")).body:
+            continue
+    assert 'asyncjobs_jobs_ended_total{kind="cli_jobs.ends_its_process",outcome="crashed"' in shown.body
+
+
 async def test_while_a_job_blocks_the_loop_its_worker_answers_and_says_what_blocks_it(start, enqueue):
     worker = start(*HTTP, ASYNCJOBS_LOOP_DEAD="0.5")
     port = await address_of(worker)
