@@ -139,7 +139,10 @@ class Supervising:
     @asynccontextmanager
     async def _probed(self, supervisor: Supervisor) -> AsyncIterator[None]:
         """Answer probes, and feed the watchdog of the service manager, for all children."""
-        probes, manager = SupervisorProbes(lambda: supervisor.children), self._service_manager
+        probes, manager = (
+            SupervisorProbes(lambda: supervisor.children, self._plan.settings.loop_dead),
+            self._service_manager,
+        )
         async with AsyncExitStack() as stack:
             services = Services()
             stack.push_async_callback(services.close)

@@ -16,7 +16,7 @@ from asyncjobs.probes.answers import UNAVAILABLE, Answer, Answers, answer
 
 LIMIT = 1 << 16
 """Bytes of a line."""
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds for an answer."""
 NO_ANSWER = Answer(UNAVAILABLE, b"no answer\n")
 

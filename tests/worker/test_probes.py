@@ -16,6 +16,8 @@ from asyncjobs.probes.answers import OK, Answer, said
 from asyncjobs.probes.listening import listen
 from asyncjobs.probes.relay import Asking, answer_all
 from asyncjobs.probes.responder import LONGEST_HEAD, MOST_CONNECTIONS, Responder
+from asyncjobs.processes.supervisor import Child
+from asyncjobs.processes.supervisor_probes import SupervisorProbes
 from asyncjobs.settings import load
 from tests.support.probing import ask, send
 from tests.support.processes import PATIENCE, until_so
@@ -120,6 +122,25 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(monke
     theirs.close()
     assert (await asking.ask("/livez")).status == 503  # at once: it is gone
     asking.close()
+
+
+async def test_a_process_that_does_not_answer_is_dead_only_after_loop_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "PATIENCE", 0.02)
+    ours, theirs = socket.socketpair()
+    child = Child(1, None)
+    child.relay, child.listens = Asking(ours), True
+    probes = SupervisorProbes(lambda: [child], 0.05)
+    silent = await probes.livez()
+    assert (silent.status, silent.body) == (
+        200,
+        b'{"ok": true, "processes": {"1": {"ok": false, "problems": ["no answer"]}}}\n',
+    )
+    while (await probes.livez()).status == OK:
+        pass
+    assert (await SupervisorProbes(lambda: [child], 0.0).livez()).status == OK
+    assert (await probes.readyz()).status == 503
+    child.relay.close()
+    theirs.close()
 
 
 @pytest.mark.parametrize(
