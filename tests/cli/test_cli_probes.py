@@ -164,7 +164,7 @@ def manager(request, tmp_path):
     manager.close()
 
 
-@pytest.mark.parametrize("manager", ["file", "abstract"], indirect=True)
+@pytest.mark.parametrize("manager", ["file"], indirect=True)
 async def test_systemd_is_told_of_start_life_and_stop_and_not_of_a_dead_loop(start, enqueue, manager):
     manager, environment = manager
     worker = start(**environment, ASYNCJOBS_LOOP_DEAD="0.3")
@@ -182,7 +182,7 @@ async def test_systemd_is_told_of_start_life_and_stop_and_not_of_a_dead_loop(sta
     await worker.exit_code(0.3 + 2 + SLACK)
 
 
-@pytest.mark.parametrize("manager", ["file"], indirect=True)
+@pytest.mark.parametrize("manager", ["abstract"], indirect=True)
 async def test_a_supervisor_tells_systemd_of_all_of_its_processes(start, manager):
     manager, environment = manager
     worker = start("--processes", "2", **environment)

@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from asyncjobs import AsyncJobs, Retry, Snooze, enqueue_all, job
+from asyncjobs import AsyncJobs, Retry, Snooze, enqueue_all, job, opening
 from asyncjobs.client import job_rows
 from asyncjobs.db import queue_figures
 from asyncjobs.db.connecting import connect
@@ -170,6 +170,21 @@ def test_without_prometheus_client_the_extra_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(InvalidOption, match=r"pip install 'asyncjobs-pg\[prometheus\]'"):
         _ = AsyncJobs().metrics
+
+
+async def test_a_worker_that_is_probed_without_prometheus_client_says_so_and_counts_nothing(
+    jobs: AsyncJobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(opening, "find_spec", lambda _name: None)
+    jobs._arguments["http"] = "127.0.0.1:0"
+    async with jobs.running():
+        await until_so(lambda: jobs.healthy)
+        worker = jobs._worker
+        assert worker is not None and worker.executor.metrics is None
+        answer = await worker.probes.metrics()
+    assert answer.status == 501
+    assert b"pip install 'asyncjobs-pg[prometheus]'" in answer.body
+    assert "/metrics has nothing to show without prometheus_client" in caplog.text
 
 
 def test_kinds_and_queues_beyond_a_number_are_counted_as_others() -> None:
