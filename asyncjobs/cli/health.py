@@ -52,7 +52,7 @@ def health(
 def _sentence(worker: reading.HostWorker) -> str:
     beat = f"{printing.age(worker.beat)} ago"
     if worker.dead:
-        return f"worker {worker.id}, is declared dead; its last beat was {beat}"
+        return f"worker {worker.id}, has ended, or was declared dead; its last beat was {beat}"
     if not worker.lives:
         return f"worker {worker.id}, is silent: its last beat was {beat}, and its lease is over"
     report = worker_report.read(worker.report)

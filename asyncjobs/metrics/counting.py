@@ -143,8 +143,14 @@ class Metrics:
         self.row(kind, queue).enqueued += 1
 
     def set_queues(self, figures: Iterable[QueueFigures], age: float) -> None:
-        """Take in figures of the queues that were taken `age` seconds ago; small queues beyond the bound are one."""
+        """Take in figures of the queues that were taken `age` seconds ago; small queues beyond the bound are one.
+
+        A queue that is empty by now, and was not the last time, is shown as empty: a line that ends says nothing.
+        """
         found = sorted(figures, key=lambda one: -one.ready)
+        named = {each.queue for each in found}
+        gone = [each.queue for each in self._queues if each.queue not in named and each.queue != OTHER]
+        found += [QueueFigures(name, 0, 0, 0, 0, 0.0) for name in gone[: max(MOST_ROWS - 1 - len(found), 0)]]
         most, rest = found[: MOST_ROWS - 1], found[MOST_ROWS - 1 :]
         if len(rest) > 1:
             counts = [sum(column) for column in zip(*(each[1:5] for each in rest), strict=True)]

@@ -40,8 +40,10 @@ class Responder:
         ours = listening.dup()
         forks.keep_descriptor(ours.fileno())
         server = await asyncio.start_server(self._connected, sock=ours, limit=LONGEST_HEAD)
-        async with server:
-            await server.serve_forever()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            server.close()  # without a wait for open connections, which `serve_forever` has since Python 3.12
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -20,7 +20,7 @@ class ServiceManager:
 
     def __init__(self, path: str, watchdog: float | None) -> None:
         self._path = f"\0{path[1:]}" if path.startswith("@") else path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._ended = False
         self.watchdog = watchdog

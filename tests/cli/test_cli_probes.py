@@ -213,7 +213,7 @@ async def test_health_ends_with_0_while_a_worker_of_this_host_holds_its_lease_an
     }
     worker.stop()
     assert await worker.exit_code(3 + SLACK) == 0
-    assert "is declared dead" in (await asyncio.to_thread(cli, "health", code=3)).stderr
+    assert "has ended, or was declared dead" in (await asyncio.to_thread(cli, "health", code=3)).stderr
 
 
 async def test_health_knows_a_worker_whose_lease_is_over_though_nobody_has_declared_it_dead(cli, sql):

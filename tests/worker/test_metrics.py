@@ -271,6 +271,18 @@ async def test_figures_of_another_version_and_old_ones_are_not_shown(connection:
     assert families.QUEUE_JOBS not in metrics.samples()
 
 
+def test_a_queue_that_was_emptied_is_shown_as_empty() -> None:
+    metrics = Metrics()
+    metrics.set_queues([QueueFigures("a", 3, 0, 0, 0, 1.5), QueueFigures("b", 1, 0, 0, 0, 1.5)], 0.0)
+    for _ in range(2):
+        metrics.set_queues([QueueFigures("b", 1, 0, 0, 0, 1.5)], 0.0)
+        ready = {queue: n for (queue, state), n in counted(metrics, families.QUEUE_JOBS).items() if state == "ready"}
+        assert ready == {"a": 0, "b": 1}
+        assert counted(metrics, families.OLDEST_READY)["a",] == 0
+    metrics.set_queues((QueueFigures(f"q{n}", 1, 0, 0, 0, 1.0) for n in range(MOST_ROWS)), 0.0)
+    assert ("a",) not in counted(metrics, families.OLDEST_READY)
+
+
 async def test_a_worker_shows_the_queues(jobs: AsyncJobs, database_url: str) -> None:
     metrics = jobs.metrics.metrics
     async with AsyncJobs(database_url=database_url) as other:
