@@ -17,6 +17,7 @@ The rooms, each importing only from those below it; the first lines of each `__i
     settings           config.toml and ASYNCJOBS_*
     modules  tasks  operating_system    where code stands; tasks that somebody owns; forks, child processes
     schedules  errors  logs        when something recurs; the error reporter; log lines
+    probes  metrics    what monitoring asks: health over HTTP, systemd; what is counted
     records  checks  exceptions    what is stored, as values; what is given, checked; every error
 """
 

@@ -7,10 +7,12 @@ of `import asyncjobs` in a web application that only enqueues.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -44,7 +46,10 @@ from asyncjobs.records.status import Status
 
 if TYPE_CHECKING:
     from asyncjobs.client.blocking import BlockingJobs
+    from asyncjobs.metrics.counting import Metrics
+    from asyncjobs.metrics.prometheus import JobsCollector
     from asyncjobs.settings import Settings
+    from asyncjobs.worker.watching.probes import Outside
     from asyncjobs.worker.worker import Worker
 
 logger = logging.getLogger("asyncjobs")
@@ -95,6 +100,7 @@ class AsyncJobs:
         self._opened: Opened | None = None
         self._worker: Worker | None = None
         self._works = False
+        self._collector: JobsCollector | None = None
 
     # Opening and closing
 
@@ -113,7 +119,12 @@ class AsyncJobs:
         refuse_while_importing()
         async with AsyncExitStack() as stack:
             self._settings = self._load()
-            self._opened = await open_client(self._settings, stack, self._middleware)
+            self._opened = await open_client(
+                self._settings,
+                stack,
+                self._middleware,
+                metrics=None if self._collector is None else self._collector.metrics,
+            )
             stack.callback(setattr, self, "_opened", None)
             self._stack = stack.pop_all()
         return self
@@ -206,14 +217,26 @@ class AsyncJobs:
         """
         async with self:
             import_modules(self.settings.imports)
-            worker = self._in_use().make_worker()
-            task = asyncio.get_running_loop().create_task(self._keep_working(worker), name="asyncjobs worker")
-            self._works = True
-            try:
-                yield self
-            finally:
-                self._works = False
-                await self._stop_working(task)
+            with contextlib.ExitStack() as stack:
+                make = self._in_use().make_worker
+                if self.settings.http:
+                    make = partial(make, outside=self._probed(stack))
+                worker = make()
+                task = asyncio.get_running_loop().create_task(self._keep_working(worker, make), name="asyncjobs worker")
+                self._works = True
+                try:
+                    yield self
+                finally:
+                    self._works = False
+                    await self._stop_working(task)
+
+    def _probed(self, stack: contextlib.ExitStack) -> Outside:
+        """Return what asks after the worker, with a socket that is closed with the stack."""
+        from asyncjobs.probes.listening import listen
+        from asyncjobs.worker.watching.probes import Outside
+
+        self._in_use().measure(probed=True)
+        return Outside(stack.enter_context(listen(self.settings.http)))
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002
@@ -240,6 +263,37 @@ class AsyncJobs:
         return worker.held_up_for < self.settings.lease
 
     @property
+    def metrics(self) -> JobsCollector:
+        """A collector of `prometheus_client`, to be registered once: ``REGISTRY.register(jobs.metrics)``.
+
+        What happens here is counted from the first use of this on; it may come before `open`. Needs the extra `prometheus`.
+
+        Raises:
+            InvalidOption: prometheus_client is not installed.
+        """
+        if self._collector is None:
+            try:
+                from asyncjobs.metrics.prometheus import JobsCollector
+            except ImportError:
+                raise InvalidOption(
+                    "jobs.metrics needs prometheus_client: pip install 'asyncjobs-pg[prometheus]'"
+                ) from None
+            from asyncjobs.metrics.counting import Metrics
+
+            opened = self._opened
+            metrics = Metrics() if opened is None or opened.metrics is None else opened.metrics
+            self._collector = JobsCollector(metrics)
+            if opened is not None and opened.metrics is None:
+                opened.client.loop.call_soon_threadsafe(self._measure, opened, metrics)
+        return self._collector
+
+    def _measure(self, opened: Opened, metrics: Metrics) -> None:
+        """Have what goes on here already counted from now on."""
+        opened.count(metrics)
+        if self._worker is not None:
+            self._worker.count(metrics)
+
+    @property
     def listening(self) -> bool:
         """Whether notices are heard; if not, jobs start and awaits end at the next poll, with no other effect.
 
@@ -248,7 +302,7 @@ class AsyncJobs:
         opened = self._opened
         return opened is not None and not opened.listener.deaf
 
-    async def _keep_working(self, worker: Worker) -> None:
+    async def _keep_working(self, worker: Worker, make: Callable[[], Worker]) -> None:
         pause = FIRST_RESTART
         while True:
             self._worker = worker
@@ -269,7 +323,7 @@ class AsyncJobs:
                 pause = FIRST_RESTART
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART)
-            worker = self._in_use().make_worker()
+            worker = make()
 
     async def _stop_working(self, task: asyncio.Task[None]) -> None:
         worker = self._worker

@@ -98,10 +98,19 @@ class TextLines(logging.Formatter):
 
     def _line(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        text = f"{clock}.{int(record.msecs):03d} {record.levelname:<8} {record.name}: {record.getMessage()}"
+        text = f"{clock}.{int(record.msecs):03d} {record.levelname:<8} {record.name}: {_with_job(record)}"
         line = harmless_lines(text)
         colour = _COLOURS.get(record.levelname)
         return f"\x1b[{colour}m{line}\x1b[0m" if self._colours and colour else line
+
+
+def _with_job(record: logging.LogRecord) -> str:
+    """Return the message, and behind it the job in whose code it was logged, as `JobFilter` has noted it."""
+    message = record.getMessage()
+    kind, job_id, attempt = (getattr(record, f"job_{name}", None) for name in ("kind", "id", "attempt"))
+    if kind is None or attempt is None or str(job_id) in message:
+        return message
+    return f"{message} [{kind} {job_id} attempt {attempt}]"
 
 
 class JsonLines(logging.Formatter):
@@ -119,7 +128,7 @@ class JsonLines(logging.Formatter):
         for key, value in extras(record).items():
             line.setdefault(key, value)
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         return harmless_json(json.dumps(line, default=str, ensure_ascii=False))

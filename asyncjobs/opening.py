@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncjobs.client import job_rows
 from asyncjobs.client.client import Client
 from asyncjobs.client.liveness import feel
 from asyncjobs.db import checking, migrating, poolers
@@ -21,6 +24,7 @@ from asyncjobs.performing import open_clients
 from asyncjobs.tasks.services import Services
 
 if TYPE_CHECKING:
+    from asyncjobs.metrics.counting import Metrics
     from asyncjobs.settings import Settings
     from asyncjobs.worker.worker import Worker
 
@@ -71,6 +75,10 @@ class Opened:
         open_clients.push(self.client)
         stack.callback(open_clients.remove, self.client)
         stack.callback(self.client.threads.close)
+        stack.callback(self._stop_counting)
+        self.metrics: Metrics | None = None
+        """Counts what happens here; None: nobody asks."""
+        self._figures: asyncio.Task[None] | None = None
         self._pulse: asyncio.Task[None] | None = None
 
     def keep_asking(self) -> None:
@@ -78,19 +86,77 @@ class Opened:
         every = self.settings.lease / PULSES_A_LEASE
         self._pulse = self.services.start(feel(self.sessions, every=every), name="pulse")
 
+    def measure(self, metrics: Metrics | None = None, *, probed: bool = False) -> None:
+        """Have what happens here counted, if anybody looks.
+
+        Args:
+            metrics: What an application has registered; None: it has not.
+            probed: Whether `/metrics` is answered here.
+        """
+        if self.metrics is not None:
+            return
+        if metrics is None and probed and find_spec("prometheus_client") is None:
+            logger.warning(
+                "/metrics has nothing to show without prometheus_client: pip install 'asyncjobs-pg[prometheus]'"
+            )
+            probed = False
+        has_meters = False
+        if "opentelemetry.metrics" in sys.modules:
+            from asyncjobs.metrics import opentelemetry
+
+            has_meters = opentelemetry.is_configured()
+        if metrics is None and (probed or has_meters):
+            from asyncjobs.metrics.counting import Metrics
+
+            metrics = Metrics()
+        if metrics is not None:
+            if has_meters:
+                opentelemetry.show(metrics)
+            self.count(metrics)
+
+    def count(self, metrics: Metrics) -> None:
+        """Have metrics count what this client does from now on, and show the queues; on its loop."""
+        from asyncjobs.db import queue_figures
+
+        self.metrics = metrics
+        self.sessions.times = metrics.of_client
+        job_rows.on_enqueued = metrics.enqueued
+        self._figures = self.services.start(queue_figures.keep(self.sessions, metrics), name="figures of queues")
+
+    def _stop_counting(self) -> None:
+        if self.metrics is not None and job_rows.on_enqueued == self.metrics.enqueued:
+            job_rows.on_enqueued = None
+
     def make_worker(self, **given: Any) -> Worker:
         """Return a worker beside this client, not started; `given` are arguments of `Worker`."""
         from asyncjobs.worker.worker import Worker
 
         # The worker knows whether the database answers. And a connection of every idle worker's client would add up.
-        if self._pulse is not None:
-            self._pulse.cancel()
+        for task in (self._pulse, self._figures):  # its own connections read the figures, too
+            if task is not None:
+                task.cancel()
         self.sessions.pool.keep_at_least(0)
-        return Worker(self.url, self.settings, self.listener, self.services, middleware=self.client.middleware, **given)
+        return Worker(
+            self.url,
+            self.settings,
+            self.listener,
+            self.services,
+            middleware=self.client.middleware,
+            metrics=self.metrics,
+            **given,
+        )
 
 
-async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tuple[Any, ...] = ()) -> Opened:
+async def open_client(
+    settings: Settings,
+    stack: AsyncExitStack,
+    middleware: tuple[Any, ...] = (),
+    *,
+    metrics: Metrics | None = None,
+) -> Opened:
     """Open a client on the database of the settings; if they name none, start a private PostgreSQL for it.
+
+    `metrics`: see `Opened.measure`.
 
     Raises:
         InvalidSettings: They name none, in an environment other than development and test.
@@ -99,6 +165,7 @@ async def open_client(settings: Settings, stack: AsyncExitStack, middleware: tup
     """
     opened = Opened(settings.database_url or await _start_private(settings, stack), settings, stack, middleware)
     await opened.sessions.run(checking.check if settings.database_url else migrating.migrate)
+    opened.measure(metrics)
     opened.keep_asking()
     return opened
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from collections.abc import Mapping
 
 from asyncjobs.checks.texts import cut, written_out
 
@@ -80,10 +81,17 @@ def shown(error: BaseException) -> str:
     return f"{type(error).__name__}: {brief(message_of(error))}"
 
 
-def log(logger: logging.Logger, level: int, text: str, *arguments: object, error: BaseException | None = None) -> None:
+def log(
+    logger: logging.Logger,
+    level: int,
+    text: str,
+    *arguments: object,
+    error: BaseException | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> None:
     """Log a line, with the traceback of `error`; an error of a handler (a full disk, a handler of the user's) is ignored."""
     logger.disabled = False  # code that a job imported may have disabled it: see `logs.speak_up`
     with contextlib.suppress(Exception):
         if error is not None and is_vast(error):
             error = None
-        logger.log(level, text, *arguments, exc_info=error, stacklevel=2)
+        logger.log(level, text, *arguments, exc_info=error, stacklevel=2, extra=extra)

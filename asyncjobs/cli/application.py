@@ -13,6 +13,7 @@ from asyncjobs.cli.check import check
 from asyncjobs.cli.commands import Commands
 from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
+from asyncjobs.cli.health import health
 from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
 from asyncjobs.cli.top import top
@@ -48,7 +49,7 @@ def root(
         os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
 
 
-for command in (demo, init, run, check, enqueue, status.status, top, doctor):
+for command in (demo, init, run, check, enqueue, status.status, top, doctor, health):
     app.command()(command)
 for command in (failed.failed, job_actions.retry, job_actions.discard, job_actions.cancel):
     jobs.app.command()(command)

@@ -14,7 +14,7 @@ _MEANT = {
     **dict.fromkeys(("retry", "discard", "cancel", "show", "why"), "jobs {}"),
     **dict.fromkeys(("queue", "stats", "info"), "status"),
     **dict.fromkeys(("call", "send", "push", "apply"), "enqueue"),
-    **dict.fromkeys(("health", "ping"), "doctor"),
+    **dict.fromkeys(("healthcheck", "ping", "livez", "readyz"), "health"),
     **dict.fromkeys(("monitor", "watch", "live"), "top"),
     **dict.fromkeys(("shell", "psql"), "db psql"),
     **dict.fromkeys(("cron", "crons", "schedule", "schedules", "periodic"), "recurring list"),

@@ -15,6 +15,8 @@ from asyncjobs.cli.supervising import Supervising, shares
 from asyncjobs.definitions import registry
 from asyncjobs.jobs.declared_schedules import declared
 from asyncjobs.modules.importing import import_modules, put_working_directory_first
+from asyncjobs.performing.job_fields import filter_handlers, follow_structlog
+from asyncjobs.probes.service_manager import ServiceManager
 from asyncjobs.processes.link import Link
 from asyncjobs.processes.worker_process import Plan, Process
 from asyncjobs.settings import Settings
@@ -42,6 +44,10 @@ def run(
     ] = None,
     pool: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Serve this pool only, the first is 1; may be repeated.")
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Answer /livez, /readyz and /metrics there, such as 127.0.0.1:9000."),
     ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing is left to do.")] = False,
     shutdown_timeout: Annotated[str | None, typer.Option(help="What running jobs get to finish, such as 30s.")] = None,
@@ -72,6 +78,7 @@ def run(
             shutdown_timeout=shutdown_timeout,
             log_format=log_format,
             log_level=log_level,
+            http=http,
         )
         options.configure_logs(settings)
         if not link.is_child:  # whose parent has said it
@@ -90,6 +97,8 @@ def run(
             share=link.share,
             on_ready=link.ready,
             on_quiet=link.quiet,
+            supervisor=link.relay,
+            service_manager=ServiceManager.of_environment(),
         )
         given = _arguments(modules or [], config, env, settings, burst=burst)
         given += [word for number in pool or () for word in ("--pool", str(number))]
@@ -104,6 +113,9 @@ def run(
             put_working_directory_first()
         with logs.theirs_first():
             import_modules(settings.imports)
+        if settings.log_format != "none":
+            filter_handlers()
+        follow_structlog()
         with registry.prefixed(settings.kind_prefix):
             declared(settings)  # what cannot recur is said before anything is connected
     process = Process(plan)
@@ -122,4 +134,6 @@ def _arguments(
         words += ["--env", env]
     if "log_format" in settings.model_fields_set:
         words += ["--log-format", settings.log_format]
+    if settings.http:
+        words += ["--http", settings.http]
     return [*words, "--burst"] if burst else words

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from asyncjobs.cli.command_database import database_url
 from asyncjobs.cli.reloading import Reloading
@@ -14,11 +16,16 @@ from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
 from asyncjobs.exceptions import AsyncJobsError
 from asyncjobs.operating_system.child_processes import command
+from asyncjobs.probes.listening import listen
+from asyncjobs.probes.responder import Responder
 from asyncjobs.processes.signals import Signals
-from asyncjobs.processes.supervisor import ChildSpec, KeepRunning, Supervisor
+from asyncjobs.processes.supervisor import Child, ChildSpec, KeepRunning, Supervisor
+from asyncjobs.processes.supervisor_probes import SupervisorProbes
 from asyncjobs.processes.worker_process import Plan, refuse_standby
 from asyncjobs.settings import Pool
+from asyncjobs.tasks.services import Services
 from asyncjobs.terminal.exits import code_of, describe
+from asyncjobs.worker.watching.probes import feed
 
 logger = logging.getLogger("asyncjobs.supervisor")
 
@@ -61,6 +68,9 @@ class Supervising:
         self._arguments = arguments
         self._shares = shares
         self._reloading = reloading
+        self._service_manager = plan.service_manager
+        self._was_ready = False
+        """Whether all children have been ready."""
         self._supervisor: Supervisor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = Signals(
@@ -112,16 +122,52 @@ class Supervising:
             url=url,
             shutdown_timeout=self._plan.settings.shutdown_timeout,
             own_session=self._reloading is not None,
+            relays=bool(self._plan.settings.http or self._service_manager),
         )
         on_death = self._reloading or KeepRunning(ends_alone=self._plan.burst)
-        supervisor = self._supervisor = Supervisor(spec, on_death, shares=self._shares)
-        loop = asyncio.get_running_loop()
-        self._signals.on_level(lambda level: loop.call_soon_threadsafe(supervisor.stop, level))
-        if self._reloading is not None:
-            async with self._reloading.watching(supervisor.restart):
-                return await supervisor.run()
-        logger.info("supervising %d worker processes", len(self._shares))
-        return await supervisor.run()
+        supervisor = self._supervisor = Supervisor(
+            spec, on_death, shares=self._shares, on_ready=self._one_is_ready, on_replaced=self._is_ready
+        )
+        self._signals.on_level(partial(self._told_to_stop, asyncio.get_running_loop(), supervisor))
+        async with self._probed(supervisor):
+            if self._reloading is not None:
+                async with self._reloading.watching(supervisor.restart):
+                    return await supervisor.run()
+            logger.info("supervising %d worker processes", len(self._shares))
+            return await supervisor.run()
+
+    @asynccontextmanager
+    async def _probed(self, supervisor: Supervisor) -> AsyncIterator[None]:
+        """Answer probes, and feed the watchdog of the service manager, for all children."""
+        probes, manager = (
+            SupervisorProbes(lambda: supervisor.children, self._plan.settings.loop_dead),
+            self._service_manager,
+        )
+        async with AsyncExitStack() as stack:
+            services = Services()
+            stack.push_async_callback(services.close)
+            if self._plan.settings.http:
+                listening = stack.enter_context(listen(self._plan.settings.http))
+                services.start(Responder(probes.answers).serve(listening), name="probes")
+            if manager is not None and manager.watchdog is not None:
+                services.start(feed(manager, manager.watchdog, probes.livez), name="watchdog of the service manager")
+            yield
+
+    def _one_is_ready(self, _child: Child) -> None:
+        if self._supervisor is None or self._was_ready:
+            return  # one that was started again or takes another's place: only `on_replaced` ends a reload
+        self._was_ready = all(child.ready.is_set() for child in self._supervisor.children)
+        if self._was_ready:
+            self._is_ready()
+
+    def _is_ready(self) -> None:
+        if self._service_manager is not None:
+            self._service_manager.ready()
+
+    def _told_to_stop(self, loop: asyncio.AbstractEventLoop, supervisor: Supervisor, level: int) -> None:
+        if self._service_manager is not None:
+            self._service_manager.stopping(self._plan.settings.shutdown_timeout + MARGIN)
+        loop.call_soon_threadsafe(supervisor.stop, level)
 
     def _children(self) -> list[str]:
         if self._supervisor is None:
@@ -131,6 +177,8 @@ class Supervising:
     def _replace(self) -> None:
         logger.info("received SIGHUP")
         if self._supervisor is not None and self._loop is not None:
+            if self._service_manager is not None:
+                self._service_manager.reloading()
             self._loop.call_soon_threadsafe(self._supervisor.replace)
 
     def _pass_quit_on(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from asyncjobs.definitions.definition import Definition
 
 logger = logging.getLogger("asyncjobs.client")
+
+on_enqueued: Callable[[str, str], object] | None = None
+"""Called with kind and queue of each job whose row was made; None: nobody asks."""
 
 _warned_of: set[str] = set()
 _ORDERING = {"unique", "concurrency", "rate_limit"}
@@ -115,6 +119,8 @@ def mark_enqueued(job: Job[Any], row: NewJob, *, made: bool) -> None:
     if made:
         job._queue = row.queue
         job._disposition = "enqueued"
+        if on_enqueued is not None:
+            on_enqueued(row.kind, row.queue)
         job._state = "ready" if row.delay is None and row.run_at is None else "scheduled"
     elif job._disposition is None:
         job._disposition = "duplicate"

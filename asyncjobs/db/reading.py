@@ -120,6 +120,25 @@ class Counters(NamedTuple):
     """When they were read, in seconds since 1970 by the server's clock."""
 
 
+class HostWorker(NamedTuple):
+    """A worker of one host."""
+
+    id: UUID
+    about: dict[str, Any]
+    report: dict[str, Any]
+    dead: bool
+    """Whether it was declared dead."""
+    beat: float
+    """Seconds since its last beat."""
+    ends_in: float
+    """Seconds until its lease is over."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether it holds its lease."""
+        return not self.dead and self.ends_in > 0
+
+
 class ListedJob(NamedTuple):
     """One job in a listing."""
 
@@ -193,6 +212,12 @@ async def failed_kinds(connection: Connection, seconds: float, look_at: int) -> 
 async def counters(connection: Connection) -> Counters:
     """Read what only grows."""
     return Counters(*await connection.fetchrow(sql.read("read_counters")))
+
+
+async def workers_of_host(connection: Connection, host: str) -> list[HostWorker]:
+    """Read the workers of a host that hold their lease; when there are none, the one that was heard last."""
+    rows = await connection.fetch(sql.read("read_alive"), host)
+    return [HostWorker(row["id"], shown_object(row["about"]), shown_object(row["report"]), *row[3:]) for row in rows]
 
 
 async def finished_counts(connection: Connection) -> dict[int, int]:

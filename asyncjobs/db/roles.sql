@@ -126,7 +126,8 @@ to asyncjobs_enqueuer;
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
   asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
-  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.live_job, asyncjobs.stream_item
+  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.queue_figures,
+  asyncjobs.live_job, asyncjobs.stream_item
   to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;
@@ -156,7 +157,7 @@ grant select (job, after, anyhow, begun, delay, run_at, expires_in) on asyncjobs
 grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid),
   asyncjobs.progress(uuid[]), asyncjobs.stream(uuid, bigint, integer)
   to asyncjobs_viewer;
-grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
+grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.queue_figures, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
   to asyncjobs_viewer;
 grant select on sequence asyncjobs.ready_seq, asyncjobs.fence_seq to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,

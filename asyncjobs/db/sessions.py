@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
 
 from asyncjobs.db.errors import LINK_ERRORS, is_of_session, translated
 from asyncjobs.db.pool import HEAD_START, Pool
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from asyncjobs.metrics.counting import Histogram
 
 T = TypeVar("T")
 
@@ -80,6 +83,8 @@ class Sessions:
             connection_class=connection_class,
             are_lent=are_lent,
         )
+        self.times: Histogram | None = None
+        """Told of the seconds that each operation has taken, the wait for a connection included; None: nobody asks."""
         self._in_use: dict[asyncpg.Connection, float] = {}
         self._watch_timer: asyncio.TimerHandle | None = None
 
@@ -131,6 +136,8 @@ class Sessions:
                 is_last = True
             else:
                 self.pool.note(answered=True)
+                if self.times is not None and not endless:
+                    self.times.observe(loop.time() - begun)
                 return result
             finally:
                 del self._in_use[connection]

@@ -44,9 +44,14 @@ def describe_error(error: BaseException, *, attempt: int) -> str:
             "at": datetime.now(UTC).isoformat(),
             "type": storable(f"{kind.__module__}.{kind.__qualname__}"),
             "message": storable(message_of(error)),
-            "traceback": storable(_traceback(error)),
+            "traceback": traceback_of(error),
         }
     )
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return an error's traceback from the user's code on, bounded and storable."""
+    return storable(_traceback(error))
 
 
 def read_errors(text: str | None) -> list[AttemptError]:

@@ -131,6 +131,8 @@ class Lifecycle:
         job._attempt = attempt
         attempt.recorders, attempt.shows, attempt.cancel_by = self._recorders, self._shows, self.cancel
         running_job.running.set(job)
+        if running_job.on_begin is not None:
+            running_job.on_begin(job)
         return job
 
     def start(self, attempt: Attempt, definition: Definition) -> None:
@@ -246,6 +248,8 @@ class Lifecycle:
             job = _unread(definition, claimed)
             job._attempt = attempt
             running_job.running.set(job)
+            if running_job.on_begin is not None:
+                running_job.on_begin(job)
         try:
             outcome = await settle(job, decision, self._layers.around(definition), counts)
         except BaseException as raised:  # cancelled meanwhile, or a hook's SystemExit

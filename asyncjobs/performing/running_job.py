@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -9,6 +10,9 @@ from asyncjobs import errors
 from asyncjobs.performing.job_value import JobValue
 
 running: ContextVar[JobValue | None] = ContextVar("asyncjobs_running", default=None)
+
+on_begin: Callable[[JobValue], object] | None = None
+"""Called in the context of each attempt, as soon as its job is known there; None: nobody asks."""
 
 
 def _of_report() -> dict[str, Any]:

@@ -61,6 +61,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
             writer=writer,
             live=live,
             max_interruptions=settings.max_interruptions,
+            log_jobs=settings.log_jobs,
         )
         for service in (writer, live):
             writing = asyncio.get_running_loop().create_task(service.run())

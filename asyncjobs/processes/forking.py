@@ -35,6 +35,7 @@ from asyncjobs.modules.guarding import import_for_jobs
 from asyncjobs.operating_system import child_processes, forks
 from asyncjobs.performing import job_code
 from asyncjobs.performing.attempt import Attempt
+from asyncjobs.performing.job_fields import JobFilter, follow_structlog
 from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_runner
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.tasks.main_thread import MainThread
@@ -64,6 +65,7 @@ def main() -> int:
     if problems := [recipe.refusal] if recipe.refusal else import_for_jobs(recipe.modules):
         control.send("failed", "; ".join(problems))
         return 1
+    follow_structlog()
     anyio.run(anyio.sleep, 0)  # imports what anyio leaves to its first loop: half of what a child costs, 30 ms
     with registry.prefixed(recipe.settings.kind_prefix):
         control.send("ready", list(registry.all_names()))
@@ -268,6 +270,7 @@ class _ToWorker(logging.Handler):
     def __init__(self, channel: BlockingChannel) -> None:
         super().__init__()
         self._channel = channel
+        self.addFilter(JobFilter())
         for logger in list(logging.root.manager.loggerDict.values()):
             if isinstance(logger, logging.Logger):
                 logger.handlers.clear()

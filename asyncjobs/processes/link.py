@@ -29,7 +29,9 @@ QUIET_LIMIT = 0.25
 _SIZE = struct.Struct("!I")
 
 
-def introduce(link: socket.socket, *, worker: UUID, share: int | None, url: str, imports_here: bool) -> None:
+def introduce(
+    link: socket.socket, *, worker: UUID, share: int | None, url: str, imports_here: bool, relay: int | None = None
+) -> None:
     """Tell a child, as the first thing on its link, who it is and where the database is.
 
     Args:
@@ -38,8 +40,9 @@ def introduce(link: socket.socket, *, worker: UUID, share: int | None, url: str,
         share: Of the pools; None: all.
         url: Of the database.
         imports_here: Whether modules of the working directory are imported.
+        relay: The descriptor of the child's end of the relay; None: nobody asks how it is.
     """
-    said = {"worker": str(worker), "share": share, "url": url, "imports_here": imports_here}
+    said = {"worker": str(worker), "share": share, "url": url, "imports_here": imports_here, "relay": relay}
     text = json.dumps(said).encode()
     link.sendall(_SIZE.pack(len(text)) + text)
 
@@ -61,6 +64,8 @@ class Link:
         """Of the database; None: the settings say."""
         self.imports_here = not sys.flags.safe_path
         """Whether modules of the working directory are to be imported."""
+        self.relay: socket.socket | None = None
+        """Over which the supervisor asks how this process is; None: it does not."""
         self._socket: socket.socket | None = None
         self._may_go_on: Callable[[], object] = lambda: None
         # Taken out: what jobs start is no child of the supervisor.
@@ -75,6 +80,9 @@ class Link:
         said = json.loads(_read(link, size))
         self.worker_id, self.share, self.url = UUID(said["worker"]), said["share"], said["url"]
         self.imports_here = said["imports_here"]
+        if said["relay"] is not None:
+            self.relay = socket.socket(fileno=said["relay"])
+            forks.keep_descriptor(self.relay.fileno())
 
     @property
     def is_child(self) -> bool:

@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from asyncjobs.db import workers
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.operating_system.child_processes import spell
+from asyncjobs.probes.relay import Asking
 from asyncjobs.processes.link import GO_ON, QUIET, READY, WORKER_LINK, introduce
 from asyncjobs.tasks.shielding import shielded
 
@@ -50,6 +51,7 @@ class ChildSpec:
         imports_here: Whether modules of the working directory are imported.
         own_session: Whether each leads a session: a terminal's Ctrl-C then comes to the supervisor alone.
         log: Where they write, appended to; None: where the supervisor does.
+        relays: Whether they can be asked how they are.
     """
 
     command: Sequence[str]
@@ -58,6 +60,7 @@ class ChildSpec:
     imports_here: bool = not sys.flags.safe_path
     own_session: bool = False
     log: Path | None = None
+    relays: bool = False
 
 
 class Child:
@@ -75,6 +78,8 @@ class Child:
         self.on_trial = on_trial
         self.process: asyncio.subprocess.Process | None = None
         self.link: socket.socket | None = None
+        self.relay: Asking | None = None
+        """Over which its process is asked how it is."""
         self.ready = asyncio.Event()
         """Set once any process here has claimed jobs."""
         self.listens = False
@@ -135,6 +140,7 @@ class Supervisor:
         on_death: Decides what follows on the death of a process that was not told to stop.
         shares: One for each child: its share of the pools; None: all of them.
         on_ready: Called each time a process claims jobs.
+        on_replaced: Called when what `replace` has begun is over, well or not.
     """
 
     def __init__(
@@ -144,10 +150,12 @@ class Supervisor:
         *,
         shares: Sequence[int | None] = (None,),
         on_ready: Callable[[Child], object] = lambda _: None,
+        on_replaced: Callable[[], object] = lambda: None,
     ) -> None:
         self._spec = spec
         self._on_death = on_death
         self._on_ready = on_ready
+        self._on_replaced = on_replaced
         self._children = [Child(number, share) for number, share in enumerate(shares, 1)]
         self._keepers: dict[Child, asyncio.Task[None]] = {}
         """Of the children in their places, and of those that leave theirs or are to get one."""
@@ -244,6 +252,7 @@ class Supervisor:
             for place in range(len(self._children)):
                 if self._level or not await self._replace_one(place, group):
                     break
+            self._on_replaced()
 
     async def _replace_one(self, place: int, group: asyncio.TaskGroup) -> bool:
         """Give a child's place to a new one once that is ready; return whether it is."""
@@ -298,17 +307,28 @@ class Supervisor:
         """Run one process in a child's place; return how it ended."""
         ours, theirs = socket.socketpair()
         spec, loop = self._spec, asyncio.get_running_loop()
-        introduce(ours, worker=worker, share=child.share, url=spec.url, imports_here=spec.imports_here)
+        asking, asked = socket.socketpair() if spec.relays else (None, None)
+        introduce(
+            ours,
+            worker=worker,
+            share=child.share,
+            url=spec.url,
+            imports_here=spec.imports_here,
+            relay=None if asked is None else asked.fileno(),
+        )
         ours.setblocking(False)
         with ours, contextlib.ExitStack() as stack:
             stack.enter_context(theirs)
+            if asking is not None and asked is not None:
+                stack.enter_context(asked)
+                child.relay = Asking(asking)
             log = None if spec.log is None else stack.enter_context(spec.log.open("ab"))
             child.process = await asyncio.create_subprocess_exec(
                 *spec.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *([] if asked is None else [asked.fileno()])],
                 start_new_session=spec.own_session,
                 env={**os.environ, WORKER_LINK: str(theirs.fileno())},
             )
@@ -322,6 +342,9 @@ class Supervisor:
                 return await child.process.wait()
             finally:
                 child.link, child.listens, child.claims = None, False, False
+                if child.relay is not None:
+                    child.relay.close()
+                    child.relay = None
                 loop.remove_reader(ours)
                 if child.deadline is not None:
                     child.deadline.cancel()

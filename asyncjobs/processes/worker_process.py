@@ -6,11 +6,13 @@ import asyncio
 import gc
 import importlib.util
 import logging
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +22,14 @@ from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import AsyncJobsError, DatabaseUnavailable
 from asyncjobs.opening import Opened, open_client
-from asyncjobs.processes.signals import STOP_NOW, Signals, leave
+from asyncjobs.probes.listening import listen
+from asyncjobs.probes.service_manager import ServiceManager
+from asyncjobs.processes.signals import MARGIN, STOP_NOW, Signals, leave
 from asyncjobs.settings import Pool, Settings
 from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.terminal import tls
 from asyncjobs.terminal.exits import FAILED, OK, UNHEALTHY, code_of, describe
+from asyncjobs.worker.watching.probes import Outside
 from asyncjobs.worker.worker import Worker
 
 logger = logging.getLogger("asyncjobs.process")
@@ -54,6 +59,8 @@ class Plan:
         share: Which of the pools' processes this is, from 1; None: it runs all pools.
         on_ready: Called once jobs are claimed.
         on_quiet: Awaited when it stops and claims none any more, before it gives any back.
+        supervisor: The socket over which the supervisor asks how this is; None: it does not.
+        service_manager: What has started this process; None: there is none.
     """
 
     settings: Settings
@@ -64,6 +71,8 @@ class Plan:
     share: int | None = None
     on_ready: Callable[[], object] = lambda: None
     on_quiet: Callable[[], Awaitable[object]] | None = None
+    supervisor: socket.socket | None = None
+    service_manager: ServiceManager | None = None
 
 
 class Process:
@@ -150,7 +159,7 @@ class Process:
         begun = loop.time()
         # Twice: what does not end when it is cancelled is ended with the process.
         self.signals.end_within(limit + 1, UNHEALTHY, f"no start within {limit:g} s: the database does not answer")
-        self.signals.on_level(lambda level: loop.call_soon_threadsafe(self._stop, level))
+        self.signals.on_level(partial(self._told_to_stop, loop))
         self._opening = loop.create_task(self._open(stack), name="asyncjobs opening")
         await asyncio.wait([self._opening], timeout=limit)
         if not self._opening.done():
@@ -159,11 +168,17 @@ class Process:
         if self._stopping:
             return
         opened, server = self._opening.result()
+        plan, listening = self._plan, None
+        if self._settings.http and plan.worker_id is None:  # else the supervisor answers for this
+            listening = stack.enter_context(listen(self._settings.http))
+        if listening is not None or (self._settings.http and plan.supervisor is not None):
+            opened.measure(probed=True)
         self._worker = worker = opened.make_worker(
             pools=self._plan.pools,
             worker_id=self._plan.worker_id,
             share=self._plan.share,
             on_quiet=self._plan.on_quiet,
+            outside=Outside(listening, plan.supervisor, plan.service_manager),
         )
         running = loop.create_task(worker.run(burst=self._plan.burst), name="asyncjobs worker")
         ready = loop.create_task(worker.ready.wait())
@@ -230,6 +245,14 @@ class Process:
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 20)
         self._plan.on_ready()
+        if self._plan.service_manager is not None:
+            self._plan.service_manager.ready()
+
+    def _told_to_stop(self, loop: asyncio.AbstractEventLoop, level: int) -> None:
+        """Stop, as a signal has asked; in its thread, so that the service manager hears of it whatever blocks the loop."""
+        if self._plan.service_manager is not None:
+            self._plan.service_manager.stopping(self._settings.shutdown_timeout + MARGIN + CLOSE_LIMIT)
+        loop.call_soon_threadsafe(self._stop, level)
 
     def _stop(self, level: int) -> None:
         self._stopping = True

@@ -46,6 +46,8 @@ class Claimed(NamedTuple):
     """The batch of which it is a job."""
     tick: str | None = None
     """The time of the schedule that enqueued it, in seconds since 1970 as a decimal number; None: no schedule did."""
+    waited: float = 0.0
+    """Seconds from its due time to its claim, by the database's clock; infinite for some times written by hand."""
     apart: bool = False
     """Whether it is a suspect that runs in a process of its own, or of suspects only."""
     together: int | None = None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from asyncjobs.settings.urls import safe_database_url
 from asyncjobs.settings.values import (
     DatabaseURL,
+    HttpAddress,
     KindPrefix,
     LimitName,
     LimitNumber,
@@ -176,6 +177,13 @@ class Settings(_Table):
     loop_warning: Annotated[float, time(0, 60)] = 0.2
     """Seconds for which code may block the event loop before the log names it. 0: never."""
 
+    loop_dead: Annotated[float, time(0, 86_400)] = 60.0
+    """Seconds for which code may block the event loop before `/livez` fails, and systemd's watchdog is not fed. 0: never."""
+
+    http: HttpAddress = ""
+    """Where a worker answers `/livez`, `/readyz` and `/metrics`: "127.0.0.1:9000", or ":9000" for every address of this
+    machine. Empty: nowhere. A supervisor of several processes answers for all of them."""
+
     retention: Annotated[float, time()] = 7 * 86400.0
     """Seconds that finished jobs are kept, and their results with them, to the end of the UTC day."""
 
@@ -214,6 +222,10 @@ class Settings(_Table):
 
     log_format: Literal["text", "json", "none"] = "text"
     """The form of the lines that `asyncjobs run` writes to standard error. `none`: your own code sets up logging."""
+
+    log_jobs: Literal["ends", "failures", "none"] = "ends"
+    """The lines that a worker logs about jobs. `ends`: one at the end of each attempt, at most 200 a second for those that
+    succeed. `failures`: none for those. `none`: none at all."""
 
     @field_validator("pools")
     @classmethod

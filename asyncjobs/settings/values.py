@@ -7,6 +7,7 @@ from pydantic import BeforeValidator
 
 from asyncjobs import schedules
 from asyncjobs.checks import names, texts
+from asyncjobs.checks.addresses import read_address
 from asyncjobs.checks.durations import TEN_YEARS, read_seconds
 from asyncjobs.settings.urls import check_database_url
 
@@ -146,6 +147,15 @@ def _log_level(value: Any) -> str:
     return level
 
 
+def _http_address(value: Any) -> str:
+    if value == "":
+        return ""
+    try:
+        return str(read_address(value if isinstance(value, str) else ""))
+    except ValueError as error:
+        raise ValueError(f"{as_toml(value)} is no address; {error}") from None
+
+
 def _database_url(value: Any) -> str:
     if not isinstance(value, str):
         # Not shown, as any value here may hold the password.
@@ -165,4 +175,5 @@ QueueName = Annotated[str, BeforeValidator(_queue_name)]
 Module = Annotated[str, BeforeValidator(_module)]
 KindPrefix = Annotated[str, BeforeValidator(_kind_prefix)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
+HttpAddress = Annotated[str, BeforeValidator(_http_address)]
 DatabaseURL = Annotated[str, BeforeValidator(_database_url)]

@@ -1,13 +1,19 @@
-"""Log lines about jobs: one for each end, but not thousands a second when everything fails."""
+"""Log lines about jobs: one for each end, but not thousands a second, whether everything fails or everything succeeds."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
+from contextvars import Context
+from typing import Any, Literal
 
 from asyncjobs.checks.foreign_texts import brief, log, shown
 from asyncjobs.failing.deciding import What
-from asyncjobs.performing.outcomes import Outcome
+from asyncjobs.failing.stored_errors import traceback_of
+from asyncjobs.metrics.counting import LONGEST_WAIT
+from asyncjobs.performing.outcomes import SUCCEEDED, Outcome
 from asyncjobs.records.claimed import Claimed
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -16,6 +22,16 @@ ends = logging.getLogger("asyncjobs.worker.ends")
 
 LINES, PERIOD = 10, 10.0
 """At most `LINES` lines about one kind in `PERIOD` seconds; further ones are counted, and their number is logged."""
+MOST_SUCCESSES = 200
+"""Lines a second about jobs that succeed; further ones are counted, and their number is logged."""
+
+_OUTCOMES = {
+    What.succeed: "succeeded",
+    What.fail: "failed",
+    What.discard: "discarded",
+    What.cancel: "cancelled",
+    What.retry: "retried",
+}
 
 
 class Ration:
@@ -42,19 +58,106 @@ class Ration:
 
 
 class JobLog:
-    """Logs the ends of attempts, except plain successes."""
+    """Logs the ends of attempts.
 
-    def __init__(self) -> None:
+    Args:
+        lines: `ends`: one for each end, also of jobs that succeed. `failures`: none for those. `none`: none at all.
+    """
+
+    def __init__(self, lines: Literal["ends", "failures", "none"]) -> None:
         self._ration = Ration("ends")
+        self._lines = lines
+        self._second = self._told = self._left_out = 0
 
-    def tell(self, claimed: Claimed, outcome: Outcome) -> None:
-        """Log one attempt's end."""
+    @property
+    def successes(self) -> JobLog | None:
+        """This, if it logs the ends of jobs that succeed."""
+        return self if self._lines == "ends" else None
+
+    def tell(self, claimed: Claimed, outcome: Outcome, begun: float) -> None:
+        """Log one attempt's end; `begun` is when it began, by the monotonic clock."""
+        if self._lines == "none":
+            return
         level, text = _line(claimed, outcome)
-        if text and self._ration.may(claimed.kind):
-            log(ends, level, "%s %s %s", claimed.kind, claimed.id, text)
+        if not text:
+            if outcome.what is What.succeed:
+                self.succeeded(claimed, begun)
+        elif (ends.isEnabledFor(level) or ends.disabled) and self._ration.may(claimed.kind):
+            extra = _fields(claimed, _OUTCOMES.get(outcome.what, outcome.what.name), begun)
+            error = outcome.error
+            if outcome.what is What.fail and error is not None and error.__traceback__ is not None:
+                _log_failure(error, "%s %s %s", claimed.kind, claimed.id, text, extra=extra)
+            else:
+                log(ends, level, "%s %s %s", claimed.kind, claimed.id, text, extra=extra)
+
+    def succeeded(self, claimed: Claimed, begun: float) -> None:
+        """Log the end of an attempt that simply succeeded."""
+        if self._lines != "ends" or not ends.isEnabledFor(logging.INFO):
+            return
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._told = second, 0
+        if self._told >= MOST_SUCCESSES:
+            if not self._left_out:
+                # Not in the context of the job that ends here.
+                asyncio.get_running_loop().call_later(1.0, self.tell_of_left_out, context=Context())
+            self._left_out += 1
+            return
+        self._told += 1
+        extra = _fields(claimed, "succeeded", begun)
+        text = "%s %s succeeded: attempt %d, queue %s, waited %s s, took %s s"
+        waited, took = (_seconds(extra[name]) for name in ("wait_s", "duration_s"))
+        log(
+            ends,
+            logging.INFO,
+            text,
+            claimed.kind,
+            claimed.id,
+            claimed.attempt,
+            claimed.queue,
+            waited,
+            took,
+            extra=extra,
+        )
+
+    def tell_of_left_out(self) -> None:
+        """Log the number of lines that were left out since it was last logged."""
+        left, self._left_out = self._left_out, 0
+        if not left:
+            return
+        text = "%d more jobs succeeded within a second: at most %d lines a second say so"
+        log(ends, logging.INFO, text, left, MOST_SUCCESSES)
+
+
+def _log_failure(error: BaseException, text: str, *arguments: object, extra: dict[str, Any]) -> None:
+    """Log a failure with its traceback as it is stored: bounded, and in a form that any log can write."""
+    ends.disabled = False
+    with contextlib.suppress(Exception):  # of a handler
+        traced = (type(error), error, error.__traceback__)
+        record = ends.makeRecord(ends.name, logging.ERROR, __file__, 0, text, arguments, traced, "tell", extra)
+        record.exc_text = traceback_of(error).rstrip("\n")
+        ends.handle(record)
+
+
+def _fields(claimed: Claimed, outcome: str, begun: float) -> dict[str, Any]:
+    return {
+        "job_id": str(claimed.id),
+        "job_kind": claimed.kind,
+        "job_attempt": claimed.attempt,
+        "queue": claimed.queue,
+        "outcome": outcome,
+        "wait_s": round(max(claimed.waited, 0.0), 6) if claimed.waited < LONGEST_WAIT else None,
+        "duration_s": round(time.monotonic() - begun, 6),
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3f}"
 
 
 def _line(claimed: Claimed, outcome: Outcome) -> tuple[int, str]:
+    if outcome is SUCCEEDED:
+        return logging.INFO, ""
     error = "" if outcome.error is None else shown(outcome.error)
     reason = brief(outcome.reason or "")
     match outcome.what:
@@ -70,4 +173,4 @@ def _line(claimed: Claimed, outcome: Outcome) -> tuple[int, str]:
             return logging.INFO, f"cancelled: {reason or 'by request'}"
         case What.succeed if error:
             return logging.WARNING, f"rescued: {error}"
-    return logging.DEBUG, ""
+    return logging.INFO, ""

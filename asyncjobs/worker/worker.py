@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs import logs
-from asyncjobs.db import workers
+from asyncjobs.db import queue_figures, workers
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.listening import BATCHES, CANCEL, DUE, LIMITS, PAUSES, READY, RECURRING, Listener
 from asyncjobs.db.rows import Pulse
@@ -22,6 +22,7 @@ from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import DatabaseError
 from asyncjobs.jobs.declared_schedules import declared
+from asyncjobs.metrics.counting import Metrics, WorkerFigures
 from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import Pool as PoolSettings
@@ -45,6 +46,7 @@ from asyncjobs.worker.limits.configured import unlimited
 from asyncjobs.worker.running.executor import Executor
 from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool, unserved
+from asyncjobs.worker.watching.probes import Outside, Probes
 from asyncjobs.worker.watching.watchdog import Watchdog
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.live_writer import LiveWriter
@@ -52,6 +54,7 @@ from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
+NOBODY = Outside()
 LOOK_AGAIN = 0.2
 """Seconds between looks for jobs of dead workers, before a burst ends."""
 LAST_WRITES = 2.0
@@ -72,6 +75,8 @@ class Worker:
         middleware: Runs around every job, the outermost first.
         on_claim: Called with each batch of claimed jobs.
         on_quiet: Awaited when it stops and claims no more, before it gives anything back.
+        metrics: Counts what happens here; None: nobody asks, until `count`.
+        outside: What asks after this worker.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class Worker:
         middleware: Sequence[Any] = (),
         on_claim: Callable[[Sequence[Claimed]], None] | None = None,
         on_quiet: Callable[[], Awaitable[object]] | None = None,
+        metrics: Metrics | None = None,
+        outside: Outside = NOBODY,
     ) -> None:
         self._settings = settings
         self._url = url
@@ -135,6 +142,7 @@ class Worker:
             cleanup_timeout=settings.cleanup_timeout,
             max_interruptions=settings.max_interruptions,
             version_grace=settings.version_grace,
+            log_jobs=settings.log_jobs,
             isolate_suspects=settings.isolate_suspects,
             job_processes=self.job_processes,
             writer=self.recorder,
@@ -177,7 +185,12 @@ class Worker:
             retention=max(kept),
             on_rescue=self._on_rescue,
         )
-        self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of)
+        self._metrics: Metrics | None = None
+        asked = outside != NOBODY or metrics is not None
+        self.watchdog = Watchdog(settings.loop_warning, self.executor.attempt_of, pulses=asked)
+        self.probes = Probes(self.watchdog, settings.loop_dead, self.readiness, lambda: self._metrics)
+        if metrics is not None:
+            self.count(metrics)
         self.keeper = Keeper(
             url,
             self.lease,
@@ -189,6 +202,7 @@ class Worker:
             on_beat=self._on_beat,
             on_cut_off=self._on_cut_off,
             on_lost=self._on_lost,
+            beside=self.probes.beside(outside),
         )
 
     def _sessions(self) -> Sessions:
@@ -227,6 +241,40 @@ class Worker:
             claims_nothing=self.connections.trouble.reason or self.ledger.trouble.reason,
             left_out=self.recurring.left_out.values(),
         )
+
+    def count(self, metrics: Metrics) -> None:
+        """Have metrics count what happens here from now on."""
+        self._metrics = self.executor.metrics = metrics
+        metrics.worker = self._figures
+        self.watchdog.lags = metrics.loop_lag
+        self._shared.times = metrics.of_worker
+
+    def _figures(self) -> WorkerFigures:
+        return WorkerFigures(
+            pools=[(pool.number, pool.concurrency, pool.running) for pool in self.pools],
+            ready=not self.readiness()[0],
+            listening=not self._listener.deaf,
+            unwritten=self.ledger.unwritten,
+            loop_blocked=self.watchdog.blocked_for(),
+            rescued=self.janitor.rescued,
+        )
+
+    def readiness(self) -> tuple[list[str], dict[str, Any]]:
+        """Return why no jobs are claimed here now, a sentence each, and facts to show; from any thread."""
+        lease, claims_nothing = self.lease, self.connections.trouble.reason or self.ledger.trouble.reason
+        problems = [
+            *(["it stops"] if self._stop.is_set() else []),
+            *(["it does not claim jobs yet"] if not self.ready.is_set() and not self._stop.is_set() else []),
+            *(["its lease is over"] if lease.worker is not None and lease.over else []),
+            *([f"the lease could not be renewed: {lease.trouble}"] if lease.trouble else []),
+            *([claims_nothing] if claims_nothing else []),
+        ]
+        return problems, {
+            "worker": None if lease.worker is None else str(lease.worker),
+            "lease": None if lease.worker is None else round(max(lease.ends_in, 0.0), 3),
+            "notices": "polled" if self._listener.deaf else "heard",
+            "running": self.running,
+        }
 
     @property
     def held_up_for(self) -> float:
@@ -284,6 +332,9 @@ class Worker:
                             self.pauses,
                         )
                     ]
+                    if self._metrics is not None:
+                        figures = queue_figures.keep(self._keeping_house, self._metrics)
+                        others.append(group.create_task(figures, name="asyncjobs figures of queues"))
                     self.ready.set()
                     await self._until_stopped(keeper, burst=burst)
                     self.dispatcher.stop()
@@ -296,6 +347,8 @@ class Worker:
         finally:
             self.ready.clear()
             await self._end(keeper)
+            if self._metrics is not None and self._metrics.worker == self._figures:
+                self._metrics.worker = None
             watchdog.cancel()
             connections.cancel()
 
@@ -406,6 +459,7 @@ class Worker:
             await asyncio.wait([idle], timeout=min(self._settings.cleanup_timeout, LAST_WRITES))
             idle.cancel()
         await self._write_out()
+        self.executor.close()
         for claimed in self.executor.left():
             logger.error(
                 "%s %s ignores its cancellation: it runs nowhere else until it ends, or this process does",

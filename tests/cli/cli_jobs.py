@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 
 from asyncjobs import Cursor, Discard, Job, current_job, job, step
@@ -23,6 +24,15 @@ async def add(a: int, b: int = 1) -> int:
 async def note(text: str, many: list[int] | None = None) -> str:
     begun()
     return f"{text} {many}"
+
+
+@job
+async def quiet() -> None: ...
+
+
+@job(executor="process")
+def ends_its_process() -> None:
+    os._exit(3)
 
 
 @job

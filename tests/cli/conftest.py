@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,9 @@ class Cli:
         alone = words[0] in ("run", "check", "init") or words[:2] == ["db", "psql"]
         done = self._process(words) if alone else self._here(words)
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert ("Traceback" in done.stderr) is traceback, done.stderr
+        assert bool(re.search("^Traceback", done.stderr, re.MULTILINE)) is traceback, (
+            done.stderr
+        )  # a job's is in a log line
         return done
 
     def _process(self, words):

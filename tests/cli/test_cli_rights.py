@@ -11,7 +11,7 @@ import pytest
 import asyncjobs
 from asyncjobs import AsyncJobs, JobCancelled, PermissionDenied
 from asyncjobs.cli.doctor import definer_findings
-from asyncjobs.db import migration_files, reading
+from asyncjobs.db import migration_files, queue_figures, reading
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
 from tests.support.processes import PATIENCE, until_so
@@ -251,3 +251,24 @@ async def test_an_enqueuer_of_an_id_that_it_does_not_know_learns_nothing(as_role
         assert await connection.fetch(f"select * from asyncjobs.{call}", ids) == []
     assert await connection.fetchval("select asyncjobs.cancel($1)", ids[0]) is None
     connection.terminate()
+
+
+async def test_figures_of_queues_are_taken_by_workers_and_read_by_viewers_and_enqueuers_go_without(
+    as_role, database_url
+):
+    await execute(database_url, "select asyncjobs.enqueue('k')")
+
+    async def figures(login):
+        async with AsyncJobs(database_url=as_role[login]) as jobs:
+            return await jobs._in_use().sessions.run(queue_figures.read)
+
+    assert await figures("looker") == ([], 0.0)
+    [figure], _ = await figures("runner")
+    assert (figure.queue, figure.ready) == ("default", 1)
+    await execute(database_url, "update asyncjobs.queue_figures set taken_at = now() - interval '20 s'")
+    [seen], age = await figures("looker")
+    assert seen == figure and age >= 20
+    async with AsyncJobs(database_url=as_role["web"]) as jobs:
+        metrics = jobs.metrics.metrics
+        await asyncio.wait_for(queue_figures.keep(jobs._in_use().sessions, metrics), PATIENCE)  # it ends
+        assert "asyncjobs_queue_jobs" not in {family.name for family in metrics.samples()}

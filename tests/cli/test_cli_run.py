@@ -39,7 +39,7 @@ async def test_burst_runs_what_is_ready_and_ends_with_code_0(start, enqueue, sql
     worker = start("--burst")
     assert await worker.exit_code() == 0
     assert "ready: worker" in worker.log
-    assert "14 kinds" in worker.log
+    assert "16 kinds" in worker.log
     assert "stopped: 21 jobs ended here" in worker.log
     [row] = await sql("select count(*) from asyncjobs.job")
     assert row["count"] == 1
@@ -128,7 +128,8 @@ async def test_a_frozen_database_cannot_keep_the_process(start, enqueue, databas
 async def test_sigquit_shows_every_thread_and_the_running_jobs_and_ends_nothing(start, enqueue):
     worker, job_id = await running(start, enqueue, cli_jobs.thread())
     worker.stop(signal.SIGQUIT)
-    await worker.wait_for_log(f"cli_jobs.thread {job_id} attempt 1")
+    await worker.wait_for_log("SIGQUIT: 1 jobs run here")
+    await worker.wait_for_log(f"  cli_jobs.thread {job_id} attempt 1")
     assert worker.log.count("(most recent call first)") >= 3
     assert "cli_jobs.py" in worker.log  # where the thread of the job is
     worker.stop()
@@ -240,7 +241,7 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["level"] == "info"
     assert ready["logger"] == "asyncjobs.process"
     assert ready["timestamp"].endswith("Z")
-    assert ready["kinds"] == 14
+    assert ready["kinds"] == 16
     assert ready["pools"] == ["* x 10"]
 
 

@@ -104,11 +104,11 @@ class TestOrder:
     async def test_whatever_order_the_server_answers_in(self) -> None:
         """UPDATE … RETURNING promises none."""
         right = [
-            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
-            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
-            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, False, None),
-            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None, None, False, None),
-            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None, None, False, None),
+            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
+            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
+            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
+            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
+            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
         ]
 
         class Server:
@@ -272,7 +272,7 @@ async def test_the_test_kit_claims_as_a_worker_does(
     found = await test_kit.read_next(worker_session, ["k"], queues=None, job_id=None, held=())
     assert found is not None
     [second] = await test_kit.claim(worker_session, found, max_crashes=1, worker=worker)
-    both = [each._replace(id=worker, seq=0, fence=0) for each in (first, second)]
+    both = [each._replace(id=worker, seq=0, fence=0, waited=0.0) for each in (first, second)]
     assert both[0] == both[1]
     rows = await connection.fetch("select state, worker, apart, attempt, started_at is not null from asyncjobs.job")
     assert rows[0] == rows[1] and (rows[0]["state"], rows[0]["worker"]) == (2, worker)

@@ -1,5 +1,6 @@
 """The files for systemd, Docker and Kubernetes: they parse, and what they start works until it is stopped as they say."""
 
+import asyncio
 import configparser
 import json
 import os
@@ -18,6 +19,7 @@ from asyncjobs import settings
 from asyncjobs.cli.supervising import MARGIN
 from asyncjobs.settings import Settings
 from tests.support.commands import run_here
+from tests.support.probing import address_of, until_answered
 from tests.support.workers import ROOT, Workers
 
 FILES = ROOT / "docs" / "production" / "deploy"
@@ -94,7 +96,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_dockerfile_has_known_instructions_and_ends_with_a_command_that_no_shell_runs() -> None:
-    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "STOPSIGNAL", "CMD"}
+    known = {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "STOPSIGNAL", "HEALTHCHECK", "CMD"}
     instructions = _dockerfile()
     assert {name for name, _ in instructions} == known
     assert (instructions[0][0], instructions[-1][0]) == ("FROM", "CMD")
@@ -121,12 +123,36 @@ async def test_what_is_started_works_until_it_is_stopped_as_the_file_says(
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / "app_jobs.py").write_text("from asyncjobs import job\n\n\n@job\nasync def nothing() -> None: ...\n")
     environment = {**told, "ASYNCJOBS_DATABASE_URL": database_url, "ASYNCJOBS_LOG_FORMAT": "text"}
+    if "ASYNCJOBS_HTTP" in told:
+        environment["ASYNCJOBS_HTTP"] = "127.0.0.1:0"
     async with Workers(tmp_path, environment=environment) as workers:
         worker = workers.start(command=[sys.executable, "-m", *_ours(words)], directory=tmp_path)
         assert "1 kinds" in await worker.wait_for_log("ready: worker")
+        for path in _probed() if by == "Kubernetes" else ():
+            await until_answered(await address_of(worker), path, 200)
+        if by == "Docker":
+            await asyncio.to_thread(_is_healthy, environment, tmp_path)
         worker.stop(number)
         await worker.wait_for_log("jobs may finish within 25 s")
         assert await worker.exit_code(seconds) == 0
+
+
+def _probed() -> list[str]:
+    """The paths of the probes of the manifest, at the port that the worker is given."""
+    [deployment] = [each for each in _manifests() if each["kind"] == "Deployment"]
+    container = _container(deployment)
+    [port] = container["ports"]
+    [http] = [each["value"] for each in container["env"] if each["name"] == "ASYNCJOBS_HTTP"]
+    assert http == f":{port['containerPort']}"
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("liveness", "readiness")]
+    assert {probe["port"] for probe in probes} == {port["name"]}
+    return [probe["path"] for probe in probes]
+
+
+def _is_healthy(environment: dict[str, str], directory: Path) -> None:
+    words = json.loads(dict(_dockerfile())["HEALTHCHECK"].partition(" CMD ")[2])
+    done = run_here(words[1:], {**os.environ, **environment, "ASYNCJOBS_CONFIG": str(directory / "config.toml")})
+    assert done.exit_code == 0, done.output
 
 
 def _ours(words: list[str]) -> list[str]:

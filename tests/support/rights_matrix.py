@@ -111,6 +111,12 @@ MATRIX = (
     Row("what limits and rates allow, and who has passed them", "read", LOOKING, (
         "select * from asyncjobs.limits", "select * from asyncjobs.limit_key", "select * from asyncjobs.limit_pass",
     )),
+    Row("how many jobs the queues had when they were counted last", "read", LOOKING, (
+        "select queues from asyncjobs.queue_figures",
+    )),
+    Row("the same", "write", WORKING, (
+        "insert into asyncjobs.queue_figures (taken_at, queues) values (now(), '[]')", "update asyncjobs.queue_figures set taken_at = now()",
+    )),
     Row("what is paused", "read", LOOKING, ("select name, until, reason, paused_by from asyncjobs.pause",)),
     Row("pause and resume a queue or a kind", "run", WORKING, (
         "select asyncjobs.pause('queue', array['q'], null, null, '', '')", "select asyncjobs.resume('queue', array['q'])",

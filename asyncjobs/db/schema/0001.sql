@@ -18,6 +18,7 @@
 -- recurring_version  what versions of the code have declared recurring jobs, and since when each is there
 -- unique_window  what was enqueued lately under a key that is unique for a time
 -- pause     queues and kinds of which nothing is started
+-- queue_figures  one row: the numbers of jobs in the queues, as they were counted last, for metrics
 --
 -- States: 0 scheduled, 1 ready, 2 running, 3 waiting; 4 succeeded, 5 failed, 6 discarded, 7 cancelled.
 -- Arguments, results and errors are JSON text, not jsonb: one outcome that jsonb refuses would take its batch with it,
@@ -337,6 +338,12 @@ create table asyncjobs.pause (
   paused_by text not null default '',
   primary key (scope, name)
 );
+
+create table asyncjobs.queue_figures (
+  one boolean primary key default true constraint one_row check (one),
+  taken_at timestamptz not null,
+  queues text not null                      -- JSON: [[queue, ready, scheduled, running, waiting, oldest], …]
+) with (fillfactor = 50);
 
 -- Kinds that a login may enqueue. A login without a row here may enqueue every kind. It holds for those who enqueue by the
 -- functions, as the role asyncjobs_enqueuer does; whoever may write the tables writes what he likes.

@@ -60,6 +60,8 @@ class Janitor:
         self._retention = retention
         self._days = math.ceil(retention / 86_400) + DAYS_AHEAD
         self._backoff = Backoff(logger, "looking after dead workers")
+        self.rescued = 0
+        """Jobs that were rescued here."""
 
     async def run(self) -> None:
         """Make rounds, for ever."""
@@ -103,6 +105,7 @@ class Janitor:
                 self._on_rescue()
             if rescued < BATCH:
                 break
+        self.rescued += total
         if total:
             logger.warning("rescued %d jobs of dead workers", total)
         return total

@@ -11,8 +11,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 from asyncjobs.db import workers
@@ -22,6 +23,7 @@ from asyncjobs.db.rows import Pulse
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.tasks.retrying import LONGEST_PAUSE, Backoff
+from asyncjobs.tasks.services import Services
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -40,6 +42,8 @@ class Lease:
         """When the last beat that succeeded was sent, by this machine's monotonic clock."""
         self.silent = False
         """Whether the last beat got no answer at all, not even that the database is away."""
+        self.trouble = ""
+        """Why the last beat failed; empty when it did not."""
 
     @property
     def ends_in(self) -> float:
@@ -74,6 +78,8 @@ class Keeper:
         on_cut_off: Called on the worker's loop when the lease has run out without an answer of the database, once or more
             often. Not when the database or its machine says that it is away: then it is away for other workers, too.
         on_lost: Called on the worker's loop when the lease is lost: its jobs are run by other workers.
+        beside: Coroutine functions that run on the thread's loop as long as that, so that they go on while a job blocks the
+            worker's.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Keeper:
         on_beat: Callable[[Pulse], None],
         on_cut_off: Callable[[], None],
         on_lost: Callable[[], None],
+        beside: Sequence[Callable[[], Coroutine[Any, Any, object]]] = (),
     ) -> None:
         self._lease = lease
         self._about = about
@@ -102,6 +109,7 @@ class Keeper:
         self._on_beat = on_beat
         self._on_cut_off = on_cut_off
         self._on_lost = on_lost
+        self._beside = beside
         self._end_of_lease: asyncio.TimerHandle | None = None
         self._url = url
         self._owner = asyncio.get_running_loop()
@@ -201,12 +209,17 @@ class Keeper:
         # After a restart of the database the first worker back may bury others a fifth of a lease later. With this longest
         # pause, less than that passes between an attempt to connect and the end of the next.
         backoff = Backoff(logger, "renewing the lease", longest=min(self._lease.seconds / 20, LONGEST_PAUSE))
+        services = Services()
+        for make in self._beside:
+            services.start(make(), name="probes")
         try:
             while not self._stopping or self._needed():
                 try:
                     await self._beat(sessions)
                     backoff.succeeded()
+                    self._lease.trouble = ""
                 except DatabaseError as error:
+                    self._lease.trouble = str(error)
                     self._look_at_the_end_of_the_lease(error)
                     if not self._registered.done():
                         self.unregistered = error
@@ -218,6 +231,7 @@ class Keeper:
                 await self._pause(interval)
         finally:
             sessions.close()
+            await services.close()
 
     def _look_at_the_end_of_the_lease(self, error: DatabaseError) -> None:
         """Have the worker told at the moment when the lease ends, and not when the next beat fails."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import anyio
@@ -53,6 +54,7 @@ class AttemptRunner:
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the process's end.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
+        log_jobs: Which ends are logged; see `JobLog`.
         job_processes: Runs attempts in processes of their own; None: this is such a process.
         is_ending: Returns whether the worker is being cancelled, as by a loop that ends.
     """
@@ -68,6 +70,7 @@ class AttemptRunner:
         cleanup_timeout: float = 5.0,
         max_interruptions: int = 10,
         version_grace: float = VERSION_GRACE,
+        log_jobs: Literal["ends", "failures", "none"] = "failures",
         job_processes: JobProcesses | None = None,
         is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -87,7 +90,12 @@ class AttemptRunner:
         self._cleanup_timeout = cleanup_timeout
         self._job_processes = job_processes
         self._default_days = math.ceil(retention / 86_400)
-        self._log_lines = JobLog()
+        self._log = JobLog(log_jobs)
+        self._log_successes = self._log.successes
+
+    def close(self) -> None:
+        """Log what was only counted."""
+        self._log.tell_of_left_out()
 
     @property
     def in_threads(self) -> set[UUID]:
@@ -103,6 +111,7 @@ class AttemptRunner:
         """
         claimed = attempt.claimed
         definition = registry.find(claimed.kind)
+        begun = time.monotonic()
         try:
             if definition is None:
                 gone = LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
@@ -112,13 +121,15 @@ class AttemptRunner:
             elif definition.is_limited and not claimed.limited and (limits := _limits_of(claimed, definition)):
                 return Reschedule(claimed.id, claimed.fence, limits=limits)
             elif self._job_processes is not None and (group is not None or definition.options.executor == "process"):
-                return await self._run_apart(self._job_processes, attempt, definition, group)
+                return await self._run_apart(self._job_processes, attempt, definition, group, begun)
             else:
                 outcome = await self._lifecycle.run(attempt, definition)
                 if outcome is SUCCEEDED:
+                    if self._log_successes is not None:
+                        self._log_successes.succeeded(claimed, begun)
                     days = self._days(definition)
                     return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, days, claimed.batch)
-            return self._end(attempt, definition, outcome)
+            return self._end(attempt, definition, outcome, begun)
         except BaseException as broken:
             # Such as an exception whose class lies. Without an end, the job would be `running` for as long as this worker
             # lives.
@@ -126,10 +137,10 @@ class AttemptRunner:
             days = self._days(definition)
             return Finish(claimed.id, claimed.fence, State.failed, None, described, None, days, claimed.batch)
 
-    def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome) -> End:
+    def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome, begun: float) -> End:
         """Log an outcome, and return the end to write for it."""
         claimed = attempt.claimed
-        self._log_lines.tell(claimed, outcome)
+        self._log.tell(claimed, outcome, begun)
         if claimed.refused == Refused.crashed:
             # Each crash is among the job's errors already; the reason why it does not run again is not.
             why = str(outcome.error) if outcome.what is What.fail else outcome.reason
@@ -147,7 +158,12 @@ class AttemptRunner:
     # In a process of its own
 
     async def _run_apart(
-        self, job_processes: JobProcesses, attempt: Attempt, definition: Definition, group: Group | None
+        self,
+        job_processes: JobProcesses,
+        attempt: Attempt,
+        definition: Definition,
+        group: Group | None,
+        begun: float,
     ) -> End:
         """Run an attempt in a process of its own; its timeout is kept from here, since it may block its own loop."""
         claimed = attempt.claimed
@@ -181,7 +197,7 @@ class AttemptRunner:
             error: BaseException = raised
         except BaseException as raised:
             error = raised
-        return self._end(attempt, definition, await self._lifecycle.conclude(attempt, definition, error))
+        return self._end(attempt, definition, await self._lifecycle.conclude(attempt, definition, error), begun)
 
     async def _crash(self, attempt: Attempt, died: ChildDied) -> Reschedule:
         claimed = attempt.claimed

@@ -8,16 +8,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from asyncjobs.db.rows import Reschedule
+from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
+from asyncjobs.metrics.counting import Metrics
 from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.performing.exits_of_tasks import STARTS_EAGERLY, begin_task
 from asyncjobs.records.claimed import Claimed, Refused
 from asyncjobs.worker.job_processes.job_processes import JobProcesses
+from asyncjobs.worker.job_processes.sent_outcomes import End
 from asyncjobs.worker.job_processes.suspect_groups import Group, Groups
 from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
@@ -53,6 +55,7 @@ class Executor:
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is reported as stuck.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
+        log_jobs: Which ends are logged; see `JobLog`.
         isolate_suspects: Whether suspects run in processes of their own, too; else here, one at a time.
         job_processes: Runs attempts in processes of their own.
         writer: Writes the records of steps.
@@ -72,6 +75,7 @@ class Executor:
         cleanup_timeout: float = 5.0,
         max_interruptions: int = 10,
         version_grace: float,
+        log_jobs: Literal["ends", "failures", "none"] = "failures",
         isolate_suspects: bool = True,
         job_processes: JobProcesses,
         writer: StepWriter,
@@ -93,6 +97,7 @@ class Executor:
             cleanup_timeout=cleanup_timeout,
             max_interruptions=max_interruptions,
             version_grace=version_grace,
+            log_jobs=log_jobs,
             writer=writer,
             live=live,
             job_processes=job_processes,
@@ -104,6 +109,8 @@ class Executor:
         self._job_processes = job_processes
         self._isolate_suspects = isolate_suspects
         self._groups = Groups()
+        self.metrics: Metrics | None = None
+        """Told of starts and ends; None: nobody asks."""
         self._suspect: UUID | None = None
         """The suspect that runs in this process, or is about to start."""
         self._loop = asyncio.get_running_loop()
@@ -287,8 +294,12 @@ class Executor:
         attempt.begun = True
         if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
             attempt.task = asyncio.current_task()
+        counts = None if self.metrics is None else self.metrics.row(attempt.claimed.kind, attempt.claimed.queue)
+        begun = 0.0 if counts is None else counts.start(attempt.claimed.waited)
         try:
             end = await self._runner.run(attempt, group)
+            if counts is not None:
+                counts.end(begun, outcome_of(end))
             if end is None and attempt.let_go:
                 end = Reschedule(attempt.claimed.id, attempt.claimed.fence)
             if isinstance(end, Reschedule) and (end.crashed or end.together is not None):
@@ -388,9 +399,27 @@ class Executor:
         """Wait until no attempt is under way."""
         await self._idle.wait()
 
+    def close(self) -> None:
+        """Log what was only counted, since nothing more ends here."""
+        self._runner.close()
+
     def left(self) -> list[Claimed]:
         """Return the claimed rows of attempts under way."""
         return [attempt.claimed for attempt in self._attempts.values()]
+
+
+_OF_STATE = {state.value: state.name for state in State}
+
+
+def outcome_of(end: End) -> str:
+    """Return the outcome of an attempt, as metrics name it."""
+    if end is None:
+        return "lost"
+    if isinstance(end, Finish):
+        return _OF_STATE[end.state]
+    if end.crashed or end.together is not None:
+        return "crashed"
+    return "released" if end.error is None else "retried"
 
 
 def is_suspect(claimed: Claimed) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+from asyncjobs.metrics.counting import Histogram
 from asyncjobs.performing import running_job
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.job_log import Ration
@@ -27,6 +28,8 @@ logger = logging.getLogger("asyncjobs.worker")
 
 LOOKS = 4
 """Looks, and pulses, within the time of `loop_warning`: a block is logged at most one such interval late."""
+PULSE = 0.2
+"""Stands for `loop_warning` where nothing is logged."""
 SHORTEST = 0.01
 """Seconds between two looks, at least: each takes the interpreter from the loop for some 50 µs."""
 
@@ -36,14 +39,24 @@ class Watchdog:
 
     Args:
         warning: Seconds without a pulse after which a block is logged, and again each time they have doubled. 0: never.
+        pulses: Whether there is to be a pulse even if nothing is logged, for `blocked_for`.
         attempt_of: Returns the attempt that a task runs; called from a thread.
     """
 
-    def __init__(self, warning: float, attempt_of: Callable[[asyncio.Task[Any]], Attempt | None]) -> None:
+    def __init__(
+        self,
+        warning: float,
+        attempt_of: Callable[[asyncio.Task[Any]], Attempt | None],
+        *,
+        pulses: bool = False,
+    ) -> None:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._clock = clock_of_this_thread()
         self._warning = warning
-        self._interval = max(warning / LOOKS, SHORTEST)
+        self._pulses = pulses
+        self.lags: Histogram | None = None
+        """Told by how much each pulse is late; None: nobody asks."""
+        self._interval = max((warning or PULSE) / LOOKS, SHORTEST)
         self._attempt_of = attempt_of
         self._blocked_time = BlockedTime(self._interval)
         self._ration = Ration("blocks")
@@ -63,23 +76,37 @@ class Watchdog:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        if not self._warning:
+        if not self._warning and not self._pulses:
             return
         self._pulse = time.monotonic()
         over = threading.Event()
         self._timer = self._loop.call_soon(self._beat)
-        threading.Thread(target=self._look_on, args=[over], name="asyncjobs watchdog", daemon=True).start()
+        if self._warning:
+            threading.Thread(target=self._look_on, args=[over], name="asyncjobs watchdog", daemon=True).start()
         try:
             await self._loop.create_future()
         finally:
             over.set()
             self._timer.cancel()
+            self._timer = None
+
+    def blocked_for(self) -> float:
+        """Return the seconds since the last pulse, 0 where there is none; from any thread."""
+        return 0.0 if self._timer is None else max(time.monotonic() - self._pulse, 0.0)
+
+    def what_blocks(self) -> str:
+        """Return what the loop runs now, with its line; empty while it waits for events. From any thread."""
+        task = asyncio.current_task(self._loop)
+        frames = frames_of(self._thread, task, self._base)
+        return f"{self._culprit(task).name}, at {place_of(frames)}" if frames else ""
 
     def _beat(self) -> None:
         """Set the pulse; the first one after a block is its end."""
         now = time.monotonic()
         if now - self._pulse >= self._warning:
             self._gap, self._resumed = now - self._pulse, now
+        if self.lags is not None:
+            self.lags.observe(max(now - self._pulse - self._interval, 0.0))
         self._pulse = now
         self._timer = self._loop.call_later(self._interval, self._beat)
         if self._base is None and (caller := sys._getframe().f_back) is not None:
@@ -198,7 +225,7 @@ def _log(culprit: Culprit | None, lasted: float, place: Place | None, text: str,
         return
     extra: dict[str, object] = {"blocked_s": round(lasted, 3)}
     if culprit is not None and culprit.kind is not None:
-        extra.update(kind=culprit.kind, job_id=culprit.job_id)
+        extra.update(job_kind=culprit.kind, job_id=culprit.job_id)
     if place is not None:
         extra.update(file=place.path, line=place.line)
     stack = None if place is None else "What it is doing (most recent call last):\n" + place.stack

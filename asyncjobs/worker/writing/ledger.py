@@ -121,13 +121,14 @@ class Ledger:
             self._grown.set()
 
     @property
-    def _unwritten(self) -> int:
+    def unwritten(self) -> int:
+        """Ends that are not known to be written."""
         return len(self._finishes) + len(self._reschedules) + len(self._moving) + len(self._giving_back)
 
     @property
     def full(self) -> bool:
         """Whether nothing more should be claimed: too many ends are unwritten, or the database takes none."""
-        return bool(self.trouble.reason) or self._unwritten >= FULL
+        return bool(self.trouble.reason) or self.unwritten >= FULL
 
     def holds(self) -> set[UUID]:
         """Return the jobs whose end is not known to be written."""
@@ -149,7 +150,7 @@ class Ledger:
             await self._write_some()
             self.writing = False
             self._on_written()
-            if not self._unwritten:
+            if not self.unwritten:
                 self._empty.set()
 
     async def write_out(self, timeout: float) -> None:
@@ -161,12 +162,12 @@ class Ledger:
         self._giving_back.at_once()
         try:
             async with asyncio.timeout(timeout):
-                while self._unwritten:
+                while self.unwritten:
                     await self._until_due()
                     await self._write_some()
         except TimeoutError:
             logger.error(  # noqa: TRY400 - the time-out says nothing more
-                "the ends of %d attempts could not be written: these jobs run again elsewhere", self._unwritten
+                "the ends of %d attempts could not be written: these jobs run again elsewhere", self.unwritten
             )
 
     async def _until_due(self) -> None:

@@ -1,0 +1,1 @@
+"""Metrics: one table of families, the counts of this process, and their forms for Prometheus and OpenTelemetry."""
