@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from asyncjobs.client import finding
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.batch_reader import BatchReader
 from asyncjobs.client.batches import BatchStore
@@ -16,6 +17,7 @@ from asyncjobs.client.bulk import Bulk
 from asyncjobs.client.chains import ChainStore, chain_result
 from asyncjobs.client.connections import emit_on
 from asyncjobs.client.enqueueing import Enqueuer
+from asyncjobs.client.finding import Wanted
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.job_store import JobStore
@@ -28,7 +30,7 @@ from asyncjobs.client.stored_outcomes import outcome, stored_outcome
 from asyncjobs.client.threads import Threads
 from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import jobs, steps
+from asyncjobs.db import jobs, reading, steps
 from asyncjobs.db.batches import Batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import read_failures
@@ -65,6 +67,7 @@ from asyncjobs.performing.calls import (
 )
 from asyncjobs.performing.hook_calls import Layers
 from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.status import Status
 from asyncjobs.records.step_records import Record
 from asyncjobs.tasks.services import Services
@@ -276,6 +279,26 @@ class Client:
         """Do an action by hand with all matching jobs; see `JobActions.matching`."""
         self._check_loop()
         return await self._actions.matching(asked, wanted, dry_run=dry_run)
+
+    async def find(self, wanted: Wanted, *, before: UUID | None, limit: int) -> list[FoundJob]:
+        """Find jobs; see `AsyncJobs.find`."""
+        self._check_loop()
+        return [finding.shown_job(row) for row in await finding.find(self._search, wanted, before=before, limit=limit)]
+
+    async def count(self, wanted: Wanted, *, most: int) -> int:
+        """Count jobs; see `AsyncJobs.count`."""
+        self._check_loop()
+        return await finding.count(self._search, wanted, most=most)
+
+    async def _search(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a statement that reads many rows, for a bounded time."""
+
+        async def bounded(connection: Connection) -> T:
+            async with connection.transaction(readonly=True):
+                await reading.limit_time(connection, finding.TIMEOUT)
+                return await operation(connection)
+
+        return await self._sessions.run(bounded)
 
     async def failures(self) -> Failures:
         """Group the newest failed jobs; see `AsyncJobs.failures`."""

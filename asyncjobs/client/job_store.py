@@ -80,8 +80,8 @@ class JobStore:
         job._sent = True
         made = True
         try:
-            if row.order is not None:
-                return await self._send_ordered(job, row, connection)
+            if row.order is not None or (row.is_labelled and connection is not None):
+                return await self._send_ordered(job, row.with_order(), connection)
             if connection is not None:
                 made = await enqueue_on(connection, row, again=not first)
             elif first:

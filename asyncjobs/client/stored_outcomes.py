@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from asyncjobs.db.rows import Finished, State, StatusRow, state_name
+from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.jobs.job import Job
@@ -79,6 +80,8 @@ def read_status(row: StatusRow, states: Mapping[UUID, tuple[str, str]] | None = 
         worker=row.worker,
         attributes=shown_object(row.progress),
         steps=read_steps(row.steps, states),
+        meta=meta_in(row.labels),
+        tags=tags_in(row.labels),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import NotRunning
 from asyncjobs.jobs.running_batch import RunningBatch
 from asyncjobs.performing import running_job
@@ -35,6 +36,16 @@ class CurrentAttempt:
     def number(self) -> int:
         """The number of this attempt, from 1."""
         return self._attempt.number
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """The job's meta, as `set(meta=…)` gave it."""
+        return meta_in(self._attempt.claimed.labels)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The job's tags, as `set(tags=…)` gave them."""
+        return tags_in(self._attempt.claimed.labels)
 
     @property
     def batch(self) -> RunningBatch | None:

@@ -105,6 +105,10 @@ class Status:
     """As of the last checkpoint: plain JSON. Empty also for a role that may not read them."""
     steps: list[StepStatus]
     """In the order in which the job came to them; a running step is in it once its cursor was recorded."""
+    meta: dict[str, str]
+    """As `set(meta=…)` gave it."""
+    tags: tuple[str, ...]
+    """As `set(tags=…)` gave them."""
 
     @property
     def final(self) -> bool:

@@ -31,12 +31,13 @@ with picked as materialized (
   returning 0 as pool, 0 as range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
             job.crashes, job.counts,
             case when job.cancel_reason is not null then 1 when picked.over then 3 else 0 end as refused, job.progress,
-            job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick, job.apart, job.together, job.limit_keys, job.limit_kind,
+            job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick, job.labels,
+            job.apart, job.together, job.limit_keys, job.limit_kind,
             job.started_at
 ), noted as (
   insert into asyncjobs.limit_note (key, started_at)    -- the starts of those under rates; see count_starts.sql
   select key, started_at from claimed, unnest(limit_keys) as keys(key) where limit_kind > 1
 )
 select pool, range, priority, seq, id, fence, attempt, kind, queue, args, crashes, counts, refused, progress, limited, batch, tick,
-       apart, together
+       labels, apart, together
 from claimed

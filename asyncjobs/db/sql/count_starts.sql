@@ -5,5 +5,6 @@ noted as (
   insert into asyncjobs.limit_note (key, started_at)
   select key, started_at from claimed, unnest(limit_keys) as keys(key) where limit_kind > 1
 )
-select pool, range, priority, seq, id, fence, attempt, kind, queue, args, crashes, counts, refused, progress, limited, batch, tick
+select pool, range, priority, seq, id, fence, attempt, kind, queue, args, crashes, counts, refused, progress, limited, batch, tick,
+       labels
 from claimed
