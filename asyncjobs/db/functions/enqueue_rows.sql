@@ -3,7 +3,8 @@
 -- Locks: the new rows.
 create or replace function asyncjobs.enqueue_rows(
   ids uuid[], args text[], kinds text[], queues text[], priorities smallint[], run_at timestamptz[], delays double precision[],
-  kind text, queue text, priority smallint, expires_in double precision[], labels text[], searchable text[]
+  kind text, queue text, priority smallint, expires_in double precision[], labels text[] default '{}',
+  searchable text[] default '{}'
 ) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
