@@ -70,7 +70,7 @@ class Wanted(NamedTuple):
             "states": self.states,
             "kinds": self.kinds and list(map(registry.stored_name, self.kinds)),
             "queue": self.queue,
-            "before": before,
+            "before": None if before is None else str(before),
             "labels": by.labels or None,
             "searchable": by.searchable or None,
             "arguments": by.arguments or None,

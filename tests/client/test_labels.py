@@ -152,7 +152,9 @@ class TestWhateverEnqueues:
         assert after.kind == "labels.note"
 
     @pytest.mark.parametrize("made", [note, limited])
-    async def test_in_the_callers_transaction(self, client: AsyncJobs, connection: asyncpg.Connection, made: Any) -> None:
+    async def test_in_the_callers_transaction(
+        self, client: AsyncJobs, connection: asyncpg.Connection, made: Any
+    ) -> None:
         async with connection.transaction():
             new = await labelled(made()).enqueue(connection=connection)
             await new.enqueue(connection=connection)
@@ -243,7 +245,9 @@ class TestWhatIsRefused:
             made.set(tags=("late",))
 
     def test_searchable_names_an_argument(self) -> None:
-        with pytest.raises(InvalidDefinition, match="searchable has 'user', which is no argument: its arguments are user_id"):
+        with pytest.raises(
+            InvalidDefinition, match="searchable has 'user', which is no argument: its arguments are user_id"
+        ):
 
             @job(kind="labels.wrong", searchable=("user",))
             async def wrong(user_id: int) -> None: ...
@@ -305,7 +309,8 @@ async def test_labels_written_by_hand_stop_nobody(jobs: AsyncJobs, connection: a
     made = note().set(wait=60)
     await made.enqueue()
     await connection.execute(
-        "update asyncjobs.job set labels = array['x', null, 'm:k', 't:a'], state = 1, run_at = now() where id = $1", made.id
+        "update asyncjobs.job set labels = array['x', null, 'm:k', 't:a'], state = 1, run_at = now() where id = $1",
+        made.id,
     )
     await connection.execute("select pg_notify('asyncjobs_ready', '1 default')")
     assert await made == 0
@@ -314,4 +319,3 @@ async def test_labels_written_by_hand_stop_nobody(jobs: AsyncJobs, connection: a
 
 async def test_what_was_snoozed_by_perform_now_keeps_them(jobs: AsyncJobs) -> None:
     assert await labelled(snoozing()).perform_now() == list(TAGS)
-
