@@ -49,7 +49,7 @@ from asyncjobs.jobs.chains import Chain
 from asyncjobs.jobs.job import Job
 from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.jobs.pauses import Pause, Paused
-from asyncjobs.performing import running_job
+from asyncjobs.performing import running_job, tracing
 from asyncjobs.performing.calls import (
     ANY,
     AWAIT_BATCH,
@@ -135,7 +135,8 @@ class Client:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop(ENQUEUE)
         check_job(job)
-        return self._jobs.enqueue(job, connection)
+        call = self._jobs.enqueue(job, connection)
+        return call if tracing.active is None else tracing.active.sending(call, [job])
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, in chunks; see `asyncjobs.enqueue_all`."""
@@ -143,7 +144,8 @@ class Client:
         bulk = Bulk(
             self._sessions, self._access, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
         )
-        return await bulk.enqueue(all_jobs)
+        call = bulk.enqueue(all_jobs)
+        return await (call if tracing.active is None else tracing.active.sending(call))
 
     def _has_hooks(self, job: Job[Any]) -> bool:
         return self._layers.around(job._definition).on_enqueue
@@ -186,7 +188,8 @@ class Client:
     async def enqueue_batch(self, batch: Batch, *, connection: Any = None) -> None:
         """Store a batch, its parts and all their jobs; see `Batch.enqueue`."""
         self._check_loop(ENQUEUE_BATCH)
-        await self._batches.store(batch, connection)
+        call = self._batches.store(batch, connection)
+        await (call if tracing.active is None else tracing.active.sending(call))
 
     async def batch_status(self, batch_id: UUID) -> BatchStatus:
         """Read the status of a batch; see `Batch.status`."""
@@ -208,19 +211,22 @@ class Client:
     ) -> None:
         """Add jobs to the batch of a running job; see `RunningBatch.enqueue`."""
         self._check_loop(ENQUEUE)
-        await self._chains.enqueue_within(running, batch_id, jobs, connection)
+        call = self._chains.enqueue_within(running, batch_id, jobs, connection)
+        await (call if tracing.active is None else tracing.active.sending(call, jobs))
 
     async def enqueue_all_within(
         self, running: Job[Any], batch_id: UUID, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]
     ) -> int:
         """Add many jobs to the batch of a running job; see `RunningBatch.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
-        return await self._chains.enqueue_all_within(running, batch_id, all_jobs)
+        call = self._chains.enqueue_all_within(running, batch_id, all_jobs)
+        return await (call if tracing.active is None else tracing.active.sending(call))
 
     async def enqueue_chain(self, chain: Chain[Any], *, connection: Any = None) -> None:
         """Store all jobs of a chain; see `Chain.enqueue`."""
         self._check_loop(ENQUEUE_CHAIN)
-        await self._chains.store(chain, connection)
+        call = self._chains.store(chain, connection)
+        await (call if tracing.active is None else tracing.active.sending(call, chain.jobs))
 
     async def chain_result(self, chained: Sequence[Job[Any]], *, timeout: float | None) -> Any:
         """Wait for the end of the last job of a chain; see `Chain.result`."""
@@ -337,9 +343,13 @@ class Client:
         self._check_loop()
         await self._order.set_limit(key, most)
 
-    async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
+    def result(self, job: Job[Any], *, timeout: float | None) -> Coroutine[Any, Any, Any]:
         """Wait for a job's end; see `Job.result`."""
         self._check_loop(RESULT)
+        call = self._result(job, timeout)
+        return call if tracing.active is None else tracing.active.awaiting(call, job)
+
+    async def _result(self, job: Job[Any], timeout: float | None) -> Any:
         try:
             async with asyncio.timeout(timeout) as limit:
                 ended = await self._waiters.wait(job.id, holder(), timed=timeout is not None)
