@@ -17,7 +17,7 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 
 from asyncjobs import errors
-from asyncjobs.checks.foreign_texts import shown
+from asyncjobs.checks.foreign_texts import message_of
 from asyncjobs.checks.texts import is_storable
 from asyncjobs.db.rows import Finish, Reschedule, State, state_name
 from asyncjobs.definitions.labels import MOST_META_KEY, MOST_META_VALUE, labels_of, meta_in, tags_in
@@ -204,7 +204,7 @@ def _tell(span: Span, result: Any) -> None:
                 span.record_exception(error)
             if result.what in _FAILED:
                 name = "unknown" if error is None else f"{type(error).__module__}.{type(error).__qualname__}"
-                _fail(span, name, "" if error is None else shown(error))
+                _fail(span, name, "" if error is None else message_of(error))
         case Finish():
             what = state_name(result.state)
             _tell_stored(span, result.error, is_failed=result.state == State.failed)
