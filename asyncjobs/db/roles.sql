@@ -109,6 +109,7 @@ grant execute on function
   asyncjobs.emit(text, anynonarray, json),
   asyncjobs.emit(text, anynonarray, jsonb),
   asyncjobs.emit(text, anynonarray, text),
+  asyncjobs.check_seen(uuid),
   asyncjobs.labels(jsonb, text[]),
   asyncjobs.searchable(json, text[]),
   asyncjobs.check_readable(text, text),

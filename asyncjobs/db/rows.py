@@ -71,10 +71,9 @@ class NewJob(NamedTuple):
     def with_order(self, **more: Any) -> NewJob:
         """Return it with its labels, and what else is given, in its `order`."""
         parts = {"labels": self.labels, "searchable": self.searchable, **more}
-        text = codec.dumps({name: part for name, part in parts.items() if part is not None})
-        if self.order is not None:
-            text = self.order if text == "{}" else f"{self.order[:-1]},{text[1:]}"
-        return self._replace(order=None if text == "{}" else text, labels=None, searchable=None)
+        found = {} if self.order is None else codec.loads(self.order)
+        found |= {name: part for name, part in parts.items() if part is not None}
+        return self._replace(order=codec.dumps(found) if found else None, labels=None, searchable=None)
 
 
 _PLAIN = (None,) * 6

@@ -25,7 +25,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.definitions.labels import searchable_of
-from asyncjobs.exceptions import JobFailed
+from asyncjobs.exceptions import DatabaseUnavailable, JobFailed
 from asyncjobs.values import codec
 
 META = {"source": "api", "empty": "", 'odd "key"': 'a\\b "c", {d}=e'}
@@ -166,6 +166,20 @@ class TestWhateverEnqueues:
         await made.enqueue()
         await made.enqueue()
         assert await client.count(tag=TAGS) == 1
+
+    async def test_where_nobody_can_see_whether_one_that_was_sent_before_has_run_it_is_refused(
+        self, client: AsyncJobs, connection: asyncpg.Connection
+    ) -> None:
+        made = labelled(note())
+        made._sent = True
+        by_sql = f"select asyncjobs.enqueue('labels.note', id => '{made.id}', tags => array['a'])"
+        for enqueue in (lambda: made.enqueue(connection=connection), lambda: connection.execute(by_sql)):
+            with pytest.raises(
+                (DatabaseUnavailable, asyncpg.SerializationError), match="was enqueued before or is your own"
+            ):
+                async with connection.transaction(isolation="repeatable_read"):
+                    await enqueue()
+        assert await client.count() == 0
 
     async def test_one_that_replaces_another_brings_its_own(self, client: AsyncJobs) -> None:
         await (first := limited().set(tags=("old",), wait=60)).enqueue()

@@ -26,6 +26,9 @@ begin
     'labels', asyncjobs.labels(enqueue.meta, enqueue.tags),
     'searchable', asyncjobs.searchable(enqueue.args, enqueue.searchable)))::text;
   if given_order <> '{}' then
+    if enqueue.id is not null then
+      perform asyncjobs.check_seen(enqueue.id);
+    end if;
     select made.id into job_id
     from asyncjobs.enqueue_ordered(
       array[coalesce(job_id, asyncjobs.new_id())], array[enqueue.kind], array[enqueue.queue], array[enqueue.priority],
