@@ -94,6 +94,7 @@ from asyncjobs.jobs.pauses import Pause
 from asyncjobs.jobs.rates import Rate
 from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import AttemptError, ChildStatus, Status, StepStatus
 from asyncjobs.steps.cursors import Cursor
@@ -127,6 +128,7 @@ __all__ = [
     "EnqueueOutcomeUnknown",
     "FailureGroup",
     "Failures",
+    "FoundJob",
     "InsideEventLoop",
     "InvalidArguments",
     "InvalidCall",

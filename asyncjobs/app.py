@@ -21,7 +21,9 @@ from asyncjobs.checks import limits
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
+from asyncjobs.client import finding
 from asyncjobs.client.client import Client
+from asyncjobs.client.finding import Sought
 from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
@@ -41,6 +43,7 @@ from asyncjobs.modules.guarding import refuse_while_importing
 from asyncjobs.modules.importing import import_modules
 from asyncjobs.opening import Opened, open_client
 from asyncjobs.performing.awaited_results import result_of
+from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import Status
 
@@ -501,6 +504,43 @@ class AsyncJobs:
             PermissionDenied: The role may only enqueue, or only read.
         """
         return await self._client().do(Asked(Action.discard, limits.reason(reason)), id_of(job))
+
+    async def find(self, *, limit: int = 100, after: JobOrId | None = None, **sought: Unpack[Sought]) -> list[FoundJob]:
+        """Find jobs, newest first, among live and finished ones; without a filter, all.
+
+        ``await jobs.find(kind=import_user, state="failed", tag="nightly", arguments={"user_id": 42})``
+
+        Tags, meta and arguments that the kind declares as ``searchable`` are looked up in an index. Other arguments are
+        compared job by job, for 10 s at most. Without a kind, only searchable ones are found.
+
+        Args:
+            limit: The number of jobs, from 1 to 1,000.
+            after: The last job of the page before, or its id: the page goes on with older ones.
+            **sought: `state`, `kind`, `queue`, `tag`, `meta`, `arguments`, `error` and `older_than`; all must hold. Of
+                `state` and `tag` one or several; a job has one of the states, and all of the tags.
+
+        Raises:
+            InvalidOption: A value is invalid, or there is no such filter; the message names it, its limit and the remedy.
+            InvalidArguments: A value does not fit the argument of the kind.
+            PermissionDenied: The role may only enqueue, or may not read arguments and was asked for some.
+            DatabaseUnavailable: The search took longer than 10 s.
+        """
+        before = None if after is None else id_of(after)
+        limit = limits.whole(limit, "limit", least=1, most=finding.MOST)
+        return await self._client().find(finding.wanted_of(**sought), before=before, limit=limit)
+
+    async def count(self, *, most: int | None = None, **sought: Unpack[Sought]) -> int:
+        """Count jobs, live and finished ones; the filters are those of `find`.
+
+        Args:
+            most: Stop counting there, and return it; None: count all, for 10 s at most.
+            **sought: See `find`.
+
+        Raises:
+            InvalidOption, InvalidArguments, PermissionDenied, DatabaseUnavailable: See `find`.
+        """
+        bound = finding.MOST_COUNTED if most is None else limits.whole(most, "most", least=1, most=finding.MOST_COUNTED)
+        return await self._client().count(finding.wanted_of(**sought), most=bound)
 
     async def failures(self) -> Failures:
         """Return failed jobs in groups: by kind, type of error, and line of the user's code.

@@ -13,6 +13,7 @@ from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, filter_of
+from asyncjobs.client.label_filters import Words, read_words
 from asyncjobs.db.job_actions import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
@@ -54,6 +55,9 @@ def retry(
     error: Error = None,
     group: Group = None,
     older_than: OlderThan = None,
+    tag: options.Tag = None,
+    meta: options.Meta = None,
+    arg: options.Arg = None,
     limit: Limit = None,
     everything: All = False,
     force: Annotated[
@@ -81,6 +85,7 @@ def retry(
             state=state,
             error=error,
             older_than=older_than,
+            words=read_words(tag or (), meta or (), arg or ()),
             limit=limit,
             group=group,
         )
@@ -104,6 +109,9 @@ def discard(
     error: Error = None,
     group: Group = None,
     older_than: OlderThan = None,
+    tag: options.Tag = None,
+    meta: options.Meta = None,
+    arg: options.Arg = None,
     limit: Limit = None,
     everything: All = False,
     reason: Reason = "",
@@ -122,6 +130,7 @@ def discard(
             state=state,
             error=error,
             older_than=older_than,
+            words=read_words(tag or (), meta or (), arg or ()),
             limit=limit,
             group=group,
         )
@@ -140,6 +149,9 @@ def cancel(
     ] = None,
     error: Error = None,
     older_than: OlderThan = None,
+    tag: options.Tag = None,
+    meta: options.Meta = None,
+    arg: options.Arg = None,
     limit: Limit = None,
     everything: All = False,
     reason: Reason = "",
@@ -152,7 +164,14 @@ def cancel(
     """Cancel jobs: running ones in whichever process they run, others at once."""
     with exit_codes():
         which = _which(
-            Action.cancel, kind=kind, queue=queue, state=state, error=error, older_than=older_than, limit=limit
+            Action.cancel,
+            kind=kind,
+            queue=queue,
+            state=state,
+            error=error,
+            older_than=older_than,
+            words=read_words(tag or (), meta or (), arg or ()),
+            limit=limit,
         )
         asked = Asked(Action.cancel, limits.reason(reason))
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
@@ -186,6 +205,7 @@ def _which(
     state: list[str] | None,
     error: str | None,
     older_than: str | None,
+    words: Words,
     limit: int | None,
     group: str | None = None,
 ) -> tuple[Filter, bool]:
@@ -193,9 +213,19 @@ def _which(
     age = age_of(older_than)
     states = [name.lower() for name in state] if state else None
     found = filter_of(
-        action, kind=kind, queue=queue, state=states, error=error, older_than=age, limit=limit, group=group
+        action,
+        kind=kind,
+        queue=queue,
+        state=states,
+        error=error,
+        older_than=age,
+        limit=limit,
+        group=group,
+        tag=words["tag"],
+        meta=words["meta"],
+        arguments=words["arguments"],
     )
-    return found, any(value is not None for value in (kind, queue, states, error, age, group))
+    return found, any(value is not None for value in (kind, queue, states, error, age, group, *words.values()))
 
 
 def age_of(older_than: str | None) -> float | None:

@@ -13,28 +13,26 @@ from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database
 from asyncjobs.cli.job_actions import age_of
 from asyncjobs.cli.unknown_names import notes
-from asyncjobs.client.job_actions import Action, Filter, fails_so, filter_of
+from asyncjobs.client import finding
+from asyncjobs.client.label_filters import read_words
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.batches import Linked, read_chain
-from asyncjobs.db.connecting import Connection
 from asyncjobs.db.live import ProgressRow, read_progress
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import State, StatusRow, state_name
-from asyncjobs.definitions import registry
+from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.records.status import Status
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
-from asyncjobs.values import codec
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
-MOST = 1_000
 _PAST = (State.running, State.waiting, State.succeeded)
 """States in which a job's errors are of earlier attempts, so that `jobs list` leaves them out; `jobs show` has them."""
 _ALWAYS = ("arguments", "result")
@@ -63,7 +61,10 @@ def list_jobs(
         str | None,
         typer.Option(help="Only jobs that ended, or if unfinished were enqueued, at least so long ago, such as 2h."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many at most.")] = 50,
+    tag: options.Tag = None,
+    meta: options.Meta = None,
+    arg: options.Arg = None,
+    limit: Annotated[int, typer.Option(min=1, max=finding.MOST, help="How many at most.")] = 50,
     before: Annotated[UUID | None, typer.Option(help="Only older than this one: the last of the page before.")] = None,
     config: options.Config = None,
     env: options.Environment = None,
@@ -72,18 +73,30 @@ def list_jobs(
     """List jobs, newest first, each with the error of its failure or retry, or the reason of its end."""
     with exit_codes():
         settings = load(config, environment=env)
-        states = [_state(name) for name in state] if state else None
-        wanted = filter_of(Action.retry, kind=kind, queue=queue, error=error, older_than=age_of(older_than))
+        words = read_words(tag or (), meta or (), arg or ())
+        wanted = finding.wanted_of(
+            state=[_state(name) for name in state] if state else None,
+            kind=kind,
+            queue=queue,
+            error=error,
+            older_than=age_of(older_than),
+            **words,
+        )
 
     async def read() -> tuple[list[reading.ListedJob], list[str]]:
         async with command_database.reader(settings) as connection:
-            found = await _list(connection, wanted, states, before, limit)
-            return found, [] if found else await notes(connection, settings, kind=kind, queue=queue)
+            found = await finding.find(
+                lambda operation: command_database.bounded(operation(connection)), wanted, before=before, limit=limit
+            )
+            said = [] if found else await notes(connection, settings, kind=kind, queue=queue)
+            if not found and kind is None and words["arguments"]:
+                said.append("note: without --kind only arguments are found that a kind declares as searchable")
+            return found, said
 
     rows, said = command_database.finish(read)
     complain(*said)
     if as_json:
-        printing.as_json([{**row._asdict(), "state": state_name(row.state), "error": _error(row)} for row in rows])
+        printing.as_json([_listed(row) for row in rows])
         return
     printing.table(
         ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished", "error or reason"],
@@ -106,29 +119,6 @@ def list_jobs(
     )
     if len(rows) == limit:
         print(f"more: --before {rows[-1].id}")
-
-
-async def _list(
-    connection: Connection, wanted: Filter, states: list[int] | None, before: UUID | None, limit: int
-) -> list[reading.ListedJob]:
-    """Read a page of jobs; with a text, of those whose last error has it."""
-    error = None if wanted.error is None else codec.dumps(wanted.error)[1:-1]
-    found: list[reading.ListedJob] = []
-    while True:
-        rows = await reading.list_jobs(
-            connection,
-            states=states,
-            kind=registry.stored_name(wanted.kinds[0]) if wanted.kinds else None,
-            queue=wanted.queue,
-            before=before,
-            limit=limit,
-            error=error,
-            older_than=wanted.older_than or None,
-        )
-        found += [row for row in rows if fails_so(row, wanted.error)]
-        if len(rows) < limit or len(found) >= limit:
-            return found[:limit]
-        before = rows[-1].id
 
 
 @app.command()
@@ -183,6 +173,7 @@ def show(
         values["arguments"] = "(this role may not read them)"
     if not row.shows_result:
         values["result"] = "(this role may not read it)"
+    values["tags"] = ", ".join(values["tags"]) or None
     known = {name: value for name, value in values.items() if (value is not None and value != {}) or name in _ALWAYS}
     printing.fields({name: printing.shortened(value) for name, value in known.items()})
     if chain:
@@ -226,6 +217,12 @@ def why(
         printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
     else:
         print(printing.shown(f"it {found.sentence}"))
+
+
+def _listed(row: reading.ListedJob) -> dict[str, Any]:
+    values = {**row._asdict(), "state": state_name(row.state), "error": _error(row)}
+    values.pop("labels")
+    return {**values, "meta": meta_in(row.labels), "tags": tags_in(row.labels)}
 
 
 def _error(row: reading.ListedJob) -> dict[str, str] | None:
@@ -317,8 +314,8 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in type(value).__slots__}
 
 
-def _state(name: str) -> int:
+def _state(name: str) -> str:
     try:
-        return State[name.lower()]
+        return State[name.lower()].name
     except KeyError:
         fail(USAGE, f"--state {name} is no state; give one of {', '.join(state.name for state in State)}")

@@ -151,6 +151,4 @@ class CallersTransaction(OnConnection):
 
 
 def _of_batch(row: NewJob, batch: UUID) -> NewJob:
-    if row.order is None:
-        return row._replace(order=f'{{"batch":"{batch}"}}')
-    return row._replace(order=f'{row.order[:-1]},"batch":"{batch}"}}')
+    return row.with_order(batch=batch)

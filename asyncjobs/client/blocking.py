@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from anyio.from_thread import start_blocking_portal
 
 from asyncjobs.client.client import Client
+from asyncjobs.client.finding import Sought
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
 from asyncjobs.client.threads import refuse_inside
@@ -23,6 +24,7 @@ from asyncjobs.jobs.job import Job, _Performs, _PerformsAsync
 from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.jobs.recurring import RecurringStatus
+from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.status import Status
 
 P = ParamSpec("P")
@@ -197,6 +199,16 @@ class BlockingJobs:
     def result(self, job: Any, *, timeout: float | timedelta | None = None) -> Any:
         """Wait until a job is final and return its return value; see `AsyncJobs.result`."""
         return self._run(lambda: self._jobs.result(job, timeout=timeout))
+
+    def find(self, *, limit: int = 100, after: JobOrId | None = None, **sought: Unpack[Sought]) -> list[FoundJob]:
+        """Find jobs, newest first; see `AsyncJobs.find`."""
+        found: list[FoundJob] = self._run(lambda: self._jobs.find(limit=limit, after=after, **sought))
+        return found
+
+    def count(self, *, most: int | None = None, **sought: Unpack[Sought]) -> int:
+        """Count jobs; see `AsyncJobs.count`."""
+        counted: int = self._run(lambda: self._jobs.count(most=most, **sought))
+        return counted
 
     def status(self, job: JobOrId) -> Status:
         """Read a job's status; see `Job.status`."""

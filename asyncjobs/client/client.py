@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from asyncjobs.client import finding
 from asyncjobs.client.awaiting import Waiters
 from asyncjobs.client.batch_reader import BatchReader
 from asyncjobs.client.batches import BatchStore
@@ -16,6 +17,7 @@ from asyncjobs.client.bulk import Bulk
 from asyncjobs.client.chains import ChainStore, chain_result
 from asyncjobs.client.connections import emit_on
 from asyncjobs.client.enqueueing import Enqueuer
+from asyncjobs.client.finding import Wanted
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.job_store import JobStore
@@ -29,7 +31,7 @@ from asyncjobs.client.stored_outcomes import outcome, stored_outcome
 from asyncjobs.client.threads import Threads
 from asyncjobs.client.waiting_jobs import holder
 from asyncjobs.client.why import Why, ask
-from asyncjobs.db import jobs, steps
+from asyncjobs.db import jobs, reading, steps
 from asyncjobs.db.batches import Batches
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import read_failures
@@ -48,7 +50,7 @@ from asyncjobs.jobs.chains import Chain
 from asyncjobs.jobs.job import Job
 from asyncjobs.jobs.naming import JobOrId
 from asyncjobs.jobs.pauses import Pause, Paused
-from asyncjobs.performing import running_job
+from asyncjobs.performing import running_job, tracing
 from asyncjobs.performing.calls import (
     ANY,
     AWAIT_BATCH,
@@ -67,6 +69,7 @@ from asyncjobs.performing.calls import (
 )
 from asyncjobs.performing.hook_calls import Layers
 from asyncjobs.records.batch_status import BatchStatus
+from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.live import Progress, StreamItem
 from asyncjobs.records.status import Status
 from asyncjobs.records.step_records import Record
@@ -136,7 +139,8 @@ class Client:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop(ENQUEUE)
         check_job(job)
-        return self._jobs.enqueue(job, connection)
+        call = self._jobs.enqueue(job, connection)
+        return call if tracing.active is None else tracing.active.sending(call, [job])
 
     async def enqueue_all(self, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
         """Insert many jobs, in chunks; see `asyncjobs.enqueue_all`."""
@@ -144,7 +148,8 @@ class Client:
         bulk = Bulk(
             self._sessions, self._access, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
         )
-        return await bulk.enqueue(all_jobs)
+        call = bulk.enqueue(all_jobs)
+        return await (call if tracing.active is None else tracing.active.sending(call))
 
     def _has_hooks(self, job: Job[Any]) -> bool:
         return self._layers.around(job._definition).on_enqueue
@@ -187,7 +192,8 @@ class Client:
     async def enqueue_batch(self, batch: Batch, *, connection: Any = None) -> None:
         """Store a batch, its parts and all their jobs; see `Batch.enqueue`."""
         self._check_loop(ENQUEUE_BATCH)
-        await self._batches.store(batch, connection)
+        call = self._batches.store(batch, connection)
+        await (call if tracing.active is None else tracing.active.sending(call))
 
     async def batch_status(self, batch_id: UUID) -> BatchStatus:
         """Read the status of a batch; see `Batch.status`."""
@@ -209,19 +215,22 @@ class Client:
     ) -> None:
         """Add jobs to the batch of a running job; see `RunningBatch.enqueue`."""
         self._check_loop(ENQUEUE)
-        await self._chains.enqueue_within(running, batch_id, jobs, connection)
+        call = self._chains.enqueue_within(running, batch_id, jobs, connection)
+        await (call if tracing.active is None else tracing.active.sending(call, jobs))
 
     async def enqueue_all_within(
         self, running: Job[Any], batch_id: UUID, all_jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]
     ) -> int:
         """Add many jobs to the batch of a running job; see `RunningBatch.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
-        return await self._chains.enqueue_all_within(running, batch_id, all_jobs)
+        call = self._chains.enqueue_all_within(running, batch_id, all_jobs)
+        return await (call if tracing.active is None else tracing.active.sending(call))
 
     async def enqueue_chain(self, chain: Chain[Any], *, connection: Any = None) -> None:
         """Store all jobs of a chain; see `Chain.enqueue`."""
         self._check_loop(ENQUEUE_CHAIN)
-        await self._chains.store(chain, connection)
+        call = self._chains.store(chain, connection)
+        await (call if tracing.active is None else tracing.active.sending(call, chain.jobs))
 
     async def chain_result(self, chained: Sequence[Job[Any]], *, timeout: float | None) -> Any:
         """Wait for the end of the last job of a chain; see `Chain.result`."""
@@ -281,6 +290,26 @@ class Client:
         self._check_loop()
         return await self._actions.matching(asked, wanted, dry_run=dry_run)
 
+    async def find(self, wanted: Wanted, *, before: UUID | None, limit: int) -> list[FoundJob]:
+        """Find jobs; see `AsyncJobs.find`."""
+        self._check_loop()
+        return [finding.shown_job(row) for row in await finding.find(self._search, wanted, before=before, limit=limit)]
+
+    async def count(self, wanted: Wanted, *, most: int) -> int:
+        """Count jobs; see `AsyncJobs.count`."""
+        self._check_loop()
+        return await finding.count(self._search, wanted, most=most)
+
+    async def _search(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a statement that reads many rows, for a bounded time."""
+
+        async def bounded(connection: Connection) -> T:
+            async with connection.transaction(readonly=True):
+                await reading.limit_time(connection, finding.TIMEOUT)
+                return await operation(connection)
+
+        return await self._sessions.run(bounded)
+
     async def failures(self) -> Failures:
         """Group the newest failed jobs; see `AsyncJobs.failures`."""
         self._check_loop()
@@ -335,9 +364,13 @@ class Client:
         self._check_loop(FOLLOW)
         return self._live.follow(job_id, after=after, watching=True)
 
-    async def result(self, job: Job[Any], *, timeout: float | None) -> Any:
+    def result(self, job: Job[Any], *, timeout: float | None) -> Coroutine[Any, Any, Any]:
         """Wait for a job's end; see `Job.result`."""
         self._check_loop(RESULT)
+        call = self._result(job, timeout)
+        return call if tracing.active is None else tracing.active.awaiting(call, job)
+
+    async def _result(self, job: Job[Any], timeout: float | None) -> Any:
         try:
             async with asyncio.timeout(timeout) as limit:
                 ended = await self._waiters.wait(job.id, holder(), timed=timeout is not None)

@@ -64,6 +64,7 @@ _BEGIN_BATCH = _Call("begin_batch", {"given": "text"})
 _SETTLE_BATCHES = _Call("settle_batches", {"ids": "uuid[]"})
 _DEPTH = _Call("depth", {"queue": "text", "most": "integer"})
 _PLACELESS = _Call("placeless", {"given": "text"})
+_CHECK_SEEN = _Call("check_seen", {"id": "uuid"})
 _EMIT = _Call("emit", {"name": "text", "key": "text", "payload": "json"})
 
 
@@ -83,12 +84,19 @@ async def enqueue_on(connection: Any, row: NewJob, *, again: bool = False) -> bo
     return bool(await _call(connection, _ENQUEUE_AGAIN if again else _ENQUEUE, values))
 
 
-async def enqueue_ordered_on(connection: Any, row: NewJob) -> Stored:
-    """Insert a job with limits or a unique key, in the transaction that `connection` is in; return how it was stored.
+async def enqueue_ordered_on(connection: Any, row: NewJob, *, again: bool = False) -> Stored:
+    """Insert a job with an order or labels, in the transaction that `connection` is in; return how it was stored.
+
+    Args:
+        connection: The caller's connection.
+        row: The row.
+        again: See `enqueue_on`.
 
     Raises:
         InvalidConnection, DatabaseError: See `_call`.
     """
+    if again:
+        await _call(connection, _CHECK_SEEN, {"id": row.id})
     values = {name: getattr(row, name) for name in _ORDERED}
     values["run_at"] = None if row.run_at is None else row.run_at.isoformat()
     job_id, _, disposition = str(await _call(connection, _ENQUEUE_ORDERED, values)).partition(" ")

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.texts import shown
+from asyncjobs.client.label_filters import Labelled, labelled
 from asyncjobs.client.stored_outcomes import read_steps
 from asyncjobs.db import job_actions
 from asyncjobs.db.job_actions import BATCH, Done, Picked
@@ -89,6 +90,12 @@ class Which(TypedDict, total=False):
     """The number of jobs, at most, the oldest first; None: all."""
     group: str | None
     """The id of a group of failed jobs, as `failures()` and `asyncjobs jobs failed` show it."""
+    tag: str | Iterable[str] | None
+    """One or several tags; a job must have all of them."""
+    meta: Mapping[str, str] | None
+    """Entries of meta; a job must have all of them."""
+    arguments: Mapping[str, Any] | None
+    """Values of arguments by name; a job must have all of them."""
 
 
 class Filter(NamedTuple):
@@ -104,6 +111,7 @@ class Filter(NamedTuple):
     limit: int | None
     group: str | None = None
     """The id of a `FailureGroup`."""
+    labelled: Labelled = Labelled()
 
 
 class Answer(NamedTuple):
@@ -148,12 +156,13 @@ def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
         raise InvalidOption(f"group= is of failed jobs, and there is nothing to {action.value}: retry or discard them")
     return Filter(
         states=(State.failed,) if group is not None else _states(action, which.get("state")),
-        kinds=None if kind is None else _kinds(kind),
+        kinds=None if kind is None else checked_kinds(kind),
         queue=None if queue is None else limits.queue_name(queue),
-        error=None if error is None else _error(error),
+        error=None if error is None else checked_error(error),
         older_than=0.0 if older_than is None else limits.duration(older_than, "older_than"),
         limit=None if limit is None else limits.whole(limit, "limit", least=1, most=2**31 - 1),
         group=None if group is None else _group(group),
+        labelled=labelled(which.get("tag"), which.get("meta"), which.get("arguments"), kind),
     )
 
 
@@ -170,7 +179,8 @@ def _states(action: Action, given: Any) -> tuple[State, ...]:
     return tuple(allowed[name] for name in names)
 
 
-def _kinds(kind: Any) -> tuple[str, ...]:
+def checked_kinds(kind: Any) -> tuple[str, ...]:
+    """Return the kinds of a filter: of a definition also its aliases."""
     if isinstance(kind, str):
         return (limits.kind_name(kind),)
     definition = getattr(kind, "_definition", None)
@@ -187,7 +197,8 @@ def _group(given: Any) -> str:
     return given
 
 
-def _error(text: Any) -> str:
+def checked_error(text: Any) -> str:
+    """Return the error of a filter."""
     if not isinstance(text, str) or not 0 < len(text) <= MOST_ERROR:
         raise InvalidOption(
             f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
@@ -286,6 +297,7 @@ class JobActions:
                         queue=wanted.queue,
                         before=before,
                         error=None if wanted.error is None else codec.dumps(wanted.error)[1:-1],
+                        labels=wanted.labelled.labels,
                         look_at=look_at,
                         limit=BATCH if wanted.limit is None else wanted.limit - count,
                     )
@@ -294,6 +306,14 @@ class JobActions:
                 # While most jobs match, a batch at a time; while few do, more, to save round trips.
                 look_at = BATCH if len(stretch.picked) > BATCH / 4 else min(2 * look_at, job_actions.LOOKED_AT)
                 picked = [job for job in stretch.picked if may(asked, job.state, job.attempt) and _matches(job, wanted)]
+                if picked and wanted.labelled.reads_arguments:
+                    have = partial(
+                        job_actions.having_arguments,
+                        ids=[job.id for job in picked],
+                        arguments=wanted.labelled.all_arguments,
+                    )
+                    having = await self._sessions.run(have)
+                    picked = [job for job in picked if job.id in having]
                 if picked and not dry_run:
                     done = await self._do(asked, [job.id for job in picked], [job.fence for job in picked])
                     changed = {one.id for one in done if one.done}

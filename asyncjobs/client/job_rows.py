@@ -14,7 +14,9 @@ from asyncjobs.jobs.batches import Batch
 from asyncjobs.jobs.chains import Chain
 from asyncjobs.jobs.functions import JobFunction
 from asyncjobs.jobs.job import Job
+from asyncjobs.jobs.labelling import stored_labels, stored_searchable
 from asyncjobs.jobs.ordering import limit_keys_of, unique_key_of
+from asyncjobs.performing import tracing
 from asyncjobs.values import codec
 from asyncjobs.values.previous import Pending, previous_in
 
@@ -86,6 +88,8 @@ def row_of(job: Job[Any], *, after: UUID | None = None, batch: UUID | None = Non
         wait,
         definition.options.expires_in,
         _order_of(job, definition, after, batch),
+        None if said is None and tracing.active is None else stored_labels(job),
+        stored_searchable(job) if definition.options.searchable else None,
     )
 
 

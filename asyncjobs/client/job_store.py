@@ -80,8 +80,8 @@ class JobStore:
         job._sent = True
         made = True
         try:
-            if row.order is not None:
-                return await self._send_ordered(job, row, connection)
+            if row.order is not None or (row.is_labelled and connection is not None):
+                return await self._send_ordered(job, row.with_order(), connection, again=not first)
             if connection is not None:
                 made = await enqueue_on(connection, row, again=not first)
             elif first:
@@ -96,10 +96,10 @@ class JobStore:
         mark_enqueued(job, row, made=made)
         return made
 
-    async def _send_ordered(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
+    async def _send_ordered(self, job: Job[Any], row: NewJob, connection: Any, *, again: bool) -> bool:
         async with naming_holders(self._sessions.url, [row]):
             if connection is not None:
-                stored = await enqueue_ordered_on(connection, row)
+                stored = await enqueue_ordered_on(connection, row, again=again)
             else:
                 [stored] = await self._enqueuer.enqueue_ordered([row])
         return mark_stored(job, row, stored)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from asyncjobs.db.live import ProgressRow
 from asyncjobs.db.rows import Finished, State, StatusRow, state_name
+from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.jobs.job import Job
@@ -91,6 +92,8 @@ def read_status(
         progress=None if live is None else progress_of(live),
         items=0 if live is None else live.items,
         steps=read_steps(row.steps, states),
+        meta=meta_in(row.labels),
+        tags=tags_in(row.labels),
     )
 
 

@@ -59,7 +59,8 @@ class SettledBatch(NamedTuple):
 
 def given(jobs: Sequence[NewJob]) -> str:
     """Return jobs as the one text that `asyncjobs.enqueue_given` takes."""
-    return codec.dumps([{name: value for name, value in job._asdict().items() if value is not None} for job in jobs])
+    ordered = [job.with_order() if job.is_labelled else job for job in jobs]
+    return codec.dumps([{name: value for name, value in job._asdict().items() if value is not None} for job in ordered])
 
 
 def stored(made: str) -> list[Stored]:

@@ -49,7 +49,7 @@ ENQUEUING = frozenset({
     *("read_finished_by_function", "read_states_by_function", "read_status_by_function", "cancel", "cancel_many", "emit"),
 })  # fmt: skip
 LOOKING = frozenset({
-    *("list_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
+    *("list_jobs", "count_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
     *("read_limit", "read_limits", "read_recurring", "count_along", "read_running", "read_failed_kinds", "read_counters"),
 })  # fmt: skip

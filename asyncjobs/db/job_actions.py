@@ -5,7 +5,7 @@ Workers (`asyncjobs_worker`) and the owner may run all of them, viewers those th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,6 +14,7 @@ from asyncpg import Connection
 
 from asyncjobs.db import sql
 from asyncjobs.failing.failures import Failed, Failures, grouped
+from asyncjobs.values import codec
 
 BATCH = 500
 """Jobs that one statement changes, at most."""
@@ -96,6 +97,7 @@ async def pick(
     queue: str | None,
     before: datetime,
     error: str | None,
+    labels: Sequence[str],
     look_at: int,
     limit: int,
 ) -> Stretch:
@@ -110,16 +112,24 @@ async def pick(
         queue: The queue to find; None: any.
         before: The latest time of the end, or for live jobs of the enqueueing.
         error: Text anywhere in a job's errors, escaped as in JSON; None: any job, and no errors are returned.
+        labels: Labels that a job must have.
         look_at: The number of jobs to read; at most `LOOKED_AT`.
         limit: The number of jobs to find; at most `BATCH` count.
     """
     most = min(limit, BATCH)
     statement = sql.read("pick_ended" if final else "pick_live")
-    rows = await connection.fetch(statement, after, look_at, states, kinds, queue, before, error, most)
+    rows = await connection.fetch(statement, after, look_at, states, kinds, queue, before, error, most, labels or None)
     picked = [_picked(*row[2:]) for row in rows if row["id"] is not None]
     if len(picked) == most:
         return Stretch(picked, picked[-1].id)
     return Stretch(picked, rows[0]["last"] if rows[0]["looked_at"] == look_at else None)
+
+
+async def having_arguments(
+    connection: Connection, ids: Sequence[UUID], arguments: Mapping[str, Sequence[Any]]
+) -> set[UUID]:
+    """Return those of some jobs that have arguments: by name, of each one of its values."""
+    return {row["id"] for row in await connection.fetch(sql.read("having_arguments"), ids, codec.dumps(arguments))}
 
 
 async def pick_ids(connection: Connection, ids: Sequence[UUID]) -> list[Picked]:

@@ -56,7 +56,9 @@ async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> lis
 
     Rows with their ids may exist already, if they were sent before.
     """
-    ids, kinds, queues, priorities, args, run_ats, delays, expiries, orders = zip(*jobs, strict=True)
+    ids, kinds, queues, priorities, args, run_ats, delays, expiries, orders, *_ = zip(
+        *[job.with_order() if job.is_labelled else job for job in jobs], strict=True
+    )
     rows = await connection.fetch(
         sql.read("enqueue_ordered"),
         ids,
@@ -73,7 +75,7 @@ async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> lis
 
 
 def _columns(jobs: Sequence[NewJob]) -> list[Any]:
-    ids, kinds, queues, priorities, args, run_ats, delays, expiries, _ = zip(*jobs, strict=True)
+    ids, kinds, queues, priorities, args, run_ats, delays, expiries, _, labels, searchable = zip(*jobs, strict=True)
     return [
         ids,
         args,
@@ -86,6 +88,8 @@ def _columns(jobs: Sequence[NewJob]) -> list[Any]:
         queues[0],
         priorities[0],
         _unless_none(expiries),
+        _as_arrays(labels),
+        _as_arrays(searchable),
     ]
 
 
@@ -96,6 +100,16 @@ def _unless_same(column: Sequence[Any]) -> Sequence[Any]:
 
 def _unless_none(column: Sequence[Any]) -> Sequence[Any]:
     return () if column.count(None) == len(column) else column
+
+
+def _as_arrays(column: Sequence[Sequence[str] | None]) -> Sequence[str | None]:
+    """Return arrays as PostgreSQL writes them, since `unnest` would take one array of arrays for one array of all."""
+    return [None if each is None else _as_array(each) for each in _unless_none(column)]
+
+
+def _as_array(texts: Sequence[str]) -> str:
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
 async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
@@ -114,6 +128,9 @@ async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
 
 async def enqueue_again(connection: Connection, job: NewJob) -> bool:
     """Insert one job whose id may exist already; return whether a row was made."""
+    if job.is_labelled:
+        [stored] = await enqueue_ordered(connection, [job])
+        return stored.disposition == "enqueued"
     row = (job.id, job.kind, job.queue, job.priority, job.run_at, job.delay, job.args, job.expires_in)
     return bool(await connection.fetchval(sql.read("enqueue_again"), *row))
 

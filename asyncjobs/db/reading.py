@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -157,6 +156,8 @@ class ListedJob(NamedTuple):
     reason: str | None
     error: str | None
     """The error of its last failed attempt, one JSON line."""
+    labels: list[str | None] | None
+    """Its tags and meta as they are stored."""
 
 
 class Definers(NamedTuple):
@@ -225,26 +226,19 @@ async def finished_counts(connection: Connection) -> dict[int, int]:
     return {row["state"]: row["jobs"] for row in await connection.fetch(sql.read("read_finished_counts"))}
 
 
-async def list_jobs(
-    connection: Connection,
-    *,
-    states: Sequence[int] | None = None,
-    kind: str | None = None,
-    queue: str | None = None,
-    before: UUID | None = None,
-    limit: int = 50,
-    error: str | None = None,
-    older_than: float | None = None,
-) -> list[ListedJob]:
-    """Read jobs, newest first. None as a filter matches all jobs.
+async def list_jobs(connection: Connection, wanted: str, limit: int) -> list[ListedJob]:
+    """Read jobs that match, newest first; `wanted` is JSON, as `asyncjobs.condition` takes it."""
+    return [ListedJob(*row) for row in await connection.fetch(sql.read("list_jobs"), wanted, limit)]
 
-    Args:
-        before: The last id of the page before.
-        error: Text anywhere in a job's errors, escaped as in JSON.
-        older_than: Seconds since the job ended; for a live job, since it was enqueued.
-    """
-    rows = await connection.fetch(sql.read("list_jobs"), states, kind, queue, before, limit, error, older_than)
-    return [ListedJob(*row) for row in rows]
+
+async def count_jobs(connection: Connection, wanted: str, most: int) -> int:
+    """Count jobs that match, `most` at most; `wanted` as for `list_jobs`."""
+    return int(await connection.fetchval(sql.read("count_jobs"), wanted, most))
+
+
+async def limit_time(connection: Connection, seconds: float) -> None:
+    """Bound the time of each statement until the transaction ends."""
+    await connection.fetch(sql.read("limit_time"), f"{round(seconds * 1000)}ms")
 
 
 async def seen(connection: Connection, kind: str | None, queue: str | None) -> tuple[bool, bool]:

@@ -85,7 +85,7 @@ grant execute on function
   asyncjobs.enqueue_once(uuid, text, text, integer, timestamptz, double precision, text, double precision),
   asyncjobs.enqueue_again(uuid, text, text, integer, timestamptz, double precision, text, double precision),
   asyncjobs.enqueue_rows(uuid[], text[], text[], text[], smallint[], timestamptz[], double precision[], text, text, smallint,
-                         double precision[]),
+                         double precision[], text[], text[]),
   asyncjobs.enqueue_row(uuid, text, text, smallint, text, boolean),
   asyncjobs.enqueue_ordered(uuid[], text[], text[], integer[], text[], timestamptz[], double precision[], double precision[],
                             text[]),
@@ -97,9 +97,9 @@ grant execute on function
   asyncjobs.batch_status(uuid),
   asyncjobs.batches(uuid[]),
   asyncjobs.batches_above(uuid),
-  asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text),
-  asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid, text),
-  asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid, text),
+  asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text, jsonb, text[], text[]),
+  asyncjobs.enqueue(text, jsonb, text, integer, timestamptz, uuid, text, jsonb, text[], text[]),
+  asyncjobs.enqueue(text, text, text, integer, timestamptz, uuid, text, jsonb, text[], text[]),
   asyncjobs.cancel(uuid, text, integer),
   asyncjobs.cancel_each(uuid[], text, integer),
   asyncjobs.take_token(text, double precision, integer),
@@ -109,6 +109,9 @@ grant execute on function
   asyncjobs.emit(text, anynonarray, json),
   asyncjobs.emit(text, anynonarray, jsonb),
   asyncjobs.emit(text, anynonarray, text),
+  asyncjobs.check_seen(uuid),
+  asyncjobs.labels(jsonb, text[]),
+  asyncjobs.searchable(json, text[]),
   asyncjobs.check_readable(text, text),
   asyncjobs.as_json(text, text),
   asyncjobs.status(uuid),
@@ -138,23 +141,24 @@ grant execute on all functions in schema asyncjobs to asyncjobs_worker;
 -- Look. Columns are named, so that a new one stays hidden until somebody decides otherwise.
 grant select (id, seq, fence, run_at, enqueued_at, started_at, expires_at, worker, attempt, priority, state, crashes,
               awaited, kind, queue, errors, counts, cancel_reason, progress, waits_fence, waits_for, waits_timed,
-              apart, together, batch, tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, admitted, followed)
+              apart, together, batch, tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, admitted, followed, labels)
   on asyncjobs.job to asyncjobs_viewer;
 grant select (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state, crashes, kind,
-              queue, result, errors, reason, progress, steps, batch, tick, unique_key, unique_until, limit_keys, limit_kind)
+              queue, result, errors, reason, progress, steps, batch, tick, unique_key, unique_until, limit_keys, limit_kind, labels)
   on asyncjobs.finished to asyncjobs_viewer;
 grant select (id, fence, state, kind, queue, priority, seq, attempt, crashes, result, errors, error, reason, cancel_reason, counts,
-              enqueued_at, run_at, started_at, finished_at, expires_at, worker, apart, together, progress, steps)
+              enqueued_at, run_at, started_at, finished_at, expires_at, worker, apart, together, progress, steps, labels)
   on asyncjobs.job_status to asyncjobs_viewer;
 grant select (name, seen_until, changed_at, revision, expires_in, jitter, priority, enabled, next_at, paused_at, removed_at, kind,
-              queue, job_order, schedule, timezone, catch_up, overlap, declared, scope, digest, version, trouble)
+              queue, schedule, timezone, catch_up, overlap, declared, scope, digest, version, trouble)
   on asyncjobs.recurring to asyncjobs_viewer;
 grant select (queue, kind, run_at, place) on asyncjobs.limited to asyncjobs_viewer;
 grant select on asyncjobs.recurring_tick to asyncjobs_viewer;
 grant select (id, parent, settled, made_at, discarded_at, finished_at, succeeded_at, description, gone)
   on asyncjobs.batch to asyncjobs_viewer;
 grant select (job, after, anyhow, begun, delay, run_at, expires_in) on asyncjobs.link to asyncjobs_viewer;
-grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid),
+grant execute on function asyncjobs.find(json, integer), asyncjobs.count(json, integer), asyncjobs.condition(json),
+  asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid),
   asyncjobs.progress(uuid[]), asyncjobs.stream(uuid, bigint, integer)
   to asyncjobs_viewer;
 grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.queue_figures, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass

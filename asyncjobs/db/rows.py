@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from asyncjobs.values import codec
 
 
 class State(IntEnum):
@@ -51,11 +53,30 @@ class NewJob(NamedTuple):
     """Seconds after it is due within which it must start, or it is discarded. None: no limit."""
     order: str | None = None
     """JSON of its limits, unique key, place in a chain and batch, as `asyncjobs.enqueue_ordered` takes it. None: none."""
+    labels: tuple[str, ...] | None = None
+    """Its tags and meta as they are stored. None: it has none, or they are in its `order`."""
+    searchable: tuple[str, ...] | None = None
+    """Its arguments by which it is found, as they are stored. None: as for `labels`."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is due now, never expires and has no `order`, so that COPY can insert it."""
-        return self.delay is None and self.run_at is None and self.expires_in is None and self.order is None
+        """Whether it is due now, never expires, and has neither `order` nor labels, so that COPY can insert it."""
+        return self[5:] == _PLAIN
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has labels or searchable arguments that are not in its `order`."""
+        return self.labels is not None or self.searchable is not None
+
+    def with_order(self, **more: Any) -> NewJob:
+        """Return it with its labels, and what else is given, in its `order`."""
+        parts = {"labels": self.labels, "searchable": self.searchable, **more}
+        found = {} if self.order is None else codec.loads(self.order)
+        found |= {name: part for name, part in parts.items() if part is not None}
+        return self._replace(order=codec.dumps(found) if found else None, labels=None, searchable=None)
+
+
+_PLAIN = (None,) * 6
 
 
 class Stored(NamedTuple):
@@ -168,6 +189,8 @@ class StatusRow(NamedTuple):
     """JSON of its attributes."""
     steps: str | None
     """JSON array of its rows of `asyncjobs.step`, in their order."""
+    labels: list[str | None] | None
+    """Its tags and meta as they are stored; None: none."""
     shows_result: bool = True
     """Whether this role may read the result and the attributes."""
 

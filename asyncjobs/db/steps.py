@@ -72,7 +72,18 @@ async def emit(connection: Connection, name: str, key: str, payload: str | None)
 
 async def adopt(connection: Connection, job: NewJob, progress: str | None, steps: str) -> None:
     """Insert a job that has begun elsewhere, with its attributes and its steps."""
-    await connection.fetch(sql.read("adopt"), job.id, job.kind, job.queue, job.priority, job.args, progress, steps)
+    await connection.fetch(
+        sql.read("adopt"),
+        job.id,
+        job.kind,
+        job.queue,
+        job.priority,
+        job.args,
+        progress,
+        steps,
+        job.labels,
+        job.searchable,
+    )
 
 
 async def forget_events(connection: Connection, retention: float, limit: int) -> int:

@@ -36,6 +36,8 @@ class Seen(NamedTuple):
     run_at: datetime | None
     """When it is due; None once it is final."""
     enqueued_at: datetime
+    labels: list[str | None] | None
+    """Its tags and meta, as they are stored."""
 
 
 class Next(NamedTuple):

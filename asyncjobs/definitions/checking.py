@@ -32,6 +32,18 @@ def refuse_unknown_by(name: str, options: Options, arguments: Collection[str]) -
         refuse_unknown(name, option, each.by, arguments)
 
 
+def refuse_unknown_searchable(name: str, options: Options, arguments: Collection[str]) -> None:
+    """Refuse searchable names that are no arguments.
+
+    Raises:
+        InvalidDefinition: A name is no argument.
+    """
+    for each in options.searchable:
+        if each not in arguments:
+            known = f"its arguments are {', '.join(arguments)}" if arguments else "it has none"
+            raise InvalidDefinition(f"{name}: searchable has {each!r}, which is no argument: {known}")
+
+
 def refuse_schedule(name: str, options: Options, needed: Iterable[str]) -> None:
     """Refuse a schedule for a job that cannot be made without arguments.
 

@@ -8,7 +8,13 @@ from typing import Any
 from asyncjobs.checks.signatures import parameters_of
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.attributes import check_attributes
-from asyncjobs.definitions.checking import checked_kind, refuse_dropped, refuse_schedule, refuse_unknown_by
+from asyncjobs.definitions.checking import (
+    checked_kind,
+    refuse_dropped,
+    refuse_schedule,
+    refuse_unknown_by,
+    refuse_unknown_searchable,
+)
 from asyncjobs.definitions.definition import Definition, Source, check_code, run_as
 from asyncjobs.definitions.fields import fields_of, names_needed, names_of_fields, refuse_hiding
 from asyncjobs.definitions.hooks import check_hooks
@@ -43,6 +49,7 @@ def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -
     if options.abstract:
         return
     refuse_unknown_by(name, options, names_of_fields(cls, root))
+    refuse_unknown_searchable(name, options, names_of_fields(cls, root))
     refuse_schedule(name, options, names_needed(cls, root))
     perform = cls._perform_of_class()
     if perform is root._perform_of_class() and not steps_of(cls):

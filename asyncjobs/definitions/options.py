@@ -15,6 +15,7 @@ from asyncjobs import schedules
 from asyncjobs.checks import keywords, limits
 from asyncjobs.checks.option_tables import checked, option, options_in
 from asyncjobs.checks.texts import shown
+from asyncjobs.definitions.labels import checked_meta, checked_tags
 from asyncjobs.definitions.limiting import Limit, RateLimit, checked_limits, checked_rates
 from asyncjobs.definitions.recurring_options import CatchUp, Overlap, checked_catch_up, checked_jitter, checked_overlap
 from asyncjobs.definitions.uniqueness import Unique, checked_unique
@@ -41,6 +42,7 @@ class JobOptions(TypedDict, Generic[JobT], total=False):
     unique: Unique | None
     concurrency: Limit | Sequence[Limit] | None
     rate_limit: RateLimit | Sequence[RateLimit] | None
+    searchable: tuple[str, ...] | None
     schedule: str | None
     timezone: str | None
     catch_up: CatchUp | None
@@ -64,6 +66,8 @@ class SetOptions(TypedDict, total=False):
     unique: Unique | None
     concurrency: Limit | Sequence[Limit] | None
     rate_limit: RateLimit | Sequence[RateLimit] | None
+    meta: Mapping[str, str] | None
+    tags: Iterable[str] | None
 
 
 def _queue(value: Any, name: str) -> Any:
@@ -83,6 +87,15 @@ def _dropped(value: Any, name: str) -> tuple[str, ...]:
     if not all(isinstance(each, str) and each.isidentifier() for each in given):
         raise InvalidOption(f'{name}={shown(value)} is no tuple of former arguments\' names: give such as ("lang",)')
     return tuple(given)
+
+
+def _searchable(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise InvalidOption(f"{name}={shown(value)} is a string: give a tuple, such as {name}=({shown(value)},)")
+    given = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (None,)
+    if not all(isinstance(each, str) and each.isidentifier() for each in given):
+        raise InvalidOption(f'{name}={shown(value)} is no tuple of arguments\' names: give such as {name}=("user_id",)')
+    return tuple(dict.fromkeys(given))
 
 
 def _timezone(value: Any, name: str) -> str:
@@ -169,6 +182,11 @@ class Options:
         in_set=checked_rates,
         meaning="`Rate(n, per=…, by=…)`, or a list: of jobs with the same key, so many start in a time over all workers",
     )
+    searchable: tuple[str, ...] = option(
+        (),
+        check=_searchable,
+        meaning='names of arguments by which its jobs are found quickly: `jobs.find(arguments={"user_id": 42})`',
+    )
     schedule: str | None = option(
         check=schedules.checked_text,
         inherited=False,
@@ -205,6 +223,14 @@ class Options:
         meaning="seconds or timedelta from the enqueue on, by the database's clock",
     )
     at: datetime | None = option(in_set=limits.moment, meaning="when it is due; aware; in the past: now")
+    meta: Mapping[str, str] | None = option(
+        in_set=checked_meta,
+        meaning="a dict of strings to look the job up by: at most 20; a later `set(meta=…)` replaces all of them",
+    )
+    tags: tuple[str, ...] | None = option(
+        in_set=checked_tags,
+        meaning='strings to look the job up by, such as `("import",)`: at most 20; a later `set(tags=…)` replaces all',
+    )
 
     @property
     def ordered(self) -> tuple[tuple[str, Unique | Limit | RateLimit], ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.checks.texts import cut, shown, written_out
+from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import InsideEventLoop, NotRunning
 from asyncjobs.jobs.running_batch import RunningBatch
 from asyncjobs.performing import running_job
@@ -46,6 +47,16 @@ class CurrentAttempt:
     def number(self) -> int:
         """The number of this attempt, from 1."""
         return self._attempt.number
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """The job's meta, as `set(meta=…)` gave it."""
+        return meta_in(self._attempt.claimed.labels)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The job's tags, as `set(tags=…)` gave them."""
+        return tags_in(self._attempt.claimed.labels)
 
     @property
     def batch(self) -> RunningBatch | None:

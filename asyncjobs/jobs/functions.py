@@ -13,7 +13,13 @@ from asyncjobs.checks.signatures import parameters_of
 from asyncjobs.checks.wrong_calls import FOREIGN_METHODS, no_job
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.attributes import Attribute
-from asyncjobs.definitions.checking import checked_kind, refuse_dropped, refuse_schedule, refuse_unknown_by
+from asyncjobs.definitions.checking import (
+    checked_kind,
+    refuse_dropped,
+    refuse_schedule,
+    refuse_unknown_by,
+    refuse_unknown_searchable,
+)
 from asyncjobs.definitions.definition import Definition, Source, check_code, run_as
 from asyncjobs.definitions.hooks import Point, add_hook
 from asyncjobs.definitions.options import OF_FUNCTION, JobOptions, Options
@@ -187,6 +193,7 @@ def _define(function: Any, given: dict[str, Any], depth: int) -> JobFunction[...
         )
     refuse_dropped(name, options.dropped, parameters)
     refuse_unknown_by(name, options, parameters)
+    refuse_unknown_searchable(name, options, parameters)
     refuse_schedule(name, options, [each.name for each in parameters.values() if each.default is each.empty])
     own = {"_is_function_job": True, "_function_hooks": {}}
     job_class: type[Job[Any]] = type(function.__name__, (FunctionJob,), own)

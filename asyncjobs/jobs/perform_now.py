@@ -9,6 +9,7 @@ from uuid import UUID
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, NotOpen
 from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.failing.deciding import What, said_by
+from asyncjobs.jobs.labelling import stored_labels
 from asyncjobs.performing import open_clients, running_job
 from asyncjobs.performing.attempt import Attempt, E
 from asyncjobs.performing.awaited_results import result_of
@@ -122,7 +123,7 @@ async def perform_now(job: JobValue) -> Any:
     around = running_job.running.get()
     claimed = Claimed(
         pool=0, range=0, priority=job.priority, seq=0, id=job.id, fence=0, attempt=1, kind=definition.kind,
-        queue=job.queue, args=job._stored_arguments(),
+        queue=job.queue, args=job._stored_arguments(), labels=stored_labels(job),
     )  # fmt: skip
     while True:
         attempt = _Nested(claimed, None if around is None else around._attempt)

@@ -11,6 +11,7 @@ from uuid import UUID
 from asyncjobs.checks import limits
 from asyncjobs.definitions.recurring_options import CatchUp, Overlap, checked_catch_up, checked_jitter, checked_overlap
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.jobs.labelling import set_labels, stored_searchable
 from asyncjobs.jobs.ordering import limit_keys_of, unique_key_of
 from asyncjobs.schedules import Schedule, schedule
 from asyncjobs.values import codec
@@ -35,7 +36,7 @@ class Recurrence:
     args: str
     """JSON object text."""
     order: str | None
-    """JSON of the keys that keep its jobs in order among others; None: no keys."""
+    """JSON of the keys that keep its jobs in order among others, and of their labels; None: none."""
     expires_in: float | None
     """Seconds."""
     schedule: str
@@ -105,7 +106,12 @@ def recurrence_of(
 
 
 def _order_of(job: Job[Any]) -> str | None:
-    order = {"unique": unique_key_of(job), "limits": limit_keys_of(job)}
+    order = {
+        "unique": unique_key_of(job),
+        "limits": limit_keys_of(job),
+        "labels": set_labels(job, {}),
+        "searchable": stored_searchable(job),
+    }
     return codec.dumps({name: value for name, value in order.items() if value}) if any(order.values()) else None
 
 

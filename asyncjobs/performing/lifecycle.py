@@ -18,7 +18,7 @@ from asyncjobs.definitions.hooks import Hooks
 from asyncjobs.exceptions import DatabaseError, JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.failing.deciding import Decision, What, decide
 from asyncjobs.failing.policies import Policy
-from asyncjobs.performing import context_variables, hook_calls, running_job
+from asyncjobs.performing import context_variables, hook_calls, running_job, tracing
 from asyncjobs.performing.follow_ups import prepare
 from asyncjobs.performing.hook_calls import Layers, logged
 from asyncjobs.performing.interruptions import interrupted
@@ -88,7 +88,10 @@ class Lifecycle:
 
     def run(self, attempt: Attempt, definition: Definition) -> Coroutine[Any, Any, Outcome]:
         """Run an attempt and return its outcome. Errors of the job do not get out, except those that `let_out` raises."""
-        return self._run_surrounded(attempt, definition) if context_variables.around else self._run(attempt, definition)
+        run = self._run_surrounded if context_variables.around else self._run
+        if tracing.active is not None:
+            return tracing.active.processing(run(attempt, definition), attempt, in_worker=self._in_worker)
+        return run(attempt, definition)
 
     async def _run_surrounded(self, attempt: Attempt, definition: Definition) -> Outcome:
         with context_variables.surroundings(in_worker=self._in_worker):

@@ -12,7 +12,7 @@ from asyncjobs.definitions import attributes
 from asyncjobs.exceptions import InvalidStep, NotRunning, UnstorableResult
 from asyncjobs.failing.policies import Policy, RetryOn, find
 from asyncjobs.failing.stored_errors import describe_error
-from asyncjobs.performing import assignments
+from asyncjobs.performing import assignments, tracing
 from asyncjobs.performing.durable_waits import Waits
 from asyncjobs.performing.fan_out import FanOut
 from asyncjobs.performing.hook_calls import call_hook
@@ -90,7 +90,10 @@ class Stepper:
                     log.check_going_on()
                     await log.record(run, "skipped", log.attributes())
                     return None
-                return await self._run(run)
+                if tracing.active is None:
+                    return await self._run(run)
+                with tracing.active.step(name):
+                    return await self._run(run)
             finally:
                 log.current = log.cursor = None
                 inside.reset(token)

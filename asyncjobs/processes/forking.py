@@ -33,7 +33,7 @@ from asyncjobs.definitions import registry
 from asyncjobs.logs import carried
 from asyncjobs.modules.guarding import import_for_jobs
 from asyncjobs.operating_system import child_processes, forks
-from asyncjobs.performing import job_code
+from asyncjobs.performing import job_code, tracing
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.performing.job_fields import JobFilter, follow_structlog
 from asyncjobs.processes.forked_group import EXIT_WITHIN, ForkedGroup, Slots, flush, open_runner
@@ -202,6 +202,7 @@ class _Child:
 
     def run(self) -> int:
         self._channel.send("pid", os.getpid())
+        tracing.apart = True
         message = self._channel.receive()
         if message is None:
             return 1

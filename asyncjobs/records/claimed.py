@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -48,6 +49,8 @@ class Claimed(NamedTuple):
     """The time of the schedule that enqueued it, in seconds since 1970 as a decimal number; None: no schedule did."""
     waited: float = 0.0
     """Seconds from its due time to its claim, by the database's clock; infinite for some times written by hand."""
+    labels: Sequence[str | None] | None = None
+    """Its tags and meta, as they are stored; None: none."""
     apart: bool = False
     """Whether it is a suspect that runs in a process of its own, or of suspects only."""
     together: int | None = None

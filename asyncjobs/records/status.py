@@ -111,6 +111,10 @@ class Status:
     """How many items its stream has."""
     steps: list[StepStatus]
     """In the order in which the job came to them; a running step is in it once its cursor was recorded."""
+    meta: dict[str, str]
+    """As `set(meta=…)` gave it."""
+    tags: tuple[str, ...]
+    """As `set(tags=…)` gave them."""
 
     @property
     def final(self) -> bool:

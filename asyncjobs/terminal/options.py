@@ -20,6 +20,15 @@ LogFormat = Annotated[
     typer.Option(help="text, json, or none: logging is yours to set up; default: text on a terminal, else json."),
 ]
 Modules = Annotated[list[str] | None, typer.Argument(metavar="[MODULE]...", help="Modules that define jobs.")]
+Tag = Annotated[list[str] | None, typer.Option(help="Only with this tag; may be repeated: all of them.")]
+Meta = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Only with this in their meta; may be repeated: all of them."),
+]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Only with this argument; may be repeated: all of them."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

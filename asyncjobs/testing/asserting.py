@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -31,7 +31,8 @@ class Asserting(OpenEverywhere):
 
     def expect(
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
-        at: datetime | None = None, count: int | None = None, times: int | None = None, **arguments: Any,
+        tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None, at: datetime | None = None,
+        count: int | None = None, times: int | None = None, **arguments: Any,
     ) -> Expectation:  # fmt: skip
         """Fail unless the ``async with`` block enqueues such jobs; jobs enqueued before it do not count.
 
@@ -47,6 +48,8 @@ class Asserting(OpenEverywhere):
             args: More arguments of the job: those named like an option here.
             queue: None: any.
             priority: None: any.
+            tags: Tags that the job must have, among others.
+            meta: Entries of meta that the job must have, among others.
             at: When the job must be due, within a second; None: any time.
             count: How many jobs exactly; 0: none; None: one or more.
             times: Another name for `count`.
@@ -56,30 +59,34 @@ class Asserting(OpenEverywhere):
             AssertionError: At the end of the block; it lists the jobs that were enqueued instead.
             InvalidOption: The job has no such argument.
         """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, tags=tags, meta=meta, at=at)
         return Expectation(self._seen, self.get, wanted, Times(check_count(count, times)))
 
     @overload
     async def assert_enqueued(
         self, kind: JobFunction[P, R], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        priority: int | None = None, tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None,
+        at: datetime | None = None, count: int | None = None, times: int | None = None,
         **arguments: Any,
     ) -> Job[R]: ...  # fmt: skip
     @overload
     async def assert_enqueued(
         self, kind: type[J], /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        priority: int | None = None, tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None,
+        at: datetime | None = None, count: int | None = None, times: int | None = None,
         **arguments: Any,
     ) -> J: ...  # fmt: skip
     @overload
     async def assert_enqueued(
         self, kind: str, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        priority: int | None = None, tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None,
+        at: datetime | None = None, count: int | None = None, times: int | None = None,
         **arguments: Any,
     ) -> Job[Any]: ...  # fmt: skip
     async def assert_enqueued(
         self, kind: Any, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None,
-        priority: int | None = None, at: datetime | None = None, count: int | None = None, times: int | None = None,
+        priority: int | None = None, tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None,
+        at: datetime | None = None, count: int | None = None, times: int | None = None,
         **arguments: Any,
     ) -> Any:  # fmt: skip
         """Fail unless such jobs are enqueued and not final yet; return the first of them, to `perform` or await.
@@ -90,7 +97,7 @@ class Asserting(OpenEverywhere):
             AssertionError: It lists the jobs that are there instead.
             InvalidOption: The job has no such argument.
         """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, tags=tags, meta=meta, at=at)
         times_ = Times(check_count(count, times, least=1))
         seen = await self._seen()
         found = [job for job in seen if not State(job.state).final and wanted.matches(job)]
@@ -102,7 +109,8 @@ class Asserting(OpenEverywhere):
 
     async def refute_enqueued(
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
-        at: datetime | None = None, **arguments: Any,
+        tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None, at: datetime | None = None,
+        **arguments: Any,
     ) -> None:  # fmt: skip
         """Fail if such a job is enqueued and not final yet.
 
@@ -112,13 +120,14 @@ class Asserting(OpenEverywhere):
             AssertionError: It lists the jobs.
             InvalidOption: The job has no such argument.
         """
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=at)
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, tags=tags, meta=meta, at=at)
         found = [job for job in await self._seen() if not State(job.state).final and wanted.matches(job)]
         if found:
             raise AssertionError(f"{wanted} is enqueued:\n{listed(found, wanted)}")
 
     async def assert_performed(
         self, kind: Kind, /, *, args: Mapping[str, Any] | None = None, queue: str | None = None, priority: int | None = None,
+        tags: Iterable[str] | None = None, meta: Mapping[str, str] | None = None,
         state: StateName = "succeeded", count: int | None = None, times: int | None = None, **arguments: Any,
     ) -> None:  # fmt: skip
         """Fail unless such jobs were performed and ended in a state.
@@ -132,7 +141,7 @@ class Asserting(OpenEverywhere):
         """
         if state not in State.__members__ or not State[state].final:
             raise InvalidOption(f"state={state!r} is no end of a job: use succeeded, failed, discarded or cancelled")
-        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, at=None)
+        wanted = self._wanted(kind, args, arguments, queue=queue, priority=priority, tags=tags, meta=meta, at=None)
         expected = Times(check_count(count, times))
         seen = await self._seen()
         found = [job for job in seen if job.state == State[state] and wanted.matches(job)]

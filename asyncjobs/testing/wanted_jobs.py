@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from asyncjobs.client.statuses import definition_of
 from asyncjobs.db.rows import State
 from asyncjobs.db.test_kit import Seen
 from asyncjobs.definitions.definition import Definition
+from asyncjobs.definitions.labels import checked_meta, checked_tags, meta_in, tags_in
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.values import codec
@@ -29,6 +30,8 @@ class Wanted:
             database, so `pytest.approx`, `unittest.mock.ANY` and models work.
         queue: None: any.
         priority: None: any.
+        tags: Tags that it must have.
+        meta: Entries of meta that it must have.
         at: When the job must be due, within a second; None: any time.
 
     Raises:
@@ -36,11 +39,14 @@ class Wanted:
     """
 
     def __init__(
-        self, kind: Any, arguments: Mapping[str, Any], *, queue: str | None, priority: int | None, at: datetime | None
-    ) -> None:
+        self, kind: Any, arguments: Mapping[str, Any], *, queue: str | None, priority: int | None,
+        tags: Iterable[str] | None, meta: Mapping[str, str] | None, at: datetime | None,
+    ) -> None:  # fmt: skip
         self.definition: Definition = definition_of(kind)
         self._arguments = arguments
         self._options = {"queue": queue, "priority": priority}
+        self._tags = () if tags is None else checked_tags(tags, "tags")
+        self._meta = {} if meta is None else checked_meta(meta, "meta")
         self._at = at
         known = self.definition.arguments.names
         if unknown := [name for name in arguments if name not in known]:
@@ -51,6 +57,8 @@ class Wanted:
     def __str__(self) -> str:
         arguments = ", ".join(f"{name}={shown(value)}" for name, value in self._arguments.items())
         options = [f"{name}={value!r}" for name, value in self._options.items() if value is not None]
+        options += [f"tags={self._tags!r}"] if self._tags else []
+        options += [f"meta={self._meta!r}"] if self._meta else []
         if self._at is not None:
             options.append(f"at {self._at.isoformat()}")
         return f"{self.definition.kind}({arguments}){''.join(f', {option}' for option in options)}"
@@ -70,6 +78,9 @@ class Wanted:
             for name, value in self._options.items()
             if value is not None and getattr(job, name) != value
         ]
+        tags, meta = tags_in(job.labels), meta_in(job.labels)
+        found += [f"tags is {tags!r}"] if not set(self._tags) <= set(tags) else []
+        found += [f"meta is {meta!r}"] if not self._meta.items() <= meta.items() else []
         if self._at is not None and (job.run_at is None or abs(job.run_at - self._at) > NEAR):
             found.append("it is final" if job.run_at is None else f"due at {job.run_at.isoformat()}")
         try:

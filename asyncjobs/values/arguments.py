@@ -104,6 +104,8 @@ class ArgumentCodec:
         self.has_references = bool(self._shape.references)
         self._pending: dict[frozenset[str], Shape] = {}
         """Shapes for arguments of which some are the result of the job before, by the names of these."""
+        self._single: dict[str, Shape] = {}
+        """Shapes for one argument, by its name."""
 
     @property
     def names(self) -> list[str]:
@@ -151,6 +153,18 @@ class ArgumentCodec:
         values = shape.validate({name: mark if name in names else value for name, value in given.items()})
         text = shape.store(values)
         return Pending.of(values, names, mark, shape), text
+
+    def stored(self, name: str, value: Any) -> Any:
+        """Return one argument as it is stored, as plain JSON.
+
+        Raises:
+            InvalidArguments: It does not fit, or cannot be stored.
+        """
+        if name not in self._single:
+            alone = replace(self._shape.parameters[name], default=MISSING, default_factory=None)
+            self._single[name] = Shape(self._shape.kind, [alone], what="arguments", limit=MAX_ARGUMENT_BYTES)
+        shape = self._single[name]
+        return json.loads(shape.store(shape.validate({name: value})))[name]
 
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
         """Call `function` with its arguments, its positional-only ones by position."""

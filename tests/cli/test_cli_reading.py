@@ -189,8 +189,8 @@ async def test_the_error_of_a_listed_job_ends_where_the_terminal_does(ended, cli
 async def test_only_the_last_error_of_a_listed_job_is_fetched(ended, database_url):
     connection = await connect(database_url)
     try:
-        [failed] = await reading.list_jobs(connection, states=[5])
-        [cancelled] = await reading.list_jobs(connection, states=[7])
+        [failed] = await reading.list_jobs(connection, '{"states": [5]}', 10)
+        [cancelled] = await reading.list_jobs(connection, '{"states": [7]}', 10)
     finally:
         connection.terminate()
     assert json.loads(failed.error)["message"] == "last " * 100

@@ -104,11 +104,11 @@ class TestOrder:
     async def test_whatever_order_the_server_answers_in(self) -> None:
         """UPDATE … RETURNING promises none."""
         right = [
-            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
-            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
-            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
-            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
-            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None, None, 0.1, False, None),
+            (1, 1, -5, 9, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, None, False, None),
+            (1, 1, 0, 3, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, None, False, None),
+            (1, 1, 0, 4, uuid4(), 1, 1, "k", "q", "{}", 0, None, 0, None, False, None, None, 0.1, None, False, None),
+            (1, 2, -9, 1, uuid4(), 1, 1, "k", "r", "{}", 0, None, 0, None, False, None, None, 0.1, None, False, None),
+            (2, 1, -9, 2, uuid4(), 1, 1, "k", "s", "{}", 0, None, 0, None, False, None, None, 0.1, None, False, None),
         ]
 
         class Server:

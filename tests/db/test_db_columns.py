@@ -43,9 +43,13 @@ NEW = {"id", "kind", "queue", "priority", "run_at", "state", "args", "expires_at
 """What a job is enqueued with; of those that are due at once the database knows the rest."""
 
 
+LABELS = {"labels", "searchable"}
+"""What few jobs have; those that were sent before, and have it, are enqueued in order."""
+
+
 @pytest.mark.parametrize("name", ["enqueue_many", "enqueue_rows", "enqueue_once"])
 def test_whoever_enqueues_jobs_that_may_be_due_later_names_all_that_a_new_one_has(name: str) -> None:
-    assert dict(inserts("job"))[name] == NEW
+    assert dict(inserts("job"))[name] == NEW | (set() if name == "enqueue_once" else LABELS)
 
 
 async def test_a_job_that_goes_on_after_its_end_is_what_it_was_but_for_what_is_forgotten(

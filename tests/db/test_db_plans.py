@@ -75,20 +75,16 @@ COLD = {
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "pick_live": (
-        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, 500",
+        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, 500, null",
         ["Index Scan using job_pkey on job"],
     ),
     "pick_ended": (
-        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500",
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500, null",
         ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
     ),
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
     "read_states": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
-    "list_jobs": (
-        "null, 'k', null, null, 50, null, null",
-        ["Merge Append", "Index Scan Backward using job_pkey on job", "_id_idx on finished_"],
-    ),
     "read_serving": ("", ["job_for_rescue"]),
     "read_queues": (
         "1000",

@@ -158,7 +158,7 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
         (
             lambda: hello("a").set(color=5),
             InvalidCall,
-            r"no option 'color'; there are queue, priority, unique, concurrency, rate_limit, wait, at$",
+            r"no option 'color'; there are queue, priority, unique, concurrency, rate_limit, wait, at, meta, tags$",
         ),
         (lambda: hello("a").set(5), InvalidCall, r"set\(\) takes its options by name: write queue=… or"),
         (

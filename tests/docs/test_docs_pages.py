@@ -21,6 +21,7 @@ import pytest
 from asyncjobs import AsyncJobs, settings
 from asyncjobs.db.connecting import connect
 from asyncjobs.definitions import registry
+from asyncjobs.performing import tracing
 from tests.support import warm
 from tests.support.asking import until
 from tests.support.pages import CONFIG, PAGES, Block, Page
@@ -44,6 +45,7 @@ def undone() -> Iterator[None]:
     """Modules and jobs that a page brings are gone behind it: another may call its own the same."""
     modules, definitions = set(sys.modules), set(registry._definitions)
     yield
+    tracing.active = None
     for name in set(registry._definitions) - definitions:
         del registry._definitions[name]
     for name in set(sys.modules) - modules:

@@ -37,26 +37,30 @@ MATRIX = (
     Row("how many jobs are ready in a queue", "read", ENQUEUING, ("select asyncjobs.depth('q', 10)", "select asyncjobs.placeless('[]')")),
     Row("the result of a job whose id is known", "read", ENQUEUING, ("select result from asyncjobs.ended(array['$ended'::uuid])",)),
     Row(
-        "which jobs there are: ids, kinds, queues, errors, results, steps, workers", "read", LOOKING,
+        "which jobs there are: ids, kinds, queues, tags, meta, errors, results, steps, workers", "read", LOOKING,
         ("select id from asyncjobs.job", "select id from asyncjobs.finished",
-         "select id, kind, queue, errors from asyncjobs.job", "select id, result, reason from asyncjobs.finished",
+         "select id, kind, queue, errors, labels from asyncjobs.job", "select id, result, reason, labels from asyncjobs.finished",
          "select name, result from asyncjobs.step", "select about from asyncjobs.worker",
-         "select id, error, result, enqueued_at, steps from asyncjobs.job_status"),
+         "select id, error, result, enqueued_at, steps, labels from asyncjobs.job_status",
+         """select id from asyncjobs.find('{"labels": ["t:a"], "states": [1]}', 10)""", "select asyncjobs.count('{}', 10)"),
     ),
     Row(
         "how many jobs have become ready and were claimed in all", "read", LOOKING,
         ("select last_value from asyncjobs.ready_seq", "select last_value from asyncjobs.fence_seq"),
     ),
     Row(
-        "arguments", "read", WORKING,
+        "arguments, and which jobs have them", "read", WORKING,
         ("select args from asyncjobs.job", "select args from asyncjobs.finished", "select * from asyncjobs.job",
-         "select args from asyncjobs.job_status"),
+         "select args from asyncjobs.job_status", "select searchable from asyncjobs.job",
+         "select searchable from asyncjobs.finished", "select searchable from asyncjobs.job_status",
+         """select id from asyncjobs.find('{"searchable": [["a=1"]]}', 10)""",
+         """select asyncjobs.count('{"arguments": {"a": [1]}}', 10)"""),
     ),
     Row(
         "what recurs, when, and what came of it", "read", LOOKING,
         ("select name, kind, schedule, next_at, trouble from asyncjobs.recurring", "select * from asyncjobs.recurring_tick"),
     ),
-    Row("arguments of what recurs", "read", WORKING, ("select args from asyncjobs.recurring", "select * from asyncjobs.recurring")),
+    Row("arguments of what recurs", "read", WORKING, ("select args from asyncjobs.recurring", "select job_order from asyncjobs.recurring", "select * from asyncjobs.recurring")),
     Row("payloads of events that nobody has waited for yet", "read", WORKING, ("select payload from asyncjobs.event",)),
     Row(
         "what is told by NOTIFY: names of queues, ids of workers, the times in the ids of jobs that are awaited", "read", ROLES,
@@ -67,6 +71,7 @@ MATRIX = (
     Row(
         "a new job, ready or scheduled", "write", ENQUEUING,
         ("select asyncjobs.enqueue('app.any')", "select asyncjobs.enqueue('app.any', run_at => now() + interval '1 day')",
+         """select asyncjobs.enqueue('app.any', args => '{"a": 1}', meta => '{"b": "c"}', tags => array['t'], searchable => array['a'])""",
          "select asyncjobs.enqueue_rows(array[gen_random_uuid()], array['{}'], '{}', '{}', '{}', '{}', '{}', 'k', 'q', '0', '{}')"),
     ),
     Row(

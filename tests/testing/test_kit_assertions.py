@@ -120,3 +120,18 @@ async def test_performed_means_succeeded_and_otherwise_the_error_is_shown(jobs: 
         await jobs.assert_performed(flaky)
     with pytest.raises(InvalidOption, match="no end of a job"):
         await jobs.assert_performed(flaky, state="ready")
+
+
+async def test_tags_and_meta_are_looked_for_among_others(jobs: Jobs) -> None:
+    async with jobs.expect(send_welcome, tags=("import",), meta={"customer": "acme"}):
+        await send_welcome(42).set(tags=("import", "nightly"), meta={"customer": "acme", "source": "api"}).enqueue()
+    await jobs.assert_enqueued(send_welcome, tags=("nightly", "import"))
+    await jobs.refute_enqueued(send_welcome, tags=("hourly",))
+    with pytest.raises(AssertionError) as failure:
+        await jobs.assert_enqueued(send_welcome, tags=("hourly",), meta={"customer": "other"})
+    assert "tags=('hourly',), meta={'customer': 'other'} is enqueued 0 times" in str(failure.value)
+    assert "tags is ('import', 'nightly'); meta is {'customer': 'acme', 'source': 'api'}" in str(failure.value)
+    with pytest.raises(InvalidOption, match="tags='hourly' is a string"):
+        await jobs.assert_enqueued(send_welcome, tags="hourly")
+    await jobs.perform_enqueued()
+    await jobs.assert_performed(send_welcome, meta={"source": "api"})

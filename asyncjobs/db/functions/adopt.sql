@@ -1,8 +1,9 @@
 -- Insert a job that has begun elsewhere, with its attributes and the records of its steps.
--- progress: its attributes; steps: a JSON array of rows of asyncjobs.step. Nothing happens if the id exists, live or finished.
+-- labels, searchable: as in asyncjobs.job; progress: its attributes; steps: a JSON array of rows of asyncjobs.step. Nothing happens if the id exists, live or finished.
 -- Locks: as asyncjobs.enqueue_once.
 create or replace function asyncjobs.adopt(
-  id uuid, kind text, queue text, priority integer, args text, progress text, steps text
+  id uuid, kind text, queue text, priority integer, args text, progress text, steps text,
+  labels text[] default null, searchable text[] default null
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -18,7 +19,10 @@ begin
     raise exception 'the name of a step must have 1 to 401 characters' using errcode = '22023';
   end if;
   if asyncjobs.enqueue_once(adopt.id, adopt.kind, adopt.queue, adopt.priority, null, 0, adopt.args) then
-    update asyncjobs.job set progress = coalesce(adopt.progress, '{}') where job.id = adopt.id;
+    perform asyncjobs.check_labels(adopt.labels, adopt.searchable);
+    update asyncjobs.job
+    set progress = coalesce(adopt.progress, '{}'), labels = adopt.labels, searchable = adopt.searchable
+    where job.id = adopt.id;
     perform asyncjobs.unfold_steps(adopt.id, adopt.steps);
   end if;
 end

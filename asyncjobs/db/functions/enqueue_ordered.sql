@@ -4,7 +4,7 @@
 --   {"unique": {"key": …, "until": 0 until it is final, 1 it starts, 2 it is parked, "conflict": "skip" | "replace" | "raise",
 --               "window": seconds},
 --    "limits": [{"key": …, "name": …, "most": …, "spacing": seconds, "burst": …}, …],     in the order in which they are passed
---    "batch": id, "tick": time, "after": {"job": id, "anyhow": false, "previous": string in its arguments}}
+--    "labels": ["t:import", …], "searchable": ["user_id=42", …], "batch": id, "tick": time, "after": {"job": id, "anyhow": false, "previous": string in its arguments}}
 -- Rows: one for each job given, with its number from 1: the id of the stored job, and what was done: enqueued; there (by an earlier
 -- call with this id); duplicate, taken (a conflict that is to be raised) and replaced: another job has the key.
 -- Nothing is raised for a conflict: the caller's transaction goes on.
@@ -49,7 +49,7 @@ begin
            coalesce(g.run_at, now.now + make_interval(secs => coalesce(g.delay, 0))) as due, now.now, g.delay, g.run_at, g.expires_in,
            o.unique->>'key' as unique_key, (o.unique->>'until')::smallint as unique_until,
            coalesce(o.unique->>'conflict', 'skip') as conflict, (o.unique->>'window')::double precision as unique_for,
-           o.batch, o.tick, (o.after->>'job')::uuid as after, coalesce((o.after->>'anyhow')::boolean, false) as anyhow,
+           o.batch, o.tick, o.labels, o.searchable, (o.after->>'job')::uuid as after, coalesce((o.after->>'anyhow')::boolean, false) as anyhow,
            o.after->>'previous' as previous,
            (select array_agg(l.one->>'key' order by l.place)
             from json_array_elements(o.limits) with ordinality as l(one, place)) as limit_keys,
@@ -61,7 +61,7 @@ begin
                 enqueue_ordered.orders)
            with ordinality as g(id, kind, queue, priority, args, run_at, delay, expires_in, given_order, n)
     cross join lateral json_to_record(g.given_order::json)
-      as o("unique" json, limits json, batch uuid, tick timestamptz, after json)
+      as o("unique" json, limits json, batch uuid, tick timestamptz, after json, labels text[], searchable text[])
     order by o.unique->>'key' nulls first, g.n
   loop
     n := given.n;
@@ -69,6 +69,9 @@ begin
     disposition := null;
     if given.unique_key is not null and (length(given.unique_key) not between 1 and 256) then
       raise exception 'unique_key must have 1 to 256 characters, not %', length(given.unique_key) using errcode = '22023';
+    end if;
+    if given.labels is not null or given.searchable is not null then
+      perform asyncjobs.check_labels(given.labels, given.searchable);
     end if;
     while disposition is null loop
       if given.unique_for is not null then
@@ -91,12 +94,12 @@ begin
       end if;
       later := given.after is not null or given.due > given.now;
       insert into asyncjobs.job (id, kind, queue, priority, run_at, state, args, expires_at, unique_key, unique_until, batch, tick,
-                                 limit_key, limit_keys, limit_kind)
+                                 limit_key, limit_keys, limit_kind, labels, searchable)
       values (given.id, given.kind, given.queue, given.priority, case when given.after is null then given.due else 'infinity' end,
               case when later then 0 else 1 end, given.args,
               case when given.after is null then given.due + make_interval(secs => given.expires_in) end,
               given.unique_key, case when given.unique_key is not null then coalesce(given.unique_until, 0::smallint) end,
-              given.batch, given.tick, given.limit_keys[1], given.limit_keys, given.limit_kind)
+              given.batch, given.tick, given.limit_keys[1], given.limit_keys, given.limit_kind, given.labels, given.searchable)
       on conflict do nothing
       returning job.seq into made_seq;
       if made_seq is not null then
@@ -122,7 +125,8 @@ begin
             state = case when job.run_at = 'infinity' or given.due > given.now then 0 else 1 end,
             seq = case when job.run_at < 'infinity' and given.due <= given.now and job.state = 0
                        then nextval('asyncjobs.ready_seq') else job.seq end,
-            limit_key = given.limit_keys[1], limit_keys = given.limit_keys, limit_kind = given.limit_kind, admitted = null
+            limit_key = given.limit_keys[1], limit_keys = given.limit_keys, limit_kind = given.limit_kind, admitted = null,
+            labels = given.labels, searchable = given.searchable
         where job.id = other.id
         returning job.seq into made_seq;
         delete from asyncjobs.limit_pass where job = other.id;

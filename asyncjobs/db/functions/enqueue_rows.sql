@@ -3,7 +3,8 @@
 -- Locks: the new rows.
 create or replace function asyncjobs.enqueue_rows(
   ids uuid[], args text[], kinds text[], queues text[], priorities smallint[], run_at timestamptz[], delays double precision[],
-  kind text, queue text, priority smallint, expires_in double precision[]
+  kind text, queue text, priority smallint, expires_in double precision[], labels text[] default '{}',
+  searchable text[] default '{}'
 ) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -22,17 +23,19 @@ begin
          as g(kind, queue, priority, args, run_at)
   ) as g
   group by g.kind, g.queue, g.priority;
+  perform asyncjobs.check_labels(g.labels::text[], g.searchable::text[])
+  from unnest(enqueue_rows.labels, enqueue_rows.searchable) as g(labels, searchable);
   with given as materialized (
     select g.id, g.args, coalesce(g.kind, enqueue_rows.kind) as kind, coalesce(g.queue, enqueue_rows.queue) as queue,
-           coalesce(g.priority, enqueue_rows.priority) as priority, g.expires_in,
+           coalesce(g.priority, enqueue_rows.priority) as priority, g.expires_in, g.labels, g.searchable,
            coalesce(g.run_at, now + make_interval(secs => coalesce(g.delay, 0))) as due
     from unnest(enqueue_rows.ids, enqueue_rows.args, enqueue_rows.kinds, enqueue_rows.queues, enqueue_rows.priorities,
-                enqueue_rows.run_at, enqueue_rows.delays, enqueue_rows.expires_in)
-         as g(id, args, kind, queue, priority, run_at, delay, expires_in)
+                enqueue_rows.run_at, enqueue_rows.delays, enqueue_rows.expires_in, enqueue_rows.labels, enqueue_rows.searchable)
+         as g(id, args, kind, queue, priority, run_at, delay, expires_in, labels, searchable)
   ), made as (
-    insert into asyncjobs.job (id, kind, queue, priority, run_at, state, args, expires_at)
+    insert into asyncjobs.job (id, kind, queue, priority, run_at, state, args, expires_at, labels, searchable)
     select id, kind, queue, priority, due, case when due > now then 0 else 1 end, args,
-           due + make_interval(secs => expires_in)
+           due + make_interval(secs => expires_in), labels::text[], searchable::text[]
     from given
     returning queue, seq, state, run_at
   ), ready as (

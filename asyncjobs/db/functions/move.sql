@@ -19,15 +19,15 @@ begin
     delete from asyncjobs.job using given where job.id = given.id and job.state <> 2
     returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind, job.queue,
               job.args, job.errors, job.awaited, job.followed, job.progress, job.batch, job.tick, job.unique_key, job.unique_until,
-              job.limit_keys, job.limit_kind, given.reason
+              job.limit_keys, job.limit_kind, job.labels, job.searchable, given.reason
   ), moved as (
     insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
                                     crashes, kind, queue, args, errors, reason, progress, steps, batch, tick, unique_key, unique_until,
-                                    limit_keys, limit_kind)
+                                    limit_keys, limit_kind, labels, searchable)
     select id, fence, asyncjobs.expires_on(move.days), enqueued_at, started_at, clock_timestamp(), attempt, priority, move.state,
            crashes, kind, queue, args, errors, reason, progress,
            case when progress is not null then asyncjobs.fold_steps(id) end, batch, tick, unique_key, unique_until,
-           limit_keys, limit_kind
+           limit_keys, limit_kind, labels, searchable
     from gone
   ), told as (
     select pg_notify('asyncjobs_done', string_agg(left(id::text, 18), ','))  -- see client/awaiting.py

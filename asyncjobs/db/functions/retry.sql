@@ -62,12 +62,13 @@ begin
     returning finished.*
   ), again as (
     insert into asyncjobs.job (state, run_at, id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors, progress, batch,
-                               tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, followed)
+                               tick, unique_key, unique_until, limit_key, limit_keys, limit_kind, labels, searchable,
+                               followed)
     select case when waits.job is null then 1 else 0 end, case when waits.job is null then clock_timestamp() else 'infinity' end,
            gone.id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors,
            case when gone.state > 4 or retry.from_step is not null then progress end, batch, tick,
            unique_key, case when unique_until < 0 then -1 - unique_until else unique_until end, limit_keys[1], limit_keys, limit_kind,
-           exists (select from asyncjobs.link where link.after = gone.id and not link.begun)
+           labels, searchable, exists (select from asyncjobs.link where link.after = gone.id and not link.begun)
     from gone
     -- What was discarded while it waited for another, which has not succeeded, waits again.
     left join asyncjobs.link as waits on waits.job = gone.id and not waits.begun

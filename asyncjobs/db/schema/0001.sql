@@ -67,6 +67,8 @@ create table asyncjobs.job (
   -- The seq with which it was let pass all of them. Whatever makes it ready again takes a new seq, and so has it wait again:
   -- no statement needs to know of limits. -1: it runs, and has given its places back while it waits; null then: it wants them.
   admitted bigint,
+  labels text[],                                                    -- its tags and meta: t:import, m:source=api; null: none
+  searchable text[],                                                -- arguments by which it is found: user_id=42; null: none
   -- One constraint, and short: PostgreSQL parses the stored text of each at every statement (4 to 5 us a term; seven of
   -- them cost a single-row insert a fifth). What SQL callers give is checked in asyncjobs.check_jobs instead.
   constraint job_is_sane check (state between 0 and 3 and octet_length(args) <= 16777216)
@@ -89,6 +91,9 @@ create index job_of_batch on asyncjobs.job (batch) where batch is not null;
 create index job_for_limits on asyncjobs.job
   (limit_key, (case when admitted = seq then 0 when state = 1 then 2 when admitted is null then 1 else 3 end), priority, seq)
   where limit_key is not null and state in (1, 2);
+
+-- Most jobs have neither, and are not in it: an insert of such a job pays for the look at the condition alone.
+create index job_by_label on asyncjobs.job using gin (labels, searchable) where labels is not null or searchable is not null;
 
 -- Those that wait at a limit, by queue: with job_for_claim, all that are ready there, as max_depth counts them.
 create index job_at_limits on asyncjobs.job (queue) where state = 1 and limit_key is not null and admitted is distinct from seq;
@@ -117,7 +122,9 @@ create table asyncjobs.finished (
   unique_key text,
   unique_until smallint,
   limit_keys text[],
-  limit_kind smallint
+  limit_kind smallint,
+  labels text[],
+  searchable text[]
 ) partition by range (expires_on);
 create index finished_by_id on asyncjobs.finished (id);
 -- What is retried and discarded by hand is looked for in the order of the ids, among the few that did not succeed.
@@ -125,6 +132,8 @@ create index finished_unsucceeded on asyncjobs.finished (id) where state > 4;
 -- What ended lately is counted by it, in a third of the time among two million; it takes 20 kB a day.
 create index finished_by_time on asyncjobs.finished using brin (finished_at);
 create index finished_of_batch on asyncjobs.finished (batch, state) where batch is not null;
+create index finished_by_label on asyncjobs.finished using gin (labels, searchable)
+  where labels is not null or searchable is not null;
 -- A published table takes no update and no delete without one; both are rare in the history: what is done by hand.
 alter table asyncjobs.finished replica identity full;
 

@@ -56,4 +56,4 @@ returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, j
           case when job.cancel_reason is not null then 1 when job.crashes > 0 and job.kind = any($10::text[]) then 3
                when job.attempt = 0 then 2 else 0 end as refused, job.progress,
           job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick,
-          date_part('epoch', job.started_at) - date_part('epoch', job.run_at) as waited
+          date_part('epoch', job.started_at) - date_part('epoch', job.run_at) as waited, job.labels

@@ -32,12 +32,13 @@ with picked as materialized (
             job.crashes, job.counts,
             case when job.cancel_reason is not null then 1 when picked.over then 3 else 0 end as refused, job.progress,
             job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick,
-            date_part('epoch', job.started_at) - date_part('epoch', job.run_at) as waited, job.apart, job.together, job.limit_keys, job.limit_kind,
+            date_part('epoch', job.started_at) - date_part('epoch', job.run_at) as waited, job.labels,
+            job.apart, job.together, job.limit_keys, job.limit_kind,
             job.started_at
 ), noted as (
   insert into asyncjobs.limit_note (key, started_at)    -- the starts of those under rates; see count_starts.sql
   select key, started_at from claimed, unnest(limit_keys) as keys(key) where limit_kind > 1
 )
 select pool, range, priority, seq, id, fence, attempt, kind, queue, args, crashes, counts, refused, progress, limited, batch, tick,
-       waited, apart, together
+       waited, labels, apart, together
 from claimed

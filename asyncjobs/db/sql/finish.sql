@@ -19,14 +19,14 @@ with given as materialized (
   where job.id >= given.id and job.id <= given.id and job.fence = given.fence
   returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind,
             job.queue, job.args, job.errors, job.awaited, job.followed, job.progress, job.batch, job.tick, job.unique_key, job.unique_until,
-            job.limit_keys, job.limit_kind, given.error, given.days,
+            job.limit_keys, job.limit_kind, job.labels, job.searchable, given.error, given.days,
             case when job.cancel_reason is null then given.state else 7 end as state,
             case when job.cancel_reason is null then given.result end as result,
             coalesce(case when given.state = 7 then given.reason end, job.cancel_reason, given.reason) as reason
 ), moved as (
   insert into asyncjobs.finished (id, fence, expires_on, enqueued_at, started_at, finished_at, attempt, priority, state,
                                   crashes, kind, queue, args, result, errors, reason, progress, steps, batch, tick, unique_key,
-                                  unique_until, limit_keys, limit_kind)
+                                  unique_until, limit_keys, limit_kind, labels, searchable)
   select id, fence,
          case when days <= 31 then (clock_timestamp() at time zone 'UTC')::date + days
               else (date_trunc('month', clock_timestamp() at time zone 'UTC' + make_interval(days => days))
@@ -34,7 +34,7 @@ with given as materialized (
          attempt, priority, state, crashes, kind, queue, args, result,
          case when error is null then errors else concat_ws(E'\n', errors, error) end, reason, progress,
          case when progress is not null then asyncjobs.fold_steps(id) end, batch, tick, unique_key, unique_until,
-         limit_keys, limit_kind
+         limit_keys, limit_kind, labels, searchable
   from gone
 ), minded as materialized (      -- read once for all that follows: mostly it is nothing
   select id, state, result, reason, days, awaited, followed, limit_keys, limit_kind

@@ -1,6 +1,6 @@
 -- The rights of this role.
 -- Rows: one.
-select has_function_privilege('asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text)', 'execute')
+select has_function_privilege('asyncjobs.enqueue(text, json, text, integer, timestamptz, uuid, text, jsonb, text[], text[])', 'execute')
          and has_function_privilege('asyncjobs.ended(uuid[])', 'execute') as enqueue,
        has_table_privilege('asyncjobs.job', 'select') and has_table_privilege('asyncjobs.job', 'update')
          and has_table_privilege('asyncjobs.job', 'delete') and has_table_privilege('asyncjobs.worker', 'insert')

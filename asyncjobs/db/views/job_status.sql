@@ -11,12 +11,13 @@ select id, fence, state, kind, queue, priority, seq, attempt, crashes, args, nul
        asyncjobs.shown(started_at) as started_at, null::timestamptz as finished_at, asyncjobs.shown(expires_at) as expires_at,
        worker, apart, together, progress,
        case when progress is not null then (select json_agg(to_json(step) order by n)::text
-                                            from asyncjobs.step where step.job = job.id) end as steps
+                                            from asyncjobs.step where step.job = job.id) end as steps,
+       labels, searchable
 from asyncjobs.job
 union all
 select id, fence, state, kind, queue, priority, null::bigint, attempt, crashes, args, result, errors,
        reverse(split_part(reverse(errors), E'\n', 1)), reason, null::text, null::text,
        asyncjobs.shown(enqueued_at), null::timestamptz,
        asyncjobs.shown(started_at), asyncjobs.shown(finished_at), null::timestamptz,
-       null::uuid, false, null::smallint, progress, steps
+       null::uuid, false, null::smallint, progress, steps, labels, searchable
 from asyncjobs.finished;

@@ -20,6 +20,7 @@ from asyncjobs.exceptions import InvalidDefinition, JobCrashed
 from asyncjobs.failing.deciding import What
 from asyncjobs.failing.stored_errors import describe_error
 from asyncjobs.jobs.ordering import limit_keys_of
+from asyncjobs.performing import tracing
 from asyncjobs.performing.attempt import Attempt, CancelReason
 from asyncjobs.performing.lifecycle import Lifecycle
 from asyncjobs.performing.outcomes import SUCCEEDED, Outcome
@@ -121,7 +122,10 @@ class AttemptRunner:
             elif definition.is_limited and not claimed.limited and (limits := _limits_of(claimed, definition)):
                 return Reschedule(claimed.id, claimed.fence, limits=limits)
             elif self._job_processes is not None and (group is not None or definition.options.executor == "process"):
-                return await self._run_apart(self._job_processes, attempt, definition, group, begun)
+                apart = self._run_apart(self._job_processes, attempt, definition, group, begun)
+                return await (
+                    apart if tracing.active is None else tracing.active.processing(apart, attempt, is_apart=True)
+                )
             else:
                 outcome = await self._lifecycle.run(attempt, definition)
                 if outcome is SUCCEEDED:
