@@ -36,8 +36,17 @@ class TestConnections:
         assert sessions.pool.statistics == (1, 1)
 
     async def test_never_more_than_its_size(self, make: Make, connection: asyncpg.Connection) -> None:
-        sessions = make(3)
-        await asyncio.gather(*(sessions.run(sleeping(0.005)) for _ in range(30)))
+        sessions, under_way, all_taken = make(3), 0, asyncio.Event()
+
+        async def operation(used: asyncpg.Connection) -> None:
+            nonlocal under_way
+            under_way += 1
+            if under_way == 3:
+                all_taken.set()
+            await all_taken.wait()
+            await sleeping(0.005)(used)
+
+        await asyncio.gather(*(sessions.run(operation) for _ in range(30)))
         assert sessions.pool.statistics == (3, 3)
         count = "select count(*) from pg_stat_activity where application_name = 'sessions under test'"
         assert await connection.fetchval(count) == 3

@@ -260,7 +260,12 @@ def asking() -> None: ...
 async def test_an_attempt_for_which_there_is_no_process_now_is_given_back_as_if_it_had_not_been(crashes: int) -> None:
     job_processes: Any = NoProcess(available=True)
     runner = AttemptRunner(
-        retention=1, middleware=(), cancel=lambda *_: None, writer=cast("Any", None), job_processes=job_processes
+        retention=1,
+        middleware=(),
+        cancel=lambda *_: None,
+        writer=cast("Any", None),
+        live=cast("Any", None),
+        job_processes=job_processes,
     )
     claimed = Claimed(1, 1, 0, 1, uuid4(), 7, 3, "apart.asking", "queue", "{}", crashes)
     attempt = Attempt(claimed, Pool(1, PoolSettings(queues=["*"], concurrency=1), 500), lambda: None)
