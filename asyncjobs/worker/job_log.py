@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from contextvars import Context
-from typing import Any, Literal
+from typing import Any
 
 from asyncjobs.checks.foreign_texts import brief, log, shown
 from asyncjobs.failing.deciding import What
@@ -61,23 +61,16 @@ class JobLog:
     """Logs the ends of attempts.
 
     Args:
-        lines: `ends`: one for each end, also of jobs that succeed. `failures`: none for those. `none`: none at all.
+        successes: Whether to log those of jobs that succeed, too.
     """
 
-    def __init__(self, lines: Literal["ends", "failures", "none"]) -> None:
+    def __init__(self, *, successes: bool) -> None:
         self._ration = Ration("ends")
-        self._lines = lines
+        self._successes = successes
         self._second = self._told = self._left_out = 0
-
-    @property
-    def successes(self) -> JobLog | None:
-        """This, if it logs the ends of jobs that succeed."""
-        return self if self._lines == "ends" else None
 
     def tell(self, claimed: Claimed, outcome: Outcome, begun: float) -> None:
         """Log one attempt's end; `begun` is when it began, by the monotonic clock."""
-        if self._lines == "none":
-            return
         level, text = _line(claimed, outcome)
         if not text:
             if outcome.what is What.succeed:
@@ -92,7 +85,7 @@ class JobLog:
 
     def succeeded(self, claimed: Claimed, begun: float) -> None:
         """Log the end of an attempt that simply succeeded."""
-        if self._lines != "ends" or not ends.isEnabledFor(logging.INFO):
+        if not self._successes or not ends.isEnabledFor(logging.INFO):
             return
         second = int(time.monotonic())
         if second != self._second:

@@ -55,7 +55,7 @@ class AttemptRunner:
         cleanup_timeout: Seconds between the cancellation of an attempt in a process of its own and the process's end.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
-        log_jobs: Which ends are logged; see `JobLog`.
+        log_jobs: Which ends are logged: `ends`, all; `failures`, not those of jobs that succeed; `none`.
         job_processes: Runs attempts in processes of their own; None: this is such a process.
         is_ending: Returns whether the worker is being cancelled, as by a loop that ends.
     """
@@ -91,12 +91,12 @@ class AttemptRunner:
         self._cleanup_timeout = cleanup_timeout
         self._job_processes = job_processes
         self._default_days = math.ceil(retention / 86_400)
-        self._log = JobLog(log_jobs)
-        self._log_successes = self._log.successes
+        self._log = None if log_jobs == "none" else JobLog(successes=log_jobs == "ends")
 
     def close(self) -> None:
         """Log what was only counted."""
-        self._log.tell_of_left_out()
+        if self._log is not None:
+            self._log.tell_of_left_out()
 
     @property
     def in_threads(self) -> set[UUID]:
@@ -112,7 +112,7 @@ class AttemptRunner:
         """
         claimed = attempt.claimed
         definition = registry.find(claimed.kind)
-        begun = time.monotonic()
+        begun = 0.0 if self._log is None else time.monotonic()
         try:
             if definition is None:
                 gone = LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
@@ -129,8 +129,8 @@ class AttemptRunner:
             else:
                 outcome = await self._lifecycle.run(attempt, definition)
                 if outcome is SUCCEEDED:
-                    if self._log_successes is not None:
-                        self._log_successes.succeeded(claimed, begun)
+                    if self._log is not None:
+                        self._log.succeeded(claimed, begun)
                     days = self._days(definition)
                     return Finish(claimed.id, claimed.fence, State.succeeded, None, None, None, days, claimed.batch)
             return self._end(attempt, definition, outcome, begun)
@@ -144,7 +144,8 @@ class AttemptRunner:
     def _end(self, attempt: Attempt, definition: Definition | None, outcome: Outcome, begun: float) -> End:
         """Log an outcome, and return the end to write for it."""
         claimed = attempt.claimed
-        self._log.tell(claimed, outcome, begun)
+        if self._log is not None:
+            self._log.tell(claimed, outcome, begun)
         if claimed.refused == Refused.crashed:
             # Each crash is among the job's errors already; the reason why it does not run again is not.
             why = str(outcome.error) if outcome.what is What.fail else outcome.reason
@@ -207,7 +208,8 @@ class AttemptRunner:
         claimed = attempt.claimed
         evidence = f"{died}{await self._writer.last_step(claimed.id)}"
         crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
-        log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died)
+        about = {"job_id": str(claimed.id), "job_kind": claimed.kind, "job_attempt": claimed.attempt}
+        log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died, extra=about)
         alone = died.together == 1
         together = None if alone else died.together // 2
         return Reschedule(claimed.id, claimed.fence, error=crash, spent=True, crashed=alone, together=together)

@@ -55,7 +55,7 @@ class Executor:
         cleanup_timeout: Seconds that a cancelled job gets for its cleanup before it is reported as stuck.
         max_interruptions: Interruptions in a row, without progress, that a job may have.
         version_grace: Seconds for which a job is given back whose arguments may be another version's.
-        log_jobs: Which ends are logged; see `JobLog`.
+        log_jobs: Which ends are logged; see `AttemptRunner`.
         isolate_suspects: Whether suspects run in processes of their own, too; else here, one at a time.
         job_processes: Runs attempts in processes of their own.
         writer: Writes the records of steps.
