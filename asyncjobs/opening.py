@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,9 @@ class Opened:
         self.settings = settings
         poolers.assume(url, settings.pooler)
         stack.enter_context(registry.prefixed(settings.kind_prefix))
+        self.also_closed = ExitStack()
+        """What others close with the client."""
+        stack.callback(self.also_closed.close)
         everything = (*map(import_object, settings.middleware), *middleware)
         self.sessions = Sessions(
             url,

@@ -15,6 +15,7 @@ from asyncjobs.cli.doctor import doctor
 from asyncjobs.cli.enqueue import enqueue
 from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
+from asyncjobs.cli.web import web
 from asyncjobs.demo.command import demo
 from asyncjobs.terminal import options
 
@@ -47,7 +48,7 @@ def root(
         os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
 
 
-for command in (demo, init, run, check, enqueue, status.status, doctor):
+for command in (demo, init, run, check, enqueue, status.status, doctor, web):
     app.command()(command)
 for command in (failed.failed, job_actions.retry, job_actions.discard, job_actions.cancel):
     jobs.app.command()(command)

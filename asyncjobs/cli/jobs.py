@@ -13,6 +13,7 @@ from asyncjobs.cli import command_database
 from asyncjobs.cli.job_actions import age_of
 from asyncjobs.cli.unknown_names import notes
 from asyncjobs.client.job_actions import Action, Filter, fails_so, filter_of
+from asyncjobs.client.status_values import values_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
@@ -24,7 +25,6 @@ from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.failing.stored_errors import read_errors
-from asyncjobs.records.status import Status
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
@@ -160,7 +160,7 @@ def show(
     row, states, chain = command_database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
-    values = _values(read_status(row, states))
+    values = values_of(read_status(row, states))
     if row.args is None:
         values["arguments"] = None
     if chain:
@@ -293,20 +293,6 @@ def _children(step: dict[str, Any]) -> str:
     if step["result"] is not None:
         said.append(str(printing.shortened(step["result"])))
     return "; ".join(filter(None, said))
-
-
-def _values(status: Status) -> dict[str, Any]:
-    names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
-    values = {name: getattr(status, name) for name in names}
-    steps = [
-        {**_fields(step), "children": None if step.children is None else list(map(_fields, step.children))}
-        for step in status.steps
-    ]
-    return {**values, "steps": steps, "errors": list(map(_fields, status.errors))}
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in type(value).__slots__}
 
 
 def _state(name: str) -> int:

@@ -129,9 +129,9 @@ async def connection_limits(connection: Connection) -> Limits:
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
-async def queues(connection: Connection) -> list[QueueRow]:
-    """Read the queues, by name."""
-    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), COUNTED)]
+async def queues(connection: Connection, counted: int = COUNTED) -> list[QueueRow]:
+    """Read the queues, by name; `counted`: see `COUNTED`."""
+    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), counted)]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:

@@ -124,7 +124,7 @@ to asyncjobs_enqueuer;
 -- Work.
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
   asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
-  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause
+  asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.audit
   to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;
@@ -152,7 +152,7 @@ grant select (id, parent, settled, made_at, discarded_at, finished_at, succeeded
   on asyncjobs.batch to asyncjobs_viewer;
 grant select (job, after, anyhow, begun, delay, run_at, expires_in) on asyncjobs.link to asyncjobs_viewer;
 grant execute on function asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid) to asyncjobs_viewer;
-grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
+grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.audit, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
   to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,
               children)
