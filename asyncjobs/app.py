@@ -534,9 +534,9 @@ class AsyncJobs:
         Needs the extra `web`. It reads and acts through this AsyncJobs, which must be open while it is used.
 
         Args:
-            auth: Takes the request (a `starlette.requests.Request`), `def` or `async def`, and returns whether it may come in:
-                True; or the name of who asks, for the audit; or a response, such as a redirect to a login. None: only
-                requests from this machine itself come in, and none through a proxy.
+            auth: A function, `def` or `async def`, of the request (a `starlette.requests.Request`). It returns whether that
+                may come in: True, or the name of who asks, for the audit; or a response, such as a redirect to a login.
+                None: only requests from this machine itself come in, and none through a proxy.
             read_only: Whether nothing can be changed.
             redact: Takes a kind's stored name and a job's arguments, or attributes, and returns what is shown of them.
 

@@ -43,8 +43,8 @@ def web(
     if allow is None and not is_loopback(host):
         fail(
             USAGE,
-            f"--host {host} can be reached from elsewhere, and nothing says who may come in: give --auth, or leave --host out "
-            f"and come through `ssh -L {port}:127.0.0.1:{port}`",
+            f"--host {host} can be reached from elsewhere, and nothing says who may come in: give --auth, or leave --host "
+            f"out and come through `ssh -L {port}:127.0.0.1:{port}`",
         )
     command_database.finish(lambda: _serve(host, port, config, env, auth=allow, read_only=read_only))
 

@@ -19,13 +19,15 @@ from asyncjobs.values import codec
 
 COUNTED = 10_000
 """Jobs of one state that are counted, at most."""
-FEW = 10_000
+COUNTED_FEW = 3_000
+"""Jobs that are counted, at most, where each takes longer: with a filter, and those that did not succeed."""
+FEW = 5_000
 """Jobs of one live state that are all read, and sorted, to find those that match."""
 LOOKS = (200, 10_000)
-"""Jobs that a page looks at in its first statement, and in its second."""
-MOST_IN_HISTORY_MS = 70
+"""Jobs that a page looks at in its first statement, and in its second; `COUNTED_FEW` at most of those that did not succeed."""
+MOST_IN_HISTORY_MS = 40
 """Milliseconds to count all that ended; if they do not suffice, a sample is taken."""
-SAMPLED = 30_000
+SAMPLED = 15_000
 """Jobs of a sample of the history."""
 LONG_VALUE, LONG_TEXT = 100_000, 1_000_000
 """Octets of a job's arguments, result or attributes, and of its errors or steps, from which on a page leaves them out."""
@@ -46,7 +48,8 @@ class Wanted(NamedTuple):
         return (self.kind, self.queue, self.error) != (None, None, None)
 
     @property
-    def _texts(self) -> tuple[str | None, str | None, str | None]:
+    def texts(self) -> tuple[str | None, str | None, str | None]:
+        """Kind, queue and error as statements take them."""
         return self.kind, self.queue, None if self.error is None else codec.dumps(self.error)[1:-1]
 
 
@@ -61,13 +64,14 @@ class Look(NamedTuple):
 
 async def look(connection: Connection, wanted: Wanted, *, before: UUID | None, look_at: int, limit: int) -> Look:
     """Look for at most `limit` jobs that match, newest first, among the next `look_at` below the id `before`."""
-    texts = wanted._texts
+    texts = wanted.texts
     match wanted.state:
         case None:
             rows = await connection.fetch(sql.read("look_at_newest"), *texts, before, look_at, limit)
         case State.succeeded:
             rows = await connection.fetch(sql.read("look_at_succeeded"), wanted.state, *texts, before, look_at, limit)
         case state if state.final:
+            look_at = min(look_at, COUNTED_FEW)
             rows = await connection.fetch(sql.read("look_at_unsucceeded"), state, *texts, before, look_at, limit)
         case state:
             rows = await connection.fetch(sql.read("look_at_live"), state, *texts, before, look_at, limit, FEW)
@@ -87,8 +91,11 @@ class Counted(NamedTuple):
 
 
 async def count_states(connection: Connection, wanted: Wanted) -> list[Counted]:
-    """Count the jobs in each state that match the rest of a filter, among the first `COUNTED` of it."""
-    rows = await connection.fetch(sql.read("count_states"), *wanted._texts, COUNTED)
+    """Count the jobs in each state that match the rest of a filter, among the first of it."""
+    if wanted.narrows:
+        rows = await connection.fetch(sql.read("count_states"), *wanted.texts, COUNTED_FEW)
+    else:
+        rows = await connection.fetch(sql.read("count_all_states"), COUNTED, COUNTED_FEW)
     return [Counted(State(row["state"]), row["jobs"], row["cut"]) for row in rows]
 
 
@@ -104,9 +111,14 @@ class Throughput(NamedTuple):
     """Whether the numbers are estimated, from a sample."""
 
 
-async def read_throughput(connection: Connection, *, width: float, stretches: int) -> Throughput:
-    """Count the jobs that ended in the last stretches of time; where that takes long, estimate them from a sample."""
+async def read_throughput(connection: Connection, *, width: float, stretches: int, sampled: bool = False) -> Throughput:
+    """Count the jobs that ended in the last stretches of time; where that takes long, estimate them from a sample.
+
+    `sampled`: it is known to take long.
+    """
     try:
+        if sampled:
+            raise asyncpg.QueryCanceledError
         async with connection.transaction():
             await connection.execute(f"set local statement_timeout = {MOST_IN_HISTORY_MS}")
             rows = await connection.fetch(sql.read("read_throughput"), width, stretches)

@@ -101,7 +101,7 @@ class Actor:
         return await self.dashboard.writing.run(whole)
 
     async def _note(
-        self, connection: Connection, action: str, scope: str, subject: str, detail: str = "", jobs: int = 0
+        self, connection: Connection, action: str, scope: str, subject: str, *, detail: str = "", jobs: int = 0
     ) -> int:
         entry = await audit.begin(connection, who=self.who, action=action, scope=scope, subject=subject, detail=detail)
         await audit.add(connection, entry, jobs=jobs, over=True)
@@ -116,13 +116,13 @@ class Actor:
             for answer in answers:
                 detail = _problem(asked, answer) or _said(asked)
                 jobs = answer.done + answer.along
-                last = await self._note(connection, name, "job", str(answer.id), detail, jobs)
+                last = await self._note(connection, name, "job", str(answer.id), detail=detail, jobs=jobs)
             if len(answers) == 1:
                 return last
             problems = [problem for answer in answers if (problem := _problem(asked, answer))]
             detail = "; ".join([*filter(None, [_said(asked)]), *dict.fromkeys(problems)])
             jobs = sum(answer.done + answer.along for answer in answers)
-            return await self._note(connection, name, "jobs", f"{len(answers)} chosen jobs", detail, jobs)
+            return await self._note(connection, name, "jobs", f"{len(answers)} chosen jobs", detail=detail, jobs=jobs)
 
         return await self._together(body)
 
@@ -159,7 +159,7 @@ class Actor:
                 connection, what.scope, what.names, until=None, seconds=span, reason=reason, by=self.who
             )
             said = ", ".join(filter(None, (f"for {until}" if until else "", reason)))
-            return await self._note(connection, "pause", what.scope, what.names[0], said)
+            return await self._note(connection, "pause", what.scope, what.names[0], detail=said)
 
         return await self._together(body)
 
@@ -170,7 +170,7 @@ class Actor:
         async def body(connection: Connection) -> int:
             resumed = await pausing.resume(connection, what.scope, what.names)
             return await self._note(
-                connection, "resume", what.scope, what.names[0], "" if resumed else "it was not paused"
+                connection, "resume", what.scope, what.names[0], detail="" if resumed else "it was not paused"
             )
 
         return await self._together(body)
@@ -189,7 +189,7 @@ class Actor:
             if not found:
                 known, _ = await recurring.read(connection)
                 raise missing(no_such(name, [each.name for each in known]))
-            return await self._note(connection, action, "recurring", name, detail)
+            return await self._note(connection, action, "recurring", name, detail=detail)
 
         return await self._together(body)
 

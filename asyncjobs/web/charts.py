@@ -50,7 +50,7 @@ def nice(most: int) -> int:
     """Return the least round number that is not less than `most`."""
     if most <= 1:
         return 1
-    size = 10 ** math.floor(math.log10(most))
+    size: int = 10 ** math.floor(math.log10(most))
     return next(math.ceil(size * factor) for factor in (1, 2, 2.5, 5, 10) if size * factor >= most)
 
 

@@ -42,6 +42,8 @@ IDLE = 60.0
 """Seconds for which an idle connection is kept."""
 CLOCK_FOR = 30.0
 """Seconds for which the difference to the database's clock is believed."""
+SAMPLED_FOR = 300.0
+"""Seconds until it is tried again to count all that ended, after that took too long."""
 HIDDEN = "(hidden)"
 
 
@@ -74,6 +76,7 @@ class Open:
         opened.also_closed.callback(self.sessions.close)
         self.tokens: Tokens | None = None
         self.clock = Kept(CLOCK_FOR, self._read_clock)
+        self.sampled_until: dict[str, float] = {}
         self.throughput: dict[str, Kept[looking.Throughput]] = {}
 
     async def _read_clock(self) -> timedelta:
@@ -161,9 +164,15 @@ class Dashboard:
         if span not in here.throughput:
 
             async def read() -> looking.Throughput:
-                return await here.sessions.run(
-                    lambda connection: looking.read_throughput(connection, width=width, stretches=stretches)
+                sampled = time.monotonic() < here.sampled_until.get(span, 0.0)
+                found = await here.sessions.run(
+                    lambda connection: looking.read_throughput(
+                        connection, width=width, stretches=stretches, sampled=sampled
+                    )
                 )
+                if found.sampled and not sampled:
+                    here.sampled_until[span] = time.monotonic() + SAMPLED_FOR
+                return found
 
             here.throughput[span] = Kept(5.0, read)
         return await here.throughput[span].get()

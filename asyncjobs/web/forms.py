@@ -17,7 +17,7 @@ from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.queries import FILTER, Given, filter_parameters, form, parameters
 from asyncjobs.web.refusals import bad
 
-COUNTED = 10_000
+COUNTED = 3_000
 """Jobs that a question counts, at most."""
 _BACK = re.compile(
     r"/(?:jobs|queues|failures|recurring|batches|workers|system)?(?:/[0-9a-f-]{36})?(?:\?[\w%&=+.~-]*)?", re.ASCII

@@ -11,7 +11,7 @@ from asyncjobs.failing.failures import FailureGroup
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.queries import parameters
 
-GROUPED = 1_000
+GROUPED = 500
 """Failed jobs, the newest, that are read to group them."""
 
 

@@ -48,7 +48,7 @@ async def counts(connection: Connection, wanted: Wanted) -> dict[str, dict[str, 
 
 
 def _counted(each: Counted) -> dict[str, Any]:
-    return {"jobs": min(each.jobs, looking.COUNTED), "more": each.cut}
+    return {"jobs": each.jobs, "more": each.cut}
 
 
 def values_of(job: ListedJob) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from asyncjobs.web.queries import parameters
 
 SPANS = {"1h": (60.0, 60), "24h": (1800.0, 48)}
 """Width in seconds, and number, of the stretches of time of the chart."""
-GROUPED = 200
+GROUPED = 100
 """Failed jobs, the newest, whose groups are shown."""
 SHOWN_GROUPS = 5
 

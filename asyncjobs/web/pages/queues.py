@@ -13,7 +13,7 @@ from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.pages.workers import read_workers
 from asyncjobs.web.queries import parameters
 
-COUNTED_IN_ALL = 40_000
+COUNTED_IN_ALL = 20_000
 """Ready jobs that are counted, at most, over all queues."""
 MOST_QUEUES = 500
 
