@@ -24,7 +24,7 @@ COUNTED_FEW = 3_000
 FEW = 5_000
 """Jobs of one live state that are all read, and sorted, to find those that match."""
 LOOKS = (200, 10_000)
-"""Jobs that a page looks at in its first statement, and in its second; `COUNTED_FEW` at most of those that did not succeed."""
+"""Jobs that a page looks at, in its first statement and in its second; `COUNTED_FEW` at most of those without success."""
 MOST_IN_HISTORY_MS = 40
 """Milliseconds to count all that ended; if they do not suffice, a sample is taken."""
 SAMPLED = 15_000

@@ -13,7 +13,7 @@ from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions
 from asyncjobs.client.recurring import no_such
-from asyncjobs.db import audit, pausing, recurring
+from asyncjobs.db import audit, pausing, recurring, workers
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.job_actions import Cancelled, Done
 from asyncjobs.db.rows import State
@@ -172,6 +172,17 @@ class Actor:
             return await self._note(
                 connection, "resume", what.scope, what.names[0], detail="" if resumed else "it was not paused"
             )
+
+        return await self._together(body)
+
+    async def quiet(self, worker: UUID, *, wanted: bool) -> int:
+        """Tell a worker to claim nothing, or to claim again; return the entry."""
+
+        async def body(connection: Connection) -> int:
+            host = await workers.quiet(connection, worker, wanted=wanted)
+            if host is None:
+                raise missing("This worker is not alive any more.")
+            return await self._note(connection, "quiet" if wanted else "go on", "worker", str(worker), detail=host)
 
         return await self._together(body)
 

@@ -146,9 +146,18 @@ async def act_on_recurring(actor: Actor, given: Given) -> int:
     return await actor.recurring(action, given.required("name"))
 
 
+async def act_on_worker(actor: Actor, given: Given) -> int:
+    """Tell a worker to claim nothing, or to claim again."""
+    action, worker = given.one_of("action", ("quiet", "go on")), given.uuid("id")
+    if action is None or worker is None:
+        raise bad("give action and id")
+    return await actor.quiet(worker, wanted=action == "quiet")
+
+
 ACTS = {
     "/do/jobs": (act_on_jobs, (*_CHOICE, "reason", "from_step")),
     "/do/queue": (act_on_queue, ("action", "queue", "kind", "reason", "until", "back")),
+    "/do/worker": (act_on_worker, ("action", "id", "back")),
     "/do/recurring": (act_on_recurring, ("action", "name", "back")),
 }
 """What a form sent to a path does, and its fields."""

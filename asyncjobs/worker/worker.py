@@ -51,6 +51,7 @@ from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 
 logger = logging.getLogger("asyncjobs.worker")
 
+QUIET = "it was told to be quiet, in the dashboard"
 LOOK_AGAIN = 0.2
 """Seconds between looks for jobs of dead workers, before a burst ends."""
 LAST_WRITES = 2.0
@@ -219,7 +220,9 @@ class Worker:
             draining=self._stop.is_set(),
             stuck=self.executor.stuck(),
             blocked=self.watchdog.blocks(),
-            claims_nothing=self.connections.trouble.reason or self.ledger.trouble.reason,
+            claims_nothing=self.connections.trouble.reason
+            or self.ledger.trouble.reason
+            or (QUIET if self.lease.quiet else ""),
             left_out=self.recurring.left_out.values(),
         )
 
@@ -466,6 +469,13 @@ class Worker:
 
     def _on_beat(self, pulse: Pulse) -> None:
         self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank
+        if pulse.quiet != self.lease.quiet:
+            self.lease.quiet = pulse.quiet
+            logger.warning(
+                "this worker %s, as it was told by hand", "claims nothing" if pulse.quiet else "claims again"
+            )
+            self.dispatcher.look_at_all()
+            self.keeper.beat_now()  # others are to see it at once
 
     def _on_cut_off(self) -> None:
         if self.lease.cut_off and self.executor.let_go():

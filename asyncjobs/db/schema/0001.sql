@@ -175,6 +175,7 @@ create table asyncjobs.worker (
   beat_at timestamptz not null default clock_timestamp(),
   linked_at timestamptz not null default clock_timestamp(),   -- since when its link has been whole
   spared boolean not null default false,    -- it was ended from outside: no job is to blame
+  quiet boolean not null default false,     -- told by hand to claim nothing
   backend_start timestamptz,
   dead_at timestamptz,
   host text not null default '',

@@ -81,6 +81,8 @@ def _attention(
             yield _note(
                 "bad", f"The worker on {name} is silent for {age(worker['beat'])}: its lease is over.", "/workers"
             )
+        elif worker["quiet"]:
+            yield _note("warn", f"The worker on {name} is quiet: it was told to claim nothing.", "/workers")
         elif worker["claims_nothing"]:
             yield _note("bad", f"The worker on {name} claims nothing: {worker['claims_nothing']}", "/workers")
         for stuck in worker["stuck"]:

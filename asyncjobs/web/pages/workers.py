@@ -47,6 +47,7 @@ def _values(row: reading.WorkerRow, serving: Serving | None) -> dict[str, Any]:
         "up": row.age,
         "beat": row.beat,
         "late": row.late,
+        "quiet": row.quiet,
         **worker_report.as_values(report),
     }
 

@@ -40,6 +40,8 @@ class Lease:
         """When the last beat that succeeded was sent, by this machine's monotonic clock."""
         self.silent = False
         """Whether the last beat got no answer at all, not even that the database is away."""
+        self.quiet = False
+        """Whether somebody has told this worker to claim nothing."""
 
     @property
     def ends_in(self) -> float:
