@@ -81,6 +81,7 @@ def dashboard_application(dashboard: Dashboard) -> ASGIApp:
     application = Starlette(
         routes=routes, exception_handlers={404: answers.refuse, 405: answers.refuse, Refused: answers.refuse}
     )
+    application.router.redirect_slashes = False  # they lead to what Host says, and a proxy may say something else there
     return _Guarded(application, answers)
 
 
