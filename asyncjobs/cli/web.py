@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +50,7 @@ def web(
             f"--host {host} can be reached from elsewhere, and nothing says who may come in: give --auth, or leave --host "
             f"out and come through `ssh -L {port}:127.0.0.1:{port}`",
         )
-    command_database.finish(lambda: _serve(host, port, config, env, auth=allow, read_only=read_only))
+    command_database.finish(lambda: _until_told(_serve(host, port, config, env, auth=allow, read_only=read_only)))
 
 
 def is_loopback(host: str) -> bool:
@@ -55,6 +59,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until it is over, or a signal ends it in order: a private PostgreSQL is stopped."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _serve(host: str, port: int, config: Path | None, env: str | None, *, auth: Any, read_only: bool) -> None:

@@ -131,9 +131,12 @@ async def connection_limits(connection: Connection) -> Limits:
     return Limits(*await connection.fetchrow(sql.read("read_connection_limits")))
 
 
-async def queues(connection: Connection, counted: int = COUNTED) -> list[QueueRow]:
-    """Read the queues, by name; `counted`: see `COUNTED`."""
-    return [QueueRow(*row) for row in await connection.fetch(sql.read("read_queues"), counted)]
+async def queues(connection: Connection, counted: int | None = None) -> list[QueueRow]:
+    """Read the queues, by name; `counted`: jobs to count, in place of `COUNTED`."""
+    return [
+        QueueRow(*row)
+        for row in await connection.fetch(sql.read("read_queues"), COUNTED if counted is None else counted)
+    ]
 
 
 async def workers(connection: Connection) -> list[WorkerRow]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from asyncjobs.exceptions import InvalidOption
 
+GRACE = 1
+"""Seconds that answers under way get when it ends."""
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to its program."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
 
 async def serve(application: ASGIApp, *, host: str, port: int, on_start: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM, or until cancelled.
+    """Serve until cancelled.
 
     Args:
         application: The dashboard.
@@ -25,36 +39,36 @@ async def serve(application: ASGIApp, *, host: str, port: int, on_start: Callabl
     """
     config = uvicorn.Config(
         application,
-        host=host,
-        port=port,
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=GRACE,
     )
     listening = _listen(host, port)
-    on_start(url_of(listening))
-    await uvicorn.Server(config).serve(sockets=[listening])
+    on_start(_url_of(listening))
+    server = _Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(128)
+        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(place[:2], family=family)
     except OSError as error:
         raise InvalidOption(
             f"--host {host} --port {port}: {error.strerror}: give another, or --port 0 for any that is free"
         ) from None
-    return listening
 
 
-def url_of(listening: socket.socket) -> str:
-    """Return the URL at which a socket is reached."""
+def _url_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
