@@ -37,6 +37,7 @@ READING = {
     "enable_seqscan": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",
 }
 IDLE = 60.0
 """Seconds for which an idle connection is kept."""
@@ -165,7 +166,7 @@ class Dashboard:
 
             async def read() -> looking.Throughput:
                 sampled = time.monotonic() < here.sampled_until.get(span, 0.0)
-                found = await here.sessions.run(
+                found = await self.read(
                     lambda connection: looking.read_throughput(
                         connection, width=width, stretches=stretches, sampled=sampled
                     )

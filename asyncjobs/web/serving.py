@@ -64,8 +64,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(place[:2], family=family)
     except OSError as error:
+        why = str(error.strerror or error).partition(" (")[0]
         raise InvalidOption(
-            f"--host {host} --port {port}: {error.strerror}: give another, or --port 0 for any that is free"
+            f"--host {host} --port {port}: {why}: give another, or --port 0 for any that is free"
         ) from None
 
 
