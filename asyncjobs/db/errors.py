@@ -54,8 +54,8 @@ LOOKING = frozenset({
     *("read_limit", "read_limits", "read_recurring", "count_along"),
     *("look_at_newest", "look_at_live", "look_at_succeeded", "look_at_unsucceeded", "count_states"),
     *("count_all_states", "read_throughput"),
-    *("sample_throughput", "read_shown_without_arguments", "read_belonging", "list_batches", "read_tables", "read_days"),
-    *("read_audit", "read_one_audit", "read_applied", "list_batch_jobs", "read_history_size"),
+    *("read_shown_without_arguments", "read_belonging", "list_batches", "read_tables", "read_days"),
+    *("read_audit", "read_one_audit", "read_applied", "list_batch_jobs"),
 })  # fmt: skip
 """Statements by the least role that may run them; the others are a worker's, which may run these, too."""
 

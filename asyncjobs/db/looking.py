@@ -25,10 +25,8 @@ FEW = 5_000
 """Jobs of one live state that are all read, and sorted, to find those that match."""
 LOOKS = (200, 10_000)
 """Jobs that a page looks at, in its first statement and in its second; `COUNTED_FEW` at most of those without success."""
-MOST_IN_HISTORY_MS = 25
-"""Milliseconds to count all that ended; if they do not suffice, a sample is taken."""
-SAMPLED = 10_000
-"""Jobs of a sample of the history."""
+MOST_IN_HISTORY_MS = 45
+"""Milliseconds to count what ended in a span of time; if they do not suffice, a shorter one is taken."""
 LONG_VALUE, LONG_TEXT = 100_000, 1_000_000
 """Octets of a job's arguments, result or attributes, and of its errors or steps, from which on a page leaves them out."""
 
@@ -99,40 +97,44 @@ async def count_states(connection: Connection, wanted: Wanted) -> list[Counted]:
     return [Counted(State(row["state"]), row["jobs"], row["cut"]) for row in rows]
 
 
+class Span(NamedTuple):
+    """A time up to now, in stretches."""
+
+    width: float
+    """Seconds of each stretch."""
+    stretches: int
+
+
+SPANS = (Span(1800.0, 48), Span(60.0, 60), Span(10.0, 60), Span(1.0, 60))
+"""The longest first."""
+
+
 class Throughput(NamedTuple):
     """Jobs that ended lately."""
 
-    width: float
-    """Seconds of a stretch of time."""
-    stretches: int
+    span: Span
     by_state: dict[int, dict[State, int]]
     """By stretch, 0 the last one."""
-    sampled: bool
-    """Whether the numbers are estimated, from a sample."""
 
 
-async def read_throughput(connection: Connection, *, width: float, stretches: int, sampled: bool = False) -> Throughput:
-    """Count the jobs that ended in the last stretches of time; where that takes long, estimate them from a sample.
-
-    `sampled`: it is known to take long.
-    """
-    try:
-        if sampled:
-            raise asyncpg.QueryCanceledError
-        async with connection.transaction():
-            await connection.execute(f"set local statement_timeout = {MOST_IN_HISTORY_MS}")
-            rows = await connection.fetch(sql.read("read_throughput"), width, stretches)
-        factor = 1.0
-    except asyncpg.QueryCanceledError:
-        known = int(await connection.fetchval(sql.read("read_history_size")))
-        share = min(SAMPLED / max(known, 1), 1.0)
-        rows = await connection.fetch(sql.read("sample_throughput"), width, stretches, share * 100)
-        factor = 1 / share
-    by_state: dict[int, dict[State, int]] = {}
-    for row in rows:
-        if 0 <= row["ago"] < stretches and row["state"] in State._value2member_map_:
-            by_state.setdefault(row["ago"], {})[State(row["state"])] = round(row["jobs"] * factor)
-    return Throughput(width, stretches, by_state, factor > 1)
+async def read_throughput(connection: Connection, asked: Span) -> Throughput:
+    """Count the jobs that ended in a span, or where that takes too long, in the longest shorter one where it does not."""
+    for span in SPANS[SPANS.index(asked) :]:
+        try:
+            async with connection.transaction():
+                if span != SPANS[-1]:
+                    await connection.execute(f"set local statement_timeout = {MOST_IN_HISTORY_MS}")
+                rows = await connection.fetch(sql.read("read_throughput"), *span)
+        except asyncpg.QueryCanceledError:
+            if span == SPANS[-1]:
+                raise
+            continue
+        by_state: dict[int, dict[State, int]] = {}
+        for row in rows:
+            if 0 <= row["ago"] < span.stretches and row["state"] in State._value2member_map_:
+                by_state.setdefault(row["ago"], {})[State(row["state"])] = row["jobs"]
+        return Throughput(span, by_state)
+    raise AssertionError
 
 
 class Shown(NamedTuple):

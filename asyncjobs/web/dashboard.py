@@ -43,8 +43,8 @@ IDLE = 60.0
 """Seconds for which an idle connection is kept."""
 CLOCK_FOR = 30.0
 """Seconds for which the difference to the database's clock is believed."""
-SAMPLED_FOR = 300.0
-"""Seconds until it is tried again to count all that ended, after that took too long."""
+SHORTENED_FOR = 300.0
+"""Seconds until it is tried again to count what ended in a span, after that took too long."""
 HIDDEN = "(hidden)"
 
 
@@ -77,8 +77,9 @@ class Open:
         opened.also_closed.callback(self.sessions.close)
         self.tokens: Tokens | None = None
         self.clock = Kept(CLOCK_FOR, self._read_clock)
-        self.sampled_until: dict[str, float] = {}
-        self.throughput: dict[str, Kept[looking.Throughput]] = {}
+        self.shortened: dict[looking.Span, tuple[float, looking.Span]] = {}
+        """When what ended in a span could not be counted in time, and the shorter one where it could."""
+        self.throughput: dict[looking.Span, Kept[looking.Throughput]] = {}
 
     async def _read_clock(self) -> timedelta:
         server = await self.sessions.run(reading.server)
@@ -159,24 +160,21 @@ class Dashboard:
             here.tokens = Tokens(await here.sessions.run(looking.read_applied))
         return here.tokens
 
-    async def throughput(self, span: str, width: float, stretches: int) -> looking.Throughput:
+    async def throughput(self, asked: looking.Span) -> looking.Throughput:
         """Return how many jobs have ended lately; read at most every few seconds, however many look."""
         here = self._now_open()
-        if span not in here.throughput:
+        if asked not in here.throughput:
 
             async def read() -> looking.Throughput:
-                sampled = time.monotonic() < here.sampled_until.get(span, 0.0)
-                found = await self.read(
-                    lambda connection: looking.read_throughput(
-                        connection, width=width, stretches=stretches, sampled=sampled
-                    )
-                )
-                if found.sampled and not sampled:
-                    here.sampled_until[span] = time.monotonic() + SAMPLED_FOR
+                at, known = here.shortened.get(asked, (float("-inf"), asked))
+                begin = known if time.monotonic() < at + SHORTENED_FOR else asked
+                found = await self.read(lambda connection: looking.read_throughput(connection, begin))
+                if found.span not in (asked, begin):
+                    here.shortened[asked] = time.monotonic(), found.span
                 return found
 
-            here.throughput[span] = Kept(5.0, read)
-        return await here.throughput[span].get()
+            here.throughput[asked] = Kept(5.0, read)
+        return await here.throughput[asked].get()
 
     def redacted(self, kind: str, values: dict[str, Any]) -> Any:
         """Return arguments or attributes as they may be shown; where the application's function fails, nothing of them."""

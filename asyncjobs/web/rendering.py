@@ -65,6 +65,7 @@ def _environment() -> Environment:
         "text": harmless_text,
         "pretty": pretty,
         "moment": moment,
+        "span": span,
         "short_kind": short_kind,
     }
     environment.globals |= {"charts": charts, "states": [state.name for state in State]}
@@ -106,6 +107,15 @@ def bytes_of(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
         size /= 1_000
     return f"{size:,.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """Return a whole time span in words."""
+    for unit, size in (("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= size:
+            count = round(seconds / size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return "no time"
 
 
 def harmless_text(value: Any) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 from web_jobs import Gate, Import, Web, double, fail, failed_import, wait_at_gate
 
 from asyncjobs import AsyncJobs, Batch, chain
-from asyncjobs.db import looking
+from asyncjobs.db import looking, sql
 from tests.support.asking import until
 
 PAGES = ("/", "/queues", "/jobs", "/failures", "/recurring", "/batches", "/workers", "/system")
@@ -44,7 +45,7 @@ async def test_what_ended_lately_is_counted_by_minute_and_by_half_hour(
     await until(connection, "select count(*) = 1 from asyncjobs.finished")
     for span, width in (("1h", 60.0), ("24h", 1800.0)):
         flow = (await working.json(f"/overview?span={span}"))["throughput"]
-        assert (flow["seconds_each"], flow["succeeded_in_all"], flow["others_in_all"], flow["estimated"]) == (
+        assert (flow["seconds_each"], flow["succeeded_in_all"], flow["others_in_all"], flow["shortened"]) == (
             width,
             1,
             0,
@@ -52,21 +53,22 @@ async def test_what_ended_lately_is_counted_by_minute_and_by_half_hour(
         )
 
 
-async def test_where_counting_takes_too_long_a_sample_is_taken_and_said_so(
-    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_where_counting_takes_too_long_a_shorter_time_is_counted_and_said_so(
+    working: Web, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await connection.execute("select asyncjobs.make_partitions(current_date + 8)")
-    await connection.execute(
-        "insert into asyncjobs.finished (id, fence, enqueued_at, expires_on, attempt, priority, state, crashes, kind, queue, args) "
-        "select gen_random_uuid(), 1, now(), current_date + 8, 1, 0, 4, 0, 'k', 'q', '{}' from generate_series(1, 5000)"
+    await double(1).enqueue()
+    await until(connection, "select count(*) = 1 from asyncjobs.finished")
+    await connection.execute("update asyncjobs.finished set finished_at = finished_at - interval '5 s'")
+    slow = sql.read("read_throughput").replace(
+        "from asyncjobs.finished", "from asyncjobs.finished, pg_sleep(case when $1 > 5 then 0.2 else 0 end)"
     )
-    await connection.execute("analyze asyncjobs.finished")
-    found = await looking.read_throughput(connection, width=60.0, stretches=60)
-    assert (found.sampled, sum(states[4] for states in found.by_state.values())) == (False, 5000)
-    monkeypatch.setattr(looking, "SAMPLED", 2500)
-    found = await looking.read_throughput(connection, width=60.0, stretches=60, sampled=True)
-    assert found.sampled
-    assert 1000 < sum(states[4] for states in found.by_state.values()) < 12000
+    monkeypatch.setattr(
+        looking, "sql", SimpleNamespace(read=lambda name: slow if name == "read_throughput" else sql.read(name))
+    )
+    for span in ("24h", "1h"):
+        flow = (await working.json(f"/overview?span={span}"))["throughput"]
+        assert (flow["seconds"], flow["shortened"], flow["succeeded_in_all"]) == (60, True, 1)
+    assert "Ended in the last 1 minute" in await working.text("/")
 
 
 async def test_jobs_are_found_by_state_kind_queue_and_error_and_counts_follow_the_filter(

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 
 from asyncjobs.client.unserved_jobs import unserved
-from asyncjobs.db import job_actions, reading
+from asyncjobs.db import job_actions, looking, reading
 from asyncjobs.db.looking import Throughput, Wanted
 from asyncjobs.db.recurring import LATE
 from asyncjobs.db.rows import State
@@ -19,8 +19,8 @@ from asyncjobs.web.pages.listed import counts
 from asyncjobs.web.pages.queues import read_queues
 from asyncjobs.web.queries import parameters
 
-SPANS = {"1h": (60.0, 60), "24h": (1800.0, 48)}
-"""Width in seconds, and number, of the stretches of time of the chart."""
+SPANS = {"1h": looking.SPANS[1], "24h": looking.SPANS[0]}
+"""Spans of the chart by the names that an address has for them."""
 GROUPED = 100
 """Failed jobs, the newest, whose groups are shown."""
 SHOWN_GROUPS = 5
@@ -46,7 +46,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
             "slots": sum(worker["slots"] for worker in alive),
             "running": sum(worker["running"] for worker in alive),
         },
-        "throughput": throughput_values(span, await dashboard.throughput(span, *SPANS[span])),
+        "throughput": throughput_values(span, await dashboard.throughput(SPANS[span])),
         "failures": [failures.values_of(group) for group in found.groups[:SHOWN_GROUPS]],
         "attention": list(_attention(working, queues, schedules, list(unserved(ready, alive)))),
     }
@@ -54,17 +54,19 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
 
 def throughput_values(span: str, found: Throughput) -> dict[str, Any]:
     """Return how many jobs ended in each stretch of time, the earliest first."""
-    by_ago = [found.by_state.get(ago, {}) for ago in range(found.stretches)]
+    width, stretches = found.span
+    by_ago = [found.by_state.get(ago, {}) for ago in range(stretches)]
     succeeded = [states.get(State.succeeded, 0) for states in by_ago][::-1]
     others = [sum(jobs for state, jobs in states.items() if state is not State.succeeded) for states in by_ago][::-1]
     return {
         "span": span,
-        "seconds_each": found.width,
+        "seconds": width * stretches,
+        "seconds_each": width,
+        "shortened": found.span != SPANS[span],
         "succeeded": succeeded,
         "others": others,
         "succeeded_in_all": sum(succeeded),
         "others_in_all": sum(others),
-        "estimated": found.sampled,
     }
 
 
