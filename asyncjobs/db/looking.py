@@ -254,7 +254,8 @@ class Day(NamedTuple):
     """A partition of the history."""
 
     name: str
-    bound: str
+    may_go_on: str | None
+    """The day from which on it may be dropped."""
     size: int
     rows: int
     """Estimated."""

@@ -16,11 +16,12 @@ with live as materialized (
   where says and ($1::text is null or kind = $1::text) and ($2::text is null or queue = $2::text)
   order by id desc limit $6::integer
 )
-select (select count(*) from looked) as looked_at, (select id from looked order by id limit 1) as last,
-       job.id, job.state, job.kind, job.queue, job.priority, job.attempt, job.crashes, job.enqueued_at, job.run_at,
-       job.started_at, job.finished_at, job.worker, job.reason, job.error
+select (select count(*) from looked) as looked_at, (select id from looked order by id limit 1) as last, job.*
 from (values (true)) as always
 left join (
-  matching cross join lateral (select * from asyncjobs.job_status where job_status.id = matching.id limit 1) as job
+  matching cross join lateral (
+    select id, state, kind, queue, priority, attempt, crashes, enqueued_at, run_at, started_at, finished_at, worker, reason, error
+    from asyncjobs.job_status where job_status.id = matching.id limit 1
+  ) as job
 ) on true
 order by job.id desc
