@@ -28,6 +28,7 @@ from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
 from asyncjobs.values import codec
+from asyncjobs.version import VERSION
 from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.claiming.wakeups import Wakeups
 from asyncjobs.worker.connection_shares import ConnectionShare
@@ -209,6 +210,7 @@ class Worker:
             {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "version": VERSION,
                 "pools": [{"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self.served],
                 "kinds": registry.all_names(),
                 "recurring": self._declaration.version,

@@ -32,6 +32,7 @@ LINKED = 10
 """Jobs of its chain that are shown before it, and after it."""
 MOST_STEPS = 500
 MOST_CHILDREN = 100
+MOST_ERRORS = 20
 AUDITED = 20
 GONE = "No job with this id can be seen: never made, rolled back, or past its retention."
 VALUES = ("arguments", "result", "attributes", "steps", "errors")
@@ -47,6 +48,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     children = unended(found.row.steps)
     states = await dashboard.read(lambda connection: jobs.read_states(connection, children)) if children else {}
     values = values_of(read_status(found.row, states))
+    errors, values["errors"] = values["errors"], values["errors"][-MOST_ERRORS:]
     belonging = await dashboard.read(lambda connection: looking.read_belonging(connection, job_id))
     steps = values["steps"]
     values["arguments"] = dashboard.redacted(found.row.kind, values["arguments"]) if found.row.args else None
@@ -62,6 +64,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
             "limits": (belonging and belonging.limit_keys) or [],
             "chain": await dashboard.read(lambda connection: _chain(connection, job_id)),
             "steps_left_out": max(len(steps) - MOST_STEPS, 0),
+            "errors_left_out": len(errors) - len(values["errors"]),
             "may_read_arguments": found.may_read_arguments,
             "long": [name for name in ("arguments", "result", "attributes", "steps") if found.is_long(name)],
             "running_on": await _place(dashboard, found.row.worker),

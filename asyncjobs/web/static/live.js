@@ -8,6 +8,8 @@
   const every = Number(main.getAttribute("data-every")) * 1000;
   let paused = false;
   let busy = false;
+  let begun = 0;
+  let notBefore = 0;
   try { paused = localStorage.getItem("asyncjobs.paused") === "1"; } catch { /* storage is off */ }
 
   function show(text) {
@@ -36,12 +38,16 @@
   }
 
   function refresh() {
-    if (paused || busy || document.hidden || isUsed()) return;
+    if (paused || busy || document.hidden || Date.now() < notBefore || isUsed()) return;
     htmx.trigger(main, "refresh");
   }
 
-  document.addEventListener("htmx:before:request", (event) => { if (event.target === main) busy = true; });
-  document.addEventListener("htmx:finally:request", () => { busy = false; });
+  document.addEventListener("htmx:before:request", () => { busy = true; begun = Date.now(); });
+  // What takes long is asked for more rarely: to look on is to take a tenth of the time at most.
+  document.addEventListener("htmx:finally:request", () => {
+    busy = false;
+    notBefore = Date.now() + 10 * (Date.now() - begun) - 2 * every;
+  });
   document.addEventListener("htmx:error", () => show("no answer"));
   document.addEventListener("htmx:after:request", (event) => {
     const status = event.detail?.ctx?.response?.raw?.status;
