@@ -95,19 +95,20 @@ async def paths(connection: asyncpg.Connection) -> list[str]:
 async def test_each_page_is_for_everybody_in_the_light_and_on_a_phone_in_the_dark(
     client: AsyncJobs, connection: asyncpg.Connection, url: str, browser: Browser, every: bool
 ) -> None:
-    await fill(url, finished=400, ready=200)
+    await fill(url, finished=400 if every else 200, ready=200 if every else 60)
     async with served(client.dashboard()) as base:
         for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 320, "height": 640}}):
             async with page_of(browser, **options) as page:
-                for n, path in enumerate(await paths(connection)):
+                found = await paths(connection)
+                light = options["color_scheme"] == "light"
+                # Axe takes longer than a page does: where not every one is tried, those with the most on them are.
+                for path in found if every or light else found[2:6:3]:
                     await page.goto(base + path)
                     await check_fits(page)
-                    if every or n % 4 == (
-                        0 if options["color_scheme"] == "light" else 2
-                    ):  # it takes longer than the page
+                    if every or (light and path in (found[0], found[4])):
                         await check_access(page)
                 dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-                assert (sum(map(int, dark[4:-1].split(","))) < 120) is (options["color_scheme"] == "dark")
+                assert (sum(map(int, dark[4:-1].split(","))) < 120) is not light
 
 
 async def test_a_failed_job_is_found_understood_and_retried(
