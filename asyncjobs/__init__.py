@@ -6,6 +6,7 @@ The rooms, each importing only from those below it; the first lines of each `__i
     demo  integrations  testing    the demonstration; other libraries; the pytest plugin
     processes          worker processes: started, signalled, supervised, forked for jobs
     app                AsyncJobs: assembles the rest
+    web                the dashboard: pages about jobs, and what can be done there
     terminal           what commands show: tables, options, exit codes
     embedded  worker  client       a private PostgreSQL; what runs jobs; what enqueues and awaits them
     db                 the only room that speaks to PostgreSQL

@@ -650,6 +650,44 @@ class AsyncJobs:
         """
         return (await self._client().why(id_of(job))).sentence
 
+    # Seeing
+
+    @answered(remedy="everything goes by name, as in `dashboard(auth=allow, read_only=True)`")
+    def dashboard(
+        self,
+        *,
+        auth: Callable[[Any], Any] | None = None,
+        read_only: bool = False,
+        redact: Callable[[str, dict[str, Any]], Any] | None = None,
+    ) -> Any:
+        """Return the dashboard, an ASGI application: ``app.mount("/jobs", jobs.dashboard(auth=allow))``.
+
+        Needs the extra `web`. It reads and acts through this AsyncJobs, which must be open while it is used.
+
+        Args:
+            auth: A function, `def` or `async def`, of the request (a `starlette.requests.Request`). It returns whether that
+                may come in: True, or the name of who asks, for the audit; or a response, such as a redirect to a login.
+                None: only requests from this machine itself come in, and none through a proxy.
+            read_only: Whether nothing can be changed.
+            redact: Takes a kind's stored name and a job's arguments, or attributes, and returns what is shown of them.
+
+        Raises:
+            InvalidCall: The extra `web` is not installed.
+            InvalidOption: A value is invalid.
+        """
+        from asyncjobs.web.missing import check_extra
+
+        check_extra()
+        from asyncjobs.web.application import dashboard_application
+        from asyncjobs.web.dashboard import Dashboard
+
+        for name, value in (("auth", auth), ("redact", redact)):
+            if value is not None and not callable(value):
+                raise InvalidOption(f"{name}={shown(value)} cannot be called: give a function")
+        return dashboard_application(
+            Dashboard(self._in_use, auth=auth, read_only=limits.flag(read_only, "read_only"), redact=redact)
+        )
+
     async def set_limit(self, key: str, most: int | None) -> None:
         """Set how many jobs run at once under a limit, for all workers, from now on; running jobs go on.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,9 @@ class Opened:
         self.settings = settings
         poolers.assume(url, settings.pooler)
         stack.enter_context(registry.prefixed(settings.kind_prefix))
+        self.also_closed = ExitStack()
+        """What others close with the client."""
+        stack.callback(self.also_closed.close)
         everything = (*map(import_object, settings.middleware), *middleware)
         self.sessions = Sessions(
             url,

@@ -17,6 +17,7 @@ from asyncjobs.cli.health import health
 from asyncjobs.cli.init import init
 from asyncjobs.cli.run import run
 from asyncjobs.cli.top import top
+from asyncjobs.cli.web import web
 from asyncjobs.demo.command import demo
 from asyncjobs.terminal import options
 
@@ -49,7 +50,7 @@ def root(
         os.environ["ASYNCJOBS_LOG_LEVEL"] = log_level
 
 
-for command in (demo, init, run, check, enqueue, status.status, top, doctor, health):
+for command in (demo, init, run, check, enqueue, status.status, top, doctor, web, health):
     app.command()(command)
 for command in (failed.failed, job_actions.retry, job_actions.discard, job_actions.cancel):
     jobs.app.command()(command)

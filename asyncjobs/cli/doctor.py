@@ -14,7 +14,7 @@ from asyncjobs import logs
 from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database, pauses
 from asyncjobs.cli.recurring import left_out
-from asyncjobs.cli.unserved_jobs import cut_short, of_two_applications, unserved
+from asyncjobs.client.unserved_jobs import cut_short, of_two_applications, unserved
 from asyncjobs.db import checking, limiting, migration_files, pausing, poolers, reading, recurring
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import MIGRATE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from asyncjobs.cli.job_actions import age_of
 from asyncjobs.cli.unknown_names import notes
 from asyncjobs.client import finding
 from asyncjobs.client.label_filters import read_words
+from asyncjobs.client.status_values import values_of
 from asyncjobs.client.statuses import Statuses
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
@@ -26,7 +26,6 @@ from asyncjobs.db.rows import State, StatusRow, state_name
 from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import PermissionDenied
 from asyncjobs.failing.stored_errors import read_errors
-from asyncjobs.records.status import Status
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
@@ -154,7 +153,7 @@ def show(
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
     status = read_status(row, states, shown[0] if shown else None)
-    values = _values(status)
+    values = values_of(status)
     if row.args is None:
         values["arguments"] = None
     if chain:
@@ -296,22 +295,6 @@ def _children(step: dict[str, Any]) -> str:
     if step["result"] is not None:
         said.append(str(printing.shortened(step["result"])))
     return "; ".join(filter(None, said))
-
-
-def _values(status: Status) -> dict[str, Any]:
-    names = [name for name in Status.__slots__ if name not in ("errors", "steps")]
-    values = {name: getattr(status, name) for name in names}
-    if status.progress is not None:
-        values["progress"] = dataclasses.asdict(status.progress)
-    steps = [
-        {**_fields(step), "children": None if step.children is None else list(map(_fields, step.children))}
-        for step in status.steps
-    ]
-    return {**values, "steps": steps, "errors": list(map(_fields, status.errors))}
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in type(value).__slots__}
 
 
 def _state(name: str) -> str:

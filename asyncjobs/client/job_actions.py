@@ -24,7 +24,7 @@ from asyncjobs.db.job_actions import BATCH, Done, Picked
 from asyncjobs.db.jobs import read_status
 from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State
-from asyncjobs.db.sessions import Sessions
+from asyncjobs.db.sessions import Runs
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.failing import failures
@@ -247,7 +247,7 @@ class JobActions:
         retention: Seconds that a live job is kept after it was discarded or cancelled.
     """
 
-    def __init__(self, sessions: Sessions, retention: float) -> None:
+    def __init__(self, sessions: Runs, retention: float) -> None:
         self._sessions = sessions
         self._days = math.ceil(retention / 86_400)
 

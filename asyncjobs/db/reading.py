@@ -77,6 +77,8 @@ class WorkerRow(NamedTuple):
     late: bool
     """Whether its lease is over, and it is not declared dead yet."""
     running: int
+    quiet: bool = False
+    """Whether it was told to claim nothing."""
 
 
 class RunningJob(NamedTuple):

@@ -130,7 +130,7 @@ to asyncjobs_enqueuer;
 grant select, insert, update, delete on asyncjobs.job, asyncjobs.worker, asyncjobs.step, asyncjobs.event, asyncjobs.batch,
   asyncjobs.link, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_note, asyncjobs.limit_pass, asyncjobs.unique_window,
   asyncjobs.recurring, asyncjobs.recurring_tick, asyncjobs.recurring_version, asyncjobs.pause, asyncjobs.queue_figures,
-  asyncjobs.live_job, asyncjobs.stream_item
+  asyncjobs.live_job, asyncjobs.stream_item, asyncjobs.audit
   to asyncjobs_worker;
 grant select, insert on asyncjobs.finished to asyncjobs_worker;
 grant select on asyncjobs.job_status to asyncjobs_worker;
@@ -161,7 +161,7 @@ grant execute on function asyncjobs.find(json, integer), asyncjobs.count(json, i
   asyncjobs.shown(timestamptz), asyncjobs.batch_status(uuid), asyncjobs.goes_along(uuid),
   asyncjobs.progress(uuid[]), asyncjobs.stream(uuid, bigint, integer)
   to asyncjobs_viewer;
-grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.queue_figures, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
+grant select on asyncjobs.worker, asyncjobs.pause, asyncjobs.audit, asyncjobs.queue_figures, asyncjobs.limits, asyncjobs.limit_key, asyncjobs.limit_pass
   to asyncjobs_viewer;
 grant select on sequence asyncjobs.ready_seq, asyncjobs.fence_seq to asyncjobs_viewer;
 grant select (job, n, name, state, attempt, started_at, finished_at, wakes_at, event, key, result, cursor, error,

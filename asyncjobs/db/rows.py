@@ -215,3 +215,5 @@ class Pulse(NamedTuple):
     """Live workers, this one included."""
     rank: int
     """Live workers that come before this one."""
+    quiet: bool = False
+    """Whether this one is told to claim nothing."""

@@ -60,6 +60,12 @@ async def spare(connection: asyncpg.Connection, worker: UUID) -> bool:
     return bool(await connection.fetch(sql.read("spare_worker"), worker))
 
 
+async def quiet(connection: asyncpg.Connection, worker: UUID, *, wanted: bool) -> str | None:
+    """Tell a worker to claim nothing, or to claim again; return its host, None: it is not alive."""
+    host: str | None = await connection.fetchval(sql.read("quiet_worker"), worker, wanted)
+    return host
+
+
 async def anything_left(connection: asyncpg.Connection, queues: Sequence[str], kinds: Sequence[str]) -> bool:
     """Whether jobs are left that no other worker will run: ready suspects, and jobs of workers that are or seem dead."""
     return bool(await connection.fetchval(sql.read("read_left"), queues, kinds))

@@ -81,6 +81,8 @@ class Board:
     started: list[tuple[str, float]] = field(default_factory=list)  # what, and in how many seconds
     incidents: list[str] = field(default_factory=list)  # what went wrong and was put right
     server: str = ""  # the version of PostgreSQL
+    dashboard: str = ""  # where it is, if it was asked for
+    stays: bool = False  # all is over, and the dashboard is looked at
     begun: float = field(default_factory=time.time)
     enqueued: float | None = None
     ended: float | None = None  # the last job

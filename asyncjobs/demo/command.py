@@ -30,6 +30,9 @@ def demo(
         typer.Argument(metavar="[FILE]...", help="Texts, or directories of *.txt and *.md; default: ten samples."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cards go; made if missing.")] = OUT,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show the dashboard, too; it stays until Ctrl-C. Needs the extra web.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """See it work: draw texts as word clouds, each by a background job.
@@ -50,6 +53,10 @@ def demo(
             stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to end
     directory, is_watched = out.absolute(), sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}
     with exit_codes():
+        if web:
+            from asyncjobs.web.missing import check_extra
+
+            check_extra()
         board = Board(sources.find(files or (), directory))
         view = (views.View if as_json else views.Screen if is_watched else views.Lines)(board, directory)
         # Of this process and of the worker: whatever is set for a project of the user's, the demo is none of it.
@@ -59,7 +66,10 @@ def demo(
         logging.getLogger("asyncjobs").addHandler(logging.NullHandler())  # a line of it would tear the picture
         with _made(directory):
             try:
-                if (number := asyncio.run(_interrupted(show.Show(board, directory, view).run()))) is None:
+                number = asyncio.run(_interrupted(show.Show(board, directory, view, web=web).run()))
+                if board.stays:
+                    number = None  # all is over, and somebody has seen enough of the dashboard
+                if number is None:
                     view.say_end()
                 else:
                     with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import asyncjobs
-from asyncjobs import AsyncJobs, DatabaseUnavailable, JobDiscarded, JobError, JobFailed, enqueue_all
+from asyncjobs import AsyncJobs, DatabaseUnavailable, InvalidOption, JobDiscarded, JobError, JobFailed, enqueue_all
 from asyncjobs.demo import DATA
 from asyncjobs.demo.board import Board, Line, State
 from asyncjobs.demo.gallery import write_gallery
@@ -26,6 +26,8 @@ PULSE, LOST = 0.5, 4
 """Seconds between two looks whether the database is alive, and how many in a row that fail are its end."""
 MOST_DEATHS, TAIL = 5, 15
 """Of workers, before the demo gives up, and lines of the worker's log that are shown then."""
+PORT = 8080
+"""Of the dashboard, unless somebody has it."""
 CONFIG = DATA / "config.toml"
 
 
@@ -38,10 +40,13 @@ class WorkerGone(Exception):
 
 
 class Show:
-    """One run: a card for each line of the board, which is filled in and shown by the view meanwhile."""
+    """One run: a card for each line of the board, which is filled in and shown by the view meanwhile.
 
-    def __init__(self, board: Board, directory: Path, view: View) -> None:
-        self._board, self._directory, self._view = board, directory, view
+    With `web` the dashboard is served, and stays when all is over, until this is cancelled.
+    """
+
+    def __init__(self, board: Board, directory: Path, view: View, *, web: bool = False) -> None:
+        self._board, self._directory, self._view, self._web = board, directory, view, web
         self._ready = asyncio.Event()  # once a worker claims jobs
         self._why = ""  # no worker can be kept alive
         self._log: TextIO  # of the worker
@@ -65,7 +70,8 @@ class Show:
                     board.has_started(f"PostgreSQL {server.version} of its own", board.begun)
                     with (server.directory / "worker.log").open("a+", errors="replace") as self._log:
                         async with AsyncJobs(config=CONFIG, database_url=server.url()) as jobs:
-                            guards = self._work(jobs), self._read_along(), self._take_pulse(jobs)
+                            guards = [self._work(jobs), self._read_along(), self._take_pulse(jobs)]
+                            guards += [self._serve(jobs)] if self._web else []
                             await self._beside(self._use(jobs), *guards)
             finally:
                 self._sweep()
@@ -96,6 +102,26 @@ class Show:
         self._board.ended = time.time()
         if self._board.having(State.drawn):
             write_gallery(self._directory)
+        if self._web:
+            self._board.stays = True
+            self._board.phase = f"the dashboard stays at {self._board.dashboard} until Ctrl-C"
+            await asyncio.Event().wait()
+
+    async def _serve(self, jobs: AsyncJobs) -> None:
+        """Serve the dashboard, at the usual port if that is free."""
+        from asyncjobs.web.serving import serve
+
+        begun = time.time()
+
+        def started(url: str) -> None:
+            self._board.dashboard = url
+            self._board.has_started(f"the dashboard at {url}", begun)
+
+        application = jobs.dashboard()
+        try:
+            await serve(application, host="127.0.0.1", port=PORT, on_start=started)
+        except InvalidOption:
+            await serve(application, host="127.0.0.1", port=0, on_start=started)
 
     async def _follow(self, jobs: AsyncJobs, job: ProcessCloud, line: Line) -> None:
         """Await a job, and the one that it has left the telling to."""

@@ -80,6 +80,7 @@ class Lines(View):
     def __init__(self, board: Board, directory: Path) -> None:
         super().__init__(board, directory)
         self._started = self._incidents = 0
+        self._stays = False
         self._over: set[int] = set()
 
     def show(self) -> None:
@@ -95,6 +96,9 @@ class Lines(View):
             drawn = f" -> {harmless(line.card.name)}" if line.state is State.drawn else ""
             print(f"{line.state:<10} {harmless(line.text.name)}: {line.detail}{drawn} ({seconds(line.seconds)})")
         self._over.update(ended)
+        if board.stays and not self._stays:
+            self._stays = True
+            print(f"ready      the dashboard stays at {board.dashboard} until Ctrl-C")
         sys.stdout.flush()
 
     def say_end(self) -> None:

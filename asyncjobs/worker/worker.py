@@ -29,6 +29,7 @@ from asyncjobs.settings import Pool as PoolSettings
 from asyncjobs.settings import Settings
 from asyncjobs.tasks.services import Services
 from asyncjobs.values import codec
+from asyncjobs.version import VERSION
 from asyncjobs.worker.claiming.dispatcher import MOST_CLAIMS, Dispatcher
 from asyncjobs.worker.claiming.wakeups import Wakeups
 from asyncjobs.worker.connection_shares import ConnectionShare
@@ -55,6 +56,7 @@ from asyncjobs.worker.writing.step_recorder import MOST_ISOLATED, StepWriter
 logger = logging.getLogger("asyncjobs.worker")
 
 NOBODY = Outside()
+QUIET = "it was told to be quiet, in the dashboard"
 LOOK_AGAIN = 0.2
 """Seconds between looks for jobs of dead workers, before a burst ends."""
 LAST_WRITES = 2.0
@@ -227,6 +229,7 @@ class Worker:
             {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "version": VERSION,
                 "pools": [{"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self.served],
                 "kinds": registry.all_names(),
                 "recurring": self._declaration.version,
@@ -238,7 +241,9 @@ class Worker:
             draining=self._stop.is_set(),
             stuck=self.executor.stuck(),
             blocked=self.watchdog.blocks(),
-            claims_nothing=self.connections.trouble.reason or self.ledger.trouble.reason,
+            claims_nothing=self.connections.trouble.reason
+            or self.ledger.trouble.reason
+            or (QUIET if self.lease.quiet else ""),
             left_out=self.recurring.left_out.values(),
         )
 
@@ -527,6 +532,13 @@ class Worker:
 
     def _on_beat(self, pulse: Pulse) -> None:
         self.wakeups.alive, self.wakeups.rank = pulse.alive, pulse.rank
+        if pulse.quiet != self.lease.quiet:
+            self.lease.quiet = pulse.quiet
+            logger.warning(
+                "this worker %s, as it was told by hand", "claims nothing" if pulse.quiet else "claims again"
+            )
+            self.dispatcher.look_at_all()
+            self.keeper.beat_now()  # others are to see it at once
 
     def _on_cut_off(self) -> None:
         if self.lease.cut_off and self.executor.let_go():

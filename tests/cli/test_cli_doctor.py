@@ -11,7 +11,7 @@ import cli_jobs
 import pytest
 
 from asyncjobs.cli.doctor import Finding, connection_finding, server_findings, worker_findings
-from asyncjobs.cli.unserved_jobs import of_two_applications, serves, unserved
+from asyncjobs.client.unserved_jobs import of_two_applications, serves, unserved
 from asyncjobs.db import migrating, reading
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.reading import Limits, Server

@@ -1,7 +1,9 @@
 """The demo from its start to its end: real processes, a real PostgreSQL, real cards."""
 
+import json
 import os
 import re
+import urllib.request
 import xml.etree.ElementTree as ET
 from urllib.parse import unquote
 
@@ -131,3 +133,17 @@ def test_a_file_that_is_not_of_the_demo_is_not_overwritten(start):
     assert "index.html: this is not of the demo" in errors
     assert "tea.svg: this is not of the demo" in errors
     assert (cards / "index.html").read_text() == "<h1>My site</h1>"
+
+
+@pytest.mark.slow
+def test_with_web_the_dashboard_is_served_and_stays_when_all_is_drawn_until_it_is_interrupted(start):
+    (start.directory / "river.txt").write_text(WORDS)
+    demo = start("river.txt", "--web")
+    demo.wait_for("the dashboard stays at")
+    url = re.search(r"the dashboard stays at (\S+)", demo.output)[1]
+    with urllib.request.urlopen(f"{url}api/jobs?state=succeeded") as answer:
+        assert len(json.load(answer)["jobs"]) == 2
+    demo.process.terminate()
+    demo.end()
+    assert "1 card drawn" in demo.output
+    assert demo.footprint().left == []

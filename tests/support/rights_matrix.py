@@ -123,6 +123,10 @@ MATRIX = (
         "insert into asyncjobs.queue_figures (taken_at, queues) values (now(), '[]')", "update asyncjobs.queue_figures set taken_at = now()",
     )),
     Row("what is paused", "read", LOOKING, ("select name, until, reason, paused_by from asyncjobs.pause",)),
+    Row("what was done in the dashboard, and by whom", "read", LOOKING, ("select * from asyncjobs.audit",)),
+    Row("what is done in the dashboard", "write", WORKING, (
+        "insert into asyncjobs.audit (who, action, scope, subject) values ('dana', 'retry', 'job', '1')",
+    )),
     Row("pause and resume a queue or a kind", "run", WORKING, (
         "select asyncjobs.pause('queue', array['q'], null, null, '', '')", "select asyncjobs.resume('queue', array['q'])",
         "insert into asyncjobs.pause (scope, name) values ('queue', 'other')",

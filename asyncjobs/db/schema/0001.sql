@@ -19,6 +19,7 @@
 -- unique_window  what was enqueued lately under a key that is unique for a time
 -- pause     queues and kinds of which nothing is started
 -- queue_figures  one row: the numbers of jobs in the queues, as they were counted last, for metrics
+-- audit     what was done by hand in the dashboard: who, when, with what
 --
 -- States: 0 scheduled, 1 ready, 2 running, 3 waiting; 4 succeeded, 5 failed, 6 discarded, 7 cancelled.
 -- Arguments, results and errors are JSON text, not jsonb: one outcome that jsonb refuses would take its batch with it,
@@ -206,6 +207,7 @@ create table asyncjobs.worker (
   beat_at timestamptz not null default clock_timestamp(),
   linked_at timestamptz not null default clock_timestamp(),   -- since when its link has been whole
   spared boolean not null default false,    -- it was ended from outside: no job is to blame
+  quiet boolean not null default false,     -- told by hand to claim nothing
   backend_start timestamptz,
   dead_at timestamptz,
   host text not null default '',
@@ -361,3 +363,17 @@ create table asyncjobs.allowed_kind (
   kind text not null,
   primary key (login, kind)
 );
+
+-- What was done in the dashboard; kept 90 days.
+create table asyncjobs.audit (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,                     -- null: it is under way, or was cut short
+  jobs bigint not null default 0,           -- how many it has changed so far
+  who text not null,
+  action text not null,                     -- retry, discard, cancel, pause, resume, run, quiet
+  scope text not null,                      -- what it was done with: job, jobs, queue, kind, recurring, worker
+  subject text not null,                    -- of that: an id, a name, or a filter in words
+  detail text not null default ''           -- a reason, or what went wrong
+);
+create index audit_of_subject on asyncjobs.audit (scope, subject, id);

@@ -269,8 +269,8 @@ class Dispatcher:
         return [group for group, _ in groups[: MOST_CLAIMS - self._claims]]
 
     def _is_held_up(self) -> bool:
-        """Whether to claim nothing: this worker stops, or could not write how claimed jobs end."""
-        return self._stopping or self._ledger.full or not self._is_connected()
+        """Whether to claim nothing: this worker stops, is told to be quiet, or could not write how claimed jobs end."""
+        return self._stopping or self._lease.quiet or self._ledger.full or not self._is_connected()
 
     def _limit(self, pool: Pool, now: float) -> int:
         """Return how many jobs to claim at most for a pool, so that pools before it are not held up."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from asyncjobs.db import batches, jobs, limiting, live, steps, workers
+from asyncjobs.db import audit, batches, jobs, limiting, live, steps, workers
 from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Runs
 from asyncjobs.exceptions import DatabaseError
@@ -137,8 +137,9 @@ class Janitor:
                 break
         while await self._sessions.run(lambda connection: live.forget(connection, ITEMS)):
             pass
-        while await self._sessions.run(lambda connection: limiting.forget(connection, BATCH)) == BATCH:
-            pass
+        for forget in (limiting.forget, audit.forget):
+            while await self._sessions.run(partial(forget, limit=BATCH)) == BATCH:
+                pass
 
     async def _tidy_chains(self) -> None:
         """End chains whose failed job was dropped, and delete chains of which nothing is left."""

@@ -44,6 +44,8 @@ class Lease:
         """Whether the last beat got no answer at all, not even that the database is away."""
         self.trouble = ""
         """Why the last beat failed; empty when it did not."""
+        self.quiet = False
+        """Whether somebody has told this worker to claim nothing."""
 
     @property
     def ends_in(self) -> float:
