@@ -144,7 +144,11 @@ class Actor:
         except AsyncJobsError as error:
             logger.warning("%s of %s has ended with an error: %s", asked.action.value, wanted, error)
             trouble = f"ended early: {error}"
-        await writing.run(lambda connection: audit.add(connection, entry, jobs=0, over=True, trouble=trouble))
+        except asyncio.CancelledError:
+            trouble = "ended early: the dashboard was stopped"
+            raise
+        finally:
+            await writing.run(lambda connection: audit.add(connection, entry, jobs=0, over=True, trouble=trouble))
 
     async def pause(self, queue: str | None, kind: str | None, *, reason: str, until: str | None) -> int:
         """Pause a queue or a kind; return the entry."""

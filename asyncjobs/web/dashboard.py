@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from asyncjobs.checks.foreign_texts import log
-from asyncjobs.client.client import Client
 from asyncjobs.db import looking, reading
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.sessions import Sessions
@@ -129,11 +128,6 @@ class Dashboard:
     def writing(self) -> Sessions:
         """The client's connections, which may write as far as the role may."""
         return self._now_open().opened.sessions
-
-    @property
-    def client(self) -> Client:
-        """The open client."""
-        return self._now_open().opened.client
 
     @property
     def services(self) -> Services:

@@ -22,7 +22,7 @@ COUNTED = 3_000
 _BACK = re.compile(
     r"/(?:jobs|queues|failures|recurring|batches|workers|system)?(?:/[0-9a-f-]{36})?(?:\?[\w%&=+.~-]*)?", re.ASCII
 )
-_CHOICE = ("action", "id", *FILTER, "group", "forced", "back")
+_CHOICE = ("action", "id", *FILTER, "group", "back")
 ACTIONS = {
     "retry": Asked(Action.retry),
     "run": Asked(Action.retry, forced=True),
@@ -119,7 +119,6 @@ async def act_on_jobs(actor: Actor, given: Given) -> int:
     asked = asked._replace(
         reason=given.text("reason", 1_000) or "",
         from_step=given.text("from_step", 401),
-        forced=asked.forced or given.flag("forced"),
     )
     if asked.from_step is not None:
         asked = asked._replace(forced=True)

@@ -82,10 +82,6 @@ class Given:
             raise bad(f"{name} must be one of {', '.join(choices)}")
         return text
 
-    def flag(self, name: str) -> bool:
-        """Return whether a box is checked."""
-        return self.one_of(name, ("1",)) is not None
-
     def required(self, name: str, most: int = 500) -> str:
         """Return one text that must be there."""
         text = self.text(name, most)

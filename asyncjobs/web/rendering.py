@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,18 @@ def render(name: str, values: Mapping[str, Any]) -> bytes:
 
 def as_json(value: Any) -> bytes:
     """Return a value as JSON: ids and times as text, and nothing but ASCII."""
-    return json.dumps(value, default=_plain).encode()
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False).encode()
+    except ValueError:  # rows written by hand may hold endless times
+        return json.dumps(_finite(value), default=_plain).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:
@@ -120,17 +132,13 @@ def span(seconds: float) -> str:
 
 def harmless_text(value: Any) -> str:
     """Return a text of several lines without characters that would control or turn it."""
-    return "\n".join(harmless(part) for part in str(value).split("\n"))
+    return "\n".join(harmless(part) for part in str(value).expandtabs(4).split("\n"))
 
 
 def line(value: Any, most: int = IN_TABLE) -> str:
     """Return a value as one line, cut when it is long."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return (
-        harmless(" ".join(cut(text, 4 * most).split()))[:most]
-        if len(text) <= most
-        else cut(harmless(" ".join(cut(text, 4 * most).split())), most)
-    )
+    return cut(harmless(" ".join(cut(text, 4 * most).split())), most)
 
 
 def pretty(value: Any) -> str:
@@ -159,6 +167,3 @@ def moment(at: datetime | None, now: datetime, *, whole: bool = False) -> Markup
         else f"UTC, {age(max(seconds, 0.0))} ago"
     )
     return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), other, said)
-
-
-Link = Callable[..., str]

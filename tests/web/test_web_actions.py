@@ -180,6 +180,34 @@ async def test_what_takes_long_goes_on_behind_and_its_entry_says_how_far_it_is(
     assert "6 jobs discarded" in await web.text(page)
 
 
+async def test_an_action_that_is_cut_short_says_so_and_how_far_it_came(
+    make_jobs, own_connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, discard = asyncio.Event(), job_actions.discard
+
+    async def slowly(*given: object, **named: object) -> list[job_actions.Done]:
+        if seen.is_set():
+            await asyncio.Event().wait()
+        seen.set()
+        return await discard(*given, **named)
+
+    monkeypatch.setattr(job_actions, "discard", slowly)
+    monkeypatch.setattr(job_actions, "BATCH", 2)
+    monkeypatch.setattr("asyncjobs.client.job_actions.BATCH", 2)
+    monkeypatch.setattr(actions, "PATIENCE", 0.05)
+    async with make_jobs() as jobs:
+        for n in range(4):
+            await double(n).enqueue()
+        web = Web(jobs.dashboard())
+        await web.submit(
+            "/confirm?action=discard&state=ready", "/do/jobs", action="discard", state="ready", back="/jobs"
+        )
+        await until(own_connection, "select jobs = 2 from asyncjobs.audit")
+    [entry] = await entries(own_connection)
+    assert (entry.jobs, entry.detail) == (2, "ended early: the dashboard was stopped")
+    assert entry.ended_at is not None
+
+
 async def test_a_queue_is_paused_and_resumed(web: Web, client: AsyncJobs, connection: asyncpg.Connection) -> None:
     await double(1).enqueue()
     await web.submit("/queues", "/do/queue", action="pause", queue="numbers", reason="a move", until="2h")

@@ -17,6 +17,7 @@ from playwright.async_api import Browser, Page, expect
 from web_jobs import double, fail, failed_import
 
 from asyncjobs import AsyncJobs, JobFailed
+from docs.images import web as pictures
 from tests.support.asking import until
 from tests.support.browsers import chromium, opened
 from tests.support.mixed_jobs import fill
@@ -93,8 +94,9 @@ async def paths(connection: asyncpg.Connection) -> list[str]:
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_each_page_is_for_everybody_in_the_light_and_on_a_phone_in_the_dark(
-    client: AsyncJobs, connection: asyncpg.Connection, url: str, browser: Browser, every: bool
+    client: AsyncJobs, connection: asyncpg.Connection, url: str, browser: Browser, every: bool, tmp_path: Path
 ) -> None:
+    """With them the pictures of the documents are drawn, into a directory of the test's."""
     await fill(url, finished=400 if every else 200, ready=200 if every else 60)
     async with served(client.dashboard()) as base:
         for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 320, "height": 640}}):
@@ -109,6 +111,9 @@ async def test_each_page_is_for_everybody_in_the_light_and_on_a_phone_in_the_dar
                         await check_access(page)
                 dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
                 assert (sum(map(int, dark[4:-1].split(","))) < 120) is not light
+        job = await connection.fetchval("select job from asyncjobs.step limit 1")
+        await pictures.draw(browser, base, tmp_path, str(job))
+    assert {path.name for path in tmp_path.iterdir()} == set(pictures.PICTURES)
 
 
 async def test_a_failed_job_is_found_understood_and_retried(

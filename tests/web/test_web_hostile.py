@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from web_jobs import Web, double
 
 from asyncjobs import AsyncJobs
-from asyncjobs.web.rendering import assets, line, pretty
+from asyncjobs.web.rendering import as_json, assets, line, pretty
 
 EVIL = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg/onload=alert(1)>", "javascript:alert(1)", "{{ 7*7 }}{% raw %}",
@@ -186,6 +186,13 @@ async def test_rows_written_by_hand_are_shown_all_the_same(
         )  # fmt: skip
         for path in ("/", "/jobs", f"/jobs/{made.id}", f"/api/jobs/{made.id}"):
             assert (await web.get(path)).status_code == 200, (args, path)
+
+
+def test_json_has_no_number_that_is_none() -> None:
+    assert (
+        as_json({"a": [float("inf"), (float("nan"), 1.5)], "b": 2**63})
+        == b'{"a": [null, [null, 1.5]], "b": 9223372036854775808}'
+    )
 
 
 def test_the_assets_are_what_was_published_and_have_their_licence() -> None:

@@ -38,7 +38,8 @@
   }
 
   function refresh() {
-    if (paused || busy || document.hidden || Date.now() < notBefore || isUsed()) return;
+    if (paused || busy || document.hidden || Date.now() < notBefore) return;
+    if (isUsed()) return show("holds still");
     htmx.trigger(main, "refresh");
   }
 
