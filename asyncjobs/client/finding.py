@@ -83,13 +83,11 @@ class Wanted(NamedTuple):
     def ways(self) -> tuple[Labelled, ...]:
         """The ways to look, of which the first that finds something counts.
 
-        Of a kind that is not known here, nobody knows whether its arguments are in the index.
+        Of a kind that is not given, or not known here, nobody knows whether its arguments are in the index.
         """
         by = self.labelled
-        is_unknown = (
-            by.searchable and self.kinds is not None and all(registry.find(kind) is None for kind in self.kinds)
-        )
-        return (by, by.by_stored) if is_unknown else (by,)
+        is_known = any(registry.find(kind) is not None for kind in self.kinds or ())
+        return (by,) if is_known or not by.searchable else (by, by.by_stored)
 
 
 def wanted_of(**sought: Unpack[Sought]) -> Wanted:

@@ -39,6 +39,15 @@ class Wanted(NamedTuple):
     queue: str | None = None
     error: str | None = None
     """Text anywhere in their errors, as it is: it is escaped here."""
+    tag: str | None = None
+    """A tag."""
+    arg: str | None = None
+    """The value of an argument, as NAME=VALUE."""
+
+    @property
+    def by_index(self) -> bool:
+        """Whether it is searched for in an index, by `asyncjobs.find`, and not by a look at each job."""
+        return (self.tag, self.arg) != (None, None)
 
     @property
     def narrows(self) -> bool:
@@ -162,8 +171,8 @@ async def read_shown(connection: Connection, job_id: UUID) -> Shown | None:
     if row is None:
         return None
     names = ("arguments", "result", "steps", "attributes")
-    sizes = {name: size for name, size in zip(names, row[21:], strict=True) if size is not None}
-    return Shown(StatusRow(*row[:21]), may_read, sizes)
+    sizes = {name: size for name, size in zip(names, row[22:], strict=True) if size is not None}
+    return Shown(StatusRow(*row[:22]), may_read, sizes)
 
 
 class Belonging(NamedTuple):

@@ -14,6 +14,7 @@ from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.web.actions import MOST_CHOSEN, Actor, count_matching
 from asyncjobs.web.dashboard import Dashboard
+from asyncjobs.web.pages.listed import words_of
 from asyncjobs.web.queries import FILTER, Given, filter_parameters, form, parameters
 from asyncjobs.web.refusals import bad
 
@@ -71,6 +72,7 @@ def _filter(asked: Asked, wanted: Wanted, group: str | None) -> Filter:
             error=wanted.error,
             state=None if wanted.state is None else wanted.state.name,
             group=group,
+            **words_of(wanted),
         )
     except InvalidOption:
         raise bad(
@@ -85,6 +87,8 @@ def _words(wanted: Wanted, group: str | None) -> str:
     parts += [f"of kind {wanted.kind}"] if wanted.kind else []
     parts += [f"in queue {wanted.queue}"] if wanted.queue else []
     parts += [f"with the error {cut(wanted.error, 100)}"] if wanted.error else []
+    parts += [f"with the tag {wanted.tag}"] if wanted.tag else []
+    parts += [f"with the argument {cut(wanted.arg, 100)}"] if wanted.arg else []
     return ", ".join(parts).replace(" jobs, of", " jobs of", 1)
 
 

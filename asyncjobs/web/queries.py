@@ -20,8 +20,9 @@ MOST_BODY = 64 * 1024
 """Bytes of a form."""
 MOST_ERROR = 200
 """Characters of the error in a filter."""
+MOST_TAG = 100
 FORM = "application/x-www-form-urlencoded"
-FILTER = ("state", "kind", "queue", "error")
+FILTER = ("state", "kind", "queue", "error", "tag", "arg")
 
 
 class Given:
@@ -109,7 +110,12 @@ class Given:
         """Return the filter of jobs."""
         state = self.one_of("state", [state.name for state in State])
         return Wanted(
-            None if state is None else State[state], self.kind(), self.queue(), self.text("error", MOST_ERROR)
+            None if state is None else State[state],
+            self.kind(),
+            self.queue(),
+            self.text("error", MOST_ERROR),
+            self.text("tag", MOST_TAG),
+            self.text("arg"),
         )
 
 
@@ -172,5 +178,6 @@ def address(path: str, values: Mapping[str, object] | None = None) -> str:
 
 def filter_parameters(wanted: Wanted) -> dict[str, str]:
     """Return the parameters that stand for a filter."""
-    values = (None if wanted.state is None else wanted.state.name, wanted.kind, wanted.queue, wanted.error)
+    state = None if wanted.state is None else wanted.state.name
+    values = (state, wanted.kind, wanted.queue, wanted.error, wanted.tag, wanted.arg)
     return {name: value for name, value in zip(FILTER, values, strict=True) if value is not None}

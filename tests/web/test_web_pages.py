@@ -188,22 +188,23 @@ async def test_schedules_are_shown_in_words_with_their_next_times(web: Web, clie
 
 
 async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
-    working: Web, connection: asyncpg.Connection
+    web: Web, connection: asyncpg.Connection
 ) -> None:
-    report = {
-        "draining": False,
-        "stuck": [],
-        "blocked": {"web.double": {"count": 2, "longest": 1.5}},
-        "claims_nothing": "",
-        "left_out": [],
-    }
-    await connection.execute("update asyncjobs.worker set report = $1", json.dumps(report))
-    [worker] = (await working.json("/workers"))["workers"]
+    report = {"draining": False, "stuck": [], "blocked": {"web.double": {"count": 2, "longest": 1.5}}, "claims_nothing": "",
+              "left_out": []}  # fmt: skip
+    about = {"host": "shop-1", "pid": 7, "pools": [{"queues": ["*"], "concurrency": 10}], "kinds": ["web.double"]}
+    await connection.execute(
+        "insert into asyncjobs.worker (id, backend_pid, backend_start, lease, about, report) "
+        "values (gen_random_uuid(), 1, now(), interval '1 hour', $1, $2)",
+        json.dumps(about),
+        json.dumps(report),
+    )
+    [worker] = (await web.json("/workers"))["workers"]
     assert worker["slots"] == 10
     assert worker["late"] is False
-    text = await working.text("/workers")
+    text = await web.text("/workers")
     assert "web.double 2 1.5s" in text
-    assert "has blocked the event loop, for 1.5s" in await working.text("/")
+    assert "has blocked the event loop, for 1.5s" in await web.text("/")
 
 
 async def test_the_system_shows_schema_tables_days_and_settings_without_the_password(
@@ -249,3 +250,44 @@ async def test_a_job_that_is_not_there_is_a_404_in_html_and_in_json(web: Web) ->
         assert (await web.get(path)).status_code == 404, path
     answer = await web.get(f"/api/jobs/{unknown}")
     assert (answer.status_code, answer.json()["error"]) == (404, "Not found")
+
+
+async def test_jobs_are_found_by_tag_and_by_argument_and_their_page_shows_tags_and_meta(
+    web: Web, client: AsyncJobs
+) -> None:
+    tagged = await double(7).set(tags=("import", "customer-7"), meta={"request": "r-1"}).enqueue()
+    await double(8).set(tags=("import",)).enqueue()
+    await double(9).enqueue()
+    values = await web.json("/jobs?tag=import")
+    assert [job["tags"] for job in values["jobs"]] == [["import"], ["import", "customer-7"]]
+    assert values["counts"]["ready"] == {"jobs": 2, "more": False}
+    assert [job["id"] for job in (await web.json("/jobs?tag=import&arg=number=7"))["jobs"]] == [str(tagged.id)]
+    assert (await web.json("/jobs?arg=number=10&kind=web.double"))["jobs"] == []
+    first = await web.json("/jobs?tag=import&limit=1")
+    assert [len(first["jobs"]), first["next"]] == [1, first["jobs"][0]["id"]]
+    assert "write NAME=VALUE" in await web.text("/jobs?arg=7", 400)
+    text = await web.text(f"/jobs/{tagged.id}")
+    assert "customer-7" in text and "r-1" in text
+
+
+async def test_all_with_a_tag_are_discarded(web: Web, client: AsyncJobs) -> None:
+    made = [await double(n).set(tags=("old",) if n % 2 else ()).enqueue() for n in range(4)]
+    page = "/confirm?action=discard&state=ready&tag=old"
+    assert "Discard 2 jobs? ready jobs, with the tag old" in await web.text(page)
+    await web.submit(page, "/do/jobs", back="/jobs", action="discard", state="ready", tag="old")
+    assert [(await each.status()).state for each in made] == ["ready", "discarded", "ready", "discarded"]
+
+
+async def test_the_page_of_a_job_shows_its_progress_and_the_end_of_its_stream(
+    web: Web, client: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    made = await double(7).enqueue()
+    await connection.execute("insert into asyncjobs.live_job (job, done, total, note, shown_at) "
+                             "values ($1, 30, 40, '<b>pages</b>', now())", made.id)  # fmt: skip
+    await connection.execute("insert into asyncjobs.stream_item (job, n, sent_at, attempt, value) "
+                             "select $1, n, now(), 1, '\"<i>' || n || '\"' from generate_series(1, 50) as n", made.id)  # fmt: skip
+    values = (await web.json(f"/jobs/{made.id}"))["job"]
+    assert (values["progress"]["done"], values["progress"]["of"], values["items"]) == (30, 40, 50)
+    assert [item["n"] for item in values["stream"]] == list(range(31, 51))
+    text = await web.text(f"/jobs/{made.id}")
+    assert "30 of 40: <b>pages</b>" in text and "50 items" in text and "<i>50" in text

@@ -20,7 +20,8 @@ select (select count(*) from looked) as looked_at, (select id from looked order 
 from (values (true)) as always
 left join (
   matching cross join lateral (
-    select id, state, kind, queue, priority, attempt, crashes, enqueued_at, run_at, started_at, finished_at, worker, reason, error
+    select id, state, kind, queue, priority, attempt, crashes, enqueued_at, run_at, started_at, finished_at, worker, reason, error,
+           labels
     from asyncjobs.job_status where job_status.id = matching.id limit 1
   ) as job
 ) on true

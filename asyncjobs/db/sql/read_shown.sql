@@ -4,7 +4,7 @@
 -- Index: see asyncjobs.job_status.
 with one as materialized (
   select id, state, kind, queue, priority, attempt, crashes, args, result, errors, reason, enqueued_at, run_at, started_at,
-         finished_at, worker, cancel_reason, counts, expires_at, progress, steps
+         finished_at, worker, cancel_reason, counts, expires_at, progress, steps, labels
   from asyncjobs.job_status where id = $1::uuid
   limit 1
 )
@@ -16,6 +16,6 @@ select id, state, kind, queue, priority, attempt, crashes, case when octet_lengt
             else (select json_agg(to_json(step) order by n)::text
                   from (select n, name, state, attempt, started_at, finished_at, wakes_at, event, key
                         from json_populate_recordset(null::asyncjobs.step, one.steps::json) order by n desc limit 500) as step)
-       end as steps,
+       end as steps, labels,
        octet_length(args) as args_size, octet_length(result) as result_size, octet_length(steps) as steps_size, octet_length(progress) as progress_size
 from one

@@ -15,13 +15,14 @@ from starlette.responses import Response
 from asyncjobs.client.status_values import values_of
 from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import ask
-from asyncjobs.db import audit, jobs, looking
+from asyncjobs.db import audit, jobs, live, looking
 from asyncjobs.db.batches import read_chain
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import StatusRow, state_name
 from asyncjobs.db.why import read_serving
 from asyncjobs.exceptions import DatabaseError, JobNotFound, PermissionDenied
+from asyncjobs.values.plain_json import shown as shown_value
 from asyncjobs.web.dashboard import HIDDEN, Dashboard
 from asyncjobs.web.pages.system import entry_values
 from asyncjobs.web.queries import of_path, parameters
@@ -34,6 +35,8 @@ MOST_STEPS = 500
 MOST_CHILDREN = 100
 MOST_ERRORS = 20
 AUDITED = 20
+ITEMS = 20
+"""Items of its stream that are shown: the last ones."""
 GONE = "No job with this id can be seen: never made, rolled back, or past its retention."
 VALUES = ("arguments", "result", "attributes", "steps", "errors")
 
@@ -47,13 +50,16 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         raise missing(GONE)
     children = unended(found.row.steps)
     states = await dashboard.read(lambda connection: jobs.read_states(connection, children)) if children else {}
-    values = values_of(read_status(found.row, states))
+    shown = await dashboard.read(lambda connection: live.read_progress(connection, [job_id]))
+    values = values_of(read_status(found.row, states, shown[0] if shown else None))
     errors, values["errors"] = values["errors"], values["errors"][-MOST_ERRORS:]
     belonging = await dashboard.read(lambda connection: looking.read_belonging(connection, job_id))
     steps = values["steps"]
     values["arguments"] = dashboard.redacted(found.row.kind, values["arguments"]) if found.row.args else None
     values["attributes"] = dashboard.redacted(found.row.kind, values["attributes"])
     values["steps"] = [_step(step) for step in steps[-MOST_STEPS:]]
+    count = values["items"]
+    items = await dashboard.read(lambda connection: _last_items(connection, job_id, count)) if count else []
     return {
         "job": {
             **values,
@@ -68,6 +74,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
             "may_read_arguments": found.may_read_arguments,
             "long": [name for name in ("arguments", "result", "attributes", "steps") if found.is_long(name)],
             "running_on": await _place(dashboard, found.row.worker),
+            "stream": items,
         },
         "timeline": list(_timeline(values)),
         "audit": [
@@ -92,6 +99,11 @@ async def read_value(dashboard: Dashboard, request: Request) -> Response:
     if what in ("arguments", "attributes"):
         value = dashboard.redacted(found.kind, value) if found.args is not None or what == "attributes" else HIDDEN
     return Response(as_json(value), media_type="application/json")
+
+
+async def _last_items(connection: Connection, job_id: UUID, count: int) -> list[dict[str, Any]]:
+    rows = await live.read_stream(connection, job_id, max(count - ITEMS, 0), ITEMS)
+    return [{"n": row.n, "value": shown_value(row.value), "attempt": row.attempt, "at": row.sent_at} for row in rows]
 
 
 async def _whole(connection: Connection, job_id: UUID) -> StatusRow | None:
