@@ -511,7 +511,7 @@ class AsyncJobs:
         ``await jobs.find(kind=import_user, state="failed", tag="nightly", arguments={"user_id": 42})``
 
         Tags, meta and arguments that the kind declares as ``searchable`` are looked up in an index. Other arguments are
-        compared job by job, for 10 s at most. Without a kind, jobs that have it searchable are found; if there are none, any.
+        compared job by job, for 10 s at most. Without a kind, jobs that have it searchable are found; if none, any other.
 
         Args:
             limit: The number of jobs, from 1 to 1,000.
