@@ -561,9 +561,9 @@ class AsyncJobs:
 
         Args:
             dry_run: Change nothing, and return how many would be retried.
-            **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, `group`, as in `Which`; without any, every
-                failed job. `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and, for jobs that wait for their
-                retry, ``"scheduled"``.
+            **which: `kind`, `queue`, `state`, `error`, `older_than`, `limit`, `group`, `tag`, `meta` and `arguments`, as in
+                `Which`; without any, every failed job. `state` may be ``"failed"``, ``"discarded"``, ``"cancelled"`` and,
+                for jobs that wait for their retry, ``"scheduled"``.
 
         Returns:
             How many were retried.

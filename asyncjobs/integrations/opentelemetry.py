@@ -21,6 +21,7 @@ from asyncjobs.checks.foreign_texts import message_of
 from asyncjobs.checks.texts import is_storable
 from asyncjobs.db.rows import Finish, Reschedule, State, state_name
 from asyncjobs.definitions.labels import MOST_META_KEY, MOST_META_VALUE, labels_of, meta_in, tags_in
+from asyncjobs.failing.control_exceptions import JobSignal
 from asyncjobs.failing.deciding import What
 from asyncjobs.failing.stored_errors import read_errors
 from asyncjobs.performing import tracing
@@ -96,7 +97,7 @@ class _Tracer:
 
     async def sending(self, call: Coroutine[Any, Any, T], jobs: Sequence[JobValue] | None = None) -> T:
         """Run an enqueue in a span."""
-        kinds = {job.kind for job in jobs or ()}
+        kinds = {getattr(job, "kind", None) for job in jobs or ()}  # what is no job, the call refuses
         said = {SYSTEM: "asyncjobs", OPERATION: "send", OPERATION_TYPE: "send"}
         name = f"send {kinds.pop()}" if len(kinds) == 1 else "send"
         with self._tracer.start_as_current_span(name, kind=SpanKind.PRODUCER, attributes=said) as span:
@@ -199,21 +200,31 @@ def _tell(span: Span, result: Any) -> None:
     match result:
         case Outcome():
             error = result.error or result.cause
+            if isinstance(error, JobSignal):  # `raise Retry(…)` is no error by itself
+                error = error.__cause__
             what = _FAILED.get(result.what) or _OTHERS.get(result.what, result.what.name)
             if error is not None and result.what in (*_FAILED, What.discard):
                 span.record_exception(error)
-            if result.what in _FAILED:
+            if result.what is What.fail or (result.what is What.retry and error is not None):
                 name = "unknown" if error is None else f"{type(error).__module__}.{type(error).__qualname__}"
                 _fail(span, name, "" if error is None else message_of(error))
         case Finish():
             what = state_name(result.state)
             _tell_stored(span, result.error, is_failed=result.state == State.failed)
         case Reschedule():
-            what = "retried" if result.error is not None else "snoozed" if result.spent else "given back"
+            what = _rescheduled(result)
             _tell_stored(span, result.error, is_failed=result.error is not None)
         case _:
             what = "lost"
     span.set_attribute(OUTCOME, what)
+
+
+def _rescheduled(end: Reschedule) -> str:
+    if end.waits:
+        return "waiting"
+    if end.spent or end.error is not None:
+        return "retried"
+    return "snoozed" if end.delay else "interrupted"
 
 
 def _tell_stored(span: Span, line: str | None, *, is_failed: bool) -> None:

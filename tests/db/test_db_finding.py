@@ -91,3 +91,12 @@ async def test_with_a_million_finished_jobs_a_page_is_read_in_a_tenth_of_a_secon
             best = min(best, time.perf_counter() - began)
         took[name] = best
     assert max(took.values()) < 0.1, took
+
+
+async def test_no_statement_has_to_put_much_in_its_place_in_the_index(connection: asyncpg.Connection) -> None:
+    rows = await connection.fetch(
+        "select c.reloptions from pg_class c join pg_am a on a.oid = c.relam where a.amname = 'gin' "
+        "and c.relnamespace = 'asyncjobs'::regnamespace"
+    )
+    assert len(rows) > 2  # partitions have theirs, and new ones, too
+    assert {tuple(row["reloptions"]) for row in rows} == {("gin_pending_list_limit=128",)}

@@ -28,6 +28,7 @@ from asyncjobs import (
     Job,
     JobDiscarded,
     JobFailed,
+    Retry,
     Snooze,
     chain,
     current_attempt,
@@ -86,6 +87,12 @@ async def failing() -> None:
 @job(kind="otel.discarding")
 async def discarding() -> None:
     raise Discard("no longer needed")
+
+
+@job(kind="otel.retrying")
+async def retrying() -> None:
+    if current_attempt().number == 1:
+        raise Retry(wait=0)
 
 
 @job(kind="otel.snoozing")
@@ -222,7 +229,7 @@ async def test_each_attempt_has_a_span_with_its_error(jobs: AsyncJobs, spans: Sp
         )
         assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "the host is gone")
         assert [event.attributes["exception.message"] for event in span.events] == ["the host is gone"]
-        assert [link.context for link in span.links] == [sent.context]
+        assert [link.context.span_id for link in span.links] == [sent.context.span_id]
         assert span.parent is not None
         assert span.parent.span_id == sent.context.span_id
     assert [span.attributes["asyncjobs.attempt"] for span in (first, second)] == [1, 2]
@@ -232,10 +239,14 @@ async def test_other_ends_are_no_errors(jobs: AsyncJobs, spans: Spans) -> None:
     with pytest.raises(JobDiscarded):
         await (await discarding().enqueue())
     await snoozing().enqueue()
-    [discarded] = await spans.until("process otel.discarding")
-    [snoozed] = await spans.until("process otel.snoozing")
-    assert [span.attributes["asyncjobs.outcome"] for span in (discarded, snoozed)] == ["discarded", "snoozed"]
-    assert {span.status.status_code for span in (discarded, snoozed)} == {StatusCode.UNSET}
+    await (await retrying().enqueue())
+    ended = [
+        *await spans.until("process otel.discarding"),
+        *await spans.until("process otel.snoozing"),
+        *await spans.until("process otel.retrying", 2),
+    ]
+    assert [span.attributes["asyncjobs.outcome"] for span in ended] == ["discarded", "snoozed", "retried", "succeeded"]
+    assert {span.status.status_code for span in ended} == {StatusCode.UNSET}
 
 
 async def test_an_error_of_a_step_is_on_its_span(jobs: AsyncJobs, spans: Spans) -> None:

@@ -94,7 +94,10 @@ create index job_for_limits on asyncjobs.job
   where limit_key is not null and state in (1, 2);
 
 -- Most jobs have neither, and are not in it: an insert of such a job pays for the look at the condition alone.
-create index job_by_label on asyncjobs.job using gin (labels, searchable) where labels is not null or searchable is not null;
+-- gin_pending_list_limit (kB): with the 4 MB that are usual one statement in some hundred, perhaps a claim, puts all of that in its
+-- place: 0.9 s against 0.06; on average both take as long.
+create index job_by_label on asyncjobs.job using gin (labels, searchable) with (gin_pending_list_limit = 128)
+  where labels is not null or searchable is not null;
 
 -- Those that wait at a limit, by queue: with job_for_claim, all that are ready there, as max_depth counts them.
 create index job_at_limits on asyncjobs.job (queue) where state = 1 and limit_key is not null and admitted is distinct from seq;
@@ -133,7 +136,7 @@ create index finished_unsucceeded on asyncjobs.finished (id) where state > 4;
 -- What ended lately is counted by it, in a third of the time among two million; it takes 20 kB a day.
 create index finished_by_time on asyncjobs.finished using brin (finished_at);
 create index finished_of_batch on asyncjobs.finished (batch, state) where batch is not null;
-create index finished_by_label on asyncjobs.finished using gin (labels, searchable)
+create index finished_by_label on asyncjobs.finished using gin (labels, searchable) with (gin_pending_list_limit = 128)
   where labels is not null or searchable is not null;
 -- A published table takes no update and no delete without one; both are rare in the history: what is done by hand.
 alter table asyncjobs.finished replica identity full;
