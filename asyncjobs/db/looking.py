@@ -131,6 +131,9 @@ async def read_throughput(connection: Connection, asked: Span) -> Throughput:
     for span in SPANS[SPANS.index(asked) :]:
         try:
             async with connection.transaction():
+                await connection.execute(
+                    "set local enable_bitmapscan = on"
+                )  # of finished_by_time, which is for nothing else
                 if span != SPANS[-1]:
                     await connection.execute(f"set local statement_timeout = {MOST_IN_HISTORY_MS}")
                 rows = await connection.fetch(sql.read("read_throughput"), *span)

@@ -230,9 +230,3 @@ def _problem(asked: Asked, answer: Answer) -> str | None:
         case _:
             remedy = f"it {'has ended as' if answer.state.final else 'is'} {answer.state.name}"
     return f"nothing was done: {remedy}"
-
-
-async def count_matching(dashboard: Dashboard, asked: Asked, wanted: Filter, most: int) -> int:
-    """Return with how many jobs an action would be done; at most `most` are counted."""
-    actions = JobActions(dashboard.sessions, dashboard.settings.retention)
-    return (await actions.matching(asked, wanted._replace(limit=most), dry_run=True)).total

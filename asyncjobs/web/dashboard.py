@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.db import looking, reading
-from asyncjobs.db.connecting import Connection
+from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import NotOpen
 from asyncjobs.opening import Opened
@@ -30,12 +30,10 @@ Redact = Callable[[str, dict[str, Any]], Any]
 CONNECTIONS = 2
 """All pages together read by so many: what is looked at must not keep those who work from theirs."""
 READING = {
+    # Plans that go by index, and are made once: to plan over the days of the history takes longer than most pages.
+    **PINNED_PLANS,
     "statement_timeout": "2s",
     "default_transaction_read_only": "on",
-    # Plans that go by index, and are made once: to plan over the days of the history takes longer than most pages.
-    "enable_seqscan": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "jit": "off",
     "max_parallel_workers_per_gather": "0",
 }
 IDLE = 60.0

@@ -9,17 +9,17 @@ from starlette.requests import Request
 
 from asyncjobs.checks.texts import cut
 from asyncjobs.client.job_actions import Action, Asked, Filter, filter_of
+from asyncjobs.db import job_actions
 from asyncjobs.db.looking import Wanted
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.web.actions import MOST_CHOSEN, Actor, count_matching
+from asyncjobs.web.actions import MOST_CHOSEN, Actor
 from asyncjobs.web.dashboard import Dashboard
-from asyncjobs.web.pages.listed import words_of
+from asyncjobs.web.pages import failures
+from asyncjobs.web.pages.listed import counts, words_of
 from asyncjobs.web.queries import FILTER, Given, filter_parameters, form, parameters
-from asyncjobs.web.refusals import bad
+from asyncjobs.web.refusals import bad, missing
 
-COUNTED = 3_000
-"""Jobs that a question counts, at most."""
 _BACK = re.compile(
     r"/(?:jobs|queues|failures|recurring|batches|workers|system)?(?:/[0-9a-f-]{36})?(?:\?[\w%&=+.~-]*)?", re.ASCII
 )
@@ -102,8 +102,8 @@ async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         fields = [("id", str(job_id)) for job_id in ids]
     else:
         words = _words(wanted, group)
-        count = await count_matching(dashboard, asked, _filter(asked, wanted, group), COUNTED + 1)
-        count, more = min(count, COUNTED), count > COUNTED
+        _filter(asked, wanted, group)
+        count, more = await _counted(dashboard, wanted, group)
         fields = list(filter_parameters(wanted).items()) + ([] if group is None else [("group", group)])
     return {
         "action": name,
@@ -114,6 +114,21 @@ async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         "back": back,
         "asks_reason": asked.action is not Action.retry,
     }
+
+
+async def _counted(dashboard: Dashboard, wanted: Wanted, group: str | None) -> tuple[int, bool]:
+    """Return how many jobs match, as far as the pages count them, and whether there may be more."""
+    if group is not None:
+        found = await dashboard.read(lambda connection: job_actions.read_failures(connection, failures.GROUPED))
+        known = next((one for one in found.groups if one.id == group), None)
+        if known is None:
+            raise missing(
+                "There is no such group among the newest failed jobs; its id changes with the line of the code."
+            )
+        return known.total, not found.is_complete
+    assert wanted.state is not None
+    counted = (await dashboard.read(lambda connection: counts(connection, wanted)))[wanted.state.name]
+    return counted["jobs"], counted["more"]
 
 
 async def act_on_jobs(actor: Actor, given: Given) -> int:

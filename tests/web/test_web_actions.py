@@ -11,7 +11,7 @@ import pytest
 from web_jobs import Gate, Web, double, fail, failed_import, wait_at_gate
 
 from asyncjobs import AsyncJobs, JobFailed
-from asyncjobs.db import audit, job_actions
+from asyncjobs.db import audit, job_actions, looking
 from asyncjobs.web import actions, forms
 from tests.support.asking import until
 
@@ -304,3 +304,17 @@ def test_each_state_says_what_can_be_done_with_all_of_it() -> None:
     for state, named in forms.BULK.items():
         for name in named:
             assert state in [each.name for each in forms.ACTIONS[name].action.states], (state, name)
+
+
+async def test_a_question_looks_at_so_many_jobs_however_few_match(
+    web: Web, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fail().enqueue()
+    for n in range(5):
+        await double(n).enqueue()
+    assert "Cancel 1 job?" in await web.text("/confirm?action=cancel&state=ready&kind=web.fail")
+    assert "Cancel no job?" in await web.text("/confirm?action=cancel&state=ready&kind=web.other")
+    monkeypatch.setattr(looking, "COUNTED_FEW", 4)
+    text = await web.text("/confirm?action=cancel&state=ready&kind=web.other")
+    assert "Cancel all that match? ready jobs of kind web.other" in text
+    assert "None was among those that were looked at." in text

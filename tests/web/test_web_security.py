@@ -169,7 +169,8 @@ WRONG = [
     ("/jobs/<script>alert(1)</script>", 404), ("/static/../application.py", 404), ("/static/%2e%2e%2fapplication.py", 404), ("/static/style.html", 404),
     ("/?span=1y", 400), ("/system?before=99999999999999999999", 400), ("/batches?before=x", 400), ("/confirm", 400),
     ("/confirm?action=drop&state=failed", 400), ("/confirm?action=retry", 400), ("/confirm?action=cancel&state=failed", 400),
-    ("/confirm?action=retry&group=nothing", 400), ("/confirm?action=retry&state=failed&back=//evil.example", 400),
+    ("/confirm?action=retry&group=nothing", 400),
+    ("/confirm?action=retry&group=0123456789", 404), ("/confirm?action=retry&state=failed&back=//evil.example", 400),
     ("/confirm?action=retry&state=failed&back=https://evil.example", 400), ("/api/jobs?limit=0", 400), ("/api/nothing", 404),
     ("/api/jobs?state=%3Cscript%3E", 400), ("/jobs/01900000-0000-7000-8000-000000000001/secrets", 404),
 ]  # fmt: skip
