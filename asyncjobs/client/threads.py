@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -77,7 +78,13 @@ class Threads:
                 raise NotOpen(
                     "this AsyncJobs is closed, or its event loop does not run: nothing can be done from a thread"
                 )
-            future = asyncio.run_coroutine_threadsafe(make(), self._loop)
+            coroutine = make()
+            try:
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            except BaseException:  # Ctrl-C before it was handed over: nobody else would close it
+                with contextlib.suppress(RuntimeError, ValueError):  # it was, and runs
+                    coroutine.close()
+                raise
             self._waiting.add(future)
             return future
 

@@ -175,6 +175,7 @@ async def test_one_trace_from_a_request_through_enqueue_wait_attempt_steps_and_c
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         assert (await client.get("/")).status_code == 200
     [followed] = await spans.until("process otel.follower")
+    await spans.until("GET /")
     sent = ["send otel.Parent", "GET /"]
     process = ["process otel.Parent", *sent]
     children = ["step children", *process]

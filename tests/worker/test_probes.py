@@ -174,7 +174,9 @@ async def test_a_worker_inside_an_application_answers_there_and_the_port_is_free
             await until_so(lambda: jobs.healthy)
             ready = await ask(port, "/readyz")
             assert ready.facts["problems"] == []
-            assert "asyncjobs_worker_ready 1.0" in (await ask(port, "/metrics")).body
+            metrics = (await ask(port, "/metrics")).body
+            ready = await ask(port, "/readyz")
+            assert "asyncjobs_worker_ready 1.0" in metrics, (ready.facts, metrics)
             other = AsyncJobs(database_url=database_url, http=f"127.0.0.1:{port}")
             with pytest.raises(InvalidSettings, match=f"cannot listen on 127.0.0.1:{port}"):
                 async with other.running():
