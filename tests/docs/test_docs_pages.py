@@ -17,10 +17,14 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
+from prometheus_client import REGISTRY
 
 from asyncjobs import AsyncJobs, settings
 from asyncjobs.db.connecting import connect
 from asyncjobs.definitions import registry
+from asyncjobs.integrations.opentelemetry import AsyncJobsInstrumentor
 from asyncjobs.performing import tracing
 from tests.support import warm
 from tests.support.asking import until
@@ -42,9 +46,15 @@ select id from (select id from asyncjobs.job union all select id from asyncjobs.
 
 @contextlib.contextmanager
 def undone() -> Iterator[None]:
-    """Modules and jobs that a page brings are gone behind it: another may call its own the same."""
+    """What a page brings is gone behind it: modules and jobs, metrics, a tracer provider: others may call theirs the same."""
     modules, definitions = set(sys.modules), set(registry._definitions)
+    collectors, provider = set(REGISTRY._collector_to_names), trace._TRACER_PROVIDER
     yield
+    for collector in set(REGISTRY._collector_to_names) - collectors:
+        REGISTRY.unregister(collector)
+    if trace._TRACER_PROVIDER is not provider:  # it can be set once, says OpenTelemetry, and means programs
+        trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = provider, Once()
+        AsyncJobsInstrumentor().uninstrument()
     tracing.active = None
     for name in set(registry._definitions) - definitions:
         del registry._definitions[name]
