@@ -65,6 +65,7 @@ async def test_a_setting_says_which_ends_are_lines(start, enqueue, lines, expect
     assert worker.log.count("asyncjobs.worker.ends") == expected
 
 
+@pytest.mark.slow
 async def test_of_jobs_that_succeed_by_the_thousand_some_are_lines_and_the_others_are_counted(start, enqueue):
     await enqueue(*(cli_jobs.quiet() for _ in range(1000)))
     worker = start("--burst")

@@ -46,6 +46,7 @@ async def test_what_a_killed_worker_ran_is_counted_once_where_it_ends(start, enq
     assert re.findall(r"^asyncjobs_jobs_(?:started|ended)_total\{.*\} (.*)$", shown, re.MULTILINE) == ["1.0", "1.0"]
 
 
+@pytest.mark.slow
 async def test_a_job_that_ends_its_process_is_counted_as_crashed(start, enqueue):
     worker = start(*HTTP)
     port = await address_of(worker)
@@ -69,6 +70,7 @@ async def test_while_a_job_blocks_the_loop_its_worker_answers_and_says_what_bloc
     assert (await ask(port, "/metrics")).status == 200
 
 
+@pytest.mark.slow
 async def test_with_loop_dead_0_a_blocked_loop_is_alive(start, enqueue):
     worker = start(*HTTP, ASYNCJOBS_LOOP_DEAD="0", ASYNCJOBS_LOOP_WARNING="0")
     port = await address_of(worker)
@@ -183,6 +185,7 @@ async def test_systemd_is_told_of_start_life_and_stop_and_not_of_a_dead_loop(sta
 
 
 @pytest.mark.parametrize("manager", ["abstract"], indirect=True)
+@pytest.mark.slow
 async def test_a_supervisor_tells_systemd_of_all_of_its_processes(start, manager):
     manager, environment = manager
     worker = start("--processes", "2", **environment)

@@ -21,6 +21,7 @@ async def read(scene, job):
         return [item async for item in scene.jobs.stream(job)]
 
 
+@pytest.mark.slow
 async def test_after_its_worker_was_killed_a_stream_goes_on_without_a_gap(scene):
     first = await scene.start(*MODULES, name="first")
     [job] = await scene.enqueue(work.tell(scene.gate(), 500))

@@ -286,6 +286,7 @@ async def test_chains_and_batches_have_one_span_each(jobs: AsyncJobs, spans: Spa
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_code_in_a_thread_and_in_a_process_of_its_own_is_inside_the_workers_span(
     jobs: AsyncJobs, spans: Spans
 ) -> None:
