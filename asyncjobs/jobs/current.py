@@ -25,7 +25,7 @@ logger = logging.getLogger("asyncjobs.worker")
 
 MOST_NOTE = 500
 """Characters of a note."""
-_items = ValueCodec("send", Any, "item")
+_items = ValueCodec("send()", Any, "value")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

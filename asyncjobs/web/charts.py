@@ -68,6 +68,15 @@ def meter(part: int, whole: int, label: str) -> Markup:
     ).format(" full" if whole and part >= whole else "", label, _number(share * 100))
 
 
+def progress(done: float, whole: float, state: str) -> Markup:
+    """Return how far a job is; of one that has ended without success it shows where that was."""
+    share = min(max(done / whole, 0.0), 1.0)
+    return Markup(
+        '<svg class="meter {}" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label="progress">'
+        '<rect class="rest" width="100" height="6"/><rect class="part" width="{}" height="6"/></svg>'
+    ).format("ended" if state in ("failed", "discarded", "cancelled") else "", _number(share * 100))
+
+
 def shares(by_state: dict[str, int], label: str) -> Markup:
     """Return the shares of states as one bar."""
     total, parts, x = sum(by_state.values()), [], 0.0

@@ -92,6 +92,34 @@ async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full
     await until(connection, ended, [each.id for each in late])
 
 
+begun: list[int] = []
+held = asyncio.Event()
+
+
+@job(kind="way.in_order", queue="ordered")
+async def in_order(number: int) -> None:
+    begun.append(number)
+    if number == 20:
+        await held.wait()
+
+
+async def test_jobs_that_were_claimed_ahead_and_given_back_keep_their_place(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    """A worker claims more than it has slots for; behind a long job they are given back, for workers with free slots."""
+    begun.clear()
+    held.clear()
+    async with make_jobs(pools=[{"queues": ["ordered"], "concurrency": 1}]) as jobs:
+        await jobs.enqueue_all(in_order(number) for number in range(1_500))
+        async with make_jobs(pools=[{"queues": ["ordered"], "concurrency": 1}]).running():
+            await until(connection, "select attempt = 1 from asyncjobs.job where args = '{\"number\":20}'")
+            # A job that was given back has a negative fence.
+            await until(connection, "select count(*) > 0 from asyncjobs.job where state = 1 and fence < 0")
+            held.set()
+            await until(connection, "select count(*) = 0 from asyncjobs.job")
+    assert begun == list(range(1_500))
+
+
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody's")
 
 

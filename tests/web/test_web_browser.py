@@ -175,7 +175,7 @@ async def test_a_page_is_refreshed_by_itself_and_leaves_what_somebody_writes_alo
         await expect(reason).to_be_focused()
         assert await reason.input_value() == "a move"
         await expect(page.get_by_role("link", name="2", exact=True)).to_be_visible()
-        await page.get_by_role("button", name="Pause", exact=True).and_(page.locator("#pause")).click()
+        await page.get_by_role("button", name="Stop refresh", exact=True).and_(page.locator("#pause")).click()
         await expect(page.locator("#live")).to_have_text("paused")
         await page.reload()
         await expect(page.locator("#live")).to_have_text("paused")

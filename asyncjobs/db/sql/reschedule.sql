@@ -11,6 +11,8 @@
 -- A job whose event came before this is ready at once: see asyncjobs.emit.
 -- A job that was asked to be cancelled meanwhile is ready at once: the worker that claims it ends it.
 -- Of more than a megabyte of errors the oldest are dropped: attempts = "unlimited" would fill the disk.
+-- A job that was claimed ahead and not started keeps its seq, and so its place: the notice has workers look there again. One with
+-- limits takes a new one, which has it wait at them again.
 -- Locks: the job rows, in the order of their ids. `>=` and `<=` for `=`: see finish.sql.
 with given as materialized (
   select g.id, g.fence, coalesce(g.delay, 0) as delay, g.error, g.counts, coalesce(g.spent, false) as spent, g.queue, g.priority,
@@ -28,7 +30,10 @@ with given as materialized (
   set state = case when job.cancel_reason is not null or (given.waits and job.woken) then 1
                    when given.waits then 3 when given.delay > 0 then 0 else 1 end,
       woken = false, unique_until = case when given.waits and unique_until = 2 then -3 else unique_until end,
-      seq = nextval('asyncjobs.ready_seq'), fence = -job.fence, worker = null,
+      seq = case when given.spent or given.started or given.delay > 0 or given.waits or job.limit_keys is not null
+                      or given.limit_keys is not null
+                 then nextval('asyncjobs.ready_seq') else job.seq end,
+      fence = -job.fence, worker = null,
       started_at = case when given.spent then job.started_at end,
       run_at = case when given.waits and given.delay <= 0 and not job.woken then 'infinity'
                     when given.spent or given.delay > 0

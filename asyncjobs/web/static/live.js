@@ -18,7 +18,7 @@
 
   function shown() {
     button.hidden = false;
-    button.textContent = paused ? "Go on" : "Pause";
+    button.textContent = paused ? "Refresh again" : "Stop refresh";
     button.setAttribute("aria-pressed", String(paused));
     show(paused ? "paused" : "live");
   }
