@@ -216,7 +216,7 @@ class TestTheFence:
 
 
 class TestRelease:
-    async def test_it_gives_back_unspent_at_the_end_of_the_priority(
+    async def test_it_gives_back_unspent_at_its_place(
         self, worker_session: asyncpg.Connection, connection: asyncpg.Connection, worker: UUID
     ) -> None:
         [first] = await running(worker_session, connection, worker, 1)
@@ -226,7 +226,7 @@ class TestRelease:
         assert (row["state"], row["attempt"], row["crashes"], row["fence"]) == (1, 0, 0, -first.fence)
         assert (row["worker"], row["started_at"]) == (None, None)
         again = await claim(worker_session, worker)
-        assert [(job.id, job.attempt) for job in again] == [(second, 1), (first.id, 1)]
+        assert [(job.id, job.attempt) for job in again] == [(first.id, 1), (second, 1)]
 
 
 class TestPromote:
