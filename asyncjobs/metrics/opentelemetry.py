@@ -36,7 +36,7 @@ def show(metrics: Metrics) -> None:
 
 def _make_instruments() -> None:
     """Make the instruments, once for each provider: two of one name would be shown twice."""
-    global _provider  # noqa: PLW0603
+    global _provider  # noqa: PLW0603 - a provider is the process's, so that is what is remembered
     from opentelemetry import metrics as api
 
     provider = api.get_meter_provider()

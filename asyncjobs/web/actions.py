@@ -40,7 +40,7 @@ class OnOne(Runs):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:  # noqa: ARG002
+    async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:  # noqa: ARG002 - the transaction around it has its own
         """See `Runs.run`."""
         return await operation(self._connection)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -84,8 +85,8 @@ async def fill(url: str, *, finished: int = 80_000, ready: int = 20_000) -> None
 def _with(statement: str, number: int, errors: list[str]) -> str:
     """Return a statement with literals: so it is planned for them, and has no limit of time."""
 
-    def array(texts: object) -> str:
-        return "array[" + ", ".join("'" + str(text).replace("'", "''") + "'" for text in texts) + "]"  # type: ignore[attr-defined]
+    def array(texts: Iterable[object]) -> str:
+        return "array[" + ", ".join("'" + str(text).replace("'", "''") + "'" for text in texts) + "]"
 
     for name, text in (("$1", str(number)), ("$2", array(KINDS)), ("$3", array(QUEUES)), ("$4", array(errors))):
         statement = statement.replace(name, text)

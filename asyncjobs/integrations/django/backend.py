@@ -188,7 +188,7 @@ class Backend(BaseTaskBackend):
         except InvalidSettings as error:
             yield checks.Error(str(error), obj=f"TASKS[{self.alias!r}]", id="asyncjobs.E001")
         try:
-            self.settings  # noqa: B018 - it is read here
+            _ = self.settings  # read, to find what is wrong with them
         except InvalidSettings as error:
             for problem in error.problems:
                 yield checks.Error(problem, obj=f"TASKS[{self.alias!r}]['OPTIONS']", id="asyncjobs.E002")
