@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from asyncjobs import AsyncJobs
-from asyncjobs.db import jobs
+from asyncjobs.db import claims
 
 if TYPE_CHECKING:
     from asyncjobs.records.claimed import Claimed
 
-_claim = jobs.claim
+_claim = claims.claim
 _claims = Counter[str]()
 
 
@@ -29,7 +29,7 @@ async def _counted(*arguments: Any, **named: Any) -> list[Claimed]:
 
 
 async def _run(url: str, workers: int) -> None:
-    jobs.claim = _counted
+    claims.claim = _counted
     asked = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(asked)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)

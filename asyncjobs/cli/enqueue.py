@@ -17,7 +17,7 @@ import typer
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds, spell
 from asyncjobs.cli import command_database
-from asyncjobs.db import jobs
+from asyncjobs.db import inserts
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import (
@@ -175,7 +175,7 @@ async def _by_name(
     priority = 0 if when.priority is None else limits.priority(when.priority)
     args = json.dumps({name: read for name, (_, read) in given.items()})
     job_id = await client.run(
-        lambda connection: jobs.enqueue_by_name(
+        lambda connection: inserts.enqueue_by_name(
             connection, kind, args, queue=queue, priority=priority, run_at=when.at, delay=when.delay
         )
     )

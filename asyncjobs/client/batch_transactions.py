@@ -12,8 +12,7 @@ from asyncpg import Connection
 from asyncjobs.client.bulk import MANY
 from asyncjobs.client.connections import begin_batch_on, enqueue_given_on, settle_batches_on
 from asyncjobs.client.queue_depths import OnConnection
-from asyncjobs.db import batches
-from asyncjobs.db import jobs as statements
+from asyncjobs.db import batches, inserts
 from asyncjobs.db.batches import NewBatch
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
@@ -109,12 +108,12 @@ class OwnTransaction:
     async def depth(self, queue: str, most: int) -> int:
         """See `Asks.depth`."""
         with self.limited():
-            return await statements.read_depth(self._connection, queue, most)
+            return await inserts.read_depth(self._connection, queue, most)
 
     async def placeless(self, given: str) -> str:
         """See `Asks.placeless`."""
         with self.limited():
-            return await statements.read_placeless(self._connection, given)
+            return await inserts.read_placeless(self._connection, given)
 
     async def end(self) -> None:
         """Notify the workers, in the last statement."""

@@ -10,7 +10,7 @@ from typing import Any
 from asyncjobs.client.enqueueing import is_of_one_row
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths
-from asyncjobs.db import jobs
+from asyncjobs.db import inserts
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
@@ -163,7 +163,7 @@ class Bulk:
         try:
             if any(row.order is not None for row in rows):
                 async with naming_holders(self._sessions.url, rows):
-                    return _mark(fresh, await self._sessions.run(partial(jobs.enqueue_ordered, jobs=rows)))
+                    return _mark(fresh, await self._sessions.run(partial(inserts.enqueue_ordered, jobs=rows)))
             # COPY cannot compute times: a chunk with a job that is due later, or expires, needs a statement that can.
             if len(rows) >= MANY and all(row.is_plain for row in rows):
                 await self._sessions.run(partial(self._access.enqueue_copy, jobs=rows))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from asyncjobs.client.notices import Notices
-from asyncjobs.db import jobs
+from asyncjobs.db import inserts
 from asyncjobs.db.errors import is_of_allowed_kinds
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob, Stored
@@ -74,7 +74,7 @@ class Enqueuer:
             DatabaseError: The row was refused; nothing was written.
         """
         try:
-            return await self._sessions.run(partial(jobs.enqueue_again, job=row))
+            return await self._sessions.run(partial(inserts.enqueue_again, job=row))
         except DatabaseUnavailable as error:
             raise EnqueueOutcomeUnknown(row.id) from error
 
@@ -88,7 +88,7 @@ class Enqueuer:
             EnqueueOutcomeUnknown: The answer was lost twice.
             DatabaseError: The jobs were refused, or there was no connection; nothing was written.
         """
-        send = partial(jobs.enqueue_ordered, jobs=rows)
+        send = partial(inserts.enqueue_ordered, jobs=rows)
         try:
             return await self._sessions.run(send)
         except DatabaseUnavailable as error:
@@ -192,7 +192,7 @@ class Enqueuer:
         end = loop.time() + RESEND_LIMIT
         for row in rows:
             try:
-                again = partial(jobs.enqueue_again, job=row)
+                again = partial(inserts.enqueue_again, job=row)
                 await self._sessions.run(again, deadline=max(end - loop.time(), 0.001))
             except (DatabaseError, NotOpen) as error:
                 raise EnqueueOutcomeUnknown(row.id) from error

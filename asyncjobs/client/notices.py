@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from asyncjobs.db import jobs
+from asyncjobs.db import inserts
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, NotOpen
 from asyncjobs.tasks.services import Services
@@ -57,6 +57,6 @@ class Notices:
 
     async def _send(self, late: set[str]) -> None:
         try:
-            await self._sessions.run(partial(jobs.notify_ready, queues=late))
+            await self._sessions.run(partial(inserts.notify_ready, queues=late))
         except (DatabaseError, NotOpen):
             return  # without the notice, the workers' poll finds the rows

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from asyncjobs.client.connections import depth_on, placeless_on
-from asyncjobs.db import jobs
+from asyncjobs.db import inserts
 from asyncjobs.db.rows import NewJob
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import QueueFull
@@ -66,7 +66,7 @@ class Asks(Protocol):
         """Return the number of ready jobs in a queue; at most `most` are counted."""
 
     async def placeless(self, given: str) -> str:
-        """Return the jobs with unique keys that would add no row; see `jobs.read_placeless`."""
+        """Return the jobs with unique keys that would add no row; see `inserts.read_placeless`."""
 
 
 class OnConnection:
@@ -92,11 +92,11 @@ class OnSessions:
 
     async def depth(self, queue: str, most: int) -> int:
         """See `Asks.depth`."""
-        return await self._sessions.run(partial(jobs.read_depth, queue=queue, most=most))
+        return await self._sessions.run(partial(inserts.read_depth, queue=queue, most=most))
 
     async def placeless(self, given: str) -> str:
         """See `Asks.placeless`."""
-        return await self._sessions.run(partial(jobs.read_placeless, given=given))
+        return await self._sessions.run(partial(inserts.read_placeless, given=given))
 
 
 class Depths:

@@ -11,8 +11,8 @@ from uuid import UUID
 from asyncpg import Connection
 
 from asyncjobs.db import limiting, sql
+from asyncjobs.db.inserts import notify_ready
 from asyncjobs.db.jobs import finish as jobs_finish
-from asyncjobs.db.jobs import notify_ready
 from asyncjobs.db.jobs import reschedule as jobs_reschedule
 from asyncjobs.db.rows import Finish, NewJob, Reschedule, State, Stored, state_name
 from asyncjobs.values import codec

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from asyncpg import Connection
 
+from asyncjobs.db import inserts, sql
 from asyncjobs.db import jobs as statements
-from asyncjobs.db import sql
 from asyncjobs.db.rows import Finished, NewJob
 
 
@@ -31,25 +31,25 @@ class Access:
     async def enqueue_one(self, connection: Connection, job: NewJob, *, quietly: bool = False) -> None:
         """Insert one job that is due now and whose id is new; `quietly`: without a notice."""
         if not await self.is_by_tables(connection):
-            await statements.enqueue_row(connection, job, quietly=quietly)
+            await inserts.enqueue_row(connection, job, quietly=quietly)
         elif quietly:
-            await statements.enqueue_one_quietly(connection, job)
+            await inserts.enqueue_one_quietly(connection, job)
         else:
-            await statements.enqueue_one(connection, job)
+            await inserts.enqueue_one(connection, job)
 
     async def enqueue_many(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
         """Insert jobs whose ids are new, due now or later, and notify."""
         if await self.is_by_tables(connection):
-            await statements.enqueue_many(connection, jobs)
+            await inserts.enqueue_many(connection, jobs)
         else:
-            await statements.enqueue_rows(connection, jobs)
+            await inserts.enqueue_rows(connection, jobs)
 
     async def enqueue_copy(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
         """Insert many jobs that are due now and whose ids are new, and notify."""
         if await self.is_by_tables(connection):
-            await statements.enqueue_copy(connection, jobs)
+            await inserts.enqueue_copy(connection, jobs)
         else:
-            await statements.enqueue_rows(connection, jobs)
+            await inserts.enqueue_rows(connection, jobs)
 
     async def await_jobs(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
         """Set the flags that have notices sent when jobs become final; return the ids that are live."""

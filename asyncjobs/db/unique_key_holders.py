@@ -14,7 +14,7 @@ from typing import NamedTuple
 import asyncpg
 
 from asyncjobs.checks.foreign_texts import brief, harmless
-from asyncjobs.db import jobs, sql
+from asyncjobs.db import inserts, sql
 from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import LINK_ERRORS, is_locked
 from asyncjobs.db.rows import NewJob
@@ -108,7 +108,7 @@ async def _blockers(asking: Connection, looking: Connection, row: NewJob) -> lis
     try:
         await asking.fetch(sql.read("set_timeouts"), f"{WAIT:.0f}s")
         pid = await asking.fetchval("select pg_catalog.pg_backend_pid()")
-        enqueueing = asyncio.ensure_future(jobs.enqueue_ordered(asking, [row]))
+        enqueueing = asyncio.ensure_future(inserts.enqueue_ordered(asking, [row]))
         try:
             while not enqueueing.done():
                 await asyncio.wait([enqueueing], timeout=LOOK)

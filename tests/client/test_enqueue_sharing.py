@@ -1,4 +1,4 @@
-"""Callers that enqueue at the same time share statements, and nothing else."""
+"""Callers that enqueue at the same time share inserts, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from client_jobs import Note, double, live, row
 
 from asyncjobs import AsyncJobs, EnqueueOutcomeUnknown, NotOpen
 from asyncjobs.client import enqueueing
-from asyncjobs.db import jobs as statements
+from asyncjobs.db import inserts
 from tests.support.asking import until_blocked
 from tests.support.processes import PATIENCE
 
@@ -24,7 +24,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the statements that enqueue, as they are sent."""
     names: list[str] = []
     for name in ENQUEUES:
-        monkeypatch.setattr(statements, name, _noting(names, name, getattr(statements, name)))
+        monkeypatch.setattr(inserts, name, _noting(names, name, getattr(inserts, name)))
     return names
 
 
@@ -42,14 +42,14 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "enqueue_many") -> None:
         self.reached = asyncio.Event()
         self.go = asyncio.Event()
-        real = getattr(statements, name)
+        real = getattr(inserts, name)
 
         async def held(*args: Any, **kwargs: Any) -> Any:
             self.reached.set()
             await self.go.wait()
             return await real(*args, **kwargs)
 
-        monkeypatch.setattr(statements, name, held)
+        monkeypatch.setattr(inserts, name, held)
 
 
 class Locked:
@@ -107,13 +107,13 @@ async def test_a_shared_statement_is_bounded_in_rows_and_bytes(
     client: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    real = statements.enqueue_many
+    real = inserts.enqueue_many
 
     async def noted(connection: Any, jobs: Any) -> Any:
         sizes.append((len(jobs), sum(len(each.args) for each in jobs)))
         return await real(connection, jobs)
 
-    monkeypatch.setattr(statements, "enqueue_many", noted)
+    monkeypatch.setattr(inserts, "enqueue_many", noted)
     await asyncio.gather(*(Note(text="x" * 200_000).enqueue() for _ in range(20)))
     await asyncio.gather(*(double(number).enqueue() for number in range(1_200)))
     assert await live(connection) == 1_220

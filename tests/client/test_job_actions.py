@@ -17,7 +17,7 @@ from asyncjobs.client import awaiting, job_actions
 from asyncjobs.client.job_actions import Action, Asked, filter_of, may
 from asyncjobs.db import job_actions as statements
 from asyncjobs.db.connecting import connect
-from asyncjobs.db.jobs import enqueue_again
+from asyncjobs.db.inserts import enqueue_again
 from asyncjobs.db.rows import NewJob, State
 from asyncjobs.values import codec
 from tests.support.asking import until

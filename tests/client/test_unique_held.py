@@ -13,8 +13,7 @@ from callers import WAYS
 from client_jobs import rows
 
 from asyncjobs import AsyncJobs, Batch, DatabaseUnavailable, Job, Limit, Unique, chain, enqueue_all, job
-from asyncjobs.db import jobs as statements
-from asyncjobs.db import sql, unique_key_holders
+from asyncjobs.db import inserts, sql, unique_key_holders
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.rows import NewJob
 from asyncjobs.definitions.ids import new_id
@@ -132,7 +131,7 @@ async def test_what_bounds_the_waits_of_our_connections_leaves_a_bound_that_ther
     for before, after in (("0", "25s"), ("7s", "7s")):
         async with connection.transaction():
             await connection.execute(f"set local lock_timeout = '{before}'")
-            await statements.enqueue_ordered(connection, [ROW])
+            await inserts.enqueue_ordered(connection, [ROW])
             assert await connection.fetchval(given) == after
     assert await connection.fetchval(given) == "0"
 

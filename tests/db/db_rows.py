@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import claims, inserts, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Finish, NewJob, Range, State
 from asyncjobs.definitions.ids import new_id
@@ -42,7 +42,7 @@ def new_job(**given: Any) -> NewJob:
 async def put(connection: asyncpg.Connection, count: int = 1, **given: Any) -> list[UUID]:
     """Enqueue so many jobs; their ids in the order of their seq."""
     made = [new_job(**given) for _ in range(count)]
-    await jobs.enqueue_many(connection, made)
+    await inserts.enqueue_many(connection, made)
     rows = await connection.fetch("select id from asyncjobs.job where id = any($1) order by seq", [j.id for j in made])
     return [row["id"] for row in rows]
 
@@ -60,7 +60,7 @@ async def claim(
     **more: Sequence[str],
 ) -> list[Claimed]:
     wanted = ranges(*(queues or ("q",)))
-    return await jobs.claim(connection, free=[free], ranges=wanted, kinds=kinds, worker=worker, **more)
+    return await claims.claim(connection, free=[free], ranges=wanted, kinds=kinds, worker=worker, **more)
 
 
 def succeeded(claimed: Claimed, **other: Any) -> Finish:

@@ -11,7 +11,7 @@ import pytest
 from db_rows import make_worker
 
 from asyncjobs import InvalidSettings
-from asyncjobs.db import jobs
+from asyncjobs.db import claims
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.settings import load
@@ -26,7 +26,7 @@ async def claim(
     connection: asyncpg.Connection, worker: UUID, free: int, *, queues: tuple[str, ...] = ("q",), aging: float = 60.0
 ) -> list[Claimed]:
     ranges = [one for turn, queue in enumerate(queues, 1) for one in QueuePositions().ranges(turn, queue, full=True)]
-    return await jobs.claim_aged(connection, free=free, ranges=ranges, kinds=["k"], worker=worker, aging=aging)
+    return await claims.claim_aged(connection, free=free, ranges=ranges, kinds=["k"], worker=worker, aging=aging)
 
 
 async def test_a_job_gains_a_step_of_priority_a_minute(
@@ -98,7 +98,7 @@ async def test_marks_are_kept_where_a_claim_went_on(
     first = await connection.fetchval("select min(seq) from asyncjobs.job where priority = 3")
     marks.claimed("q", 3, first + 1)
     ranges = marks.ranges(1, "q", full=False, continues=True)
-    claimed = await jobs.claim_aged(worker_session, free=20, ranges=ranges, kinds=["k"], worker=worker, aging=60.0)
+    claimed = await claims.claim_aged(worker_session, free=20, ranges=ranges, kinds=["k"], worker=worker, aging=60.0)
     assert [job.seq for job in claimed if job.priority == 3] == [first + n for n in range(1, 5)]
 
 
@@ -117,7 +117,7 @@ async def test_among_a_hundred_thousand_of_ten_priorities_a_claim_reads_a_few_of
         took.append(time.perf_counter() - began)
     print(f"a claim of 10 among 100,000: {min(took) * 1000:.1f} ms")
     await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_custom_plan")
-    text = jobs.claim_aged_text()
+    text = claims.claim_aged_text()
     for number, value in enumerate(
         ("array[10]", "array[1]", "array['q']", "array[-32768]", "array[32767]", f"array[{-(2**63)}]", "array['k']",
          f"'{worker}'", "array[]::text[]", "array[]::text[]", "4", "60.0"), 1):  # fmt: skip

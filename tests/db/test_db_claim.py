@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from db_rows import ALL, HIGH, LOW, claim, make_worker, pinned, put, ranges, states
 
-from asyncjobs.db import jobs, test_kit, workers
+from asyncjobs.db import claims, jobs, test_kit, workers
 from asyncjobs.db.connecting import PINNED_PLANS, connect
 from asyncjobs.db.rows import Range, Reschedule
 from tests.support.sweeps import slowly
@@ -46,7 +46,7 @@ class TestLimits:
         session = await connect(database_url)
         for settings in [*switched, PINNED_PLANS]:
             await session.execute("discard plans; reset all;" + "".join(f"set {n} = {v};" for n, v in settings.items()))
-            claimed = await jobs.claim(
+            claimed = await claims.claim(
                 session, free=[3, 2], ranges=[*ranges("a"), *ranges("b", pool=2)], kinds=["k"], worker=worker
             )
             assert [job.queue for job in claimed] == ["a"] * 3 + ["b"] * 2, settings
@@ -60,7 +60,7 @@ class TestLimits:
         worker = await make_worker(connection)
         for queue in ("a", "b", "c"):
             await put(connection, 20, queue=queue)
-        claimed = await jobs.claim(
+        claimed = await claims.claim(
             worker_session,
             free=[2, 0, 5],
             ranges=[*ranges("a"), *ranges("b", pool=2), *ranges("c", pool=3)],
@@ -125,7 +125,7 @@ class TestOrder:
         seq = await connection.fetchval("select seq from asyncjobs.job where id = $1", made[0][1])
 
         async def look(low: int, high: int, mark: int) -> list[object]:
-            found = await jobs.claim(
+            found = await claims.claim(
                 worker_session, free=[9], ranges=[Range(1, "q", low, high, mark)], kinds=["k"], worker=worker
             )
             return [job.id for job in found]

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from db_rows import claim, make_worker, new_job, pinned, put, states, succeeded
 
-from asyncjobs.db import jobs, workers
+from asyncjobs.db import claims, inserts, jobs, workers
 from asyncjobs.db.rows import Reschedule
 from asyncjobs.records.claimed import Claimed, Refused
 from tests.support.asking import until_blocked
@@ -38,7 +38,7 @@ async def running(
 
 async def suspects(session: asyncpg.Connection, worker: UUID, **given: Any) -> list[Claimed]:
     wanted = {"queues": ["q"], "limit": 10, "kinds": {"k": 3}, "apart": True, **given}
-    return await jobs.claim_suspects(session, worker=worker, **wanted)
+    return await claims.claim_suspects(session, worker=worker, **wanted)
 
 
 async def row_of(connection: asyncpg.Connection, job_id: UUID) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class TestExpiry:
     async def test_a_job_that_was_not_started_in_time_is_claimed_only_to_be_refused(
         self, session, connection, worker
     ) -> None:
-        await jobs.enqueue_many(connection, [new_job(expires_in=0.001), new_job(expires_in=60.0), new_job()])
+        await inserts.enqueue_many(connection, [new_job(expires_in=0.001), new_job(expires_in=60.0), new_job()])
         await connection.execute("select pg_sleep(0.01)")
         claimed = await claim(session, worker)
         assert sorted((job.refused, job.attempt) for job in claimed) == [(0, 1), (0, 1), (Refused.expired, 0)]
@@ -119,14 +119,14 @@ class TestExpiry:
     async def test_one_that_was_snoozed_or_interrupted_has_been_started_in_time(
         self, session, connection, worker, delay: float, started: bool
     ) -> None:
-        await jobs.enqueue_many(connection, [new_job(expires_in=60.0)])
+        await inserts.enqueue_many(connection, [new_job(expires_in=60.0)])
         [claimed] = await claim(session, worker)
         assert await jobs.reschedule(session, [Reschedule(claimed.id, claimed.fence, delay, started=started)]) == 1
         expires_at = await connection.fetchval("select expires_at from asyncjobs.job where attempt = 0")
         assert (expires_at is None) is started
 
     async def test_one_that_has_been_started_never_expires(self, session, connection, worker) -> None:
-        await jobs.enqueue_many(connection, [new_job(expires_in=60.0)])
+        await inserts.enqueue_many(connection, [new_job(expires_in=60.0)])
         [job] = await claim(session, worker)
         await connection.execute("update asyncjobs.job set expires_at = '2000-01-01'")
         await jobs.reschedule(session, [Reschedule(job.id, job.fence, spent=True)])
@@ -134,8 +134,8 @@ class TestExpiry:
         assert (again.refused, again.attempt) == (0, 2)
 
     async def test_it_counts_from_when_the_job_is_due(self, connection) -> None:
-        await jobs.enqueue_again(connection, new_job(delay=100.0, expires_in=10.0))
-        await jobs.enqueue_many(connection, [new_job(delay=100.0, expires_in=10.0)])
+        await inserts.enqueue_again(connection, new_job(delay=100.0, expires_in=10.0))
+        await inserts.enqueue_many(connection, [new_job(delay=100.0, expires_in=10.0)])
         rows = await connection.fetch(
             "select extract(epoch from expires_at - run_at)::int as seconds from asyncjobs.job"
         )
@@ -451,7 +451,7 @@ class TestRescueAmongMany:
                 ids = sorted((row["id"], row["fence"]) for row in rows)
                 match chance.randrange(7):
                     case 0:
-                        await jobs.enqueue_many(session, [new_job() for _ in range(30)])
+                        await inserts.enqueue_many(session, [new_job() for _ in range(30)])
                     case 1:
                         await claim(session, me, 20)
                     case 2 if ids:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from db_rows import claim, make_worker, new_job, succeeded
 
-from asyncjobs.db import jobs, limiting
+from asyncjobs.db import inserts, jobs, limiting
 from asyncjobs.db.rows import RatePause
 
 
@@ -21,7 +21,7 @@ def rate(key="paced"):
 async def put(connection, count=1, *, limits=(), **given):
     """Enqueue so many jobs under limits; their ids, in order."""
     made = [new_job(order=json.dumps({"limits": limits or [limit()]}), **given) for _ in range(count)]
-    return [row.id for row in await jobs.enqueue_ordered(connection, made)]
+    return [row.id for row in await inserts.enqueue_ordered(connection, made)]
 
 
 async def admitted(connection):

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from db_rows import claim, make_worker, put
 
-from asyncjobs.db import jobs, pausing
+from asyncjobs.db import claims, pausing
 from asyncjobs.db.rows import Range
 
 
@@ -27,13 +27,15 @@ async def test_no_claim_brings_what_is_paused_until_it_is_over(
         kinds = {"held": 9, "k": 9}
         if sort == "suspects":
             return len(
-                await jobs.claim_suspects(
+                await claims.claim_suspects(
                     worker_session, queues=["held", "q"], limit=10, kinds=kinds, worker=worker, apart=False
                 )
             )
         ranges = [Range(n, queue, -32768, 32767, -(2**63)) for n, queue in enumerate(("held", "q"), 1)]
         return len(
-            await jobs.claim_aged(worker_session, free=10, ranges=ranges, kinds=list(kinds), worker=worker, aging=60.0)
+            await claims.claim_aged(
+                worker_session, free=10, ranges=ranges, kinds=list(kinds), worker=worker, aging=60.0
+            )
         )
 
     await pausing.pause(connection, scope, ["held"], until=None, seconds=None, reason="", by="")

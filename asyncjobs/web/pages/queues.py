@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from asyncjobs.checks.queue_patterns import serves
-from asyncjobs.db import jobs, pausing, reading
+from asyncjobs.db import claims, pausing, reading
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.pages.workers import read_workers
@@ -30,7 +30,7 @@ async def _pauses(dashboard: Dashboard) -> list[dict[str, Any]]:
 
 async def read_queues(dashboard: Dashboard, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the queues that have live jobs, or are paused, or that a worker names."""
-    names = await dashboard.read(lambda connection: jobs.ready_queues(connection, after="", limit=MOST_QUEUES))
+    names = await dashboard.read(lambda connection: claims.ready_queues(connection, after="", limit=MOST_QUEUES))
     most = max(COUNTED_IN_ALL // max(len(names), 4), 100)
     rows = {row.queue: row for row in await dashboard.read(lambda connection: reading.queues(connection, most))}
     pauses = {pause.queue: pause for pause in await dashboard.read(pausing.read_pauses) if pause.queue is not None}

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asyncjobs.db import jobs, pausing
+from asyncjobs.db import claims, jobs, pausing
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.rows import Range, Reschedule
 from asyncjobs.db.sessions import Runs
@@ -368,9 +368,9 @@ class Dispatcher:
         given: dict[str, Any] = {"ranges": ranges, "kinds": kinds, "worker": worker, "apart": apart, "once": once}
         given["paced"] = self._has_rates()
         if (aging := group[0].aging) is None:
-            claimed = await jobs.claim(connection, free=free, **given)
+            claimed = await claims.claim(connection, free=free, **given)
         else:
-            claimed = await jobs.claim_aged(connection, free=free[0], aging=aging, **given)
+            claimed = await claims.claim_aged(connection, free=free[0], aging=aging, **given)
         if self._lease.worker != worker:
             return 0  # the lease was lost meanwhile: these jobs are rescued, and other workers run them
         self._hand_over(group, free, queues, claimed, now)

@@ -6,7 +6,7 @@ every other job of the pool waited.
 
 from __future__ import annotations
 
-from asyncjobs.db import jobs
+from asyncjobs.db import claims
 from asyncjobs.db.connecting import Connection
 
 AT_ONCE = 200
@@ -31,7 +31,7 @@ class Turns:
     async def look(self, connection: Connection) -> None:
         """Go on to the next queues."""
         begins = not self._after
-        found = await jobs.ready_queues(connection, after=self._after, limit=AT_ONCE)
+        found = await claims.ready_queues(connection, after=self._after, limit=AT_ONCE)
         self.is_over = len(found) < AT_ONCE
         self.has_all = begins and self.is_over
         self._after = "" if self.is_over else found[-1]

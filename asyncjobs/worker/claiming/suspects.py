@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from asyncjobs.db import jobs
+from asyncjobs.db import claims
 from asyncjobs.db.connecting import Connection
 from asyncjobs.definitions import registry
 from asyncjobs.worker.lease.keeper import Lease
@@ -74,7 +74,7 @@ class Suspects:
                         self._put_off.append(pool)
                     if (limit := min(_places(pool), room)) <= 0:
                         continue
-                    found = await jobs.claim_suspects(
+                    found = await claims.claim_suspects(
                         connection,
                         queues=pool.queues(self._known_queues()),
                         limit=limit,
