@@ -10,8 +10,7 @@ from typing import Any
 from asyncjobs.client.enqueueing import is_of_one_row
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths
-from asyncjobs.db import inserts
-from asyncjobs.db.role_access import Access
+from asyncjobs.db.inserts import Inserts, enqueue_ordered
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.unique_key_holders import naming_holders
@@ -34,7 +33,7 @@ class Bulk:
 
     Args:
         sessions: The connections for statements.
-        access: The statements that this role may use.
+        inserts: The statements that this role may use.
         services: The scope of statements under way.
         enqueue_one: Enqueues a job that has hooks, or was sent before; returns whether it has made the row.
         has_hooks: Returns whether hooks run around a job's enqueueing.
@@ -44,7 +43,7 @@ class Bulk:
     def __init__(
         self,
         sessions: Sessions,
-        access: Access,
+        inserts: Inserts,
         services: Services,
         enqueue_one: Callable[[Job[Any]], Awaitable[bool]],
         has_hooks: Callable[[Job[Any]], bool],
@@ -52,7 +51,7 @@ class Bulk:
         depths: Depths | None,
     ) -> None:
         self._sessions = sessions
-        self._access = access
+        self._inserts = inserts
         self._services = services
         self._enqueue_one = enqueue_one
         self._has_hooks = has_hooks
@@ -163,12 +162,12 @@ class Bulk:
         try:
             if any(row.order is not None for row in rows):
                 async with naming_holders(self._sessions.url, rows):
-                    return _mark(fresh, await self._sessions.run(partial(inserts.enqueue_ordered, jobs=rows)))
+                    return _mark(fresh, await self._sessions.run(partial(enqueue_ordered, jobs=rows)))
             # COPY cannot compute times: a chunk with a job that is due later, or expires, needs a statement that can.
             if len(rows) >= MANY and all(row.is_plain for row in rows):
-                await self._sessions.run(partial(self._access.enqueue_copy, jobs=rows))
+                await self._sessions.run(partial(self._inserts.enqueue_copy, jobs=rows))
             else:
-                await self._sessions.run(partial(self._access.enqueue_many, jobs=rows))
+                await self._sessions.run(partial(self._inserts.enqueue_many, jobs=rows))
         except DatabaseError as error:
             if isinstance(error, DatabaseUnavailable) and error.begun:
                 unknown = EnqueueOutcomeUnknown(rows[0].id)

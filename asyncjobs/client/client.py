@@ -19,10 +19,8 @@ from asyncjobs.client.connections import emit_on
 from asyncjobs.client.enqueueing import Enqueuer
 from asyncjobs.client.finding import Wanted
 from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
-from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.job_store import JobStore
 from asyncjobs.client.live import Live
-from asyncjobs.client.notices import Notices
 from asyncjobs.client.order import Order
 from asyncjobs.client.queue_depths import Depths
 from asyncjobs.client.statuses import Statuses
@@ -34,6 +32,7 @@ from asyncjobs.client.why import Why, ask
 from asyncjobs.db import jobs, reading, steps
 from asyncjobs.db.batches import Batches
 from asyncjobs.db.connecting import Connection
+from asyncjobs.db.inserts import Inserts
 from asyncjobs.db.job_actions import read_failures
 from asyncjobs.db.listening import Listener
 from asyncjobs.db.role_access import Access
@@ -108,7 +107,8 @@ class Client:
         self.loop = asyncio.get_running_loop()
         self.threads = Threads()
         self._access = Access()
-        enqueuer = Enqueuer(sessions, self._access, services, Notices(sessions, services))
+        self._inserts = Inserts(self._access)
+        enqueuer = Enqueuer(sessions, self._inserts, services)
         self._waiters = Waiters(sessions, self._access, listener, services)
         self._live = Live(sessions, listener, services, self._waiters.wait)
         self._depths = Depths(sessions, max_depths) if max_depths else None
@@ -138,7 +138,6 @@ class Client:
     def enqueue(self, job: Job[Any], *, connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row; see `Job.enqueue`."""
         self._check_loop(ENQUEUE)
-        check_job(job)
         call = self._jobs.enqueue(job, connection)
         return call if tracing.active is None else tracing.active.sending(call, [job])
 
@@ -146,7 +145,7 @@ class Client:
         """Insert many jobs, in chunks; see `asyncjobs.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
         bulk = Bulk(
-            self._sessions, self._access, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
+            self._sessions, self._inserts, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
         )
         call = bulk.enqueue(all_jobs)
         return await (call if tracing.active is None else tracing.active.sending(call))

@@ -69,7 +69,8 @@ def row_of(job: Job[Any], *, after: UUID | None = None, batch: UUID | None = Non
         InvalidOption: Its arguments have `chain.previous`, and no job comes before it.
     """
     definition = job._definition
-    if after is None and (names := previous_in(job)):
+    if after is None and isinstance(job._values, Pending):
+        names = previous_in(job)
         raise InvalidOption(
             f"{job.kind}: {', '.join(names)} is chain.previous, and nothing comes before this job: enqueue it in a chain, "
             "as in chain(fetch(1), resize(chain.previous))"

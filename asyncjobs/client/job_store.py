@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncjobs.client.connections import enqueue_on, enqueue_ordered_on
 from asyncjobs.client.enqueueing import Enqueuer
-from asyncjobs.client.job_rows import mark_enqueued, mark_stored, row_of
+from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths, OnConnection
 from asyncjobs.client.steps import stored_steps
 from asyncjobs.db import steps
@@ -41,6 +41,7 @@ class JobStore:
 
     def enqueue(self, job: Job[Any], connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
+        check_job(job)
         hooks = self._layers.around(job._definition)
         if not hooks.on_enqueue or job._sent:
             return self._insert(job, connection)

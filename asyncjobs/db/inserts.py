@@ -11,10 +11,41 @@ from asyncpg import Connection
 
 from asyncjobs.db import sql
 from asyncjobs.db.columns import unless_none, unless_same
+from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import NewJob, Stored
 
 _GREATEST_SEQ = 2**63 - 1
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
+
+
+class Inserts:
+    """The inserts of one client, by the tables if its role may write them, else by functions with the owner's rights."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def enqueue_one(self, connection: Connection, job: NewJob, *, quietly: bool = False) -> None:
+        """Insert one job that is due now and whose id is new; `quietly`: without a notice."""
+        if not (self._access.by_tables or await self._access.is_by_tables(connection)):
+            await enqueue_row(connection, job, quietly=quietly)
+        elif quietly:
+            await enqueue_one_quietly(connection, job)
+        else:
+            await enqueue_one(connection, job)
+
+    async def enqueue_many(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
+        """Insert jobs whose ids are new, due now or later, and notify."""
+        if self._access.by_tables or await self._access.is_by_tables(connection):
+            await enqueue_many(connection, jobs)
+        else:
+            await enqueue_rows(connection, jobs)
+
+    async def enqueue_copy(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
+        """Insert many jobs that are due now and whose ids are new, and notify."""
+        if self._access.by_tables or await self._access.is_by_tables(connection):
+            await enqueue_copy(connection, jobs)
+        else:
+            await enqueue_rows(connection, jobs)
 
 
 async def enqueue_one(connection: Connection, job: NewJob) -> None:

@@ -11,45 +11,23 @@ from uuid import UUID
 
 from asyncpg import Connection
 
-from asyncjobs.db import inserts, sql
 from asyncjobs.db import jobs as statements
-from asyncjobs.db.rows import Finished, NewJob
+from asyncjobs.db import sql
+from asyncjobs.db.rows import Finished
 
 
 class Access:
     """The statements of one client, by tables or by functions; which of them is found out once."""
 
     def __init__(self) -> None:
-        self._by_tables: bool | None = None
+        self.by_tables: bool | None = None
+        """Whether this role may write the tables; None: not yet found out."""
 
     async def is_by_tables(self, connection: Connection) -> bool:
         """Whether this role may write the tables."""
-        if self._by_tables is None:
-            self._by_tables = bool(await connection.fetchval(sql.read("read_access")))
-        return self._by_tables
-
-    async def enqueue_one(self, connection: Connection, job: NewJob, *, quietly: bool = False) -> None:
-        """Insert one job that is due now and whose id is new; `quietly`: without a notice."""
-        if not await self.is_by_tables(connection):
-            await inserts.enqueue_row(connection, job, quietly=quietly)
-        elif quietly:
-            await inserts.enqueue_one_quietly(connection, job)
-        else:
-            await inserts.enqueue_one(connection, job)
-
-    async def enqueue_many(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
-        """Insert jobs whose ids are new, due now or later, and notify."""
-        if await self.is_by_tables(connection):
-            await inserts.enqueue_many(connection, jobs)
-        else:
-            await inserts.enqueue_rows(connection, jobs)
-
-    async def enqueue_copy(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
-        """Insert many jobs that are due now and whose ids are new, and notify."""
-        if await self.is_by_tables(connection):
-            await inserts.enqueue_copy(connection, jobs)
-        else:
-            await inserts.enqueue_rows(connection, jobs)
+        if self.by_tables is None:
+            self.by_tables = bool(await connection.fetchval(sql.read("read_access")))
+        return self.by_tables
 
     async def await_jobs(self, connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
         """Set the flags that have notices sent when jobs become final; return the ids that are live."""

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 import anyio.to_thread
@@ -38,12 +39,11 @@ class Layers:
     def __init__(self, middleware: Sequence[Any]) -> None:
         self._middleware = middleware
         self._joined: dict[str, tuple[Hooks, Hooks]] = {}
+        self.around: Callable[[Definition], Hooks] = self._join if middleware else attrgetter("hooks")
+        """Returns the joined hooks of a definition."""
 
-    def around(self, definition: Definition) -> Hooks:
-        """Return the joined hooks of a definition."""
+    def _join(self, definition: Definition) -> Hooks:
         own = definition.hooks
-        if not self._middleware:
-            return own
         known = self._joined.get(definition.kind)
         if known is None or known[0] is not own:  # a hook was added, or the definition was loaded anew
             known = self._joined[definition.kind] = own, own.within(self._middleware)

@@ -91,7 +91,7 @@ async def test_a_job_that_is_stored_while_another_counts_is_counted_once(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    count = queue_depths.jobs.read_depth
+    count = queue_depths.inserts.read_depth
 
     async def before_the_first_is_stored(*given: Any, **more: Any) -> int:
         depth = await count(*given, **more)
@@ -101,7 +101,7 @@ async def test_a_job_that_is_stored_while_another_counts_is_counted_once(
             await first
         return depth
 
-    monkeypatch.setattr(queue_depths.jobs, "read_depth", before_the_first_is_stored)
+    monkeypatch.setattr(queue_depths.inserts, "read_depth", before_the_first_is_stored)
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("lock table asyncjobs.job in share mode")
