@@ -16,7 +16,7 @@ from benchmarks.question import Answer, Question, ask
 from benchmarks.server import bench_server
 
 FILES = ("drain", "failing", "enqueue", "latency", "backlog", "snapshot", "sleepers", "memory", "priorities", "imports",
-         "steps", "live", "fleet", "batches", "order")  # fmt: skip
+         "steps", "live", "fleet", "batches", "order", "seeing")  # fmt: skip
 BY_NAME_ONLY = ("floor", "peers")
 """The floor alone, and what needs other packages and ten minutes."""
 

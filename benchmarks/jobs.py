@@ -40,6 +40,12 @@ async def paced(n: int) -> None:
     count_run()
 
 
+@job(searchable=("n",))
+async def found(n: int) -> None:
+    """Do nothing, and be found by its argument."""
+    count_run()
+
+
 SPACING = 0.05
 """Seconds."""
 

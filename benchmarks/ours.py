@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncjobs import AsyncJobs
 from asyncjobs.db import migrating
@@ -16,7 +16,7 @@ from benchmarks.jobs import first_line
 from benchmarks.program import program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from asyncjobs import Job
     from benchmarks.clock import Ear
@@ -43,14 +43,32 @@ async def client(bench: Bench) -> AsyncIterator[AsyncJobs]:
 
 
 @contextlib.asynccontextmanager
-async def worker(bench: Bench, *, pools: Pools = ONE_POOL, expected: int = 0) -> AsyncIterator[tuple[Worker, Ear]]:
-    """One worker process, which shouts when it has run *expected* counting jobs. Ended by SIGTERM, if not before."""
+async def worker(
+    bench: Bench,
+    *,
+    pools: Pools = ONE_POOL,
+    expected: int = 0,
+    imports: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> AsyncIterator[tuple[Worker, Ear]]:
+    """One worker process, which shouts when it has run *expected* counting jobs. Ended by SIGTERM, if not before.
+
+    Args:
+        bench: The server.
+        pools: The pools of the worker.
+        expected: The number of jobs.
+        imports: Further modules that it imports.
+        settings: Further lines of its configuration.
+        options: Further options of `asyncjobs run`.
+    """
     config = bench.directory / "config.toml"
-    lines = ["[default]", 'imports = ["benchmarks.jobs"]', f"database_url = {json.dumps(bench.url)}"]
+    modules = json.dumps(["benchmarks.jobs", *imports])
+    lines = ["[default]", f"imports = {modules}", f"database_url = {json.dumps(bench.url)}", *settings]
     for queues, concurrency in pools:
         lines += ["[[default.pools]]", f"queues = {json.dumps(queues)}", f"concurrency = {concurrency}"]
     config.write_text("\n".join(lines))
-    command = [sys.executable, "-m", "asyncjobs", "run", "--config", str(config)]
+    command = [sys.executable, "-m", "asyncjobs", "run", "--config", str(config), *options]
     async with program(bench, command, expected=expected) as (process, ear):
         yield process, ear
         process.stop()
@@ -65,11 +83,18 @@ async def warm(ear: Ear, queue: str = "default") -> None:
         await ear.hear(number)
 
 
-async def drain(bench: Bench, jobs: Iterable[Job[None]], count: int, *, pools: Pools = ONE_POOL) -> Sample:
-    """Enqueue *count* counting jobs, start a worker, and take the time from the first claim to the last finish."""
+async def drain(bench: Bench, jobs: Iterable[Job[None]], count: int, **more: Any) -> Sample:
+    """Enqueue *count* counting jobs, start a worker, and take the time from the first claim to the last finish.
+
+    Args:
+        bench: The server.
+        jobs: The jobs.
+        count: Their number.
+        more: What else `worker` takes.
+    """
     async with client(bench) as opened:
         assert await opened.enqueue_all(jobs) == count
-    async with worker(bench, pools=pools, expected=count) as (_, ear):
+    async with worker(bench, expected=count, **more) as (_, ear):
         await ear.hear(count, timeout=500)
         return await rate(bench, count)
 
