@@ -71,17 +71,13 @@ class Look(NamedTuple):
 
 async def look(connection: Connection, wanted: Wanted, *, before: UUID | None, look_at: int, limit: int) -> Look:
     """Look for at most `limit` jobs that match, newest first, among the next `look_at` below the id `before`."""
-    texts = wanted.texts
-    match wanted.state:
-        case None:
-            rows = await connection.fetch(sql.read("look_at_newest"), *texts, before, look_at, limit)
-        case State.succeeded:
-            rows = await connection.fetch(sql.read("look_at_succeeded"), wanted.state, *texts, before, look_at, limit)
-        case state if state.final:
+    state = wanted.state
+    if state is not None and not state.final:
+        rows = await connection.fetch(sql.read("look_at_live"), state, *wanted.texts, before, look_at, limit, FEW)
+    else:
+        if state not in (None, State.succeeded):
             look_at = min(look_at, COUNTED_FEW)
-            rows = await connection.fetch(sql.read("look_at_unsucceeded"), state, *texts, before, look_at, limit)
-        case state:
-            rows = await connection.fetch(sql.read("look_at_live"), state, *texts, before, look_at, limit, FEW)
+        rows = await connection.fetch(sql.read("look_at_jobs"), state, *wanted.texts, before, look_at, limit)
     found = [ListedJob(*row[2:]) for row in rows if row["id"] is not None]
     if len(found) == limit:
         return Look(found, rows[0]["looked_at"], found[-1].id)

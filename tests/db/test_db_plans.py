@@ -99,16 +99,14 @@ COLD = {
     "read_failed_kinds": ("3600, 2000", ["Merge Append", "id_idx1 on finished_"]),
     "read_due_recurring": ("array['k'], 100, '{}', '{}', '{}'", ["Index Scan using recurring_by_time on recurring"]),
     "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
-    "look_at_newest": (
-        "'k', null, null, null, 200, 51",
-        ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_"],
+    "look_at_jobs": (
+        "null, 'k', null, null, null, 200, 51",
+        ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_", "id_idx1 on finished_"],
     ),
     "look_at_live": (
         "1, 'k', null, null, null, 200, 51, 5000",
         ["using job_for_claim", "using job_at_limits", "using job_for_promotion", "using job_for_rescue"],
     ),
-    "look_at_succeeded": ("4, 'k', null, null, null, 200, 51", ["Index Scan Backward using finished_"]),
-    "look_at_unsucceeded": ("5, 'k', null, null, null, 200, 51", ["id_idx1 on finished_"]),
     "count_states": ("'k', null, null, 3000", ["job_for_claim", "job_for_promotion", "job_for_rescue", "id_idx1 on"]),
     "count_all_states": (
         "10000, 3000",
