@@ -17,7 +17,7 @@ from asyncjobs.client.label_filters import Words, read_words
 from asyncjobs.db.job_actions import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error, type_and_message
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
@@ -380,15 +380,13 @@ def _table(matched: Matched) -> None:
 
 
 def _values(job: Picked) -> dict[str, Any]:
-    errors = read_errors(job.error)
-    error = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
     return {
         "id": job.id,
         "state": State(job.state).name,
         "kind": job.kind,
         "queue": job.queue,
         "at": job.at,
-        "error": error,
+        "error": type_and_message(last_error(job.error)),
     }
 
 
