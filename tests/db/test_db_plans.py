@@ -74,13 +74,9 @@ COLD = {
     "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
-    "pick_live": (
-        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, 500, null",
-        ["Index Scan using job_pkey on job"],
-    ),
-    "pick_ended": (
-        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500, null",
-        ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
+    "pick": (
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500, null, true",
+        ["Index Scan using job_pkey on job", "Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
     ),
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
