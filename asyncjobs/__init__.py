@@ -25,7 +25,7 @@ The rooms, each importing only from those below it; the first lines of each `__i
 from __future__ import annotations
 
 from asyncjobs import errors
-from asyncjobs.app import AsyncJobs, migrate
+from asyncjobs.app import AsyncJobs
 from asyncjobs.definitions.attributes import attribute
 from asyncjobs.definitions.hooks import (
     after_discard,
@@ -94,6 +94,7 @@ from asyncjobs.jobs.job import Job
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.jobs.rates import Rate
 from asyncjobs.jobs.recurring import RecurringStatus
+from asyncjobs.migration import migrate
 from asyncjobs.records.batch_status import BatchStatus
 from asyncjobs.records.found_job import FoundJob
 from asyncjobs.records.live import Progress, StreamItem

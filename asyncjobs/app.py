@@ -6,9 +6,7 @@ of `import asyncjobs` in a web application that only enqueues.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -18,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpac
 from uuid import UUID
 
 from asyncjobs.checks import limits
-from asyncjobs.checks.foreign_texts import log
 from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client import finding
@@ -27,11 +24,8 @@ from asyncjobs.client.finding import Sought
 from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
-from asyncjobs.db import migrating
-from asyncjobs.db.connecting import connect
-from asyncjobs.db.errors import translating
 from asyncjobs.definitions import registry
-from asyncjobs.exceptions import AlreadyOpen, DatabaseError, InvalidCall, InvalidOption, InvalidSettings, NotOpen
+from asyncjobs.exceptions import AlreadyOpen, InvalidCall, InvalidOption, NotOpen
 from asyncjobs.failing.failures import Failures
 from asyncjobs.jobs.batches import Batch
 from asyncjobs.jobs.events import stored_event
@@ -52,18 +46,14 @@ if TYPE_CHECKING:
     from asyncjobs.metrics.counting import Metrics
     from asyncjobs.metrics.prometheus import JobsCollector
     from asyncjobs.settings import Settings
+    from asyncjobs.worker.embedded_worker import EmbeddedWorker
     from asyncjobs.worker.watching.probes import Outside
     from asyncjobs.worker.worker import Worker
-
-logger = logging.getLogger("asyncjobs")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 J = TypeVar("J", bound=Job[Any])
-
-FIRST_RESTART, LONGEST_RESTART = 0.5, 30.0
-"""Seconds until an embedded worker is started again after an error; doubled each time."""
 
 
 class AsyncJobs:
@@ -101,8 +91,7 @@ class AsyncJobs:
         self._settings: Settings | None = None
         self._stack: AsyncExitStack | None = None
         self._opened: Opened | None = None
-        self._worker: Worker | None = None
-        self._works = False
+        self._embedded: EmbeddedWorker | None = None
         self._collector: JobsCollector | None = None
 
     # Opening and closing
@@ -224,14 +213,18 @@ class AsyncJobs:
                 make = self._in_use().make_worker
                 if self.settings.http:
                     make = partial(make, outside=self._probed(stack))
-                worker = make()
-                task = asyncio.get_running_loop().create_task(self._keep_working(worker, make), name="asyncjobs worker")
-                self._works = True
+                from asyncjobs.worker.embedded_worker import EmbeddedWorker
+
+                embedded = self._embedded = EmbeddedWorker(make)
                 try:
                     yield self
                 finally:
-                    self._works = False
-                    await self._stop_working(task)
+                    self._embedded = None
+                    await embedded.stop(self.settings.shutdown_timeout + self.settings.cleanup_timeout + 10)
+
+    @property
+    def _worker(self) -> Worker | None:
+        return None if self._embedded is None else self._embedded.worker
 
     def _probed(self, stack: contextlib.ExitStack) -> Outside:
         """Return what asks after the worker, with a socket that is closed with the stack."""
@@ -258,12 +251,9 @@ class AsyncJobs:
         opened = self._opened
         if opened is None:
             return False
-        if not self._works:
-            return opened.sessions.pool.unanswered < self.settings.lease
-        worker = self._worker
-        if worker is None or not worker.ready.is_set() or worker.lease.over:
-            return False
-        return worker.held_up_for < self.settings.lease
+        if self._embedded is not None:
+            return self._embedded.healthy
+        return opened.sessions.pool.unanswered < self.settings.lease
 
     @property
     def metrics(self) -> JobsCollector:
@@ -293,8 +283,8 @@ class AsyncJobs:
     def _measure(self, opened: Opened, metrics: Metrics) -> None:
         """Have what goes on here already counted from now on."""
         opened.count(metrics)
-        if self._worker is not None:
-            self._worker.count(metrics)
+        if (worker := self._worker) is not None:
+            worker.count(metrics)
 
     @property
     def listening(self) -> bool:
@@ -304,38 +294,6 @@ class AsyncJobs:
         """
         opened = self._opened
         return opened is not None and not opened.listener.deaf
-
-    async def _keep_working(self, worker: Worker, make: Callable[[], Worker]) -> None:
-        pause = FIRST_RESTART
-        while True:
-            self._worker = worker
-            started = asyncio.get_running_loop().time()
-            try:
-                await worker.run()
-            except asyncio.CancelledError:
-                raise
-            except DatabaseError as error:
-                log(logger, logging.ERROR, "the embedded worker cannot run: %s; trying again", error)
-            except BaseException:
-                logger.exception("the embedded worker crashed; starting it again")
-            else:
-                return
-            finally:
-                self._worker = None
-            if asyncio.get_running_loop().time() - started > LONGEST_RESTART:
-                pause = FIRST_RESTART
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_RESTART)
-            worker = make()
-
-    async def _stop_working(self, task: asyncio.Task[None]) -> None:
-        worker = self._worker
-        if worker is not None:
-            worker.stop()
-            limit = self.settings.shutdown_timeout + self.settings.cleanup_timeout + 10
-            await asyncio.wait([task], timeout=limit)
-        task.cancel()
-        await asyncio.wait([task], timeout=5)
 
     # What an application does
 
@@ -708,37 +666,3 @@ class AsyncJobs:
                 f"key={shown(key)} is no text: give a shared key, a kind's name, or a key as `why` names it"
             )
         await self._client().set_limit(registry.stored_name(key), most)
-
-
-async def migrate(database_url: str) -> list[str]:
-    """Bring the schema of a database up to date, as `asyncjobs db migrate` does.
-
-    Of two calls at once, one waits for the other and finds nothing left to do.
-
-    Args:
-        database_url: As in the settings: ``postgresql://user:password@host/database``.
-
-    Returns:
-        The applied migrations, such as ``"0001_schema"`` and ``"functions"``; none when the schema was up to date.
-
-    Raises:
-        InvalidSettings: It is no such URL.
-        SchemaMismatch: The schema is newer than this version, or was changed by hand.
-        PermissionDenied: This login may not migrate; the message has the grant.
-        DatabaseUnavailable: The database cannot be reached.
-    """
-    from asyncjobs.settings.urls import check_database_url
-
-    try:
-        url = check_database_url(database_url.strip())
-    except ValueError as error:
-        raise InvalidSettings([f"database_url: {error}"]) from None
-    if not url:
-        raise InvalidSettings(["database_url is empty: give postgresql://user:password@host/database"])
-    connection = await connect(url, name="asyncjobs migrate")
-    try:
-        with translating(url):
-            applied = await migrating.migrate(connection)
-    finally:
-        connection.terminate()
-    return [str(migration) for migration in applied]

@@ -17,20 +17,19 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _TEXT = re.compile(r"\s*".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit})?" for unit in _UNITS))
 
 
-def seconds(value: object, *, name: str, minimum: float = 0.0, maximum: float = TEN_YEARS) -> float:
-    """Return the seconds of a time span.
+def seconds(value: object, *, name: str, minimum: float = 0.0) -> float:
+    """Return the seconds of a time span, ten years at most.
 
     Args:
         value: Seconds as a number, text such as "45s", "10m", "7d", "1h30m", "500ms" or "45", or a `timedelta`.
         name: The option's name, with which the error begins.
         minimum: In seconds; itself allowed.
-        maximum: In seconds; itself allowed.
 
     Raises:
         ValueError: No time span, not finite, or outside the limits.
     """
     try:
-        return read_seconds(value, minimum=minimum, maximum=maximum)
+        return read_seconds(value, minimum=minimum)
     except ValueError as error:
         raise ValueError(f"{name}: {shown(value)} {error}") from None
 
@@ -41,7 +40,7 @@ def read_seconds(value: object, *, minimum: float = 0.0, maximum: float = TEN_YE
     Args:
         value: As for `seconds`.
         minimum: As for `seconds`.
-        maximum: As for `seconds`.
+        maximum: In seconds; itself allowed.
         text: Whether text is allowed; in code it is not.
     """
     number = _number(value) if text or not isinstance(value, str) else None

@@ -12,12 +12,12 @@ import typer
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
-from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, filter_of
-from asyncjobs.client.label_filters import Words, read_words
+from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, Which, filter_of
+from asyncjobs.client.label_filters import read_words
 from asyncjobs.db.job_actions import Picked
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error, type_and_message
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
@@ -78,17 +78,7 @@ def retry(
     some of them failed, these are retried with it.
     """
     with exit_codes():
-        which = _which(
-            Action.retry,
-            kind=kind,
-            queue=queue,
-            state=state,
-            error=error,
-            older_than=older_than,
-            words=read_words(tag or (), meta or (), arg or ()),
-            limit=limit,
-            group=group,
-        )
+        which = _Chosen(kind, queue, state, error, group, older_than, tag, meta, arg, limit).filter_of(Action.retry)
         if force and not ids:
             raise InvalidOption("--force is for single jobs: name them by id")
         if from_step is not None and not ids:
@@ -123,17 +113,7 @@ def discard(
 ) -> None:
     """Discard jobs that are scheduled, ready or waiting, or have failed. Running jobs can be cancelled."""
     with exit_codes():
-        which = _which(
-            Action.discard,
-            kind=kind,
-            queue=queue,
-            state=state,
-            error=error,
-            older_than=older_than,
-            words=read_words(tag or (), meta or (), arg or ()),
-            limit=limit,
-            group=group,
-        )
+        which = _Chosen(kind, queue, state, error, group, older_than, tag, meta, arg, limit).filter_of(Action.discard)
         asked = Asked(Action.discard, limits.reason(reason))
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
 
@@ -163,18 +143,40 @@ def cancel(
 ) -> None:
     """Cancel jobs: running ones in whichever process they run, others at once."""
     with exit_codes():
-        which = _which(
-            Action.cancel,
-            kind=kind,
-            queue=queue,
-            state=state,
-            error=error,
-            older_than=older_than,
-            words=read_words(tag or (), meta or (), arg or ()),
-            limit=limit,
-        )
+        which = _Chosen(kind, queue, state, error, None, older_than, tag, meta, arg, limit).filter_of(Action.cancel)
         asked = Asked(Action.cancel, limits.reason(reason))
     _run(_Command(asked, ids or [], which, everything, dry_run, yes, as_json), config, env)
+
+
+class _Chosen(NamedTuple):
+    """The options by which jobs are chosen."""
+
+    kind: str | None
+    queue: str | None
+    state: list[str] | None
+    error: str | None
+    group: str | None
+    older_than: str | None
+    tag: list[str] | None
+    meta: list[str] | None
+    arg: list[str] | None
+    limit: int | None
+
+    def filter_of(self, action: Action) -> tuple[Filter, bool]:
+        """Return their filter for an action, and whether they name anything; a limit alone does not."""
+        words = read_words(self.tag or (), self.meta or (), self.arg or ())
+        which: Which = {
+            "kind": self.kind,
+            "queue": self.queue,
+            "state": [name.lower() for name in self.state] if self.state else None,
+            "error": self.error,
+            "older_than": age_of(self.older_than),
+            "group": self.group,
+            "limit": self.limit,
+            **words,
+        }
+        narrows = any(value is not None for name, value in which.items() if name != "limit")
+        return filter_of(action, **which), narrows
 
 
 class _Command(NamedTuple):
@@ -195,37 +197,6 @@ class _Command(NamedTuple):
     def asks(self) -> bool:
         """Whether somebody must agree: to everything except a retry of jobs given by id."""
         return not self.dry_run and not self.yes and not (self.ids and self.action is Action.retry)
-
-
-def _which(
-    action: Action,
-    *,
-    kind: str | None,
-    queue: str | None,
-    state: list[str] | None,
-    error: str | None,
-    older_than: str | None,
-    words: Words,
-    limit: int | None,
-    group: str | None = None,
-) -> tuple[Filter, bool]:
-    """Return the filter of these options, and whether they name anything; a limit alone does not."""
-    age = age_of(older_than)
-    states = [name.lower() for name in state] if state else None
-    found = filter_of(
-        action,
-        kind=kind,
-        queue=queue,
-        state=states,
-        error=error,
-        older_than=age,
-        limit=limit,
-        group=group,
-        tag=words["tag"],
-        meta=words["meta"],
-        arguments=words["arguments"],
-    )
-    return found, any(value is not None for value in (kind, queue, states, error, age, group, *words.values()))
 
 
 def age_of(older_than: str | None) -> float | None:
@@ -380,15 +351,13 @@ def _table(matched: Matched) -> None:
 
 
 def _values(job: Picked) -> dict[str, Any]:
-    errors = read_errors(job.error)
-    error = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
     return {
         "id": job.id,
         "state": State(job.state).name,
         "kind": job.kind,
         "queue": job.queue,
         "at": job.at,
-        "error": error,
+        "error": type_and_message(last_error(job.error)),
     }
 
 

@@ -23,17 +23,14 @@ from asyncjobs.db.batches import Linked, read_chain
 from asyncjobs.db.live import ProgressRow, read_progress
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import State, StatusRow, state_name
-from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import PermissionDenied
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error, type_and_message
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
 app = typer.Typer(no_args_is_help=True, help="Single jobs.")
 
-_PAST = (State.running, State.waiting, State.succeeded)
-"""States in which a job's errors are of earlier attempts, so that `jobs list` leaves them out; `jobs show` has them."""
 _ALWAYS = ("arguments", "result")
 """Values of a job that are shown even if they are empty."""
 _MOST_STEPS = 500
@@ -95,7 +92,7 @@ def list_jobs(
     rows, said = command_database.finish(read)
     complain(*said)
     if as_json:
-        printing.as_json([_listed(row) for row in rows])
+        printing.as_json([finding.values_of(row) for row in rows])
         return
     printing.table(
         ["id", "state", "kind", "queue", "priority", "attempt", "enqueued", "finished", "error or reason"],
@@ -207,9 +204,7 @@ def why(
 
     found = command_database.finish(read)
     if as_json:
-        errors = read_errors(found.job.error)
-        last = {"type": errors[-1].type, "message": errors[-1].message} if errors else None
-        job = {**found.job._asdict(), "error": last}
+        job = {**found.job._asdict(), "error": type_and_message(last_error(found.job.error))}
         facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
         facts["awaits"] = [{**one._asdict(), "state": state_name(one.state)} for one in found.awaited]
         state = state_name(found.job.state)
@@ -218,21 +213,10 @@ def why(
         print(printing.shown(f"it {found.sentence}"))
 
 
-def _listed(row: reading.ListedJob) -> dict[str, Any]:
-    values = {**row._asdict(), "state": state_name(row.state), "error": _error(row)}
-    values.pop("labels")
-    return {**values, "meta": meta_in(row.labels), "tags": tags_in(row.labels)}
-
-
-def _error(row: reading.ListedJob) -> dict[str, str] | None:
-    errors = read_errors(row.error)
-    return {"type": errors[-1].type, "message": errors[-1].message} if errors else None
-
-
 def _why(row: reading.ListedJob) -> str:
     """Return a job's error or reason on one line; empty when there is none, or it went on after the error."""
-    error = None if row.state in _PAST else _error(row)
-    said = [error["type"].removeprefix("builtins."), error["message"]] if error else []
+    error = finding.error_that_holds(row)
+    said = [error.type.removeprefix("builtins."), error.message] if error else []
     return " ".join((row.reason or ": ".join(filter(None, said))).split())
 
 

@@ -19,9 +19,9 @@ from asyncjobs.db.rows import State, state_name
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import DatabaseUnavailable, InvalidOption, PermissionDenied
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error, type_and_message
 from asyncjobs.records.found_job import FoundJob
-from asyncjobs.records.status import StateName
+from asyncjobs.records.status import AttemptError, StateName
 from asyncjobs.values import codec
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ MOST_COUNTED = 2**31 - 1
 TIMEOUT = 10.0
 """Seconds for one statement of a search."""
 _CANCELLED = "57014"
+_AFTER_ERRORS = (State.running, State.waiting, State.succeeded)
+"""States in which a job's errors are of earlier attempts."""
 
 
 class Sought(TypedDict, total=False):
@@ -203,9 +205,20 @@ def _remedy(wanted: Wanted) -> str:
     return "narrow it by state=, queue= or tag="
 
 
+def values_of(row: ListedJob) -> dict[str, Any]:
+    """Return a row as values of JSON, with type and message of its error."""
+    values = {**row._asdict(), "state": state_name(row.state), "error": type_and_message(last_error(row.error))}
+    values.pop("labels")
+    return {**values, "meta": meta_in(row.labels), "tags": tags_in(row.labels)}
+
+
+def error_that_holds(row: ListedJob) -> AttemptError | None:
+    """Return the error that a job failed with or is tried again for; None: there is none, or the job went on after it."""
+    return None if row.state in _AFTER_ERRORS else last_error(row.error)
+
+
 def shown_job(row: ListedJob) -> FoundJob:
     """Return a row as users have it."""
-    errors = read_errors(row.error)
     return FoundJob(
         id=row.id,
         kind=row.kind,
@@ -220,7 +233,7 @@ def shown_job(row: ListedJob) -> FoundJob:
         finished_at=row.finished_at,
         worker=row.worker,
         reason=row.reason,
-        error=errors[-1] if errors else None,
+        error=last_error(row.error),
         meta=meta_in(row.labels),
         tags=tags_in(row.labels),
     )

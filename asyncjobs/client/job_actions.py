@@ -28,7 +28,7 @@ from asyncjobs.db.sessions import Runs
 from asyncjobs.definitions import registry
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.failing import failures
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error
 from asyncjobs.values import codec
 
 FIRST = 10
@@ -211,8 +211,8 @@ def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:
     """Whether a job's last error is of a type of this name, or has this text in its message; None matches every job."""
     if wanted is None:
         return True
-    errors = read_errors(job.error)
-    return bool(errors) and (f".{errors[-1].type}".endswith(f".{wanted}") or wanted in errors[-1].message)
+    error = last_error(job.error)
+    return error is not None and (f".{error.type}".endswith(f".{wanted}") or wanted in error.message)
 
 
 def _matches(job: Picked, wanted: Filter) -> bool:

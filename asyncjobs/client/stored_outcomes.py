@@ -11,7 +11,7 @@ from asyncjobs.db.live import ProgressRow
 from asyncjobs.db.rows import Finished, State, StatusRow, state_name
 from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import JobCancelled, JobDiscarded, JobFailed
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error, read_errors
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing.child_job import ChildJob
 from asyncjobs.records.live import Progress
@@ -49,10 +49,9 @@ def stored_outcome(job: Job[Any], ended: Finished) -> str | None:
         raise JobDiscarded(job_id=ended.id, kind=ended.kind, reason=reason)
     if state is State.cancelled:
         raise JobCancelled(job_id=ended.id, kind=ended.kind, reason=reason)
-    errors = read_errors(ended.errors)
-    if not errors:
+    last = last_error(ended.errors)
+    if last is None:
         raise JobFailed(job_id=ended.id, kind=ended.kind, error_message=reason)
-    last = errors[-1]
     raise JobFailed(
         job_id=ended.id, kind=ended.kind, error_type=last.type, error_message=last.message, traceback=last.traceback
     )

@@ -19,7 +19,7 @@ from asyncjobs.db.rows import State, state_name
 from asyncjobs.db.why import AtLimit, Serving, Waiting
 from asyncjobs.definitions.order_keys import shown_key
 from asyncjobs.exceptions import JobNotFound
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error
 from asyncjobs.performing.versions import waited
 from asyncjobs.values.plain_json import shown_object
 
@@ -288,8 +288,8 @@ def _scheduled(job: Waiting, facts: Facts) -> str:
     if (other := _other_version(job, facts)) is not None and job.step is None:
         return other
     due_in = job.due_in or 0.0
-    errors = read_errors(job.error)
-    failed = job.step is None and errors and errors[-1].attempt == job.attempt > 0
+    error = last_error(job.error)
+    failed = job.step is None and error is not None and error.attempt == job.attempt > 0
     what = f"the end of its sleep {_short(job.step)!r}" if job.step else "its retry" if failed else "its time"
     because = f": attempt {job.attempt} failed with {_error(job)}" if failed else _interrupted(job)
     if pause := _pause(job):
@@ -302,10 +302,10 @@ def _scheduled(job: Waiting, facts: Facts) -> str:
 
 def _interrupted(job: Waiting) -> str:
     """Return the reason of the last interruption, if no attempt has ended since; else an empty text."""
-    errors = read_errors(job.error)
-    if not errors or errors[-1].type != "asyncjobs.exceptions.JobInterrupted" or errors[-1].attempt != job.attempt + 1:
+    error = last_error(job.error)
+    if error is None or error.type != "asyncjobs.exceptions.JobInterrupted" or error.attempt != job.attempt + 1:
         return ""
-    return f": it {_short(errors[-1].message)}"
+    return f": it {_short(error.message)}"
 
 
 def _parked(job: Waiting) -> str:
@@ -354,10 +354,9 @@ def _ended(job: Waiting) -> str:
 
 
 def _error(job: Waiting) -> str:
-    errors = read_errors(job.error)
-    if not errors:
+    last = last_error(job.error)
+    if last is None:
         return f"no error kept ({_short(job.reason)})"
-    last = errors[-1]
     return _short(": ".join(filter(None, (last.type.removeprefix("builtins."), last.message))))
 
 

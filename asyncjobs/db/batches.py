@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 from asyncjobs.db import limiting, sql
 from asyncjobs.db.inserts import notify_ready
 from asyncjobs.db.jobs import finish as jobs_finish
 from asyncjobs.db.jobs import reschedule as jobs_reschedule
-from asyncjobs.db.rows import Finish, NewJob, Reschedule, State, Stored, state_name
+from asyncjobs.db.rows import Finish, NewJob, Reschedule, State, Stored
 from asyncjobs.values import codec
 
 logger = logging.getLogger("asyncjobs.worker")
@@ -48,7 +48,9 @@ class BatchRow(NamedTuple):
     finished_at: datetime | None
     succeeded_at: datetime | None
     by_state: dict[str, int]
-    """The number of jobs by state."""
+    """The number of jobs by state: those of its parts too, but in a list its own alone, as far as they were counted."""
+    cut: bool = False
+    """Whether it has more jobs than were counted."""
 
 
 class SettledBatch(NamedTuple):
@@ -168,10 +170,13 @@ async def tidy_links(connection: Connection, after: UUID | None, limit: int, day
 async def read_status(connection: Connection, batch_id: UUID) -> BatchRow | None:
     """Return the row of a batch; None: there is no such batch."""
     row = await connection.fetchrow(sql.read("batch_status"), batch_id)
-    if row is None:
-        return None
+    return None if row is None else batch_of(row)
+
+
+def batch_of(row: Record) -> BatchRow:
+    """Return the row of a batch as it was read."""
     numbers = codec.loads(row["by_state"])
-    by_state = {state_name(state): int(numbers[str(int(state))]) for state in State if str(int(state)) in numbers}
+    by_state = {state.name: int(numbers[str(int(state))]) for state in State if str(int(state)) in numbers}
     return BatchRow(*row)._replace(by_state=by_state)
 
 

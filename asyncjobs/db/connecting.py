@@ -47,11 +47,6 @@ PINNED_PLANS = {
     "jit": "off",
 }
 
-_SET = """
-select pg_catalog.set_config(name, value, false)
-from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) as s(name, value)
-"""
-
 
 async def connect(
     url: str,

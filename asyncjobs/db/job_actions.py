@@ -117,8 +117,9 @@ async def pick(
         limit: The number of jobs to find; at most `BATCH` count.
     """
     most = min(limit, BATCH)
-    statement = sql.read("pick_ended" if final else "pick_live")
-    rows = await connection.fetch(statement, after, look_at, states, kinds, queue, before, error, most, labels or None)
+    rows = await connection.fetch(
+        sql.read("pick"), after, look_at, states, kinds, queue, before, error, most, labels or None, final
+    )
     picked = [_picked(*row[2:]) for row in rows if row["id"] is not None]
     if len(picked) == most:
         return Stretch(picked, picked[-1].id)

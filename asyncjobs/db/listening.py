@@ -102,13 +102,11 @@ class Listener:
 
     Args:
         url: The database.
-        name: The `application_name` of the connection.
         test_every: Seconds without a notice after which a test notice is sent, and seconds until that counts as lost.
     """
 
-    def __init__(self, url: str, *, name: str = "asyncjobs listener", test_every: float = TEST_EVERY) -> None:
+    def __init__(self, url: str, *, test_every: float = TEST_EVERY) -> None:
         self._url = url
-        self._name = name
         self._test_every = test_every
         self._callbacks: dict[str, list[Callable[[str], None]]] = {}
         self._on_hearing: list[Callable[[], None]] = []
@@ -198,7 +196,7 @@ class Listener:
 
     async def _listen(self) -> None:
         """Connect and listen until the link breaks or a test notice is lost; then raise DatabaseUnavailable."""
-        connection = await connect(self._url, name=self._name, connection_class=_Counting)
+        connection = await connect(self._url, name="asyncjobs listener", connection_class=_Counting)
         if not poolers.is_own(connection):
             connection.terminate()
             return

@@ -11,6 +11,7 @@ import asyncpg
 from asyncpg import Connection
 
 from asyncjobs.db import sql
+from asyncjobs.db.batches import BatchRow, batch_of
 from asyncjobs.db.errors import translating
 from asyncjobs.db.reading import ListedJob
 from asyncjobs.db.rows import State, StatusRow
@@ -71,17 +72,13 @@ class Look(NamedTuple):
 
 async def look(connection: Connection, wanted: Wanted, *, before: UUID | None, look_at: int, limit: int) -> Look:
     """Look for at most `limit` jobs that match, newest first, among the next `look_at` below the id `before`."""
-    texts = wanted.texts
-    match wanted.state:
-        case None:
-            rows = await connection.fetch(sql.read("look_at_newest"), *texts, before, look_at, limit)
-        case State.succeeded:
-            rows = await connection.fetch(sql.read("look_at_succeeded"), wanted.state, *texts, before, look_at, limit)
-        case state if state.final:
+    state = wanted.state
+    if state is not None and not state.final:
+        rows = await connection.fetch(sql.read("look_at_live"), state, *wanted.texts, before, look_at, limit, FEW)
+    else:
+        if state not in (None, State.succeeded):
             look_at = min(look_at, COUNTED_FEW)
-            rows = await connection.fetch(sql.read("look_at_unsucceeded"), state, *texts, before, look_at, limit)
-        case state:
-            rows = await connection.fetch(sql.read("look_at_live"), state, *texts, before, look_at, limit, FEW)
+        rows = await connection.fetch(sql.read("look_at_jobs"), state, *wanted.texts, before, look_at, limit)
     found = [ListedJob(*row[2:]) for row in rows if row["id"] is not None]
     if len(found) == limit:
         return Look(found, rows[0]["looked_at"], found[-1].id)
@@ -193,23 +190,6 @@ async def read_belonging(connection: Connection, job_id: UUID) -> Belonging | No
     return None if row is None else Belonging(*row)
 
 
-class ListedBatch(NamedTuple):
-    """One batch in a listing."""
-
-    id: UUID
-    parent: UUID | None
-    description: str
-    settled: bool
-    made_at: datetime
-    discarded_at: datetime | None
-    finished_at: datetime | None
-    succeeded_at: datetime | None
-    by_state: dict[str, int]
-    """The number of its own jobs by state, as far as they were counted; those of its parts do not count."""
-    cut: bool
-    """Whether it has more jobs than were counted."""
-
-
 async def list_batches(
     connection: Connection,
     *,
@@ -218,10 +198,10 @@ async def list_batches(
     counted: int = 1_000,
     only: UUID | None = None,
     parts_of: UUID | None = None,
-) -> list[ListedBatch]:
+) -> list[BatchRow]:
     """Read batches, newest first: all, only one, or the parts of one. `counted`: jobs to count in each, at most."""
     rows = await connection.fetch(sql.read("list_batches"), before, limit, counted, only, parts_of)
-    return [ListedBatch(*row)._replace(by_state=_by_state(row["by_state"])) for row in rows]
+    return list(map(batch_of, rows))
 
 
 class BatchJob(NamedTuple):
@@ -235,11 +215,6 @@ class BatchJob(NamedTuple):
 async def list_batch_jobs(connection: Connection, batch: UUID, limit: int) -> list[BatchJob]:
     """Read at most `limit` jobs of a batch: those that ended without success, live ones, then the others."""
     return [BatchJob(*row) for row in await connection.fetch(sql.read("list_batch_jobs"), batch, limit)]
-
-
-def _by_state(text: str) -> dict[str, int]:
-    numbers = codec.loads(text)
-    return {state.name: int(numbers[str(int(state))]) for state in State if str(int(state)) in numbers}
 
 
 class Table(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error
 
 ID = re.compile("[0-9a-f]{10}")
 _FRAME = re.compile(r'^ *(?:\| )? *File "(.+)", line ([0-9]+)')
@@ -84,8 +84,7 @@ def _is_library(path: str) -> bool:
 
 def group_of(kind: str, error: str | None) -> tuple[str, str, str, str]:
     """Return the group of a failed job: its id, the type of the error, the line, and the message."""
-    errors = read_errors(error)
-    last = errors[-1] if errors else None
+    last = last_error(error)
     name, line = (last.type, line_of(last.traceback)) if last else ("", "")
     made = hashlib.sha256(f"{kind}\0{name}\0{line}".encode()).hexdigest()[:10]
     return made, name, line, last.message if last else ""

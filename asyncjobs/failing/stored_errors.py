@@ -59,6 +59,17 @@ def read_errors(text: str | None) -> list[AttemptError]:
     return [_read(line) for line in (text or "").split("\n") if line]
 
 
+def last_error(text: str | None) -> AttemptError | None:
+    """Return the last of stored errors; None: there are none."""
+    lines = (text or "").rstrip("\n").rpartition("\n")
+    return _read(lines[-1]) if lines[-1] else None
+
+
+def type_and_message(error: AttemptError | None) -> dict[str, str] | None:
+    """Return what a list shows of an error, as values of JSON."""
+    return None if error is None else {"type": error.type, "message": error.message}
+
+
 def _read(line: str) -> AttemptError:
     try:
         stored = codec.loads(line)

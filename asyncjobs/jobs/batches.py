@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from asyncjobs.jobs.job import Job
 
 MOST_DESCRIPTION: Final = 1_000
-CALLBACKS: Final = ("on_discard", "on_finish", "on_success")
 
 
 class _Callback:

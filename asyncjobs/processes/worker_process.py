@@ -129,7 +129,7 @@ class Process:
         stack = AsyncExitStack()
         code = await self._work_until_stopped(stack)
         if self._worker is not None:
-            logger.info("stopped: %d jobs ended here", self._worker.ledger.finished)
+            logger.info("stopped: %d jobs ended here", self._worker.parts.ledger.finished)
         if left := self._running():
             # Closing the loop would wait for them, for ever.
             logger.error(
@@ -189,7 +189,7 @@ class Process:
             self._is_ready(opened, worker, server)
         elif not running.done():
             running.cancel()
-            if reason := worker.connections.trouble.reason:
+            if reason := worker.parts.connections.trouble.reason:
                 raise DatabaseUnavailable(
                     f"{reason}; this worker claims nothing before it has them all: raise the limit, or start fewer workers "
                     "(`asyncjobs doctor` says how many these need)"
@@ -224,7 +224,7 @@ class Process:
         self.signals.go_on()
         if warning := tls.warning(server, opened.url):
             logger.warning("%s", warning)
-        pools = [f"{'+'.join(pool.queues)} x {pool.concurrency}" for pool in worker.served]
+        pools = [f"{'+'.join(pool.queues)} x {pool.concurrency}" for pool in worker.parts.served]
         kinds = len(registry.all_definitions())
         if not kinds:
             logger.warning(
@@ -278,7 +278,7 @@ class Process:
         """Return a line for each job that runs; asked from the signal thread, while the loop may change the jobs."""
         while self._worker is not None:
             try:
-                return [f"{job.kind} {job.id} attempt {job.attempt}" for job in self._worker.executor.left()]
+                return [f"{job.kind} {job.id} attempt {job.attempt}" for job in self._worker.parts.executor.left()]
             except RuntimeError:
                 continue  # the dictionary changed meanwhile
         return []

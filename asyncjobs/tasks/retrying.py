@@ -22,11 +22,6 @@ class Backoff:
         self._longest = longest
         self._pause = 0.0
 
-    @property
-    def failing(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._pause > 0
-
     def succeeded(self) -> None:
         """Note an attempt that worked."""
         if self._pause:

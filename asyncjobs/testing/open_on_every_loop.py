@@ -67,8 +67,7 @@ class OpenEverywhere(AsyncJobs):
     @property
     def healthy(self) -> bool:
         """Whether its worker, if one runs, is working and holds its lease."""
-        worker = self._worker
-        return not self._works or (worker is not None and worker.ready.is_set() and not worker.lease.over)
+        return self._embedded is None or self._embedded.healthy
 
     @property
     def listening(self) -> bool:

@@ -13,7 +13,7 @@ from asyncjobs.db.test_kit import Seen
 from asyncjobs.definitions.definition import Definition
 from asyncjobs.definitions.labels import checked_meta, checked_tags, meta_in, tags_in
 from asyncjobs.exceptions import AsyncJobsError, InvalidOption
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import last_error
 from asyncjobs.values import codec
 
 NEAR = timedelta(seconds=1)
@@ -127,6 +127,6 @@ def described(job: Seen) -> str:
         text += f" for {job.run_at.isoformat(timespec='seconds')}"
     if job.reason:
         text += f" ({job.reason})"
-    if job.state != State.succeeded and (errors := read_errors(job.errors)):
-        text += f", attempt {errors[-1].attempt}: {errors[-1].type.removeprefix('builtins.')}: {errors[-1].message}"
+    if job.state != State.succeeded and (error := last_error(job.errors)):
+        text += f", attempt {error.attempt}: {error.type.removeprefix('builtins.')}: {error.message}"
     return text

@@ -139,11 +139,6 @@ def reference_for(cls: Any) -> Reference[Any, Any] | None:
     return _references.get(cls) if isinstance(cls, type) else None
 
 
-def clear_references() -> None:
-    """Forget all references; for tests."""
-    _references.clear()
-
-
 def _key_type(load: Callable[..., Any]) -> Any:
     """Return the annotation of the first parameter of `load`; MISSING if there is none or it cannot be resolved."""
     try:

@@ -1,4 +1,4 @@
-"""The worker: it runs jobs. Its services are assembled in `worker`.
+"""The worker: it runs jobs. Its services are made in `parts`, and started and stopped in `worker`.
 
 The dispatcher claims, the executor runs attempts, the ledger writes how they ended::
 
@@ -11,5 +11,6 @@ writing          how attempts end, and what they record
 lease            the lease, renewed by a thread, and what the worker reports of itself
 watching         jobs that block the event loop
 health, job_log, connections, connection_shares, duty    what the services share
+embedded_worker  a worker on an application's event loop, started again after an error
 duties           work for all workers: rescue, due times, batches, schedules; and cancellations
 """

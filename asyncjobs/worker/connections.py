@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from asyncjobs.db.connecting import CONNECT_TIMEOUT, Connection
+from asyncjobs.db.connecting import CONNECT_TIMEOUT, PINNED_PLANS, Connection
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 from asyncjobs.tasks.retrying import Backoff
@@ -30,6 +30,24 @@ MOST = SHARED + KEEPERS + 1
 GROW_AFTER = 0.002
 """Seconds for which a statement waits for a connection before another is opened. An idle worker's statements overlap now and
 then, and take less."""
+
+
+def shared_sessions(url: str, seconds: float) -> Sessions:
+    """Return the connections that the services share, with a deadline of `seconds` for each statement."""
+    # The role's own statement_timeout may be too short for a month of partitions, which would then be tried for ever.
+    # With ours, a statement that was given up at the deadline ends on the server, too. The lock_timeout is short, since
+    # other services may wait for the connection.
+    limits = {"statement_timeout": f"{seconds * 1000:.0f}ms", "lock_timeout": "200ms"}
+    return Sessions(
+        url,
+        size=SHARED,
+        name="asyncjobs worker",
+        settings=PINNED_PLANS | limits,
+        deadline=seconds,
+        keep=seconds / 2,
+        least=1,
+        grow_after=GROW_AFTER,
+    )
 
 
 class Connections:

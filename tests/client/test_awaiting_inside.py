@@ -183,7 +183,7 @@ async def test_a_parent_that_gives_up_waiting_goes_on_when_a_slot_is_free(jobs: 
     made = await impatient("impatient").enqueue()
     await gate.arrived.wait()
     limits["impatient"].reschedule(0)
-    assert await until(lambda: bool(jobs._worker.pools[0]._resuming))
+    assert await until(lambda: bool(jobs._worker.parts.pools[0]._resuming))
     assert not gate.open.is_set()
     gate.open.set()
     assert await made.result(timeout=PATIENCE) == "gave up"
@@ -224,7 +224,7 @@ async def test_a_parent_that_is_cancelled_does_not_wait_for_the_slot_that_its_ch
     assert not gate.open.is_set()
     gate.open.set()
     assert await (await double(1).enqueue()).result(timeout=PATIENCE) == 2
-    assert await until(lambda: jobs._worker.pools[0].running == 0)
+    assert await until(lambda: jobs._worker.parts.pools[0].running == 0)
 
 
 async def test_workers_that_stop_again_and_again_under_a_job_that_waits_for_another_are_not_counted(

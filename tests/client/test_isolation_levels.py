@@ -97,9 +97,13 @@ async def test_our_sessions_are_read_committed_whatever_the_database_says(
         await running.enqueue(charge(1))
         assert await running._in_use().sessions.run(level) == "read committed"
         worker = running._worker
-        for sessions in (worker.ledger._sessions, worker.dispatcher._sessions, worker.recorder.sessions):
+        for sessions in (
+            worker.parts.ledger._sessions,
+            worker.parts.dispatcher._sessions,
+            worker.parts.recorder.sessions,
+        ):
             assert await sessions.run(level) == "read committed"
-        assert await worker.recorder.isolated.run(level) == "serializable", "a step's own code has the role's"
+        assert await worker.parts.recorder.isolated.run(level) == "serializable", "a step's own code has the role's"
 
 
 class Undone(Job, kind="isolation.undone"):

@@ -178,8 +178,8 @@ async def test_of_two_configurations_that_of_the_worker_that_began_later_holds(
             # The older one says all of it once more, since it knows of more jobs.
             made = older._worker
             assert made is not None
-            made.admission._said = []
-            made.admission.notified()
+            made.parts.admission._said = []
+            made.parts.admission.notified()
             await until_so(lambda: len(said) == 3)
             assert (
                 said[2]

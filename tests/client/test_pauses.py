@@ -120,7 +120,7 @@ async def test_what_was_claimed_and_waits_for_a_slot_is_given_back_unspent(
         first = hold("first")
         await jobs.enqueue(first)
         await until_so(lambda: started == ["first"])
-        [pool] = worker.pools
+        [pool] = worker.parts.pools
         pool._rate = 1e6  # as if the jobs before had been quick: it claims ahead
         monkeypatch.setattr(pool, "progressed", lambda: True)  # and as if jobs went on starting
         monkeypatch.setattr(pool, "measure", lambda _: None)
@@ -145,8 +145,8 @@ async def test_without_a_notice_what_waits_is_looked_after_and_given_back_where_
         await until_so(lambda: jobs.healthy)
         worker = jobs._worker
         assert worker is not None
-        worker._listener.unsubscribe("asyncjobs_pauses", worker.pauses.notified)
-        [pool] = worker.pools
+        worker.parts.listener.unsubscribe("asyncjobs_pauses", worker.parts.pauses.notified)
+        [pool] = worker.parts.pools
         monkeypatch.setattr(pool, "progressed", lambda: True)
         monkeypatch.setattr(pool, "measure", lambda _: None)
         await jobs.enqueue(hold("first"))
@@ -156,14 +156,14 @@ async def test_without_a_notice_what_waits_is_looked_after_and_given_back_where_
         await until_so(lambda: len(pool.queued) == 5)
         pool._rate = 0.0  # what is given back is not claimed again
         if sees == "nothing":
-            monkeypatch.setattr(worker.pauses, "ask", lambda: None)
-            monkeypatch.setattr(worker.pauses, "known_at", worker.pauses.known_at)
+            monkeypatch.setattr(worker.parts.pauses, "ask", lambda: None)
+            monkeypatch.setattr(worker.parts.pauses, "known_at", worker.parts.pauses.known_at)
         else:
             await jobs.pause(queue="pausable")
         await until(connection, "select count(*) = 5 from asyncjobs.job where state = 1 and attempt = 0")
         if sees == "the database":
-            assert worker.pauses.queues == {"pausable"}
-        worker._listener.subscribe("asyncjobs_pauses", worker.pauses.notified)
+            assert worker.parts.pauses.queues == {"pausable"}
+        worker.parts.listener.subscribe("asyncjobs_pauses", worker.parts.pauses.notified)
         gate.set()
 
 

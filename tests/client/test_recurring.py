@@ -632,8 +632,8 @@ async def test_where_nothing_recurs_nothing_is_asked(jobs: AsyncJobs, connection
     await until_so(lambda: jobs.healthy)
     worker = jobs._worker
     assert worker is not None
-    await worker.recurring.begun.wait()
-    assert await worker.recurring.look() is None  # it looks again when there is news, and not before
+    await worker.parts.recurring.begun.wait()
+    assert await worker.parts.recurring.look() is None  # it looks again when there is news, and not before
     await jobs.recurring.add("beat", note(), schedule=SECONDLY)
     await until(connection, TICKED, "beat", 1)
 

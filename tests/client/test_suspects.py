@@ -94,7 +94,7 @@ async def test_a_suspect_that_is_on_its_way_here_is_no_stray(
     async def slowly(*given: Any, **more: Any) -> Any:
         found = await claim(*given, **more)
         if found:  # claimed by the database's word, and not here yet
-            dispatcher = worker._worker.dispatcher
+            dispatcher = worker._worker.parts.dispatcher
             dispatcher._may_hold_lost = True
             dispatcher._wakeups.wake()
             await asyncio.sleep(0.2)
@@ -115,7 +115,7 @@ async def test_a_job_whose_last_run_goes_on_here_under_a_lost_lease_does_not_run
         made = await stubborn().enqueue()
         await until(connection, "select count(*) from asyncjobs.job where state = 2")
         await connection.execute("update asyncjobs.job set state = 1, fence = 0, worker = null, seq = seq + 1")
-        executor = worker._worker.executor
+        executor = worker._worker.parts.executor
         executor.cancel_all("lease_lost")
         await until(connection, "select count(*) from asyncjobs.job where state = 0")  # claimed, and put off
         assert list(executor._attempts) == [made.id] and ran == [("stubborn", 0)]

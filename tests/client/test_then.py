@@ -140,12 +140,12 @@ async def test_a_lost_lease_enqueues_nothing(jobs: AsyncJobs, connection: asyncp
 
     worker = jobs._worker
     assert worker is not None
-    before = worker.ledger.lost
+    before = worker.parts.ledger.lost
     await lost().enqueue()
     await gate.arrived.wait()
     await connection.execute("update asyncjobs.job set fence = fence + 1000")
     gate.open.set()
-    await until_so(lambda: worker.ledger.lost > before)
+    await until_so(lambda: worker.parts.ledger.lost > before)
     assert await rows(connection) == 1
 
 

@@ -53,7 +53,7 @@ async def begun() -> None:
 async def until_stopping(jobs: AsyncJobs) -> None:
     worker = jobs._worker
     assert worker is not None
-    await until_so(lambda: all(attempt.stopping for attempt in worker.executor._attempts.values()))
+    await until_so(lambda: all(attempt.stopping for attempt in worker.parts.executor._attempts.values()))
 
 
 async def test_after_a_timeout_the_next_attempt_waits_for_the_thread_of_the_last(make_jobs: Any) -> None:
@@ -61,7 +61,7 @@ async def test_after_a_timeout_the_next_attempt_waits_for_the_thread_of_the_last
         made = await late().enqueue()
         await begun()
         await until_stopping(jobs)
-        assert jobs._worker.pools[0].running == 1
+        assert jobs._worker.parts.pools[0].running == 1
         assert (await made.status()).state == "running"
         GO.release()
         await begun()

@@ -84,7 +84,7 @@ async def test_jobs_that_commit_late_and_tell_nobody_all_run_after_the_next_full
                 *(each.id, each.kind, each.queue, each._stored_arguments()),
             )
         newest = await connection.fetchval("select max(seq) from asyncjobs.job")
-        positions = jobs._worker.dispatcher._positions
+        positions = jobs._worker.parts.dispatcher._positions
         while not any(each.mark > newest for each in positions.ranges(1, "mailers", full=False)):
             await (await add(1).enqueue())
     # Not awaited: that alone would tell the worker of them.

@@ -74,13 +74,9 @@ COLD = {
     "read_cancels": (ID, ["using job_for_cancel on job"]),
     "finished_with_fence": (f"{IDS}, array[1]", ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "read_status": (ID, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
-    "pick_live": (
-        f"{ID}, 5000, array[1], null, null, clock_timestamp(), null, 500, null",
-        ["Index Scan using job_pkey on job"],
-    ),
-    "pick_ended": (
-        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500, null",
-        ["Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
+    "pick": (
+        f"{ID}, 5000, array[5], null, null, clock_timestamp(), null, 500, null, true",
+        ["Index Scan using job_pkey on job", "Merge Append", "Index Scan using finished_", "id_idx1 on finished_"],
     ),
     "pick_ids": (IDS, ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "read_why": (f"{ID}, array['k'], 10000, 1000", ["Index Scan using job_pkey on job", "using job_for_claim on job"]),
@@ -99,16 +95,14 @@ COLD = {
     "read_failed_kinds": ("3600, 2000", ["Merge Append", "id_idx1 on finished_"]),
     "read_due_recurring": ("array['k'], 100, '{}', '{}', '{}'", ["Index Scan using recurring_by_time on recurring"]),
     "ready_queues": ("'', 500", ["using job_for_claim", "job_for_claim"]),
-    "look_at_newest": (
-        "'k', null, null, null, 200, 51",
-        ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_"],
+    "look_at_jobs": (
+        "null, 'k', null, null, null, 200, 51",
+        ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_", "id_idx1 on finished_"],
     ),
     "look_at_live": (
         "1, 'k', null, null, null, 200, 51, 5000",
         ["using job_for_claim", "using job_at_limits", "using job_for_promotion", "using job_for_rescue"],
     ),
-    "look_at_succeeded": ("4, 'k', null, null, null, 200, 51", ["Index Scan Backward using finished_"]),
-    "look_at_unsucceeded": ("5, 'k', null, null, null, 200, 51", ["id_idx1 on finished_"]),
     "count_states": ("'k', null, null, 3000", ["job_for_claim", "job_for_promotion", "job_for_rescue", "id_idx1 on"]),
     "count_all_states": (
         "10000, 3000",

@@ -9,8 +9,9 @@ import pytest
 from pydantic import Field
 
 from asyncjobs.exceptions import DeserializationError, InvalidArguments, InvalidDefinition, RecordNotFound
+from asyncjobs.values import references
 from asyncjobs.values.arguments import ArgumentCodec, Parameter, ValueCodec
-from asyncjobs.values.references import clear_references, register_reference
+from asyncjobs.values.references import register_reference
 
 
 class Cloud:
@@ -34,10 +35,8 @@ class Database:
 
 
 @pytest.fixture(autouse=True)
-def _no_references():
-    clear_references()
-    yield
-    clear_references()
+def _no_references(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(references, "_references", {})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import AsyncJobs, Job, JobFailed, before_perform, job
-from asyncjobs.failing.stored_errors import describe_error, read_errors
+from asyncjobs.failing.stored_errors import describe_error, last_error, read_errors
 from asyncjobs.values import codec
 
 
@@ -141,3 +141,9 @@ def test_a_long_chain_is_stored_without_the_text_of_each() -> None:
         last.__cause__ = last = ValueError(f"number {number}")
     [stored] = read_errors(describe_error(error, attempt=1))
     assert "none is shown" in stored.traceback
+
+
+def test_the_last_of_stored_errors_is_read_alone() -> None:
+    lines = [describe_error(ValueError(f"number {n}"), attempt=n) for n in (1, 2)]
+    assert last_error("\n".join(lines)) == read_errors("\n".join(lines))[-1]
+    assert last_error(None) is last_error("") is None

@@ -30,8 +30,9 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, UnstorableResult
+from asyncjobs.values import references
 from asyncjobs.values.arguments import MISSING, ArgumentCodec, Parameter, ValueCodec
-from asyncjobs.values.references import clear_references, register_reference
+from asyncjobs.values.references import register_reference
 from tests.support.spelling import spelled
 
 UUID_TEXT = "12345678-1234-5678-1234-567812345678"
@@ -453,15 +454,13 @@ def test_a_cached_property_is_no_part_of_a_value() -> None:
     codec_for(Cached).make((), {"x": value})
 
 
-def test_a_key_that_would_come_back_as_another_is_refused() -> None:
-    try:
-        register_reference(Person, dump=lambda person: person.name, load=lambda key: None, key=UUID | str)
-        codec = codec_for(list[Person])
-        codec.make((), {"x": [Person("kim")]})
-        with pytest.raises(InvalidArguments, match=r"x\[1\]: is a str and would come back as a UUID"):
-            codec.make((), {"x": [Person("kim"), Person(UUID_TEXT)]})
-    finally:
-        clear_references()
+def test_a_key_that_would_come_back_as_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "_references", {})
+    register_reference(Person, dump=lambda person: person.name, load=lambda key: None, key=UUID | str)
+    codec = codec_for(list[Person])
+    codec.make((), {"x": [Person("kim")]})
+    with pytest.raises(InvalidArguments, match=r"x\[1\]: is a str and would come back as a UUID"):
+        codec.make((), {"x": [Person("kim"), Person(UUID_TEXT)]})
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ async def test_a_batch_that_the_database_refuses_for_its_own_sake_stops_the_clai
         )
         first = await client.enqueue(work.tiny())
         worker = jobs._worker
-        await until_so(lambda: worker.ledger.trouble.reason != "" and not worker.dispatcher._claims)
+        await until_so(lambda: worker.parts.ledger.trouble.reason != "" and not worker.parts.dispatcher._claims)
         second = await client.enqueue(work.tiny())
         await until_so(lambda: not jobs.healthy)
         assert "cannot be stored: the disk is full" in await client.why(second.id)
@@ -158,7 +158,7 @@ async def test_a_batch_that_the_database_refuses_for_its_own_sake_stops_the_clai
 
 
 async def test_a_claim_that_has_waited_for_a_session_takes_nothing_once_no_ends_can_be_stored(jobs, connection):
-    dispatcher, trouble = jobs._worker.dispatcher, jobs._worker.ledger.trouble
+    dispatcher, trouble = jobs._worker.parts.dispatcher, jobs._worker.parts.ledger.trouble
     sessions, waits, may_go = dispatcher._sessions, asyncio.Event(), asyncio.Event()
 
     class Late:
@@ -182,7 +182,7 @@ async def test_a_claim_that_has_waited_for_a_session_takes_nothing_once_no_ends_
 
 
 async def test_nor_does_one_for_suspects(jobs, connection):
-    dispatcher, trouble = jobs._worker.dispatcher, jobs._worker.ledger.trouble
+    dispatcher, trouble = jobs._worker.parts.dispatcher, jobs._worker.parts.ledger.trouble
     sessions, waits, may_go = dispatcher._sessions, asyncio.Event(), asyncio.Event()
     claims = set()
 

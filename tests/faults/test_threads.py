@@ -43,10 +43,10 @@ async def test_the_result_of_a_cancelled_thread_is_dropped_and_its_slot_is_free_
     job, other = await scene.enqueue(work.thread(gate), work.tiny())
     await scene.running(job)
     worker = embedded._worker
-    worker.executor.cancel_all("shutdown")
+    worker.parts.executor.cancel_all("shutdown")
     await scene.oracle.wait_for(event="told", job_id=job.id)
-    assert [claimed.id for claimed in worker.executor.left()] == [job.id]
-    assert worker.pools[0].running == 1
+    assert [claimed.id for claimed in worker.parts.executor.left()] == [job.id]
+    assert worker.parts.pools[0].running == 1
     assert (await scene.row(job))["state"] == 2
     assert scene.events(event="start", job_id=other.id) == []
     scene.open(gate)
@@ -59,11 +59,11 @@ async def test_the_result_of_a_cancelled_thread_is_dropped_and_its_slot_is_free_
 async def test_a_second_cancellation_does_not_abandon_a_thread_either(scene, embedded):
     [job] = await scene.enqueue(work.thread(scene.gate()))
     await scene.running(job)
-    attempt = embedded._worker.executor._attempts[job.id]
+    attempt = embedded._worker.parts.executor._attempts[job.id]
     for _ in range(3):
         attempt.task.cancel()
         await asyncio.sleep(0)
-    assert embedded._worker.pools[0].running == 1
+    assert embedded._worker.parts.pools[0].running == 1
     scene.open(scene.gate())
     await scene.finished(job)
 
@@ -77,11 +77,11 @@ async def test_a_thread_whose_lease_is_lost_keeps_its_slot_and_writes_nothing(sc
     second = await scene.start(name="second")
     await scene.running(job, attempt=2)
     assert await until(lambda: worker.lease.worker is not None)  # under a new id
-    assert worker.pools[0].running == 1
+    assert worker.parts.pools[0].running == 1
     scene.open(gate)
     [row] = await scene.finished(job)
     assert (row["attempt"], row["result"]) == (2, f'"{second.name}"')
-    assert await until(lambda: worker.pools[0].running == 0)
+    assert await until(lambda: worker.parts.pools[0].running == 0)
 
 
 async def test_a_worker_that_is_closed_on_a_living_loop_keeps_the_lease_of_its_thread(scene, make_jobs, monkeypatch):

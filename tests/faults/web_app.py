@@ -49,9 +49,9 @@ async def crash(what: str) -> None:
         raise RuntimeError(f"{what} is broken")
 
     if what == "dispatcher":
-        worker.wakeups.take_news = broken
-        worker.wakeups.wake()
+        worker.parts.wakeups.take_news = broken
+        worker.parts.wakeups.wake()
     elif what == "ledger":
-        worker.ledger._sessions.run = broken
+        worker.parts.ledger._sessions.run = broken
     elif what == "keeper":
         worker.keeper._beat = broken

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs.checks.durations import TEN_YEARS, spell
+from asyncjobs.checks.durations import TEN_YEARS, read_seconds, spell
 from asyncjobs.settings import seconds
 
 
@@ -73,11 +73,11 @@ def test_a_number_too_long_to_spell_out_is_refused_like_any_other():
 
 
 def test_limits_are_the_caller_s_and_are_themselves_allowed():
-    assert seconds("50ms", name="poll", minimum=0.05, maximum=60) == 0.05
-    assert seconds(60, name="poll", minimum=0.05, maximum=60) == 60
+    assert read_seconds("50ms", minimum=0.05, maximum=60) == 0.05
+    assert read_seconds(60, minimum=0.05, maximum=60) == 60
     for value in (0.049, 60.001):
         with pytest.raises(ValueError, match="give from 50ms to 1m"):
-            seconds(value, name="poll", minimum=0.05, maximum=60)
+            read_seconds(value, minimum=0.05, maximum=60)
 
 
 def test_a_negative_minimum_lets_negative_times_through():

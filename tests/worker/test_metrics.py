@@ -148,9 +148,11 @@ async def test_nothing_is_counted_where_nobody_asks_and_at_once_where_somebody_d
         await (await double(1).enqueue())
         worker = jobs._worker
         assert worker is not None
-        assert (opened.metrics, worker.executor.metrics, opened.sessions.times, job_rows.on_enqueued) == (None,) * 4
+        assert (opened.metrics, worker.parts.executor.metrics, opened.sessions.times, job_rows.on_enqueued) == (
+            None,
+        ) * 4
         metrics = jobs.metrics.metrics
-        await until_so(lambda: worker.executor.metrics is metrics)
+        await until_so(lambda: worker.parts.executor.metrics is metrics)
         await (await double(2).enqueue())
         await until_so(lambda: counted(metrics, families.ENDED))
         assert counted(metrics, families.ENQUEUED) == {("metrics.double", "numbers"): 1}
@@ -180,7 +182,7 @@ async def test_a_worker_that_is_probed_without_prometheus_client_says_so_and_cou
     async with jobs.running():
         await until_so(lambda: jobs.healthy)
         worker = jobs._worker
-        assert worker is not None and worker.executor.metrics is None
+        assert worker is not None and worker.parts.executor.metrics is None
         answer = await worker.probes.metrics()
     assert answer.status == 501
     assert b"pip install 'asyncjobs-pg[prometheus]'" in answer.body

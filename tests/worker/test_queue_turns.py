@@ -85,4 +85,4 @@ async def test_no_look_and_no_claim_takes_in_more_than_so_many_queues(
         made = await jobs.enqueue(quick().set(queue="zz"))
         assert await made.result(timeout=20) == 1
         await until(connection, "select count(*) = 0 from asyncjobs.job where queue = 'zz'")
-        assert len(jobs._worker.dispatcher.known_queues) <= 2 * queue_turns.AT_ONCE
+        assert len(jobs._worker.parts.dispatcher.known_queues) <= 2 * queue_turns.AT_ONCE

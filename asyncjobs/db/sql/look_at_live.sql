@@ -1,7 +1,7 @@
 -- Live jobs of one state, newest first: among all of it if there are few, else among the next $6 by id.
 -- $1 state  $2 kind, or null  $3 queue, or null  $4 text anywhere in their errors, escaped as in JSON, or null
 -- $5 ids below this one, or null  $6 number of jobs to look at  $7 number of rows, at most  $8 what is few
--- Rows: as look_at_newest.sql; `last` is null, too, if all of the state were looked at.
+-- Rows: as look_at_jobs.sql; `last` is null, too, if all of the state were looked at.
 -- Index: job_for_claim, job_at_limits, job_for_promotion, job_for_rescue: a stretch of one; job_pkey backwards; job_status by id.
 with few as materialized (
   (select id, state, kind, queue, $4::text is null or coalesce(strpos(errors, $4::text) > 0, false) as says

@@ -1,6 +1,6 @@
 -- Jobs by their ids, for a dry run of an action.
 -- $1 ids
--- Rows: one for each job that exists, in no order; columns as pick_live.sql's, and always the end of its errors.
+-- Rows: one for each job that exists, in no order; columns as pick.sql's, and always the end of its errors.
 -- Index: see asyncjobs.job_status.
 select found.id, fence, state, kind, queue, attempt, at, right(errors, 100000) as errors
 from unnest($1::uuid[]) as given(id)

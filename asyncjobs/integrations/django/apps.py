@@ -26,10 +26,10 @@ def migrate(*, using: str, verbosity: int = 1, **_: Any) -> None:
 
     from django.db import connections
 
-    from asyncjobs.app import migrate as bring_up_to_date
     from asyncjobs.integrations.django.api import task_backends
     from asyncjobs.integrations.django.backend import Backend
     from asyncjobs.integrations.django.database import url_of
+    from asyncjobs.migration import migrate as bring_up_to_date
 
     backends = [backend for backend in task_backends.all() if isinstance(backend, Backend)]
     if not any(backend.database == using and backend.options.get("migrate", True) for backend in backends):

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from asyncjobs.db import looking
-from asyncjobs.db.looking import ListedBatch
+from asyncjobs.db.batches import BatchRow
 from asyncjobs.db.rows import state_name
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.queries import of_path, parameters
@@ -49,7 +49,7 @@ async def read_one(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     }
 
 
-def _values(batch: ListedBatch) -> dict[str, Any]:
+def _values(batch: BatchRow) -> dict[str, Any]:
     total = sum(batch.by_state.values())
     return {
         **batch._asdict(),

@@ -12,15 +12,11 @@ from asyncjobs.db import looking
 from asyncjobs.db.connecting import Connection
 from asyncjobs.db.looking import Counted, Wanted
 from asyncjobs.db.reading import ListedJob
-from asyncjobs.db.rows import State, state_name
+from asyncjobs.db.rows import State
 from asyncjobs.definitions import registry
-from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import InvalidArguments, InvalidOption
-from asyncjobs.failing.stored_errors import read_errors
+from asyncjobs.failing.stored_errors import type_and_message
 from asyncjobs.web.refusals import bad
-
-_PAST = (State.running, State.waiting, State.succeeded)
-"""States in which the errors of a job are of earlier attempts."""
 
 
 async def page_of_jobs(
@@ -95,13 +91,4 @@ def _counted(each: Counted) -> dict[str, Any]:
 
 def values_of(job: ListedJob) -> dict[str, Any]:
     """Return a job as values of JSON; `error` is that of its failure, or for which it is tried again."""
-    errors = [] if job.state in _PAST else read_errors(job.error)
-    values = job._asdict()
-    values.pop("labels")
-    return {
-        **values,
-        "tags": tags_in(job.labels),
-        "meta": meta_in(job.labels),
-        "state": state_name(job.state),
-        "error": {"type": errors[-1].type, "message": errors[-1].message} if errors else None,
-    }
+    return {**finding.values_of(job), "error": type_and_message(finding.error_that_holds(job))}
