@@ -53,7 +53,7 @@ LOOKING = frozenset({
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
     *("read_limit", "read_limits", "read_recurring", "count_along", "read_running", "read_failed_kinds", "read_counters"),
     *("look_at_newest", "look_at_live", "look_at_succeeded", "look_at_unsucceeded", "count_states"),
-    *("count_all_states", "read_throughput"),
+    *("count_all_states", "read_throughput", "read_newest_names"),
     *("read_shown_without_arguments", "read_belonging", "list_batches", "read_tables", "read_days"),
     *("read_audit", "read_one_audit", "read_applied", "list_batch_jobs"),
 })  # fmt: skip

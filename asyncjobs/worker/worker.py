@@ -232,6 +232,7 @@ class Worker:
                 "version": VERSION,
                 "pools": [{"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self.served],
                 "kinds": registry.all_names(),
+                "aliases": {each.kind: each.aliases for each in registry.all_definitions() if each.aliases},
                 "recurring": self._declaration.version,
             }
         )

@@ -294,3 +294,31 @@ async def test_a_filter_that_names_what_nobody_knows_says_so(filled):
         done = await run(cli, "jobs", "list", *given)
         assert (done.stdout, done.stderr) == ("no jobs\n", "")
     assert await asyncio.to_thread(cli.json, "jobs", "list", "--kind", "nobodys") == []
+
+
+async def test_names_of_jobs_that_have_all_ended_are_known_without_a_worker(cli, end):
+    await end(kind="mail.welcome", queue="mailers")
+    for words, near in (
+        (["jobs", "list", "--kind", "mail.welcom"], "mail.welcome"),
+        (["jobs", "list", "--kind", "welcome"], "mail.welcome"),
+        (["queues", "pause", "mailer"], "mailers"),
+    ):
+        assert (await run(cli, *words)).stderr.endswith(f"did you mean {near}?\n")
+
+
+async def test_a_kind_stands_for_its_former_names_as_the_workers_know_them(cli, sql, end):
+    about = json.dumps({"kinds": ["mail.new", "mail.old"], "aliases": {"mail.new": ["mail.old"], "mail.odd": 5}})
+    await sql(
+        f"insert into asyncjobs.worker (id, backend_pid, lease, about) values (gen_random_uuid(), 0, '1 h', '{about}')"
+    )
+    [old] = await end(kind="mail.old")
+    [new] = await end(kind="mail.new")
+    for kind, found in (("mail.new", [new, old]), ("mail.old", [old])):
+        listed = await asyncio.to_thread(cli.json, "jobs", "list", "--kind", kind)
+        assert [job["id"] for job in listed] == [str(job_id) for job_id in found]
+    assert (await run(cli, "jobs", "retry", "--kind", "mail.new", "--yes")).stdout == "2 jobs retried\n"
+    await run(cli, "queues", "pause", "--kind", "mail.new", "--for", "2h")
+    paused = [row["name"] for row in await sql("select name from asyncjobs.pause order by name")]
+    assert paused == ["mail.new", "mail.old"]
+    await run(cli, "queues", "resume", "--kind", "mail.new")
+    assert await sql("select name from asyncjobs.pause") == []
