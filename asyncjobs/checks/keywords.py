@@ -44,6 +44,8 @@ _MEANT = {
     "arguments": ("args", "kwargs", "params", "parameters"),
     "error": ("exception", "exc_type", "exc"),
     "tag": ("labels", "label"),
+    "of": ("total", "maximum", "max", "out_of"),
+    "note": ("message", "text", "description", "msg"),
 }
 _ELSEWHERE = {
     "attempts": "the number of attempts is set by @retry_on(Error, attempts=…)",

@@ -24,8 +24,7 @@ def health(
 ) -> None:
     """Ask the database whether a worker of this host holds its lease; end with 0, or with 3 when none does.
 
-    A process that was killed counts as alive until its lease is over, or another worker has declared it dead: the answer says
-    how long that is.
+    A process that was killed counts as alive until its lease is over, or another worker has declared it dead.
 
     For a check that restarts what fails it, `asyncjobs run --http` with /livez is better: a database that is away fails
     this one everywhere.
