@@ -163,7 +163,7 @@ def psql(
 ) -> None:
     """Open psql on the database.
 
-    Words after -- go to psql, as in `asyncjobs db psql -- -c 'select 1'`; so do options that are not listed here, such as -c.
+    Words after -- go to psql, as in `asyncjobs db psql -- -c 'select 1'`, and so do options that are not listed here.
     """
     with exit_codes():
         settings = load(config, environment=env)

@@ -78,8 +78,8 @@ class Status:
     queue: str
     priority: int
     attempt: int
-    """The number of the current run, from 1; between runs, how many were spent: one that ends in a sleep, a wait or a snooze,
-    or is given back, spends none."""
+    """The number of the current run, from 1; between runs, how many were spent: one that ends in a sleep, a wait or a
+    snooze, or is given back, spends none."""
     crashes: int
     """Deaths of its process that are charged to it."""
     arguments: dict[str, Any]
