@@ -78,4 +78,5 @@ def _sentence(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = nearest(name, names)
     remedy = f"did you mean {near}?" if near else f"known are {', '.join(names[:10])}" if names else "none is known"
-    return f"note: there is no job of {what} {name!r}, and nothing here names it; {remedy}"
+    serving = "no worker knows that kind" if what == "kind" else "no worker or pool names that queue"
+    return f"note: no job of {what} {name!r} is stored, and {serving}; {remedy}"

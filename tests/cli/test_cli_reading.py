@@ -277,16 +277,17 @@ async def test_a_page_of_those_whose_last_error_matches_is_full_though_others_st
     assert [job["error"]["message"] for job in found] == ["this fails: wanted"] * 2
 
 
-NOBODYS = "there is no job of {} {!r}, and nothing here names it; "
+NOBODYS_KIND = "no job of kind {!r} is stored, and no worker knows that kind; "
+NOBODYS_QUEUE = "no job of queue {!r} is stored, and no worker or pool names that queue; "
 
 
 async def test_a_filter_that_names_what_nobody_knows_says_so(filled):
     cli = filled.cli
     for words in (["list"], ["retry", "--yes"], ["discard", "--yes"], ["cancel", "--yes"]):
         for given, note in (
-            (["--kind", "cli_jobs.ad"], NOBODYS.format("kind", "cli_jobs.ad") + "did you mean cli_jobs.add?"),
-            (["-q", "defualt"], NOBODYS.format("queue", "defualt") + "did you mean default?"),
-            (["--queue", "xyz"], NOBODYS.format("queue", "xyz") + "known are default, later"),
+            (["--kind", "cli_jobs.ad"], NOBODYS_KIND.format("cli_jobs.ad") + "did you mean cli_jobs.add?"),
+            (["-q", "defualt"], NOBODYS_QUEUE.format("defualt") + "did you mean default?"),
+            (["--queue", "xyz"], NOBODYS_QUEUE.format("xyz") + "known are default, later"),
         ):
             done = await run(cli, "jobs", *words, *given)
             assert done.stderr == f"asyncjobs: note: {note}\n"
