@@ -21,6 +21,7 @@ from asyncjobs.definitions import registry
 from asyncjobs.exceptions import InvalidSettings
 from asyncjobs.modules.importing import import_object
 from asyncjobs.performing import open_clients
+from asyncjobs.settings.config_file import PRIVATE_IN
 from asyncjobs.tasks.services import Services
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncjobs")
 
-PRIVATE_IN = ("development", "test")
-"""Environments in which an empty `database_url` stands for a private PostgreSQL."""
 PULSES_A_LEASE = 4
 """Times in a lease that an idle client asks the database whether it answers."""
 

@@ -58,9 +58,10 @@ Settings come from four places. Later ones win over earlier ones:
 4. arguments: `AsyncJobs(lease=10)` in Python, options such as `--shutdown-timeout` of a command.
 
 The file is the one that `--config` or `ASYNCJOBS_CONFIG` names, else `config.toml` in the working directory if it has
-a table `[default]`. The environment is what `--env` or `ASYNCJOBS_ENV` says, else `development`. Tables merge with
-those of `[default]`; lists replace them. `asyncjobs check` lists every mistake at once, each with its line. An
-unknown key in the file is an error; an unknown variable is a warning.
+a table `[default]`. The environment is what `--env` or `ASYNCJOBS_ENV` says, else `development`; others
+than `development` and `test` must have a table in a file that has any. Tables merge with those of `[default]`; lists
+replace them. `asyncjobs check` lists every mistake at once, each with its line. An unknown key in the file is an error;
+an unknown variable is a warning.
 
 A time is a number of seconds, or text with units: `"500ms"`, `"45s"`, `"10m"`, `"1h30m"`, `"7d"`. A size is a number
 of bytes, or text such as `"64MiB"`. In a variable, lists and tables are written as JSON:

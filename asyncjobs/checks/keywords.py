@@ -40,6 +40,12 @@ _MEANT = {
     "schedule": ("cron", "crontab", "every"),
     "timezone": ("tz", "time_zone"),
     "job": ("class", "task"),
+    "state": ("status", "states"),
+    "arguments": ("args", "kwargs", "params", "parameters"),
+    "error": ("exception", "exc_type", "exc"),
+    "tag": ("labels", "label"),
+    "of": ("total", "maximum", "max", "out_of"),
+    "note": ("message", "text", "description", "msg"),
 }
 _ELSEWHERE = {
     "attempts": "the number of attempts is set by @retry_on(Error, attempts=…)",

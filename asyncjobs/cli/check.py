@@ -15,7 +15,7 @@ from asyncjobs.definitions.definition import Definition
 from asyncjobs.exceptions import AsyncJobsError, InvalidSettings
 from asyncjobs.jobs.declared_schedules import Declaration, declare, said_of
 from asyncjobs.modules.importing import import_problem, put_working_directory_first
-from asyncjobs.opening import PRIVATE_IN, private_directory
+from asyncjobs.opening import private_directory
 from asyncjobs.settings import Settings, config_file
 from asyncjobs.settings.loading import read
 from asyncjobs.terminal import options, printing
@@ -119,7 +119,8 @@ def _what_would_run(settings: Settings, declaration: Declaration | None) -> dict
     return {
         "environment": settings.environment,
         "source": settings.source,
-        "database": settings.safe_database_url or ("embedded" if settings.environment in PRIVATE_IN else None),
+        "database": settings.safe_database_url
+        or ("embedded" if settings.environment in config_file.PRIVATE_IN else None),
         "pools": [
             {"queues": list(pool.queues), "concurrency": pool.concurrency, "processes": pool.processes}
             for pool in settings.pools

@@ -18,6 +18,7 @@ _MEANT = {
     **dict.fromkeys(("monitor", "watch", "live"), "top"),
     **dict.fromkeys(("shell", "psql"), "db psql"),
     **dict.fromkeys(("cron", "crons", "schedule", "schedules", "periodic"), "recurring list"),
+    **dict.fromkeys(("pause", "resume"), "queues {}"),
     "job": "jobs",
 }
 

@@ -155,8 +155,16 @@ def url(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def psql(context: typer.Context, *, config: options.Config = None, env: options.Environment = None) -> None:
-    """Open psql on the database; words after -- go to psql, as in `asyncjobs db psql -- -c 'select 1'`."""
+def psql(
+    context: typer.Context,
+    *,
+    config: Annotated[Path | None, typer.Option("--config", help="The config.toml; default: the one here.")] = None,
+    env: options.Environment = None,
+) -> None:
+    """Open psql on the database.
+
+    Words after -- go to psql, as in `asyncjobs db psql -- -c 'select 1'`, and so do options that are not listed here.
+    """
     with exit_codes():
         settings = load(config, environment=env)
 

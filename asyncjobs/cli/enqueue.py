@@ -17,9 +17,11 @@ import typer
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds, spell
 from asyncjobs.cli import command_database
+from asyncjobs.client.label_filters import read_words
 from asyncjobs.db import inserts
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.definition import Definition
+from asyncjobs.definitions.labels import checked_meta, checked_tags
 from asyncjobs.exceptions import (
     AsyncJobsError,
     InvalidArguments,
@@ -40,13 +42,15 @@ TELL_AFTER = 2.0
 
 
 @dataclass(frozen=True)
-class When:
+class Options:
     """The options of the job; None: as its definition says."""
 
     queue: str | None
     priority: int | None
     delay: float | None
     at: datetime | None
+    tags: tuple[str, ...] | None = None
+    meta: dict[str, str] | None = None
 
 
 def enqueue(
@@ -60,6 +64,10 @@ def enqueue(
     priority: Annotated[int | None, typer.Option(help="Smaller runs first.")] = None,
     delay: Annotated[str | None, typer.Option("--in", help="The time until it is due, such as 5m.")] = None,
     at: Annotated[str | None, typer.Option("--at", help="The time at which it is due, ISO 8601 with a zone.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of the job; may be repeated.")] = None,
+    meta: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An entry of its meta; may be repeated.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print its result.")] = False,
     timeout: Annotated[str | None, typer.Option(help="With --wait: how long to wait at most, such as 30s.")] = None,
     imports: Annotated[
@@ -82,8 +90,9 @@ def enqueue(
         if not sys.flags.safe_path:
             put_working_directory_first()
         import_modules([*(imports or ()), *settings.imports])
-        when = When(queue, priority, _seconds(delay, "--in"), _moment(at))
-        if when.delay is not None and when.at is not None:
+        words = read_words(tag or (), meta or (), ())
+        chosen = Options(queue, priority, _seconds(delay, "--in"), _moment(at), words["tag"], words["meta"])
+        if chosen.delay is not None and chosen.at is not None:
             raise InvalidOption("--in and --at both say when: give one of them")
         limit = _seconds(timeout, "--timeout")
         if limit is not None and not wait:
@@ -98,34 +107,46 @@ def enqueue(
                 f"no module here defines the kind {kind!r}{registry.similar(kind)} (imported: {modules}); "
                 "name its module with --import, or say --unknown-kind",
             )
-        made = None if definition is None else make(definition, given, when)
+        made = None if definition is None else make(definition, given, chosen)
 
-    async def send() -> tuple[UUID, Any, JobError | TimeoutError | None]:
+    async def send() -> tuple[Job[Any], Any, JobError | TimeoutError | None]:
         async with command_database.CommandJobs(config=config, environment=env, middleware=True) as client:
-            found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, when))
+            found = await (client.enqueue(made) if made is not None else _by_name(client, kind, given, chosen))
+            complain(*not_made(found.id, found.disposition))
             if not wait:
-                return found.id, None, None
+                return found, None, None
             telling = asyncio.get_running_loop().create_task(_tell_why(client, found.id))
             try:
-                return found.id, await found.result(timeout=limit), None
+                return found, await found.result(timeout=limit), None
             except (JobError, TimeoutError) as error:
                 if isinstance(error, TimeoutError) and telling.cancel():
                     await _tell_why(client, found.id, after=0.0)
-                return found.id, None, error
+                return found, None, error
             finally:
                 telling.cancel()
 
-    job_id, result, error = command_database.finish(send)
+    job, result, error = command_database.finish(send)
+    values = {"id": job.id, "disposition": job.disposition}
     if error is not None:
         if as_json:
-            printing.as_json({"id": job_id, **_ending(error)})
+            printing.as_json({**values, **_ending(error)})
         late = isinstance(error, TimeoutError)
-        fail(FAILED, f"job {job_id} did not end within {spell(limit or 0)}; it goes on" if late else str(error))
+        fail(FAILED, f"job {job.id} did not end within {spell(limit or 0)}; it goes on" if late else str(error))
     text = (definition.result.dump(result) if definition is not None else json.dumps(result)) or "null"
     if as_json:
-        printing.as_json({"id": job_id, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
+        printing.as_json({**values, **({"state": "succeeded", "result": json.loads(text)} if wait else {})})
     else:
-        print(text if wait else job_id)
+        print(text if wait else job.id)
+
+
+def not_made(job_id: UUID, disposition: str | None) -> list[str]:
+    """Return a note when a job with the same unique key was there, in place of the one that was to be enqueued."""
+    match disposition:
+        case "duplicate":
+            return [f"note: nothing was enqueued: job {job_id} was there already and has the unique key"]
+        case "replaced":
+            return [f"note: job {job_id} was there already and has the unique key; it has the new arguments now"]
+    return []
 
 
 async def _tell_why(client: command_database.CommandJobs, job_id: UUID, *, after: float = TELL_AFTER) -> None:
@@ -149,7 +170,7 @@ def _ending(error: JobError | TimeoutError) -> dict[str, Any]:
     return ending
 
 
-def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) -> Job[Any]:
+def make(definition: Definition, given: dict[str, tuple[str, Any]], chosen: Options) -> Job[Any]:
     """Make a job from shell words: each value is tried as text, and where that does not fit as JSON.
 
     Raises:
@@ -164,19 +185,36 @@ def make(definition: Definition, given: dict[str, tuple[str, Any]], when: When) 
         bound = codec.bind((), {name: read if name in wrong else text for name, (text, read) in given.items()})
     job: Job[Any] = definition.job_class.__new__(definition.job_class)
     job._begin(definition, bound, codec.dump(bound))
-    return job.set(queue=when.queue, priority=when.priority, wait=when.delay, at=when.at)
+    return job.set(
+        queue=chosen.queue,
+        priority=chosen.priority,
+        wait=chosen.delay,
+        at=chosen.at,
+        tags=chosen.tags,
+        meta=chosen.meta,
+    )
 
 
 async def _by_name(
-    client: command_database.CommandJobs, kind: str, given: dict[str, tuple[str, Any]], when: When
+    client: command_database.CommandJobs, kind: str, given: dict[str, tuple[str, Any]], chosen: Options
 ) -> Job[Any]:
     kind = registry.stored_name(limits.kind_name(kind))
-    queue = "default" if when.queue is None else limits.queue_name(when.queue)
-    priority = 0 if when.priority is None else limits.priority(when.priority)
+    queue = "default" if chosen.queue is None else limits.queue_name(chosen.queue)
+    priority = 0 if chosen.priority is None else limits.priority(chosen.priority)
+    tags = list(checked_tags(chosen.tags or (), "tags"))
+    meta = json.dumps(checked_meta(chosen.meta or {}, "meta"))
     args = json.dumps({name: read for name, (_, read) in given.items()})
     job_id = await client.run(
         lambda connection: inserts.enqueue_by_name(
-            connection, kind, args, queue=queue, priority=priority, run_at=when.at, delay=when.delay
+            connection,
+            kind,
+            args,
+            queue=queue,
+            priority=priority,
+            run_at=chosen.at,
+            delay=chosen.delay,
+            tags=tags,
+            meta=meta,
         )
     )
     return await client.get(job_id)

@@ -24,6 +24,8 @@ def health(
 ) -> None:
     """Ask the database whether a worker of this host holds its lease; end with 0, or with 3 when none does.
 
+    A process that was killed counts as alive until its lease is over, or another worker has declared it dead.
+
     For a check that restarts what fails it, `asyncjobs run --http` with /livez is better: a database that is away fails
     this one everywhere.
     """
@@ -58,7 +60,10 @@ def _sentence(worker: reading.HostWorker) -> str:
     report = worker_report.read(worker.report)
     why = f"; it claims nothing: {report.claims_nothing}" if report.claims_nothing else ""
     state = "drains" if report.draining else "is alive"
-    return f"worker {worker.id} (pid {worker.about.get('pid')}) {state}: its last beat was {beat}{why}"
+    return (
+        f"worker {worker.id} (pid {worker.about.get('pid')}) {state}: its last beat was {beat}; it counts as lost "
+        f"{printing.age(round(worker.beat + worker.ends_in, 1))} after its last beat, at the latest{why}"
+    )
 
 
 def _values(worker: reading.HostWorker) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, USAGE, complain, exit_codes, fail
 
 Ids = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="The jobs' ids; or choose by the options.")]
-Kind = Annotated[str | None, typer.Option(help="All of this kind.")]
+Kind = Annotated[str | None, typer.Option(help="All of this kind, its aliases included.")]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="All of this queue.")]
 Error = Annotated[
     str | None,
@@ -216,14 +217,20 @@ def _check(command: _Command) -> None:
     if not command.ids and not narrows and not command.everything:
         fail(
             USAGE,
-            "which jobs? give ids, or any of --kind, --queue, --state, --error, --group and --older-than, or --all "
-            f"to {command.action.value} all there are",
+            f"which jobs? give ids, or any of {_filters(command.action)}, or --all to {command.action.value} all there are",
         )
     if command.asks and not sys.stdin.isatty():
         fail(
             USAGE,
             "this asks before it changes anything, and there is no terminal: say --yes, or look first with --dry-run",
         )
+
+
+def _filters(action: Action) -> str:
+    """Return the options by which jobs are chosen for an action."""
+    group = () if action is Action.cancel else ("--group",)
+    names = ("--kind", "--queue", "--state", "--error", *group, "--older-than", "--tag", "--meta")
+    return f"{', '.join(names)} and --arg"
 
 
 def _run(command: _Command, config: options.Config, env: options.Environment) -> None:
@@ -241,7 +248,11 @@ def _run(command: _Command, config: options.Config, env: options.Environment) ->
 
     async def matching(*, dry_run: bool) -> Matched:
         async with command_database.CommandJobs(config=config, environment=env) as jobs:
-            return await jobs.client.do_all(command.asked, command.which[0], dry_run=dry_run)
+            wanted = command.which[0]
+            if wanted.kinds is not None:
+                find_names = partial(unknown_names.with_former_names, kind=wanted.kinds[0])
+                wanted = wanted._replace(kinds=await jobs.run(find_names))
+            return await jobs.client.do_all(command.asked, wanted, dry_run=dry_run)
 
     if command.asks:
         matched = command_database.finish(lambda: matching(dry_run=True))

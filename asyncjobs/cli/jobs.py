@@ -11,7 +11,7 @@ import typer
 from asyncjobs.checks.foreign_texts import harmless
 from asyncjobs.cli import command_database
 from asyncjobs.cli.job_actions import age_of
-from asyncjobs.cli.unknown_names import notes
+from asyncjobs.cli.unknown_names import notes, with_former_names
 from asyncjobs.client import finding
 from asyncjobs.client.label_filters import read_words
 from asyncjobs.client.status_values import values_of
@@ -45,7 +45,7 @@ _ROOM = {"name": 60, "cursor": 40, "detail": 80}
 def list_jobs(
     *,
     state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, its aliases included.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Only of this queue.")] = None,
     error: Annotated[
         str | None,
@@ -81,8 +81,12 @@ def list_jobs(
 
     async def read() -> tuple[list[reading.ListedJob], list[str]]:
         async with command_database.reader(settings) as connection:
+            kinds = None if kind is None else await with_former_names(connection, kind)
             found = await finding.find(
-                lambda operation: command_database.bounded(operation(connection)), wanted, before=before, limit=limit
+                lambda operation: command_database.bounded(operation(connection)),
+                wanted._replace(kinds=kinds),
+                before=before,
+                limit=limit,
             )
             said = [] if found else await notes(connection, settings, kind=kind, queue=queue)
             if not found and kind is None and words["arguments"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +13,12 @@ from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.jobs.pauses import Pause, paused, who
+from asyncjobs.jobs.pauses import Pause, Paused, end_of_pause, paused, who
 from asyncjobs.terminal import options, printing
 from asyncjobs.terminal.exits import FAILED, complain, exit_codes, fail
 
 Name = Annotated[str | None, typer.Argument(metavar="[QUEUE]", help="The queue; or give --kind.")]
-Kind = Annotated[str | None, typer.Option(help="A kind, in place of a queue.")]
+Kind = Annotated[str | None, typer.Option(help="A kind, its aliases included, in place of a queue.")]
 
 
 def pause(
@@ -26,7 +27,12 @@ def pause(
     kind: Kind = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="When it ends by itself: a time span such as 2h, or 2026-12-24T18:00+01:00."),
+        typer.Option(
+            "--until",
+            "--for",
+            metavar="TIME",
+            help="When it ends by itself: a time span such as 2h, or 2026-12-24T18:00+01:00.",
+        ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Shown wherever the pause is.")] = "",
     by: Annotated[str | None, typer.Option(help="Who pauses; default: your login and host.")] = None,
@@ -43,7 +49,8 @@ def pause(
 
     async def write() -> Pause:
         async with command_database.CommandJobs(config=config, environment=env) as jobs:
-            return await jobs.pause(queue=queue, kind=kind, until=end, reason=reason, by=by)
+            what = await _target(jobs, queue, kind)
+            return await jobs.client.pause(what, *end_of_pause(end), reason=reason, by=who(by))
 
     made = command_database.finish(write)
     if as_json:
@@ -67,7 +74,7 @@ def resume(
 
     async def write() -> tuple[bool, list[Pause]]:
         async with command_database.CommandJobs(config=config, environment=env) as jobs:
-            return await jobs.resume(queue=queue, kind=kind), await jobs.pauses()
+            return await jobs.client.resume(await _target(jobs, queue, kind)), await jobs.pauses()
 
     done, left = command_database.finish(write)
     what = f"kind {kind}" if queue is None else f"queue {queue}"
@@ -84,6 +91,14 @@ def _check(queue: str | None, kind: str | None) -> None:
     if (queue is None) == (kind is None):
         raise InvalidOption("which? give the name of a queue, or --kind with that of a kind")
     paused(queue, kind)
+
+
+async def _target(jobs: command_database.CommandJobs, queue: str | None, kind: str | None) -> Paused:
+    """Return what a command names; a kind under its aliases, too."""
+    what = paused(queue, kind)
+    if kind is None:
+        return what
+    return what._replace(names=await jobs.run(partial(unknown_names.with_former_names, kind=what.names[0])))
 
 
 def read_until(text: str) -> datetime | float:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from asyncjobs.cli import command_database
+from asyncjobs.cli.enqueue import not_made
 from asyncjobs.client.recurring import Recurring, no_such
 from asyncjobs.db import reading
 from asyncjobs.db import recurring as stored
@@ -18,7 +19,7 @@ from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.recurring import RecurringStatus
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
-from asyncjobs.terminal.exits import USAGE, exit_codes, fail
+from asyncjobs.terminal.exits import USAGE, complain, exit_codes, fail
 from asyncjobs.worker.lease import worker_report
 
 app = typer.Typer(no_args_is_help=True, help="Recurring jobs.")
@@ -125,9 +126,10 @@ def run(
 
     async def operation(recurring: Recurring) -> dict[str, Any]:
         job = await recurring.run(name)
-        return {"name": name, "job": job.id}
+        return {"name": name, "job": job.id, "disposition": job.disposition}
 
-    _change(operation, "job", config, env, as_json=as_json)
+    done = _change(operation, "job", config, env, as_json=as_json)
+    complain(*not_made(done["job"], done["disposition"]))
 
 
 @app.command("pause")
@@ -158,7 +160,7 @@ def resume(
 
 def _change(
     operation: Any, shown: str | None, config: options.Config, env: options.Environment, *, as_json: bool
-) -> None:
+) -> dict[str, Any]:
     async def change() -> dict[str, Any]:
         async with command_database.CommandJobs(config=config, environment=env) as jobs:
             done: dict[str, Any] = await operation(jobs.recurring)
@@ -171,6 +173,7 @@ def _change(
         print(done[shown])
     else:
         print(f"{printing.shown(done['name'])} is {'paused' if done['paused'] else 'resumed'}")
+    return done
 
 
 def _read(config: options.Config, env: options.Environment) -> tuple[list[RecurringStatus], datetime]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar, Unpack, cast
 from uuid import UUID
 
-from asyncjobs.checks import limits
+from asyncjobs.checks import keywords, limits
 from asyncjobs.client.job_actions import checked_error, checked_kinds, fails_so
 from asyncjobs.client.label_filters import Labelled, labelled
 from asyncjobs.db import reading
@@ -42,7 +42,7 @@ class Sought(TypedDict, total=False):
     state: str | Iterable[str] | None
     """One or several names of states; None: any."""
     kind: Any
-    """A `@job` function or a Job class, under its aliases too, or a kind's name."""
+    """A `@job` function, a Job class or a kind's name, its aliases included; a former name: it alone."""
     queue: str | None
     tag: str | Iterable[str] | None
     """One or several tags; a job must have all of them."""
@@ -100,8 +100,7 @@ def wanted_of(**sought: Unpack[Sought]) -> Wanted:
         InvalidArguments: A value does not fit the argument of the kind.
     """
     if unknown := sought.keys() - Sought.__annotations__.keys():
-        names = ", ".join(Sought.__annotations__)
-        raise InvalidOption(f"{', '.join(sorted(unknown))}: no filter has that name: use {names}")
+        raise InvalidOption(keywords.unknown("a filter of jobs", min(unknown), Sought.__annotations__))
     state, kind, queue, error = (sought.get(name) for name in ("state", "kind", "queue", "error"))
     older_than = sought.get("older_than")
     return Wanted(

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
-from asyncjobs.checks import limits
+from asyncjobs.checks import keywords, limits
 from asyncjobs.checks.texts import shown
 from asyncjobs.client.label_filters import Labelled, labelled
 from asyncjobs.client.stored_outcomes import read_steps
@@ -78,7 +78,7 @@ class Which(TypedDict, total=False):
     """A filter of jobs, as callers give it."""
 
     kind: Any
-    """A `@job` function or a Job class, under its aliases too, or a kind's name."""
+    """A `@job` function, a Job class or a kind's name, its aliases included; a former name: it alone."""
     queue: str | None
     state: str | Iterable[str] | None
     """One or several names of states; None: see `Action.usual_states`."""
@@ -146,8 +146,7 @@ def filter_of(action: Action, **which: Unpack[Which]) -> Filter:
     """
     unknown = which.keys() - Which.__annotations__.keys()
     if unknown:
-        names = ", ".join(Which.__annotations__)
-        raise InvalidOption(f"{', '.join(sorted(unknown))}: no filter has that name: use {names}")
+        raise InvalidOption(keywords.unknown("a filter of jobs", min(unknown), Which.__annotations__))
     kind, queue, error = which.get("kind"), which.get("queue"), which.get("error")
     older_than, limit = which.get("older_than"), which.get("limit")
     if (group := which.get("group")) is not None and (kind, error, which.get("state")) != (None, None, None):
@@ -180,11 +179,12 @@ def _states(action: Action, given: Any) -> tuple[State, ...]:
 
 
 def checked_kinds(kind: Any) -> tuple[str, ...]:
-    """Return the kinds of a filter: of a definition also its aliases."""
+    """Return the kinds of a filter: of a definition, or the name that it has today, also its aliases."""
     if isinstance(kind, str):
-        return (limits.kind_name(kind),)
-    definition = getattr(kind, "_definition", None)
-    if definition is None:
+        definition = registry.find(limits.kind_name(kind))
+        if definition is None or registry.stored_name(kind) != definition.kind:
+            return (kind,)
+    elif (definition := getattr(kind, "_definition", None)) is None:
         raise InvalidOption(f"kind={kind!r} is no job definition: give a @job function, a Job class or a kind's name")
     return (definition.kind, *definition.aliases)
 

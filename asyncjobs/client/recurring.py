@@ -132,17 +132,21 @@ class Recurring:
     async def run(self, name: str) -> Job[Any]:
         """Enqueue a job of a schedule now, also while the schedule is paused or its last job runs; return the job.
 
-        Its `scheduled_for` is the time of this call. If another job has its unique key, that one is returned.
+        Its `scheduled_for` is the time of this call. If another job has its unique key, that one is returned,
+        and its `disposition` says so.
 
         Raises:
             InvalidOption: There is no schedule of this name.
             PermissionDenied: The role may only enqueue, or only read.
         """
         stored, job_id = registry.with_prefix(checked_name(name)), new_id()
-        found = await self._run(lambda connection: recurring.run(connection, stored, job_id))
-        if found is None:
+        made = await self._run(lambda connection: recurring.run(connection, stored, job_id))
+        if made is None:
             await self._refuse(name)
-        return await self._client.get(found)
+        found = await self._client.get(made.id)
+        if made.disposition != "enqueued":
+            found._disposition = "replaced" if made.disposition == "replaced" else "duplicate"
+        return found
 
     async def all(self) -> list[RecurringStatus]:
         """Return all schedules, by name."""

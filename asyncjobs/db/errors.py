@@ -52,7 +52,7 @@ LOOKING = frozenset({
     *("list_jobs", "count_jobs", "read_seen", "read_queues", "read_workers", "read_serving", "read_why", "read_ready_kinds"),
     *("read_days_ahead", "read_finished_counts", "read_status_without_arguments", "read_pauses", "read_failed"),
     *("read_limit", "read_limits", "read_recurring", "count_along", "read_running", "read_failed_kinds", "read_counters"),
-    *("look_at_jobs", "look_at_live", "count_states", "count_all_states", "read_throughput"),
+    *("look_at_jobs", "look_at_live", "count_states", "count_all_states", "read_throughput", "read_newest_names"),
     *("read_shown_without_arguments", "read_belonging", "list_batches", "read_tables", "read_days"),
     *("read_audit", "read_one_audit", "read_applied", "list_batch_jobs"),
 })  # fmt: skip

@@ -158,9 +158,13 @@ async def enqueue_by_name(
     priority: int,
     run_at: datetime | None,
     delay: float | None,
+    tags: Sequence[str],
+    meta: str,
 ) -> UUID:
-    """Insert one job of any kind by the SQL function; return its id."""
-    found: UUID = await connection.fetchval(sql.read("enqueue_by_name"), kind, args, queue, priority, run_at, delay)
+    """Insert one job of any kind by the SQL function; return its id. `args` and `meta` are JSON texts."""
+    found: UUID = await connection.fetchval(
+        sql.read("enqueue_by_name"), kind, args, queue, priority, run_at, delay, tags, meta
+    )
     return found
 
 

@@ -16,6 +16,7 @@ from asyncjobs.db.errors import translating
 from asyncjobs.values.plain_json import shown_object
 
 COUNTED = 20_000
+NEWEST = 2_000
 """Jobs that are counted, at most: ready ones of each queue, running ones of all, scheduled and waiting ones of all."""
 LOOKED_AT = 1_000
 """Ready jobs of each queue that are read to find unknown kinds."""
@@ -247,6 +248,11 @@ async def seen(connection: Connection, kind: str | None, queue: str | None) -> t
     """Return whether there are jobs of a kind, and whether there are jobs in a queue; True for None."""
     row = await connection.fetchrow(sql.read("read_seen"), kind, queue)
     return row["kind"], row["queue"]
+
+
+async def newest_names(connection: Connection) -> list[tuple[str, str]]:
+    """Return pairs of a kind and a queue, among the newest `NEWEST` live jobs and as many ended ones."""
+    return [tuple(row) for row in await connection.fetch(sql.read("read_newest_names"), NEWEST)]
 
 
 async def rights(connection: Connection) -> Rights:

@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Connection, Record
 
 from asyncjobs.db import sql
-from asyncjobs.db.rows import state_name
+from asyncjobs.db.rows import Stored, state_name
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.jobs.declared_schedules import Change, Declaration, Kept, Version, What, decide
 from asyncjobs.jobs.recurring import LeftOut, Recurrence, RecurringStatus
@@ -220,13 +220,12 @@ async def resume(connection: Connection, name: str) -> bool:
     return False
 
 
-async def run(connection: Connection, name: str, job_id: UUID) -> UUID | None:
-    """Enqueue a job of a schedule now; return its id, or that of the job with its unique key; None: no such schedule."""
+async def run(connection: Connection, name: str, job_id: UUID) -> Stored | None:
+    """Enqueue a job of a schedule now; return how it is stored; None: no such schedule."""
     async with connection.transaction():
         now = await connection.fetchval("select clock_timestamp()")
         row = await connection.fetchrow(sql.read("run_recurring"), name, job_id, now)
-    found: UUID | None = None if row is None else row["id"]
-    return found
+    return None if row is None else Stored(*row)
 
 
 async def read(connection: Connection, names: Sequence[str] | None = None) -> tuple[list[RecurringStatus], datetime]:

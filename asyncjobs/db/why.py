@@ -101,6 +101,8 @@ class Serving(NamedTuple):
     pools: list[tuple[list[str], int]]
     """Entries of the queues, and concurrency, of each pool."""
     kinds: frozenset[str]
+    aliases: dict[str, tuple[str, ...]]
+    """Former names of kinds that have any."""
     held: dict[str, int]
     """Running jobs by queue."""
     claims_nothing: str = ""
@@ -127,7 +129,7 @@ async def read_limit(connection: Connection, job_id: UUID, limit: int) -> AtLimi
 def _serving(row: Record) -> Serving:
     said = shown_object(row["about"])
     pid = said.get("pid")
-    kinds = said.get("kinds")
+    kinds, aliases = said.get("kinds"), said.get("aliases")
     return Serving(
         id=row["id"],
         host=row["host"] or str(said.get("host") or ""),
@@ -137,6 +139,11 @@ def _serving(row: Record) -> Serving:
         late=row["late"],
         pools=_pools(said.get("pools")),
         kinds=frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset(),
+        aliases={
+            str(kind): tuple(map(str, names))
+            for kind, names in (aliases.items() if isinstance(aliases, dict) else ())
+            if isinstance(names, list)
+        },
         held={str(queue): int(count) for queue, count in shown_object(row["held"] or "{}").items()},
         claims_nothing=str(shown_object(row["report"] or "{}").get("claims_nothing") or ""),
     )

@@ -303,7 +303,7 @@ class Batch:
     def _require_row(self) -> None:
         if not self._draft.is_sent:
             raise NotEnqueued(
-                f"batch {self.id} has not been enqueued, and awaiting does not enqueue: call `await batch.enqueue()` first"
+                f"batch {self.id} has not been enqueued, and nothing but `await batch.enqueue()` does that: call it first"
             )
 
     def __repr__(self) -> str:

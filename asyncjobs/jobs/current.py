@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.checks.texts import cut, shown, written_out
+from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.definitions.labels import meta_in, tags_in
 from asyncjobs.exceptions import InsideEventLoop, NotRunning
 from asyncjobs.jobs.running_batch import RunningBatch
@@ -25,7 +26,7 @@ logger = logging.getLogger("asyncjobs.worker")
 
 MOST_NOTE = 500
 """Characters of a note."""
-_items = ValueCodec("send()", Any, "value")
+_items = ValueCodec("send()", Any, "item", annotatable=False)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,6 +85,7 @@ class CurrentAttempt:
         """Why the job was cancelled; None: it was not."""
         return self._attempt.seen_reason
 
+    @answered(remedy='what is done comes first, the rest goes by name: `progress(3, of=40, note="pages")`')
     def progress(self, done: float, *, of: float | None = None, note: str = "") -> None:
         """Show how far the job has come: in `AsyncJobs.watch`, in its status, and wherever people look.
 
@@ -105,11 +107,14 @@ class CurrentAttempt:
             attempt.warned_of_progress = True
             log(logger, logging.WARNING, "%s %s: its progress is left out: %s", self._job.kind, self._job.id, problem)
 
+    @answered(remedy="give the item: `await current_attempt().send(value)`")
     async def send(self, value: Any) -> None:
         """Add an item to the job's stream, which `AsyncJobs.stream` reads from any process.
 
         Items are durable before the attempt ends; this waits only while 1,000 of them, or 8 MiB, are unwritten. After a
         retry or a crash the stream goes on; an item tells its attempt. In a thread use `send_from_thread`.
+
+        A call without `await` sends nothing, and Python warns of it with the line that it is in.
 
         Args:
             value: Plain JSON, at most 16 MiB.
@@ -127,6 +132,7 @@ class CurrentAttempt:
             raise NotRunning("send() was called on another event loop than the job's: call send_from_thread(value)")
         await _shows(attempt).send(text)
 
+    @answered(remedy="give the item: `current_attempt().send_from_thread(value)`")
     def send_from_thread(self, value: Any) -> None:
         """Add an item to the job's stream from a thread, such as that of a `def` job; see `send`.
 

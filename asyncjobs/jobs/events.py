@@ -14,7 +14,7 @@ from asyncjobs.values.arguments import ValueCodec
 MOST = 200
 """Characters of an event's name and of its key."""
 
-_payloads = ValueCodec("emit", Any, "payload")
+_payloads = ValueCodec("emit", Any, "payload", annotatable=False)
 
 
 async def emit(name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:

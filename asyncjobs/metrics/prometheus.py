@@ -57,10 +57,13 @@ def _add(found: Metric, labels: dict[str, str], histogram: Histogram) -> None:
 
 
 def exposition(collector: JobsCollector) -> bytes:
-    """Return these metrics in Prometheus's text format, and those of the default registry: the process's, and your own."""
-    theirs = generate_latest(REGISTRY)
-    is_registered = b"asyncjobs_database_seconds" in theirs
-    return theirs if is_registered else generate_latest(collector) + theirs
+    """Return these metrics in Prometheus's text format, and those of the default registry: the process's, and your own.
+
+    What an AsyncJobs of the same names has registered there is left out: it may be one that is never opened here.
+    """
+    ours = list(collector.collect())
+    names = {_empty(family).name for family in FAMILIES}
+    return generate_latest(_Merged([*ours, *(found for found in REGISTRY.collect() if found.name not in names)]))
 
 
 class _Merged(Collector):

@@ -166,8 +166,8 @@ class JobValue:
         self._made_at = None
         if not self._sent:
             raise NotEnqueued(
-                f"{self.kind} has not been enqueued, and awaiting does not enqueue: "
-                "call `await job.enqueue()` first, or `await job.perform_now()` to run it here"
+                f"{self.kind} has not been enqueued, and nothing but `await job.enqueue()` does that: call it first, "
+                "or `await job.perform_now()` to run the job here"
             )
 
     def _stored_arguments(self) -> str:

@@ -78,7 +78,8 @@ class Status:
     queue: str
     priority: int
     attempt: int
-    """Of the current or last run, from 1; 0 before the first."""
+    """The number of the current run, from 1; between runs, how many were spent: one that ends in a sleep, a wait or a
+    snooze, or is given back, spends none."""
     crashes: int
     """Deaths of its process that are charged to it."""
     arguments: dict[str, Any]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _OURS = re.compile(r"""^\s*\[+\s*["']?default\b""", re.MULTILINE)
 """A line that shows a file, even one that cannot be parsed, to be a config file of asyncjobs."""
 
+PRIVATE_IN = ("development", "test")
+"""Environments in which an empty `database_url` stands for a private PostgreSQL, so that they need no table."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
@@ -45,11 +48,8 @@ class ConfigFile:
         )
 
     def unknown_environment(self, name: str) -> str | None:
-        """Return fact and remedy about an environment that is not among the file's; None: it is, or the file has none.
-
-        `development` needs no table: it is the default.
-        """
-        if not self.environments or name in (*self.environments, "development"):
+        """Return fact and remedy about an environment that is not among the file's; None: it is, or it needs no table."""
+        if not self.environments or name in (*self.environments, *PRIVATE_IN):
             return None
         found = suggestion(name, self.environments)
         remedy = f"did you mean {found}? (known: {', '.join(self.environments)})"

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asyncjobs.settings")
 
-_DEVELOPING = ("development", "test")
-
 
 def load(config: Path | str | None = None, *, environment: str | None = None, **arguments: Any) -> Settings:
     """Read the settings, and log the warnings of `read`."""
@@ -79,7 +77,7 @@ def read(
 def _forgotten(file: config_file.ConfigFile) -> Iterator[str]:
     """Yield a warning if a private PostgreSQL is used because no environment was named, although the file has one."""
     for name in file.environments:
-        if name not in _DEVELOPING and file.layer(name).values.get("database_url"):
+        if name not in config_file.PRIVATE_IN and file.layer(name).values.get("database_url"):
             yield (
                 "ASYNCJOBS_ENV is not set, so this is development, with a private PostgreSQL and not with the database_url "
                 f"of [{name}] in {file.path}: set ASYNCJOBS_ENV={name}, or ASYNCJOBS_ENV=development if it is meant"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncjobs.checks.signatures import parameters_of
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion
-from asyncjobs.values import readback, references
+from asyncjobs.values import plain_json, readback, references
 from asyncjobs.values.parameters import Parameter
 from asyncjobs.values.previous import PREVIOUS, Pending, new_mark
 from asyncjobs.values.references import MISSING
@@ -238,12 +238,14 @@ class ValueCodec:
         place: For messages.
         annotation: Of the values.
         what: The word for them in messages.
+        annotatable: Whether the place is one at which a user can annotate them.
     """
 
-    def __init__(self, place: str, annotation: Any, what: str = "result") -> None:
+    def __init__(self, place: str, annotation: Any, what: str = "result", *, annotatable: bool = True) -> None:
         if annotation in (None, typing.NoReturn, typing.Never):
             annotation = type(None)
         self._what = what
+        self._annotatable = annotatable
         self._before = f'{{"{what}":'
         self._shape = Shape(place, [Parameter(what, annotation)], what=what, limit=MAX_RESULT_BYTES)
         if self._shape.references:
@@ -265,7 +267,7 @@ class ValueCodec:
         try:
             values = shape.validate({self._what: value})
             text = shape.store(values)
-        except InvalidArguments:
+        except InvalidArguments as error:
             if inspect.iscoroutine(value):
                 value.close()  # the error says that it was not awaited, so Python need not warn
                 missing = "a coroutine that was not awaited: write `await`, in an `async def`"
@@ -275,6 +277,9 @@ class ValueCodec:
                     "a job, which is no result: `await` it after `enqueue()` and return its result, or return its `id`"
                 )
                 raise shape.invalid([(self._what, made)]) from None
+            if not self._annotatable:
+                facts = [(place, fact.replace(plain_json.ANNOTATE, "")) for place, fact in error.problems]
+                raise shape.invalid(facts) from None
             raise
         return values[self._what], text[len(self._before) : -1]
 

@@ -33,7 +33,9 @@ MANY: Final = 5
 
 _NONE: Final = object()
 _ATOMS: Final = frozenset({bool, type(None)})
-_REMEDY: Final = "annotate it, or pass dict (with str keys), list, str, int, float, bool or None"
+ANNOTATE: Final = "annotate it, or "
+"""The part of a remedy that is of no use where nothing can be annotated."""
+_REMEDY: Final = f"{ANNOTATE}pass dict (with str keys), list, str, int, float, bool or None"
 
 
 def is_plain(value: Any) -> bool:

@@ -197,7 +197,7 @@ class Actor:
             detail = ""
             if action == "run":
                 job = await recurring.run(connection, name, new_id())
-                found, detail = job is not None, f"job {job}"
+                found, detail = job is not None, "" if job is None else f"job {job.id}"
             else:
                 change = recurring.pause if action == "pause" else recurring.resume
                 found = await change(connection, name)

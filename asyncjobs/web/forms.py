@@ -65,7 +65,7 @@ def _filter(asked: Asked, wanted: Wanted, group: str | None) -> Filter:
     if group is None and wanted.state is None:
         raise bad("which jobs? give ids, a state, or a group")
     try:
-        return filter_of(
+        found = filter_of(
             asked.action,
             kind=wanted.kind,
             queue=wanted.queue,
@@ -74,6 +74,8 @@ def _filter(asked: Asked, wanted: Wanted, group: str | None) -> Filter:
             group=group,
             **words_of(wanted),
         )
+        # What the page shows, which is of this name alone, without a kind's aliases.
+        return found if wanted.kind is None else found._replace(kinds=(wanted.kind,))
     except InvalidOption:
         raise bad(
             f"nothing can be done so with jobs of this state, or these do not go together: {', '.join(FILTER)}, group"

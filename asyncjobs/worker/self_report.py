@@ -42,6 +42,7 @@ class SelfReport:
                     {"queues": list(pool.queues), "concurrency": pool.concurrency} for pool in self._parts.served
                 ],
                 "kinds": registry.all_names(),
+                "aliases": {each.kind: each.aliases for each in registry.all_definitions() if each.aliases},
                 "recurring": self._parts.declaration.version,
             }
         )

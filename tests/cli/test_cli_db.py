@@ -10,10 +10,12 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import asyncjobs
+from asyncjobs.cli import db
 from asyncjobs.cli.db import without_password
 from asyncjobs.db import migrating, migration_files
 from asyncjobs.db.connecting import connect
 from tests.cli.conftest import execute
+from tests.support.commands import run_here
 from tests.support.directories import RUNNABLE
 from tests.support.pages import PAGES
 from tests.support.sweeps import slowly
@@ -45,6 +47,16 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(make_cli, em
         "private_in": None,
         "migrations": [{"number": m.number, "name": m.name, "applied": True} for m in known],
     }
+
+
+@pytest.mark.parametrize(
+    "words", [["-c", "select 1"], ["-Atc", "select 1"], ["--", "-c", "select 1"], ["--csv", "-f", "x.sql", "-v", "a=1"]]
+)
+def test_options_that_are_not_of_the_command_go_to_psql(cli, monkeypatch, words):
+    given = []
+    monkeypatch.setattr(db, "open_psql", lambda _found, _programs, words: given.append(words) or 0)
+    assert run_here(["db", "psql", *words], cli.environment).exit_code == 0
+    assert given == [[word for word in words if word != "--"]]
 
 
 @pytest.mark.parametrize("words", [[], *slowly(["--psql"])])

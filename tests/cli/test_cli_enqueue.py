@@ -6,8 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from asyncjobs import Unique, job
 from asyncjobs.cli.enqueue import read_arguments
 from asyncjobs.exceptions import InvalidOption
+
+
+@job(kind="cli_enqueue.single", unique=Unique())
+async def single() -> None: ...
+
+
+@job(kind="cli_enqueue.debounced", unique=Unique(on_conflict="replace"))
+async def debounced(n: int) -> None: ...
 
 
 async def run(cli, *words, **options):
@@ -46,6 +55,36 @@ async def test_in_and_at_say_when(cli, sql):
     assert rows[1]["state"] == 0
     assert timedelta(minutes=4) < rows[1]["left"] <= timedelta(minutes=5)
     assert json.loads(rows[1]["args"]) == {"x": 1}
+
+
+async def test_tags_and_meta_are_stored_also_with_an_unknown_kind(cli):
+    for words in (["cli_jobs.add", "a=1"], ["no.such.kind", "--unknown-kind"]):
+        chosen = ["--tag", "nightly", "--tag", "import", "--meta", "customer=acme"]
+        made = (await run(cli, "enqueue", *words, *chosen)).stdout.strip()
+        [listed] = await asyncio.to_thread(cli.json, "jobs", "list", "--kind", words[0])
+        assert (listed["id"], set(listed["tags"]), listed["meta"]) == (
+            made,
+            {"nightly", "import"},
+            {"customer": "acme"},
+        )
+        refused = await run(cli, "enqueue", *words, "--tag", "t" * 101, code=2)
+        assert "a tag has 101 characters" in refused.stderr
+    assert "--meta" in (await run(cli, "enqueue", "cli_jobs.add", "a=1", "--meta", "customer", code=2)).stderr
+
+
+async def test_a_job_that_was_there_already_is_told_from_a_new_one(cli):
+    first = await run(cli, "enqueue", "cli_enqueue.single")
+    assert first.stderr == ""
+    again = await run(cli, "enqueue", "cli_enqueue.single")
+    assert again.stdout == first.stdout
+    assert "note: nothing was enqueued: job " in again.stderr and "was there already" in again.stderr
+    shown = await asyncio.to_thread(cli.json, "enqueue", "cli_enqueue.single")
+    assert shown == {"id": first.stdout.strip(), "disposition": "duplicate"}
+    made = await asyncio.to_thread(cli.json, "enqueue", "cli_enqueue.debounced", "n=1")
+    assert made["disposition"] == "enqueued"
+    replaced = await run(cli, "enqueue", "cli_enqueue.debounced", "n=2")
+    assert replaced.stdout.strip() == made["id"]
+    assert "it has the new arguments now" in replaced.stderr
 
 
 async def test_wait_prints_the_result_and_a_failure_is_exit_code_1(cli, start):

@@ -156,7 +156,7 @@ async def test_a_job_that_failed_in_a_worker_is_retried_there(start, enqueue, cl
     ("words", "said"),
     [
         (["retry"], "or --all to retry all there are"),
-        (["discard", "--limit", "3", "--yes"], "give ids, or any of --kind"),
+        (["discard", "--limit", "3", "--yes"], "--group, --older-than, --tag, --meta and --arg, or --all to discard"),
         (["cancel", str(UUID(int=5)), "--kind", "k", "--yes"], "ids and a filter"),
         (["cancel", str(UUID(int=5)), "--all", "--yes"], "ids and a filter"),
         (["retry", "--all", "--kind", "k", "--yes"], "--all and a filter"),

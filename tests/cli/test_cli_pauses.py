@@ -43,7 +43,7 @@ async def test_a_name_that_nobody_knows_is_noted_with_one_that_was_perhaps_meant
     await enqueue(cli_jobs.add(1, 2))
     typo = await asyncio.to_thread(cli, "queues", "pause", "defualt")
     assert typo.stderr.endswith(
-        "there is no job of queue 'defualt', and nothing here names it; did you mean default?\n"
+        "no job of queue 'defualt' is stored, and no worker or pool names that queue; did you mean default?\n"
     )
     bare = await asyncio.to_thread(cli, "queues", "pause", "--kind", "add")
     assert bare.stderr.endswith("did you mean cli_jobs.add?\n")

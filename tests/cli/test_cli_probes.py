@@ -206,7 +206,9 @@ async def test_health_ends_with_0_while_a_worker_of_this_host_holds_its_lease_an
     assert "the database knows of none" in (await asyncio.to_thread(cli, "health", code=3)).stderr
     worker = start()
     await worker.wait_for_log("ready: worker")
-    assert "is alive: its last beat was" in (await asyncio.to_thread(cli, "health")).stdout
+    said = (await asyncio.to_thread(cli, "health")).stdout
+    assert "is alive: its last beat was" in said
+    assert "it counts as lost 4.0s after its last beat, at the latest" in said
     found = await asyncio.to_thread(cli.json, "health")
     assert (found["healthy"], found["host"], found["workers"][0]["pid"]) == (True, socket.gethostname(), worker.pid)
     assert await asyncio.to_thread(cli.json, "health", "--host", "elsewhere", code=3) == {

@@ -277,16 +277,17 @@ async def test_a_page_of_those_whose_last_error_matches_is_full_though_others_st
     assert [job["error"]["message"] for job in found] == ["this fails: wanted"] * 2
 
 
-NOBODYS = "there is no job of {} {!r}, and nothing here names it; "
+NOBODYS_KIND = "no job of kind {!r} is stored, and no worker knows that kind; "
+NOBODYS_QUEUE = "no job of queue {!r} is stored, and no worker or pool names that queue; "
 
 
 async def test_a_filter_that_names_what_nobody_knows_says_so(filled):
     cli = filled.cli
     for words in (["list"], ["retry", "--yes"], ["discard", "--yes"], ["cancel", "--yes"]):
         for given, note in (
-            (["--kind", "cli_jobs.ad"], NOBODYS.format("kind", "cli_jobs.ad") + "did you mean cli_jobs.add?"),
-            (["-q", "defualt"], NOBODYS.format("queue", "defualt") + "did you mean default?"),
-            (["--queue", "xyz"], NOBODYS.format("queue", "xyz") + "known are default, later"),
+            (["--kind", "cli_jobs.ad"], NOBODYS_KIND.format("cli_jobs.ad") + "did you mean cli_jobs.add?"),
+            (["-q", "defualt"], NOBODYS_QUEUE.format("defualt") + "did you mean default?"),
+            (["--queue", "xyz"], NOBODYS_QUEUE.format("xyz") + "known are default, later"),
         ):
             done = await run(cli, "jobs", *words, *given)
             assert done.stderr == f"asyncjobs: note: {note}\n"
@@ -294,3 +295,31 @@ async def test_a_filter_that_names_what_nobody_knows_says_so(filled):
         done = await run(cli, "jobs", "list", *given)
         assert (done.stdout, done.stderr) == ("no jobs\n", "")
     assert await asyncio.to_thread(cli.json, "jobs", "list", "--kind", "nobodys") == []
+
+
+async def test_names_of_jobs_that_have_all_ended_are_known_without_a_worker(cli, end):
+    await end(kind="mail.welcome", queue="mailers")
+    for words, near in (
+        (["jobs", "list", "--kind", "mail.welcom"], "mail.welcome"),
+        (["jobs", "list", "--kind", "welcome"], "mail.welcome"),
+        (["queues", "pause", "mailer"], "mailers"),
+    ):
+        assert (await run(cli, *words)).stderr.endswith(f"did you mean {near}?\n")
+
+
+async def test_a_kind_stands_for_its_former_names_as_the_workers_know_them(cli, sql, end):
+    about = json.dumps({"kinds": ["mail.new", "mail.old"], "aliases": {"mail.new": ["mail.old"], "mail.odd": 5}})
+    await sql(
+        f"insert into asyncjobs.worker (id, backend_pid, lease, about) values (gen_random_uuid(), 0, '1 h', '{about}')"
+    )
+    [old] = await end(kind="mail.old")
+    [new] = await end(kind="mail.new")
+    for kind, found in (("mail.new", [new, old]), ("mail.old", [old])):
+        listed = await asyncio.to_thread(cli.json, "jobs", "list", "--kind", kind)
+        assert [job["id"] for job in listed] == [str(job_id) for job_id in found]
+    assert (await run(cli, "jobs", "retry", "--kind", "mail.new", "--yes")).stdout == "2 jobs retried\n"
+    await run(cli, "queues", "pause", "--kind", "mail.new", "--for", "2h")
+    paused = [row["name"] for row in await sql("select name from asyncjobs.pause order by name")]
+    assert paused == ["mail.new", "mail.old"]
+    await run(cli, "queues", "resume", "--kind", "mail.new")
+    assert await sql("select name from asyncjobs.pause") == []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import cli_jobs
 import pytest
 
-from asyncjobs import AsyncJobs, PermissionDenied
+from asyncjobs import AsyncJobs, PermissionDenied, Unique, job
 from asyncjobs.cli.doctor import recurring_findings
 from asyncjobs.db.connecting import connect
 from asyncjobs.jobs.recurring import RecurringStatus
@@ -28,6 +28,10 @@ def declared(project):
     """The project's configuration, with something that recurs."""
     path = project / "config.toml"
     path.write_text(path.read_text() + DECLARED)
+
+
+@job(kind="cli_recurring.single", unique=Unique())
+async def single() -> None: ...
 
 
 async def added(url):
@@ -52,6 +56,18 @@ async def test_list_shows_when_in_words_what_came_of_the_last_and_when_it_is_nex
     assert (daily["in_words"], daily["paused"]) == ("At 02:30 every day (Europe/Paris)", False)
     assert (minutely["last_at"], minutely["kind"]) == (None, "cli_jobs.add")
     assert "args" not in daily
+
+
+async def test_a_run_by_hand_says_that_its_job_was_there_already(cli, database_url):
+    async with AsyncJobs(database_url=database_url) as jobs:
+        await jobs.recurring.add("once", single(), schedule="@yearly")
+    made = await asyncio.to_thread(cli, "recurring", "run", "once")
+    assert made.stderr == ""
+    again = await asyncio.to_thread(cli, "recurring", "run", "once")
+    assert again.stdout == made.stdout
+    assert again.stderr.startswith(f"asyncjobs: note: nothing was enqueued: job {made.stdout.strip()} was there")
+    values = await asyncio.to_thread(cli.json, "recurring", "run", "once")
+    assert (values["job"], values["disposition"]) == (made.stdout.strip(), "duplicate")
 
 
 async def test_an_empty_list_says_how_something_is_made_to_recur(cli):

@@ -301,6 +301,7 @@ async def test_a_choice_that_cannot_be_is_a_usage_error_that_names_what_there_is
         (["migrate"], "did you mean `asyncjobs db migrate`?"),
         (["retry", "x"], "did you mean `asyncjobs jobs retry`?"),
         (["statsu"], "did you mean `asyncjobs status`?"),
+        (["pause", "mailers"], "did you mean `asyncjobs queues pause`?"),
         (["xyz"], "there are demo, init, run"),
     ],
 )

@@ -425,7 +425,7 @@ class TestAwaiting:
         assert f"awaits batch {outer.id}, of which it is one, and would wait for ever" in str(raised[0])
 
     async def test_there_must_be_one(self, client: AsyncJobs) -> None:
-        with pytest.raises(NotEnqueued, match="has not been enqueued, and awaiting does not enqueue"):
+        with pytest.raises(NotEnqueued, match="has not been enqueued, and nothing but `await batch.enqueue"):
             await Batch()
         with pytest.raises(BatchNotFound, match="can be seen"):
             await client.get_batch(uuid4())

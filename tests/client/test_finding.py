@@ -13,6 +13,7 @@ import pytest
 
 from asyncjobs import AsyncJobs, Batch, InvalidArguments, InvalidOption, Job, PermissionDenied, enqueue_all, job
 from asyncjobs.client import finding
+from asyncjobs.db.why import read_serving
 from asyncjobs.exceptions import DatabaseUnavailable, JobFailed
 from tests.support.roles import apply_roles
 
@@ -78,7 +79,15 @@ class TestFilters:
         self, client: AsyncJobs, connection: asyncpg.Connection
     ) -> None:
         former = await connection.fetchval("select asyncjobs.enqueue('finding.former', args => '{\"user_id\": 1}')")
-        assert await found(client, kind=send) == [former]
+        today = (await send(2).enqueue()).id
+        assert await found(client, kind=send) == await found(client, kind="finding.send") == [today, former]
+        assert await found(client, kind="finding.former") == [former]
+
+    @pytest.mark.usefixtures("jobs")
+    async def test_a_worker_tells_commands_of_former_kinds(self, connection: asyncpg.Connection) -> None:
+        await (await plain(1).enqueue())  # the worker has begun
+        [worker] = await read_serving(connection)
+        assert worker.aliases["finding.send"] == ("finding.former",)
 
     async def test_by_tags_and_meta_all_of_which_must_be_there(self, client: AsyncJobs) -> None:
         one = await send(1).set(tags=("a", "b"), meta={"x": "1"}).enqueue()
@@ -220,7 +229,13 @@ class TestRefusals:
             ({"limit": 0}, InvalidOption, "limit"),
             ({"limit": 1001}, InvalidOption, "limit"),
             ({"after": "x"}, InvalidOption, "x"),
-            ({"status": "failed"}, InvalidOption, "status: no filter has that name: use state, kind, queue, tag"),
+            (
+                {"status": "failed"},
+                InvalidOption,
+                "no option 'status': write state=…; there are state, kind, queue, tag",
+            ),
+            ({"tags": ("nightly",)}, InvalidOption, "a filter of jobs has no option 'tags': write tag=…; there are"),
+            ({"args": {}}, InvalidOption, "has no option 'args': write arguments=…; there are"),
         ],
     )
     async def test_each_says_what_to_write(

@@ -16,6 +16,7 @@ from asyncjobs import (
     AsyncJobs,
     AwaitCycle,
     InsideEventLoop,
+    InvalidCall,
     InvalidOption,
     Job,
     JobFailed,
@@ -23,6 +24,7 @@ from asyncjobs import (
     NotEnqueued,
     NotOpen,
     NotRunning,
+    UnstorableResult,
     after_discard,
     current_attempt,
     discard_on,
@@ -112,6 +114,24 @@ async def misused(how: str, jobs_id: str = "") -> str:
         async for _ in JOBS[0].stream(me.job):
             pass
     return how
+
+
+@job(kind="live.wrong")
+async def wrong(how: str) -> None:
+    me: Any = current_attempt()
+    match how:
+        case "total":
+            me.progress(1, total=10)
+        case "by position":
+            me.progress(1, 10)
+        case "two items":
+            await me.send(1, 2)
+        case "two items of a thread":
+            me.send_from_thread(1, 2)
+        case "an object":
+            await me.send({"at": object()})
+        case "not awaited":
+            me.send(1)
 
 
 JOBS: list[AsyncJobs] = []
@@ -343,6 +363,35 @@ class TestStreams:
         assert [item.value for item in await items(jobs.stream(made))] == [{"number": 1}, {"number": 2}]
         assert (await made.status()).progress.of == 2
         assert await send(3).perform_now() == 3
+
+
+class TestWrongCalls:
+    @pytest.mark.parametrize(
+        ("how", "error", "says"),
+        [
+            ("total", InvalidCall, r"^progress\(\) has no option 'total': write of=…; there are of, note$"),
+            ("by position", InvalidCall, r"the rest goes by name: `progress\(3, of=40, note="),
+            ("two items", InvalidCall, r"^send\(\): give the item: `await current_attempt\(\)\.send\(value\)`$"),
+            ("two items of a thread", InvalidCall, r"^send_from_thread\(\): give the item"),
+            (
+                "an object",
+                UnstorableResult,
+                r"^send\(\): invalid item: item\.at: object is not plain JSON; pass dict \(with str keys\), list",
+            ),
+        ],
+    )
+    async def test_each_says_what_to_write(self, how: str, error: type[Exception], says: str) -> None:
+        with pytest.raises(error, match=says):
+            await wrong(how).perform_now()
+
+    async def test_a_send_that_is_not_awaited_warns_with_its_name(self) -> None:
+        with pytest.warns(RuntimeWarning, match=r"'CurrentAttempt\.send' was never awaited"):
+            await wrong("not awaited").perform_now()
+
+    async def test_nothing_is_followed_that_is_not_enqueued(self, client: AsyncJobs) -> None:
+        for follow in (client.watch, client.stream):
+            with pytest.raises(NotEnqueued, match=r"nothing but `await job\.enqueue\(\)` does that"):
+                await anext(follow(send(1)))
 
 
 class TestProgress:

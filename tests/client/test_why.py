@@ -41,7 +41,7 @@ def error(attempt: int = 2, kind: str = "builtins.ConnectionError", message: str
 def worker(*pools: tuple[list[str], int], **given: Any) -> Serving:
     values: dict[str, Any] = {
         "id": WORKER, "host": "box", "pid": 7, "silent": 0.5, "missed": False, "late": False, "pools": list(pools),
-        "kinds": frozenset({"k"}), "held": {},
+        "kinds": frozenset({"k"}), "aliases": {}, "held": {},
     }  # fmt: skip
     return Serving(**{**values, **given})
 

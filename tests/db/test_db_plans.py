@@ -99,6 +99,7 @@ COLD = {
         "null, 'k', null, null, null, 200, 51",
         ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_", "id_idx1 on finished_"],
     ),
+    "read_newest_names": ("1000", ["Index Scan Backward using job_pkey on job", "Index Scan Backward using finished_"]),
     "look_at_live": (
         "1, 'k', null, null, null, 200, 51, 5000",
         ["using job_for_claim", "using job_at_limits", "using job_for_promotion", "using job_for_rescue"],

@@ -46,7 +46,8 @@ def why_not(command: str) -> str | None:
             return f"asyncjobs {command}: no command {name!r}"
         found = known[name]
     options = {option for each in found.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
-    given = {word.partition("=")[0] for word in words if word.startswith("-") and word != "--"}
+    own = words[: words.index("--")] if "--" in words else words
+    given = {word.partition("=")[0] for word in own if word.startswith("-")}
     return f"asyncjobs {command}: no options {given - options}" if given - options else None
 
 

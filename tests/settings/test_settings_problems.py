@@ -343,6 +343,12 @@ def test_an_environment_that_the_file_does_not_have_is_a_problem_with_those_it_h
     ]
 
 
+@pytest.mark.parametrize("name", ["development", "test"])
+def test_an_environment_with_a_private_database_needs_no_table(write, name):
+    write("[default]\n[production]\ndatabase_url = 'postgresql://db/app'\n")
+    assert load(environment=name).environment == name
+
+
 def test_only_tables_are_environments(write, problems):
     write("nonsense = 5\n[default]\n[production]\n[dispatcher]\n")
     assert problems(environment="nonsense")[-1].endswith("give one of production, or add a [nonsense] table")

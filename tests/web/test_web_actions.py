@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from web_jobs import Gate, Web, double, fail, failed_import, wait_at_gate
 
-from asyncjobs import AsyncJobs, JobFailed
+from asyncjobs import AsyncJobs, JobFailed, job
 from asyncjobs.db import audit, job_actions, looking
 from asyncjobs.web import actions, forms
 from tests.support.asking import until
@@ -20,10 +20,10 @@ STATE = "select state from asyncjobs.job_status where id = $1"
 
 async def fail_twice(jobs: AsyncJobs) -> list[str]:
     made = [await fail("the disk is full").enqueue() for _ in range(2)]
-    for job in made:
+    for one in made:
         with pytest.raises(JobFailed):
-            await job
-    return [str(job.id) for job in made]
+            await one
+    return [str(one.id) for one in made]
 
 
 async def entries(connection: asyncpg.Connection) -> list[audit.Entry]:
@@ -91,6 +91,25 @@ async def test_all_that_match_are_retried_after_a_question_that_counts_them(
     assert (await made.status()).attempt == 1
     [entry] = await entries(connection)
     assert (entry.jobs, entry.subject) == (2, "failed jobs, with the error disk")
+
+
+@job(kind="web.renamed", aliases=("web.before",))
+async def renamed() -> None: ...
+
+
+async def test_of_a_kind_only_what_the_page_shows_is_acted_on(
+    working: Web, jobs: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "select asyncjobs.enqueue(name, queue => 'nobody') from unnest('{web.renamed,web.before}'::text[]) as name"
+    )
+    [shown] = (await working.json("/jobs?kind=web.renamed"))["jobs"]
+    question = "/confirm?action=cancel&state=ready&kind=web.renamed&back=/jobs"
+    token = await working.token(question, "/do/jobs")
+    fields = {"token": token, "action": "cancel", "state": "ready", "kind": "web.renamed", "back": "/jobs"}
+    answer = await working.post("/do/jobs", data=fields)
+    assert "1 job cancelled" in await working.text(answer.headers["location"])
+    assert str(await connection.fetchval("select id from asyncjobs.finished")) == shown["id"]
 
 
 async def test_a_group_of_failures_is_discarded(working: Web, jobs: AsyncJobs, connection: asyncpg.Connection) -> None:

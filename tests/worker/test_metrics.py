@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import metrics as api
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from asyncjobs import AsyncJobs, Retry, Snooze, enqueue_all, job, opening
@@ -22,10 +22,10 @@ from asyncjobs.db import queue_figures
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.rows import Finish, Reschedule, State
 from asyncjobs.exceptions import InvalidOption
-from asyncjobs.metrics import families, opentelemetry
+from asyncjobs.metrics import families, opentelemetry, prometheus
 from asyncjobs.metrics.counting import MOST_ROWS, OTHER, Metrics, QueueFigures, WorkerFigures
 from asyncjobs.metrics.families import FAMILIES, Family
-from asyncjobs.metrics.prometheus import JobsCollector, merged
+from asyncjobs.metrics.prometheus import JobsCollector, exposition, merged
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.worker.running.executor import outcome_of
 from tests.support.processes import until_so
@@ -314,6 +314,20 @@ def test_the_processes_of_a_supervisor_are_told_apart_and_what_is_of_all_is_told
         {"process": number, "kind": "k", "queue": "q"} for number in ("1", "2")
     ]
     assert [sample.labels for sample in found["asyncjobs_queue_oldest_ready_seconds"]] == [{"queue": "q"}]
+
+
+def test_a_worker_shows_its_own_though_another_asyncjobs_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CollectorRegistry()
+    monkeypatch.setattr(prometheus, "REGISTRY", registry)
+    registry.register(JobsCollector(Metrics()))  # of a module that is imported, and whose AsyncJobs is never opened
+    Counter("mine", "My own.", registry=registry).inc()
+    found = {
+        family.name: family for family in text_string_to_metric_families(exposition(JobsCollector(full())).decode())
+    }
+    assert [sample.value for sample in found["asyncjobs_jobs_enqueued"].samples] == [1]
+    counts = [sample for sample in found["asyncjobs_job_wait_seconds"].samples if sample.name.endswith("_count")]
+    assert [sample.value for sample in counts] == [1]
+    assert found["mine"].samples[0].value == 1
 
 
 @pytest.fixture

@@ -62,13 +62,14 @@ async def _count(connection: Connection, wanted: Wanted) -> dict[str, Any]:
 
 def _sought(wanted: Wanted) -> finding.Wanted:
     try:
-        return finding.wanted_of(
+        sought = finding.wanted_of(
             state=None if wanted.state is None else wanted.state.name,
             kind=wanted.kind,
             queue=wanted.queue,
             error=wanted.error,
             **words_of(wanted),
         )
+        return sought if wanted.kind is None else sought._replace(kinds=(wanted.kind,))
     except (InvalidOption, InvalidArguments) as error:
         raise bad(str(error)) from None
 
