@@ -14,7 +14,7 @@ from asyncjobs.db import looking, sql
 from tests.support.asking import until
 
 PAGES = ("/", "/queues", "/jobs", "/failures", "/recurring", "/batches", "/workers", "/system")
-LISTS = {"/queues": "queues", "/jobs": "jobs", "/failures": "groups", "/recurring": "recurring", "/batches": "batches",
+LISTS = {"/jobs": "jobs", "/failures": "groups", "/recurring": "recurring", "/batches": "batches",
          "/workers": "workers"}  # fmt: skip
 
 
@@ -29,13 +29,44 @@ async def test_each_page_of_an_empty_database_is_made_and_says_so(web: Web, path
 async def test_the_overview_counts_by_state_and_says_what_needs_somebody(web: Web, client: AsyncJobs) -> None:
     for number in range(3):
         await double(number).enqueue()
-    await client.pause(queue="numbers", reason="the warehouse moves")
     values = await web.json("/overview")
     assert values["states"]["ready"] == {"jobs": 3, "more": False}
     assert [one["text"] for one in values["attention"]] == [
-        "Jobs are ready and no worker is alive: start `asyncjobs run`.", "Queue numbers is paused: the warehouse moves",
-    ]  # fmt: skip
+        "Jobs are ready and no worker is alive: start `asyncjobs run`."
+    ]
     assert "no worker is alive" in await web.text("/")
+
+
+async def test_the_overview_says_who_has_paused_what_for_how_long_and_why_and_leads_there(
+    web: Web, client: AsyncJobs
+) -> None:
+    await double(1).enqueue()
+    await client.pause(queue="numbers", reason="the warehouse moves", until=7200, by="dana")
+    await client.pause(kind="web.fail", by="kim")
+    values = await web.json("/overview")
+    assert [(one["text"], one["path"]) for one in values["attention"]][1:] == [
+        ("Queue numbers is paused for another 1h 59m, by dana: the warehouse moves; 1 ready", "/queues#queue-numbers"),
+        ("Kind web.fail is paused, until it is resumed, by kim", "/queues#paused-kinds"),
+    ]
+    assert 'href="/queues#queue-numbers"' in (await web.get("/")).text
+    queues = (await web.get("/queues")).text
+    assert 'id="queue-numbers"' in queues and 'id="paused-kinds"' in queues
+    text = await web.text("/")
+    assert "ready 1 in paused queues" in text and "nothing waits" not in text
+
+
+async def test_queues_without_jobs_are_shown_and_can_be_paused_ahead(
+    web: Web, client: AsyncJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = client._in_use().settings.pools[0]
+    pools = (pool.model_copy(update={"queues": ("letters", "mail*", "-bulk")}),)
+    monkeypatch.setitem(client._in_use().settings.__dict__, "pools", pools)
+    shown = [queue["queue"] for queue in (await web.json("/queues"))["queues"]]
+    assert {"letters", "numbers", "imports"} <= set(shown) and not {"mail*", "-bulk", "bulk"} & set(shown)
+    answer = await web.submit("/queues", "/do/queue", action="pause", queue="next-year", reason="not yet", until="2h")
+    assert answer.status_code == 303
+    [paused] = [queue for queue in (await web.json("/queues"))["queues"] if queue["queue"] == "next-year"]
+    assert (paused["pause"]["reason"], paused["ready"]["jobs"]) == ("not yet", 0)
 
 
 async def test_what_ended_lately_is_counted_by_minute_and_by_half_hour(

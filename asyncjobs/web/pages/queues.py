@@ -6,8 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
-from asyncjobs.checks.queue_patterns import serves
+from asyncjobs.checks.queue_patterns import serves, split
 from asyncjobs.db import jobs, pausing, reading
+from asyncjobs.definitions import registry
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.pages.workers import read_workers
@@ -29,22 +30,19 @@ async def _pauses(dashboard: Dashboard) -> list[dict[str, Any]]:
 
 
 async def read_queues(dashboard: Dashboard, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the queues that have live jobs, or are paused, or that a worker names."""
+    """Return the queues that have live jobs, or are paused, or that a worker, a setting or a definition here names."""
     names = await dashboard.read(lambda connection: jobs.ready_queues(connection, after="", limit=MOST_QUEUES))
     most = max(COUNTED_IN_ALL // max(len(names), 4), 100)
     rows = {row.queue: row for row in await dashboard.read(lambda connection: reading.queues(connection, most))}
     pauses = {pause.queue: pause for pause in await dashboard.read(pausing.read_pauses) if pause.queue is not None}
     alive = [worker for worker in workers if not worker["late"]]
-    named = {
-        queue
-        for worker in alive
-        for pool in worker["pools"]
-        for queue in pool["queues"]
-        if "*" not in queue and not queue.startswith("-")
-    }
+    pools = [pool["queues"] for worker in alive for pool in worker["pools"]]
+    pools += [pool.queues for pool in dashboard.settings.pools]
+    named = {entry for entries in pools for entry in split(entries)[0] if not entry.endswith("*")}
+    named |= {name for each in registry.all_definitions() if isinstance(name := each.options.queue, str)}
     return [
         _values(rows.get(queue) or reading.QueueRow(queue, 0, 0, 0, 0, None, True), most, pauses.get(queue), alive)
-        for queue in sorted({*rows, *pauses, *named})
+        for queue in sorted({*rows, *pauses, *named} or {"default"})
     ]
 
 
