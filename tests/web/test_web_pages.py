@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -117,6 +118,40 @@ async def test_jobs_are_found_by_state_kind_queue_and_error_and_counts_follow_th
     [one] = (await working.json("/jobs?state=failed&error=customer"))["jobs"]
     assert one["error"] == {"type": "builtins.ValueError", "message": "no such customer"}
     assert "ValueError no such customer" in await working.text("/jobs?state=failed")
+
+
+async def test_a_job_is_found_by_the_beginning_of_its_id_that_pages_show_and_several_are_listed(
+    web: Web, client: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    one, other = UUID("0190b6d2-7a4f-7c63-9d0e-8b1f6a2c4e90"), UUID("0190b6d2-7a4f-7c64-9d0e-8b1f6a2c4e90")
+    for job_id in (one, other):
+        await connection.execute("insert into asyncjobs.job (id, kind) values ($1, 'web.double')", job_id)
+    assert "0190b6d2-7a4f-7c63 " in await web.text("/jobs")
+    for given in ("0190b6d2-7a4f-7c63", "0190B6D27A4F7C63", str(one)):
+        answer = await web.get(f"/jobs?id={given}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{one}")
+    assert [job["id"] for job in (await web.json("/jobs?id=0190b6d2"))["jobs"]] == [str(other), str(one)]
+    assert "No job and no batch" in await web.text("/jobs?id=0190b6d3")
+    for given in ("0190b6d", "8b1f6a2c4e9g"):
+        assert "at least 8 of 0-9 a-f" in await web.text(f"/jobs?id={given}", 400)
+
+
+async def test_a_batch_is_found_by_the_beginning_of_its_id(web: Web, client: AsyncJobs) -> None:
+    batch = Batch("Receipts of July")
+    batch.add(double(3))
+    await batch.enqueue()
+    short = str(batch.id)[:18]
+    assert f"Receipts of July {short}" in await web.text("/batches")
+    assert (await web.get(f"/jobs?id={short}")).headers["location"] == f"/batches/{batch.id}"
+
+
+async def test_kinds_are_shown_whole_and_a_piece_of_one_leads_to_it(web: Web, client: AsyncJobs) -> None:
+    await wait_at_gate().enqueue()
+    assert "web.wait_at_gate" in await web.text("/jobs")
+    for piece in ("gate", "wait_at", "wait_at_gaet"):
+        assert "web.wait_at_gate" in (await web.json(f"/jobs?kind={piece}"))["near"], piece
+    assert 'href="/jobs?state=ready&amp;kind=web.wait_at_gate"' in (await web.get("/jobs?state=ready&kind=gate")).text
+    assert (await web.json("/jobs?kind=web.fail"))["near"] == []
 
 
 @pytest.mark.parametrize("state", ["", "state=ready", "state=scheduled"])
