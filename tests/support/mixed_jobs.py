@@ -56,13 +56,14 @@ from (select n, at, state, case when state = 0 and n % 4 = 0
 """
 
 
-def _error(at: str, kind: str, message: str, file: str, line: int) -> str:
+def _error(at: str, kind: str, message: str, file: str, line: int, *, started_at: str = "AT") -> str:
     frames = (
         f'  File "/srv/{file}", line {line}, in perform\n    await self._deliver(order)\n'
         f'  File "/srv/{file}", line {line + 12}, in _deliver\n    raise {kind.rpartition(".")[2]}\n'
     )
     text = f"Traceback (most recent call last):\n{frames}{kind.rpartition('.')[2]}: {message}\n"
-    return json.dumps({"attempt": 1, "at": at, "type": kind, "message": message, "traceback": text})
+    ran = {"started_at": started_at, "worker": "web-2, pid 977"}
+    return json.dumps({"attempt": 1, "at": at, "type": kind, "message": message, "traceback": text, **ran})
 
 
 async def fill(url: str, *, finished: int = 80_000, ready: int = 20_000) -> None:
@@ -159,7 +160,7 @@ async def _fill_steps(connection: asyncpg.Connection) -> None:
         return
     await connection.execute(
         "update asyncjobs.job set errors = $2 where id = $1", job,
-        _error((now - timedelta(seconds=100)).isoformat(), *_ERRORS[1]),
+        _error((now - timedelta(seconds=100)).isoformat(), *_ERRORS[1], started_at=(now - timedelta(seconds=132)).isoformat()),
     )  # fmt: skip
     for n, (name, state, begun, took, cursor) in enumerate(
         (

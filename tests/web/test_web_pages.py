@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -199,10 +201,41 @@ async def test_the_page_of_a_job_shows_its_way_steps_arguments_and_errors(workin
     assert job["arguments"] == {"file": "july.csv"}
     assert job["attributes"] == {"rows": 12}
     assert [(step["name"], step["state"], step["result"]) for step in job["steps"]] == [("fetch", "succeeded", 12)]
-    assert [event["what"] for event in values["timeline"]] == ["enqueued", "attempt 1 failed", "failed"]
+    assert [event["what"] for event in values["timeline"]] == [
+        "enqueued", "attempt 1 started", "attempt 1 failed", "failed",
+    ]  # fmt: skip
+    assert values["timeline"][1]["detail"] == f"on {socket.gethostname()}, pid {os.getpid()}"
+    times = [event["at"] for event in values["timeline"]]
+    assert times[1] == job["errors"][0]["started_at"] < times[2]
     text = await working.text(f"/jobs/{made.id}")
     for part in ("It failed", "july.csv", "the warehouse is away", "in store", "fetch", "Retry from it", "web.Import"):
         assert part in text, part
+
+
+async def test_the_time_line_has_each_attempt_and_where_an_old_error_names_no_start_that_of_the_row(
+    web: Web, connection: asyncpg.Connection
+) -> None:
+    made = await double(1).enqueue()
+    error = {
+        "attempt": 1,
+        "at": "2026-01-31T08:00:05+00:00",
+        "type": "builtins.OSError",
+        "message": "away",
+        "traceback": "",
+    }
+    told = {**error, "started_at": "2026-01-31T08:00:02+00:00", "worker": "shop-1, pid 7"}
+    last = {**error, "attempt": 2, "at": "2026-01-31T08:10:00+00:00"}
+    await connection.execute(
+        "update asyncjobs.job set state = 0, attempt = 2, started_at = '2026-01-31 08:09:00Z', errors = $2 where id = $1",
+        made.id, f"{json.dumps(told)}\n{json.dumps(last)}",
+    )  # fmt: skip
+    events = (await web.json(f"/jobs/{made.id}"))["timeline"]
+    assert [(event["at"][11:19], event["what"], event["detail"]) for event in events[1:5]] == [
+        ("08:00:02", "attempt 1 started", "on shop-1, pid 7"),
+        ("08:00:05", "attempt 1 failed", "after 3.0s OSError: away"),
+        ("08:09:00", "attempt 2 started", ""),
+        ("08:10:00", "attempt 2 failed", "after 1m OSError: away"),
+    ]
 
 
 async def test_a_running_job_is_shown_with_its_worker_and_can_be_cancelled(working: Web) -> None:
