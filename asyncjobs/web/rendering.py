@@ -61,6 +61,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "age": age,
+        "brief": brief,
         "number": number,
         "counted": counted,
         "bytes": bytes_of,
@@ -131,6 +132,11 @@ def span(seconds: float) -> str:
             count = round(seconds / size)
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return "no time"
+
+
+def brief(seconds: float) -> str:
+    """Return a time span, in milliseconds where it is below a second."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else age(seconds)
 
 
 def harmless_text(value: Any) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -48,6 +49,7 @@ from asyncjobs.worker.running.executor import Executor
 from asyncjobs.worker.slots.pauses import Pauses
 from asyncjobs.worker.slots.pools import Pool, unserved
 from asyncjobs.worker.watching.probes import Outside, Probes
+from asyncjobs.worker.watching.waits import Counts
 from asyncjobs.worker.watching.watchdog import Watchdog
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.live_writer import LiveWriter
@@ -193,6 +195,9 @@ class Worker:
         self.probes = Probes(self.watchdog, settings.loop_dead, self.readiness, lambda: self._metrics)
         if metrics is not None:
             self.count(metrics)
+        self._lag: float | None = None
+        self._waits: dict[str, Counts] = {}
+        self._figures_until = 0.0
         self.keeper = Keeper(
             url,
             self.lease,
@@ -237,6 +242,11 @@ class Worker:
         )
 
     def _report(self) -> str:
+        # What changes all the time is taken every few seconds: each change writes the whole row of the worker.
+        now = time.monotonic()
+        if now >= self._figures_until:
+            self._figures_until = now + worker_report.FIGURES_FOR
+            self._lag, self._waits = self.watchdog.longest_lag(), self.executor.waits.recent()
         return worker_report.write(
             draining=self._stop.is_set(),
             stuck=self.executor.stuck(),
@@ -245,6 +255,8 @@ class Worker:
             or self.ledger.trouble.reason
             or (QUIET if self.lease.quiet else ""),
             left_out=self.recurring.left_out.values(),
+            lag=self._lag,
+            waits=self._waits,
         )
 
     def count(self, metrics: Metrics) -> None:

@@ -14,6 +14,7 @@ from web_jobs import Gate, Import, Web, double, fail, failed_import, wait_at_gat
 
 from asyncjobs import AsyncJobs, Batch, chain
 from asyncjobs.db import looking, sql
+from asyncjobs.worker.watching.waits import bucket_of
 from tests.support.asking import until
 
 PAGES = ("/", "/queues", "/jobs", "/failures", "/recurring", "/batches", "/workers", "/system")
@@ -289,8 +290,9 @@ async def test_schedules_are_shown_in_words_with_their_next_times(web: Web, clie
 async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
     web: Web, connection: asyncpg.Connection
 ) -> None:
-    report = {"draining": False, "stuck": [], "blocked": {"web.double": {"count": 2, "longest": 1.5}}, "claims_nothing": "",
-              "left_out": []}  # fmt: skip
+    report = {"draining": False, "stuck": [], "claims_nothing": "", "left_out": [],
+              "blocked": {"web.double": {"count": 2, "longest": 1.5, "place": "/srv/shop.py:12 in double"}},
+              "lag": 0.0123, "waits": {"numbers": {bucket_of(0.02): 94, bucket_of(3.0): 6}}}  # fmt: skip
     about = {"host": "shop-1", "pid": 7, "pools": [{"queues": ["*"], "concurrency": 10}], "kinds": ["web.double"]}
     await connection.execute(
         "insert into asyncjobs.worker (id, backend_pid, backend_start, lease, about, report) "
@@ -302,8 +304,15 @@ async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
     assert worker["slots"] == 10
     assert worker["late"] is False
     text = await web.text("/workers")
-    assert "web.double 2 1.5s" in text
-    assert "has blocked the event loop, for 1.5s" in await web.text("/")
+    assert "web.double 2 1.5s /srv/shop.py:12 in double" in text
+    assert "late by 12 ms at most" in text
+    [numbers] = [queue for queue in (await web.json("/queues"))["queues"] if queue["queue"] == "numbers"]
+    assert numbers["waits"] == {
+        "p50": pytest.approx(0.02, rel=0.13),
+        "p95": pytest.approx(3.0, rel=0.13),
+        "starts": 100,
+    }
+    assert "has blocked the event loop, for 1.5s at the longest, at /srv/shop.py:12 in double" in await web.text("/")
 
 
 async def test_the_system_shows_schema_tables_days_and_settings_without_the_password(

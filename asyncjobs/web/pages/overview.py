@@ -105,7 +105,8 @@ def _attention(
         elif schedule["overdue"] is not None and schedule["overdue"] > LATE.total_seconds():
             yield _note("bad", f"{schedule['name']} is overdue for {age(schedule['overdue'])}.", "/recurring")
     for block in workers.blocks(alive)[:3]:
-        text = f"{block['kind']} has blocked the event loop, for {age(block['longest'])} at the longest."
+        where = f", at {block['place']}" if block["place"] else ""
+        text = f"{block['kind']} has blocked the event loop, for {age(block['longest'])} at the longest{where}."
         yield _note("warn", text, "/workers")
 
 

@@ -11,7 +11,7 @@ from asyncjobs.db import jobs, pausing, reading
 from asyncjobs.definitions import registry
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.web.dashboard import Dashboard
-from asyncjobs.web.pages.workers import read_workers
+from asyncjobs.web.pages.workers import read_waits, read_workers
 from asyncjobs.web.queries import parameters
 
 COUNTED_IN_ALL = 20_000
@@ -22,7 +22,11 @@ MOST_QUEUES = 500
 async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     """Return the values of the page."""
     parameters(request)
-    return {"queues": await read_queues(dashboard, await read_workers(dashboard)), "pauses": await _pauses(dashboard)}
+    queues, waits = await read_queues(dashboard, await read_workers(dashboard)), await read_waits(dashboard)
+    return {
+        "queues": [{**queue, "waits": waits.get(queue["queue"])} for queue in queues],
+        "pauses": await _pauses(dashboard),
+    }
 
 
 async def _pauses(dashboard: Dashboard) -> list[dict[str, Any]]:
@@ -39,6 +43,7 @@ async def read_queues(dashboard: Dashboard, workers: list[dict[str, Any]]) -> li
     pools = [pool["queues"] for worker in alive for pool in worker["pools"]]
     pools += [pool.queues for pool in dashboard.settings.pools]
     named = {entry for entries in pools for entry in split(entries)[0] if not entry.endswith("*")}
+    named |= {queue for worker in alive for queue in worker["waits"]}
     named |= {name for each in registry.all_definitions() if isinstance(name := each.options.queue, str)}
     return [
         _values(rows.get(queue) or reading.QueueRow(queue, 0, 0, 0, 0, None, True), most, pauses.get(queue), alive)

@@ -25,6 +25,7 @@ from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pauses import SURE, UNSURE, Pauses
 from asyncjobs.worker.slots.pools import Pool
+from asyncjobs.worker.watching.waits import Waits
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import StepWriter
@@ -111,6 +112,7 @@ class Executor:
         self._groups = Groups()
         self.metrics: Metrics | None = None
         """Told of starts and ends; None: nobody asks."""
+        self.waits = Waits()
         self._suspect: UUID | None = None
         """The suspect that runs in this process, or is about to start."""
         self._loop = asyncio.get_running_loop()
@@ -294,6 +296,7 @@ class Executor:
         attempt.begun = True
         if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
             attempt.task = asyncio.current_task()
+        self.waits.note(attempt.claimed.queue, attempt.claimed.waited)
         counts = None if self.metrics is None else self.metrics.row(attempt.claimed.kind, attempt.claimed.queue)
         begun = 0.0 if counts is None else counts.start(attempt.claimed.waited)
         try:
