@@ -219,11 +219,13 @@ def worker_findings(workers: Sequence[reading.WorkerRow]) -> Iterator[Finding]:
                 f"{job.kind} {job.id} goes on at {where}, cancelled since {job.since} ({job.reason}): it keeps its slot "
                 "until it ends; let its CancelledError pass (in a `def`: look at `stopping`), or end that process",
             )
-    for kind, (times, longest) in worker_report.blocks_of_all(told).items():
+    for kind, (times, longest, place) in worker_report.blocks_of_all(told).items():
+        where = f", at {place}" if place else ""
         yield Finding(
             "warn",
             "event loop",
-            f"{kind} blocked it {times} times, for up to {longest:.2g} s, and every other job of its process with it: "
+            f"{kind} blocked it {times} times, for up to {longest:.2g} s{where}, and every other job of its process "
+            "with it: "
             'move the work into a `def`, into executor="process", or through anyio.to_thread.run_sync; '
             "the worker's log has the line",
         )

@@ -9,6 +9,8 @@ from uuid import UUID
 import typer
 
 from asyncjobs.checks.foreign_texts import harmless
+from asyncjobs.checks.id_beginnings import RULE, Ids, ids_beginning
+from asyncjobs.checks.texts import shown
 from asyncjobs.cli import command_database
 from asyncjobs.cli.job_actions import age_of
 from asyncjobs.cli.unknown_names import notes, with_former_names
@@ -20,10 +22,11 @@ from asyncjobs.client.stored_outcomes import read_status, unended
 from asyncjobs.client.why import NAMED, Why, ask
 from asyncjobs.db import jobs, reading
 from asyncjobs.db.batches import Linked, read_chain
+from asyncjobs.db.connecting import Connection
 from asyncjobs.db.live import ProgressRow, read_progress
 from asyncjobs.db.role_access import Access
 from asyncjobs.db.rows import State, StatusRow, state_name
-from asyncjobs.exceptions import PermissionDenied
+from asyncjobs.exceptions import InvalidOption, PermissionDenied
 from asyncjobs.failing.stored_errors import last_error, type_and_message
 from asyncjobs.settings import load
 from asyncjobs.terminal import options, printing
@@ -35,6 +38,8 @@ _ALWAYS = ("arguments", "result")
 """Values of a job that are shown even if they are empty."""
 _MOST_STEPS = 500
 """The most steps of a job that are shown: the last ones."""
+_MOST_ALIKE = 10
+"""The most jobs that are named where a beginning of an id is that of several."""
 _MOST_LINKED = 10
 """The most jobs of a chain that are shown before a job, and after it."""
 _ROOM = {"name": 60, "cursor": 40, "detail": 80}
@@ -124,7 +129,7 @@ def list_jobs(
 @app.command()
 def show(
     *,
-    job_id: Annotated[UUID, typer.Argument(metavar="ID")],
+    job: Annotated[str, typer.Argument(metavar="ID", help=f"The job: {RULE}.")],
     config: options.Config = None,
     env: options.Environment = None,
     as_json: options.Json = False,
@@ -132,14 +137,18 @@ def show(
     """Show everything about one job: arguments, result, steps, and the traceback of every failed attempt."""
     with exit_codes():
         settings = load(config, environment=env)
+        ids = ids_beginning(job)
+        if ids is None:
+            raise InvalidOption(f"{shown(job)} is no id: give {RULE}")
 
-    async def read() -> tuple[StatusRow | None, dict[UUID, tuple[str, str]], list[ProgressRow], list[Linked]]:
+    async def read() -> tuple[UUID, StatusRow | None, dict[UUID, tuple[str, str]], list[ProgressRow], list[Linked]]:
         async with command_database.reader(settings) as connection:
+            job_id = await _only(connection, job, ids)
             statuses = Statuses(lambda operation: command_database.bounded(operation(connection)), Access())
             row = await statuses.read(job_id)
             children = [] if row is None else unended(row.steps)
             states = await jobs.read_states(connection, children) if children else {}
-            shown = await command_database.bounded(read_progress(connection, [job_id]))
+            progress = await command_database.bounded(read_progress(connection, [job_id]))
             try:
                 chain = (
                     []
@@ -148,12 +157,12 @@ def show(
                 )
             except PermissionDenied:  # a role may enqueue without being a viewer
                 chain = []
-            return row, states, shown, chain
+            return job_id, row, states, progress, chain
 
-    row, states, shown, chain = command_database.finish(read)
+    job_id, row, states, progress, chain = command_database.finish(read)
     if row is None:
         fail(FAILED, f"no job {job_id} can be seen: never made, rolled back, or past its retention")
-    status = read_status(row, states, shown[0] if shown else None)
+    status = read_status(row, states, progress[0] if progress else None)
     values = values_of(status)
     if row.args is None:
         values["arguments"] = None
@@ -215,6 +224,20 @@ def why(
         printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
     else:
         print(printing.shown(f"it {found.sentence}"))
+
+
+async def _only(connection: Connection, given: str, ids: Ids) -> UUID:
+    """Return the id of the only job whose id begins as given; a whole id is returned as it is."""
+    if ids.least == ids.greatest:
+        return ids.least
+    found = await command_database.bounded(reading.list_beginning(connection, ids, _MOST_ALIKE + 1))
+    if not found:
+        fail(FAILED, f"no job whose id begins with {given} can be seen: never made, rolled back, or past its retention")
+    if len(found) > 1:
+        alike = [f"  {one.id} {state_name(one.state)} {one.kind}" for one in found[:_MOST_ALIKE]]
+        more = ["  and more"] if len(found) > _MOST_ALIKE else []
+        fail(USAGE, f"several jobs have an id that begins with {given}: give more of it", *alike, *more)
+    return found[0].id
 
 
 def _why(row: reading.ListedJob) -> str:

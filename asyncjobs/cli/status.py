@@ -118,8 +118,8 @@ def _print_troubles(rows: list[reading.WorkerRow]) -> None:
     blocked = worker_report.blocks_of_all(worker_report.read(row.report) for row in rows)
     if blocked:
         printing.table(
-            ["blocks the event loop", "times", "longest"],
-            [(kind, times, printing.age(longest)) for kind, (times, longest) in blocked.items()],
+            ["blocks the event loop", "times", "longest", "at"],
+            [(kind, times, printing.age(longest), place) for kind, (times, longest, place) in blocked.items()],
             empty="",
         )
         print()

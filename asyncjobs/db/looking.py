@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg import Connection
 
+from asyncjobs.checks.id_beginnings import Ids
 from asyncjobs.db import sql
 from asyncjobs.db.batches import BatchRow, batch_of
 from asyncjobs.db.errors import translating
@@ -202,6 +203,11 @@ async def list_batches(
     """Read batches, newest first: all, only one, or the parts of one. `counted`: jobs to count in each, at most."""
     rows = await connection.fetch(sql.read("list_batches"), before, limit, counted, only, parts_of)
     return list(map(batch_of, rows))
+
+
+async def list_batches_beginning(connection: Connection, ids: Ids, limit: int) -> list[UUID]:
+    """Read the ids of batches that begin alike, newest first."""
+    return [row["id"] for row in await connection.fetch(sql.read("list_batches_beginning"), *ids, limit)]
 
 
 class BatchJob(NamedTuple):

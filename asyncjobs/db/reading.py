@@ -10,6 +10,7 @@ from uuid import UUID
 
 from asyncpg import Connection
 
+from asyncjobs.checks.id_beginnings import Ids
 from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import translating
@@ -232,6 +233,11 @@ async def finished_counts(connection: Connection) -> dict[int, int]:
 async def list_jobs(connection: Connection, wanted: str, limit: int) -> list[ListedJob]:
     """Read jobs that match, newest first; `wanted` is JSON, as `asyncjobs.condition` takes it."""
     return [ListedJob(*row) for row in await connection.fetch(sql.read("list_jobs"), wanted, limit)]
+
+
+async def list_beginning(connection: Connection, ids: Ids, limit: int) -> list[ListedJob]:
+    """Read jobs whose ids begin alike, newest first."""
+    return [ListedJob(*row) for row in await connection.fetch(sql.read("list_beginning"), *ids, limit)]
 
 
 async def count_jobs(connection: Connection, wanted: str, most: int) -> int:

@@ -7,8 +7,11 @@ raise when it is read. It must be storable in any case, or the job would be stuc
 from __future__ import annotations
 
 import os
+import socket
+import time
 import traceback
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import CodeType, TracebackType
 
@@ -35,18 +38,25 @@ _CALLING = (f"{_ROOMS}{os.sep}", f"{Path(anyio.__file__).parent}{os.sep}")
 _DEMO = f"{_ROOMS / 'demo'}{os.sep}"
 
 
-def describe_error(error: BaseException, *, attempt: int) -> str:
-    """Return the error of an attempt as one line of JSON."""
-    kind = type(error)
-    return codec.dumps(
-        {
-            "attempt": attempt,
-            "at": datetime.now(UTC).isoformat(),
-            "type": storable(f"{kind.__module__}.{kind.__qualname__}"),
-            "message": storable(message_of(error)),
-            "traceback": traceback_of(error),
-        }
-    )
+def describe_error(error: BaseException, *, attempt: int, begun: float | None = None) -> str:
+    """Return the error of an attempt as one line of JSON; `begun`: when it began here, by the monotonic clock."""
+    kind, now = type(error), datetime.now(UTC)
+    described: dict[str, object] = {
+        "attempt": attempt,
+        "at": now.isoformat(),
+        "type": storable(f"{kind.__module__}.{kind.__qualname__}"),
+        "message": storable(message_of(error)),
+        "traceback": traceback_of(error),
+    }
+    if begun is not None:
+        described["started_at"] = (now - timedelta(seconds=time.monotonic() - begun)).isoformat()
+        described["worker"] = f"{_host()}, pid {os.getpid()}"
+    return codec.dumps(described)
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 def traceback_of(error: BaseException) -> str:
@@ -75,13 +85,26 @@ def _read(line: str) -> AttemptError:
         stored = codec.loads(line)
         return AttemptError(
             attempt=int(stored["attempt"]),
-            at=datetime.fromisoformat(stored["at"]).astimezone(UTC),
+            at=_moment(stored["at"]),
             type=str(stored["type"]),
             message=str(stored["message"]),
             traceback=str(stored["traceback"]),
+            started_at=_begun(stored),
+            worker=str(stored.get("worker") or ""),
         )
     except (ValueError, TypeError, KeyError, OverflowError):
         return AttemptError(attempt=0, at=datetime.fromtimestamp(0, UTC), type="", message=line, traceback="")
+
+
+def _begun(stored: dict[str, str]) -> datetime | None:
+    try:
+        return _moment(stored["started_at"])
+    except (KeyError, ValueError, TypeError, OverflowError):  # another version's, or written by hand
+        return None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def storable(text: str) -> str:

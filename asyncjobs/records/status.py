@@ -24,6 +24,10 @@ class AttemptError:
     message: str
     traceback: str
     """Text; shortened in the middle when it is very long."""
+    started_at: datetime | None = None
+    """When the attempt began, by the worker's clock; None: it was not stored."""
+    worker: str = ""
+    """Host and process that ran it; empty: it was not stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,10 @@ class _Answers:
         template, title, read = PAGES[path]
 
         async def answer(request: Request) -> Response:
-            return await self._rendered(request, template, title, await read(self._dashboard, request))
+            values = await read(self._dashboard, request)
+            if read is jobs.read and (only := jobs.only_one(values)) is not None:
+                return RedirectResponse(_base(request) + only, status_code=303)
+            return await self._rendered(request, template, title, values)
 
         return self.refusing(answer)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from asyncjobs.checks import limits, names
+from asyncjobs.checks.id_beginnings import RULE, Ids, ids_beginning
 from asyncjobs.checks.texts import is_storable
 from asyncjobs.db.looking import Wanted
 from asyncjobs.db.rows import State
@@ -59,6 +60,16 @@ class Given:
         """Return one id; None: it is not there."""
         text = self.text(name)
         return None if text is None else _uuid(name, text)
+
+    def beginning(self, name: str) -> Ids | None:
+        """Return the ids that begin with a text; None: it is not there."""
+        text = self.text(name)
+        if text is None:
+            return None
+        found = ids_beginning(text)
+        if found is None:
+            raise bad(f"{name} must be {RULE}")
+        return found
 
     def uuids(self, name: str, most: int) -> list[UUID]:
         """Return ids, each once."""

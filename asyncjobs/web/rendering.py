@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,6 +26,7 @@ LONGEST = 4_000
 """Characters of a value on a page; all of it is one link away."""
 IN_TABLE = 160
 """Characters of a text in a table."""
+LONGEST_KIND = 200
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 
 
@@ -59,6 +61,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "age": age,
+        "brief": brief,
         "number": number,
         "counted": counted,
         "bytes": bytes_of,
@@ -67,7 +70,8 @@ def _environment() -> Environment:
         "pretty": pretty,
         "moment": moment,
         "span": span,
-        "short_kind": short_kind,
+        "kind": kind_of,
+        "short_id": short_id,
     }
     environment.globals |= {"charts": charts, "states": [state.name for state in State]}
     return environment
@@ -130,6 +134,11 @@ def span(seconds: float) -> str:
     return "no time"
 
 
+def brief(seconds: float) -> str:
+    """Return a time span, in milliseconds where it is below a second."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else age(seconds)
+
+
 def harmless_text(value: Any) -> str:
     """Return a text of several lines without characters that would control or turn it."""
     return "\n".join(harmless(part) for part in str(value).expandtabs(4).split("\n"))
@@ -146,9 +155,17 @@ def pretty(value: Any) -> str:
     return harmless_text(cut(json.dumps(value, default=str, ensure_ascii=False, indent=2), LONGEST))
 
 
-def short_kind(kind: str) -> str:
-    """Return the last part of a kind, as it is recognized."""
-    return harmless(kind.rpartition(".")[2] or kind)
+def kind_of(kind: str) -> Markup:
+    """Return a kind, with its module apart from its name."""
+    module, dot, name = line(kind, LONGEST_KIND).rpartition(".")
+    if not name:
+        module, dot, name = "", "", module + dot
+    return Markup('<span class="kind"><span class="module">{}</span><wbr>{}</span>').format(module + dot, name)
+
+
+def short_id(given: UUID) -> str:
+    """Return the beginning of an id: its time, to the quarter of a microsecond; it is found by that."""
+    return str(given)[:18]
 
 
 def moment(at: datetime | None, now: datetime, *, whole: bool = False) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from typing import Any
 
 from asyncjobs.definitions import registry
@@ -13,6 +14,7 @@ from asyncjobs.values import codec
 from asyncjobs.version import VERSION
 from asyncjobs.worker.lease import worker_report
 from asyncjobs.worker.parts import Parts
+from asyncjobs.worker.watching.waits import Counts
 
 QUIET = "it was told to be quiet, in the dashboard"
 
@@ -30,6 +32,9 @@ class SelfReport:
         self._parts = parts
         self._ready = ready
         self._stopping = stopping
+        self._lag: float | None = None
+        self._waits: dict[str, Counts] = {}
+        self._figures_until = 0.0
 
     def about(self) -> str:
         """Return what is stored of the worker when it registers."""
@@ -49,12 +54,19 @@ class SelfReport:
 
     def beat(self) -> str:
         """Return what is stored with a beat; from any thread."""
+        # What changes all the time is taken every few seconds: each change writes the whole row of the worker.
+        now = time.monotonic()
+        if now >= self._figures_until:
+            self._figures_until = now + worker_report.FIGURES_FOR
+            self._lag, self._waits = self._parts.watchdog.longest_lag(), self._parts.executor.waits.recent()
         return worker_report.write(
             draining=self._stopping.is_set(),
             stuck=self._parts.executor.stuck(),
             blocked=self._parts.watchdog.blocks(),
             claims_nothing=self._parts.claims_nothing or (QUIET if self._parts.lease.quiet else ""),
             left_out=self._parts.recurring.left_out.values(),
+            lag=self._lag,
+            waits=self._waits,
         )
 
     def figures(self) -> WorkerFigures:

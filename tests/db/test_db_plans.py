@@ -112,6 +112,10 @@ COLD = {
     "list_batches": ("null, 50, 500, null, null", ["batch_pkey", "job_of_batch", "_batch_state_idx on finished_"]),
     "list_batch_jobs": (f"{ID}, 50", ["job_of_batch", "_batch_state_idx on finished_"]),
     "read_belonging": (ID, ["job_pkey", "_id_idx on finished_"]),
+    "list_beginning": (
+        f"{ID}, {ID}, 50",
+        ["Index Only Scan Backward using job_pkey on job", "Only Scan Backward using finished_"],
+    ),
     "read_shown": (f"{ID}, 100000, 1000000", ["Index Scan using job_pkey on job", "_id_idx on finished_"]),
     "forget_audit": ("500", ["Index Scan using audit_pkey on audit"]),
     "read_audit": ("null, '', null, 50", ["Index Scan Backward using audit_pkey", "audit_of_subject"]),

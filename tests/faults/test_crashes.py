@@ -69,6 +69,7 @@ async def test_a_bomb_fails_after_three_deaths_that_count_and_all_its_neighbours
     status = await scene.jobs.status(bomb.id)
     assert [error.type for error in status.errors] == ["asyncjobs.exceptions.JobCrashed"] * runs
     assert all(f"({ENDED[how]}) while it ran" in error.message for error in status.errors)
+    assert all(error.started_at and error.started_at < error.at and error.worker for error in status.errors)
     assert sum("not charged to it" in error.message for error in status.errors) == runs - 3
     assert status.reason == "its process died 3 times while it ran; max_crashes is 3"
     with pytest.raises(JobFailed, match="JobCrashed"):

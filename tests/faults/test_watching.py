@@ -42,6 +42,9 @@ async def test_a_job_that_blocks_the_loop_is_named_with_its_line_and_the_time_wh
     shown = await scene.reported(worker, lambda shown: shown["blocked"].get("faults.block"))
     assert shown["blocked"]["faults.block"]["count"] == 1
     assert shown["blocked"]["faults.block"]["longest"] >= 0.2
+    assert re.search(r"/jobs\.py:\d+ in block$", shown["blocked"]["faults.block"]["place"])
+    shown = await scene.reported(worker, lambda shown: shown["lag"] is not None and shown["waits"])
+    assert shown["lag"] >= 0.0 and sum(waits["starts"] for waits in shown["waits"].values()) > 0
     [found] = [found for found in await scene.asked("doctor") if found["check"] == "event loop"]
     assert (found["verdict"], "faults.block blocked it 1 times" in found["text"]) == ("warn", True)
     assert "anyio.to_thread" in found["text"]

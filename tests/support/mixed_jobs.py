@@ -56,13 +56,14 @@ from (select n, at, state, case when state = 0 and n % 4 = 0
 """
 
 
-def _error(at: str, kind: str, message: str, file: str, line: int) -> str:
+def _error(at: str, kind: str, message: str, file: str, line: int, *, started_at: str = "AT") -> str:
     frames = (
         f'  File "/srv/{file}", line {line}, in perform\n    await self._deliver(order)\n'
         f'  File "/srv/{file}", line {line + 12}, in _deliver\n    raise {kind.rpartition(".")[2]}\n'
     )
     text = f"Traceback (most recent call last):\n{frames}{kind.rpartition('.')[2]}: {message}\n"
-    return json.dumps({"attempt": 1, "at": at, "type": kind, "message": message, "traceback": text})
+    ran = {"started_at": started_at, "worker": "web-2, pid 977"}
+    return json.dumps({"attempt": 1, "at": at, "type": kind, "message": message, "traceback": text, **ran})
 
 
 async def fill(url: str, *, finished: int = 80_000, ready: int = 20_000) -> None:
@@ -101,7 +102,11 @@ async def _fill_around(connection: asyncpg.Connection) -> None:
         about = {"host": host, "pid": pid, "version": "0.1.0", "pools": pools, "kinds": list(KINDS)}
         report = {"draining": False, "stuck": [], "claims_nothing": "", "left_out": [], "blocked": {}}
         if blocks:
-            report["blocked"] = {KINDS[2]: {"count": 14, "longest": 3.7}}
+            place = "/srv/shop/images.py:127 in make_thumbnails"
+            report["blocked"] = {KINDS[2]: {"count": 14, "longest": 3.7, "place": place}}
+        report["lag"] = 0.7 if blocks else 0.002
+        # In buckets: see asyncjobs/worker/watching/waits.py.
+        report["waits"] = {queue: {-52 + 8 * k + n: 900, -43 + 8 * k: 60} for k, queue in enumerate(QUEUES[:5])}
         worker = await connection.fetchval(
             "insert into asyncjobs.worker (id, backend_pid, lease, about, report, host, started_at) "
             "values (gen_random_uuid(), 0, interval '1 day', $1, $2, $3, clock_timestamp() - $4 * interval '3 hours') returning id",
@@ -159,7 +164,7 @@ async def _fill_steps(connection: asyncpg.Connection) -> None:
         return
     await connection.execute(
         "update asyncjobs.job set errors = $2 where id = $1", job,
-        _error((now - timedelta(seconds=100)).isoformat(), *_ERRORS[1]),
+        _error((now - timedelta(seconds=100)).isoformat(), *_ERRORS[1], started_at=(now - timedelta(seconds=132)).isoformat()),
     )  # fmt: skip
     for n, (name, state, begun, took, cursor) in enumerate(
         (

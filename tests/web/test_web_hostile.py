@@ -22,7 +22,7 @@ EVIL = [
 STORED = [text for text in EVIL if text != "\ud800"]
 ALLOWED = {"a", "body", "button", "code", "dd", "details", "div", "dl", "dt", "form", "h1", "h2", "h3", "head", "header", "html", "input", "label", "li",
            "link", "main", "meta", "nav", "ol", "option", "p", "path", "pre", "rect", "script", "section", "select", "span", "strong", "summary", "svg",
-           "table", "tbody", "td", "th", "thead", "time", "title", "tr", "ul"}  # fmt: skip
+           "table", "tbody", "td", "th", "thead", "time", "title", "tr", "ul", "wbr"}  # fmt: skip
 
 
 class Reader(html.parser.HTMLParser):

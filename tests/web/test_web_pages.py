@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from types import SimpleNamespace
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -11,10 +14,11 @@ from web_jobs import Gate, Import, Web, double, fail, failed_import, wait_at_gat
 
 from asyncjobs import AsyncJobs, Batch, chain
 from asyncjobs.db import looking, sql
+from asyncjobs.worker.watching.waits import bucket_of
 from tests.support.asking import until
 
 PAGES = ("/", "/queues", "/jobs", "/failures", "/recurring", "/batches", "/workers", "/system")
-LISTS = {"/queues": "queues", "/jobs": "jobs", "/failures": "groups", "/recurring": "recurring", "/batches": "batches",
+LISTS = {"/jobs": "jobs", "/failures": "groups", "/recurring": "recurring", "/batches": "batches",
          "/workers": "workers"}  # fmt: skip
 
 
@@ -29,13 +33,44 @@ async def test_each_page_of_an_empty_database_is_made_and_says_so(web: Web, path
 async def test_the_overview_counts_by_state_and_says_what_needs_somebody(web: Web, client: AsyncJobs) -> None:
     for number in range(3):
         await double(number).enqueue()
-    await client.pause(queue="numbers", reason="the warehouse moves")
     values = await web.json("/overview")
     assert values["states"]["ready"] == {"jobs": 3, "more": False}
     assert [one["text"] for one in values["attention"]] == [
-        "Jobs are ready and no worker is alive: start `asyncjobs run`.", "Queue numbers is paused: the warehouse moves",
-    ]  # fmt: skip
+        "Jobs are ready and no worker is alive: start `asyncjobs run`."
+    ]
     assert "no worker is alive" in await web.text("/")
+
+
+async def test_the_overview_says_who_has_paused_what_for_how_long_and_why_and_leads_there(
+    web: Web, client: AsyncJobs
+) -> None:
+    await double(1).enqueue()
+    await client.pause(queue="numbers", reason="the warehouse moves", until=7200, by="dana")
+    await client.pause(kind="web.fail", by="kim")
+    values = await web.json("/overview")
+    assert [(one["text"], one["path"]) for one in values["attention"]][1:] == [
+        ("Queue numbers is paused for another 1h 59m, by dana: the warehouse moves; 1 ready", "/queues#queue-numbers"),
+        ("Kind web.fail is paused, until it is resumed, by kim", "/queues#paused-kinds"),
+    ]
+    assert 'href="/queues#queue-numbers"' in (await web.get("/")).text
+    queues = (await web.get("/queues")).text
+    assert 'id="queue-numbers"' in queues and 'id="paused-kinds"' in queues
+    text = await web.text("/")
+    assert "ready 1 in paused queues" in text and "nothing waits" not in text
+
+
+async def test_queues_without_jobs_are_shown_and_can_be_paused_ahead(
+    web: Web, client: AsyncJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = client._in_use().settings.pools[0]
+    pools = (pool.model_copy(update={"queues": ("letters", "mail*", "-bulk")}),)
+    monkeypatch.setitem(client._in_use().settings.__dict__, "pools", pools)
+    shown = [queue["queue"] for queue in (await web.json("/queues"))["queues"]]
+    assert {"letters", "numbers", "imports"} <= set(shown) and not {"mail*", "-bulk", "bulk"} & set(shown)
+    answer = await web.submit("/queues", "/do/queue", action="pause", queue="next-year", reason="not yet", until="2h")
+    assert answer.status_code == 303
+    [paused] = [queue for queue in (await web.json("/queues"))["queues"] if queue["queue"] == "next-year"]
+    assert (paused["pause"]["reason"], paused["ready"]["jobs"]) == ("not yet", 0)
 
 
 async def test_what_ended_lately_is_counted_by_minute_and_by_half_hour(
@@ -88,6 +123,40 @@ async def test_jobs_are_found_by_state_kind_queue_and_error_and_counts_follow_th
     assert "ValueError no such customer" in await working.text("/jobs?state=failed")
 
 
+async def test_a_job_is_found_by_the_beginning_of_its_id_that_pages_show_and_several_are_listed(
+    web: Web, client: AsyncJobs, connection: asyncpg.Connection
+) -> None:
+    one, other = UUID("0190b6d2-7a4f-7c63-9d0e-8b1f6a2c4e90"), UUID("0190b6d2-7a4f-7c64-9d0e-8b1f6a2c4e90")
+    for job_id in (one, other):
+        await connection.execute("insert into asyncjobs.job (id, kind) values ($1, 'web.double')", job_id)
+    assert "0190b6d2-7a4f-7c63 " in await web.text("/jobs")
+    for given in ("0190b6d2-7a4f-7c63", "0190B6D27A4F7C63", str(one)):
+        answer = await web.get(f"/jobs?id={given}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{one}")
+    assert [job["id"] for job in (await web.json("/jobs?id=0190b6d2"))["jobs"]] == [str(other), str(one)]
+    assert "No job and no batch" in await web.text("/jobs?id=0190b6d3")
+    for given in ("0190b6d", "8b1f6a2c4e9g"):
+        assert "at least 8 of 0-9 a-f" in await web.text(f"/jobs?id={given}", 400)
+
+
+async def test_a_batch_is_found_by_the_beginning_of_its_id(web: Web, client: AsyncJobs) -> None:
+    batch = Batch("Receipts of July")
+    batch.add(double(3))
+    await batch.enqueue()
+    short = str(batch.id)[:18]
+    assert f"Receipts of July {short}" in await web.text("/batches")
+    assert (await web.get(f"/jobs?id={short}")).headers["location"] == f"/batches/{batch.id}"
+
+
+async def test_kinds_are_shown_whole_and_a_piece_of_one_leads_to_it(web: Web, client: AsyncJobs) -> None:
+    await wait_at_gate().enqueue()
+    assert "web.wait_at_gate" in await web.text("/jobs")
+    for piece in ("gate", "wait_at", "wait_at_gaet"):
+        assert "web.wait_at_gate" in (await web.json(f"/jobs?kind={piece}"))["near"], piece
+    assert 'href="/jobs?state=ready&amp;kind=web.wait_at_gate"' in (await web.get("/jobs?state=ready&kind=gate")).text
+    assert (await web.json("/jobs?kind=web.fail"))["near"] == []
+
+
 @pytest.mark.parametrize("state", ["", "state=ready", "state=scheduled"])
 async def test_a_list_is_read_page_by_page_and_shows_each_job_once(web: Web, client: AsyncJobs, state: str) -> None:
     made = [await double(n).set(wait=600 if "scheduled" in state else None).enqueue() for n in range(7)]
@@ -133,10 +202,41 @@ async def test_the_page_of_a_job_shows_its_way_steps_arguments_and_errors(workin
     assert job["arguments"] == {"file": "july.csv"}
     assert job["attributes"] == {"rows": 12}
     assert [(step["name"], step["state"], step["result"]) for step in job["steps"]] == [("fetch", "succeeded", 12)]
-    assert [event["what"] for event in values["timeline"]] == ["enqueued", "attempt 1 failed", "failed"]
+    assert [event["what"] for event in values["timeline"]] == [
+        "enqueued", "attempt 1 started", "attempt 1 failed", "failed",
+    ]  # fmt: skip
+    assert values["timeline"][1]["detail"] == f"on {socket.gethostname()}, pid {os.getpid()}"
+    times = [event["at"] for event in values["timeline"]]
+    assert times[1] == job["errors"][0]["started_at"] < times[2]
     text = await working.text(f"/jobs/{made.id}")
     for part in ("It failed", "july.csv", "the warehouse is away", "in store", "fetch", "Retry from it", "web.Import"):
         assert part in text, part
+
+
+async def test_the_time_line_has_each_attempt_and_where_an_old_error_names_no_start_that_of_the_row(
+    web: Web, connection: asyncpg.Connection
+) -> None:
+    made = await double(1).enqueue()
+    error = {
+        "attempt": 1,
+        "at": "2026-01-31T08:00:05+00:00",
+        "type": "builtins.OSError",
+        "message": "away",
+        "traceback": "",
+    }
+    told = {**error, "started_at": "2026-01-31T08:00:02+00:00", "worker": "shop-1, pid 7"}
+    last = {**error, "attempt": 2, "at": "2026-01-31T08:10:00+00:00"}
+    await connection.execute(
+        "update asyncjobs.job set state = 0, attempt = 2, started_at = '2026-01-31 08:09:00Z', errors = $2 where id = $1",
+        made.id, f"{json.dumps(told)}\n{json.dumps(last)}",
+    )  # fmt: skip
+    events = (await web.json(f"/jobs/{made.id}"))["timeline"]
+    assert [(event["at"][11:19], event["what"], event["detail"]) for event in events[1:5]] == [
+        ("08:00:02", "attempt 1 started", "on shop-1, pid 7"),
+        ("08:00:05", "attempt 1 failed", "after 3.0s OSError: away"),
+        ("08:09:00", "attempt 2 started", ""),
+        ("08:10:00", "attempt 2 failed", "after 1m OSError: away"),
+    ]
 
 
 async def test_a_running_job_is_shown_with_its_worker_and_can_be_cancelled(working: Web) -> None:
@@ -190,8 +290,9 @@ async def test_schedules_are_shown_in_words_with_their_next_times(web: Web, clie
 async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
     web: Web, connection: asyncpg.Connection
 ) -> None:
-    report = {"draining": False, "stuck": [], "blocked": {"web.double": {"count": 2, "longest": 1.5}}, "claims_nothing": "",
-              "left_out": []}  # fmt: skip
+    report = {"draining": False, "stuck": [], "claims_nothing": "", "left_out": [],
+              "blocked": {"web.double": {"count": 2, "longest": 1.5, "place": "/srv/shop.py:12 in double"}},
+              "lag": 0.0123, "waits": {"numbers": {bucket_of(0.02): 94, bucket_of(3.0): 6}}}  # fmt: skip
     about = {"host": "shop-1", "pid": 7, "pools": [{"queues": ["*"], "concurrency": 10}], "kinds": ["web.double"]}
     await connection.execute(
         "insert into asyncjobs.worker (id, backend_pid, backend_start, lease, about, report) "
@@ -203,8 +304,15 @@ async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
     assert worker["slots"] == 10
     assert worker["late"] is False
     text = await web.text("/workers")
-    assert "web.double 2 1.5s" in text
-    assert "has blocked the event loop, for 1.5s" in await web.text("/")
+    assert "web.double 2 1.5s /srv/shop.py:12 in double" in text
+    assert "late by 12 ms at most" in text
+    [numbers] = [queue for queue in (await web.json("/queues"))["queues"] if queue["queue"] == "numbers"]
+    assert numbers["waits"] == {
+        "p50": pytest.approx(0.02, rel=0.13),
+        "p95": pytest.approx(3.0, rel=0.13),
+        "starts": 100,
+    }
+    assert "has blocked the event loop, for 1.5s at the longest, at /srv/shop.py:12 in double" in await web.text("/")
 
 
 async def test_the_system_shows_schema_tables_days_and_settings_without_the_password(

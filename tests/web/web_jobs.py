@@ -93,7 +93,8 @@ class Web(httpx.AsyncClient):
 
 def words(text: str) -> str:
     """What is read of HTML."""
-    return " ".join(html.unescape(TAGS.sub(" ", text[text.find("<main") :])).split())
+    text = text[text.find("<main") :].replace("</span><wbr>", "")  # a line may break there, and no word ends
+    return " ".join(html.unescape(TAGS.sub(" ", text)).split())
 
 
 async def failed_import(jobs: AsyncJobs) -> Import:

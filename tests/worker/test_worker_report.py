@@ -23,8 +23,9 @@ def test_what_is_written_is_read() -> None:
     stuck = [attempt(at=86400.0), attempt("other", at=0.0)]
     left = [LeftOut("b", "@daily", "Mars/Olympus", "käse" * 200), LeftOut("a", "@dayly", "UTC", "no schedule")]
     text = worker_report.write(
-        draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5)}, claims_nothing="käse" * 200, left_out=left
-    )
+        draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5, "/srv/k.py:3 in k")}, claims_nothing="käse" * 200,
+        left_out=left, lag=0.01234, waits={"q": {-52: 3}},
+    )  # fmt: skip
     read = worker_report.read(json.loads(text))
     assert read.draining
     assert read.claims_nothing == "käse" * (LONGEST // 4)
@@ -33,7 +34,8 @@ def test_what_is_written_is_read() -> None:
         ("k", "1970-01-02T00:00:00Z"),
     ]
     assert read.stuck[0].id == str(stuck[1].claimed.id)
-    assert read.blocked == {"k": Blocks(2, 1.5)}
+    assert read.blocked == {"k": Blocks(2, 1.5, "/srv/k.py:3 in k")}
+    assert (read.lag, read.waits) == (0.0123, {"q": {-52: 3}})
     assert read.left_out == (left[1], left[0]._replace(why="käse" * (LONGEST // 4)))
 
 
@@ -58,6 +60,7 @@ def test_a_report_names_so_many_and_the_worst() -> None:
     [
         {},
         {"draining": "yes", "stuck": 3, "blocked": [], "claims_nothing": True, "left_out": "x"},
+        {"lag": "x", "waits": {"q": 1, "r": {"x": 1}, "s": {"9999": 1}, "t": {"1": "x"}, "u": {"1": 0}}},
         {"stuck": [1, None], "blocked": {"k": 1, "l": {"count": "x"}, "m": {"count": True, "longest": 1}}},
     ],
 )
@@ -67,4 +70,5 @@ def test_what_another_version_writes_in_another_form_is_left_out(values: dict[st
 
 def test_what_several_workers_saw_is_put_together() -> None:
     several = [Report(blocked={"a": Blocks(1, 0.5), "b": Blocks(1, 2.0)}), Report(blocked={"a": Blocks(2, 0.7)})]
+    assert worker_report.blocks_of_all([Report(blocked={"a": Blocks(1, 0.5, "x")}), *several])["a"] == Blocks(4, 0.7)
     assert list(worker_report.blocks_of_all(several).items()) == [("b", Blocks(1, 2.0)), ("a", Blocks(3, 0.7))]

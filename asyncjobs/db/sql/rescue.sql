@@ -50,7 +50,8 @@ with recursive holder as (
                                when spared >= $2::integer then concat('; charged to it after ', spared, ' in a row that were not')
                                when given.outside then '; not charged to it: the worker was told to stop'
                                else '; not charged to it: it ran in a process of its own' end),
-        'traceback', '')::text)
+        'traceback', '', 'worker', given.host,
+        'started_at', to_char(started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))::text)
   from given where job.ctid = given.ctid
   returning job.queue, job.seq
 ), told as (

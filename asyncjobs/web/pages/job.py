@@ -22,6 +22,7 @@ from asyncjobs.db.errors import translating
 from asyncjobs.db.rows import StatusRow, state_name
 from asyncjobs.db.why import read_serving
 from asyncjobs.exceptions import DatabaseError, JobNotFound, PermissionDenied
+from asyncjobs.terminal.printing import age
 from asyncjobs.values.plain_json import shown as shown_value
 from asyncjobs.web.dashboard import HIDDEN, Dashboard
 from asyncjobs.web.pages.system import entry_values
@@ -60,6 +61,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     values["steps"] = [_step(step) for step in steps[-MOST_STEPS:]]
     count = values["items"]
     items = await dashboard.read(lambda connection: _last_items(connection, job_id, count)) if count else []
+    place = await _place(dashboard, found.row.worker)
     return {
         "job": {
             **values,
@@ -73,10 +75,10 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
             "errors_left_out": len(errors) - len(values["errors"]),
             "may_read_arguments": found.may_read_arguments,
             "long": [name for name in ("arguments", "result", "attributes", "steps") if found.is_long(name)],
-            "running_on": await _place(dashboard, found.row.worker),
+            "running_on": place,
             "stream": items,
         },
-        "timeline": list(_timeline(values)),
+        "timeline": list(_timeline(values, place)),
         "audit": [
             entry_values(entry)
             for entry in await dashboard.read(
@@ -156,22 +158,37 @@ def _step(step: dict[str, Any]) -> dict[str, Any]:
     return {**step, "children": (others + succeeded)[:MOST_CHILDREN], "children_by_state": dict(counts)}
 
 
-def _timeline(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what has happened to a job, in its order: when, what, and of which attempt."""
+def _timeline(job: dict[str, Any], place: str | None) -> Iterator[dict[str, Any]]:
+    """Yield what has happened to a job, in its order: when, what, of which attempt and where; `place`: where it runs."""
     yield _event(job["enqueued_at"], "enqueued")
+    started, last = job["started_at"], job["errors"][-1] if job["errors"] else None
+    # The row has the start of the attempt under way, or of the last one.
+    is_of_last = last is not None and last["attempt"] == job["attempt"] and job["state"] != "running"
     for error in job["errors"]:
         if error["attempt"]:
+            begun = error["started_at"] or (started if is_of_last and error is last else None)
+            if begun is not None:
+                yield _event(begun, f"attempt {error['attempt']} started", _on(error["worker"]), "running")
             kind = error["type"].removeprefix("builtins.")
-            yield _event(error["at"], f"attempt {error['attempt']} failed", f"{kind}: {error['message']}", "failed")
-    started, last = job["started_at"], job["errors"][-1] if job["errors"] else None
-    if started is not None and (last is None or last["at"] < started or last["attempt"] < job["attempt"]):
-        yield _event(started, f"attempt {max(job['attempt'], 1)} started", "", "running")
+            said = f"{_after(begun, error['at'])}{kind}: {error['message']}"
+            yield _event(error["at"], f"attempt {error['attempt']} failed", said, "failed")
+    if started is not None and not is_of_last:
+        yield _event(started, f"attempt {max(job['attempt'], 1)} started", _on(place), "running")
     if job["finished_at"] is not None:
-        yield _event(job["finished_at"], job["state"], job["reason"] or "", job["state"])
+        took = "" if is_of_last else _after(started, job["finished_at"])
+        yield _event(job["finished_at"], job["state"], took + (job["reason"] or ""), job["state"])
     elif job["run_at"] is not None and job["state"] in ("scheduled", "waiting"):
         yield _event(job["run_at"], "due", "", job["state"])
     if job["expires_at"] is not None:
         yield _event(job["expires_at"], "expires if not started", "", "")
+
+
+def _on(place: str | None) -> str:
+    return f"on {place}" if place else ""
+
+
+def _after(begun: datetime | None, at: datetime) -> str:
+    return "" if begun is None else f"after {age((at - begun).total_seconds())} "
 
 
 def _event(at: datetime, what: str, detail: str = "", state: str = "") -> dict[str, Any]:

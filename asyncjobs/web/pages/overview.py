@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 
 from asyncjobs.client.unserved_jobs import unserved
-from asyncjobs.db import job_actions, looking, reading
+from asyncjobs.db import job_actions, looking, pausing, reading
 from asyncjobs.db.looking import Throughput, Wanted
 from asyncjobs.db.recurring import LATE
 from asyncjobs.db.rows import State
+from asyncjobs.jobs.pauses import Pause
 from asyncjobs.terminal.printing import age
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.pages import failures, recurring, workers
 from asyncjobs.web.pages.listed import counts
 from asyncjobs.web.pages.queues import read_queues
 from asyncjobs.web.queries import parameters
+from asyncjobs.web.rendering import counted
 
 SPANS = {"1h": looking.SPANS[1], "24h": looking.SPANS[0]}
 """Spans of the chart by the names that an address has for them."""
@@ -34,12 +37,14 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     queues = await read_queues(dashboard, working)
     found = await dashboard.read(lambda connection: job_actions.read_failures(connection, GROUPED))
     schedules = await recurring.read_all(dashboard)
+    pauses = await dashboard.read(pausing.read_pauses)
     ready = await dashboard.read(reading.ready_kinds)
     alive = [worker for worker in working if not worker["late"]]
     oldest = [queue["oldest_ready"] for queue in queues if queue["oldest_ready"] is not None and queue["pause"] is None]
     return {
         "states": states,
         "oldest_ready": max(oldest, default=None),
+        "ready_in_paused": any(queue["ready"]["jobs"] for queue in queues if queue["pause"] is not None),
         "workers": {
             "alive": len(alive),
             "late": len(working) - len(alive),
@@ -48,7 +53,10 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         },
         "throughput": throughput_values(span, await dashboard.throughput(SPANS[span])),
         "failures": [failures.values_of(group) for group in found.groups[:SHOWN_GROUPS]],
-        "attention": list(_attention(working, queues, schedules, list(unserved(ready, alive)))),
+        "attention": [
+            *_attention(working, queues, schedules, list(unserved(ready, alive))),
+            *_paused(pauses, queues, await dashboard.now()),
+        ],
     }
 
 
@@ -97,12 +105,23 @@ def _attention(
         elif schedule["overdue"] is not None and schedule["overdue"] > LATE.total_seconds():
             yield _note("bad", f"{schedule['name']} is overdue for {age(schedule['overdue'])}.", "/recurring")
     for block in workers.blocks(alive)[:3]:
-        text = f"{block['kind']} has blocked the event loop, for {age(block['longest'])} at the longest."
+        where = f", at {block['place']}" if block["place"] else ""
+        text = f"{block['kind']} has blocked the event loop, for {age(block['longest'])} at the longest{where}."
         yield _note("warn", text, "/workers")
-    for queue in queues:
-        if queue["pause"] is not None:
-            reason = f": {queue['pause']['reason']}" if queue["pause"]["reason"] else ""
-            yield _note("warn", f"Queue {queue['queue']} is paused{reason}", "/queues")
+
+
+def _paused(pauses: Iterable[Pause], queues: Sequence[dict[str, Any]], now: datetime) -> Iterator[dict[str, str]]:
+    """Yield a sentence about each pause: for how long, by whom, why, and how many jobs it holds."""
+    ready = {queue["queue"]: queue["ready"] for queue in queues}
+    for pause in pauses:
+        until = f" for another {age((pause.until - now).total_seconds())}" if pause.until else ", until it is resumed"
+        by = f", by {pause.by}" if pause.by else ""
+        reason = f": {pause.reason}" if pause.reason else ""
+        count = ready.get(pause.queue or "", {"jobs": 0, "more": False})
+        holds = f"; {counted(count)} ready" if count["jobs"] else ""
+        row = f"queue-{pause.queue}" if pause.queue else "paused-kinds"
+        what = f"Queue {pause.queue}" if pause.queue else f"Kind {pause.kind}"
+        yield _note("warn", f"{what} is paused{until}{by}{reason}{holds}", f"/queues#{row}")
 
 
 def _note(level: str, text: str, path: str) -> dict[str, str]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from starlette.requests import Request
 
-from asyncjobs.checks.queue_patterns import serves
+from asyncjobs.checks.queue_patterns import serves, split
 from asyncjobs.db import claims, pausing, reading
+from asyncjobs.definitions import registry
 from asyncjobs.jobs.pauses import Pause
 from asyncjobs.web.dashboard import Dashboard
-from asyncjobs.web.pages.workers import read_workers
+from asyncjobs.web.pages.workers import read_waits, read_workers
 from asyncjobs.web.queries import parameters
 
 COUNTED_IN_ALL = 20_000
@@ -21,7 +22,11 @@ MOST_QUEUES = 500
 async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     """Return the values of the page."""
     parameters(request)
-    return {"queues": await read_queues(dashboard, await read_workers(dashboard)), "pauses": await _pauses(dashboard)}
+    queues, waits = await read_queues(dashboard, await read_workers(dashboard)), await read_waits(dashboard)
+    return {
+        "queues": [{**queue, "waits": waits.get(queue["queue"])} for queue in queues],
+        "pauses": await _pauses(dashboard),
+    }
 
 
 async def _pauses(dashboard: Dashboard) -> list[dict[str, Any]]:
@@ -29,22 +34,20 @@ async def _pauses(dashboard: Dashboard) -> list[dict[str, Any]]:
 
 
 async def read_queues(dashboard: Dashboard, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the queues that have live jobs, or are paused, or that a worker names."""
+    """Return the queues that have live jobs, or are paused, or that a worker, a setting or a definition here names."""
     names = await dashboard.read(lambda connection: claims.ready_queues(connection, after="", limit=MOST_QUEUES))
     most = max(COUNTED_IN_ALL // max(len(names), 4), 100)
     rows = {row.queue: row for row in await dashboard.read(lambda connection: reading.queues(connection, most))}
     pauses = {pause.queue: pause for pause in await dashboard.read(pausing.read_pauses) if pause.queue is not None}
     alive = [worker for worker in workers if not worker["late"]]
-    named = {
-        queue
-        for worker in alive
-        for pool in worker["pools"]
-        for queue in pool["queues"]
-        if "*" not in queue and not queue.startswith("-")
-    }
+    pools = [pool["queues"] for worker in alive for pool in worker["pools"]]
+    pools += [pool.queues for pool in dashboard.settings.pools]
+    named = {entry for entries in pools for entry in split(entries)[0] if not entry.endswith("*")}
+    named |= {queue for worker in alive for queue in worker["waits"]}
+    named |= {name for each in registry.all_definitions() if isinstance(name := each.options.queue, str)}
     return [
         _values(rows.get(queue) or reading.QueueRow(queue, 0, 0, 0, 0, None, True), most, pauses.get(queue), alive)
-        for queue in sorted({*rows, *pauses, *named})
+        for queue in sorted({*rows, *pauses, *named} or {"default"})
     ]
 
 

@@ -12,6 +12,7 @@ from asyncjobs.db.why import Serving, read_serving
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.queries import parameters
 from asyncjobs.worker.lease import worker_report
+from asyncjobs.worker.watching.waits import percentiles, together
 
 
 async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
@@ -52,6 +53,13 @@ def _values(row: reading.WorkerRow, serving: Serving | None) -> dict[str, Any]:
     }
 
 
+async def read_waits(dashboard: Dashboard) -> dict[str, dict[str, Any]]:
+    """Return the percentiles of waits by queue, of what workers that are alive have started lately."""
+    rows = await dashboard.read(reading.workers)
+    counts = together(worker_report.read(row.report).waits for row in rows if not row.late)
+    return {queue: percentiles(found)._asdict() for queue, found in counts.items()}
+
+
 def _running(queues: list[str], serving: Serving | None) -> int:
     """Return how many jobs run in a pool; pools that share a queue count its jobs each."""
     held = {} if serving is None else serving.held
@@ -67,7 +75,8 @@ def blocks(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for worker in workers:
         for kind, block in worker["blocked"].items():
-            one = found.setdefault(kind, {"kind": kind, "count": 0, "longest": 0.0})
+            one = found.setdefault(kind, {"kind": kind, **block, "count": 0})
             one["count"] += block["count"]
-            one["longest"] = max(one["longest"], block["longest"])
+            if block["longest"] > one["longest"]:
+                one |= {"longest": block["longest"], "place": block["place"]}
     return sorted(found.values(), key=lambda one: -float(one["longest"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -10,12 +11,16 @@ from typing import Any, NamedTuple
 from asyncjobs.jobs.recurring import LeftOut
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.watching.blocks import Blocks
+from asyncjobs.worker.watching.waits import Counts, percentiles
 
 MOST = 50
 """Stuck jobs, and blocking kinds, in one report: the whole row is written again with each change."""
 LONGEST = 300
 """Characters of a reason."""
 _MOST_NUMBER = 1e15
+_BUCKET = re.compile("-?[0-9]{1,3}", re.ASCII)
+FIGURES_FOR = 5.0
+"""Seconds for which the lag and the waits of a report stay the same."""
 
 
 class Stuck(NamedTuple):
@@ -42,6 +47,10 @@ class Report(NamedTuple):
     """Why it claims nothing though it is not draining; else empty."""
     left_out: tuple[LeftOut, ...] = ()
     """Schedules that this worker cannot read."""
+    lag: float | None = None
+    """By how many seconds the event loop was late at most, in the seconds before; None: it is not measured."""
+    waits: Mapping[str, Counts] = {}
+    """The waits of jobs that were started here lately, by queue."""
 
 
 def write(
@@ -51,17 +60,20 @@ def write(
     blocked: Mapping[str, Blocks],
     claims_nothing: str = "",
     left_out: Iterable[LeftOut] = (),
+    lag: float | None = None,
+    waits: Mapping[str, Counts] | None = None,
 ) -> str:
     """Return a report as JSON text of plain ASCII, which no database refuses."""
     longest = sorted(stuck, key=lambda attempt: attempt.cancelled_at)[:MOST]
     report = Report(
         draining,
         tuple(map(_stuck, longest)),
-        dict(_worst_first(blocked)[:MOST]),
+        {kind: block._replace(place=block.place[-LONGEST:]) for kind, block in _worst_first(blocked)[:MOST]},
         claims_nothing[:LONGEST],
         tuple(each._replace(why=each.why[:LONGEST]) for each in sorted(left_out)[:MOST]),
+        None if lag is None else round(lag, 4),
     )
-    return json.dumps(as_values(report))
+    return json.dumps({**as_values(report), "waits": waits or {}})
 
 
 def as_values(report: Report) -> dict[str, Any]:
@@ -71,7 +83,12 @@ def as_values(report: Report) -> dict[str, Any]:
         "stuck": [job._asdict() for job in report.stuck],
         "claims_nothing": report.claims_nothing,
         "left_out": [each._asdict() for each in report.left_out],
-        "blocked": {kind: {"count": times, "longest": longest} for kind, (times, longest) in report.blocked.items()},
+        "blocked": {
+            kind: {"count": block.times, "longest": block.longest, "place": block.place}
+            for kind, block in report.blocked.items()
+        },
+        "lag": report.lag,
+        "waits": {queue: percentiles(counts)._asdict() for queue, counts in report.waits.items()},
     }
 
 
@@ -82,7 +99,7 @@ def read(values: Mapping[str, Any]) -> Report:
         values.get("draining") is True,
         tuple(Stuck(*(str(entry.get(name, "")) for name in Stuck._fields)) for entry in _mappings(stuck)),
         {
-            str(kind): Blocks(found["count"], found["longest"])
+            str(kind): Blocks(found["count"], found["longest"], str(found.get("place", "")))
             for kind, found in (blocked.items() if isinstance(blocked, dict) else ())
             if isinstance(found, dict) and _are_numbers(found.get("count"), found.get("longest"))
         },
@@ -91,6 +108,8 @@ def read(values: Mapping[str, Any]) -> Report:
             LeftOut(*(str(entry.get(name, "")) for name in LeftOut._fields))
             for entry in _mappings(values.get("left_out"))
         ),
+        lag if _are_numbers(lag := values.get("lag")) else None,
+        dict(_waits(values.get("waits"))),
     )
 
 
@@ -98,14 +117,24 @@ def blocks_of_all(several: Iterable[Report]) -> dict[str, Blocks]:
     """Return the blocks of each kind in all workers, the longest first."""
     found: dict[str, Blocks] = {}
     for report in several:
-        for kind, (times, longest) in report.blocked.items():
+        for kind, block in report.blocked.items():
             before = found.get(kind, Blocks(0, 0.0))
-            found[kind] = Blocks(before.times + times, max(before.longest, longest))
+            longest = max(before, block, key=lambda one: one.longest)
+            found[kind] = longest._replace(times=before.times + block.times)
     return dict(_worst_first(found))
 
 
 def _worst_first(blocked: Mapping[str, Blocks]) -> list[tuple[str, Blocks]]:
     return sorted(blocked.items(), key=lambda item: -item[1].longest)
+
+
+def _waits(values: object) -> Iterable[tuple[str, Counts]]:
+    for queue, counts in values.items() if isinstance(values, dict) else ():
+        if not isinstance(counts, dict) or not _are_numbers(*counts.values()):
+            continue
+        found = {int(bucket): int(count) for bucket, count in counts.items() if _BUCKET.fullmatch(bucket)}
+        if sum(found.values()):
+            yield str(queue), found
 
 
 def _stuck(attempt: Attempt) -> Stuck:

@@ -112,7 +112,7 @@ class AttemptRunner:
         """
         claimed = attempt.claimed
         definition = registry.find(claimed.kind)
-        begun = 0.0 if self._log is None else time.monotonic()
+        begun = time.monotonic()
         try:
             if definition is None:
                 gone = LookupError(f"kind {claimed.kind!r} was claimed and is not defined here any more")
@@ -137,7 +137,7 @@ class AttemptRunner:
         except BaseException as broken:
             # Such as an exception whose class lies. Without an end, the job would be `running` for as long as this worker
             # lives.
-            described = describe_error(broken, attempt=claimed.attempt)
+            described = describe_error(broken, attempt=claimed.attempt, begun=begun)
             days = self._days(definition)
             return Finish(claimed.id, claimed.fence, State.failed, None, described, None, days, claimed.batch)
 
@@ -150,7 +150,7 @@ class AttemptRunner:
             # Each crash is among the job's errors already; the reason why it does not run again is not.
             why = str(outcome.error) if outcome.what is What.fail else outcome.reason
             outcome = outcome._replace(error=None, reason=why)
-        end = row_of(outcome, claimed, days=self._days(definition), started=attempt.started)
+        end = row_of(outcome, claimed, days=self._days(definition), started=attempt.started, begun=begun)
         if end is not None and definition is not None and outcome.cause is not None:
             return end._replace(pauses=pauses_of(claimed, definition, outcome.cause))
         return end
@@ -190,7 +190,7 @@ class AttemptRunner:
             finally:
                 attempt.stop_timer()
         except ChildDied as died:
-            return await self._crash(attempt, died)
+            return await self._crash(attempt, died, begun)
         except CannotFork as raised:
             if job_processes.forking.available:
                 log(logger, logging.WARNING, "%s %s was not begun: %s", claimed.kind, claimed.id, raised)
@@ -204,10 +204,10 @@ class AttemptRunner:
             error = raised
         return self._end(attempt, definition, await self._lifecycle.conclude(attempt, definition, error), begun)
 
-    async def _crash(self, attempt: Attempt, died: ChildDied) -> Reschedule:
+    async def _crash(self, attempt: Attempt, died: ChildDied, begun: float) -> Reschedule:
         claimed = attempt.claimed
         evidence = f"{died}{await self._writer.last_step(claimed.id)}"
-        crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt)
+        crash = describe_error(JobCrashed(evidence), attempt=claimed.attempt, begun=begun)
         about = {"job_id": str(claimed.id), "job_kind": claimed.kind, "job_attempt": claimed.attempt}
         log(logger, logging.ERROR, "%s %s: %s", claimed.kind, claimed.id, died, extra=about)
         alone = died.together == 1

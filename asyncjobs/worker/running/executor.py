@@ -25,6 +25,7 @@ from asyncjobs.worker.limits.admission import Admission
 from asyncjobs.worker.running.attempt_runner import AttemptRunner
 from asyncjobs.worker.slots.pauses import SURE, UNSURE, Pauses
 from asyncjobs.worker.slots.pools import Pool
+from asyncjobs.worker.watching.waits import Waits
 from asyncjobs.worker.writing.ledger import Ledger
 from asyncjobs.worker.writing.live_writer import LiveWriter
 from asyncjobs.worker.writing.step_recorder import StepWriter
@@ -111,6 +112,7 @@ class Executor:
         self._groups = Groups()
         self.metrics: Metrics | None = None
         """Told of starts and ends; None: nobody asks."""
+        self.waits = Waits()
         self._suspect: UUID | None = None
         """The suspect that runs in this process, or is about to start."""
         self._loop = asyncio.get_running_loop()
@@ -152,6 +154,7 @@ class Executor:
     def _accepted(self, pool: Pool, claimed: Sequence[Claimed]) -> None:
         if self._admission is not None:
             self._admission.claimed(claimed)
+        self.waits.note(claimed)
         if self._stopped:
             self._release(pool)
             return

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 
 class Blocks(NamedTuple):
-    """The number of times that a kind has blocked the loop, and the longest in seconds."""
+    """The number of times that a kind has blocked the loop, the longest in seconds, and the line that was seen then."""
 
     times: int
     longest: float
+    place: str = ""
 
 
 class Culprit(NamedTuple):
@@ -35,6 +36,8 @@ class Block:
         self.culprit: Culprit | None = None
         """None while the block is too short to be logged."""
         self.told = False
+        self.place = ""
+        """The line that was seen last."""
 
 
 class Turn:

@@ -61,6 +61,7 @@ class Watchdog:
         self._blocked_time = BlockedTime(self._interval)
         self._ration = Ration("blocks")
         self._counts: dict[str, Blocks] = {}
+        self._longest_lag = 0.0
         # Set in the loop:
         self._pulse = self._resumed = self._gap = 0.0
         self._timer: asyncio.Handle | None = None
@@ -73,6 +74,13 @@ class Watchdog:
     def blocks(self) -> dict[str, Blocks]:
         """Return the blocks by kind, without kinds that have none; from any thread."""
         return dict(self._counts)
+
+    def longest_lag(self) -> float | None:
+        """Return by how many seconds a pulse was late at most since the last call; None: there is none. From any thread."""
+        if self._timer is None:
+            return None
+        longest, self._longest_lag = self._longest_lag, 0.0
+        return max(longest, self.blocked_for() - self._interval)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -105,8 +113,10 @@ class Watchdog:
         now = time.monotonic()
         if now - self._pulse >= self._warning:
             self._gap, self._resumed = now - self._pulse, now
+        lag = max(now - self._pulse - self._interval, 0.0)
+        self._longest_lag = max(self._longest_lag, lag)
         if self.lags is not None:
-            self.lags.observe(max(now - self._pulse - self._interval, 0.0))
+            self.lags.observe(lag)
         self._pulse = now
         self._timer = self._loop.call_later(self._interval, self._beat)
         if self._base is None and (caller := sys._getframe().f_back) is not None:
@@ -160,7 +170,8 @@ class Watchdog:
         assert block is not None
         while block.tell_at <= lasts:
             block.tell_at *= 2
-        self._count(culprit.kind, lasts, is_new=block.culprit is None)
+        block.place = str(place)
+        self._count(culprit.kind, lasts, block.place, is_new=block.culprit is None)
         if block.culprit is None:
             block.culprit, block.told = culprit, self._ration.may(culprit.kind or "")
             turn.has_blocks = True
@@ -185,7 +196,7 @@ class Watchdog:
     def _end_block(self, block: Block, owed: float) -> None:
         culprit, lasted = block.culprit, max(owed - block.begun, 0.0)
         if culprit is not None:
-            self._count(culprit.kind, lasted, is_new=False)
+            self._count(culprit.kind, lasted, block.place, is_new=False)
             if block.told:
                 _log(culprit, lasted, None, "%s blocked the event loop for %.2f s", culprit.name, lasted)
 
@@ -196,10 +207,11 @@ class Watchdog:
         if turn.told:
             _log(None, lasted, None, "the event loop was blocked for %.2f s", lasted)
 
-    def _count(self, kind: str | None, lasted: float, *, is_new: bool) -> None:
+    def _count(self, kind: str | None, lasted: float, place: str, *, is_new: bool) -> None:
         if kind is not None:
-            times, longest = self._counts.get(kind, Blocks(0, 0.0))
-            self._counts[kind] = Blocks(times + is_new, max(longest, round(lasted, 3)))
+            known, lasted = self._counts.get(kind, Blocks(0, 0.0)), round(lasted, 3)
+            longest = known if known.longest >= lasted else Blocks(0, lasted, place)
+            self._counts[kind] = longest._replace(times=known.times + is_new)
 
     def _culprit(self, task: asyncio.Task[Any] | None) -> Culprit:
         if task is None:

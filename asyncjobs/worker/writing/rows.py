@@ -33,7 +33,7 @@ def pauses_of(claimed: Claimed, definition: Definition, error: BaseException) ->
     return tuple(RatePause(key["key"], seconds) for key in keys if key["name"] in names)
 
 
-def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> End:
+def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool, begun: float) -> End:
     """Return the end to write for an attempt.
 
     Args:
@@ -41,8 +41,9 @@ def row_of(outcome: Outcome, claimed: Claimed, *, days: int, started: bool) -> E
         claimed: The row that was claimed.
         days: Days for which the job is kept once it is final.
         started: Whether the job's code was started: then `expires` has no effect any more.
+        begun: When the attempt began here, by the monotonic clock.
     """
-    error = None if outcome.error is None else describe_error(outcome.error, attempt=claimed.attempt)
+    error = None if outcome.error is None else describe_error(outcome.error, attempt=claimed.attempt, begun=begun)
     if (state := _STATES.get(outcome.what)) is not None:
         reason = None if outcome.reason is None else storable(outcome.reason)
         return Finish(
