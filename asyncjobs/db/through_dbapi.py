@@ -36,7 +36,7 @@ def enqueue(cursor: Cursor, kind: str, args: str, *, queue: str, priority: int, 
         PermissionDenied: This login may not enqueue.
     """
     with _saying_what_to_do():
-        return _id(_row(cursor, "enqueue_by_name", kind, args, queue, priority, run_at, None)[0])
+        return _id(_row(cursor, "enqueue_by_name", kind, args, queue, priority, run_at, None, None, None)[0])
 
 
 def depth(cursor: Cursor, queue: str, most: int) -> int:
