@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from uuid import uuid4
 
 import pytest
 
+from asyncjobs.records.claimed import Claimed
 from asyncjobs.worker.watching.waits import KEPT, MOST_QUEUES, Waits, percentiles, together
 
 pytestmark = pytest.mark.quick
@@ -58,3 +60,11 @@ def test_so_many_queues_are_counted_and_several_workers_put_together() -> None:
         waits.note(f"q{n}", 1.0)
     assert len(waits.recent()) == MOST_QUEUES
     assert together([{"a": {1: 2}, "b": {1: 1}}, {"a": {1: 1, 3: 1}}]) == {"a": {1: 3, 3: 1}, "b": {1: 1}}
+
+
+def test_of_a_large_claim_some_waits_stand_for_all() -> None:
+    waits = Waits()
+    waits.note_claim([])
+    waits.note_claim([Claimed(1, 1, 0, n, uuid4(), n, 1, "kind", "q", "{}", waited=1.0) for n in range(500)])
+    found = percentiles(waits.recent()["q"])
+    assert found == (pytest.approx(1.0, rel=0.13), pytest.approx(1.0, rel=0.13), pytest.approx(500, rel=0.1))

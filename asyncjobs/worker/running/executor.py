@@ -154,7 +154,7 @@ class Executor:
     def _accepted(self, pool: Pool, claimed: Sequence[Claimed]) -> None:
         if self._admission is not None:
             self._admission.claimed(claimed)
-        self.waits.note(claimed)
+        self.waits.note_claim(claimed)
         if self._stopped:
             self._release(pool)
             return

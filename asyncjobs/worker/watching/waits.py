@@ -38,13 +38,14 @@ class Waits:
         self._before: dict[str, Counts] = {}
         self._since = clock()
 
-    def note(self, claimed: Sequence[Claimed]) -> None:
+    def note_claim(self, claimed: Sequence[Claimed]) -> None:
         """Count the waits of jobs that were claimed together, of many those of some."""
         step = (len(claimed) - 1) // MOST_OF_A_CLAIM + 1
         for row in claimed[::step]:
-            self._count(row.queue, row.waited, step)
+            self.note(row.queue, row.waited, step)
 
-    def _count(self, queue: str, waited: float, times: int) -> None:
+    def note(self, queue: str, waited: float, times: int = 1) -> None:
+        """Count a wait of one job, or of several that have waited as long."""
         if not waited < LONGEST:
             return
         counts = self._now.get(queue)
