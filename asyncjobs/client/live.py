@@ -193,10 +193,10 @@ class Live:
         """Have readers stop once they have read what a job has shown by its end."""
         try:
             await self._ended(followed.id)
+            if followed.watchers:
+                await self._read_progress([followed.id])
         except AsyncJobsError as error:
             followed.error = error
-        if followed.watchers and followed.error is None:
-            await self._read_progress([followed.id])
         followed.over = True
         followed.move()
 

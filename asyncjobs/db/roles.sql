@@ -11,7 +11,8 @@
 --                     the status and the result of jobs whose ids it knows; reads no arguments, lists nothing, and neither changes
 --                     nor removes a job otherwise
 -- asyncjobs_worker    runs jobs, retries and discards them by hand; no DDL, no TRUNCATE
--- asyncjobs_viewer    looks, and sees no arguments; but results, errors and what is recorded of steps, which may repeat them
+-- asyncjobs_viewer    looks, and sees no arguments; but results, errors, streams and what is recorded of steps, which may repeat
+--                     them, keys and labels, which may be made of them, and in the audit by which of them jobs were chosen
 
 begin;
 -- Nothing that somebody has made elsewhere, an operator above all, takes part.

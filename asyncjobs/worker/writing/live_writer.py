@@ -143,15 +143,16 @@ class LiveWriter:
             del self._changed[recorder]
         try:
             await self.sessions.run(partial(live.show_progress, shown=shown))
-        except DatabaseError as error:
-            if not error.refused:
+        except BaseException as error:
+            # All are kept before anything is tried again: an attempt does not end before its progress is written.
+            is_refused = isinstance(error, DatabaseError) and error.refused
+            if len(recorders) > 1 or not is_refused:
                 for recorder in recorders:
                     recorder.keep_progress()
+            if not is_refused:
                 raise
             if len(recorders) > 1:
                 for recorder in recorders:
-                    self._changed[recorder] = None
-                    recorder.keep_progress()
                     await self._show([recorder])
                 return
             logger.warning("%s: the progress of job %s is not stored: %s", WRITING, recorders[0].job, error)
