@@ -233,9 +233,9 @@ async def test_the_time_line_has_each_attempt_and_where_an_old_error_names_no_st
     events = (await web.json(f"/jobs/{made.id}"))["timeline"]
     assert [(event["at"][11:19], event["what"], event["detail"]) for event in events[1:5]] == [
         ("08:00:02", "attempt 1 started", "on shop-1, pid 7"),
-        ("08:00:05", "attempt 1 failed", "after 3.0s OSError: away"),
+        ("08:00:05", "attempt 1 failed", "after 3.0s, OSError: away"),
         ("08:09:00", "attempt 2 started", ""),
-        ("08:10:00", "attempt 2 failed", "after 1m OSError: away"),
+        ("08:10:00", "attempt 2 failed", "after 1m, OSError: away"),
     ]
 
 
@@ -304,7 +304,7 @@ async def test_workers_are_shown_with_pools_and_what_blocks_their_loops(
     assert worker["slots"] == 10
     assert worker["late"] is False
     text = await web.text("/workers")
-    assert "web.double 2 1.5s /srv/shop.py:12 in double" in text
+    assert "web.double /srv/shop.py:12 in double 2 1.5s" in text
     assert "late by 12 ms at most" in text
     [numbers] = [queue for queue in (await web.json("/queues"))["queues"] if queue["queue"] == "numbers"]
     assert numbers["waits"] == {
@@ -347,7 +347,7 @@ async def test_a_value_that_fits_a_page_is_cut_there_after_so_many_characters(
 
 
 async def test_a_refresh_is_the_content_alone(web: Web) -> None:
-    answer = await web.get("/jobs", headers={"hx-request": "true"})
+    answer = await web.get("/queues", headers={"hx-request": "true"})
     assert answer.text.lstrip().startswith("<h1>")
     assert "<html" not in answer.text
 
