@@ -97,7 +97,9 @@ async def test_a_group_of_failures_is_discarded(working: Web, jobs: AsyncJobs, c
     await fail_twice(jobs)
     [group] = (await working.json("/failures"))["groups"]
     question = f"/confirm?action=discard&group={group['id']}&back=/failures"
-    assert "Discard 2 jobs? failed jobs of kind web.fail, with ValueError: the disk is full" in await working.text(question)
+    assert "Discard 2 jobs? failed jobs of kind web.fail, with ValueError: the disk is full" in await working.text(
+        question
+    )
     answer = await working.submit(
         question, "/do/jobs", action="discard", group=group["id"], reason="a test", back="/failures"
     )
