@@ -65,7 +65,7 @@ def together(several: Iterable[Mapping[str, Mapping[int, int]]]) -> dict[str, Co
 
 
 class Percentiles(NamedTuple):
-    """What counts say of waits, in seconds, to a tenth."""
+    """What counts say of waits, in seconds, to an eighth of each."""
 
     p50: float
     p95: float
