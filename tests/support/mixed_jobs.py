@@ -109,7 +109,7 @@ async def _fill_around(connection: asyncpg.Connection) -> None:
             report["blocked"] = {KINDS[2]: {"count": 14, "longest": 3.7, "place": place}}
         report["lag"] = 0.7 if blocks else 0.002
         # In buckets: see asyncjobs/worker/watching/waits.py.
-        report["waits"] = {queue: {-52 + 8 * k + n: 900, -43 + 8 * k: 60} for k, queue in enumerate(QUEUES[:5])}
+        report["waits"] = {queue: {8 + 6 * k + n: 900, 16 + 6 * k: 60} for k, queue in enumerate(QUEUES[:5])}
         worker = await connection.fetchval(
             "insert into asyncjobs.worker (id, backend_pid, lease, about, report, host, started_at) "
             "values (gen_random_uuid(), 0, interval '1 day', $1, $2, $3, clock_timestamp() - $4 * interval '3 hours') returning id",
