@@ -624,8 +624,9 @@ class AsyncJobs:
 
         Args:
             auth: A function, `def` or `async def`, of the request (a `starlette.requests.Request`). It returns whether that
-                may come in: True, or the name of who asks, for the audit; or a response, such as a redirect to a login.
-                None: only requests from this machine itself come in, and none through a proxy.
+                may come in: the name of who asks, for the audit, or True, with which the audit has an address; or a
+                response, such as a redirect to a login. None: only requests from this machine itself come in, and none
+                through a proxy.
             read_only: Whether nothing can be changed.
             redact: Takes a kind's stored name and a job's arguments, or attributes, and returns what is shown of them.
 

@@ -40,7 +40,7 @@ IDLE = 60.0
 """Seconds for which an idle connection is kept."""
 CLOCK_FOR = 30.0
 """Seconds for which the difference to the database's clock is believed."""
-SHORTENED_FOR = 300.0
+SHORTENED_FOR = 60.0
 """Seconds until it is tried again to count what ended in a span, after that took too long."""
 HIDDEN = "(hidden)"
 

@@ -13,6 +13,7 @@ from asyncjobs.db import job_actions
 from asyncjobs.db.looking import Wanted
 from asyncjobs.db.rows import State
 from asyncjobs.exceptions import InvalidOption
+from asyncjobs.failing.failures import FailureGroup
 from asyncjobs.web.actions import MOST_CHOSEN, Actor
 from asyncjobs.web.dashboard import Dashboard
 from asyncjobs.web.pages import failures
@@ -82,9 +83,10 @@ def _filter(asked: Asked, wanted: Wanted, group: str | None) -> Filter:
         ) from None
 
 
-def _words(wanted: Wanted, group: str | None) -> str:
+def _words(wanted: Wanted, group: str | None, known: FailureGroup | None = None) -> str:
     if group is not None:
-        return f"failed jobs of group {group}" + (f", in queue {wanted.queue}" if wanted.queue else "")
+        words = f"failed jobs of group {group}" if known is None else _words_of_group(known)
+        return words + (f", in queue {wanted.queue}" if wanted.queue else "")
     parts = [f"{'' if wanted.state is None else State(wanted.state).name} jobs"]
     parts += [f"of kind {wanted.kind}"] if wanted.kind else []
     parts += [f"in queue {wanted.queue}"] if wanted.queue else []
@@ -92,6 +94,18 @@ def _words(wanted: Wanted, group: str | None) -> str:
     parts += [f"with the tag {wanted.tag}"] if wanted.tag else []
     parts += [f"with the argument {cut(wanted.arg, 100)}"] if wanted.arg else []
     return ", ".join(parts).replace(" jobs, of", " jobs of", 1)
+
+
+def _words_of_group(group: FailureGroup) -> str:
+    error = ": ".join(filter(None, (group.error.removeprefix("builtins."), group.message)))
+    where = f", at {group.line}" if group.line else ""
+    return f"failed jobs of kind {group.kind}, with {cut(error, 200)}{where}"
+
+
+async def _group(dashboard: Dashboard, group: str) -> tuple[FailureGroup | None, bool]:
+    """Return a group of failures, None: it is not among the newest, and whether all failed jobs were looked at."""
+    found = await dashboard.read(lambda connection: job_actions.read_failures(connection, failures.GROUPED))
+    return next((one for one in found.groups if one.id == group), None), found.is_complete
 
 
 async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
@@ -103,9 +117,17 @@ async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         count, more, words = len(ids), False, "chosen jobs" if len(ids) > 1 else f"job {ids[0]}"
         fields = [("id", str(job_id)) for job_id in ids]
     else:
-        words = _words(wanted, group)
+        known, is_complete = (None, True) if group is None else await _group(dashboard, group)
+        words = _words(wanted, group, known)
         _filter(asked, wanted, group)
-        count, more = await _counted(dashboard, wanted, group)
+        if group is None:
+            count, more = await _counted(dashboard, wanted)
+        elif known is None:
+            raise missing(
+                "There is no such group among the newest failed jobs; its id changes with the line of the code."
+            )
+        else:
+            count, more = known.total, not is_complete
         fields = list(filter_parameters(wanted).items()) + ([] if group is None else [("group", group)])
     return {
         "action": name,
@@ -118,16 +140,8 @@ async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     }
 
 
-async def _counted(dashboard: Dashboard, wanted: Wanted, group: str | None) -> tuple[int, bool]:
+async def _counted(dashboard: Dashboard, wanted: Wanted) -> tuple[int, bool]:
     """Return how many jobs match, as far as the pages count them, and whether there may be more."""
-    if group is not None:
-        found = await dashboard.read(lambda connection: job_actions.read_failures(connection, failures.GROUPED))
-        known = next((one for one in found.groups if one.id == group), None)
-        if known is None:
-            raise missing(
-                "There is no such group among the newest failed jobs; its id changes with the line of the code."
-            )
-        return known.total, not found.is_complete
     assert wanted.state is not None
     counted = (await dashboard.read(lambda connection: counts(connection, wanted)))[wanted.state.name]
     return counted["jobs"], counted["more"]
@@ -145,7 +159,9 @@ async def act_on_jobs(actor: Actor, given: Given) -> int:
         asked = asked._replace(forced=True)
     if ids:
         return await actor.jobs(asked, ids)
-    return await actor.all_jobs(asked, _filter(asked, wanted, group), _words(wanted, group))
+    which = _filter(asked, wanted, group)
+    known = None if group is None else (await _group(actor.dashboard, group))[0]
+    return await actor.all_jobs(asked, which, _words(wanted, group, known))
 
 
 async def act_on_queue(actor: Actor, given: Given) -> int:

@@ -12,7 +12,7 @@ STUCK = {
     "since": "2026-01-31T08:00:00Z",
 }
 DRAINING = {"draining": True}
-TROUBLED = {"stuck": [STUCK], "blocked": {"app.block": {"count": 3, "longest": 1.24}}}
+TROUBLED = {"stuck": [STUCK], "blocked": {"app.block": {"count": 3, "longest": 1.24, "place": "/srv/app.py:7"}}}
 BLOCKING = {"blocked": {"app.block": {"count": 2, "longest": 0.3}}}
 
 
@@ -44,7 +44,7 @@ async def test_status_names_stuck_jobs_and_what_blocks_over_all_workers(cli, wor
     await workers(TROUBLED, BLOCKING, {})
     lines = [line.split() for line in (await status(cli)).splitlines()]
     assert [STUCK["id"], "app.deaf", "timeout", STUCK["since"]] in [line[:4] for line in lines]
-    assert ["app.block", "5", "1.2s"] in lines
+    assert ["app.block", "5", "1.2s", "/srv/app.py:7"] in lines
     shown = (await asyncio.to_thread(cli.json, "status"))["workers"]
     assert [(worker["draining"], worker["stuck"]) for worker in shown] == [(False, [STUCK]), (False, []), (False, [])]
     assert shown[0]["blocked"] == TROUBLED["blocked"]
@@ -63,7 +63,10 @@ async def test_doctor_has_a_remedy_for_what_is_stuck_and_what_blocks(cli, worker
     assert verdict == "warn"
     assert f"app.deaf {STUCK['id']} goes on at h, pid 7, cancelled since {STUCK['since']} (timeout)" in text
     [(verdict, text)] = await diagnose(cli, "event loop")
-    assert (verdict, text.startswith("app.block blocked it 5 times, for up to 1.2 s")) == ("warn", True)
+    assert (verdict, text.startswith("app.block blocked it 5 times, for up to 1.2 s, at /srv/app.py:7, and")) == (
+        "warn",
+        True,
+    )
     assert 'executor="process"' in text
 
 

@@ -33,10 +33,12 @@ FINISHED = f"""
 insert into asyncjobs.finished (id, fence, enqueued_at, finished_at, expires_on, attempt, priority, state, crashes, started_at, kind,
                                 queue, args, result, errors, reason)
 select {_ID.format(at="at", n="n", salt="'f'")}, n, at, least(at + make_interval(secs => 1 + n % 40), clock_timestamp()),
-       (at + interval '7 days')::date + 1, 1 + (n % 29 = 0)::int, 0, state, 0, at + make_interval(secs => 0.2 + n % 7),
+       (at + interval '7 days')::date + 1, 1 + (n % 29 = 0)::int, 0, state, 0, at + make_interval(secs => 0.2 + n % 40 / 5.0),
        ($2::text[])[1 + n % 6], ($3::text[])[1 + n % 6], '{{"customer_id": ' || n || ', "locale": "fr"}}',
        case when state = 4 then '{{"sent": true, "bytes": ' || n % 9000 || '}}' end,
-       case when state in (5, 6) then replace(($4::text[])[1 + n % 4], 'AT', to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')) end,
+       case when state in (5, 6) then
+         replace(replace(($4::text[])[1 + n % 4], 'AT', to_char(at + make_interval(secs => 1 + n % 40), 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')),
+                 'BEGUN', to_char(at + make_interval(secs => 0.2 + n % 40 / 5.0), 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')) end,
        case state when 6 then 'the customer is gone' when 7 then 'asked by support' end
 from (select n, clock_timestamp() - make_interval(secs => 30 + 86400.0 * 6 * power(n::float8 / $1, 2)) as at,
              (case when n % 97 = 0 then 5 when n % 211 = 0 then 6 when n % 307 = 0 then 7 else 4 end)::smallint as state
@@ -49,14 +51,15 @@ select {_ID.format(at="at", n="n", salt="'l'")},
        at, (errors is not null)::int * 2, (n % 3)::smallint, state, case when errors is not null then at + interval '2 s' end,
        ($2::text[])[1 + n % 6], ($3::text[])[1 + n % 6], '{{"customer_id": ' || n || '}}', errors
 from (select n, at, state, case when state = 0 and n % 4 = 0
-                                then replace(($4::text[])[1 + n % 4], 'AT', to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')) end as errors
+                                then replace(replace(($4::text[])[1 + n % 4], 'AT', to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')),
+                                             'BEGUN', to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')) end as errors
       from (select n, clock_timestamp() - make_interval(secs => 5 + 900.0 * n / $1) as at,
                    (case when n % 13 = 0 then 0 when n % 171 = 0 then 3 else 1 end)::smallint as state
             from generate_series(1, $1::integer) as n) as given) as made
 """
 
 
-def _error(at: str, kind: str, message: str, file: str, line: int, *, started_at: str = "AT") -> str:
+def _error(at: str, kind: str, message: str, file: str, line: int, *, started_at: str = "BEGUN") -> str:
     frames = (
         f'  File "/srv/{file}", line {line}, in perform\n    await self._deliver(order)\n'
         f'  File "/srv/{file}", line {line + 12}, in _deliver\n    raise {kind.rpartition(".")[2]}\n'
@@ -106,7 +109,7 @@ async def _fill_around(connection: asyncpg.Connection) -> None:
             report["blocked"] = {KINDS[2]: {"count": 14, "longest": 3.7, "place": place}}
         report["lag"] = 0.7 if blocks else 0.002
         # In buckets: see asyncjobs/worker/watching/waits.py.
-        report["waits"] = {queue: {-52 + 8 * k + n: 900, -43 + 8 * k: 60} for k, queue in enumerate(QUEUES[:5])}
+        report["waits"] = {queue: {8 + 6 * k + n: 900, 16 + 6 * k: 60} for k, queue in enumerate(QUEUES[:5])}
         worker = await connection.fetchval(
             "insert into asyncjobs.worker (id, backend_pid, lease, about, report, host, started_at) "
             "values (gen_random_uuid(), 0, interval '1 day', $1, $2, $3, clock_timestamp() - $4 * interval '3 hours') returning id",

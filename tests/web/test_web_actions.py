@@ -116,11 +116,14 @@ async def test_a_group_of_failures_is_discarded(working: Web, jobs: AsyncJobs, c
     await fail_twice(jobs)
     [group] = (await working.json("/failures"))["groups"]
     question = f"/confirm?action=discard&group={group['id']}&back=/failures"
-    assert "Discard 2 jobs?" in await working.text(question)
+    assert "Discard 2 jobs? failed jobs of kind web.fail, with ValueError: the disk is full" in await working.text(
+        question
+    )
     answer = await working.submit(
         question, "/do/jobs", action="discard", group=group["id"], reason="a test", back="/failures"
     )
     assert "2 jobs discarded: a test." in await working.text(answer.headers["location"])
+    assert "discard failed jobs of kind web.fail, with ValueError: the disk is full" in await working.text("/system")
     assert [row["reason"] for row in await connection.fetch("select reason from asyncjobs.finished")] == ["a test"] * 2
 
 

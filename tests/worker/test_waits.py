@@ -21,23 +21,23 @@ class Clock:
 
 
 @pytest.mark.parametrize("waited", [0.001, 0.0037, 0.25, 0.999, 1.0, 59.0, 86_400.0])
-def test_a_percentile_is_that_of_the_waits_to_an_eighth(waited: float) -> None:
+def test_a_percentile_is_that_of_the_waits_to_a_tenth(waited: float) -> None:
     waits = Waits()
     for _ in range(95):
         waits.note("q", waited)
     for _ in range(5):
         waits.note("q", 30 * waited)
     found = percentiles(waits.recent()["q"])
-    assert found == (pytest.approx(waited, rel=0.13), pytest.approx(waited, rel=0.13), 100)
+    assert found == (pytest.approx(waited, rel=0.1), pytest.approx(waited, rel=0.1), 100)
     waits.note("q", 30 * waited)
-    assert percentiles(waits.recent()["q"]).p95 == pytest.approx(30 * waited, rel=0.13)
+    assert percentiles(waits.recent()["q"]).p95 == pytest.approx(30 * waited, rel=0.1)
 
 
 def test_what_is_below_a_millisecond_counts_as_one_and_a_time_written_by_hand_does_not_count() -> None:
     waits = Waits()
-    for waited in (-3.0, 0.0, 1e-9, 1e12, math.inf, math.nan):
+    for waited in (-3.0, 0.0, 1e-9, 1e12, math.inf):
         waits.note("q", waited)
-    assert percentiles(waits.recent()["q"]) == (pytest.approx(0.001, rel=0.13),) * 2 + (3,)
+    assert percentiles(waits.recent()["q"]) == (pytest.approx(0.001, rel=0.1),) * 2 + (3,)
 
 
 def test_counts_of_five_minutes_are_kept_for_five_more() -> None:

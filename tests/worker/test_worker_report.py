@@ -24,7 +24,7 @@ def test_what_is_written_is_read() -> None:
     left = [LeftOut("b", "@daily", "Mars/Olympus", "käse" * 200), LeftOut("a", "@dayly", "UTC", "no schedule")]
     text = worker_report.write(
         draining=True, stuck=stuck, blocked={"k": Blocks(2, 1.5, "/srv/k.py:3 in k")}, claims_nothing="käse" * 200,
-        left_out=left, lag=0.01234, waits={"q": {-52: 3}},
+        left_out=left, lag=0.01234, waits={"q": {17: 3}},
     )  # fmt: skip
     read = worker_report.read(json.loads(text))
     assert read.draining
@@ -35,7 +35,7 @@ def test_what_is_written_is_read() -> None:
     ]
     assert read.stuck[0].id == str(stuck[1].claimed.id)
     assert read.blocked == {"k": Blocks(2, 1.5, "/srv/k.py:3 in k")}
-    assert (read.lag, read.waits) == (0.0123, {"q": {-52: 3}})
+    assert (read.lag, read.waits) == (0.0123, {"q": {17: 3}})
     assert read.left_out == (left[1], left[0]._replace(why="käse" * (LONGEST // 4)))
 
 

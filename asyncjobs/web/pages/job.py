@@ -170,13 +170,13 @@ def _timeline(job: dict[str, Any], place: str | None) -> Iterator[dict[str, Any]
             if begun is not None:
                 yield _event(begun, f"attempt {error['attempt']} started", _on(error["worker"]), "running")
             kind = error["type"].removeprefix("builtins.")
-            said = f"{_after(begun, error['at'])}{kind}: {error['message']}"
+            said = _both(_after(begun, error["at"]), f"{kind}: {error['message']}")
             yield _event(error["at"], f"attempt {error['attempt']} failed", said, "failed")
     if started is not None and not is_of_last:
         yield _event(started, f"attempt {max(job['attempt'], 1)} started", _on(place), "running")
     if job["finished_at"] is not None:
         took = "" if is_of_last else _after(started, job["finished_at"])
-        yield _event(job["finished_at"], job["state"], took + (job["reason"] or ""), job["state"])
+        yield _event(job["finished_at"], job["state"], _both(took, job["reason"]), job["state"])
     elif job["run_at"] is not None and job["state"] in ("scheduled", "waiting"):
         yield _event(job["run_at"], "due", "", job["state"])
     if job["expires_at"] is not None:
@@ -188,7 +188,11 @@ def _on(place: str | None) -> str:
 
 
 def _after(begun: datetime | None, at: datetime) -> str:
-    return "" if begun is None else f"after {age((at - begun).total_seconds())} "
+    return "" if begun is None else f"after {age((at - begun).total_seconds())}"
+
+
+def _both(one: str, other: str | None) -> str:
+    return ", ".join(filter(None, (one, other)))
 
 
 def _event(at: datetime, what: str, detail: str = "", state: str = "") -> dict[str, Any]:

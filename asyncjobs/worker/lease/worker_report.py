@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -11,14 +10,13 @@ from typing import Any, NamedTuple
 from asyncjobs.jobs.recurring import LeftOut
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.worker.watching.blocks import Blocks
-from asyncjobs.worker.watching.waits import Counts, percentiles
+from asyncjobs.worker.watching.waits import BOUNDS, Counts, percentiles
 
 MOST = 50
 """Stuck jobs, and blocking kinds, in one report: the whole row is written again with each change."""
 LONGEST = 300
 """Characters of a reason."""
 _MOST_NUMBER = 1e15
-_BUCKET = re.compile("-?[0-9]{1,3}", re.ASCII)
 FIGURES_FOR = 5.0
 """Seconds for which the lag and the waits of a report stay the same."""
 
@@ -132,7 +130,7 @@ def _waits(values: object) -> Iterable[tuple[str, Counts]]:
     for queue, counts in values.items() if isinstance(values, dict) else ():
         if not isinstance(counts, dict) or not _are_numbers(*counts.values()):
             continue
-        found = {int(bucket): int(count) for bucket, count in counts.items() if _BUCKET.fullmatch(bucket)}
+        found = {bucket: int(counts[str(bucket)]) for bucket in range(len(BOUNDS)) if str(bucket) in counts}
         if sum(found.values()):
             yield str(queue), found
 

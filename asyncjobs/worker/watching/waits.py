@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
@@ -16,17 +16,12 @@ MOST_QUEUES = 50
 """Queues of which waits are counted."""
 MOST_OF_A_CLAIM = 16
 """Jobs of one claim whose waits are looked at, each for as many others: to count each job costs a fiftieth of the drain."""
-LEAST, LONGEST = 0.001, 1e9
-"""Seconds: a wait below counts as that; one above is a time written by hand, and does not count."""
+BOUNDS = tuple(0.001 * 2 ** (n / 4) for n in range(161))
+"""Upper bounds of the buckets in seconds: four to each doubling, up to 30 years. Above are times written by hand."""
+_MIDDLE = 2 ** (1 / 8)
 
 Counts: TypeAlias = dict[int, int]
-"""Numbers of waits by bucket, four buckets to each doubling."""
-
-
-def bucket_of(waited: float) -> int:
-    """Return the bucket of a wait in seconds."""
-    fraction, exponent = math.frexp(max(waited, LEAST))
-    return exponent * 8 + int(fraction * 8)
+"""Numbers of waits by bucket."""
 
 
 class Waits:
@@ -34,8 +29,8 @@ class Waits:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._now: dict[str, Counts] = {}
-        self._before: dict[str, Counts] = {}
+        self._now: dict[str, list[int]] = {}
+        self._before: dict[str, list[int]] = {}
         self._since = clock()
 
     def note_claim(self, claimed: Sequence[Claimed]) -> None:
@@ -46,15 +41,12 @@ class Waits:
 
     def note(self, queue: str, waited: float, times: int = 1) -> None:
         """Count a wait of one job, or of several that have waited as long."""
-        if not waited < LONGEST:
-            return
         counts = self._now.get(queue)
         if counts is None:
             if len(self._now) >= MOST_QUEUES:
                 return
-            counts = self._now[queue] = {}
-        bucket = bucket_of(waited)
-        counts[bucket] = counts.get(bucket, 0) + times
+            counts = self._now[queue] = [0] * (len(BOUNDS) + 1)
+        counts[bisect_left(BOUNDS, waited)] += times
 
     def recent(self) -> dict[str, Counts]:
         """Return the counts of the last five to ten minutes by queue."""
@@ -62,7 +54,14 @@ class Waits:
         if now - self._since > KEPT:
             self._before, self._now = ({} if now - self._since > 2 * KEPT else self._now), {}
             self._since = now
-        return together([dict(self._before), dict(self._now)])
+        return together([_counts(self._before), _counts(self._now)])
+
+
+def _counts(by_queue: dict[str, list[int]]) -> dict[str, Counts]:
+    found = {}
+    for queue, counts in list(by_queue.items()):
+        found[queue] = {bucket: count for bucket, count in enumerate(counts[: len(BOUNDS)]) if count}
+    return {queue: counts for queue, counts in found.items() if counts}
 
 
 def together(several: Iterable[Mapping[str, Mapping[int, int]]]) -> dict[str, Counts]:
@@ -75,7 +74,7 @@ def together(several: Iterable[Mapping[str, Mapping[int, int]]]) -> dict[str, Co
 
 
 class Percentiles(NamedTuple):
-    """What counts say of waits, in seconds, to a tenth."""
+    """What counts say of waits, in seconds, to a tenth of each."""
 
     p50: float
     p95: float
@@ -90,11 +89,10 @@ def percentiles(counts: Mapping[int, int]) -> Percentiles:
 
 
 def _below(counts: Mapping[int, int], wanted: float) -> float:
-    """Return the middle of the bucket up to which there are so many."""
+    """Return the middle of the bucket up to which there are so many; of the first one its bound."""
     passed, bucket = 0, 0
     for bucket in sorted(counts):
         passed += counts[bucket]
         if passed >= wanted:
             break
-    exponent, eighth = divmod(bucket, 8)
-    return math.ldexp((eighth + 0.5) / 8, exponent)
+    return BOUNDS[bucket] / _MIDDLE if bucket else BOUNDS[0]
