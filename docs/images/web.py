@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from playwright.async_api import Browser
+from playwright.async_api import Page
 
 from asyncjobs import AsyncJobs, migrate
 from asyncjobs.embedded.temporary import temporary_postgres
@@ -26,17 +26,14 @@ PICTURES = {
 """Of each its page, colours, width and height."""
 
 
-async def draw(browser: Browser, base: str, directory: Path, job: str) -> None:
+async def draw(page: Page, base: str, directory: Path, job: str) -> None:
     """Draw the pictures of a dashboard into a directory."""
     for name, (path, colours, width, height) in PICTURES.items():
-        context = await browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=colours, reduced_motion="reduce"
-        )
-        page = await context.new_page()
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.emulate_media(color_scheme=colours, reduced_motion="reduce")
         await page.goto(base.rstrip("/") + path.format(job=job))
         await page.wait_for_function("document.getElementById('live').textContent === 'live'")
         await page.screenshot(path=directory / name)
-        await context.close()
 
 
 async def _drawn(url: str, path: str) -> None:
@@ -48,7 +45,7 @@ async def _drawn(url: str, path: str) -> None:
         [job] = await jobs._client().run(
             lambda connection: connection.fetch("select job from asyncjobs.step order by job limit 1")
         )
-        await draw(browser, await ready, HERE, str(job["job"]))
+        await draw(await browser.new_page(), await ready, HERE, str(job["job"]))
         serving.cancel()
         with suppress(asyncio.CancelledError):
             await serving

@@ -91,9 +91,6 @@ def test_migrate_names_who_holds_a_lock_and_stops_when_the_wait_is_over(make_cli
     assert cli("db", "migrate").returncode == 0
 
 
-DRIVERS = ("asyncpg", "psycopg")
-
-
 def by_sqlalchemy(url, driver, statement):
     """Run it as Alembic's `op.execute` does: as text, in a transaction, where a colon would begin a parameter."""
 
@@ -106,7 +103,7 @@ def by_sqlalchemy(url, driver, statement):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", [*slowly("asyncpg"), "psycopg"])
 def test_the_printed_sql_is_one_statement_that_every_driver_takes(make_cli, empty_database_url, database_url, driver):
     cli = make_cli(empty_database_url)
     for _ in range(2):

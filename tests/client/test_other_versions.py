@@ -17,6 +17,7 @@ from asyncjobs import AsyncJobs, InvalidArguments, InvalidDefinition, Job, job
 from tests.support import warm
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so
+from tests.support.sweeps import slowly
 from tests.support.workers import ROOT, Worker, Workers
 
 OLD = """
@@ -182,7 +183,7 @@ async def test_it_is_not_claimed_again_and_again(
     assert await claims(connection) <= 5  # after 0, 0.5, 1 and 2 seconds
 
 
-@pytest.mark.parametrize("grace", ["0", '"500ms"'])
+@pytest.mark.parametrize("grace", [*slowly("0"), '"500ms"'])
 async def test_a_process_job_has_the_same_grace(
     deploy: Deploy, client: AsyncJobs, connection: asyncpg.Connection, grace: str
 ) -> None:

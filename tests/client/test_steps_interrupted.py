@@ -17,6 +17,7 @@ from asyncjobs.failing.control_exceptions import Interrupted
 from asyncjobs.performing import interruptions, lifecycle
 from tests.support.asking import until_blocked
 from tests.support.processes import until_so
+from tests.support.sweeps import slowly
 
 pytestmark = pytest.mark.usefixtures("gate")
 
@@ -79,7 +80,7 @@ async def test_a_worker_that_stops_interrupts_a_cursor_and_another_goes_on_from_
     assert (status.attempt, status.errors) == (1, [])
 
 
-@pytest.mark.parametrize("how", ["each", "advance", "map"])
+@pytest.mark.parametrize("how", ["each", *slowly("advance", "map")])
 async def test_a_row_that_outlasts_the_shutdown_is_cut_and_it_alone_is_repeated(
     client: AsyncJobs, make_jobs: MakeJobs, connection: asyncpg.Connection, how: str
 ) -> None:

@@ -30,7 +30,7 @@ def unfinished(demo):
     ("number", "code", "moment"),
     [
         (signal.SIGINT, 130, "the server's start"),
-        (signal.SIGHUP, 129, "PostgreSQL"),
+        pytest.param(signal.SIGHUP, 129, "PostgreSQL", marks=pytest.mark.slow),
         (signal.SIGTERM, 143, "drawn"),
     ],
 )

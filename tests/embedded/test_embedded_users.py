@@ -10,6 +10,7 @@ import pytest
 from asyncjobs.embedded import EmbeddedPostgres
 from asyncjobs.embedded.temporary import temporary_postgres
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import slowly
 
 from .owners import eventually, postmasters
 from .test_embedded_server import ask
@@ -116,7 +117,7 @@ async def test_users_may_come_while_the_last_one_removes_everything(place):
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", ["asyncio", *slowly("uvloop")])
 async def test_nothing_is_printed_and_the_server_outlives_the_loop_that_started_it(made, owner, loop):
     starter = owner(made, loop=loop)
     await starter.up()

@@ -8,6 +8,7 @@ import pytest
 from asyncjobs import JobFailed
 from tests.faults import exit_jobs as work
 from tests.faults import jobs
+from tests.support.sweeps import slowly
 
 HOWS = ["task", "group", "gather", "library", "of a task"]
 # Since then what it waits for is no task of its own, and what the job's own code catches is its affair.
@@ -34,7 +35,7 @@ async def test_a_task_that_exits_fails_its_job_and_the_worker_and_its_neighbours
     assert await worker.exit_code() == 0
 
 
-@pytest.mark.parametrize("what", [*work.WHATS, "stop"])
+@pytest.mark.parametrize("what", [work.WHATS[0], *slowly(*work.WHATS[1:]), "stop"])
 async def test_a_callback_that_exits_or_stops_the_loop_stops_nothing(scene, what):
     worker = await scene.start("tests.faults.exit_jobs", "tests.faults.jobs")
     gate = scene.gate()

@@ -8,6 +8,7 @@ import pytest
 from tests.faults import group_jobs as groups
 from tests.faults.conftest import on_its_loop
 from tests.support.processes import alive, children, until
+from tests.support.sweeps import slowly
 
 LASTING = ("tests.faults.jobs", "tests.faults.group_jobs")
 
@@ -71,7 +72,7 @@ async def test_a_process_job_that_closes_its_way_to_the_worker_has_died(lasting)
     assert row["state"] == 5 and "died (exit code 1) while it ran" in row["errors"]
 
 
-@pytest.mark.parametrize("who", ["the forking process", "the worker", "both"])
+@pytest.mark.parametrize("who", ["the forking process", "the worker", *slowly("both")])
 async def test_what_a_process_job_has_started_dies_with(scene, worker, who):
     [job] = await scene.enqueue(groups.going_on("grandchild"))
     pids = await started(scene, job)

@@ -129,7 +129,7 @@ async def test_a_signal_is_noted_while_a_job_blocks_the_loop(scene):
     assert (row["attempt"], row["result"]) == (1, '"only"')
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", *slowly("asyncio")])
 async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop):
     modules = ["tests.faults.jobs", *(["tests.faults.no_uvloop"] if loop == "asyncio" else [])]
     worker = await scene.start(*modules, name="only", concurrency=20)

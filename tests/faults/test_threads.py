@@ -9,6 +9,7 @@ from tests.faults import jobs as work
 from tests.faults.scene import LEASE, SHUTDOWN_TIMEOUT
 from tests.support.oracle import PATH_VARIABLE
 from tests.support.processes import PATIENCE, SLACK, until
+from tests.support.sweeps import slowly
 
 
 @pytest.fixture
@@ -105,7 +106,9 @@ async def test_a_worker_that_is_closed_on_a_living_loop_keeps_the_lease_of_its_t
     assert scene.oracle.overlaps() == []
 
 
-@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "ValueError"])
+@pytest.mark.parametrize(
+    "error", ["SystemExit", "CancelledError", *slowly("KeyboardInterrupt", "GeneratorExit", "ValueError")]
+)
 async def test_whatever_a_thread_raises_is_its_jobs_error(scene, embedded, error):
     [job] = await scene.enqueue(work.throw_in_thread(error))
     with pytest.raises(JobFailed) as failed:

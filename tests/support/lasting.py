@@ -22,12 +22,20 @@ select format('delete from asyncjobs.%I', relname) from pg_class
 where relnamespace = 'asyncjobs'::regnamespace and relkind in ('r', 'p') and not relispartition
   and relname not in ('migration', 'worker', 'pause')
 """
-ALWAYS = """
-with gone as (delete from asyncjobs.pause returning 1) select pg_notify('asyncjobs_pauses', '') from gone limit 1;
-delete from asyncjobs.worker as w where not exists
-  (select from pg_stat_activity where pid = w.backend_pid and application_name = 'asyncjobs keeper');
-discard temp
+EMPTY = """
+create schema of_tests;
+create function of_tests.empty() returns void language plpgsql as $$
+begin
+  {deletes};
+  delete from asyncjobs.pause;
+  if found then
+    perform pg_notify('asyncjobs_pauses', '');
+  end if;
+  delete from asyncjobs.worker as w where not exists
+    (select from pg_stat_activity where pid = w.backend_pid and application_name = 'asyncjobs keeper');
+end $$
 """
+"""A function, whose session plans its statements once: that takes two of the three milliseconds."""
 LEFT = """
 select exists (select from asyncjobs.job where state = 2),
   array(select format('drop table public.%I', relname)
@@ -92,7 +100,7 @@ class Lasting:
                 self.connection = await connect(self.url, is_lent=True)
                 stack.callback(self.connection.terminate)
                 deletes = [row[0] for row in await self.connection.fetch(TABLES)]
-                self._empty = ";".join([*deletes, ALWAYS])
+                await self.connection.execute(EMPTY.format(deletes=";".join(deletes)))
                 self._state = await self.connection.fetchrow(STATE)
                 if self._make_jobs is not None:
                     jobs = self._make_jobs(self.url)
@@ -121,7 +129,7 @@ class Lasting:
                 runs, drops = await self.connection.fetchrow(LEFT)
                 if runs and self._works:
                     await self._end_all()
-                await self.connection.execute(";".join([self._empty, *drops]))
+                await self.connection.execute(";".join(["select of_tests.empty(); discard temp", *drops]))
                 is_whole = await self.connection.fetchrow(STATE) == self._state
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             is_whole = False

@@ -14,6 +14,7 @@ from asyncjobs.performing import open_clients
 from tests.conftest import Databases
 from tests.support import lasting
 from tests.support.lasting import Lasting
+from tests.support.sweeps import slowly
 
 gates: dict[str, asyncio.Event] = {}
 
@@ -98,10 +99,12 @@ async def test_between_two_tests_no_client_of_it_is_open(shared: Lasting) -> Non
 @pytest.mark.parametrize(
     "statement",
     [
-        "drop view asyncjobs.job_status",
-        "create or replace function asyncjobs.new_id() returns uuid language sql as 'select gen_random_uuid()'",
+        *slowly(
+            "drop view asyncjobs.job_status",
+            "create or replace function asyncjobs.new_id() returns uuid language sql as 'select gen_random_uuid()'",
+        ),
         "alter table asyncjobs.job add column more int",
-        "create function mine() returns int language sql as 'select 1'",
+        *slowly("create function mine() returns int language sql as 'select 1'"),
         "do $$ begin execute format('alter database %I set search_path = public', current_database()); end $$",
         "select asyncjobs.enqueue('k', json_build_object('n', repeat('x', 1500))) from generate_series(1, 700)",
     ],

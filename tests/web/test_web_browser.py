@@ -98,21 +98,22 @@ async def test_each_page_is_for_everybody_in_the_light_and_on_a_phone_in_the_dar
 ) -> None:
     """With them the pictures of the documents are drawn, into a directory of the test's."""
     await fill(url, finished=400 if every else 200, ready=200 if every else 60)
-    async with served(client.dashboard()) as base:
-        for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 320, "height": 640}}):
-            async with page_of(browser, **options) as page:
-                found = await paths(connection)
-                light = options["color_scheme"] == "light"
-                # Axe takes longer than a page does: where not every one is tried, those with the most on them are.
-                for path in found if every else found[::3] if light else found[2:6:3]:
-                    await page.goto(base + path)
-                    await check_fits(page)
-                    if every or (light and path == found[4]):
-                        await check_access(page)
-                dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-                assert (sum(map(int, dark[4:-1].split(","))) < 120) is not light
+    async with served(client.dashboard()) as base, page_of(browser) as page:
+        found = await paths(connection)
+        for colours, width, height in (("light", 1280, 900), ("dark", 320, 640)):
+            await page.set_viewport_size({"width": width, "height": height})
+            await page.emulate_media(color_scheme=colours)
+            light = colours == "light"
+            # Axe takes longer than a page does: where not every one is tried, those with the most on them are.
+            for path in found if every else found[::3] if light else found[2:6:3]:
+                await page.goto(base + path)
+                await check_fits(page)
+                if every or (light and path == found[3]):
+                    await check_access(page)
+            dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, dark[4:-1].split(","))) < 120) is not light
         job = await connection.fetchval("select job from asyncjobs.step limit 1")
-        await pictures.draw(browser, base, tmp_path, str(job))
+        await pictures.draw(page, base, tmp_path, str(job))
     assert {path.name for path in tmp_path.iterdir()} == set(pictures.PICTURES)
 
 
