@@ -70,14 +70,14 @@ async def test_a_suspect_gets_its_turn_while_the_slots_are_never_free(
 async def test_suspects_and_what_was_claimed_meanwhile_share_the_slots_there_are(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = suspects.jobs.claim_suspects
+    claim = suspects.claims.claim_suspects
 
     async def slowly(*given: Any, **more: Any) -> Any:
         found = await claim(*given, **more)
         await asyncio.sleep(0.05)
         return found
 
-    monkeypatch.setattr(suspects.jobs, "claim_suspects", slowly)
+    monkeypatch.setattr(suspects.claims, "claim_suspects", slowly)
     async with make_jobs():
         made = await backlog(connection, 20, 0.02, ["one", "two"])
         async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}], isolate_suspects=False).running():
@@ -88,7 +88,7 @@ async def test_suspects_and_what_was_claimed_meanwhile_share_the_slots_there_are
 async def test_a_suspect_that_is_on_its_way_here_is_no_stray(
     make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = suspects.jobs.claim_suspects
+    claim = suspects.claims.claim_suspects
     worker: Any = None
 
     async def slowly(*given: Any, **more: Any) -> Any:
@@ -100,7 +100,7 @@ async def test_a_suspect_that_is_on_its_way_here_is_no_stray(
             await asyncio.sleep(0.2)
         return found
 
-    monkeypatch.setattr(suspects.jobs, "claim_suspects", slowly)
+    monkeypatch.setattr(suspects.claims, "claim_suspects", slowly)
     async with make_jobs():
         made = await backlog(connection, 0, 0.2, ["suspect"])
         async with make_jobs(isolate_suspects=False).running() as worker:
