@@ -40,7 +40,7 @@ class Waits:
 
     def note_claim(self, claimed: Sequence[Claimed]) -> None:
         """Count the waits of jobs that were claimed together, of many those of some."""
-        step = (len(claimed) - 1) // MOST_OF_A_CLAIM + 1
+        step = math.ceil(len(claimed) / MOST_OF_A_CLAIM) or 1
         for row in claimed[::step]:
             self.note(row.queue, row.waited, step)
 
