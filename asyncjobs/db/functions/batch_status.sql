@@ -12,7 +12,7 @@ set enable_seqscan = off
 as $$
   with recursive tree as (
     select batch.id, batch.gone from asyncjobs.batch where batch.id = batch_status.id
-    union all
+    union                                   -- whoever may begin batches may make one a part of itself
     select batch.id, batch.gone from tree join asyncjobs.batch on batch.parent = tree.id
   ), counted as (
     select each.state, sum(each.number) as number
