@@ -61,8 +61,20 @@ async def show(given: list[Any], gate: str = "") -> None:
 
 @job(kind="live.nan")
 async def not_a_number() -> None:
-    for done in (float("nan"), "3", None, True):
+    for done in (float("nan"), "3", None, True, 10**400):
         current_attempt().progress(done)
+
+
+class NoText:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@job(kind="live.no_text")
+async def no_text() -> None:
+    note: Any = NoText()
+    current_attempt().progress(1, note=note)
+    current_attempt().progress(1, of=10**400)
 
 
 @job(kind="live.odd_note")
@@ -437,6 +449,14 @@ class TestProgress:
             await made
         said = [record.getMessage() for record in caplog.records if "progress" in record.getMessage()]
         assert said == [f"live.nan {made.id}: its progress is left out: done=nan is no finite number"]
+        assert (await made.status()).progress is None
+
+    async def test_a_note_without_a_text_fails_nothing(self, jobs: AsyncJobs, caplog: pytest.LogCaptureFixture) -> None:
+        made = await no_text().enqueue()
+        with caplog.at_level(logging.WARNING):
+            await made
+        said = [record.getMessage() for record in caplog.records if "progress" in record.getMessage()]
+        assert said == [f"live.no_text {made.id}: its progress is left out: no text"]
         assert (await made.status()).progress is None
 
     async def test_a_note_may_be_any_text(self, jobs: AsyncJobs) -> None:
