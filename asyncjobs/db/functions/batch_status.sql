@@ -27,7 +27,7 @@ as $$
     group by each.state
     having sum(each.number) > 0
   )
-  select batch.id, batch.parent, batch.description, batch.settled, batch.made_at, batch.discarded_at, batch.finished_at,
-         batch.succeeded_at, (select coalesce(json_object_agg(counted.state, counted.number), '{}')::text from counted)
+  select batch.id, batch.parent, batch.description, batch.settled, asyncjobs.shown(batch.made_at),
+         asyncjobs.shown(batch.discarded_at), asyncjobs.shown(batch.finished_at), asyncjobs.shown(batch.succeeded_at), (select coalesce(json_object_agg(counted.state, counted.number), '{}')::text from counted)
   from asyncjobs.batch where batch.id = batch_status.id
 $$;
