@@ -33,6 +33,7 @@ from asyncjobs import (
 )
 from asyncjobs.client import live as following
 from asyncjobs.db import live
+from asyncjobs.values import codec
 from asyncjobs.worker.writing import live_writer
 from tests.support.processes import PATIENCE
 
@@ -465,6 +466,11 @@ class TestProgress:
         progress = (await made.status()).progress
         assert (progress.of, progress.share, len(progress.note)) == (0, None, 503)
         assert progress.note.startswith("\\x00 üü")
+
+    async def test_a_number_that_json_has_no_int_for_is_a_float(self, jobs: AsyncJobs) -> None:
+        made = await show([[1e300, 2**53, ""]]).enqueue()
+        [seen] = [seen async for seen in jobs.watch(made)]
+        assert codec.loads(codec.dumps([seen.done, seen.of])) == [1e300, 2**53]
 
     async def test_a_job_that_shows_nothing_ends_all_the_same(self, jobs: AsyncJobs) -> None:
         made = await show([]).enqueue()
