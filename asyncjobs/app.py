@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypeVar, Unpac
 from uuid import UUID
 
 from asyncjobs.checks import limits
-from asyncjobs.checks.texts import shown
+from asyncjobs.checks.texts import is_storable, shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client import finding
 from asyncjobs.client.client import Client
@@ -662,7 +662,7 @@ class AsyncJobs:
             InvalidOption: `most` is outside its bounds, or no job with such a limit was enqueued or run yet.
             PermissionDenied: The role may only enqueue, or only read.
         """
-        if not isinstance(key, str):
+        if not isinstance(key, str) or not is_storable(key):
             raise InvalidOption(
                 f"key={shown(key)} is no text: give a shared key, a kind's name, or a key as `why` names it"
             )

@@ -104,18 +104,18 @@ def flag(value: Any, name: str) -> bool:
     return value
 
 
-def reason(value: Any) -> str:
-    """Return `value`, a reason: text of at most `MOST_REASON` characters, which PostgreSQL can store.
+def reason(value: Any, name: str = "reason") -> str:
+    """Return `value`, a reason or the like: text of at most `MOST_REASON` characters, which PostgreSQL can store.
 
     Raises:
         InvalidOption: It is no text, too long, or holds a NUL or a lone surrogate.
     """
     if not isinstance(value, str):
-        raise InvalidOption(f"reason={shown(value)} is no text")
+        raise InvalidOption(f"{name}={shown(value)} is no text")
     if len(value) > MOST_REASON:
-        raise InvalidOption(f"reason has {len(value)} characters: use at most {MOST_REASON}")
+        raise InvalidOption(f"{name} has {len(value)} characters: use at most {MOST_REASON}")
     if not is_storable(value):
-        raise InvalidOption(f"reason={shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
+        raise InvalidOption(f"{name}={shown(value)} holds a character that cannot be stored: NUL or a lone surrogate")
     return value
 
 

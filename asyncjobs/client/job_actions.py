@@ -204,7 +204,7 @@ def checked_error(text: Any) -> str:
             f"error must be 1 to {MOST_ERROR} characters: the name of the last error's type, such as 'ConnectionError', "
             "or a piece of its message"
         )
-    return limits.reason(text)  # which allows the same characters: those that PostgreSQL can store
+    return limits.reason(text, "error")
 
 
 def fails_so(job: Picked | ListedJob, wanted: str | None) -> bool:

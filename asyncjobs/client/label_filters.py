@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from asyncjobs.checks.texts import shown
+from asyncjobs.checks.texts import is_storable, shown
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.labels import checked_key, checked_meta, checked_tag, checked_tags, labels_of, searchable_of
 from asyncjobs.exceptions import InvalidArguments, InvalidOption
 from asyncjobs.values import codec
+from asyncjobs.values.plain_json import NUL_ESCAPE, problems
 
 
 class OneOf(tuple[Any, ...]):
@@ -100,11 +101,16 @@ def _values(definition: Any, name: str, value: Any) -> tuple[Any, ...]:
 
 def _plain(name: str, value: Any) -> Any:
     try:
-        return codec.loads(codec.dumps(value))
+        found = codec.loads(text := codec.dumps(value))
     except TypeError as error:
         raise InvalidOption(
             f"arguments[{shown(name)}]={shown(value)} has no form in JSON: give it as it is stored, or say kind= too"
         ) from error
+    if not is_storable(name) or (NUL_ESCAPE in text and problems(found, "")):
+        raise InvalidOption(
+            f"arguments[{shown(name)}]={shown(value)} holds a NUL or half of a surrogate pair, and no stored argument does"
+        )
+    return found
 
 
 def read_words(tags: Iterable[str], meta: Iterable[str], arguments: Iterable[str]) -> Words:

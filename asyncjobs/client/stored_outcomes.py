@@ -21,6 +21,8 @@ from asyncjobs.values.plain_json import shown, shown_object
 
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)
+LARGEST_WHOLE = 2**53
+"""Up to there a float holds every whole number."""
 MOST_LOOKED_AT = 1_000
 """Jobs run by the steps of one job whose states are read, at most."""
 
@@ -180,4 +182,5 @@ def progress_of(row: ProgressRow) -> Progress | None:
 
 
 def _number(value: float) -> float:
-    return int(value) if value.is_integer() else value
+    """Return a whole number as an int, unless it is so large that JSON cannot hold that."""
+    return int(value) if value.is_integer() and abs(value) <= LARGEST_WHOLE else value

@@ -8,11 +8,20 @@ from uuid import UUID
 import asyncpg
 
 from asyncjobs.db import poolers, sql
+from asyncjobs.db.errors import WORKER, lacks
+from asyncjobs.db.migration_files import function_names
 from asyncjobs.db.rows import Pulse
+from asyncjobs.exceptions import PermissionDenied
 
 
 async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str, host: str = "") -> None:
-    """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text."""
+    """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text.
+
+    Raises:
+        PermissionDenied: The login may not execute a function, so that it might run jobs whose ends it cannot store.
+    """
+    if refused := await connection.fetchval(sql.read("read_refused_function"), function_names()):
+        raise PermissionDenied(lacks(f"permission denied for function {refused}", WORKER))
     await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host, poolers.is_own(connection))
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from asyncjobs.checks import limits
+from asyncjobs.checks.durations import TEN_YEARS
 from asyncjobs.checks.texts import shown
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.definitions.order_keys import By, checked_by, checked_key
@@ -68,6 +69,11 @@ class RateLimit:
         self.by = checked_by(by, "Rate")
         self.key = checked_key(key, "Rate")
         self.burst = self.count if burst is None else limits.whole(burst, "Rate: burst", least=1, most=MOST_STARTS)
+        if (filling := self.spacing * self.burst) > TEN_YEARS:
+            raise InvalidOption(
+                f"Rate: burst={self.burst} is full only after {filling / TEN_YEARS * 10:,.0f} years without a start: "
+                "give a burst that is full after ten years at most"
+            )
         self.follow_retry_after = limits.flag(follow_retry_after, "Rate: follow_retry_after")
 
     @property

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from asyncjobs.checks import names
 from asyncjobs.checks.texts import shown
 from asyncjobs.exceptions import AsyncJobsError, InvalidDefinition, InvalidOption
+
+MOST_NAME: Final = 185
+"""Characters of a name: of a key of 256, which ends in a SHA-256 when it is long, a name is all of the beginning."""
 
 By: TypeAlias = tuple[str, ...] | Callable[[Any], Any]
 """Names of arguments, or a callable that returns the key of a job; () is the whole kind."""
@@ -63,8 +67,10 @@ def name_of(kind: str, by: By) -> str:
     """Return the name that begins all keys of one kind and one `by`."""
     base = kind.replace(" ", "\u00a0")  # the values begin after the first space of a key
     if not isinstance(by, tuple):
-        return f"{base}(*)"
-    return f"{base}({','.join(by)})" if by else base
+        base += "(*)"
+    elif by:
+        base += f"({','.join(by)})"
+    return base if len(base) <= MOST_NAME else f"{base[: MOST_NAME - 65]}~{hashlib.sha256(base.encode()).hexdigest()}"
 
 
 _OF_RATES = "rate:"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from asyncjobs.checks.foreign_texts import log
+from asyncjobs.checks.foreign_texts import brief, log, message_of
 from asyncjobs.checks.texts import cut, shown, written_out
 from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.definitions.labels import meta_in, tags_in
@@ -90,7 +91,7 @@ class CurrentAttempt:
         """Show how far the job has come: in `AsyncJobs.watch`, in its status, and wherever people look.
 
         It takes a microsecond, from any thread, and neither fails nor delays the job. The latest is written, at most five
-        times a second; a value that is no number is logged and left out. It stays with the finished job. A job that
+        times a second; what is no number, or has no text, is logged and left out. It stays with the finished job. A job that
         `perform_now` runs shows it for the job that has called; in a program it is shown nowhere.
 
         Args:
@@ -100,12 +101,16 @@ class CurrentAttempt:
         """
         if (attempt := self._attempt.showing) is None:
             return
-        problem = _no_number("done", done) or (None if of is None else _no_number("of", of))
-        if problem is None:
-            _shows(attempt).show(done, of, written_out(cut(str(note), MOST_NOTE)))
-        elif not attempt.warned_of_progress:
-            attempt.warned_of_progress = True
-            log(logger, logging.WARNING, "%s %s: its progress is left out: %s", self._job.kind, self._job.id, problem)
+        try:
+            shown_done, shown_of = _number("done", done), None if of is None else _number("of", of)
+            text = written_out(cut(str(note), MOST_NOTE))
+        except Exception as error:  # of a note's class, too
+            if not attempt.warned_of_progress:
+                attempt.warned_of_progress = True
+                why = brief(message_of(error))
+                log(logger, logging.WARNING, "%s %s: its progress is left out: %s", self._job.kind, self._job.id, why)
+        else:
+            _shows(attempt).show(shown_done, shown_of, text)
 
     @answered(remedy="give the item: `await current_attempt().send(value)`")
     async def send(self, value: Any) -> None:
@@ -117,7 +122,7 @@ class CurrentAttempt:
         A call without `await` sends nothing, and Python warns of it with the line that it is in.
 
         Args:
-            value: Plain JSON, at most 16 MiB.
+            value: Plain JSON, at most 1 MiB.
 
         Raises:
             UnstorableResult: `value` cannot be stored.
@@ -165,11 +170,18 @@ def _shows(attempt: Attempt) -> Shows:
     return attempt.shown
 
 
-def _no_number(name: str, value: Any) -> str | None:
-    """Return why a value is no number that progress can be told in; None: it is one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return f"{name}={shown(value)} is no finite number"
-    return None
+def _number(name: str, value: Any) -> float:
+    """Return a value in which progress is told, as it is stored.
+
+    Raises:
+        ValueError: It is no finite number.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+    raise ValueError(f"{name}={shown(value)} is no finite number")
 
 
 def current_job() -> Job[Any]:

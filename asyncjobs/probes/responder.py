@@ -17,7 +17,8 @@ from asyncjobs.probes.answers import TEXT, Answer, Answers, answer
 logger = logging.getLogger("asyncjobs.probes")
 
 MOST_CONNECTIONS = 20
-"""Connections at once; further ones are closed."""
+"""Connections at once; for a further one that is closed whose request has been awaited longest: who sends none keeps no
+probe out."""
 LONGEST_HEAD = 8_192
 """Bytes of a request, its headers included."""
 PATIENCE = 5.0
@@ -34,6 +35,8 @@ class Responder:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._open = 0
+        self._silent: dict[asyncio.StreamWriter, None] = {}
+        """Connections whose request has not come, the longest first."""
 
     async def serve(self, listening: socket.socket) -> None:
         """Serve until cancelled; the socket stays open, so that another may serve on it afterwards."""
@@ -47,15 +50,23 @@ class Responder:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
+        self._silent[writer] = None
         try:
-            if self._open <= MOST_CONNECTIONS:
-                with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                    await self._converse(reader, writer)
+            if self._open > MOST_CONNECTIONS:
+                self._close_one()
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                await self._converse(reader, writer)
         except Exception:
             logger.exception("a probe could not be answered")
         finally:
             self._open -= 1
+            self._silent.pop(writer, None)
             writer.close()
+
+    def _close_one(self) -> None:
+        longest = next(iter(self._silent))
+        del self._silent[longest]
+        longest.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -65,6 +76,7 @@ class Responder:
                 _write(writer, Answer(431, b"the request is too long\n"), with_body=True)
                 await writer.drain()
                 return
+        self._silent.pop(writer, None)
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         target, _, version = rest.partition(" ")
         if not version.startswith("HTTP/1.") or not target.startswith("/"):

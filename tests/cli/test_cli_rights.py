@@ -1,6 +1,7 @@
 """Who may do what, tried statement by statement; and what the functions for enqueuers refuse."""
 
 import asyncio
+import json
 import re
 from uuid import uuid4
 
@@ -98,6 +99,9 @@ async def test_doctor_warns_of_functions_that_everybody_may_execute_or_a_superus
 
 
 ROWS = "select asyncjobs.enqueue_rows(array[gen_random_uuid()], array['{}'], '{}', '{}', '{}', '{}', '{}', %s, %s, '0', '{}')"
+ORDERED = "select asyncjobs.enqueue_ordered(gen_random_uuid(), 'k', 'q', 0, now(), %s, '{}', %s, '%s')"
+AFTER = '{"after": {"job": "00000000-0000-0000-0000-000000000000"%s}}'
+LIMITED = '{"limits": [{"key": "a", "name": "a"%s}]}'
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,19 @@ ROWS = "select asyncjobs.enqueue_rows(array[gen_random_uuid()], array['{}'], '{}
         ("select asyncjobs.cancel(gen_random_uuid(), '', 4001)", "days must be from 0 to 4000, not 4001"),
         ("select asyncjobs.cancel(gen_random_uuid(), '', null)", "days must be from 0 to 4000, not null"),
         ("select asyncjobs.ended(array(select gen_random_uuid() from generate_series(1, 10001)))", "ids must be at most 10000"),
+        (ORDERED % ("1e300", "null", AFTER % ""), "delays and expires_ins must be within 1e9 seconds"),
+        (ORDERED % ("'nan'", "null", AFTER % ""), "delays and expires_ins must be within 1e9 seconds"),
+        (ORDERED % ("null", "1e300", AFTER % ""), "delays and expires_ins must be within 1e9 seconds"),
+        (ORDERED % ("null", "null", AFTER % ', "previous": ""'), "`previous` have 40 to 100 characters"),
+        (ORDERED % ("null", "null", LIMITED % ', "spacing": 0, "burst": 1'), "a rate must have a spacing"),
+        (ORDERED % ("null", "null", LIMITED % ', "spacing": "nan", "burst": 1'), "a rate must have a spacing"),
+        (ORDERED % ("null", "null", LIMITED % ', "spacing": 1'), "a rate must have a spacing"),
+        (ORDERED % ("null", "null", LIMITED % ', "spacing": 1e6, "burst": 1000'), "and be full after ten years"),
+        (ORDERED % ("null", "null", LIMITED % ', "most": -1'), "a limit must be a whole number from 0"),
+        (ORDERED % ("null", "null", '{"limits": [{"key": "%s", "name": "a"}]}' % ("k" * 257)), "each with a key of 1 to 256"),
+        (ORDERED % ("null", "null", '{"limits": [{"key": "a", "name": "%s"}]}' % ("k" * 257)), "name must have 1 to 256"),
+        ("select asyncjobs.take_token('rate:k', -1, 1)", "a rate must have a spacing"),
+        ("select asyncjobs.take_token('rate:k', 1e9, 1)", "a rate must have a spacing"),
     ],
 )  # fmt: skip
 async def test_what_an_enqueuer_gives_is_bounded(as_role, call, says):
@@ -125,6 +142,31 @@ async def test_what_an_enqueuer_gives_is_bounded(as_role, call, says):
         await connection.execute(call)
     assert raised.value.sqlstate == "22023"
     connection.terminate()
+
+
+async def test_a_token_that_an_enqueuer_takes_is_one_of_the_rate_as_its_workers_have_it(as_role, sql):
+    await sql("insert into asyncjobs.limits (name, spacing, burst, said_at) values ('rate:k', 1, 5, now())")
+    await execute(as_role["web"], "select asyncjobs.take_token('rate:k', 3e8, 1)")
+    [row] = await sql("select next_start < now() + interval '10 s' as is_soon from asyncjobs.limit_key")
+    assert row["is_soon"]
+
+
+async def test_a_batch_that_an_enqueuer_makes_a_part_of_itself_has_a_status(as_role):
+    made = uuid4()
+    given = json.dumps([{"id": str(made), "parent": str(made), "description": "x"}])
+    await execute(as_role["web"], f"select asyncjobs.begin_batch('{given}')")
+    [row] = (await execute(as_role["web"], f"select by_state from asyncjobs.batch_status('{made}')"))[0]
+    assert row["by_state"] == "{}"
+
+
+@pytest.mark.parametrize("args", ['not json "a"', r'{"a": "\u0000"}', '{"a": ' + "[" * 200_000])
+async def test_arguments_that_no_search_can_read_are_found_by_none_and_stop_none(as_role, args):
+    connection = await connect(as_role["web"])
+    for text in (args, '{"a": 1}'):
+        await connection.execute("select asyncjobs.enqueue_row(gen_random_uuid(), 'k', 'q', '0', $1, true)", text)
+    connection.terminate()
+    async with AsyncJobs(database_url=as_role["runner"]) as jobs:
+        assert len(await jobs.find(arguments={"a": 1})) == 1
 
 
 @pytest.mark.parametrize(

@@ -385,3 +385,14 @@ async def test_an_embedded_worker_that_lacks_the_right_says_so_in_a_line(as_role
     assert "asyncjobs_worker" in record.message
     assert record.exc_info is None
     assert "Traceback" not in caplog.text
+
+
+async def test_a_worker_that_could_not_store_an_end_runs_no_job(as_role, sql, caplog):
+    await sql("revoke execute on function asyncjobs.fold_steps from asyncjobs_worker")
+    [made] = await sql("select asyncjobs.enqueue('cli_jobs.add', '{\"a\": 1}') as id")
+    async with AsyncJobs(database_url=as_role["runner"]).running():
+        await until_so(lambda: "cannot run" in caplog.text)
+    assert "permission denied for function fold_steps; that takes the role asyncjobs_worker" in caplog.text
+    assert "has to be run again after a migration" in caplog.text
+    [row] = await sql(f"select state, attempt from asyncjobs.job where id = '{made['id']}'")
+    assert (row["state"], row["attempt"]) == (1, 0)

@@ -219,6 +219,9 @@ class TestRefusals:
                 InvalidOption,
                 'is no dict of values by name: give such as arguments={"user_id": 42}',
             ),
+            ({"error": "\0"}, InvalidOption, r"error='\\x00' holds a character that cannot be stored"),
+            ({"arguments": {"a\0": 1}}, InvalidOption, "holds a NUL or half of a surrogate pair"),
+            ({"arguments": {"a": ["\0"]}}, InvalidOption, "holds a NUL or half of a surrogate pair"),
             ({"arguments": {"a": object()}}, InvalidOption, r"arguments\['a'\]=.* has no form in JSON"),
             (
                 {"arguments": {"user": 1}, "kind": send},

@@ -54,6 +54,15 @@ async def sync(account_id: int, n: int) -> int:
     return n
 
 
+@job(
+    kind="limits." + "x" * 190,
+    concurrency=Limit(1, by=("account_id",)),
+    rate_limit=Rate(100, per=1, by=("account_id",)),
+)
+async def long_named(account_id: str) -> str:
+    return account_id
+
+
 @job(kind="limits.whole", concurrency=Limit(1))
 async def whole(n: int) -> int:
     async with Counted("whole"):
@@ -215,6 +224,10 @@ class TestTurns:
 
 
 class TestWhoHoldsAPlace:
+    async def test_a_key_of_a_long_kind_and_a_long_value_is_let_pass(self, jobs: AsyncJobs) -> None:
+        for value in ("x" * 200, "x" * 200, "y"):
+            assert await (await long_named(value).enqueue()).result(timeout=PATIENCE) == value
+
     async def test_a_job_that_is_cancelled_while_it_waits_leaves_the_others_theirs(self, jobs: AsyncJobs) -> None:
         first = await held("first").enqueue()
         await gates["arrived"].wait()
@@ -259,6 +272,10 @@ class TestWhoHoldsAPlace:
 
 
 class TestAtRunTime:
+    async def test_a_key_that_no_text_holds_is_refused(self, client: AsyncJobs) -> None:
+        with pytest.raises(InvalidOption, match=r"key='a\\x00' is no text"):
+            await client.set_limit("a\0", 1)
+
     async def test_a_limit_is_changed_for_those_that_wait(self, jobs: AsyncJobs) -> None:
         made = [await held(str(n)).enqueue() for n in range(3)]
         await gates["arrived"].wait()
@@ -293,6 +310,11 @@ class TestAtRunTime:
             assert await connection.fetchval("select passed from asyncjobs.admit()") == 0
             await client.set_limit("limits.whole", 1)
         assert await connection.fetchval("select passed from asyncjobs.admit()") == 1
+
+    def test_a_burst_that_no_time_fills_is_refused(self) -> None:
+        Rate(1, per=86_400, burst=3_650)
+        with pytest.raises(InvalidOption, match=r"Rate: burst=3651 is full only after 10 years"):
+            Rate(1, per=86_400, burst=3_651)
 
     async def test_an_unknown_key_and_a_wrong_number_are_refused(self, jobs: AsyncJobs) -> None:
         with pytest.raises(InvalidOption, match="is no limit's"):

@@ -33,6 +33,7 @@ from asyncjobs import (
 )
 from asyncjobs.client import live as following
 from asyncjobs.db import live
+from asyncjobs.values import codec
 from asyncjobs.worker.writing import live_writer
 from tests.support.processes import PATIENCE
 
@@ -61,8 +62,20 @@ async def show(given: list[Any], gate: str = "") -> None:
 
 @job(kind="live.nan")
 async def not_a_number() -> None:
-    for done in (float("nan"), "3", None, True):
+    for done in (float("nan"), "3", None, True, 10**400):
         current_attempt().progress(done)
+
+
+class NoText:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@job(kind="live.no_text")
+async def no_text() -> None:
+    note: Any = NoText()
+    current_attempt().progress(1, note=note)
+    current_attempt().progress(1, of=10**400)
 
 
 @job(kind="live.odd_note")
@@ -439,12 +452,25 @@ class TestProgress:
         assert said == [f"live.nan {made.id}: its progress is left out: done=nan is no finite number"]
         assert (await made.status()).progress is None
 
+    async def test_a_note_without_a_text_fails_nothing(self, jobs: AsyncJobs, caplog: pytest.LogCaptureFixture) -> None:
+        made = await no_text().enqueue()
+        with caplog.at_level(logging.WARNING):
+            await made
+        said = [record.getMessage() for record in caplog.records if "progress" in record.getMessage()]
+        assert said == [f"live.no_text {made.id}: its progress is left out: no text"]
+        assert (await made.status()).progress is None
+
     async def test_a_note_may_be_any_text(self, jobs: AsyncJobs) -> None:
         made = await odd_note().enqueue()
         await made
         progress = (await made.status()).progress
         assert (progress.of, progress.share, len(progress.note)) == (0, None, 503)
         assert progress.note.startswith("\\x00 üü")
+
+    async def test_a_number_that_json_has_no_int_for_is_a_float(self, jobs: AsyncJobs) -> None:
+        made = await show([[1e300, 2**53, ""]]).enqueue()
+        [seen] = [seen async for seen in jobs.watch(made)]
+        assert codec.loads(codec.dumps([seen.done, seen.of])) == [1e300, 2**53]
 
     async def test_a_job_that_shows_nothing_ends_all_the_same(self, jobs: AsyncJobs) -> None:
         made = await show([]).enqueue()

@@ -12,7 +12,7 @@ set enable_seqscan = off
 as $$
   with recursive tree as (
     select batch.id, batch.gone from asyncjobs.batch where batch.id = batch_status.id
-    union all
+    union                                   -- whoever may begin batches may make one a part of itself
     select batch.id, batch.gone from tree join asyncjobs.batch on batch.parent = tree.id
   ), counted as (
     select each.state, sum(each.number) as number
@@ -27,7 +27,7 @@ as $$
     group by each.state
     having sum(each.number) > 0
   )
-  select batch.id, batch.parent, batch.description, batch.settled, batch.made_at, batch.discarded_at, batch.finished_at,
-         batch.succeeded_at, (select coalesce(json_object_agg(counted.state, counted.number), '{}')::text from counted)
+  select batch.id, batch.parent, batch.description, batch.settled, asyncjobs.shown(batch.made_at),
+         asyncjobs.shown(batch.discarded_at), asyncjobs.shown(batch.finished_at), asyncjobs.shown(batch.succeeded_at), (select coalesce(json_object_agg(counted.state, counted.number), '{}')::text from counted)
   from asyncjobs.batch where batch.id = batch_status.id
 $$;

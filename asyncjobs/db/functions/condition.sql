@@ -19,7 +19,7 @@ as $$
     (select string_agg(format('searchable && %L::text[]', array(select json_array_elements_text(s.one))), ' and ')
      from json_array_elements(w.searchable) as s(one)),
     case when w.error is not null then format('strpos(errors, %L) > 0', w.error) end,
-    (select string_agg(format('strpos(args, %L) > 0 and (args::json -> %L)::jsonb = any(%L::jsonb[])',
+    (select string_agg(format('strpos(args, %L) > 0 and asyncjobs.argument(args, %L) = any(%L::jsonb[])',
                               to_json(a.key)::text, a.key, array(select value::jsonb from json_array_elements(a.value))), ' and ')
      from json_each(w.arguments) as a(key, value)))
   from json_to_record(condition.wanted)

@@ -36,13 +36,17 @@ begin
   group by g.kind, g.queue, g.priority;
 
   -- What a limit allows is the workers' to say; until the first of them has, it is what whoever enqueues under it says.
-  insert into asyncjobs.limits (name, most, spacing, burst)
-  select distinct on (l.name) l.name, l.most, l.spacing, l.burst
-  from unnest(enqueue_ordered.orders) as g(o)
-  cross join lateral json_to_recordset(g.o::json->'limits') as l(name text, most integer, spacing double precision, burst integer)
-  where not exists (select from asyncjobs.limits where limits.name = l.name)
-  order by l.name
-  on conflict do nothing;
+  for given in
+    select distinct on (l.name) l.name, l.most, l.spacing, l.burst
+    from unnest(enqueue_ordered.orders) as g(o)
+    cross join lateral json_to_recordset(g.o::json->'limits') as l(name text, most integer, spacing double precision, burst integer)
+    where not exists (select from asyncjobs.limits where limits.name = l.name)
+    order by l.name
+  loop
+    perform asyncjobs.check_limit(given.name, given.most, given.spacing, given.burst);
+    insert into asyncjobs.limits (name, most, spacing, burst) values (given.name, given.most, given.spacing, given.burst)
+    on conflict do nothing;
+  end loop;
 
   for given in
     select g.n, g.id, g.kind, g.queue, g.priority, g.args,
@@ -69,6 +73,18 @@ begin
     disposition := null;
     if given.unique_key is not null and (length(given.unique_key) not between 1 and 256) then
       raise exception 'unique_key must have 1 to 256 characters, not %', length(given.unique_key) using errcode = '22023';
+    end if;
+    if given.limit_keys is not null
+       and (cardinality(given.limit_keys) > 50
+            or exists (select from unnest(given.limit_keys) as k(key) where key is null or length(key) not between 1 and 256)) then
+      raise exception 'a job has at most 50 limits, each with a key of 1 to 256 characters' using errcode = '22023';
+    end if;
+    -- What would be found wrong when the job before ends, whose end could not be stored.
+    if given.after is not null
+       and not (coalesce(given.delay, 0) between -1e9 and 1e9 and coalesce(given.expires_in, 0) between -1e9 and 1e9
+                and coalesce(length(given.previous), 40) between 40 and 100) then
+      raise exception 'after another job, delays and expires_ins must be within 1e9 seconds, and `previous` have 40 to 100 characters'
+        using errcode = '22023';
     end if;
     if given.labels is not null or given.searchable is not null then
       perform asyncjobs.check_labels(given.labels, given.searchable);

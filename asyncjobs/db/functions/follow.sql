@@ -20,7 +20,7 @@ begin
       follow.job, follow.state, follow.days,
       'the job before it, ' || follow.job || ', was ' || case follow.state when 6 then 'discarded' else 'cancelled' end
       || coalesce(': ' || nullif(follow.reason, ''), ''));
-  elsif follow.state = 4 and octet_length(given) > 1000 then
+  elsif follow.state = 4 and octet_length(given) > 500 then
     for too_large in
       select link.job,
              octet_length(job.args)

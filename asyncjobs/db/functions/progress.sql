@@ -1,5 +1,5 @@
 -- The progress of jobs, running or final, and how many items their streams have. Rows: at most one an id; none for jobs that have
--- shown nothing; done is null for those that have only sent items.
+-- shown nothing; done is null for those that have only sent items, and where it is no number (written by hand).
 create or replace function asyncjobs.progress(ids uuid[]) returns table (
   job uuid, done double precision, total double precision, note text, shown_at timestamptz, items bigint
 )
@@ -9,7 +9,8 @@ as $$
 begin
   perform asyncjobs.check_ids(progress.ids);
   return query
-  select live.job, live.done, live.total, live.note, live.shown_at,
+  select live.job, case when live.done between -1.7e308 and 1.7e308 then live.done end, case when live.total between -1.7e308 and 1.7e308 then live.total end,
+         live.note, asyncjobs.shown(live.shown_at),
          coalesce((select max(item.n) from asyncjobs.stream_item as item where item.job = live.job), 0)
   from unnest(progress.ids) as given(id) join asyncjobs.live_job as live on live.job = given.id
   where not live.gone;

@@ -8,7 +8,7 @@ set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
 begin
   return query
-  select next.n, next.attempt, next.sent_at, next.value
+  select next.n, next.attempt, asyncjobs.shown(next.sent_at), next.value
   from (
     select i.n, i.attempt, i.sent_at, i.value,
            sum(octet_length(i.value)) over (order by i.n) - octet_length(i.value) as before

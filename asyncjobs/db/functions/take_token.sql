@@ -8,20 +8,26 @@ set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  step interval := make_interval(secs => take_token.spacing);
+  rule record;
+  step interval;
   next timestamptz;
 begin
   if length(take_token.key) not between 1 and 256 then
     raise exception 'key must have 1 to 256 characters, not %', length(take_token.key) using errcode = '22023';
   end if;
-  if not exists (select from asyncjobs.limits where name = split_part(take_token.key, ' ', 1)) then
+  perform asyncjobs.check_limit(split_part(take_token.key, ' ', 1), null, coalesce(take_token.spacing, 0), take_token.burst);
+  select spacing, burst into rule from asyncjobs.limits where name = split_part(take_token.key, ' ', 1);
+  if not found then
     insert into asyncjobs.limits (name, spacing, burst)
     values (split_part(take_token.key, ' ', 1), take_token.spacing, take_token.burst) on conflict do nothing;
   end if;
+  -- A rate is the workers' to say: no caller takes more of it at once than a token, or puts one back.
+  step := make_interval(secs => coalesce(rule.spacing, take_token.spacing));
   insert into asyncjobs.limit_key as known (key, name, next_start)
   values (take_token.key, split_part(take_token.key, ' ', 1), clock_timestamp() + step)
-  on conflict (key) do update set next_start = greatest(known.next_start, clock_timestamp()) + step
+  on conflict (key) do update
+  set next_start = least(greatest(known.next_start, clock_timestamp()) + step, clock_timestamp() + interval '1000 years')
   returning known.next_start into next;
-  return greatest(extract(epoch from next - step * take_token.burst - clock_timestamp()), 0);
+  return greatest(extract(epoch from next - step * coalesce(rule.burst, take_token.burst) - clock_timestamp()), 0);
 end
 $$;

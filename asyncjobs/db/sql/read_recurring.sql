@@ -1,8 +1,9 @@
 -- Schedules, with their last jobs. $1 names; null: all
 -- Rows: one each, by name; the time of the database in each.
-select r.name, r.kind, r.schedule, r.timezone, r.queue, r.priority, r.catch_up, r.overlap, r.jitter, r.enabled, r.declared, r.paused_at,
-       r.next_at, ran.tick as last_at, ran.job as last_job, job.state as last_state, job.finished_at as last_ended_at,
-       (select tick from asyncjobs.recurring_tick as none where none.name = r.name and none.job is null
+select r.name, r.kind, r.schedule, r.timezone, r.queue, r.priority, r.catch_up, r.overlap, r.jitter, r.enabled, r.declared,
+       asyncjobs.shown(r.paused_at) as paused_at, asyncjobs.shown(r.next_at) as next_at, asyncjobs.shown(ran.tick) as last_at,
+       ran.job as last_job, job.state as last_state, asyncjobs.shown(job.finished_at) as last_ended_at,
+       (select asyncjobs.shown(tick) from asyncjobs.recurring_tick as none where none.name = r.name and none.job is null
           and none.tick > coalesce(ran.tick, '-infinity') order by none.tick desc limit 1) as skipped_at,
        r.trouble, clock_timestamp() as now
 from asyncjobs.recurring as r
