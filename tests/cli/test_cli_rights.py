@@ -1,6 +1,7 @@
 """Who may do what, tried statement by statement; and what the functions for enqueuers refuse."""
 
 import asyncio
+import contextlib
 import json
 import re
 from uuid import uuid4
@@ -157,6 +158,21 @@ async def test_a_batch_that_an_enqueuer_makes_a_part_of_itself_has_a_status(as_r
     await execute(as_role["web"], f"select asyncjobs.begin_batch('{given}')")
     [row] = (await execute(as_role["web"], f"select by_state from asyncjobs.batch_status('{made}')"))[0]
     assert row["by_state"] == "{}"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"order": '{"labels": ["bad"]}'}, {"order": "no json"}, {"delay": 1e300}, {"id": None}], ids=str
+)
+async def test_a_batch_whose_callback_would_be_refused_is_refused_itself(as_role, sql, wrong):
+    callback = {"id": str(uuid4()), "kind": "k", "queue": "q", "priority": 0, "args": "{}"}
+    for given, state in ((callback, None), ({**callback, **wrong}, asyncpg.PostgresError)):
+        batch = json.dumps([{"id": str(uuid4()), "description": "x", "on_finish": json.dumps([given])}])
+        connection = await connect(as_role["web"])
+        with contextlib.nullcontext() if state is None else pytest.raises(state):
+            await connection.fetchval("select asyncjobs.begin_batch($1)", batch)
+        connection.terminate()
+    assert await sql("select from asyncjobs.job") == []
+    assert len(await sql("select from asyncjobs.batch")) == 1
 
 
 @pytest.mark.parametrize("args", ['not json "a"', r'{"a": "\u0000"}', '{"a": ' + "[" * 200_000])

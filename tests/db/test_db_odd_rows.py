@@ -9,6 +9,7 @@ import pytest
 
 from asyncjobs.client.stored_outcomes import progress_of
 from asyncjobs.db import batches, live, reading, recurring
+from asyncjobs.worker.duties.recurring import _firings
 
 TIMES = ("infinity", "-infinity", "4000-01-01 BC", "200000-01-01")
 
@@ -33,6 +34,23 @@ async def test_any_time_is_read(worker_session: asyncpg.Connection, at: str) -> 
     assert (
         progress.shown_at == item.sent_at == batch.made_at == batch.finished_at == schedule.next_at == schedule.last_at
     )
+
+
+@pytest.mark.parametrize("at", TIMES)
+async def test_a_schedule_with_any_time_is_fired_or_waits_and_keeps_no_other_waiting(
+    worker_session: asyncpg.Connection, at: str
+) -> None:
+    await worker_session.execute(
+        f"""
+        insert into asyncjobs.recurring (name, kind, schedule, next_at, seen_until, jitter)
+        values ('never', 'k', '@daily', 'infinity', '{at}', 0), ('now', 'k', '@daily', '-infinity', '{at}', 1e300),
+               ('nan', 'k', '@daily', '-infinity', '{at}', 'nan');
+        """
+    )
+    look = await recurring.look(worker_session, ["k"])
+    firings = _firings(look.due, look.now)
+    assert {fired.name for fired in await recurring.fire(worker_session, firings)} == {"now", "nan"}
+    assert (await recurring.look(worker_session, ["k"])).due == []
 
 
 @pytest.mark.parametrize("number", ["nan", "infinity", "-infinity"])

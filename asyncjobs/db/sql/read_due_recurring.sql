@@ -8,11 +8,12 @@ with left_out as materialized (
   select name, schedule, timezone from unnest($3::text[], $4::text[], $5::text[]) as l(name, schedule, timezone)
 )
 select clock.now, extract(epoch from (
-         select next.next_at from asyncjobs.recurring as next
+         select asyncjobs.shown(next.next_at) from asyncjobs.recurring as next
          where next.next_at is not null and (next.declared is distinct from 'code' or next.kind = any($1::text[]))
            and (next.name, next.schedule, next.timezone) not in (table left_out)
          order by next.next_at limit 1) - clock.now)::float8 as wait,
-       due.name, due.revision, due.seen_until, due.schedule, due.timezone, due.catch_up, due.jitter,
+       due.name, due.revision, asyncjobs.shown(due.seen_until) as seen_until, due.schedule, due.timezone, due.catch_up,
+       least(greatest(due.jitter, 0), 86400) as jitter,
        coalesce(due.job_order like '%"unique"%', false) as is_unique
 from (select clock_timestamp() as now) as clock
 left join lateral (
