@@ -34,7 +34,7 @@ class Responder:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._open = 0
+        self._open: set[asyncio.StreamWriter] = set()
         self._silent: dict[asyncio.StreamWriter, None] = {}
         """Connections whose request has not come, the longest first."""
 
@@ -47,19 +47,21 @@ class Responder:
             await asyncio.get_running_loop().create_future()
         finally:
             server.close()  # without a wait for open connections, which `serve_forever` has since Python 3.12
+            for writer in self._open:
+                writer.transport.abort()  # its task may get no turn any more
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        self._open.add(writer)
         self._silent[writer] = None
         try:
-            if self._open > MOST_CONNECTIONS:
+            if len(self._open) > MOST_CONNECTIONS:
                 self._close_one()
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 await self._converse(reader, writer)
         except Exception:
             logger.exception("a probe could not be answered")
         finally:
-            self._open -= 1
+            self._open.discard(writer)
             self._silent.pop(writer, None)
             writer.close()
 
