@@ -32,9 +32,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     option = config.option
     if sys.platform != "linux" or option.dist != "worksteal" or option.usepdb or not option.numprocesses:
         return
-    if option.numprocesses in ("auto", "logical"):
+    if option.numprocesses == "auto":
         option.numprocesses = config.hook.pytest_xdist_auto_num_workers(config=config)
-    config.stash[PROCESSES] = min(option.numprocesses, option.maxprocesses or option.numprocesses)
+    config.stash[PROCESSES] = option.numprocesses
     option.numprocesses = 0
 
 
