@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from datetime import UTC, datetime
 from functools import partial
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.texts import shown
 from asyncjobs.db import limiting, pausing
+from asyncjobs.db.errors import is_locked
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.definitions import registry
 from asyncjobs.definitions.limiting import MOST_RUNNING
-from asyncjobs.exceptions import InvalidOption
+from asyncjobs.exceptions import DatabaseError, InvalidOption
 from asyncjobs.jobs.pauses import Pause, Paused
+
+LOCKED_PAUSE = 0.1
+"""Seconds until a token is asked for again whose row another transaction has locked, about."""
 
 
 class Order:
@@ -22,9 +28,18 @@ class Order:
         self._sessions = sessions
 
     async def take_token(self, name: str, spacing: float, burst: int) -> float:
-        """Take the next token of a rate; return the seconds until it is due, 0: it is due now."""
+        """Take the next token of a rate; return the seconds until it is due, 0: it is due now.
+
+        While another transaction has taken one and is open, it is tried again, and no connection is kept meanwhile.
+        """
         take = partial(limiting.take_token, name=registry.prefix() + name, spacing=spacing, burst=burst)
-        return await self._sessions.run(take)
+        while True:
+            try:
+                return await self._sessions.run(take)
+            except DatabaseError as error:
+                if not is_locked(error):
+                    raise
+            await asyncio.sleep(LOCKED_PAUSE * (0.5 + random.random()))
 
     async def pause(
         self, what: Paused, until: datetime | None, seconds: float | None, *, reason: str, by: str

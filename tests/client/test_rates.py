@@ -293,6 +293,22 @@ async def patient() -> str:
     return "called"
 
 
+async def test_who_waits_for_a_token_that_an_open_transaction_has_taken_keeps_no_connection(
+    make_jobs: Callable[..., AsyncJobs], connection: asyncpg.Connection
+) -> None:
+    async with make_jobs(database_connections=2):
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.fetchval("select asyncjobs.take_token('rate:rates.held', 0.001, 1)")
+        waiting = [asyncio.create_task(service.acquire("rates.held")) for _ in range(5)]
+        for _ in range(5):
+            await ping(1).enqueue()
+        assert not any(each.done() for each in waiting)
+        await transaction.rollback()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*waiting)
+
+
 async def test_of_a_new_rate_the_second_starts_when_its_token_is_due_and_not_at_the_next_look(
     jobs: AsyncJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

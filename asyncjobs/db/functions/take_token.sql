@@ -1,10 +1,11 @@
 -- Take the next token of a rate for the caller; returns the seconds until it is due, 0: it is due now.
 -- key: shared by all callers of one bucket, and by the jobs whose rate has it.
 -- Security definer: an enqueuer has no right on the tables.
--- Locks: the key.
+-- Locks: the key; lock_timeout: short, since a caller's open transaction may keep it, and then whoever waits here keeps a connection.
 create or replace function asyncjobs.take_token(key text, spacing double precision, burst integer) returns double precision
 language plpgsql volatile security definer
 set search_path = pg_catalog, asyncjobs, pg_temp
+set lock_timeout = '50ms'
 as $$
 #variable_conflict use_column
 declare
