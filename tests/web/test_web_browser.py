@@ -22,11 +22,16 @@ from tests.support.asking import until
 from tests.support.browsers import chromium, opened
 from tests.support.mixed_jobs import fill
 
-pytestmark = pytest.mark.skipif(
-    chromium() is None, reason="no chromium is installed: ASYNCJOBS_TEST_CHROMIUM names one"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="no chromium is installed: ASYNCJOBS_TEST_CHROMIUM names one"),
+]
 
 AXE = (Path(__file__).parent / "axe" / "axe-4.14.1.min.js").read_text()
+ANOTHER_WORKER = """
+insert into asyncjobs.worker
+select (jsonb_populate_record(one, jsonb_build_object('id', gen_random_uuid(), 'report', $1::text::jsonb))).*
+from asyncjobs.worker as one limit 1"""
 PATIENCE = 15_000
 """Milliseconds."""
 
@@ -92,7 +97,7 @@ async def paths(connection: asyncpg.Connection) -> list[str]:
             f"/batches/{batch}", "/workers", "/system", "/confirm?action=retry&state=failed"]  # fmt: skip
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [False, True])
 async def test_each_page_is_for_everybody_in_the_light_and_on_a_phone_in_the_dark(
     client: AsyncJobs, connection: asyncpg.Connection, url: str, browser: Browser, every: bool, tmp_path: Path
 ) -> None:
@@ -134,7 +139,6 @@ async def test_a_failed_job_is_found_understood_and_retried(
     assert (await made.status()).attempt == 2
 
 
-@pytest.mark.slow
 async def test_chosen_jobs_and_all_that_match_are_acted_on_by_keyboard(
     client: AsyncJobs, connection: asyncpg.Connection, browser: Browser
 ) -> None:
@@ -187,7 +191,6 @@ async def test_a_page_is_refreshed_by_itself_and_leaves_what_somebody_writes_alo
         await expect(page.get_by_text("by 127.0.0.1: a move")).to_be_visible()
 
 
-@pytest.mark.slow
 async def test_what_is_opened_stays_open_while_the_page_is_refreshed(
     jobs: AsyncJobs, connection: asyncpg.Connection, browser: Browser
 ) -> None:
@@ -208,7 +211,6 @@ async def test_what_is_opened_stays_open_while_the_page_is_refreshed(
         assert await earlier.evaluate("details => details.open")
 
 
-@pytest.mark.slow
 async def test_everything_is_done_without_javascript(
     client: AsyncJobs, connection: asyncpg.Connection, browser: Browser
 ) -> None:
@@ -229,17 +231,17 @@ async def test_everything_is_done_without_javascript(
     assert await connection.fetchval("select count(*) from asyncjobs.audit") == 3
 
 
-@pytest.mark.slow
 async def test_a_blocked_loop_is_found_from_the_overview_and_its_worker_told_to_be_quiet(
     jobs: AsyncJobs, connection: asyncpg.Connection, browser: Browser
 ) -> None:
-    report = {"blocked": {"web.double": {"count": 3, "longest": 2.5}}}
-    await connection.execute("update asyncjobs.worker set report = $1", json.dumps(report))
+    report = {"blocked": {"web.block": {"count": 3, "longest": 2.5, "place": "web_jobs.py:31 in block"}}}
+    await until(connection, "select exists (select from asyncjobs.worker)")
+    await connection.execute(ANOTHER_WORKER, json.dumps(report))
     async with served(jobs.dashboard()) as base, page_of(browser) as page:
         await page.goto(base)
-        await page.get_by_role("link", name="web.double has blocked the event loop").click()
-        await expect(page.get_by_role("row", name="web.double 3 2.5s")).to_be_visible()
-        await page.get_by_role("button", name="Quiet").click()
-        await until(connection, "select quiet from asyncjobs.worker")
+        await page.get_by_role("link", name="web.block has blocked the event loop").click()
+        await expect(page.get_by_role("row", name="web. block web_jobs.py:31 in block 3 2.5s")).to_be_visible()
+        await page.get_by_role("button", name="Quiet").first.click()
+        await until(connection, "select bool_or(quiet) from asyncjobs.worker")
         await page.get_by_role("button", name="Claim again").click()
-        await until(connection, "select not quiet from asyncjobs.worker")
+        await until(connection, "select not bool_or(quiet) from asyncjobs.worker")
