@@ -1,6 +1,7 @@
 """Jobs that end their process: charged, kept apart, and given up with what is known of it."""
 
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -89,7 +90,9 @@ async def test_a_job_that_takes_all_memory_fails_after_three_deaths_and_all_its_
     assert {row["state"] for row in rows} == {4}
     status = await scene.jobs.status(bomb.id)
     told = [error.message for error in status.errors]
-    assert all("(SIGKILL) while it ran" in message for message in told), told
+    assert all("(SIGKILL) while it ran" in message for message in told[:2]), told
+    # The kernel may kill the forking process as well, which alone can read how its child has ended.
+    assert re.search(r"died( \(SIGKILL\))? while it ran", told[2]), told
 
 
 async def test_where_memory_runs_out_a_job_s_own_process_goes_before_its_worker_and_that_before_its_supervisor(scene):
