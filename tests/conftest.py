@@ -30,11 +30,8 @@ from asyncjobs.embedded.cluster import Cluster
 from tests.support import copying, warm
 from tests.support.directories import RUNNABLE, held_directory, of_run
 from tests.support.lasting import Lasting
-from tests.support.parallel import pytest_cmdline_main, pytest_runtestloop
 from tests.support.proxy import Proxy
 from tests.support.roles import apply_roles
-
-__all__ = ["pytest_cmdline_main", "pytest_runtestloop"]
 
 _numbers = itertools.count(1)
 

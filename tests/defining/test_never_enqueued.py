@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import inspect
 import pickle
 import subprocess
@@ -46,12 +45,6 @@ class Send(Job, kind="never.Send"):
 @job(kind="never.parent")
 async def parent() -> list[int]:
     return await current_job().run("children", send(1), send(2))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_is_left() -> None:
-    """Of tests before these: a job in a circle of references warns when the circle is found."""
-    gc.collect()
 
 
 @pytest.fixture

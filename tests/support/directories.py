@@ -66,18 +66,17 @@ def held_directory(
 
 
 _OF_RUN = "TESTS_DIRECTORY_OF_RUN"
-_held = contextlib.ExitStack()
-"""Of whoever asked first. What is forked from it has it too, and ends without closing it."""
 
 
 def of_run() -> Path:
     """The directory of this test run and of all processes that it starts from now on; gone with whoever asked first."""
     if _OF_RUN not in os.environ:
-        directory = _held.enter_context(held_directory("asyncjobs-run-", place=RUNNABLE))
+        held = contextlib.ExitStack()
+        directory = held.enter_context(held_directory("asyncjobs-run-", place=RUNNABLE))
         directory.chmod(0o755)  # under root servers are another user's
         os.environ[_OF_RUN] = str(directory)
         owner = os.getpid()
-        atexit.register(lambda: _held.close() if os.getpid() == owner else None)
+        atexit.register(lambda: held.close() if os.getpid() == owner else None)
     return Path(os.environ[_OF_RUN])
 
 
