@@ -235,7 +235,7 @@ class AsyncJobs:
         return Outside(stack.enter_context(listen(self.settings.http)))
 
     @asynccontextmanager
-    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002 - web frameworks pass it
         """Run jobs for as long as a web application runs: ``FastAPI(lifespan=jobs.lifespan)``, Starlette likewise."""
         async with self.running():
             yield

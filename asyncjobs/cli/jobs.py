@@ -137,9 +137,7 @@ def show(
     """Show everything about one job: arguments, result, steps, and the traceback of every failed attempt."""
     with exit_codes():
         settings = load(config, environment=env)
-        ids = ids_beginning(job)
-        if ids is None:
-            raise InvalidOption(f"{shown(job)} is no id: give {RULE}")
+        ids = _ids(job)
 
     async def read() -> tuple[UUID, StatusRow | None, dict[UUID, tuple[str, str]], list[ProgressRow], list[Linked]]:
         async with command_database.reader(settings) as connection:
@@ -202,7 +200,7 @@ def show(
 @app.command()
 def why(
     *,
-    job_id: Annotated[UUID, typer.Argument(metavar="ID")],
+    job: Annotated[str, typer.Argument(metavar="ID", help=f"The job: {RULE}.")],
     config: options.Config = None,
     env: options.Environment = None,
     as_json: options.Json = False,
@@ -210,20 +208,28 @@ def why(
     """Say in one sentence what a job waits for, where it runs, or how it ended."""
     with exit_codes():
         settings = load(config, environment=env)
+        ids = _ids(job)
 
     async def read() -> Why:
         async with command_database.reader(settings) as connection:
-            return await ask(connection, job_id)
+            return await ask(connection, await _only(connection, job, ids))
 
     found = command_database.finish(read)
     if as_json:
-        job = {**found.job._asdict(), "error": type_and_message(last_error(found.job.error))}
-        facts = {**{name: job[name] for name in job if name not in ("id", "state")}, **found.facts._asdict()}
+        values = {**found.job._asdict(), "error": type_and_message(last_error(found.job.error))}
+        facts = {**{name: values[name] for name in values if name not in ("id", "state")}, **found.facts._asdict()}
         facts["awaits"] = [{**one._asdict(), "state": state_name(one.state)} for one in found.awaited]
         state = state_name(found.job.state)
-        printing.as_json({"id": job_id, "state": state, "why": found.sentence, "facts": facts})
+        printing.as_json({"id": found.job.id, "state": state, "why": found.sentence, "facts": facts})
     else:
         print(printing.shown(f"it {found.sentence}"))
+
+
+def _ids(given: str) -> Ids:
+    ids = ids_beginning(given)
+    if ids is None:
+        raise InvalidOption(f"{shown(given)} is no id: give {RULE}")
+    return ids
 
 
 async def _only(connection: Connection, given: str, ids: Ids) -> UUID:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _shown: WeakSet[Metrics] = WeakSet()
 _histograms: dict[str, Any] = {}
-_provider: Any = None
+_providers: WeakSet[Any] = WeakSet()
+"""Those whose instruments were made."""
 
 
 def is_configured() -> bool:
@@ -36,13 +37,12 @@ def show(metrics: Metrics) -> None:
 
 def _make_instruments() -> None:
     """Make the instruments, once for each provider: two of one name would be shown twice."""
-    global _provider  # noqa: PLW0603 - a provider is the process's, so that is what is remembered
     from opentelemetry import metrics as api
 
     provider = api.get_meter_provider()
-    if provider is _provider:
+    if provider in _providers:
         return
-    _provider = provider
+    _providers.add(provider)
     meter = provider.get_meter("asyncjobs", VERSION)
     for family in FAMILIES:
         unit = {"seconds": "s", "": "1"}.get(family.unit, f"{{{family.unit}}}")

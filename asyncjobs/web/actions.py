@@ -40,8 +40,9 @@ class OnOne(Runs):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:  # noqa: ARG002 - the transaction around it has its own
+    async def run(self, operation: Callable[[Connection], Awaitable[T]], *, deadline: float | None = None) -> T:
         """See `Runs.run`."""
+        del deadline  # the transaction around it has its own
         return await operation(self._connection)
 
 

@@ -94,9 +94,9 @@ class Given:
             raise bad(f"{name} must be one of {', '.join(choices)}")
         return text
 
-    def required(self, name: str, most: int = 500) -> str:
+    def required(self, name: str) -> str:
         """Return one text that must be there."""
-        text = self.text(name, most)
+        text = self.text(name)
         if text is None:
             raise bad(f"{name} is missing")
         return text
@@ -148,10 +148,10 @@ def _uuid(name: str, text: str) -> UUID:
     return found
 
 
-def of_path(request: Request, name: str = "id") -> UUID:
+def of_path(request: Request) -> UUID:
     """Return the id in the path of a request."""
     try:
-        return _uuid(name, request.path_params[name])
+        return _uuid("id", request.path_params["id"])
     except Refused:
         raise Refused(404, "Not found", "The address holds no id.") from None
 

@@ -220,11 +220,13 @@ async def test_show_has_everything_about_a_job_and_nothing_that_steers_a_termina
     await run(cli, "jobs", "show", "x", code=2)
 
 
-async def test_show_takes_the_beginning_of_an_id_unless_several_jobs_have_it(cli, sql):
+async def test_show_and_why_take_the_beginning_of_an_id_unless_several_jobs_have_it(cli, sql):
     one, other = "0190b6d2-7a4f-7c63-9d0e-8b1f6a2c4e90", "0190b6d2-7a4f-7c64-9d0e-8b1f6a2c4e90"
     await sql(f"insert into asyncjobs.job (id, kind) values ('{one}', 'k'), ('{other}', 'k')")
     assert (await asyncio.to_thread(cli.json, "jobs", "show", "0190b6d27a4f7c63"))["id"] == one
     assert (await asyncio.to_thread(cli.json, "jobs", "show", one))["id"] == one
+    assert (await asyncio.to_thread(cli.json, "jobs", "why", "0190b6d27a4f7c63"))["id"] == one
+    assert "'short' is no id" in (await run(cli, "jobs", "why", "short", code=2)).stderr
     several = await run(cli, "jobs", "show", "0190b6d2-7a4f", code=2)
     assert "give more of it" in several.stderr and other in several.stderr
     assert "no job whose id begins with 0190b6d3" in (await run(cli, "jobs", "show", "0190b6d3", code=1)).stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -90,6 +91,21 @@ async def test_those_who_send_nothing_keep_no_probe_out_however_many_they_are(po
     for reader, _ in silent[: 4 * MOST_CONNECTIONS]:
         assert await reader.read() == b""  # closed for the others
     for _, writer in silent:
+        writer.close()
+
+
+async def test_with_the_responder_connections_end_that_have_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responder, "PATIENCE", 3_600.0)
+    with listen("127.0.0.1:0") as listening:
+        at = listening.getsockname()[1]
+        serving = asyncio.create_task(Responder({"/livez": well}).serve(listening))
+        reader, writer = await asyncio.open_connection("127.0.0.1", at)
+        assert (await ask(at, "/livez")).status == OK  # so the connection before it was taken in
+        serving.cancel()
+        await asyncio.wait([serving])
+        async with asyncio.timeout(PATIENCE):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
         writer.close()
 
 
