@@ -13,13 +13,14 @@ itself if none follows.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from asyncjobs.db.errors import is_of_allowed_kinds
-from asyncjobs.db.inserts import Inserts, enqueue_again, enqueue_ordered, notify_ready
+from asyncjobs.db.errors import is_locked, is_of_allowed_kinds
+from asyncjobs.db.inserts import KEY_WAIT, Inserts, enqueue_again, enqueue_ordered, has_lock_timeout, notify_ready
 from asyncjobs.db.rows import NewJob, Stored
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, NotOpen
@@ -35,6 +36,11 @@ PAUSE = 0.0025
 
 It is about the time from enqueueing a job to its result, so that a caller who awaits each job is hardly ever delayed.
 """
+FIRST_KEY_WAIT = 0.5
+NEXT_KEY_WAIT = 0.1
+KEY_PAUSE = 0.5
+"""Seconds that an enqueue waits for a unique key that another transaction holds, at first and then again and again, and the
+pause between, about: in the pauses it keeps no connection, which the client's other calls need."""
 
 _Waiting: TypeAlias = tuple[NewJob, asyncio.Future[None]]
 """A row, and the future that its caller awaits."""
@@ -90,13 +96,26 @@ class Enqueuer:
         """Insert jobs with limits or unique keys; return how each was stored.
 
         They have a statement of their own: a unique key that an open transaction holds would hold up the rows of all
-        callers.
+        callers. It waits for such a key for `KEY_WAIT` seconds, or for the `lock_timeout` of the client's role.
 
         Raises:
             EnqueueOutcomeUnknown: The answer was lost twice.
             DatabaseError: The jobs were refused, or there was no connection; nothing was written.
         """
-        send = partial(enqueue_ordered, jobs=rows)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + KEY_WAIT
+        key_wait = FIRST_KEY_WAIT
+        while True:
+            try:
+                return await self._insert_ordered(rows, min(key_wait, KEY_WAIT))
+            except DatabaseUnavailable as error:
+                if not is_locked(error) or loop.time() > end or await self._sessions.run(has_lock_timeout):
+                    raise
+            await asyncio.sleep(KEY_PAUSE * (0.5 + random.random()))
+            key_wait = NEXT_KEY_WAIT
+
+    async def _insert_ordered(self, rows: Sequence[NewJob], key_wait: float) -> list[Stored]:
+        send = partial(enqueue_ordered, jobs=rows, key_wait=key_wait)
         try:
             return await self._sessions.run(send)
         except DatabaseUnavailable as error:

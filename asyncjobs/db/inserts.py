@@ -16,6 +16,8 @@ from asyncjobs.db.rows import NewJob, Stored
 
 _GREATEST_SEQ = 2**63 - 1
 _COPY_COLUMNS = ("id", "kind", "queue", "priority", "args")
+KEY_WAIT = 25.0
+"""Seconds that an enqueue waits for a unique key that another transaction holds, where the session has no `lock_timeout`."""
 
 
 class Inserts:
@@ -74,10 +76,13 @@ async def enqueue_rows(connection: Connection, jobs: Sequence[NewJob]) -> int:
     return int(await connection.fetchval(sql.read("enqueue_rows"), *_columns(jobs)))
 
 
-async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> list[Stored]:
+async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob], key_wait: float = KEY_WAIT) -> list[Stored]:
     """Insert jobs with limits or unique keys, due now or later, and notify; return how each was stored, in their order.
 
-    Rows with their ids may exist already, if they were sent before.
+    Args:
+        connection: Any connection.
+        jobs: Their rows; rows with their ids may exist already, if they were sent before.
+        key_wait: Seconds to wait for a unique key that another transaction holds, where the session has no `lock_timeout`.
     """
     ids, kinds, queues, priorities, args, run_ats, delays, expiries, orders, *_ = zip(
         *[job.with_order() if job.is_labelled else job for job in jobs], strict=True
@@ -93,6 +98,7 @@ async def enqueue_ordered(connection: Connection, jobs: Sequence[NewJob]) -> lis
         delays,
         expiries,
         [order or "{}" for order in orders],
+        f"{key_wait * 1000:.0f}ms",
     )
     return [Stored(row["id"], row["disposition"]) for row in sorted(rows, key=lambda row: int(row["n"]))]
 
@@ -138,6 +144,11 @@ async def enqueue_copy(connection: Connection, jobs: Sequence[NewJob]) -> None:
             "job", schema_name="asyncjobs", columns=_COPY_COLUMNS, records=(job[:5] for job in jobs)
         )
         await notify_ready(connection, {job.queue for job in jobs}, least)
+
+
+async def has_lock_timeout(connection: Connection) -> bool:
+    """Whether the role or the database has set a `lock_timeout` for sessions such as this one."""
+    return bool(await connection.fetchval(sql.read("read_lock_timeout")) != "0")
 
 
 async def enqueue_again(connection: Connection, job: NewJob) -> bool:

@@ -13,6 +13,7 @@ from callers import WAYS
 from client_jobs import rows
 
 from asyncjobs import AsyncJobs, Batch, DatabaseUnavailable, Job, Limit, Unique, chain, enqueue_all, job
+from asyncjobs.client import enqueueing
 from asyncjobs.db import inserts, sql, unique_key_holders
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.rows import NewJob
@@ -54,7 +55,12 @@ async def holding(url: str, held: Job[Any], name: str = "nightly report") -> Asy
 def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What bounds the waits of our own connections does so soon."""
     read = sql.read
-    monkeypatch.setattr(sql, "read", lambda name: read(name).replace("'25s'", f"'{SHORT}'"))
+    monkeypatch.setattr(enqueueing, "KEY_WAIT", 0.05)
+    monkeypatch.setattr(
+        sql,
+        "read",
+        lambda name: read(name).replace("'25s'", f"'{SHORT}'").replace("$10::text", f"coalesce('{SHORT}', $10)"),
+    )
 
 
 def said_of(holder: asyncpg.Connection) -> str:
@@ -122,6 +128,30 @@ class TestOnOurOwnConnections:
                     await caller.execute(f"set local lock_timeout = '{SHORT}'")
                     with pytest.raises(DatabaseUnavailable, match=said_of(holder)):
                         await made.enqueue(connection=caller.connection)
+
+
+async def test_those_that_wait_leave_the_clients_connections_to_others(
+    make_jobs: Callable[..., AsyncJobs], database_url: str
+) -> None:
+    async with make_jobs(database_connections=2), holding(database_url, once(5)) as holder:
+        waiting = [asyncio.ensure_future(once(5).enqueue()) for _ in range(4)]
+        await asyncio.sleep(0)
+        await once(6).enqueue()
+        assert not any(each.done() for each in waiting)
+        await holder.execute("rollback")
+        stored = await asyncio.gather(*waiting)
+    assert sorted(each.disposition or "" for each in stored) == ["duplicate"] * 3 + ["enqueued"]
+
+
+async def test_a_lock_timeout_of_the_role_bounds_them(
+    make_jobs: Callable[..., AsyncJobs], database_url: str, connection: asyncpg.Connection
+) -> None:
+    urls = await apply_roles(database_url)
+    here = await connection.fetchval("select current_database()")
+    await connection.execute(f"alter role aj_web in database {here} set lock_timeout = '{SHORT}'")
+    async with make_jobs(database_url=urls["web"]), holding(database_url, once(5)) as holder:
+        with pytest.raises(DatabaseUnavailable, match=rf"held by pid {holder.get_server_pid()} "):
+            await once(5).enqueue()
 
 
 async def test_what_bounds_the_waits_of_our_connections_leaves_a_bound_that_there_is(
