@@ -395,3 +395,23 @@ async def test_a_key_or_a_job_that_another_has_locked_is_looked_at_again(
         assert (await limiting.admit(worker_session)).again
     await limiting.admit(worker_session)
     assert await admitted(worker_session) == [waits]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "values"),
+    [
+        ("limits", "name, spacing, burst", "'x', 0, 1"),
+        ("limits", "name, spacing, burst", "'x', 'NaN', 1"),
+        ("limits", "name, spacing, burst", "'x', 1, null"),
+        ("limits", "name, spacing, burst", "'x', 1000000, 1000000"),
+        ("limits", "name, most", "'x', -1"),
+        ("limits", "name, most, most_by_config", "'x', 1, -1"),
+        ("limits", "name, most, most_by_hand", "'x', 1, 2147483647"),
+        ("limit_key", "key, name, most", "'x', 'x', -2147483648"),
+        ("limit_key", "key, name, next_start", "'x', 'x', 'infinity'"),
+        ("limit_key", "key, name, look_at", "'x', 'x', '-infinity'"),
+    ],
+)
+async def test_what_would_fail_the_look_at_all_limits_is_no_row(connection, table, columns, values):
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(f"insert into asyncjobs.{table} ({columns}) values ({values})")

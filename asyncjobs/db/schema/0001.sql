@@ -258,7 +258,11 @@ create table asyncjobs.limits (
   most_by_config integer,                   -- as a configuration says, in place of the code
   most_by_hand integer,                     -- set at run time, in place of both
   config_of text,                           -- most_by_config: whose configuration: the kind_prefix of the application
-  said_at timestamptz not null default '-infinity'  -- when the worker began whose word this is; -infinity: none has said anything
+  said_at timestamptz not null default '-infinity', -- when the worker began whose word this is; -infinity: none has said anything
+  -- The bounds of asyncjobs.check_limit, for whoever may write the table: one row beyond them fails the look at all limits.
+  constraint limit_is_sane check (
+    most between 0 and 1000000 and most_by_config between 0 and 1000000 and most_by_hand between 0 and 1000000
+    and (spacing is null or coalesce(spacing >= 1e-9 and burst between 1 and 1000000 and spacing * burst <= 4e8, false)))
 );
 
 create table asyncjobs.limit_key (
@@ -267,7 +271,8 @@ create table asyncjobs.limit_key (
   most integer,                             -- of this key alone, set by hand
   -- Of a rate: when the next start would be due if each came at its time (GCRA's theoretical arrival time, ITU-T I.371).
   next_start timestamptz,
-  look_at timestamptz                       -- when somebody waits for a start: then it is due
+  look_at timestamptz,                      -- when somebody waits for a start: then it is due
+  constraint limit_key_is_sane check (most between 0 and 1000000 and isfinite(next_start) and isfinite(look_at))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 create index limit_key_by_time on asyncjobs.limit_key (look_at) where look_at is not null;
 create index limit_key_by_name on asyncjobs.limit_key (name);
