@@ -60,8 +60,13 @@ class Why(NamedTuple):
     """The first jobs that a running job waits for."""
 
 
-async def ask(connection: Connection, job_id: UUID) -> Why:
+async def ask(connection: Connection, job_id: UUID, show_key: Callable[[str], str] = str) -> Why:
     """Read what a job waits for.
+
+    Args:
+        connection: Any connection.
+        job_id: The job.
+        show_key: Returns what is said of a limit's key, which may end in values of arguments.
 
     Raises:
         JobNotFound: No row can be seen.
@@ -74,7 +79,8 @@ async def ask(connection: Connection, job_id: UUID) -> Why:
         raise JobNotFound(job_id)
     facts = look(job, workers)
     if job.state in (State.ready, State.running):
-        facts = facts._replace(limit=await reading.read_limit(connection, job_id, NAMED))
+        limit = await reading.read_limit(connection, job_id, NAMED)
+        facts = facts._replace(limit=limit and limit._replace(key=show_key(limit.key)))
     awaited = await read_awaited(connection, job_id, NAMED) if job.state == State.running else []
     return Why(job, facts, say(job, facts, workers, awaited), awaited)
 

@@ -81,6 +81,12 @@ def rate_name_of(name: str) -> str:
     return _OF_RATES + name
 
 
+def without_values(key: str) -> str:
+    """Return a key without the values of arguments that it ends in."""
+    name, space, _ = key.partition(" ")
+    return f"{name} …" if space else name
+
+
 def shown_key(key: str) -> str:
     """Return a key of a limit or a rate, as users know it."""
     return key.removeprefix(_OF_RATES)

@@ -261,6 +261,7 @@ class _Answers:
             "live_pages": LIVE,
             "navigation": [(path, PAGES[path][1], PAGES[path][0]) for path in NAVIGATION],
             "read_only": self._dashboard.read_only,
+            "hides_arguments": self._dashboard.hides_arguments,
             "who": request.scope.get("asyncjobs_who", ""),
             "partial": request.headers.get("hx-request") == "true",
             "notice": None,

@@ -13,6 +13,7 @@ from asyncjobs.checks.foreign_texts import log
 from asyncjobs.db import looking, reading
 from asyncjobs.db.connecting import PINNED_PLANS, Connection
 from asyncjobs.db.sessions import Sessions
+from asyncjobs.definitions.order_keys import without_values
 from asyncjobs.exceptions import NotOpen
 from asyncjobs.opening import Opened
 from asyncjobs.settings import Settings
@@ -167,6 +168,15 @@ class Dashboard:
 
             here.throughput[asked] = Kept(5.0, read)
         return await here.throughput[asked].get()
+
+    @property
+    def hides_arguments(self) -> bool:
+        """Whether arguments are shown as the application says, and not as parts of keys."""
+        return self._redact is not None
+
+    def redacted_key(self, key: str) -> str:
+        """Return a unique key, or a limit's, as it may be shown."""
+        return without_values(key) if self.hides_arguments else key
 
     def redacted(self, kind: str, values: dict[str, Any]) -> Any:
         """Return arguments or attributes as they may be shown; where the application's function fails, nothing of them."""

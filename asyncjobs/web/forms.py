@@ -112,7 +112,8 @@ async def question(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     """Return the values of the page that asks before something is done."""
     given = parameters(request, *_CHOICE)
     name, asked = _named(given)
-    ids, wanted, group, back = given.uuids("id", MOST_CHOSEN), given.wanted(), given.text("group"), back_of(given)
+    ids, group, back = given.uuids("id", MOST_CHOSEN), given.text("group"), back_of(given)
+    wanted = given.wanted(hides_arguments=dashboard.hides_arguments)
     if ids:
         count, more, words = len(ids), False, "chosen jobs" if len(ids) > 1 else f"job {ids[0]}"
         fields = [("id", str(job_id)) for job_id in ids]
@@ -150,7 +151,8 @@ async def _counted(dashboard: Dashboard, wanted: Wanted) -> tuple[int, bool]:
 async def act_on_jobs(actor: Actor, given: Given) -> int:
     """Do what a form asks with jobs; return the entry of the audit."""
     _, asked = _named(given)
-    ids, wanted, group = given.uuids("id", MOST_CHOSEN), given.wanted(), given.text("group")
+    ids, group = given.uuids("id", MOST_CHOSEN), given.text("group")
+    wanted = given.wanted(hides_arguments=actor.dashboard.hides_arguments)
     asked = asked._replace(
         reason=given.text("reason", 1_000) or "",
         from_step=given.text("from_step", 401),

@@ -117,8 +117,11 @@ class Given:
             else _checked(limits.kind_name, found, f"kind must be a kind's name: {names.KIND_RULE}")
         )
 
-    def wanted(self) -> Wanted:
-        """Return the filter of jobs."""
+    def wanted(self, *, hides_arguments: bool) -> Wanted:
+        """Return the filter of jobs; where arguments are hidden, none is searched for: a value could be guessed by that."""
+        argument = self.text("arg")
+        if hides_arguments and argument is not None:
+            raise bad("arg: this dashboard hides arguments (redact=), and searches for none")
         state = self.one_of("state", [state.name for state in State])
         return Wanted(
             None if state is None else State[state],
@@ -126,7 +129,7 @@ class Given:
             self.queue(),
             self.text("error", MOST_ERROR),
             self.text("tag", MOST_TAG),
-            self.text("arg"),
+            argument,
         )
 
 

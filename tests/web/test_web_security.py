@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.responses import RedirectResponse
 from web_jobs import Web, double, fail
 
-from asyncjobs import AsyncJobs, InvalidOption
+from asyncjobs import AsyncJobs, InvalidOption, Limit, Unique, job
 from asyncjobs.db import looking
 from asyncjobs.web import tokens
 from asyncjobs.web.tokens import Tokens
@@ -203,6 +203,15 @@ async def test_a_wrong_form_is_refused_before_anything_is_done(web: Web) -> None
     assert (await made.status()).state == "ready"
 
 
+@job(
+    kind="web.charge",
+    unique=Unique(by=("account_id",)),
+    concurrency=Limit(1, by=("account_id",)),
+    searchable=("account_id",),
+)
+async def charge(account_id: int) -> None: ...
+
+
 async def test_other_methods_do_nothing(web: Web) -> None:
     for path in ("/", "/jobs", "/api/jobs"):
         assert (await web.head(path)).status_code == 200
@@ -240,6 +249,27 @@ async def test_arguments_and_attributes_are_shown_as_redact_says(
         assert "4711" not in answer.text, path
         assert "***" in answer.text
     assert set(seen) == {"web.double"}
+
+
+async def test_where_arguments_are_redacted_no_key_tells_them_and_none_is_searched_for(
+    jobs: AsyncJobs,
+) -> None:
+    await (await charge(1).enqueue())
+    await jobs.set_limit("web.charge", 0)
+    held = await charge(4711).enqueue()
+    web = Web(jobs.dashboard(redact=lambda _kind, values: dict.fromkeys(values, "***")))
+    for path in (f"/jobs/{held.id}", f"/api/jobs/{held.id}"):
+        answer = await web.get(path)
+        assert "web.charge(account_id)" in answer.text
+        assert "waits at the limit" in answer.text
+        assert "4711" not in answer.text, path
+    assert 'name="arg"' not in (await web.get("/jobs")).text
+    for path in ("/jobs?arg=account_id%3D4711", "/api/jobs?arg=account_id%3D4711"):
+        answer = await web.get(path)
+        assert answer.status_code == 400
+        assert "hides arguments" in answer.text
+    shown = await Web(jobs.dashboard()).get(f"/jobs/{held.id}")
+    assert "web.charge(account_id) 4711" in shown.text
 
 
 async def test_where_redact_fails_nothing_is_shown(client: AsyncJobs, caplog: pytest.LogCaptureFixture) -> None:

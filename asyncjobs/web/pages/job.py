@@ -68,8 +68,8 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
             "why": await _why(dashboard, job_id),
             "batch": belonging and belonging.batch,
             "scheduled_for": belonging and belonging.tick,
-            "unique_key": belonging and belonging.unique_key,
-            "limits": (belonging and belonging.limit_keys) or [],
+            "unique_key": belonging and belonging.unique_key and dashboard.redacted_key(belonging.unique_key),
+            "limits": [dashboard.redacted_key(key) for key in (belonging and belonging.limit_keys) or []],
             "chain": await dashboard.read(lambda connection: _chain(connection, job_id)),
             "steps_left_out": max(len(steps) - MOST_STEPS, 0),
             "errors_left_out": len(errors) - len(values["errors"]),
@@ -118,7 +118,9 @@ async def _whole(connection: Connection, job_id: UUID) -> StatusRow | None:
 
 async def _why(dashboard: Dashboard, job_id: UUID) -> str:
     try:
-        return (await dashboard.read(lambda connection: ask(connection, job_id))).sentence
+        return (
+            await dashboard.read(lambda connection: ask(connection, job_id, show_key=dashboard.redacted_key))
+        ).sentence
     except JobNotFound:
         return "is gone"
     except PermissionDenied:

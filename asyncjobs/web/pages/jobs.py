@@ -23,7 +23,7 @@ NEAR = 8
 async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     """Return the values of the page; with an id, of the jobs and the batches alone whose ids begin so."""
     given = parameters(request, *FILTER, "id", "before", "limit")
-    wanted, before = given.wanted(), given.uuid("before")
+    wanted, before = given.wanted(hides_arguments=dashboard.hides_arguments), given.uuid("before")
     limit = given.whole("limit", least=1, most=MOST) or PAGE
     batches, near = [], []
     if (ids := given.beginning("id")) is not None:
