@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC
@@ -21,7 +22,7 @@ from uuid import UUID
 
 from starlette.responses import JSONResponse, Response
 
-from asyncjobs.exceptions import AsyncJobsError, InvalidCall
+from asyncjobs.exceptions import AsyncJobsError, InvalidCall, JobNotFound, NotOpen
 from asyncjobs.jobs.naming import JobOrId, id_of
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.calls import FOLLOW
@@ -30,6 +31,8 @@ from asyncjobs.values import codec
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+logger = logging.getLogger("asyncjobs.client")
 
 RETRY_AFTER = (5, 15)
 """Seconds; drawn at random, so that clients do not come back all at once."""
@@ -54,7 +57,8 @@ def event_stream(job: JobOrId, request: Request) -> Response:
     An item is an event without a name, for ``source.onmessage``: its data is the item's JSON, its id the item's number. A
     browser's `EventSource` that has lost the connection comes back with the last id, to any process, and misses nothing;
     others may give ``?after=n``. ``progress`` events have ``{"done", "of", "note", "at"}``. The last event is ``end``, with
-    ``{"state", "reason"}``; the state is null when no such job can be seen, and `reason` then says why.
+    ``{"state", "reason"}``; the state is null when no such job can be seen, and `reason` then says so. Where the database
+    fails, the answer is cut short without it: a browser comes back for the rest, and the log has the error.
 
     The client that was opened last is used. Whoever may see the job's items must be decided before this is called.
 
@@ -91,6 +95,11 @@ async def _events(client: open_clients.OpenClient, job_id: UUID, after: int) -> 
             else:
                 yield {"id": str(shown.n), "data": codec.dumps(shown.value)}
         state, reason = (await client.states([job_id])).get(job_id, (None, ""))
-    except AsyncJobsError as error:
+    except JobNotFound as error:
         state, reason = None, str(error)
+    except NotOpen:
+        return
+    except AsyncJobsError as error:
+        logger.warning("what job %s shows was not sent to its end: %s", job_id, error)
+        return
     yield {"event": END, "id": END, "data": codec.dumps({"state": state, "reason": reason})}
