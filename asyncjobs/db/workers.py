@@ -14,7 +14,9 @@ from asyncjobs.db.rows import Pulse
 from asyncjobs.exceptions import PermissionDenied
 
 
-async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str, host: str = "") -> None:
+async def register(
+    connection: asyncpg.Connection, worker: UUID, *, lease: float, about: str, host: str = "", quiet: bool = False
+) -> None:
     """Register a worker on the session that will renew it; `lease` in seconds, `about` JSON text.
 
     Raises:
@@ -22,7 +24,9 @@ async def register(connection: asyncpg.Connection, worker: UUID, *, lease: float
     """
     if refused := await connection.fetchval(sql.read("read_refused_function"), function_names()):
         raise PermissionDenied(lacks(f"permission denied for function {refused}", WORKER))
-    await connection.fetchrow(sql.read("register_worker"), worker, lease, about, host, poolers.is_own(connection))
+    await connection.fetchrow(
+        sql.read("register_worker"), worker, lease, about, host, poolers.is_own(connection), quiet
+    )
 
 
 async def beat(connection: asyncpg.Connection, worker: UUID, *, report: str | None = None) -> Pulse | None:

@@ -271,6 +271,10 @@ async def test_a_quiet_worker_claims_nothing_until_it_is_told_to_go_on(
         assert "quiet" in text
         assert "it is drained: nothing runs here" in text
         assert "quiet" in await jobs.why(made)
+        # Under another id, too, which it takes where others have buried it.
+        await own_connection.execute("delete from asyncjobs.worker")
+        await until(own_connection, "select bool_and(quiet) from asyncjobs.worker")
+        [worker] = (await working.json("/workers"))["workers"]
         await working.submit("/workers", "/do/worker", action="go on", id=worker["id"])
         assert await made.result(timeout=10) == 42
         assert not (await working.json("/workers"))["workers"][0]["quiet"]

@@ -263,7 +263,12 @@ class Keeper:
             worker, self._next_id = self._next_id or uuid4(), None
             await sessions.run(
                 lambda connection: workers.register(
-                    connection, worker, lease=self._lease.seconds, about=self._about, host=self._host
+                    connection,
+                    worker,
+                    lease=self._lease.seconds,
+                    about=self._about,
+                    host=self._host,
+                    quiet=self._lease.quiet,
                 )
             )
             self._lease.worker, self._reported = worker, None
