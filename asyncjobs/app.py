@@ -21,7 +21,8 @@ from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.client import finding
 from asyncjobs.client.client import Client
 from asyncjobs.client.finding import Sought
-from asyncjobs.client.job_actions import Action, Asked, Which, filter_of
+from asyncjobs.client.job_actions import Asked
+from asyncjobs.client.job_filters import Action, Which, filter_of
 from asyncjobs.client.job_rows import check_job
 from asyncjobs.client.recurring import Recurring
 from asyncjobs.definitions import registry

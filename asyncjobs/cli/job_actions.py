@@ -13,7 +13,8 @@ import typer
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
 from asyncjobs.cli import command_database, unknown_names
-from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, Matched, Which, filter_of
+from asyncjobs.client.job_actions import Answer, Asked, Matched
+from asyncjobs.client.job_filters import Action, Filter, Which, filter_of
 from asyncjobs.client.label_filters import read_words
 from asyncjobs.db.job_actions import Picked
 from asyncjobs.db.rows import State

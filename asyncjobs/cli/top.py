@@ -19,7 +19,8 @@ import typer
 from asyncjobs import logs
 from asyncjobs.cli import command_database, overview, pauses
 from asyncjobs.cli.top_figures import Figures, Reader, as_values, rates
-from asyncjobs.client.job_actions import Action, Asked, filter_of
+from asyncjobs.client.job_actions import Asked
+from asyncjobs.client.job_filters import Action, filter_of
 from asyncjobs.db import url_parts
 from asyncjobs.exceptions import AsyncJobsError, DatabaseError
 from asyncjobs.records.live import progress_line

@@ -18,7 +18,8 @@ from asyncjobs.client.chains import ChainStore, chain_result
 from asyncjobs.client.connections import emit_on
 from asyncjobs.client.enqueueing import Enqueuer
 from asyncjobs.client.finding import Wanted
-from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions, Matched
+from asyncjobs.client.job_actions import Answer, Asked, JobActions, Matched
+from asyncjobs.client.job_filters import Action, Filter
 from asyncjobs.client.job_store import JobStore
 from asyncjobs.client.live import Live
 from asyncjobs.client.order import Order

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar, Unpack, cast
 from uuid import UUID
 
 from asyncjobs.checks import keywords, limits
-from asyncjobs.client.job_actions import checked_error, checked_kinds, fails_so
+from asyncjobs.client.job_filters import checked_error, checked_kinds, fails_so
 from asyncjobs.client.label_filters import Labelled, labelled
 from asyncjobs.db import reading
 from asyncjobs.db.connecting import Connection

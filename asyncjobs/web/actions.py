@@ -11,7 +11,8 @@ from uuid import UUID
 
 from asyncjobs.checks import limits
 from asyncjobs.checks.durations import seconds
-from asyncjobs.client.job_actions import Action, Answer, Asked, Filter, JobActions
+from asyncjobs.client.job_actions import Answer, Asked, JobActions
+from asyncjobs.client.job_filters import Action, Filter
 from asyncjobs.client.recurring import no_such
 from asyncjobs.db import audit, pausing, recurring, workers
 from asyncjobs.db.connecting import Connection

@@ -8,7 +8,8 @@ from typing import Any
 from starlette.requests import Request
 
 from asyncjobs.checks.texts import cut
-from asyncjobs.client.job_actions import Action, Asked, Filter, filter_of
+from asyncjobs.client.job_actions import Asked
+from asyncjobs.client.job_filters import Action, Filter, filter_of
 from asyncjobs.db import job_actions
 from asyncjobs.db.looking import Wanted
 from asyncjobs.db.rows import State

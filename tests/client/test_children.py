@@ -30,7 +30,8 @@ from asyncjobs import (
     job,
     retry_on,
 )
-from asyncjobs.client.job_actions import Action, Asked
+from asyncjobs.client.job_actions import Asked
+from asyncjobs.client.job_filters import Action
 from asyncjobs.performing import child_job, child_jobs, fan_out
 from tests.support.asking import until
 from tests.support.processes import PATIENCE, until_so

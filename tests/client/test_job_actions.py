@@ -14,7 +14,8 @@ from client_jobs import Gate, Note, double, rows, wait_at
 
 from asyncjobs import AsyncJobs, InvalidOption, JobDiscarded, JobNotFound, job, retry_on
 from asyncjobs.client import awaiting, job_actions
-from asyncjobs.client.job_actions import Action, Asked, filter_of, may
+from asyncjobs.client.job_actions import Asked, may
+from asyncjobs.client.job_filters import Action, filter_of
 from asyncjobs.db import job_actions as statements
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.inserts import enqueue_again

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs.client import finding
-from asyncjobs.client.job_actions import fails_so
+from asyncjobs.client.job_filters import fails_so
 from asyncjobs.client.label_filters import Words, read_words
 from asyncjobs.db import looking
 from asyncjobs.db.connecting import Connection
