@@ -332,7 +332,7 @@ async def own_jobs(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJo
         yield running
 
 
-SHARING = {"client", "db", "web"}
+SHARING = {"cli", "client", "db", "web"}
 """Where `connection`, `client`, `jobs` and `url` are a module's, on a database that is emptied behind each test.
 
 A test that asks there for `database_url`, or for what is made with it, such as `make_jobs`, has all of its own: one that
@@ -351,7 +351,7 @@ def shares(item: Any) -> bool:
 async def of_module(
     databases: Databases, plain_config: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[dict[str, Lasting]]:
-    """What a module's tests share: a database alone, one with a client, and one with a worker, with its `SETTINGS`."""
+    """What a module's tests share: a database, one with roles, one with a client, and one with a worker, with its `SETTINGS`."""
     # Its loop stands still while a test beside these runs on one of its own: for less than such a lease.
     settings: dict[str, Any] = {"lease": 600, "shutdown_timeout": 2, "cleanup_timeout": 1}
     settings |= {"pools": [{"queues": ["*", "-nobody"], "concurrency": 10}], **getattr(request.module, "SETTINGS", {})}
@@ -360,6 +360,7 @@ async def of_module(
         return AsyncJobs(database_url=url, config=plain_config, **settings)
 
     found = {
+        "as_role": Lasting(lambda: databases.another(with_roles=True)),
         "connection": Lasting(databases.another),
         "client": Lasting(databases.another, make),
         "jobs": Lasting(databases.another, make, works=True),
@@ -372,7 +373,9 @@ async def of_module(
 @pytest_asyncio.fixture(loop_scope="module")
 async def shared_one(of_module: dict[str, Lasting], request: pytest.FixtureRequest) -> AsyncIterator[Lasting]:
     """What this test uses of it."""
-    found = of_module[next((name for name in ("jobs", "client") if name in request.fixturenames), "connection")]
+    found = of_module[
+        next((name for name in ("jobs", "client", "as_role") if name in request.fixturenames), "connection")
+    ]
     yield await found.opened()
     await found.emptied()
 

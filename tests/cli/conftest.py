@@ -1,6 +1,5 @@
 """Commands as processes, each in a project directory of its own."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -127,18 +126,16 @@ def make_cli(project, copying_postgres):
 
 
 @pytest.fixture
-def cli(make_cli, database_url):
+def cli(make_cli, url):
     """Commands on the test's migrated database."""
-    return make_cli(database_url)
+    return make_cli(url)
 
 
 @pytest.fixture
-def empty_database_url(server, database_url):
+def empty_database_url(databases):
     """The URL of a database without a schema."""
-    name = database_url.partition("?")[0].rpartition("/")[2] + "_empty"
-    asyncio.run(execute(server.url("postgres"), f"create database {name}"))
-    yield server.url(name)
-    asyncio.run(execute(server.url("postgres"), f"drop database {name} with (force)"))
+    with databases.one("test_empty", "") as url:
+        yield url
 
 
 @pytest.fixture
@@ -161,19 +158,19 @@ async def execute(url, *statements):
 
 
 @pytest.fixture
-def sql(database_url):
+def sql(url):
     """Run one statement on the test's database and give back its rows."""
 
     async def sql(statement):
-        return (await execute(database_url, statement))[0]
+        return (await execute(url, statement))[0]
 
     return sql
 
 
 @pytest.fixture
-def enqueue(database_url):
+def enqueue(url):
     """Enqueue jobs on the test's database."""
-    return lambda *jobs: enqueue_at(database_url, *jobs)
+    return lambda *jobs: enqueue_at(url, *jobs)
 
 
 async def enqueue_at(url, *jobs):
@@ -184,9 +181,9 @@ async def enqueue_at(url, *jobs):
 
 
 @pytest.fixture
-def as_role(database_url):
+def as_role(url):
     """URLs of the test's database, where they are applied, for the login of each role."""
-    return logins(database_url)
+    return logins(url)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ def chained(count):
 
 
 @pytest.mark.slow
-async def test_cancelled_by_its_first_job_all_of_it_is_counted(database_url, cli, states, make_cli, as_role):
-    async with AsyncJobs(database_url=database_url):
+async def test_cancelled_by_its_first_job_all_of_it_is_counted(url, cli, states, make_cli, as_role):
+    async with AsyncJobs(database_url=url):
         first, second, third = chained(4), chained(5), chained(3)
         for each in (first, second, third):
             await each.enqueue()
@@ -35,8 +35,8 @@ async def test_cancelled_by_its_first_job_all_of_it_is_counted(database_url, cli
     assert await states() == {1: 1, 7: 11}
 
 
-async def test_named_or_matched_each_of_it_is_cancelled_by_the_call(database_url, cli, states):
-    async with AsyncJobs(database_url=database_url):
+async def test_named_or_matched_each_of_it_is_cancelled_by_the_call(url, cli, states):
+    async with AsyncJobs(database_url=url):
         first, second = chained(3), chained(600)
         for each in (first, second):
             await each.enqueue()
@@ -49,10 +49,8 @@ async def test_named_or_matched_each_of_it_is_cancelled_by_the_call(database_url
     assert (again.stdout, "it has ended as cancelled" in again.stderr) == ("0 jobs cancelled\n", True)
 
 
-async def test_what_a_step_runs_is_counted_and_what_a_running_job_takes_along_later_is_not(
-    database_url, cli, sql, states
-):
-    async with AsyncJobs(database_url=database_url) as jobs:
+async def test_what_a_step_runs_is_counted_and_what_a_running_job_takes_along_later_is_not(url, cli, sql, states):
+    async with AsyncJobs(database_url=url) as jobs:
         parent, child, other = cli_jobs.add(1), cli_jobs.add(2), cli_jobs.add(3)
         running = chained(3)
         for each in (parent, child, other):
@@ -77,8 +75,8 @@ async def test_what_a_step_runs_is_counted_and_what_a_running_job_takes_along_la
     assert dry.stdout == "1 job would be cancelled\n"
 
 
-async def test_from_python_all_are_counted_too(database_url):
-    async with AsyncJobs(database_url=database_url) as jobs:
+async def test_from_python_all_are_counted_too(url):
+    async with AsyncJobs(database_url=url) as jobs:
         await chained(4).enqueue()
         await chain(cli_jobs.note("x"), cli_jobs.add(1), cli_jobs.add(2)).enqueue()
         assert await jobs.cancel_all(kind=cli_jobs.note) == 3

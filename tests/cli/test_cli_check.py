@@ -115,8 +115,8 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_place_that_names_it(
     assert cli("check", code=2).stderr.startswith("asyncjobs: imports: there is no module 'gone'")
 
 
-def test_an_unknown_variable_is_warned_of_and_changes_nothing(make_cli, database_url):
-    cli = make_cli(database_url)
+def test_an_unknown_variable_is_warned_of_and_changes_nothing(make_cli, url):
+    cli = make_cli(url)
     cli.environment["ASYNCJOBS_LEESE"] = "5"
     said = "ASYNCJOBS_LEESE: unknown variable; did you mean ASYNCJOBS_LEASE?"
     assert cli("check").stderr == f"asyncjobs: {said}\n"

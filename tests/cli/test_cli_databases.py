@@ -73,21 +73,21 @@ async def test_what_the_server_says_while_run_migrates_is_one_line(make_cli, dat
 
 
 @pytest.mark.parametrize("migrate", [[], ["--migrate"]], ids=["run", "run and migrate"])
-def test_what_every_child_would_fail_with_is_one_line_of_the_supervisor(make_cli, database_url, migrate):
+def test_what_every_child_would_fail_with_is_one_line_of_the_supervisor(make_cli, url, migrate):
     words = ["run", "--processes", "2", "--log-format", "text", *migrate]
-    [line] = make_cli(database_url.replace("/test_", "/missing_"))(*words, code=3).stderr.splitlines()
+    [line] = make_cli(url.replace("/test_", "/missing_"))(*words, code=3).stderr.splitlines()
     assert "does not exist (SQLSTATE 3D000): correct the name in database_url" in line
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "--migrate"], ["status"], ["db", "migrate"], ["db", "status"]])
-def test_a_mistake_of_the_url_is_one_of_configuration(make_cli, database_url, words):
+def test_a_mistake_of_the_url_is_one_of_configuration(make_cli, url, words):
     urls = {
         "sslrootcert": "postgresql://u@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/no/such.crt",
         "channel_binding": "postgresql://u@127.0.0.1:1/d?channel_binding=require",
-        "statement_timeout": f"{database_url}&statement_timeout=soon",
+        "statement_timeout": f"{url}&statement_timeout=soon",
     }
-    for parameter, url in urls.items():
-        [line] = make_cli(url)(*words, code=2).stderr.splitlines()
+    for parameter, wrong in urls.items():
+        [line] = make_cli(wrong)(*words, code=2).stderr.splitlines()
         assert parameter in line
 
 
@@ -107,10 +107,10 @@ def test_an_encoding_that_cannot_hold_every_text(make_cli, server, empty_databas
     assert "create database … encoding 'UTF8'" in failures(cli)["encoding"]
 
 
-def test_a_role_without_rights(make_cli, database_url, sql):
+def test_a_role_without_rights(make_cli, url, sql):
     if not asyncio.run(sql("select from pg_roles where rolname = 'aj_nobody'")):
         asyncio.run(sql("create role aj_nobody login"))
-    cli = make_cli(database_url.replace("postgres@", "aj_nobody@"))
+    cli = make_cli(url.replace("postgres@", "aj_nobody@"))
     refused(
         cli,
         "permission denied for schema asyncjobs; this login has no role here: `grant asyncjobs_enqueuer to aj_nobody`",

@@ -92,8 +92,8 @@ async def fill(url: str, table: str) -> list[UUID]:
     "each", [pytest.param(True, id="in each way", marks=pytest.mark.slow), pytest.param(False, id="in turn")]
 )
 @pytest.mark.parametrize("table", ["job", "event", "worker", *slowly("finished", "step")])
-def test_no_row_keeps_anybody_from_looking(cli, database_url, table, each):
-    ids = asyncio.run(fill(database_url, table))
+def test_no_row_keeps_anybody_from_looking(cli, url, table, each):
+    ids = asyncio.run(fill(url, table))
     assert len(ids) > 3
     for words in (["jobs", "list", "--limit", "1000"], ["status"], ["queues", "list"], ["top"]):
         cli(*words)

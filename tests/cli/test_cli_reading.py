@@ -70,11 +70,9 @@ async def test_status_shows_queues_workers_and_ends(filled):
     assert "\x1b" not in text  # nobody looks: no colours
 
 
-async def test_waiting_jobs_are_counted_and_a_count_that_was_broken_off_is_said_to_be(
-    cli, enqueue, database_url, monkeypatch
-):
+async def test_waiting_jobs_are_counted_and_a_count_that_was_broken_off_is_said_to_be(cli, enqueue, url, monkeypatch):
     await enqueue(*(cli_jobs.add(n) for n in range(5)))
-    connection = await connect(database_url)
+    connection = await connect(url)
     await connection.execute("update asyncjobs.job set state = 3, run_at = 'infinity'")
     [queue] = await asyncio.to_thread(cli.json, "queues", "list")
     assert (queue["waiting"], queue["ready"], queue["exact"]) == (5, 0, True)
@@ -186,8 +184,8 @@ async def test_the_error_of_a_listed_job_ends_where_the_terminal_does(ended, cli
     assert any("OSError: last last" in row and row.endswith("…") for row in rows)
 
 
-async def test_only_the_last_error_of_a_listed_job_is_fetched(ended, database_url):
-    connection = await connect(database_url)
+async def test_only_the_last_error_of_a_listed_job_is_fetched(ended, url):
+    connection = await connect(url)
     try:
         [failed] = await reading.list_jobs(connection, '{"states": [5]}', 10)
         [cancelled] = await reading.list_jobs(connection, '{"states": [7]}', 10)
@@ -239,13 +237,13 @@ async def test_a_long_value_is_cut_on_the_screen_only(enqueue, cli):
     assert len((await asyncio.to_thread(cli.json, "jobs", "show", job_id))["arguments"]["text"]) == 50_000
 
 
-async def test_queues_are_counted_to_a_bound(database_url, sql, monkeypatch):
+async def test_queues_are_counted_to_a_bound(url, sql, monkeypatch):
     monkeypatch.setattr(reading, "COUNTED", 10)
     await sql(
         "insert into asyncjobs.job (id, kind, queue) select gen_random_uuid(), 'k', q from generate_series(1, 50), "
         "unnest(array['a', 'b']) as q"
     )
-    connection = await connect(database_url)
+    connection = await connect(url)
     try:
         rows = await reading.queues(connection)
     finally:
@@ -254,11 +252,11 @@ async def test_queues_are_counted_to_a_bound(database_url, sql, monkeypatch):
     assert rows[0].oldest is not None
 
 
-def test_what_takes_too_long_is_given_up_and_changes_nothing(database_url):
+def test_what_takes_too_long_is_given_up_and_changes_nothing(url):
     from asyncjobs.cli import command_database
     from asyncjobs.settings import load
 
-    settings = load(database_url=database_url)
+    settings = load(database_url=url)
 
     async def read(statement):
         async with command_database.reader(settings) as connection:

@@ -43,8 +43,8 @@ async def added(url):
         return run
 
 
-async def test_list_shows_when_in_words_what_came_of_the_last_and_when_it_is_next(cli, database_url):
-    run = await added(database_url)
+async def test_list_shows_when_in_words_what_came_of_the_last_and_when_it_is_next(cli, url):
+    run = await added(url)
     shown = await asyncio.to_thread(cli, "recurring", "list")
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert lines[0] == "name schedule in words last ended next kind"
@@ -58,8 +58,8 @@ async def test_list_shows_when_in_words_what_came_of_the_last_and_when_it_is_nex
     assert "args" not in daily
 
 
-async def test_a_run_by_hand_says_that_its_job_was_there_already(cli, database_url):
-    async with AsyncJobs(database_url=database_url) as jobs:
+async def test_a_run_by_hand_says_that_its_job_was_there_already(cli, url):
+    async with AsyncJobs(database_url=url) as jobs:
         await jobs.recurring.add("once", single(), schedule="@yearly")
     made = await asyncio.to_thread(cli, "recurring", "run", "once")
     assert made.stderr == ""
@@ -74,8 +74,8 @@ async def test_an_empty_list_says_how_something_is_made_to_recur(cli):
     assert "nothing recurs: declare it" in (await asyncio.to_thread(cli, "recurring", "list")).stdout
 
 
-async def test_next_shows_its_next_times_in_its_zone_and_in_utc(cli, database_url):
-    await added(database_url)
+async def test_next_shows_its_next_times_in_its_zone_and_in_utc(cli, url):
+    await added(url)
     shown = await asyncio.to_thread(cli, "recurring", "next", "daily", "--count", "10")
     lines = shown.stdout.splitlines()
     assert len(lines) == 11 and lines[0].split()[0] == "Europe/Paris"
@@ -90,8 +90,8 @@ async def test_next_shows_its_next_times_in_its_zone_and_in_utc(cli, database_ur
     assert "nothing recurs under the name 'dayly': there are daily, minutely" in refused.stderr
 
 
-async def test_run_pause_and_resume(cli, database_url, sql):
-    await added(database_url)
+async def test_run_pause_and_resume(cli, url, sql):
+    await added(url)
     assert "minutely is paused" in (await asyncio.to_thread(cli, "recurring", "pause", "minutely")).stdout
     assert "paused" in (await asyncio.to_thread(cli, "recurring", "list")).stdout.splitlines()[2]
     made = (await asyncio.to_thread(cli, "recurring", "run", "minutely")).stdout.strip()

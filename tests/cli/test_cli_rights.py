@@ -25,11 +25,9 @@ LOGIN_OF = dict(zip(ROLES, ("nobody", "looker", "web", "runner", "keeper"), stri
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_each_role_may_do_what_the_matrix_says_and_nothing_else(as_role, database_url, role):
-    [[job], [ended]] = await execute(
-        database_url, "select asyncjobs.enqueue('k') as id", "select asyncjobs.enqueue('k') as id"
-    )
-    await execute(database_url, f"select asyncjobs.cancel('{ended['id']}')")
+async def test_each_role_may_do_what_the_matrix_says_and_nothing_else(as_role, url, role):
+    [[job], [ended]] = await execute(url, "select asyncjobs.enqueue('k') as id", "select asyncjobs.enqueue('k') as id")
+    await execute(url, f"select asyncjobs.cancel('{ended['id']}')")
     tried = {
         statement.replace("$job", str(job["id"])).replace("$ended", str(ended["id"])): role in row.roles
         for row in MATRIX
@@ -62,8 +60,8 @@ async def everybodys(url):
     return [row["proname"] for row in rows]
 
 
-async def test_no_function_is_everybodys_even_before_the_roles_are_applied(database_url):
-    assert await everybodys(database_url) == []
+async def test_no_function_is_everybodys_even_before_the_roles_are_applied(url):
+    assert await everybodys(url) == []
 
 
 async def test_what_a_later_migration_makes_is_nobodys_by_the_same_transaction(
@@ -206,9 +204,7 @@ async def test_what_is_adopted_is_bounded(as_role, steps, says):
 
 
 @pytest.mark.parametrize(("days", "kept"), [(0, 1), (7, 7), (3990, 366)])
-async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at_most(
-    as_role, database_url, sql, days, kept
-):
+async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at_most(as_role, url, sql, days, kept):
     [made] = await sql("select asyncjobs.enqueue('k') as id")
     assert await refusals(as_role["web"], f"select asyncjobs.cancel('{made['id']}', '', {days})")
     await execute(as_role["web"], f"select asyncjobs.cancel('{made['id']}', '', {days})")
@@ -220,9 +216,9 @@ async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at
     assert row["partitions"] < 60
 
 
-async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_url, sql):
+async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, url, sql):
     await execute(
-        database_url,
+        url,
         "insert into asyncjobs.allowed_kind values ('aj_web', 'cli_jobs.add'), ('aj_nobody', 'cli_jobs.note')",
     )
     async with AsyncJobs(database_url=as_role["web"]) as client:
@@ -249,9 +245,9 @@ async def test_a_login_with_allowed_kinds_enqueues_no_other(as_role, database_ur
 
 
 @pytest.mark.parametrize("whose", ["a role that the login is a member of", "a role that it becomes"])
-async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, database_url, sql, whose):
+async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, url, sql, whose):
     await apply(
-        database_url,
+        url,
         "do $$ begin create role aj_shop; exception when duplicate_object then null; end $$;"
         "grant asyncjobs_enqueuer to aj_shop; grant aj_shop to aj_nobody;"
         "insert into asyncjobs.allowed_kind values ('aj_shop', 'cli_jobs.add')",
@@ -262,14 +258,14 @@ async def test_rows_for_another_role_of_a_login_hold_for_it(as_role, database_ur
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="may not enqueue cli_jobs.note"):
             await apply(as_role["nobody"], f"{become}select asyncjobs.enqueue('cli_jobs.note')")
     finally:
-        await execute(database_url, "revoke aj_shop from aj_nobody")
-    await execute(database_url, "select asyncjobs.enqueue('cli_jobs.note')")  # a superuser is a member of every role
+        await execute(url, "revoke aj_shop from aj_nobody")
+    await execute(url, "select asyncjobs.enqueue('cli_jobs.note')")  # a superuser is a member of every role
     await execute(as_role["web"], "select asyncjobs.enqueue('cli_jobs.note')")
 
 
-async def test_kinds_cannot_be_allowed_to_a_login_that_there_is_not(database_url):
+async def test_kinds_cannot_be_allowed_to_a_login_that_there_is_not(url):
     with pytest.raises(asyncpg.CheckViolationError, match="login_is_a_role"):
-        await execute(database_url, "insert into asyncjobs.allowed_kind values ('wbe', 'cli_jobs.add')")
+        await execute(url, "insert into asyncjobs.allowed_kind values ('wbe', 'cli_jobs.add')")
 
 
 async def test_who_listens_learns_no_id(as_role, start, sql):
@@ -311,10 +307,8 @@ async def test_an_enqueuer_of_an_id_that_it_does_not_know_learns_nothing(as_role
     connection.terminate()
 
 
-async def test_figures_of_queues_are_taken_by_workers_and_read_by_viewers_and_enqueuers_go_without(
-    as_role, database_url
-):
-    await execute(database_url, "select asyncjobs.enqueue('k')")
+async def test_figures_of_queues_are_taken_by_workers_and_read_by_viewers_and_enqueuers_go_without(as_role, url):
+    await execute(url, "select asyncjobs.enqueue('k')")
 
     async def figures(login):
         async with AsyncJobs(database_url=as_role[login]) as jobs:
@@ -323,7 +317,7 @@ async def test_figures_of_queues_are_taken_by_workers_and_read_by_viewers_and_en
     assert await figures("looker") == ([], 0.0)
     [figure], _ = await figures("runner")
     assert (figure.queue, figure.ready) == ("default", 1)
-    await execute(database_url, "update asyncjobs.queue_figures set taken_at = now() - interval '20 s'")
+    await execute(url, "update asyncjobs.queue_figures set taken_at = now() - interval '20 s'")
     [seen], age = await figures("looker")
     assert seen == figure and age >= 20
     async with AsyncJobs(database_url=as_role["web"]) as jobs:

@@ -245,9 +245,9 @@ def test_json_log_lines_carry_time_level_logger_message_and_fields(cli):
     assert ready["pools"] == ["* x 10"]
 
 
-def test_a_password_appears_nowhere(make_cli, database_url):
-    asyncio.run(_fill(database_url))
-    cli = make_cli(database_url.replace("postgres@", "postgres:canary7@"))
+def test_a_password_appears_nowhere(make_cli, url):
+    asyncio.run(_fill(url))
+    cli = make_cli(url.replace("postgres@", "postgres:canary7@"))
     outputs = [
         cli("run", "--burst", "--log-level", "debug", "--log-format", "json"),
         cli("check"),

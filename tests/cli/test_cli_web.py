@@ -30,13 +30,13 @@ def test_an_auth_that_is_not_there_is_a_usage_error(tmp_path, monkeypatch):
     assert "nowhere" in done.stderr
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path, monkeypatch, database_url):
+def test_a_port_that_is_taken_is_said_so(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run_here(["web", "--port", str(port)], {"ASYNCJOBS_DATABASE_URL": database_url})
+        done = run_here(["web", "--port", str(port)], {"ASYNCJOBS_DATABASE_URL": url})
     assert done.exit_code == 2
     assert f"--port {port}: Address already in use: give another, or --port 0" in done.stderr
 

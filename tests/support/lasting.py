@@ -31,7 +31,7 @@ begin
   if found then
     perform pg_notify('asyncjobs_pauses', '');
   end if;
-  delete from asyncjobs.worker as w where not exists
+  delete from asyncjobs.worker as w where dead_at is not null or not exists
     (select from pg_stat_activity where pid = w.backend_pid and application_name = 'asyncjobs keeper');
 end $$
 """
@@ -50,12 +50,14 @@ from (
   union all select oid, xmin from pg_trigger where oid >= 16384 and not tgisinternal
   union all select oid, xmin from pg_class where oid >= 16384 and relnamespace = 'asyncjobs'::regnamespace
     and not relispartition and relkind in ('r', 'p', 'v', 'i', 'S')
+  union all select oid, xmin from pg_namespace where nspname = 'asyncjobs'
+  union all select number::oid, xmin from asyncjobs.migration
   union all select oid, xmin from pg_publication
   union all select setrole, xmin from pg_db_role_setting
     where setdatabase = (select oid from pg_database where datname = current_database())
 ) as what
 """
-"""Other where a function, trigger, table or setting is, or where so much is dead in a table that it is slower than a new one."""
+"""Other where a function, trigger, table, right or setting is, or where so much is dead in a table that it is slower than a new one."""
 
 
 class Lasting:
