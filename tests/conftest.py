@@ -82,6 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Have the processes that this one starts find the directory of this run."""
     of_run()
     hypothesis.settings.load_profile("bounded" if is_bounded(config) else "busy machines")
+    if is_bounded(config):
+        # For the constants of our modules, of which it draws one now and then, it reads them all: 3 s of a core in each process.
+        drawing: Any = hypothesis.internal.conjecture.providers
+        drawing._get_local_constants = lambda: drawing._local_constants
 
 
 @pytest.hookimpl(wrapper=True)

@@ -103,7 +103,7 @@ class Slim:
     extra: Any = None
 
 
-text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=5) | st.sampled_from(
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=5) | st.sampled_from(
     ["1", "1.5", "true", "null", "2026-01-01", "12345678-1234-5678-1234-567812345678", "abcd", "P1D", "dark", "t"]
 )
 ints = st.integers(-(2**63), 2**64 - 1) | st.integers(-2, 2)
