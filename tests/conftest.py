@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +155,15 @@ class Databases:
         yield self.url(name)
         self.execute(f"drop database {name} with (force)")
 
-    def another(self, *, with_roles: bool = False) -> AbstractContextManager[str]:
+    @contextlib.contextmanager
+    def another(self, *, with_roles: bool = False) -> Iterator[str]:
         """One with a name of its own, and if asked for with the roles applied."""
         if with_roles and not self._has_roles:
             self._has_roles = True
             self.execute(f"create database {WITH_ROLES} template {TEMPLATE}{self._by_file}")
             self._prepare(WITH_ROLES, apply_roles)
-        return self.one(f"test_{next(_numbers)}", f"template {WITH_ROLES if with_roles else TEMPLATE}")
+        with self.one(f"test_{next(_numbers)}", f"template {WITH_ROLES if with_roles else TEMPLATE}") as url:
+            yield url
 
     def close(self) -> None:
         self._connection.terminate()

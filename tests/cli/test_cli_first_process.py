@@ -46,7 +46,7 @@ def case(args, streams, *marks):
     ("streams", "args"),
     [
         case(["--burst"], "2>&-"),
-        case(["--burst"], "<&-"),
+        case(["--burst"], "<&-", pytest.mark.slow),
         case(["--burst"], "<&- >&- 2>&-", pytest.mark.slow),
         case(SUPERVISED, "2>&-", pytest.mark.slow),
         case(SUPERVISED, "<&-", pytest.mark.slow),

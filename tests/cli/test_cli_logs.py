@@ -57,7 +57,9 @@ async def test_each_end_is_a_line_with_its_fields_and_a_failure_has_its_tracebac
     )
 
 
-@pytest.mark.parametrize(("lines", "expected"), [("ends", 2), ("failures", 1), ("none", 0)])
+@pytest.mark.parametrize(
+    ("lines", "expected"), [pytest.param("ends", 2, marks=pytest.mark.slow), ("failures", 1), ("none", 0)]
+)
 async def test_a_setting_says_which_ends_are_lines(start, enqueue, lines, expected):
     await enqueue(cli_jobs.add(1), cli_jobs.fail("x"))
     worker = start("--burst", ASYNCJOBS_LOG_JOBS=lines)

@@ -7,10 +7,13 @@ import signal
 import sys
 
 import cli_jobs
+import pytest
 
 from asyncjobs import AsyncJobs
 from asyncjobs.operating_system.child_processes import command
 from asyncjobs.processes.supervisor import ChildSpec, KeepRunning, Supervisor
+from tests.support import warm
+from tests.support.forking import OfLoop
 from tests.support.processes import SLACK, alive, group_lives, until, until_so
 
 
@@ -194,6 +197,16 @@ async def test_what_a_killed_child_leaves_at_the_end_of_a_stop_is_given_back_uns
     assert tuple(row) == (1, 0, 0, None)
 
 
+@pytest.fixture
+def forked(monkeypatch):
+    """A supervisor of this process has its children forked, whatever bytecode this one may write."""
+
+    async def start(*args, **options):
+        return OfLoop(warm.start([word for word in args if word != "-B"], **options))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+
+
 CHILD = """
 import asyncio, pathlib, threading
 from asyncjobs.processes import link as links
@@ -216,11 +229,12 @@ asyncio.run(main())
 """
 
 
-async def test_none_gives_anything_back_before_all_of_them_claim_no_more(tmp_path, monkeypatch, database_url):
+async def test_none_gives_anything_back_before_all_of_them_claim_no_more(tmp_path, monkeypatch, forked, database_url):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("gate")
     log = tmp_path / "log"
-    command = [sys.executable, "-c", CHILD]
+    (tmp_path / "child.py").write_text(CHILD)
+    command = [sys.executable, "child.py"]
     spec = ChildSpec(command=command, url=database_url, shutdown_timeout=60, log=log)
     ready = []
     supervisor = Supervisor(spec, KeepRunning(ends_alone=True), shares=[1, 2], on_ready=ready.append)
@@ -252,7 +266,7 @@ async def test_what_a_stopping_worker_runs_is_its_own_until_the_others_claim_no_
     assert await sql("select state from asyncjobs.job") == [(1,)]
 
 
-async def test_one_that_is_cancelled_stops_its_children_first(database_url):
+async def test_one_that_is_cancelled_stops_its_children_first(forked, database_url):
     spec = ChildSpec(command=command("asyncjobs", "run"), url=database_url, shutdown_timeout=60)
     ready = asyncio.Event()
     supervisor = Supervisor(spec, KeepRunning(ends_alone=False), on_ready=lambda _: ready.set())

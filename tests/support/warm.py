@@ -29,7 +29,7 @@ from tests.support.warm_server import MOST, enter, take_terminal
 
 PYTHON = sys.executable
 SERVER = Path(__file__).with_name("warm_server.py")
-PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop")
+PROGRAM = ("asyncjobs", "anyio._backends._asyncio", "uvloop", "tests.support.warm_texts")
 """Imported before a program that imports asyncjobs."""
 COMMAND = (
     "asyncjobs.cli.application",
@@ -53,7 +53,7 @@ _HAVE_CHILDREN = ("run", "demo")
 """With these `asyncjobs` starts itself again, or what forks for jobs apart: what it starts is forked as well."""
 FIRST = ("unshare", "--pid", "--fork", "--kill-child")
 """Before a command that is to be process 1 of a namespace."""
-_MAKES_NO_DIFFERENCE = {"PYTHONPATH", "PYTHONUNBUFFERED"}
+_MAKES_NO_DIFFERENCE = {"PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING"}
 
 
 class _Server:

@@ -5,6 +5,7 @@ It has one thread, no event loop and no handler of logs. What is forked goes on 
 
 # ruff: noqa: PTH100, PTH109, PTH120, PTH208
 import atexit
+import codecs
 import contextlib
 import ctypes
 import fcntl
@@ -161,7 +162,8 @@ def prepare(request: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["ignoring"] is not None:
         signal.signal(request["ignoring"], signal.SIG_IGN)
-    _open_streams(unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
+    encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
+    _open_streams(encoding, errors, unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
     given = [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = list(dict.fromkeys([*given, *sys.path]))
     importlib.invalidate_caches()
@@ -181,7 +183,7 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _open_streams(*, unbuffered: bool) -> None:
+def _open_streams(encoding: str, errors: str, *, unbuffered: bool) -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         before = getattr(sys, name)
         if not Path(f"/proc/self/fd/{number}").exists():
@@ -193,8 +195,8 @@ def _open_streams(*, unbuffered: bool) -> None:
         buffered = io.BufferedReader(raw) if not number else raw if unbuffered else io.BufferedWriter(raw)
         text: Any = io.TextIOWrapper(
             buffered,
-            before.encoding,
-            before.errors,
+            codecs.lookup(encoding).name if encoding else before.encoding,
+            before.errors if number == 2 else errors or ("strict" if encoding else before.errors),
             line_buffering=not unbuffered and (number == 2 or os.isatty(number)),
             write_through=unbuffered,
         )

@@ -58,7 +58,11 @@ def program(tmp_path):
 
 
 WAYS = [["program.py", "a", "-b"], ["-m", "program", "c"], ["-X", "dev", "-W", "error", "program.py"]]
-OPTIONS: dict[str, str] = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}relative"}
+OPTIONS: dict[str, str] = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": f"{ROOT}{os.pathsep}relative",
+    "PYTHONIOENCODING": "ascii:replace",
+}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,8 @@ OPTIONS: dict[str, str] = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{ROOT}{os.pa
     [
         (WAYS[0], OPTIONS),
         *(pytest.param(words, {}, marks=pytest.mark.slow) for words in WAYS),
+        pytest.param(WAYS[0], {"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.slow),
+        pytest.param(WAYS[0], {"PYTHONIOENCODING": ":ignore"}, marks=pytest.mark.slow),
         *(pytest.param(words, OPTIONS, marks=pytest.mark.slow) for words in WAYS[1:]),
     ],
 )
