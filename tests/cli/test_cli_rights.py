@@ -203,7 +203,7 @@ async def test_what_is_adopted_is_bounded(as_role, steps, says):
     connection.terminate()
 
 
-@pytest.mark.parametrize(("days", "kept"), [(0, 1), (7, 7), (3990, 366)])
+@pytest.mark.parametrize(("days", "kept"), [(0, 1), pytest.param(7, 7, marks=pytest.mark.slow), (3990, 366)])
 async def test_what_an_enqueuer_cancels_is_kept_for_a_day_at_least_and_a_year_at_most(as_role, url, sql, days, kept):
     [made] = await sql("select asyncjobs.enqueue('k') as id")
     assert await refusals(as_role["web"], f"select asyncjobs.cancel('{made['id']}', '', {days})")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs.settings import Dispatcher, Pool, Settings, load
+from tests.support import warm
 
 FILE = """
 [default]
@@ -81,10 +82,8 @@ def test_an_environment_that_was_perhaps_forgotten_is_warned_of(write, caplog, m
 @pytest.mark.processes
 def test_without_any_logging_the_warning_is_on_standard_error(write, tmp_path):
     write(PRODUCTION)
-    done = subprocess.run(
-        [sys.executable, "-c", "from asyncjobs.settings import load; load()"],
-        cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    write("from asyncjobs.settings import load; load()", "program.py")
+    done = warm.run([sys.executable, "program.py"], cwd=tmp_path, check=True)
     assert done.stderr.count("ASYNCJOBS_ENV is not set") == 1
 
 
