@@ -84,7 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_bounded(config):
         # For the constants of our modules, of which it draws one now and then, it reads them all: 3 s of a core in each process.
         drawing: Any = hypothesis.internal.conjecture.providers
-        drawing._get_local_constants = lambda: drawing._local_constants
+        if hasattr(drawing, "_get_local_constants"):  # a private name: without it, the tests are slower
+            drawing._get_local_constants = lambda: drawing._local_constants
 
 
 @pytest.hookimpl(wrapper=True)
