@@ -36,8 +36,9 @@ def shared_sessions(url: str, seconds: float) -> Sessions:
     """Return the connections that the services share, with a deadline of `seconds` for each statement."""
     # The role's own statement_timeout may be too short for a month of partitions, which would then be tried for ever.
     # With ours, a statement that was given up at the deadline ends on the server, too. The lock_timeout is short, since
-    # other services may wait for the connection.
-    limits = {"statement_timeout": f"{seconds * 1000:.0f}ms", "lock_timeout": "200ms"}
+    # other services may wait for the connection. A process that freezes in a transaction keeps its locks for the lease only.
+    limit = f"{seconds * 1000:.0f}ms"
+    limits = {"statement_timeout": limit, "idle_in_transaction_session_timeout": limit, "lock_timeout": "200ms"}
     return Sessions(
         url,
         size=SHARED,

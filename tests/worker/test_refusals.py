@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, current_job, enqueue_all, job
+from asyncjobs.db import sql
 from asyncjobs.db.connecting import connect
 from asyncjobs.db.errors import lacks_day
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.exceptions import DatabaseError
+from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
+from asyncjobs.worker.connections import shared_sessions
 from tests.support.asking import until
 
 gate = asyncio.Event()
@@ -141,3 +143,35 @@ async def test_a_day_without_a_partition_is_told_by_fields_and_not_by_text(
         await sessions.run(lambda connection: connection.execute(statement))
     assert lacks_day(refused.value) is lacks
     sessions.close()
+
+
+async def test_a_process_that_freezes_in_a_transaction_keeps_its_locks_for_its_lease_and_no_longer(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    locks = "select pg_advisory_xact_lock(7)"
+    sessions = shared_sessions(database_url, seconds=0.5)
+    has_locked = asyncio.Event()
+
+    async def freeze(ours: asyncpg.Connection) -> None:
+        async with ours.transaction():
+            await ours.execute(locks)
+            has_locked.set()
+            await asyncio.Event().wait()
+
+    frozen = asyncio.ensure_future(sessions.run(freeze, endless=True))  # nothing here ends it either
+    await has_locked.wait()
+    await connection.execute(locks)
+    frozen.cancel()
+    with pytest.raises(DatabaseUnavailable):
+        await frozen
+    sessions.close()
+
+
+async def test_who_freezes_while_it_changes_schedules_holds_up_the_others_for_half_a_minute(
+    connection: asyncpg.Connection,
+) -> None:
+    bound = "select current_setting('idle_in_transaction_session_timeout')"
+    async with connection.transaction():
+        await connection.fetchval(sql.read("lock_recurring"))
+        assert await connection.fetchval(bound) == "30s"
+    assert await connection.fetchval(bound) == "0"
