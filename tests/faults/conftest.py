@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from asyncjobs.db import migrating
-from asyncjobs.db.connecting import connect
 from tests.faults.scene import Scene
 from tests.support import faketime
 from tests.support.oracle import Oracle
-from tests.support.postgres import ThrowAwayPostgres
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres
 from tests.support.workers import Workers
 
 
@@ -52,19 +50,10 @@ async def postgres() -> AsyncIterator[ThrowAwayPostgres]:
         yield server
 
 
-async def migrated(postgres: ThrowAwayPostgres) -> str:
-    """The URL of a new database with our schema."""
-    url = await postgres.create_database("faults")
-    connection = await connect(url, is_lent=True)
-    await migrating.migrate(connection)
-    await connection.close()
-    return url
-
-
 @pytest.fixture
 async def own_scene(postgres: ThrowAwayPostgres, tmp_path: Path) -> AsyncIterator[Scene]:
     """Workers on the test's own server."""
-    async with scene_of(await migrated(postgres), tmp_path) as made:
+    async with scene_of(postgres.url(MIGRATED), tmp_path) as made:
         yield made
 
 

@@ -3,7 +3,8 @@
 import time
 
 from tests.faults import jobs as work
-from tests.faults.conftest import migrated, scene_of
+from tests.faults.conftest import scene_of
+from tests.support.postgres import MIGRATED
 
 STEP = 600
 
@@ -27,7 +28,7 @@ async def test_times_that_are_to_come_delay_no_rescue(scene):
 
 async def test_a_real_step_of_ten_minutes_back_delays_no_rescue(shifted, tmp_path):
     server, clock = shifted
-    async with scene_of(await migrated(server), tmp_path) as scene:
+    async with scene_of(server.url(MIGRATED), tmp_path) as scene:
         first = await scene.start(name="first")
         [held] = await scene.enqueue(work.hold(scene.gate()))
         await scene.running(held)

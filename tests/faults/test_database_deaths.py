@@ -8,9 +8,9 @@ import pytest
 
 from asyncjobs import DatabaseError, EnqueueOutcomeUnknown
 from tests.faults import jobs as work
-from tests.faults.conftest import migrated, scene_of
+from tests.faults.conftest import scene_of
 from tests.faults.scene import LEASE, LEASE_LOST
-from tests.support.postgres import ThrowAwayPostgres
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres
 
 
 async def test_a_crash_of_the_database_costs_nothing_that_was_acknowledged_and_no_attempt(own_scene, postgres):
@@ -113,7 +113,7 @@ async def test_a_job_that_blocks_the_loop_past_the_lease_while_the_database_rest
 
 async def test_heartbeats_go_on_while_the_server_takes_no_more_connections(tmp_path):
     small = {"max_connections": "25", "superuser_reserved_connections": "0"}
-    async with ThrowAwayPostgres(small) as postgres, scene_of(await migrated(postgres), tmp_path) as scene:
+    async with ThrowAwayPostgres(small) as postgres, scene_of(postgres.url(MIGRATED), tmp_path) as scene:
         worker = await scene.start(name="first")
         held, first = await scene.enqueue(work.hold(scene.gate()), work.tiny())
         await scene.finished(first)

@@ -9,15 +9,16 @@ import pytest
 
 from asyncjobs.db.connecting import connect
 from tests.faults import jobs as work
-from tests.faults.conftest import migrated, scene_of
+from tests.faults.conftest import scene_of
 from tests.support.asking import until
+from tests.support.postgres import MIGRATED
 
 MODULE = "tests.faults.recurring_jobs"
 TICKS = "select tick, job, came_to from asyncjobs.recurring_tick where name = 'recurs.beat' order by tick"
 JOBS = "select tick from (select tick from asyncjobs.job union all select tick from asyncjobs.finished) as every_one order by tick"
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(3, 2), pytest.param(8, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "seconds"), [(2, 2), pytest.param(8, 60, marks=pytest.mark.slow)])
 async def test_workers_killed_at_random_enqueue_for_each_second_exactly_once(scene, count, seconds):
     rng = random.Random(seconds)
     workers = [scene.begin(MODULE, name=f"worker{n}") for n in range(count)]
@@ -69,7 +70,7 @@ async def more_than(scene, count):
 
 async def test_after_the_databases_clock_has_gone_on_for_an_hour_without_workers_each_policy_holds(shifted, tmp_path):
     server, clock = shifted
-    async with scene_of(await migrated(server), tmp_path) as scene:
+    async with scene_of(server.url(MIGRATED), tmp_path) as scene:
         [row] = await scene.fetch("select extract(second from clock_timestamp())::int as second")
         at = (row["second"] + 30) % 60  # not within ten seconds of its time, when it starts again
         for catch_up in ("none", "latest", "all"):
@@ -96,7 +97,7 @@ async def test_after_the_databases_clock_has_gone_on_for_an_hour_without_workers
 
 async def test_a_clock_that_is_set_back_doubles_no_time(shifted, tmp_path):
     server, clock = shifted
-    async with scene_of(await migrated(server), tmp_path) as scene:
+    async with scene_of(server.url(MIGRATED), tmp_path) as scene:
         await scene.start(MODULE, name="first")
         await scene.eventually(lambda: more_than(scene, 1), "times")
         clock.write_text("-600")

@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from tests.faults import jobs as work
-from tests.faults.conftest import migrated, scene_of
+from tests.faults.conftest import scene_of
 from tests.faults.scene import LEASE, LEASE_LOST
-from tests.support.postgres import ThrowAwayPostgres, unprivileged_user
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres, unprivileged_user
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def small_disk() -> Iterator[Path]:
 
 
 async def test_a_full_disk_is_waited_out_and_costs_no_job(small_disk, tmp_path):
-    async with ThrowAwayPostgres() as postgres, scene_of(await migrated(postgres), tmp_path) as scene:
+    async with ThrowAwayPostgres() as postgres, scene_of(postgres.url(MIGRATED), tmp_path) as scene:
         await scene.fetch(f"create tablespace small location '{small_disk}'")
         for name in ("job", "worker"):  # what is live; the history stays where there is room
             await scene.fetch(f"alter table asyncjobs.{name} set tablespace small")
@@ -107,7 +107,7 @@ async def test_a_full_disk_is_waited_out_and_costs_no_job(small_disk, tmp_path):
         await scene.running(held)
         with pytest.raises(asyncpg.DiskFullError):
             await scene.fetch(
-                "create table filler tablespace small as select repeat(n::text, 400) from generate_series(1, 10000000) as n"
+                "create table filler tablespace small as select repeat(n::text, 400) from generate_series(1, 100000) as n"
             )
         filler = small_disk.parent / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:

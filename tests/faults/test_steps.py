@@ -10,8 +10,8 @@ import pytest
 from asyncjobs.failing.stored_errors import read_errors
 from tests.faults import alchemy_jobs
 from tests.faults import step_jobs as work
-from tests.faults.conftest import migrated, scene_of
-from tests.support.postgres import ThrowAwayPostgres
+from tests.faults.conftest import scene_of
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres
 from tests.support.processes import SLACK, group_lives, until
 
 WORK = "tests.faults.step_jobs"
@@ -148,7 +148,7 @@ async def test_a_database_that_crashes_at_any_moment_costs_no_attempt_and_repeat
     print(f"seed {seed}")
     rng = random.Random(seed)
     async with ThrowAwayPostgres() as postgres:
-        async with scene_of(await migrated(postgres), tmp_path) as scene:
+        async with scene_of(postgres.url(MIGRATED), tmp_path) as scene:
             await with_effects(scene)
             await scene.start(alchemy_jobs.__name__, concurrency=4)
             all_jobs = []

@@ -8,8 +8,8 @@ import pytest
 
 from asyncjobs import DatabaseError
 from tests.faults import jobs as work
-from tests.faults.conftest import migrated, scene_of
-from tests.support.postgres import ThrowAwayPostgres, find_binaries
+from tests.faults.conftest import scene_of
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres, find_binaries
 from tests.support.processes import until_so
 from tests.support.proxy import Proxy
 
@@ -28,7 +28,7 @@ async def test_after_a_database_was_read_only_worker_and_client_go_on_as_soon_as
     [before] = await scene.enqueue(work.tiny())
     await scene.finished(before)
     async with make_jobs(
-        database_url=scene.url, lease=2, pools=[{"queues": ["web"], "concurrency": 1}]
+        database_url=scene.url, lease=1, pools=[{"queues": ["web"], "concurrency": 1}]
     ).running() as web:
         await until_so(lambda: web.healthy)
         await scene.fetch("alter database faults set default_transaction_read_only = on")
@@ -51,7 +51,7 @@ async def test_after_a_switchover_behind_a_name_that_is_stale_for_a_while_everyb
     if not (find_binaries() / "pg_basebackup").exists():
         pytest.skip("pg_basebackup is not installed (Debian: apt-get install postgresql)")
     async with ThrowAwayPostgres({"wal_level": "replica"}) as first:
-        url = await migrated(first)
+        url = first.url(MIGRATED)
         async with (
             ThrowAwayPostgres(standby_of=first) as second,
             Proxy.in_front_of(url) as proxy,

@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 
 from tests.faults import step_jobs as work
-from tests.faults.conftest import migrated, scene_of
+from tests.faults.conftest import scene_of
 from tests.faults.scene import BURIED, LEASE_LOST, LET_GO
 from tests.support.namespaces import TwoHosts, inside, two_hosts, why_not
-from tests.support.postgres import ThrowAwayPostgres
+from tests.support.postgres import MIGRATED, ThrowAwayPostgres
 from tests.support.processes import SLACK, until
 from tests.support.proxy import Proxy
 
@@ -96,7 +96,7 @@ class Link:
 
 async def test_a_link_between_two_hosts_that_fails_in_every_way_loses_nothing_and_doubles_no_effect(hosts, tmp_path):
     async with ThrowAwayPostgres({"listen_addresses": hosts.near_address}, host=hosts.near) as postgres:
-        url = await migrated(postgres)
+        url = postgres.url(MIGRATED)
         async with (
             scene_of(url, tmp_path) as scene,
             Proxy.in_front_of(url, address=hosts.near_address, host=hosts.near) as proxy,

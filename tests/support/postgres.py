@@ -15,10 +15,14 @@ from urllib.parse import quote
 
 import asyncpg
 
+from asyncjobs.db import migrating
+from asyncjobs.db.connecting import connect
 from tests.support.directories import held_directory, made_once
 from tests.support.namespaces import inside
 from tests.support.processes import alive, children, end_with_parent, run, until
 
+MIGRATED = "faults"
+"""A database with our schema that every server has."""
 START_TIMEOUT = 60.0
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
 
@@ -52,13 +56,22 @@ def unprivileged_user() -> pwd.struct_passwd | None:
 
 
 def _template(binaries: Path, user: pwd.struct_passwd | None) -> Path:
-    """A data directory as initdb has made it, once for this run: a copy takes a tenth of the time."""
+    """A data directory with the database `MIGRATED`, once for this run: a copy takes a tenth of the time."""
+
+    async def fill(directory: Path) -> None:
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]
+        await run([str(binaries / "initdb"), "-D", str(directory / "empty"), *options], user=user)
+        async with ThrowAwayPostgres(copy_of=directory / "empty") as server:
+            connection = await connect(await server.create_database(MIGRATED), is_lent=True)
+            await migrating.migrate(connection)
+            await connection.close()
+            await server.stop()
+            await run(["cp", "-a", str(server.directory / "data"), str(directory / "data")], user=user)
 
     def make(directory: Path, _final: Path) -> None:
         if user is not None:
             os.chown(directory, user.pw_uid, user.pw_gid)
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        asyncio.run(run([str(binaries / "initdb"), "-D", str(directory / "data"), *options], user=user))
+        asyncio.run(fill(directory))
 
     return made_once("throwaway" + str(binaries).replace("/", "-"), make) / "data"
 
@@ -71,6 +84,7 @@ class ThrowAwayPostgres:
             only a machine that loses power does. `listen_addresses` is empty: it is reached by its socket.
         host: The network namespace that it runs in; None: the test's.
         standby_of: Make it a standby of that server, which runs.
+        copy_of: A data directory of a server that was stopped; None: one with the database `MIGRATED`.
     """
 
     port = 5432
@@ -81,11 +95,13 @@ class ThrowAwayPostgres:
         *,
         host: str | None = None,
         standby_of: "ThrowAwayPostgres | None" = None,
+        copy_of: Path | None = None,
     ) -> None:
         self.environment: dict[str, str] = {}
         """Variables of the server's processes beside ours, from its next start on."""
         self._host = host
         self._primary = standby_of
+        self._copied = copy_of
         self.settings = {
             "listen_addresses": "",
             "fsync": "off",
@@ -196,7 +212,7 @@ class ThrowAwayPostgres:
         if self._primary is not None:
             await self._copy(self._primary, data)
             return
-        template = await asyncio.to_thread(_template, self.binaries, self._user)
+        template = self._copied or await asyncio.to_thread(_template, self.binaries, self._user)
         await run(["cp", "-a", str(template), data], user=self._user)
 
     async def _copy(self, primary: "ThrowAwayPostgres", data: str) -> None:
