@@ -39,6 +39,7 @@ COMMAND = (
     "asyncjobs.operating_system.child_processes",
     "tests.support.warm_command",
     "tests.support.forking",
+    "tests.support.oracle",
     "rich.console",
 )
 """Besides, before `python -m asyncjobs`, and before what that has forked for jobs apart."""
