@@ -3,11 +3,11 @@
 import resource
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.faults import jobs as work
+from tests.faults import wrong_clock
 from tests.faults.kept_jobs import kept
 from tests.faults.scene import LEASE, LEASE_LOST
 from tests.support import faketime
@@ -19,16 +19,11 @@ KEEPER_WAITS = (
 )
 HOUR = 3600.0
 
-# Without libfaketime: the clock as Python code sees it.
-SHIFTED_CLOCK = """\
-import os, time
-_real, _shift = time.time, float(os.environ["CLOCK_SHIFT"])
-time.time = lambda: _real() + _shift
-"""
+WORK = ("tests.faults.jobs", wrong_clock.__name__)
 
 
-def clock_shifted_by(seconds: float, directory: Path) -> dict[str, str]:
-    """What makes a process see another time, its monotonic clock left alone."""
+def clock_shifted_by(seconds: float) -> dict[str, str]:
+    """What makes a worker that runs `WORK` see another time, its monotonic clock left alone."""
     if (library := faketime.find("libfaketimeMT.so.1")) is not None:
         return {
             "LD_PRELOAD": str(library),
@@ -36,8 +31,7 @@ def clock_shifted_by(seconds: float, directory: Path) -> dict[str, str]:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_NO_CACHE": "1",
         }
-    (directory / "sitecustomize.py").write_text(SHIFTED_CLOCK)
-    return {"PYTHONPATH": f"{directory}:.", "CLOCK_SHIFT": str(seconds)}
+    return {wrong_clock.VARIABLE: str(seconds)}
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def no_files_of_faketime() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("shift", [HOUR, -HOUR])
 async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shift):
-    wrong = await scene.start(name="wrong", environment=clock_shifted_by(shift, scene.directory))
+    wrong = await scene.start(*WORK, name="wrong", environment=clock_shifted_by(shift))
     [asked] = await scene.finished(*await scene.enqueue(work.clock()))
     assert float(asked["result"]) - time.time() == pytest.approx(shift, abs=60)
     [held] = await scene.enqueue(work.hold(scene.gate()))
@@ -84,10 +78,10 @@ async def test_a_worker_with_a_wrong_clock_keeps_leases_and_schedules(scene, shi
 
 @pytest.mark.usefixtures("no_files_of_faketime")
 async def test_a_worker_with_a_wrong_clock_is_rescued_by_the_databases(scene):
-    first = await scene.start(name="first", environment=clock_shifted_by(HOUR, scene.directory))
+    first = await scene.start(*WORK, name="first", environment=clock_shifted_by(HOUR))
     [held] = await scene.enqueue(work.hold(scene.gate()))
     await scene.running(held)
-    await scene.start(name="second", environment=clock_shifted_by(-HOUR, scene.directory))
+    await scene.start(*WORK, name="second", environment=clock_shifted_by(-HOUR))
     first.kill()
     await scene.running(held, attempt=2)
     scene.open(scene.gate())
