@@ -2,15 +2,18 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
 from asyncjobs import Batch, chain
 from tests.faults import batch_jobs as work
+from tests.faults import few_apart
 from tests.faults.batch_jobs import callback
 from tests.support.processes import PATIENCE
 
 MODULE = "tests.faults.batch_jobs"
+MODULES = (MODULE, few_apart.__name__)
 SETTLED = "select not exists (select from asyncjobs.batch where not settled)"
 NONE_LIVE = "select not exists (select from asyncjobs.job where run_at < 'infinity')"
 BY_KIND = (
@@ -33,11 +36,11 @@ async def holds(scene, query: str) -> bool:
     return row[0]
 
 
-async def killed_again_and_again(scene, kills: int, seed: int) -> None:
+async def killed_again_and_again(scene, kills: int, seed: int, **options: Any) -> None:
     """Have two workers at any time, both killed at random moments."""
     dice = random.Random(seed)
     for _ in range(kills):
-        pair = [scene.begin(MODULE, concurrency=20, lease=1) for _ in range(2)]
+        pair = [scene.begin(*MODULES, concurrency=20, lease=1, **options) for _ in range(2)]
         await scene.all_ready(*pair)
         await asyncio.sleep(dice.random() * 0.4)
         for worker in pair:
@@ -46,7 +49,7 @@ async def killed_again_and_again(scene, kills: int, seed: int) -> None:
             break
 
 
-async def rounds(scene, *, kills: int, size: int, seed: int, others: int = 100) -> None:
+async def rounds(scene, *, kills: int, size: int, seed: int, others: int = 100, **options: Any) -> None:
     async with asyncio.timeout(10 * PATIENCE):
         good = batch_of("good", size=size, fails=False)
         bad = batch_of("bad", size=size, fails=True)
@@ -57,8 +60,8 @@ async def rounds(scene, *, kills: int, size: int, seed: int, others: int = 100) 
         chained = chain(work.link(0), *(work.link(chain.previous) for _ in range(others // 4)))
         await chained.enqueue()
         await scene.jobs.enqueue_all([work.leaves(n) for n in range(others)])
-        await killed_again_and_again(scene, kills, seed)
-        await scene.start(MODULE, name="last", concurrency=20, lease=1)
+        await killed_again_and_again(scene, kills, seed, **options)
+        await scene.start(*MODULES, name="last", concurrency=20, lease=1, **options)
         assert (await good.result(timeout=PATIENCE)).succeeded
         assert (await outer.result(timeout=PATIENCE)).succeeded
         assert not (await bad.result(timeout=PATIENCE)).succeeded
@@ -78,7 +81,7 @@ async def rounds(scene, *, kills: int, size: int, seed: int, others: int = 100) 
 
 
 async def test_callbacks_links_and_followers_come_once_though_all_workers_are_killed(scene) -> None:
-    await rounds(scene, kills=2, size=20, others=40, seed=1)
+    await rounds(scene, kills=2, size=20, others=40, seed=1, environment={few_apart.VARIABLE: "yes"})
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from tests.faults.scene import READY
 from tests.support import asking
 from tests.support.processes import until_so
 from tests.support.proxy import TOO_MANY_CLIENTS, named
+from tests.support.sweeps import slowly
 
 BESIDE = 2
 """The client's and the listener's."""
@@ -70,7 +71,7 @@ async def test_a_worker_that_is_never_registered_ends_with_the_reason(scene, pro
     assert "sorry, too many clients" in critical and READY not in worker.log
 
 
-@pytest.mark.parametrize("connections", [NEEDED + 1, NEEDED + BESIDE], ids=["as when idle", "as doctor says"])
+@pytest.mark.parametrize("connections", [NEEDED + 1, *slowly(NEEDED + BESIDE)], ids=["as when idle", "as doctor says"])
 async def test_with_as_many_as_it_needs_every_job_runs_once_whatever_its_services_do(
     scene, connection, limited, connections
 ):
@@ -194,6 +195,7 @@ async def test_nor_does_one_for_suspects(jobs, connection):
             return await sessions.run(*args, **options)
 
     dispatcher._sessions = Late()
+    await until_so(lambda: jobs.healthy)
     waiting = asyncio.create_task(waits.wait())
     while not waits.is_set():  # one that finds no connection open ends at once
         claim = asyncio.create_task(dispatcher.claim_suspects())
