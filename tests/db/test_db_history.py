@@ -13,6 +13,7 @@ from db_rows import claim, make_worker, pinned, put, succeeded
 from asyncjobs import AsyncJobs, job
 from asyncjobs.db import jobs, reading
 from tests.support.processes import PATIENCE
+from tests.support.sweeps import slowly
 
 pytestmark = pytest.mark.usefixtures("database_url")  # whose partitions are made and dropped
 
@@ -102,7 +103,7 @@ class TestMaking:
 
 
 class TestRetention:
-    @pytest.mark.parametrize("days", [0, 1, 7, 31, 32, 33, 60, 365, pytest.param(3_650, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("days", [0, 1, 31, 32, 365, *slowly(7, 33, 60, 3_650)])
     async def test_there_is_a_partition_for_every_end_a_job_may_have(
         self, connection: asyncpg.Connection, worker_session: asyncpg.Connection, days: int
     ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults import jobs as work
 from tests.faults.scene import LEASE, LEASE_LOST
+from tests.support.sweeps import slowly
 
 
 async def test_all_jobs_of_a_killed_worker_run_again_elsewhere_and_finished_ones_do_not(scene):
@@ -40,7 +41,7 @@ async def test_a_job_longer_than_the_lease_is_never_rescued_from_a_healthy_worke
     await scene.clean(max_attempts=1)
 
 
-@pytest.mark.parametrize("other_is", ["running", "done"])
+@pytest.mark.parametrize("other_is", ["running", *slowly("done")])
 async def test_a_write_of_a_thawed_worker_is_refused_when_another_has_its_job(scene, other_is):
     zombie = await scene.start(name="zombie")
     gate = scene.gate()

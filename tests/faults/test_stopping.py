@@ -153,7 +153,7 @@ async def test_whatever_a_job_raises_is_its_own_end_and_nobody_elses(scene, loop
     await scene.clean(max_attempts=1)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(work.ignore, marks=pytest.mark.slow), work.thread, work.block])
+@pytest.mark.parametrize("kind", [*slowly(work.ignore, work.thread), work.block])
 async def test_what_a_stopping_worker_cannot_end_is_given_back_unspent_before_it_is_gone(scene, kind):
     worker = await scene.start()
     [job] = await scene.enqueue(kind(scene.gate()))
@@ -199,8 +199,7 @@ LONG = 600
     "kind",
     [
         family.runs_held,
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (family.awaits_held, family.gathers_held)),
-        family.awaits_held_in_thread,
+        *slowly(family.awaits_held, family.gathers_held, family.awaits_held_in_thread),
         family.awaits_held_apart,
     ],
 )
