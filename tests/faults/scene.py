@@ -37,7 +37,7 @@ LINK_LOST = (
     asyncpg.OperatorInterventionError,
 )
 
-TOLD = "select array_agg(worker::text order by id) as told from asyncjobs.worker"
+TOLD = "select array_agg(report order by id) as told from asyncjobs.worker"
 """What workers have told of themselves."""
 
 CONFIG = """\

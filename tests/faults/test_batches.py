@@ -81,7 +81,7 @@ async def rounds(scene, *, kills: int, size: int, seed: int, others: int = 100, 
 
 
 async def test_callbacks_links_and_followers_come_once_though_all_workers_are_killed(scene) -> None:
-    await rounds(scene, kills=2, size=20, others=40, seed=1, environment={few_apart.VARIABLE: "yes"})
+    await rounds(scene, kills=2, size=12, others=24, seed=1, environment={few_apart.VARIABLE: "yes"})
 
 
 @pytest.mark.slow
@@ -129,10 +129,10 @@ async def test_workers_that_are_stopped_in_order_leave_no_batch_unnoticed(scene)
 
 async def test_a_database_that_crashes_leaves_no_batch_unnoticed_and_doubles_nothing(own_scene, postgres) -> None:
     scene = own_scene
-    good = await batch_of("good", size=60, fails=False).enqueue()
-    bad = await batch_of("bad", size=60, fails=True).enqueue()
-    chained = await chain(work.link(0), *(work.link(chain.previous) for _ in range(20))).enqueue()
-    await scene.jobs.enqueue_all([work.leaves(n) for n in range(40)])
+    good = await batch_of("good", size=30, fails=False).enqueue()
+    bad = await batch_of("bad", size=30, fails=True).enqueue()
+    chained = await chain(work.link(0), *(work.link(chain.previous) for _ in range(10))).enqueue()
+    await scene.jobs.enqueue_all([work.leaves(n) for n in range(20)])
     for _ in range(2):
         await scene.start(MODULE, concurrency=5)
     for n, crash in enumerate(("immediate", "kill"), 1):
@@ -141,9 +141,9 @@ async def test_a_database_that_crashes_leaves_no_batch_unnoticed_and_doubles_not
         await postgres.start()
     assert (await good.result(timeout=PATIENCE)).succeeded
     assert not (await bad.result(timeout=PATIENCE)).succeeded
-    assert await chained.result(timeout=PATIENCE) == 21
+    assert await chained.result(timeout=PATIENCE) == 11
     await scene.eventually(lambda: holds(scene, NONE_LIVE), "end of everything")
     found = {row["name"]: row["count"] for row in await scene.fetch(BY_KIND)}
     assert found == {"good success": 1, "good finish": 1, "bad finish": 1, "bad discard": 1}
     [row] = await scene.fetch("select count(*) from asyncjobs.finished where args::json->>'n' like '30___'")
-    assert row["count"] == 40
+    assert row["count"] == 20
