@@ -26,7 +26,7 @@ async def started(scene, job, count=1):
 
 
 @on_its_loop
-@pytest.mark.parametrize("how", groups.WAYS)
+@pytest.mark.parametrize("how", ["pool", "program", *slowly("executor", "daemon", "grandchild")])
 async def test_the_timeout_of_a_process_job_ends_it_and_all_that_it_has_started(lasting, how):
     [job] = await lasting.enqueue(groups.limited(how))
     pids = await started(lasting, job, 2 if how == "pool" else 1)
