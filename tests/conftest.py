@@ -338,7 +338,7 @@ async def own_jobs(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJo
         yield running
 
 
-SHARING = {"cli", "client", "db", "web"}
+SHARING = {"cli", "client", "db", "docs", "integrations", "web"}
 """Where `connection`, `client`, `jobs` and `url` are a module's, on a database that is emptied behind each test.
 
 A test that asks there for `database_url`, or for what is made with it, such as `make_jobs`, has all of its own: one that

@@ -23,6 +23,7 @@ from tests.support.processes import PATIENCE, first_of
 
 ROOT = Path(__file__).resolve().parents[2]
 END = PATIENCE
+WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
 
 
 def write_card(card, title, text):

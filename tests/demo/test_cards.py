@@ -31,9 +31,10 @@ ODD = {
 }
 TEXTS = SAMPLES | ODD
 SOME_TEXTS = [
-    pytest.param(text, id=name, marks=[pytest.mark.slow] if number % 3 else [])
+    pytest.param(text, id=name, marks=[pytest.mark.slow] if number % 3 and len(text) > 2000 else [])
     for number, (name, text) in enumerate(TEXTS.items())
 ]
+SOME_SAMPLES = SOME_TEXTS[: len(SAMPLES)]
 
 
 analyzed = functools.lru_cache(maxsize=None)(count_words)
@@ -66,7 +67,7 @@ def test_no_word_overlaps_another(text):
     assert overlapping == []
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("text", SOME_TEXTS)
 def test_all_words_are_within_the_area(text):
     for word in laid_out(analyzed(text)):
         for box in word.boxes:
@@ -74,12 +75,12 @@ def test_all_words_are_within_the_area(text):
             assert AREA.top <= box.top < box.bottom <= AREA.bottom
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("text", SOME_TEXTS)
 def test_nearly_all_words_find_room(text):
     assert len(laid_out(analyzed(text))) >= 0.97 * len(analyzed(text).top)
 
 
-@pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
+@pytest.mark.parametrize("text", SOME_SAMPLES)
 def test_a_samples_cloud_fills_its_area(text):
     boxes = [box for word in laid_out(analyzed(text)) for box in word.boxes]
 
@@ -87,7 +88,7 @@ def test_a_samples_cloud_fills_its_area(text):
     assert max(box.bottom for box in boxes) - min(box.top for box in boxes) > 0.9 * (AREA.bottom - AREA.top)
 
 
-@pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
+@pytest.mark.parametrize("text", SOME_SAMPLES)
 def test_a_commoner_word_is_not_smaller_and_few_are_upright(text):
     words = laid_out(analyzed(text))
 
@@ -140,7 +141,8 @@ def test_a_card_refers_to_nothing_outside_and_runs_nothing():
 
 
 def test_the_identifiers_of_two_cards_in_one_page_differ():
-    ids = [{element.get("id") for element in ET.fromstring(card(text)).iter()} - {None} for text in SAMPLES.values()]
+    some = [text for text in TEXTS.values() if len(text) < 2000]
+    ids = [{element.get("id") for element in ET.fromstring(card(text)).iter()} - {None} for text in some]
 
     assert len(set().union(*ids)) == sum(map(len, ids))
 

@@ -13,9 +13,7 @@ from asyncjobs.demo.show import Show
 from asyncjobs.demo.sources import find, sample_texts
 from asyncjobs.demo.views import View, visible
 from asyncjobs.demo.words import MAX_CHARACTERS, moderate
-from tests.demo.conftest import write_card
-
-WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
+from tests.demo.conftest import WORDS, write_card
 
 
 def a_board(tmp_path, number):

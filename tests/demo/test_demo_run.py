@@ -10,14 +10,15 @@ from urllib.parse import unquote
 import pytest
 
 from asyncjobs.demo.sources import sample_texts
-from tests.demo.conftest import write_card
+from tests.demo.conftest import WORDS, write_card
+from tests.support.sweeps import slowly
 
 SAMPLES = sorted(f"{path.stem}.svg" for path in sample_texts())
-WORDS = "the quiet river runs past an old mill where seven herons wait for silver fish under tall willows"
 
 
-def test_it_draws_the_samples_and_leaves_nothing_but_the_cards(start):
-    demo = start("--json", anew=True)
+@pytest.mark.parametrize("anew", [False, *slowly(True)], ids=["forked", "anew"])
+def test_it_draws_the_samples_and_leaves_nothing_but_the_cards(start, anew):
+    demo = start("--json", anew=anew)
     demo.end()
     assert demo.cards == SAMPLES
     for card in (start.directory / "cards").glob("*.svg"):

@@ -11,6 +11,7 @@ import json
 import os
 import stringprep  # noqa: F401
 import sys
+import warnings
 from pathlib import Path
 
 # Everything is imported before the user is changed: another user may not be able to read this Python.
@@ -37,6 +38,7 @@ async def main() -> None:
         await server.stop()
 
 
+warnings.simplefilter("error")
 uid = int(sys.argv[2])
 if "groups" in sys.argv:
     os.setgroups([1, 2])
@@ -45,7 +47,7 @@ if uid >= 0:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     os.environ["HOME"] = "/"
-with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[3] == "uvloop" else None) as runner:
+with asyncio.Runner(debug=True, loop_factory=uvloop.new_event_loop if sys.argv[3] == "uvloop" else None) as runner:
     # In debug mode asyncio prints what takes 0.1 s: the machine may be slow.
     runner.get_loop().slow_callback_duration = 60.0
     runner.run(main())

@@ -72,7 +72,7 @@ class Owner:
 
     def __init__(self, directory, *, uid=-1, loop="asyncio", words=(), launcher=()):
         self.process = warm.start(
-            [*launcher, sys.executable, "-X", "dev", "-W", "error", SCRIPT, directory, str(uid), loop, *words],
+            [*launcher, sys.executable, SCRIPT, directory, str(uid), loop, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -100,6 +100,7 @@ def test_programs_that_do_not_run_here_are_passed_over(place, nothing, monkeypat
     assert find(place).major == 15
 
 
+@pytest.mark.slow  # the newest and the oldest make data in test_embedded_places, too
 async def test_each_postgresql_on_this_machine_works(place):
     for directory in dict.fromkeys(binaries.candidates()):
         if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in directory.parents):

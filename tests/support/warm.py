@@ -7,7 +7,7 @@ so no test of it may come here: modules are imported already, their code has run
 that it would make a difference. What `asyncjobs run` and `demo` start of themselves is forked as well.
 """
 
-# ruff: noqa: PTH100, PTH118, PTH120, PTH121, PTH208
+# ruff: noqa: PTH100, PTH118, PTH119, PTH120, PTH121, PTH208
 import atexit
 import contextlib
 import os
@@ -43,6 +43,16 @@ COMMAND = (
     "rich.console",
 )
 """Besides, before `python -m asyncjobs`, and before what that has forked for jobs apart."""
+DEMO = tuple(f"asyncjobs.demo.{name}" for name in ("jobs", "show", "sources", "views"))
+"""Besides these, before `python -m asyncjobs demo`, and so in its worker."""
+DJANGO = (
+    "asyncjobs.integrations.django",
+    "django.core.management.commands.migrate",
+    "django.core.management.commands.shell",
+    "django.db.backends.postgresql.base",
+    "django_tasks",
+)
+"""Before a `manage.py`."""
 PYTEST = ("pytest", *(f"_pytest.{name}" for name in default_plugins), "tests.support.warm_pytest")
 """Before `python -m pytest`: not the plugins themselves, whose assertions pytest rewrites as it imports them."""
 WEB = ("fastapi", "uvicorn.main", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.lifespan.on")
@@ -203,7 +213,10 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
     environment = os.environ if (given := options.get("env")) is None else given
     elsewhere = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     path = [directory, *(os.path.join(directory, each) for each in elsewhere)]
-    modules = _BY_MODULE.get(words[1], PROGRAM) if words[0] == "-m" else PROGRAM
+    if words[0] == "-m":
+        modules = DEMO if words[1:3] == ["asyncjobs", "demo"] else _BY_MODULE.get(words[1], PROGRAM)
+    else:
+        modules = DJANGO if os.path.basename(words[0]) == "manage.py" else PROGRAM
     flags = tuple(command[1 : -len(words)])
     with _starting:
         server = _warm(modules, flags)
@@ -212,7 +225,7 @@ def _server_for(command: list[str], options: Mapping[str, Any]) -> _Server | Non
 
 def _warm(modules: tuple[str, ...], flags: tuple[str, ...]) -> _Server:
     if (server := _servers.get((modules, flags))) is None:
-        root = None if modules == PROGRAM else _warm(PROGRAM, flags)
+        root = None if modules == PROGRAM else _warm(COMMAND if modules == DEMO else PROGRAM, flags)
         server = _servers[modules, flags] = _Server(modules, flags, root)
     return server
 

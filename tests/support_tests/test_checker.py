@@ -1,3 +1,4 @@
+import asyncpg
 import pytest
 
 from tests.support.checker import Row, check, idle_in_transaction, read_rows
@@ -114,11 +115,16 @@ def test_the_message_counts_and_names_what_was_found():
     verdict.assert_clean(allow={"lost"})
 
 
-@pytest.mark.asyncio(loop_scope="package")
-async def test_rows_are_read_from_both_tables(postgres):
-    await postgres.create_database("checker")
-    connection = await postgres.connect("checker")
-    other = await postgres.connect("checker", server_settings={"application_name": "sleeper"})
+@pytest.fixture
+def empty_url(databases):
+    """The URL of a database without a schema."""
+    with databases.one("checker", "template template0") as url:
+        yield url
+
+
+async def test_rows_are_read_from_both_tables(empty_url):
+    connection = await asyncpg.connect(empty_url)
+    other = await asyncpg.connect(empty_url, server_settings={"application_name": "sleeper"})
     try:
         await connection.execute(
             "create schema asyncjobs; create table asyncjobs.job (id text, attempt smallint);"

@@ -2,9 +2,10 @@ import asyncpg
 import pytest
 
 from tests.support.postgres import ThrowAwayPostgres
+from tests.support.sweeps import slowly
 
 
-@pytest.mark.parametrize("how", ["immediate", "kill"])
+@pytest.mark.parametrize("how", [*slowly("immediate"), "kill"])
 async def test_a_crashed_server_comes_back_with_what_was_committed(how):
     async with ThrowAwayPostgres({"fsync": "on"}) as server:
         await server.create_database("one")

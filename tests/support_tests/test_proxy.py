@@ -13,7 +13,6 @@ from tests.support.proxy import STARTING_UP, Proxy, named
 
 SESSION = "select from pg_stat_activity where application_name = $1"
 LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 @contextlib.asynccontextmanager
@@ -26,8 +25,8 @@ async def connected(proxy, name="client"):
 
 
 @pytest.fixture
-def proxied(postgres):
-    return lambda: Proxy.in_front_of(postgres.url())
+def proxied(shared_url):
+    return lambda: Proxy.in_front_of(shared_url)
 
 
 async def test_all_of_a_session_passes_through(proxied):
@@ -110,8 +109,8 @@ async def test_only_the_chosen_connections_freeze_those_to_come_included(proxied
 
 
 @pytest.mark.parametrize("farewell", [True, False])
-async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(proxied, postgres, farewell):
-    own = await postgres.connect()
+async def test_the_server_does_not_miss_a_client_that_went_behind_a_frozen_link(proxied, shared_url, farewell):
+    own = await asyncpg.connect(shared_url)
     try:
         async with proxied() as proxy:
             async with connected(proxy, "gone") as connection:
@@ -178,8 +177,8 @@ async def test_dropped_notifications_leave_the_rest_working(proxied):
         assert proxy.counts["dropped"] == 1
 
 
-async def test_a_lost_reply_leaves_the_commit_done(proxied, postgres):
-    own = await postgres.connect()
+async def test_a_lost_reply_leaves_the_commit_done(proxied, shared_url):
+    own = await asyncpg.connect(shared_url)
     await own.execute("drop table if exists lost; create table lost (n int)")
     try:
         async with proxied() as proxy:
@@ -206,8 +205,8 @@ async def test_a_lost_reply_leaves_the_commit_done(proxied, postgres):
 
 
 @pytest.mark.parametrize("direction", ["to_server", "to_client"])
-async def test_a_connection_can_be_cut_after_every_single_message(proxied, postgres, direction):
-    own = await postgres.connect()
+async def test_a_connection_can_be_cut_after_every_single_message(proxied, shared_url, direction):
+    own = await asyncpg.connect(shared_url)
     await own.execute("drop table if exists swept; create table swept (n int)")
 
     async def work(proxy, n):
@@ -240,11 +239,11 @@ async def test_a_connection_can_be_cut_after_every_single_message(proxied, postg
         await own.close()
 
 
-async def test_the_end_of_the_proxy_ends_every_connection_even_frozen_ones(proxied, postgres):
+async def test_the_end_of_the_proxy_ends_every_connection_even_frozen_ones(proxied, shared_url):
     async with proxied() as proxy:
         left_over = await asyncpg.connect(proxy.url(), server_settings={"application_name": "left over"})
         proxy.freeze()
-    own = await postgres.connect()
+    own = await asyncpg.connect(shared_url)
     await asking.until(own, f"select not exists ({SESSION})", "left over")
     await own.close()
     left_over.terminate()
