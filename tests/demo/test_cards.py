@@ -31,7 +31,7 @@ ODD = {
 }
 TEXTS = SAMPLES | ODD
 SOME_TEXTS = [
-    pytest.param(text, id=name, marks=[pytest.mark.slow] if number % 3 and len(text) > 2000 else [])
+    pytest.param(text, id=name, marks=[pytest.mark.slow] if number % 5 and len(text) > 2000 else [])
     for number, (name, text) in enumerate(TEXTS.items())
 ]
 SOME_SAMPLES = SOME_TEXTS[: len(SAMPLES)]

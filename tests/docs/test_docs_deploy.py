@@ -20,6 +20,7 @@ from asyncjobs.cli.supervising import MARGIN
 from asyncjobs.settings import Settings
 from tests.support.commands import run_here
 from tests.support.probing import address_of, until_answered
+from tests.support.sweeps import slowly
 from tests.support.workers import ROOT, Workers
 
 FILES = ROOT / "docs" / "production" / "deploy"
@@ -114,7 +115,7 @@ def test_the_manifests_fit_together() -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("by", ["systemd", "Docker", "Kubernetes"])
+@pytest.mark.parametrize("by", [*slowly("systemd"), "Docker", "Kubernetes"])
 async def test_what_is_started_works_until_it_is_stopped_as_the_file_says(
     by: str, tmp_path: Path, database_url: str
 ) -> None:

@@ -70,9 +70,9 @@ def sockets_of(url: str) -> Path:
 class Owner:
     """One such process; killed at the test's end if it still runs."""
 
-    def __init__(self, directory, *, uid=-1, loop="asyncio", words=(), launcher=()):
+    def __init__(self, directory, *, uid=-1, loop="asyncio", words=()):
         self.process = warm.start(
-            [*launcher, sys.executable, SCRIPT, directory, str(uid), loop, *words],
+            [sys.executable, SCRIPT, directory, str(uid), loop, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,6 +60,7 @@ def shop(shared_url: str) -> Iterator[SimpleNamespace]:
     """The project, on the module's database."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DJANGO_SETTINGS_MODULE", f"{PROJECT}.settings")
+        environment.setenv("TZ", "")  # Django sets it: the tests that follow have it back
         import django
         from asgiref.sync import sync_to_async
         from django.db import connections
@@ -72,6 +74,7 @@ def shop(shared_url: str) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(url=shared_url, api=found, tasks=modules["shop.tasks"], elsewhere=modules["elsewhere"])
         teardown_test_environment()
         asyncio.run(sync_to_async(connections.close_all)())  # in the thread that all tests here have used
+    time.tzset()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
