@@ -106,7 +106,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before some are left out by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the quick part, and run what uses something of its module's on the event loop that this lives on."""
+    """Mark the quick part, and run what uses something of `SHARED` on the event loop that this lives on."""
     for item in items:
         if not is_bounded(config) and hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("slow")  # with all of its examples
@@ -115,7 +115,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not needs and not is_slow and room_of(item.path) in QUICK:
             item.add_marker("quick")
         if shares(item) and inspect.iscoroutinefunction(item.function):
-            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            if not hasattr(item.module, "SETTINGS"):
+                sharing.add(item.path)
 
 
 TEMPLATE, WITH_ROLES = "template_of_tests", "template_with_roles"
@@ -339,7 +341,7 @@ async def own_jobs(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJo
 
 
 SHARING = {"cli", "client", "db", "docs", "integrations", "web"}
-"""Where `connection`, `client`, `jobs` and `url` are a module's, on a database that is emptied behind each test.
+"""Where tests share `connection`, `client`, `jobs` and `url`, on databases that are emptied behind each test.
 
 A test that asks there for `database_url`, or for what is made with it, such as `make_jobs`, has all of its own: one that
 starts or stops workers, or sets what they are to do; that ends sessions; that changes the schema or a session's settings.
@@ -348,22 +350,31 @@ SHARED = {"connection", "client", "jobs", "url"}
 
 
 def shares(item: Any) -> bool:
-    """Whether a test uses what its module has of `SHARED`."""
+    """Whether a test uses something of `SHARED` that others use, too."""
     names = getattr(item, "fixturenames", ())
     return room_of(item.path) in SHARING and "database_url" not in names and not SHARED.isdisjoint(names)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def of_module(
-    databases: Databases, plain_config: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[dict[str, Lasting]]:
-    """What a module's tests share: a database, one with roles, one with a client, and one with a worker, with its `SETTINGS`."""
+sharing: set[Path] = set()
+"""Modules with tests that share, and no `SETTINGS` of their own."""
+following: list[pytest.Item] = []
+"""The test that comes after this one."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    following[:] = [] if nextitem is None else [nextitem]
+
+
+@contextlib.asynccontextmanager
+async def open_lastings(databases: Databases, config: Path, **own: Any) -> AsyncIterator[dict[str, Lasting]]:
+    """What tests share: a database, one with roles, one with a client, and one with a worker; closed at the end."""
     # Its loop stands still while a test beside these runs on one of its own: for less than such a lease.
     settings: dict[str, Any] = {"lease": 600, "shutdown_timeout": 2, "cleanup_timeout": 1}
-    settings |= {"pools": [{"queues": ["*", "-nobody"], "concurrency": 10}], **getattr(request.module, "SETTINGS", {})}
+    settings |= {"pools": [{"queues": ["*", "-nobody"], "concurrency": 10}], **own}
 
     def make(url: str) -> AsyncJobs:
-        return AsyncJobs(database_url=url, config=plain_config, **settings)
+        return AsyncJobs(database_url=url, config=config, **settings)
 
     found = {
         "as_role": Lasting(lambda: databases.another(with_roles=True)),
@@ -376,7 +387,31 @@ async def of_module(
         await each.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def of_modules(databases: Databases, plain_config: Path) -> AsyncIterator[dict[str, Lasting]]:
+    """What the tests of one module after the other share."""
+    async with open_lastings(databases, plain_config) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def of_module(
+    databases: Databases, plain_config: Path, of_modules: dict[str, Lasting], request: pytest.FixtureRequest
+) -> AsyncIterator[dict[str, Lasting]]:
+    """What the tests of this module share: with its `SETTINGS`, or kept until a module comes that does not share it."""
+    if own := getattr(request.module, "SETTINGS", {}):
+        async with open_lastings(databases, plain_config, **own) as found:
+            yield found
+        return
+    for each in of_modules.values():
+        await each.begin_module()
+    yield of_modules
+    if not any(each.path in sharing for each in following):
+        for each in of_modules.values():
+            await each.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def shared_one(of_module: dict[str, Lasting], request: pytest.FixtureRequest) -> AsyncIterator[Lasting]:
     """What this test uses of it."""
     found = of_module[
@@ -416,8 +451,8 @@ def jobs(request: pytest.FixtureRequest) -> AsyncJobs:
     return _one(request, "jobs")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def module_loop() -> asyncio.AbstractEventLoop:
+@pytest_asyncio.fixture(loop_scope="session")
+async def session_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
@@ -429,5 +464,5 @@ async def function_loop() -> asyncio.AbstractEventLoop:
 @pytest.fixture
 def complete(request: pytest.FixtureRequest) -> Callable[[Awaitable[Any]], Any]:
     """Runs something on the event loop of the test, for fixtures: theirs is of one scope, whatever the test shares."""
-    loop = request.getfixturevalue("module_loop" if shares(request.node) else "function_loop")
+    loop = request.getfixturevalue("session_loop" if shares(request.node) else "function_loop")
     return loop.run_until_complete

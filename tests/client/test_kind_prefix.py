@@ -13,6 +13,8 @@ from asyncjobs.definitions import registry
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
 
+SETTINGS = {"kind_prefix": "shop."}
+"""What is shared here must have the prefix, too: a process has one at a time."""
 BARE = f"{__name__}.doubled"
 
 

@@ -15,7 +15,7 @@ from asyncjobs.tasks.services import Services
 FLOOD = "select count(pg_notify('asyncjobs_ready', '1 q' || i)) from generate_series(1, $1::int) as i"
 
 
-@pytest_asyncio.fixture(loop_scope="module")  # on the loop of its tests, which is the connection's
+@pytest_asyncio.fixture(loop_scope="session")  # on the loop of its tests, which is the connection's
 async def services() -> AsyncIterator[Services]:
     scope = Services()
     yield scope

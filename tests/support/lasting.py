@@ -1,4 +1,4 @@
-"""A database of a module's, with what is open on it, for tests of which nothing is to be left to the next.
+"""A database with what is open on it, for tests of which nothing is to be left to the next.
 
 A database, a worker and the first plans of each session cost a test 0.2 s of a core; most jobs cost a hundredth of that.
 """
@@ -6,13 +6,16 @@ A database, a worker and the first plans of each session cost a test 0.2 s of a 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 
 from asyncjobs import AsyncJobs
 from asyncjobs.db.connecting import connect
+from asyncjobs.definitions import registry
+from asyncjobs.jobs.ordering import all_rules
 from asyncjobs.performing import open_clients
+from tests.support.asking import until
 from tests.support.processes import until_so
 
 PATIENCE = 10.0
@@ -42,6 +45,11 @@ select exists (select from asyncjobs.job where state = 2),
         from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r')
 """
 """Whether anything runs; and the tables of the test's own."""
+STRANGERS = """
+from pg_stat_activity
+where datname = current_database() and application_name not like 'asyncjobs%' and pid <> all (array{}::integer[])
+"""
+"""Sessions that are neither those of a client or a worker nor ours."""
 OTHERS = "delete from asyncjobs.job where state <> 2"
 STATE = """
 select md5(string_agg(concat(oid, ' ', version), ' ' order by oid)), pg_relation_size('asyncjobs.job') < 1000000
@@ -58,6 +66,12 @@ from (
 ) as what
 """
 """Other where a function, trigger, table, right or setting is, or where so much is dead in a table that it is slower than a new one."""
+
+
+def _heeded_at_start() -> list[Any]:
+    """What a worker takes from the kinds it knows when it starts, and does not look at again."""
+    known = registry.all_definitions()
+    return [all_rules(known), *((d.kind, d.options) for d in known if d.options.schedule or d.options.retention)]
 
 
 class Lasting:
@@ -107,6 +121,7 @@ class Lasting:
                 if self._make_jobs is not None:
                     jobs = self._make_jobs(self.url)
                     self.jobs = await stack.enter_async_context(jobs.running() if self._works else jobs)
+                self._heeded = _heeded_at_start()
                 self._open = stack.pop_all()
         if self._make_jobs is not None:
             open_clients.remove(self.jobs._client())  # where it has just been opened
@@ -120,6 +135,23 @@ class Lasting:
             self._others[name] = await open_on(self.url)
             self._open.callback(lambda: self._others.pop(name).terminate())
         return self._others[name]
+
+    async def begin_module(self) -> None:
+        """End what another module's tests have left open; its worker, if it works, says that it knows the kinds of now.
+
+        Where that must start for these, it begins anew.
+        """
+        if self._open is None:
+            return
+        kept = [each.get_server_pid() for each in (self.connection, *self._others.values())]
+        await self.connection.execute(f"select pg_terminate_backend(pid) {STRANGERS.format(kept)}")
+        await until(self.connection, f"select not exists (select {STRANGERS.format(kept)})")
+        if self._works:
+            worker = self.jobs._worker
+            if worker is None or worker.parts.job_processes.forking.is_up or self._heeded != _heeded_at_start():
+                await self.close()
+            else:
+                await self.connection.execute("update asyncjobs.worker set about = $1", worker._report.about())
 
     async def emptied(self) -> None:
         """End what a test has left running and remove its rows and its tables; where that cannot be done, begin anew."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from asyncjobs import AsyncJobs, NotOpen, job
+from asyncjobs.definitions import registry
 from asyncjobs.performing import open_clients
 from tests.conftest import Databases
 from tests.support import lasting
 from tests.support.lasting import Lasting
+from tests.support.processes import until_so
 from tests.support.sweeps import slowly
 
 gates: dict[str, asyncio.Event] = {}
@@ -130,3 +135,44 @@ async def test_a_transaction_is_rolled_back_and_a_closed_connection_opened_anew(
     await shared.connection.close()
     await shared.emptied()
     await is_as_new(shared)
+
+
+@job(kind="lasting.kept", retention=3600 * 24 * 400)
+async def kept() -> None: ...
+
+
+@pytest.fixture
+def known() -> Iterator[dict[str, Any]]:
+    """Of the kinds that are known only this module's that nothing is said of; to be changed."""
+    before = dict(registry._definitions)
+    registry._definitions.clear()
+    registry._definitions["lasting.one"] = before["lasting.one"]
+    yield registry._definitions
+    registry._definitions.clear()
+    registry._definitions.update(before)
+
+
+async def test_another_module_finds_its_worker_with_the_kinds_of_its_own(
+    known: dict[str, Any], shared: Lasting
+) -> None:
+    worker = shared.jobs._worker
+    stranger = await asyncpg.connect(shared.url)
+    known["lasting.deaf"] = deaf._definition
+    await shared.emptied()
+    await shared.begin_module()
+    assert shared.jobs._worker is worker
+    [about] = [json.loads(row["about"]) for row in await shared.connection.fetch("select about from asyncjobs.worker")]
+    assert about["kinds"] == ["lasting.deaf", "lasting.one"]
+    await until_so(stranger.is_closed)
+    await is_as_new(shared)
+
+
+async def test_another_module_whose_kinds_a_worker_takes_in_when_it_starts_has_a_new_one(
+    known: dict[str, Any], shared: Lasting
+) -> None:
+    url = shared.url
+    known["lasting.kept"] = kept._definition
+    await shared.emptied()
+    await shared.begin_module()
+    await is_as_new(shared)
+    assert shared.url != url

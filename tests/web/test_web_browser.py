@@ -36,7 +36,7 @@ PATIENCE = 15_000
 """Milliseconds."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with opened(chromium() or "") as found:
         yield found
