@@ -73,8 +73,8 @@ def worker(databases: Databases, plain_config: Path) -> Iterator[str]:
 
 @pytest.fixture
 def blocking(request: pytest.FixtureRequest) -> Iterator[BlockingJobs]:
-    """On the database of the worker, where the test has that."""
-    url = request.getfixturevalue("worker" if "worker" in request.fixturenames else "database_url")
+    """On the database of the worker, where the test has that, or on one of which no test looks at all jobs."""
+    url = request.getfixturevalue("worker" if "worker" in request.fixturenames else "shared_url")
     with AsyncJobs(database_url=url).blocking() as jobs:
         yield jobs
 
@@ -173,8 +173,8 @@ class TestWhatItGives:
         with ThreadPoolExecutor(20) as pool:
             assert list(pool.map(one, range(100))) == [2 * number for number in range(100)]
 
-    def test_it_may_be_opened_again(self, database_url: str) -> None:
-        jobs = AsyncJobs(database_url=database_url)
+    def test_it_may_be_opened_again(self, shared_url: str) -> None:
+        jobs = AsyncJobs(database_url=shared_url)
         blocking = jobs.blocking()
         for opened in (blocking, blocking, jobs.blocking()):
             with opened:
@@ -226,16 +226,16 @@ class TestErrors:
         with pytest.raises(NotOpen, match="with AsyncJobs"):
             blocking.enqueue(double(1))
 
-    def test_opened_twice_it_says_so(self, blocking: BlockingJobs, database_url: str) -> None:
+    def test_opened_twice_it_says_so(self, blocking: BlockingJobs, shared_url: str) -> None:
         with pytest.raises(AlreadyOpen), blocking:
             pass
-        jobs = AsyncJobs(database_url=database_url)
+        jobs = AsyncJobs(database_url=shared_url)
         with jobs.blocking():
             with pytest.raises(AlreadyOpen), jobs.blocking():
                 pass
 
-    def test_after_its_block_it_is_closed(self, database_url: str) -> None:
-        with AsyncJobs(database_url=database_url).blocking() as blocking:
+    def test_after_its_block_it_is_closed(self, shared_url: str) -> None:
+        with AsyncJobs(database_url=shared_url).blocking() as blocking:
             pass
         for use in (
             lambda: blocking.enqueue(double(1)),
@@ -245,8 +245,8 @@ class TestErrors:
             with pytest.raises(NotOpen, match="with AsyncJobs"):
                 use()
 
-    async def test_inside_a_running_loop_it_is_refused_and_the_way_is_named(self, database_url: str) -> None:
-        blocking = AsyncJobs(database_url=database_url).blocking()
+    async def test_inside_a_running_loop_it_is_refused_and_the_way_is_named(self, shared_url: str) -> None:
+        blocking = AsyncJobs(database_url=shared_url).blocking()
         with pytest.raises(InsideEventLoop, match="async with AsyncJobs"), blocking:
             pass
         await asyncio.to_thread(blocking.__enter__)
@@ -293,15 +293,15 @@ def program(directory: Path, url: str, then: str) -> subprocess.Popen:
     return warm.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
-def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:
-    with program(tmp_path, database_url, "jobs.result(made)") as running:
+def test_ctrl_c_in_the_main_thread_ends_the_program_and_leaves_nothing(shared_url: str, tmp_path: Path) -> None:
+    with program(tmp_path, shared_url, "jobs.result(made)") as running:
         assert running.stdout is not None and running.stdout.readline() == "enqueued\n"
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=PATIENCE)
     assert "KeyboardInterrupt" in said and "never awaited" not in said and "was destroyed" not in said
 
 
-def test_a_program_that_forgets_to_close_it_ends_all_the_same(database_url: str, tmp_path: Path) -> None:
-    with program(tmp_path, database_url, "AsyncJobs(database_url=sys.argv[1]).blocking().__enter__()") as running:
+def test_a_program_that_forgets_to_close_it_ends_all_the_same(shared_url: str, tmp_path: Path) -> None:
+    with program(tmp_path, shared_url, "AsyncJobs(database_url=sys.argv[1]).blocking().__enter__()") as running:
         _, said = running.communicate(timeout=PATIENCE)
     assert (running.returncode, said) == (0, "")

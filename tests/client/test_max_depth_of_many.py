@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from callers import WAYS
 from order_jobs import note as note_text
 
@@ -26,8 +27,6 @@ from asyncjobs import (
 )
 from tests.support.asking import until
 from tests.support.roles import apply_roles
-
-pytestmark = pytest.mark.usefixtures("database_url")
 
 READY = "select count(*) from asyncjobs.job where queue = 'narrow' and state = 1"
 ALL = "select (select count(*) from asyncjobs.job) + (select count(*) from asyncjobs.batch)"
@@ -75,7 +74,7 @@ async def then() -> None:
     current_job().then(plain(9))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def bounded(make_jobs: Callable[..., AsyncJobs]) -> AsyncIterator[AsyncJobs]:
     async with make_jobs(**FULL) as jobs:
         yield jobs
@@ -108,9 +107,9 @@ class TestBatches:
 
     @pytest.mark.parametrize("way", ["asyncpg", "session on psycopg"])
     async def test_in_a_callers_transaction_nothing_of_it_is_stored_either(
-        self, bounded: AsyncJobs, connection: asyncpg.Connection, database_url: str, way: str
+        self, bounded: AsyncJobs, connection: asyncpg.Connection, url: str, way: str
     ) -> None:
-        async with WAYS[way](database_url) as caller:
+        async with WAYS[way](url) as caller:
             await bounded.enqueue(plain(1), connection=caller.connection)
             with pytest.raises(QueueFull, match="there is room for 4, and not for 5"):
                 await Batch("x").add_all([plain(n) for n in range(5)]).enqueue(connection=caller.connection)
@@ -164,14 +163,14 @@ async def settled_without(connection: asyncpg.Connection, batch: Batch) -> None:
 
 class TestChains:
     async def test_the_first_of_one_takes_a_place_and_the_others_none(
-        self, bounded: AsyncJobs, connection: asyncpg.Connection, database_url: str
+        self, bounded: AsyncJobs, connection: asyncpg.Connection, url: str
     ) -> None:
         await fill(bounded, 4)
         await chain(plain(1), plain(2), plain(3)).enqueue()
         refused = chain(plain(4), plain(5))
         with pytest.raises(QueueFull, match="holds 5 ready jobs, and its max_depth is 5: enqueue again later"):
             await refused.enqueue()
-        async with WAYS["asyncpg"](database_url) as caller:
+        async with WAYS["asyncpg"](url) as caller:
             with pytest.raises(QueueFull):
                 await refused.enqueue(connection=caller.connection)
         assert await connection.fetchval(READY) == 5

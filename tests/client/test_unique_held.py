@@ -77,10 +77,10 @@ def key_of(key: str) -> str:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_in_a_callers_transaction_key_and_session_are_named(
-    client: AsyncJobs, database_url: str, connection: asyncpg.Connection, way: str
+    client: AsyncJobs, url: str, connection: asyncpg.Connection, way: str
 ) -> None:
     late = once(5)
-    async with holding(database_url, once(5)) as holder, WAYS[way](database_url) as caller:
+    async with holding(url, once(5)) as holder, WAYS[way](url) as caller:
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(DatabaseUnavailable, match=said_of(holder)):
             await late.enqueue(connection=caller.connection)
@@ -100,16 +100,16 @@ async def until_alone(connection: asyncpg.Connection) -> None:
 @pytest.mark.usefixtures("bounded")
 class TestOnOurOwnConnections:
     async def test_one_is_answered_before_its_connection_is_given_up_and_nothing_comes_after(
-        self, client: AsyncJobs, database_url: str, connection: asyncpg.Connection
+        self, client: AsyncJobs, url: str, connection: asyncpg.Connection
     ) -> None:
-        async with holding(database_url, once(5)) as holder:
+        async with holding(url, once(5)) as holder:
             with pytest.raises(DatabaseUnavailable, match=said_of(holder)):
                 await once(5).enqueue()
         await until_alone(connection)
         assert await rows(connection) == 0
 
-    async def test_of_many_the_one_that_is_held_is_named(self, client: AsyncJobs, database_url: str) -> None:
-        async with holding(database_url, once(5)) as holder:
+    async def test_of_many_the_one_that_is_held_is_named(self, client: AsyncJobs, url: str) -> None:
+        async with holding(url, once(5)) as holder:
             for enqueue in (
                 lambda: enqueue_all(once(n) for n in range(10)),
                 lambda: Batch("ten").add_all([once(n) for n in range(10)]).enqueue(),
@@ -120,11 +120,11 @@ class TestOnOurOwnConnections:
                     await enqueue()
 
     async def test_so_are_those_of_a_batch_and_of_a_chain_in_a_callers_transaction(
-        self, client: AsyncJobs, database_url: str
+        self, client: AsyncJobs, url: str
     ) -> None:
-        async with holding(database_url, once(5)) as holder:
+        async with holding(url, once(5)) as holder:
             for made in (Batch("ten").add_all([once(n) for n in range(10)]), chain(once(3), once(5))):
-                async with WAYS["asyncpg"](database_url) as caller:
+                async with WAYS["asyncpg"](url) as caller:
                     await caller.execute(f"set local lock_timeout = '{SHORT}'")
                     with pytest.raises(DatabaseUnavailable, match=said_of(holder)):
                         await made.enqueue(connection=caller.connection)
@@ -180,14 +180,14 @@ async def test_whoever_may_not_see_the_holders_state_is_told_the_rest(
 
 
 async def test_of_a_line_of_several_the_one_at_its_head_is_named(
-    client: AsyncJobs, database_url: str, connection: asyncpg.Connection
+    client: AsyncJobs, url: str, connection: asyncpg.Connection
 ) -> None:
     await newest(5).set(wait=3600).enqueue()
-    async with holding(database_url, once(1)) as holder, WAYS["asyncpg"](database_url) as second:
+    async with holding(url, once(1)) as holder, WAYS["asyncpg"](url) as second:
         await holder.execute("select from asyncjobs.job for update")
         in_line = asyncio.ensure_future(newest(5).enqueue(connection=second.connection))
         await until_blocked(connection)
-        async with WAYS["asyncpg"](database_url) as third:
+        async with WAYS["asyncpg"](url) as third:
             await third.execute(f"set local lock_timeout = '{SHORT}'")
             with pytest.raises(DatabaseUnavailable, match=rf"held by pid {holder.get_server_pid()} \([^;]*$"):
                 await newest(5).enqueue(connection=third.connection)
@@ -195,10 +195,10 @@ async def test_of_a_line_of_several_the_one_at_its_head_is_named(
         await asyncio.wait([in_line])
 
 
-async def test_a_table_that_is_locked_is_not_taken_for_the_key(client: AsyncJobs, database_url: str) -> None:
-    holder = await asyncpg.connect(database_url)
+async def test_a_table_that_is_locked_is_not_taken_for_the_key(client: AsyncJobs, url: str) -> None:
+    holder = await asyncpg.connect(url)
     await holder.execute("begin; lock table asyncjobs.job in exclusive mode")
-    async with WAYS["asyncpg"](database_url) as caller:
+    async with WAYS["asyncpg"](url) as caller:
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(
             DatabaseUnavailable, match=r"the table asyncjobs\.job was not to be had .* held by pid \d+ \(no application"
@@ -208,9 +208,9 @@ async def test_a_table_that_is_locked_is_not_taken_for_the_key(client: AsyncJobs
 
 
 async def test_a_key_that_is_free_by_then_is_said_to_be(
-    client: AsyncJobs, database_url: str, monkeypatch: pytest.MonkeyPatch
+    client: AsyncJobs, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with holding(database_url, once(5)) as holder, WAYS["asyncpg"](database_url) as caller:
+    async with holding(url, once(5)) as holder, WAYS["asyncpg"](url) as caller:
 
         async def connect_later(*given: Any, **options: Any) -> asyncpg.Connection:
             if not holder.is_closed():
@@ -225,13 +225,13 @@ async def test_a_key_that_is_free_by_then_is_said_to_be(
 
 
 async def test_where_nobody_can_be_asked_the_key_is_named_all_the_same(
-    client: AsyncJobs, database_url: str, monkeypatch: pytest.MonkeyPatch
+    client: AsyncJobs, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refused(*_: Any, **__: Any) -> asyncpg.Connection:
         raise DatabaseUnavailable("sorry, too many clients already")
 
     monkeypatch.setattr(unique_key_holders, "connect", refused)
-    async with holding(database_url, once(5)), WAYS["asyncpg"](database_url) as caller:
+    async with holding(url, once(5)), WAYS["asyncpg"](url) as caller:
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(
             DatabaseUnavailable, match=f"'{key_of(KEY)}' .* cannot be named, as no connection was to be had"
@@ -241,9 +241,9 @@ async def test_where_nobody_can_be_asked_the_key_is_named_all_the_same(
 
 @pytest.mark.parametrize("way", ["asyncpg", "session on psycopg", "psycopg"])
 async def test_a_job_without_a_key_that_waits_for_another_thing_is_told_the_servers_first_line_alone(
-    client: AsyncJobs, database_url: str, way: str
+    client: AsyncJobs, url: str, way: str
 ) -> None:
-    async with holding(database_url, limited()), WAYS[way](database_url) as caller:
+    async with holding(url, limited()), WAYS[way](url) as caller:
         await caller.execute(f"set local lock_timeout = '{SHORT}'")
         with pytest.raises(DatabaseUnavailable, match="^canceling statement due to lock timeout$"):
             await limited().enqueue(connection=caller.connection)
