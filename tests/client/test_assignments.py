@@ -30,11 +30,8 @@ async def _by_a_worker(made: Job[Any]) -> Any:
 
 
 @pytest.fixture(params=["perform_now", "worker"])
-def run(request: pytest.FixtureRequest) -> Runs:
-    if request.param == "perform_now":
-        return lambda made: made.perform_now()
-    request.getfixturevalue("jobs")
-    return _by_a_worker
+def run(request: pytest.FixtureRequest, jobs: AsyncJobs) -> Runs:
+    return _by_a_worker if request.param == "worker" else lambda made: made.perform_now()
 
 
 def line_of(code: Callable[..., Any], text: str) -> int:

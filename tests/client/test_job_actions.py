@@ -198,7 +198,7 @@ class TestRetry:
     ) -> None:
         ids = await end(connection, State.failed, 50)
         done = await asyncio.gather(
-            *(client.retry(job_id) for job_id in ids for _ in range(8)), *(client.retry_all() for _ in range(4))
+            *(client.retry(job_id) for job_id in ids for _ in range(4)), *(client.retry_all() for _ in range(4))
         )
         assert sum(done) == 50
         assert await rows(connection) == 50

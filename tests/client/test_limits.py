@@ -206,7 +206,7 @@ class TestTurns:
         self, make_jobs: Callable[..., AsyncJobs]
     ) -> None:
         async with make_jobs():
-            await enqueue_all(sync(1, n) for n in range(3_000))
+            await enqueue_all(sync(1, n) for n in range(2_000))
             other = await sync(2, 0).enqueue()
         async with make_jobs(pools=[{"queues": ["*"], "concurrency": 1}]).running():
             await other.result(timeout=PATIENCE)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import product
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ from asyncjobs.failing.retry_after import retry_after
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
-from tests.support.sweeps import crossed, slowly
+from tests.support.sweeps import slowly
 
 
 @job(kind="rates.ping", rate_limit=Rate(40, per=1, burst=3))
@@ -141,11 +142,10 @@ class TestFollowingRetryAfter:
 
     @pytest.mark.parametrize(
         ("executor", "retries", "crashes"),
-        crossed(
-            {"loop": "loop", "process": "process"},
-            {"fails": False, "is retried": True},
-            {"ordinary": 0, "suspect": 2},
-        ),
+        [
+            pytest.param(*each, marks=[] if each in (("loop", False, 0), ("process", True, 2)) else [pytest.mark.slow])
+            for each in product(("loop", "process"), (False, True), (0, 2))
+        ],
     )
     async def test_it_is_told_in_the_transaction_that_records_the_end_wherever_the_job_runs(
         self,

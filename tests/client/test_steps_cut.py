@@ -177,7 +177,7 @@ async def test_the_answer_to_a_statement_is_lost(
         assert begun["isolated"] == (1 + times if lost == "the record of an isolated step" else 1)
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("where", ["asyncjobs worker", "asyncjobs isolated steps"])
 async def test_its_connections_are_cut_after_a_message(
     make_jobs: MakeJobs, connection: asyncpg.Connection, proxy: Proxy, proxied_url: str, where: str, every: int

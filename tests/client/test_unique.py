@@ -122,7 +122,7 @@ class TestSkipping:
 
     async def test_many_are_counted_as_they_are_made(self, client: AsyncJobs, connection: asyncpg.Connection) -> None:
         await once(3).enqueue()
-        assert await enqueue_all(once(n % 10) for n in range(5_000)) == 9
+        assert await enqueue_all(once(n % 10) for n in range(2_500)) == 9
         assert await rows(connection) == 10
 
     async def test_two_that_enqueue_the_same_keys_in_other_orders_do_not_lock_each_other_out(

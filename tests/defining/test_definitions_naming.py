@@ -120,12 +120,16 @@ class TestTheProgramThatWasStarted:
         assert python("other.py", directory=tmp_path) == "app.__main__.send"
 
     @pytest.mark.parametrize("method", ["spawn", *slowly("forkserver")])
-    def test_a_child_of_multiprocessing_names_kinds_as_the_program_does(self, tmp_path: Path, method: str) -> None:
+    @pytest.mark.parametrize("module", ["shop", *slowly("app.shop")])
+    def test_a_child_of_multiprocessing_names_kinds_as_the_program_does(
+        self, tmp_path: Path, method: str, module: str
+    ) -> None:
         (tmp_path / "shop.py").write_text(PROGRAM + CHILD.format(method=method))
         (tmp_path / "app").mkdir()
         (tmp_path / "app" / "shop.py").write_text((tmp_path / "shop.py").read_text())
-        assert python("shop.py", directory=tmp_path).splitlines() == ["shop.send shop.Outer.Inner", "shop.send"]
-        assert python("-m", "app.shop", directory=tmp_path).splitlines()[1] == "app.shop.send"
+        words = ["shop.py"] if module == "shop" else ["-m", module]
+        told = python(*words, directory=tmp_path).splitlines()
+        assert told == [f"{module}.send {module}.Outer.Inner", f"{module}.send"]
 
     @pytest.mark.parametrize(
         "profiler",

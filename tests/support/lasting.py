@@ -50,6 +50,11 @@ from pg_stat_activity
 where datname = current_database() and application_name not like 'asyncjobs%' and pid <> all (array{}::integer[])
 """
 """Sessions that are neither those of a client or a worker nor ours."""
+AT_THE_BEGINNING = """
+select setval(seqrelid::regclass, seqstart, false) from pg_sequence
+where seqrelid in (select oid from pg_class where relnamespace = 'asyncjobs'::regnamespace)
+"""
+"""For what happens each so many numbers of a sequence."""
 OTHERS = "delete from asyncjobs.job where state <> 2"
 STATE = """
 select md5(string_agg(concat(oid, ' ', version), ' ' order by oid)), pg_relation_size('asyncjobs.job') < 1000000
@@ -146,7 +151,9 @@ class Lasting:
         kept = [each.get_server_pid() for each in (self.connection, *self._others.values())]
         await self.connection.execute(f"select pg_terminate_backend(pid) {STRANGERS.format(kept)}")
         await until(self.connection, f"select not exists (select {STRANGERS.format(kept)})")
-        if self._works:
+        if not self._works:  # a worker remembers how far they were
+            await self.connection.execute(AT_THE_BEGINNING)
+        else:
             worker = self.jobs._worker
             if worker is None or worker.parts.job_processes.forking.is_up or self._heeded != _heeded_at_start():
                 await self.close()

@@ -35,7 +35,7 @@ def jobs(_asyncjobs: Jobs) -> Jobs:
     return _asyncjobs
 
 
-@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=lambda every: f"every {every}")
+@pytest.fixture(params=[7, pytest.param(1, marks=pytest.mark.slow)], ids=lambda every: f"every {every}")
 def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Of the places where `crash_everywhere` cuts it takes each so manieth, to the last."""
     cut = Crashing._try

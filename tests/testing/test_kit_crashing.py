@@ -78,7 +78,12 @@ def sorted_lines() -> list[str]:
     return sorted(lines())
 
 
-UNSAFE = [(how, job) for how, jobs_of_it in kit_jobs.UNSAFE.items() for job in jobs_of_it]
+UNSAFE = [
+    # What a cancellation shows, too, or another test here, is killed under `-m slow`.
+    pytest.param(how, job, marks=[pytest.mark.slow] if how == "kill" and job in kit_jobs.UNSAFE["cancel"] else [])
+    for how, jobs_of_it in kit_jobs.UNSAFE.items()
+    for job in jobs_of_it
+]
 
 
 @pytest.mark.parametrize(
