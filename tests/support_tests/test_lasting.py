@@ -176,3 +176,30 @@ async def test_another_module_whose_kinds_a_worker_takes_in_when_it_starts_has_a
     await shared.begin_module()
     await is_as_new(shared)
     assert shared.url != url
+
+
+@job(kind="lasting.apart", executor="process")
+def apart() -> int:
+    return 2
+
+
+@pytest.mark.slow
+async def test_another_module_whose_kinds_the_processes_of_jobs_do_not_know_has_a_new_worker(
+    known: dict[str, Any], shared: Lasting
+) -> None:
+    url = shared.url
+    known["lasting.apart"] = apart._definition
+    assert await (await apart().enqueue()).result(timeout=20) == 2
+    await shared.emptied()
+    await shared.begin_module()
+    await is_as_new(shared)
+    assert shared.url != url
+
+
+async def test_where_nobody_remembers_them_sequences_begin_anew_for_another_module(databases: Databases) -> None:
+    alone = await Lasting(databases.another).opened()
+    for _ in range(2):
+        assert await alone.connection.fetchval("select nextval('asyncjobs.ready_seq')") == 1
+        await alone.emptied()
+        await alone.begin_module()
+    await alone.close()
