@@ -32,7 +32,7 @@ from tests.support.asking import until
 from tests.support.processes import PATIENCE
 from tests.support.workers import ROOT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PROJECT = "tests.integrations.django_project"
 WORKER = "asyncjobs.integrations.django.worker"
@@ -77,7 +77,7 @@ def shop(shared_url: str) -> Iterator[SimpleNamespace]:
     time.tzset()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def jobs(shop: SimpleNamespace, plain_config: Path) -> AsyncIterator[AsyncJobs]:
     """A worker of the project's tasks."""
     from asgiref.sync import sync_to_async
