@@ -45,8 +45,9 @@ class FunctionJob(Job[R], Generic[R], abstract=True):
 
     def perform(self) -> Coroutine[Any, Any, R]:
         """Call the function with the job's arguments."""
-        function = cast("Callable[..., Coroutine[Any, Any, R]]", self._definition.function)
-        return cast("Coroutine[Any, Any, R]", self._definition.arguments.call(function, self._values))
+        definition: Any = self._definition
+        result: Coroutine[Any, Any, R] = definition.arguments.call(definition.function, self._values)
+        return result
 
 
 def _again(made_by: JobFunction[..., Any], state: dict[str, Any]) -> Job[Any]:
