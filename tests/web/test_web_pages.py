@@ -135,6 +135,11 @@ async def test_a_job_is_found_by_the_beginning_of_its_id_that_pages_show_and_sev
         answer = await web.get(f"/jobs?id={given}")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{one}")
     assert [job["id"] for job in (await web.json("/jobs?id=0190b6d2"))["jobs"]] == [str(other), str(one)]
+    first = await web.json("/jobs?id=0190b6d2&limit=1")
+    assert ([job["id"] for job in first["jobs"]], first["next"]) == ([str(other)], str(other))
+    second = await web.json(f"/jobs?id=0190b6d2&limit=1&before={other}")
+    assert ([job["id"] for job in second["jobs"]], second["next"]) == ([str(one)], None)
+    assert "Older jobs" in await web.text("/jobs?id=0190b6d2&limit=1")
     assert "No job and no batch" in await web.text("/jobs?id=0190b6d3")
     for given in ("0190b6d", "8b1f6a2c4e9g"):
         assert "at least 8 of 0-9 a-f" in await web.text(f"/jobs?id={given}", 400)

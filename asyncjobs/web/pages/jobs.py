@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import Any
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -27,9 +28,12 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     limit = given.whole("limit", least=1, most=MOST) or PAGE
     batches, near = [], []
     if (ids := given.beginning("id")) is not None:
-        wanted, following = Wanted(), None
-        found = await dashboard.read(lambda connection: reading.list_beginning(connection, ids, limit))
-        batches = await dashboard.read(lambda connection: looking.list_batches_beginning(connection, ids, limit))
+        wanted = Wanted()
+        left = ids if before is None else ids._replace(greatest=min(ids.greatest, UUID(int=before.int - 1)))
+        found = await dashboard.read(lambda connection: reading.list_beginning(connection, left, limit + 1))
+        found, following = found[:limit], found[limit - 1].id if len(found) > limit else None
+        if before is None:
+            batches = await dashboard.read(lambda connection: looking.list_batches_beginning(connection, ids, limit))
     else:
         found, following = await dashboard.read(
             lambda connection: page_of_jobs(connection, wanted, before=before, limit=limit)
@@ -42,13 +46,15 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         "batches": batches,
         "near": near,
         "next": following,
+        "is_first_page": before is None,
     }
 
 
 def only_one(values: dict[str, Any]) -> str | None:
     """Return the page of the only job, or batch, that an id leads to; None: there are none, or several."""
     pages = [f"/jobs/{job['id']}" for job in values["jobs"]] + [f"/batches/{batch}" for batch in values["batches"]]
-    return pages[0] if "id" in values["filter"] and len(pages) == 1 else None
+    is_all = values["is_first_page"] and values["next"] is None
+    return pages[0] if "id" in values["filter"] and is_all and len(pages) == 1 else None
 
 
 async def _near(dashboard: Dashboard, kind: str) -> list[str]:
