@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from uuid import uuid4
 
 import pytest
@@ -29,9 +30,10 @@ async def test_no_part_is_run_twice_and_each_has_its_own_result_whatever_kills_t
         killed = parents[starts[-1].worker]  # the heir itself, when it was ready before the job was given back
         await asyncio.sleep(rng.random() * 0.2)
         killed.kill()
+        killed_at = time.monotonic_ns()
         assert await until(lambda group=killed.pid: not group_lives(group))
         for pid in {event.pid for event in scene.events(event="start", worker=killed.name)} - {killed.pid}:
-            scene.oracle.write("killed", of=pid, name=killed.name)
+            scene.oracle.write("killed", of=pid, name=killed.name, ns=killed_at)
         if heir is not killed:
             await scene.all_ready(heir)
     scene.open(gate)

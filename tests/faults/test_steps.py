@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter, defaultdict
 from functools import partial
 
@@ -75,10 +76,11 @@ async def test_workers_killed_at_any_moment_repeat_no_committed_step_no_effect_a
         assert await until(partial(begun_or_over, scene, fresh, event=event, step=name, worker=victim.name))
         await asyncio.sleep(rng.random() * (0.15 if event == "row" else 0.02))
         victim.kill()
+        killed_at = time.monotonic_ns()
         # Suspects run in processes of their own, which die with it; one may have begun just now.
         assert await until(lambda group=victim.pid: not group_lives(group))
         for pid in {event.pid for event in scene.events(event="start", worker=victim.name)} - {victim.pid}:
-            scene.oracle.write("killed", of=pid, name=victim.name)
+            scene.oracle.write("killed", of=pid, name=victim.name, ns=killed_at)
         await scene.all_ready(heir)
         victim = heir
     await whole(scene, *all_jobs, timeout=120)

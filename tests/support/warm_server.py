@@ -58,9 +58,10 @@ def serve(control: socket.socket, ours: list[str]) -> dict[str, Any]:
         # Twice, so that it is taken for its own child by whoever has asked, a subreaper for as long: see `warm`.
         between = os.fork()
         if between == 0:
+            between = os.getpid()
             if os.fork():
                 os._exit(0)
-            _become_child_of(request["parent"], own_session=request["session"])
+            _become_child_of(request["parent"], between, own_session=request["session"])
             _be_called("python3")
             if request["cgroup"] is not None:
                 enter(request["cgroup"])
@@ -74,11 +75,12 @@ def serve(control: socket.socket, ours: list[str]) -> dict[str, Any]:
             os.close(descriptor)
 
 
-def _become_child_of(parent: int, *, own_session: bool) -> None:
+def _become_child_of(parent: int, between: int, *, own_session: bool) -> None:
     try:
         group = os.getpgid(parent)
-        while os.getppid() != parent:
-            os.getpgid(parent)
+        while (now := os.getppid()) != parent:
+            if now != between:
+                raise ProcessLookupError  # it was killed, and is perhaps not reaped: then it still has its group
             os.sched_yield()  # until the one between has ended, of which nothing tells but this
         score = Path(f"/proc/{parent}/oom_score_adj").read_text()
     except (ProcessLookupError, FileNotFoundError):
