@@ -144,8 +144,12 @@ async def test_those_that_wait_leave_the_clients_connections_to_others(
 
 
 async def test_a_lock_timeout_of_the_role_bounds_them(
-    make_jobs: Callable[..., AsyncJobs], database_url: str, connection: asyncpg.Connection
+    make_jobs: Callable[..., AsyncJobs],
+    database_url: str,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(enqueueing, "KEY_WAIT", float("inf"))
     urls = await apply_roles(database_url)
     here = await connection.fetchval("select current_database()")
     await connection.execute(f"alter role aj_web in database {here} set lock_timeout = '{SHORT}'")

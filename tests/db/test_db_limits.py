@@ -415,3 +415,15 @@ async def test_a_key_or_a_job_that_another_has_locked_is_looked_at_again(
 async def test_what_would_fail_the_look_at_all_limits_is_no_row(connection, table, columns, values):
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(f"insert into asyncjobs.{table} ({columns}) values ({values})")
+
+
+async def test_notes_of_an_endless_time_are_used_up_and_hold_up_no_look(
+    worker_session: asyncpg.Connection, connection: asyncpg.Connection
+) -> None:
+    [job] = await put(worker_session, limits=[rate()])
+    for column in ("started_at", "not_before"):
+        for time in ("infinity", "-infinity"):
+            await connection.execute(f"insert into asyncjobs.limit_note (key, {column}) values ('paced', '{time}')")
+    await limiting.admit(worker_session)
+    assert await admitted(worker_session) == [job]
+    assert await noted(worker_session) == []

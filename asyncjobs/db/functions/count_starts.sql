@@ -14,7 +14,7 @@ begin
     delete from asyncjobs.limit_note where key = any(held) returning key, started_at, not_before
   ), started as (
     select key, started_at, row_number() over (partition by key order by started_at desc) as rank
-    from noted where started_at is not null
+    from noted where isfinite(started_at)
   ), counted as (
     select started.key, count(*) as n, max(started_at + make_interval(secs => rank * limits.spacing)) as last
     from started
@@ -22,7 +22,7 @@ begin
     where limits.spacing is not null
     group by started.key
   ), told_off as (
-    select key, max(not_before) as until from noted where not_before is not null group by key
+    select key, max(not_before) as until from noted where isfinite(not_before) group by key
   )
   update asyncjobs.limit_key
   set look_at = null,
