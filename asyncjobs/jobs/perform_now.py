@@ -45,7 +45,6 @@ class _Nested(Attempt):
         outer: The calling job's attempt, whose slot this one uses and with which it ends; None: no job called.
     """
 
-    begun = True
     _stopping = False
 
     def __init__(self, claimed: Claimed, outer: Attempt | None) -> None:

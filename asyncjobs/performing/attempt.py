@@ -122,7 +122,7 @@ class Attempt(Latch):
     """
 
     task: asyncio.Task[Any] | None = None
-    begun = False
+    """The task that runs it; None before it has begun, and when it has ended."""
     started = False
     """Whether its time has begun, for `timeout` and `expires_in`."""
     finished = False
@@ -237,7 +237,7 @@ class Attempt(Latch):
         self.cancel_reason = reason
         self.cancelled_at = time.time()
         self.stopping = True
-        if self.begun and self.task is not None:
+        if self.task is not None:
             self.task.cancel()
         for task in self._waiting or ():
             if not task.cancelling():
@@ -288,6 +288,9 @@ class Attempt(Latch):
     def end(self) -> None:
         """Give back its slot. A task that outlives its job then takes no slot from others and adds none."""
         self._ended = True
+        # The task's context holds the job, and so this attempt: left in a cycle, ten objects a job wait for the garbage
+        # collector, whose runs then take 4 of 53 µs a job.
+        self.task = None
         if self.shown is not None:
             self.shown.close()
         if self.timer is not None:

@@ -151,8 +151,7 @@ class ForkedGroup:
             def obey(run: _Run, words: list[Any]) -> None:
                 match words:
                     case ["run", _]:
-                        run.attempt.begun = True
-                        run.attempt.task = tasks.create_task(self._run(run, runner))
+                        tasks.create_task(self._run(run, runner))
                     case ["stop"]:
                         run.attempt.stop()
                     case ["cancel", reason]:
@@ -179,6 +178,7 @@ class ForkedGroup:
             await self._over.wait()
 
     async def _run(self, run: _Run, runner: AttemptRunner) -> None:
+        run.attempt.task = asyncio.current_task()  # cancelled before it has begun, a task would run nothing, and send no end
         end = await runner.run(run.attempt)
         del self._runs[run.line.number]  # first: once the worker knows, it may close the channel
         run.line.send("end", said(end))

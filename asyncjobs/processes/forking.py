@@ -239,7 +239,6 @@ class _Child:
         async with open_runner(self._recipe) as runner:
             slots = Slots(self._channel)
             attempt = Attempt(claimed, slots)
-            attempt.begun = True
             task = asyncio.get_running_loop().create_task(runner.run(attempt))
             attempt.task = task
             listening = [asyncio.get_running_loop(), attempt, slots]

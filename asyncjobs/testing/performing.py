@@ -220,7 +220,6 @@ class Performing:
     async def _attempt(self, claimed: Claimed, slots: Slots) -> None:
         """Run one attempt and write its end; when cancelled, give the job back as a stopping worker does."""
         attempt = AttemptHere(claimed, slots, self.is_to_stop)
-        attempt.begun = True
         try:
             with self._watched(attempt) as create:
                 task = attempt.task = create(self._runner.run(attempt))

@@ -49,7 +49,6 @@ class Child:
         self.attempt.task = asyncio.ensure_future(
             processes._child(Channel(self.ours), self.attempt, 5.0, 1, self.exit_code).follow()
         )
-        self.attempt.begun = True
 
     def end(self, result: str) -> list[Any]:
         """The words of its end."""

@@ -1,13 +1,18 @@
-"""How jobs are started: on their own, one after the other, with turns of the loop in between."""
+"""How jobs are started and left: on their own, one after the other, with turns of the loop in between."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
-from asyncjobs import AsyncJobs, job
+import pytest
+
+from asyncjobs import AsyncJobs, Job, job
+from asyncjobs.performing.attempt import Attempt
 from tests.support.processes import until_so
 
 ALONE = {"pools": [{"queues": ["*"], "concurrency": 1}]}
@@ -33,6 +38,11 @@ async def sets(number: int) -> list[int]:
 @job(kind="starts.exits")
 async def exits() -> None:
     raise SystemExit(7)
+
+
+@job(kind="starts.in_thread")
+def in_thread() -> int:
+    return 1
 
 
 async def count_turns() -> None:
@@ -71,3 +81,20 @@ async def test_one_that_exits_at_its_start_ends_itself_and_not_the_loop(make_job
         await jobs.enqueue(second)
         assert await second.result(timeout=30) == [0, 1]
         assert (await first.status()).state == "failed"
+
+
+@pytest.mark.parametrize("of", [lambda: sets(1), in_thread], ids=["async", "def"])
+async def test_those_that_have_ended_leave_nothing_to_the_garbage_collector(
+    make_jobs: Callable[..., AsyncJobs], of: Callable[[], Job[Any]]
+) -> None:
+    async with make_jobs().running() as jobs:
+        made = [of() for _ in range(20)]
+        gc.collect()
+        gc.disable()  # what is freed from here on is freed when it ends
+        try:
+            await jobs.enqueue_all(made)
+            await asyncio.gather(*(each.result(timeout=30) for each in made))
+            left = [each for each in gc.get_objects() if isinstance(each, Attempt)]
+        finally:
+            gc.enable()
+    assert left == []

@@ -238,7 +238,7 @@ class Executor:
         if claimed.limited and self._admission is not None:
             attempt.places = self._admission.places((claimed.id, claimed.fence))
         running = self._run(attempt) if claimed.crashes < SUSPECT else self._run_suspect(attempt, self._place(claimed))
-        attempt.task = begin_task(self._loop, running)
+        begin_task(self._loop, running)  # the loop holds it until it begins, the attempt until it ends
 
     # Suspects
 
@@ -294,9 +294,7 @@ class Executor:
             self._room_for_suspects()
 
     async def _run(self, attempt: Attempt, group: Group | None = None) -> None:
-        attempt.begun = True
-        if attempt.task is None:  # the task starts eagerly, and `begin_task` has not returned yet
-            attempt.task = asyncio.current_task()
+        attempt.task = asyncio.current_task()
         counts = None if self.metrics is None else self.metrics.row(attempt.claimed.kind, attempt.claimed.queue)
         begun = 0.0 if counts is None else counts.start(attempt.claimed.waited)
         try:
