@@ -14,6 +14,7 @@ from asyncjobs.db.rows import Finish, Finished, Reschedule, State, StatusRow, st
 YEAR = 365
 STATUS_WAYS: tuple[str, ...] = ("read_status", "read_status_without_arguments", "read_status_by_function")
 """Statements that return less and less: for workers, for viewers, and for enqueuers."""
+_SUCCEEDED = State.succeeded  # to look it up takes 0.2 µs
 MOST_SPARED = 10
 """Crashes of a job in a row that may not be charged to it; the next one is."""
 
@@ -25,7 +26,7 @@ async def finish(connection: Connection, finishes: Sequence[Finish]) -> int:
         sql.read("finish"),
         ids,
         fences,
-        () if all(state == State.succeeded for state in states) else states,
+        () if states.count(_SUCCEEDED) == len(states) else states,
         unless_none(results),
         unless_none(errors),
         unless_none(reasons),

@@ -11,7 +11,6 @@ from uuid import UUID
 class Refused(IntEnum):
     """Why a claimed job is not run."""
 
-    not_at_all = 0
     cancelled = 1
     """It was cancelled while it ran elsewhere."""
     expired = 2
@@ -37,12 +36,12 @@ class Claimed(NamedTuple):
     """Deaths of its process that are charged to it."""
     counts: str | None = None
     """JSON: how often each declaration has handled an error of it."""
-    refused: int = 0
-    """A `Refused`."""
+    refused: int | None = None
+    """A `Refused`; None: it is to run."""
     progress: str | None = None
     """JSON of its attributes; None: nothing was recorded, neither attributes nor steps."""
-    limited: bool = False
-    """Whether it has passed a limit."""
+    limited: bool | None = None
+    """Whether it has passed a limit; None: it has not."""
     batch: UUID | None = None
     """The batch of which it is a job."""
     tick: str | None = None
@@ -51,7 +50,7 @@ class Claimed(NamedTuple):
     """Seconds from its due time to its claim, by the database's clock; infinite for some times written by hand."""
     labels: Sequence[str | None] | None = None
     """Its tags and meta, as they are stored; None: none."""
-    apart: bool = False
-    """Whether it is a suspect that runs in a process of its own, or of suspects only."""
+    apart: bool | None = None
+    """Whether it is a suspect that runs in a process of its own, or of suspects only; None: it does not."""
     together: int | None = None
     """The most suspects that share a process with it, itself included; None: any number."""

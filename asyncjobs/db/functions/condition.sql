@@ -9,7 +9,8 @@ set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
   select concat_ws(' and ', 'true',
     case when w.states is not null then format('state = any(%L::smallint[])', w.states) end,
-    case when 4 < all(w.states) then 'state > 4' end,      -- finished_unsucceeded
+    case when 4 <= all(w.states) then 'finished_at is not null' end,      -- known not to be so of live ones without a look
+    case when 4 < all(w.states) then 'state > 4' end,                     -- finished_unsucceeded
     case when w.kinds is not null then format('kind = any(%L::text[])', w.kinds) end,
     case when w.queue is not null then format('queue = %L', w.queue) end,
     case when w.before is not null then format('id < %L::uuid', w.before) end,

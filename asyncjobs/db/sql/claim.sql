@@ -7,7 +7,7 @@
 -- Rows: at most the sum of $1, in no order; sort by (pool, range, priority, seq). No timestamp, nothing decoded: one
 -- row that the driver cannot decode would strand the whole batch as running. `refused`: the job is not to be run, since
 -- 1 it was cancelled while it ran elsewhere, 2 it has expired, 3 it has crashed as often as its kind allows; no attempt is
--- spent on that.
+-- spent on that. What is not so with most jobs is null then, not 0 or false: to send a null takes a tenth of the time.
 -- Locks: the claimed rows, SKIP LOCKED. Index: job_for_claim, one descent a range.
 -- The claim joins by ctid: by id the planner may walk the dead rows of the running index instead. A dead or missing
 -- worker row claims nothing: its jobs would be charged with a crash that they did not cause. `unnest` feeds the nested loops
@@ -55,6 +55,7 @@ where job.ctid = picked.ctid
 returning picked.pool, picked.range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
           job.crashes, job.counts,
           case when job.cancel_reason is not null then 1 when job.crashes > 0 and job.kind = any($10::text[]) then 3
-               when job.attempt = 0 then 2 else 0 end as refused, job.progress,
-          job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick,
-          (select date_part('epoch', clock_timestamp())) - date_part('epoch', job.run_at) as waited, job.labels
+               when job.attempt = 0 then 2 end as refused, job.progress,
+          case when job.limit_key is not null then true end as limited, job.batch, extract(epoch from job.tick)::text as tick,
+          (select date_part('epoch', clock_timestamp())) - date_part('epoch', job.run_at) as waited, job.labels,
+          null::boolean as apart, null::smallint as together

@@ -30,7 +30,7 @@ with picked as materialized (
   where job.ctid = picked.ctid
   returning 0 as pool, 0 as range, job.priority, job.seq, job.id, job.fence, job.attempt, job.kind, job.queue, job.args,
             job.crashes, job.counts,
-            case when job.cancel_reason is not null then 1 when picked.over then 3 else 0 end as refused, job.progress,
+            case when job.cancel_reason is not null then 1 when picked.over then 3 end as refused, job.progress,
             job.limit_key is not null as limited, job.batch, extract(epoch from job.tick)::text as tick,
             date_part('epoch', job.started_at) - date_part('epoch', job.run_at) as waited, job.labels,
             job.apart, job.together, job.limit_keys, job.limit_kind,

@@ -6,5 +6,5 @@ noted as (
   select key, started_at from claimed, unnest(limit_keys) as keys(key) where limit_kind > 1
 )
 select pool, range, priority, seq, id, fence, attempt, kind, queue, args, crashes, counts, refused, progress, limited, batch, tick,
-       waited, labels
+       waited, labels, apart, together
 from claimed

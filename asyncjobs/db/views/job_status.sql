@@ -2,9 +2,9 @@
 -- an id is in both tables for the moment of a retry: take one row.
 -- Times as asyncjobs.shown has them; the end of time is none. error: the last line of errors. steps: a JSON array in their order.
 -- A look-up by id descends job_pkey and finished_by_id of each partition, as if it were written out; what is not asked for is
--- not computed. New columns come last: so it is replaced, and keeps its grants.
+-- not computed; so the types of the columns must be the same in both. New columns come last: so it is replaced, and keeps its grants.
 create or replace view asyncjobs.job_status as
-select id, fence, state, kind, queue, priority, seq, attempt, crashes, args, null::text as result, errors,
+select id, fence, state::smallint as state, kind, queue, priority, seq, attempt, crashes, args::text as args, null::text as result, errors,
        reverse(split_part(reverse(errors), E'\n', 1)) as error, null::text as reason, cancel_reason, counts,
        asyncjobs.shown(enqueued_at) as enqueued_at,
        case when run_at < 'infinity' then asyncjobs.shown(run_at) end as run_at,
