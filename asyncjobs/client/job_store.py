@@ -81,7 +81,7 @@ class JobStore:
         job._sent = True
         made = True
         try:
-            if row.order is not None or (row.is_labelled and connection is not None):
+            if row.order is not None or (connection is not None and row.is_labelled):
                 return await self._send_ordered(job, row.with_order(), connection, again=not first)
             if connection is not None:
                 made = await enqueue_on(connection, row, again=not first)
