@@ -84,7 +84,7 @@ async def fill(connection: asyncpg.Connection, evil: str) -> str:
     )
     job = await connection.fetchval(
         "insert into asyncjobs.job (id, kind, queue, args, errors, progress, cancel_reason, unique_key, unique_until, limit_keys, batch, state, counts) "
-        "values (asyncjobs.new_id(), $1, $1, $2, $3, $2, $1, $4, 0, array[$1], $5, 1, $2) returning id", evil, said, error, evil[:200], batch,
+        "values (asyncjobs.new_id(), $1, $1, $2::text, $3, $2::text, $1, $4, 0, array[$1], $5, 1, $2) returning id", evil, said, error, evil[:200], batch,
     )  # fmt: skip
     await connection.execute(
         "insert into asyncjobs.step (job, n, attempt, started_at, name, state, event, key, result, cursor, error) "
