@@ -65,7 +65,7 @@ HOT = {
     "rescue": ("500, 10", ["using job_for_rescue on job", "Index Cond: (worker = ", "Tid Scan on job"]),
 }
 COLD = {
-    "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: (id = g"]),
+    "await_jobs": (IDS, ["Index Scan using job_pkey on job", "Index Cond: ((id >= "]),
     "read_live": (IDS, ["using job_pkey on job", "Index Cond: (id = given.id)"]),
     "read_finished": (IDS, ["_id_idx on finished_", "Index Cond: (id = given.id)"]),
     "rescheduled_with_fence": (f"{IDS}, array[1]", ["Index Scan using job_pkey", "Index Cond: ((id >= "]),

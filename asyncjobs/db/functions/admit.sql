@@ -38,11 +38,11 @@ begin
   if wanted is not null then
     insert into asyncjobs.limit_key (key, name)
     select key, split_part(key, ' ', 1) from unnest(wanted) as w(key)
-    where not exists (select from asyncjobs.limit_key as known where known.key = w.key) order by key
+    where not exists (select from asyncjobs.limit_key as known where known.key = w.key offset 0) order by key
     on conflict do nothing;
     select array_agg(locked.key order by locked.turn) into held
     from (select w.key, w.turn from unnest(wanted) with ordinality as w(key, turn)
-          join asyncjobs.limit_key on limit_key.key = w.key
+          join asyncjobs.limit_key on limit_key.key >= w.key and limit_key.key <= w.key
           order by w.key for no key update of limit_key skip locked) as locked;
   end if;
   if held is not null then
@@ -55,8 +55,8 @@ begin
       select h.key, h.turn, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_config, limits.most) as most,
              limits.spacing, limits.burst, limit_key.next_start, clock_timestamp() as now
       from unnest(held) with ordinality as h(key, turn)
-      join asyncjobs.limit_key on limit_key.key = h.key
-      join asyncjobs.limits on limits.name = limit_key.name
+      cross join lateral (select * from asyncjobs.limit_key where limit_key.key = h.key offset 0) as limit_key
+      cross join lateral (select * from asyncjobs.limits where limits.name = limit_key.name offset 0) as limits
     ), used as materialized (
       -- A claim of this moment is seen by one snapshot as a job that has not started, or as a start that is not counted yet.
       select ruled.*, taken.n + going_on.n as n,
@@ -69,7 +69,10 @@ begin
       ) as taken
       cross join lateral (
         select count(*) as n, count(*) filter (where job.state = 1) as unstarted
-        from asyncjobs.limit_pass as pass join asyncjobs.job on job.id = pass.job
+        from asyncjobs.limit_pass as pass
+        cross join lateral (
+          select job.state, job.seq, job.limit_key from asyncjobs.job where job.id = pass.job offset 0
+        ) as job
         where pass.key = ruled.key and pass.seq = job.seq and job.state in (1, 2) and job.limit_key <> ruled.key
       ) as going_on
     ), room as materialized (
@@ -144,8 +147,8 @@ begin
     select r.key from unnest(roomy) as r(key)
     where exists (select from asyncjobs.limited
                   where limit_key = r.key and place between 1 and 2
-                    and (state = 2 or (queue <> all(no_queues) and kind <> all(no_kinds))))
-      and not exists (select from asyncjobs.limit_note where limit_note.key = r.key);
+                    and (state = 2 or (queue <> all(no_queues) and kind <> all(no_kinds))) offset 0)
+      and not exists (select from asyncjobs.limit_note where limit_note.key = r.key offset 0);
     -- Whoever waits for a token of a rate is looked at when that is due. Where all are meant for jobs that have passed and not started,
     -- no time brings one, and a look at such a time would be followed by the next at once: whoever starts one of them looks.
     if paced is not null then

@@ -13,7 +13,8 @@ as $$
   with recursive tree as (
     select batch.id, batch.gone from asyncjobs.batch where batch.id = batch_status.id
     union                                   -- whoever may begin batches may make one a part of itself
-    select batch.id, batch.gone from tree join asyncjobs.batch on batch.parent = tree.id
+    select part.id, part.gone
+    from tree cross join lateral (select batch.id, batch.gone from asyncjobs.batch where batch.parent = tree.id offset 0) as part
   ), counted as (
     select each.state, sum(each.number) as number
     from tree

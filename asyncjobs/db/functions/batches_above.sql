@@ -7,7 +7,8 @@ as $$
   with recursive above as (
     select batch.id, batch.parent from asyncjobs.batch where batch.id = batches_above.id
     union
-    select batch.id, batch.parent from above join asyncjobs.batch on batch.id = above.parent
+    select whole.id, whole.parent
+    from above cross join lateral (select batch.id, batch.parent from asyncjobs.batch where batch.id = above.parent offset 0) as whole
   )
   select above.id from above
 $$;

@@ -43,7 +43,10 @@ begin
              'its parent ' || job.kind || ' ' || job.id || ' was cancelled' || coalesce(': ' || nullif(cancel.reason, ''), '')
                as why
       from asyncjobs.job
-      join asyncjobs.step on step.job = job.id and step.state = 'running' and step.children is not null
+      cross join lateral (
+        select step.children from asyncjobs.step
+        where step.job = job.id and step.state = 'running' and step.children is not null offset 0
+      ) as step
       cross join lateral (
         select (one.value->>'id')::uuid as id from json_array_elements(step.children::json->'jobs') as one
         where step.children::json->>'detached' is distinct from 'true'
@@ -54,7 +57,8 @@ begin
     -- Their workers are told, and by no id of a job: every login may listen, and who has an id may cancel.
     with asked as (
       update asyncjobs.job set cancel_reason = coalesce(job.cancel_reason, g.why)
-      from unnest(level, whys) as g(id, why) where job.id = g.id and job.state = 2
+      from unnest(level, whys) as g(id, why)
+      where job.id >= g.id and job.id <= g.id and job.state + 0 = 2
       returning job.worker
     )
     select count(pg_notify('asyncjobs_cancel', worker::text)) into told from (select distinct worker from asked) as running;

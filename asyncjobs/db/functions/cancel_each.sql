@@ -29,10 +29,10 @@ begin
     if before <> '{}' then
       taken := array(select finished.id from asyncjobs.finished
                      where finished.id = any(before) and finished.state = 7
-                       and not exists (select from asyncjobs.job where job.id = finished.id));
+                       and not exists (select from asyncjobs.job where job.id = finished.id offset 0));
       ended := ended || taken;
       taken := taken || array(select job.id from asyncjobs.job
-                              where job.id = any(before) and job.state = 2 and job.cancel_reason is not null);
+                              where job.id = any(before) and job.state + 0 = 2 and job.cancel_reason is not null);
       along := (select count(*) from unnest(taken) as t(id) where t.id <> all(cancel_each.ids));
     end if;
     return next;

@@ -19,13 +19,15 @@ declare
 begin
   perform asyncjobs.make_room(discard.days);
   perform from asyncjobs.job where job.id = any(discard.ids) and job.state <> 2 order by job.id for update;
-  perform from asyncjobs.finished where finished.id = any(discard.ids) and finished.state = 5 order by finished.id for update;
+  perform from (select distinct g.id from unnest(discard.ids) as g(id) order by g.id) as given
+  cross join lateral (select from asyncjobs.finished where finished.id = given.id and finished.state = 5 for update) as held;
   select array_agg(held.id), array_agg(coalesce(discard.reason, '')) into live, reasons
   from (
     select job.id
-    from unnest(discard.ids, discard.fences) as given(id, fence) join asyncjobs.job on job.id = given.id
+    from unnest(discard.ids, discard.fences) as given(id, fence)
+    cross join lateral (select job.id, job.state, job.fence from asyncjobs.job where job.id = given.id offset 0) as job
     where job.state <> 2 and job.fence = coalesce(given.fence, job.fence)
-    order by job.id for update of job
+    order by job.id
   ) as held;
   return query
   with given as materialized (
@@ -36,22 +38,25 @@ begin
     update asyncjobs.finished
     set state = 6, reason = coalesce(discard.reason, '')
     from given
-    where finished.id = given.id and finished.state = 5 and finished.fence = coalesce(given.fence, finished.fence)
-      and not exists (select from asyncjobs.job where job.id = given.id)
+    where finished.id >= given.id and finished.id <= given.id and finished.state + 0 = 5 and finished.fence = coalesce(given.fence, finished.fence)
+      and not exists (select from asyncjobs.job where job.id = given.id offset 0)
     returning finished.id
   ), discarded as materialized (select gone.id from gone union all select judged.id from judged)
   select given.id, discarded.id is not null,
          case when discarded.id is not null then 6::smallint else coalesce(job.state, finished.state) end
   from given
   left join discarded on discarded.id = given.id
-  left join asyncjobs.job on job.id = given.id
-  left join asyncjobs.finished on finished.id = given.id and job.id is null
+  left join lateral (select job.id, job.state from asyncjobs.job where job.id = given.id offset 0) as job on true
+  left join lateral (
+    select finished.id, finished.state from asyncjobs.finished where finished.id = given.id and job.id is null offset 0
+  ) as finished on true
   where discarded.id is not null or job.id is not null or finished.id is not null;
   -- Of one that had failed the chain stood; what was live has ended it by itself.
   perform asyncjobs.follow(finished.id, 6, null, coalesce(discard.reason, ''), discard.days)
   from asyncjobs.finished
   where finished.id = any(discard.ids) and finished.state = 6
-    and exists (select from asyncjobs.link join asyncjobs.job on job.id = link.job
-                where link.after = finished.id and not link.begun and not link.anyhow);
+    and exists (select from asyncjobs.link
+                where link.after = finished.id and not link.begun and not link.anyhow
+                  and exists (select from asyncjobs.job where job.id = link.job offset 0) offset 0);
 end
 $$;

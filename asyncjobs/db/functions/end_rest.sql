@@ -12,15 +12,19 @@ begin
   with recursive later as (
     select link.job from asyncjobs.link where link.after = end_rest.after and not link.anyhow and not link.begun
     union
-    select link.job from later join asyncjobs.link on link.after = later.job and not link.anyhow and not link.begun
+    select next.job
+    from later
+    cross join lateral (
+      select link.job from asyncjobs.link where link.after = later.job and not link.anyhow and not link.begun offset 0
+    ) as next
   )
   select array_agg(later.job order by later.job) into rest from later;
   if rest is null then
     return;
   end if;
-  perform from asyncjobs.job where job.id = any(rest) and job.state = 0 order by job.id for update;
+  perform from asyncjobs.job where job.id = any(rest) and job.state + 0 = 0 order by job.id for update;
   -- It is said here of all of them: each by itself would look for its own rest again.
-  update asyncjobs.job set followed = false where job.id = any(rest) and job.state = 0 and job.followed;
+  update asyncjobs.job set followed = false where job.id = any(rest) and job.state + 0 = 0 and job.followed;
   perform from asyncjobs.move(rest, array_fill(end_rest.reason, array[cardinality(rest)]), end_rest.state, end_rest.days);
 end
 $$;

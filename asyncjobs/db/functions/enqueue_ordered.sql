@@ -96,8 +96,8 @@ begin
         values (given.unique_key, given.id, given.now + make_interval(secs => given.unique_for))
         on conflict (key) do update set job = excluded.job, until = excluded.until
         where kept.until <= given.now or kept.job = excluded.job
-           or not exists (select from asyncjobs.job where job.id = kept.job)
-              and not exists (select from asyncjobs.finished where finished.id = kept.job);
+           or not exists (select from asyncjobs.job where job.id = kept.job offset 0)
+              and not exists (select from asyncjobs.finished where finished.id = kept.job offset 0);
         if not found then
           select kept.job into known from asyncjobs.unique_window as kept where kept.key = given.unique_key;
           if given.conflict <> 'replace'

@@ -11,10 +11,11 @@ as $$
 #variable_conflict use_column
 declare
   found_batch uuid;
+  found_state smallint;
 begin
-  select job.batch into found_batch
-  from asyncjobs.job where job.id = enqueue_within.job and job.fence = enqueue_within.fence and job.state = 2 for key share;
-  if not found then
+  select job.batch, job.state into found_batch, found_state
+  from asyncjobs.job where job.id = enqueue_within.job and job.fence = enqueue_within.fence for key share;
+  if found_state is distinct from 2 then
     return null;
   elsif exists (select from asyncjobs.batch where batch.id = found_batch and batch.succeeded_at is not null) then
     return 'over';

@@ -40,7 +40,8 @@ begin
         continue when exists (select from asyncjobs.recurring_tick as known
                               where known.name = one.name and known.tick = wanted.tick);
         if what.overlap = 'skip' and exists (
-             select from asyncjobs.recurring_tick as known join asyncjobs.job on job.id = known.job where known.name = one.name)
+             select from asyncjobs.recurring_tick as known
+             where known.name = one.name and exists (select from asyncjobs.job where job.id = known.job offset 0))
         then
           left_out := left_out + 1;
           insert into asyncjobs.recurring_tick (name, tick, came_to) values (one.name, wanted.tick, 'skipped');
@@ -68,7 +69,7 @@ begin
       where old.name = one.name
         and old.tick < (select kept.tick from asyncjobs.recurring_tick as kept where kept.name = one.name
                         order by kept.tick desc offset 200 limit 1)
-        and not exists (select from asyncjobs.job where job.id = old.job);
+        and not exists (select from asyncjobs.job where job.id = old.job offset 0);
     exception when others then
       enqueued := 0;
       left_out := 0;

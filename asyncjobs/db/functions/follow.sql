@@ -26,7 +26,8 @@ begin
              octet_length(job.args)
              + (length(job.args) - length(replace(job.args, to_json(link.previous)::text, '')))
                / length(to_json(link.previous)::text) * octet_length(given)::bigint as size
-      from asyncjobs.link join asyncjobs.job on job.id = link.job
+      from asyncjobs.link
+      cross join lateral (select job.args from asyncjobs.job where job.id = link.job offset 0) as job
       where link.after = follow.job and not link.begun and not link.anyhow and link.previous is not null
     loop
       if too_large.size > most then
@@ -41,7 +42,7 @@ begin
     update asyncjobs.link set begun = true
     where link.after = follow.job and not link.begun and (link.anyhow or follow.state = 4)
       -- One that was discarded meanwhile begins when it is retried.
-      and exists (select from asyncjobs.job where job.id = link.job and job.state = 0)
+      and (select job.state from asyncjobs.job where job.id = link.job) = 0
     returning link.job, link.previous, link.expires_in,
               greatest(coalesce(link.run_at, '-infinity'), clock_timestamp() + make_interval(secs => coalesce(link.delay, 0))) as due
   ), made as (
@@ -50,7 +51,7 @@ begin
         state = case when begun.due > clock_timestamp() then 0 else 1 end,
         args = case when begun.previous is null then job.args
                     else replace(job.args, to_json(begun.previous)::text, given) end
-    from begun where job.id = begun.job and job.state = 0
+    from begun where job.id >= begun.job and job.id <= begun.job and job.state + 0 = 0
     returning job.queue, job.seq, job.state, job.limit_key, job.run_at
   )
   select count(notice.told) into told

@@ -13,7 +13,10 @@ begin
     select id from asyncjobs.limited
     where limit_key = any(held) and place = 0 and state = 1 and (queue = any(no_queues) or kind = any(no_kinds))
     union
-    select job.id from asyncjobs.limit_pass as pass join asyncjobs.job on job.id = pass.job
+    select job.id from asyncjobs.limit_pass as pass
+    cross join lateral (
+      select job.id, job.seq, job.state, job.queue, job.kind from asyncjobs.job where job.id = pass.job offset 0
+    ) as job
     where pass.key = any(held) and pass.seq = job.seq and job.state = 1
       and (job.queue = any(no_queues) or job.kind = any(no_kinds))
   ), outranked as materialized (

@@ -13,7 +13,7 @@ as $$
     cross join lateral (
       select link.job from asyncjobs.link
       where link.after = along.job and not link.anyhow and not link.begun
-        and not exists (select from asyncjobs.job where job.id = along.job and job.state = 2)
+        and (select job.state from asyncjobs.job where job.id = along.job) is distinct from 2
       union all
       select (one.value->>'id')::uuid
       from asyncjobs.step cross join lateral json_array_elements(step.children::json->'jobs') as one
@@ -22,6 +22,7 @@ as $$
     ) as next(job)
   )
   select job.id
-  from along join asyncjobs.job on job.id = along.job
+  from along
+  cross join lateral (select job.id, job.state, job.cancel_reason from asyncjobs.job where job.id = along.job offset 0) as job
   where along.job <> goes_along.id and (job.state <> 2 or job.cancel_reason is null)
 $$;

@@ -5,6 +5,8 @@ set search_path = pg_catalog, asyncjobs, pg_temp
 as $$
 begin
   perform asyncjobs.check_ids(live.ids);
-  return query select job.id from unnest(live.ids) as given(id) join asyncjobs.job on job.id = given.id;
+  return query
+  select found.id from unnest(live.ids) as given(id)
+  cross join lateral (select job.id from asyncjobs.job where job.id = given.id offset 0) as found;
 end
 $$;

@@ -16,7 +16,7 @@ begin
   with given as materialized (
     select g.id, g.reason from unnest(move.ids, move.reasons) as g(id, reason)
   ), gone as (
-    delete from asyncjobs.job using given where job.id = given.id and job.state <> 2
+    delete from asyncjobs.job using given where job.id >= given.id and job.id <= given.id and job.state <> 2
     returning job.id, job.fence, job.enqueued_at, job.started_at, job.attempt, job.priority, job.crashes, job.kind, job.queue,
               job.args, job.errors, job.awaited, job.followed, job.progress, job.batch, job.tick, job.unique_key, job.unique_until,
               job.limit_keys, job.limit_kind, job.labels, job.searchable, given.reason

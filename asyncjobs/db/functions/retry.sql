@@ -22,12 +22,17 @@ as $$
 declare
   batches uuid[];
 begin
-  perform from asyncjobs.job where job.id = any(retry.ids) and job.state = 0 order by job.id for no key update;
-  perform from asyncjobs.finished where finished.id = any(retry.ids) order by finished.id for update;
+  perform from asyncjobs.job where job.id = any(retry.ids) and job.state + 0 = 0 order by job.id for no key update;
+  perform from (select distinct g.id from unnest(retry.ids) as g(id) order by g.id) as given
+  cross join lateral (select from asyncjobs.finished where finished.id = given.id for update) as held;
   with recursive above as (
-    select finished.batch as id from asyncjobs.finished where finished.id = any(retry.ids) and finished.batch is not null
+    select ended.batch as id
+    from (select finished.batch from asyncjobs.finished where finished.id = any(retry.ids) offset 0) as ended
+    where ended.batch is not null
     union
-    select batch.parent from above join asyncjobs.batch on batch.id = above.id where batch.parent is not null
+    select whole.parent
+    from above cross join lateral (select batch.parent from asyncjobs.batch where batch.id = above.id offset 0) as whole
+    where whole.parent is not null
   )
   select array_agg(above.id) into batches from above;
   if batches is not null then
@@ -41,24 +46,29 @@ begin
     update asyncjobs.job
     set state = 1, seq = nextval('asyncjobs.ready_seq'), run_at = clock_timestamp()
     from given
-    where job.id = given.id and job.state = 0 and (job.attempt > 0 or retry.forced)
-      and not exists (select from asyncjobs.link where link.job = given.id and not link.begun)
+    where job.id >= given.id and job.id <= given.id and job.state + 0 = 0 and (job.attempt > 0 or retry.forced)
+      and not exists (select from asyncjobs.link where link.job = given.id and not link.begun offset 0)
       and job.fence = coalesce(given.fence, job.fence)
     returning job.id, job.queue, job.seq
   ), undone as (
     delete from asyncjobs.step using sooner
-    where step.job = sooner.id
+    where step.job >= sooner.id and step.job <= sooner.id
       and step.n >= (select target.n from asyncjobs.step as target
                      where target.job = sooner.id and target.name = retry.from_step)
   ), gone as (
     delete from asyncjobs.finished using given
-    where finished.id = given.id and (finished.state > 4 or retry.forced)
+    where finished.id >= given.id and finished.id <= given.id and (finished.state + 0 > 4 or retry.forced)
       and finished.fence = coalesce(given.fence, finished.fence)
-      and not exists (select from asyncjobs.job where job.id = given.id)
+      and not exists (select from asyncjobs.job where job.id = given.id offset 0)
       and not exists (select from asyncjobs.job
-                      where job.unique_key = finished.unique_key and job.unique_until >= 0 and finished.unique_until is not null)
-      and not exists (select from given as earlier join asyncjobs.finished as same on same.id = earlier.id
-                      where earlier.id < given.id and same.unique_key = finished.unique_key and finished.unique_until is not null)
+                      where job.unique_key = finished.unique_key and job.unique_until >= 0 and finished.unique_until is not null
+                      offset 0)
+      and not exists (select from given as earlier
+                      cross join lateral (
+                        select same.unique_key from asyncjobs.finished as same where same.id = earlier.id offset 0
+                      ) as same
+                      where earlier.id < given.id and same.unique_key = finished.unique_key and finished.unique_until is not null
+                      offset 0)
     returning finished.*
   ), again as (
     insert into asyncjobs.job (state, run_at, id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors, progress, batch,
@@ -68,10 +78,10 @@ begin
            gone.id, enqueued_at, started_at, attempt, priority, kind, queue, args, errors,
            case when gone.state > 4 or retry.from_step is not null then progress end, batch, tick,
            unique_key, case when unique_until < 0 then -1 - unique_until else unique_until end, limit_keys[1], limit_keys, limit_kind,
-           labels, searchable, exists (select from asyncjobs.link where link.after = gone.id and not link.begun)
+           labels, searchable, exists (select from asyncjobs.link where link.after = gone.id and not link.begun offset 0)
     from gone
     -- What was discarded while it waited for another, which has not succeeded, waits again.
-    left join asyncjobs.link as waits on waits.job = gone.id and not waits.begun
+    left join lateral (select link.job from asyncjobs.link where link.job = gone.id and not link.begun offset 0) as waits on true
     order by gone.id
     returning job.id, job.queue, job.seq, job.state, job.limit_key
   ), limited as (
@@ -93,13 +103,21 @@ begin
          case when ready.id is null then holder.id end
   from counted, given
   left join ready on ready.id = given.id
-  left join asyncjobs.job on job.id = given.id
-  left join asyncjobs.finished on finished.id = given.id and job.id is null
-  left join asyncjobs.job as holder
-    on finished.unique_until is not null and holder.unique_key = finished.unique_key and holder.unique_until >= 0
+  left join lateral (select job.id, job.state from asyncjobs.job where job.id = given.id offset 0) as job on true
+  left join lateral (
+    select finished.id, finished.state, finished.unique_key, finished.unique_until
+    from asyncjobs.finished where finished.id = given.id and job.id is null offset 0
+  ) as finished on true
+  left join lateral (
+    select job.id from asyncjobs.job
+    where finished.unique_until is not null and job.unique_key = finished.unique_key and job.unique_until >= 0 offset 0
+  ) as holder on true
   where ready.id is not null or job.id is not null or finished.id is not null;
   perform asyncjobs.follow(finished.id, 4, finished.result, null, 7)
-  from asyncjobs.link join asyncjobs.finished on finished.id = link.after and finished.state = 4
+  from asyncjobs.link
+  cross join lateral (
+    select finished.id, finished.result from asyncjobs.finished where finished.id = link.after and finished.state = 4 offset 0
+  ) as finished
   where link.job = any(retry.ids) and not link.begun and not link.anyhow;
 end
 $$;

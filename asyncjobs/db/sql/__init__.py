@@ -1,4 +1,16 @@
-"""Statements of SQL, one a file, each runnable in psql as it stands; `read` returns a text by its name."""
+"""Statements of SQL, one a file, each runnable in psql as it stands; `read` returns a text by its name.
+
+Here and in ../functions, rows are looked up by their ids in forms that leave the planner no choice. A quick queue is empty
+whenever PostgreSQL analyses its tables, and plans made then are kept. To read a table without pages costs nothing, so a join
+by `=` may read all of it, and with a backlog still does: the end of each job of a chain read all that were scheduled, and to
+discard one of 5,000 jobs read 2,500,000 rows. So
+
+- a look-up is a subquery with `offset 0`, which the planner neither turns round nor joins,
+- an update or a delete joins by `>=` and `<=` in place of `=`,
+- `state + 0 = 2` is a condition that no partial index on that state answers.
+
+The test is tests/db/test_db_rows_read.py.
+"""
 
 from __future__ import annotations
 

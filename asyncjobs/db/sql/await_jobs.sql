@@ -7,7 +7,7 @@
 with quick as materialized (select set_config('synchronous_commit', 'off', true)),
 given as materialized (select id from quick, unnest($1::uuid[]) as g(id)),
 flagged as (
-  update asyncjobs.job set awaited = true from given where job.id = given.id
+  update asyncjobs.job set awaited = true from given where job.id >= given.id and job.id <= given.id
   returning job.id, job.state, job.queue, job.seq
 ), told as (
   select pg_notify('asyncjobs_ready', min(seq) || ' ' || left(queue, 64)) from flagged where state = 1 group by queue

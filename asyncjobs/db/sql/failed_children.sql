@@ -11,7 +11,10 @@ with run as materialized (
   union all
   select finished.id, last.one->>'children'
   from unnest($1::uuid[]) as given(id)
-  join asyncjobs.finished on finished.id = given.id and finished.steps like '%"children":"%'
+  cross join lateral (
+    select finished.id, finished.steps from asyncjobs.finished
+    where finished.id = given.id and finished.steps like '%"children":"%' offset 0
+  ) as finished
   cross join lateral (select json_array_element(finished.steps::json, -1) as one) as last
   where last.one->>'state' = 'running'
 )

@@ -3,4 +3,4 @@
 -- Rows: at most one an id; `id`. Index: finished_by_id of each partition.
 select given.id
 from unnest($1::uuid[], $2::bigint[]) as given(id, fence)
-where exists (select from asyncjobs.finished where finished.id = given.id and finished.fence = given.fence)
+where exists (select from asyncjobs.finished where finished.id = given.id and finished.fence = given.fence offset 0)

@@ -5,4 +5,4 @@
 with held as (
   update asyncjobs.job set progress = null where id = $1::uuid and fence = $2::bigint returning id
 )
-delete from asyncjobs.step using held where step.job = held.id
+delete from asyncjobs.step using held where step.job >= held.id and step.job <= held.id

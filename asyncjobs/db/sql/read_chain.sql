@@ -6,13 +6,15 @@ with recursive before as (
   select link.after as id, -1 as place from asyncjobs.link where link.job = $1::uuid and not link.anyhow
   union all
   select link.after, before.place - 1
-  from before join asyncjobs.link on link.job = before.id and not link.anyhow
+  from before
+  cross join lateral (select link.after from asyncjobs.link where link.job = before.id and not link.anyhow offset 0) as link
   where before.place > -$2::integer
 ), later as (
   select link.job as id, 1 as place from asyncjobs.link where link.after = $1::uuid and not link.anyhow
   union all
   select link.job, later.place + 1
-  from later join asyncjobs.link on link.after = later.id and not link.anyhow
+  from later
+  cross join lateral (select link.job from asyncjobs.link where link.after = later.id and not link.anyhow offset 0) as link
   where later.place < $2::integer
 ), found as (
   select id, place from before union all select id, place from later

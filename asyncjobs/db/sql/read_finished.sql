@@ -1,6 +1,8 @@
 -- The ends of jobs.
 -- $1 ids
 -- Rows: at most one an id. Index: finished_by_id of each partition.
-select finished.id, state, kind, result, errors, reason
+select ended.*
 from unnest($1::uuid[]) as given(id)
-join asyncjobs.finished on finished.id = given.id
+cross join lateral (
+  select finished.id, state, kind, result, errors, reason from asyncjobs.finished where finished.id = given.id offset 0
+) as ended

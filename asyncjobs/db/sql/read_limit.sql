@@ -5,18 +5,24 @@
 -- Index: job_for_limits.
 with one as materialized (
   select job.limit_key as key, job.priority, job.seq
-  from asyncjobs.job
-  where job.id = $1::uuid and job.limit_key is not null and job.admitted is distinct from job.seq and job.admitted is distinct from -1
+  from (select limit_key, priority, seq, admitted, state from asyncjobs.job where id = $1::uuid offset 0) as job
+  where job.limit_key is not null and job.admitted is distinct from job.seq and job.admitted is distinct from -1
     and job.state in (1, 2)
 ), holder as materialized (
   select job.id, job.state
-  from one join asyncjobs.job on job.limit_key = one.key and job.state in (1, 2)
-    and (case when job.admitted = job.seq then 0 when job.state = 1 then 2 when job.admitted is null then 1 else 3 end) = 0
+  from one
+  cross join lateral (
+    select job.id, job.state from asyncjobs.job
+    where job.limit_key = one.key and job.state in (1, 2)
+      and (case when job.admitted = job.seq then 0 when job.state = 1 then 2 when job.admitted is null then 1 else 3 end) = 0
+    offset 0
+  ) as job
   union all
   select job.id, job.state
   from one
-  join asyncjobs.limit_pass as pass on pass.key = one.key
-  join asyncjobs.job on job.id = pass.job and job.seq = pass.seq and job.state in (1, 2) and job.limit_key <> one.key
+  cross join lateral (select pass.job, pass.seq from asyncjobs.limit_pass as pass where pass.key = one.key offset 0) as pass
+  cross join lateral (select job.id, job.state, job.seq, job.limit_key from asyncjobs.job where job.id = pass.job offset 0) as job
+  where job.seq = pass.seq and job.state in (1, 2) and job.limit_key <> one.key
 )
 select one.key, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_config, limits.most) as most,
        case when coalesce(limit_key.most, limits.most_by_hand) is not null then 'hand'
@@ -31,5 +37,5 @@ select one.key, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_con
             and (job.priority, job.seq) < (one.priority, one.seq) limit 1000) as before) as ahead,
        array(select id from holder order by state desc, id limit $2::integer) as holders
 from one
-left join asyncjobs.limit_key on limit_key.key = one.key
+left join lateral (select most, next_start from asyncjobs.limit_key where key = one.key offset 0) as limit_key on true
 left join asyncjobs.limits on limits.name = split_part(one.key, ' ', 1)

@@ -1,4 +1,5 @@
 -- Live jobs among some.
 -- $1 ids
 -- Rows: the ids of the live ones. Index: job_pkey.
-select job.id from unnest($1::uuid[]) as given(id) join asyncjobs.job on job.id = given.id
+select found.id from unnest($1::uuid[]) as given(id)
+cross join lateral (select job.id from asyncjobs.job where job.id = given.id offset 0) as found

@@ -5,4 +5,4 @@ select given.id
 from unnest($1::uuid[], $2::bigint[]) as given(id, fence)
 where not exists (select from asyncjobs.job
                   where job.id = given.id and job.fence = given.fence and job.limit_key is not null
-                    and job.admitted is distinct from job.seq)
+                    and job.admitted is distinct from job.seq offset 0)

@@ -7,12 +7,18 @@ with recursive reached as (
   union
   select awaited.id
   from reached
-  join asyncjobs.job on job.id = reached.id and job.state = 2 and job.waits_fence = job.fence
+  cross join lateral (
+    select job.state, job.fence, job.waits_fence, job.waits_for from asyncjobs.job where job.id = reached.id offset 0
+  ) as job
   cross join lateral unnest(job.waits_for) as awaited(id)
+  where job.state = 2 and job.waits_fence = job.fence
 ), waiting as materialized (
   select job.id, job.kind, job.waits_for
-  from reached join asyncjobs.job on job.id = reached.id and job.state = 2 and job.waits_fence = job.fence
-  where job.waits_for is not null
+  from reached
+  cross join lateral (
+    select job.id, job.kind, job.state, job.fence, job.waits_fence, job.waits_for from asyncjobs.job where job.id = reached.id offset 0
+  ) as job
+  where job.state = 2 and job.waits_fence = job.fence and job.waits_for is not null
 )
 select waiting.id, waiting.kind,
        array(select awaited.id from unnest(waiting.waits_for) as awaited(id) join waiting as other on other.id = awaited.id)

@@ -35,13 +35,17 @@ select one.id, one.state, one.kind, queue, one.attempt, crashes, one.error, reas
         order by pause.scope desc limit 1) as pause
 from one
 left join lateral (
-  select link.after, link.anyhow from asyncjobs.link where one.state = 0 and link.job = one.id and not link.begun
+  select link.after, link.anyhow from asyncjobs.link where one.state = 0 and link.job = one.id and not link.begun offset 0
 ) as linked on true
 left join lateral (
   with recursive back(after, links) as (
     select linked.after, 1
     union all
-    select link.after, back.links + 1 from back join asyncjobs.link on link.job = back.after and not link.begun and not link.anyhow
+    select link.after, back.links + 1
+    from back
+    cross join lateral (
+      select link.after from asyncjobs.link where link.job = back.after and not link.begun and not link.anyhow offset 0
+    ) as link
     where not linked.anyhow and back.links < 10000    -- as many as a chain may have, should rows written by hand go round
   )
   select back.after, back.links from back order by back.links desc limit 1
@@ -50,5 +54,8 @@ left join lateral (
   select shown.kind as before_kind, shown.state as before_state from asyncjobs.job_status as shown where shown.id = nearest.after
   limit 1
 ) as before on true
-left join asyncjobs.step on one.state in (0, 3) and step.job = one.id and step.state in ('sleeping', 'waiting')
+left join lateral (
+  select step.name, step.event, step.key from asyncjobs.step
+  where one.state in (0, 3) and step.job = one.id and step.state in ('sleeping', 'waiting') offset 0
+) as step on true
 limit 1
