@@ -171,10 +171,10 @@ class Definition:
         """
         return self.restore(self.arguments.load(text))
 
-    def restore(self, values: Mapping[str, Any]) -> Any:
-        """Return a job of this kind with `values`, which are valid already."""
+    def restore(self, values: dict[str, Any]) -> Any:
+        """Return a job of this kind with `values`, which are valid already, and the job's from now on."""
         job = self.job_class.__new__(self.job_class)
-        job._begin(self, dict(values), None)
+        job._begin(self, values, None)
         return job
 
 

@@ -56,7 +56,7 @@ async def test_one_end_that_the_database_refuses_harms_only_itself(
 ) -> None:
     held = await running_jobs(connection, 50)
     for number, (job_id, fence) in enumerate(held):
-        ledger.finish(succeeded(job_id, fence, result='"bad \x00"' if number == 17 else '"good"'))
+        ledger.end(succeeded(job_id, fence, result='"bad \x00"' if number == 17 else '"good"'))
     async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     rows = await connection.fetch("select id, state, errors from asyncjobs.finished")
@@ -87,7 +87,7 @@ async def test_an_end_that_the_database_refuses_twice_is_written_without_steps_a
     )
     await connection.execute(TAKES_NO_GIGABYTE)
     for job_id, its_fence in held:
-        ledger.finish(succeeded(job_id, its_fence, result="1"))
+        ledger.end(succeeded(job_id, its_fence, result="1"))
     async with asyncio.timeout(60):
         await ledger.drained()
     rows = {row["id"]: row for row in await connection.fetch("select * from asyncjobs.finished")}
@@ -103,7 +103,7 @@ async def test_an_end_that_the_database_refuses_twice_is_written_without_steps_a
 
 async def test_an_end_with_a_stale_fence_writes_nothing(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
-    ledger.finish(succeeded(job_id, fence + 1))
+    ledger.end(succeeded(job_id, fence + 1))
     async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     assert ledger.lost == 1
@@ -114,7 +114,7 @@ async def test_an_end_with_a_stale_fence_writes_nothing(ledger: Ledger, connecti
 async def test_an_end_written_twice_is_no_lost_lease(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
     for _ in range(2):
-        ledger.finish(succeeded(job_id, fence))
+        ledger.end(succeeded(job_id, fence))
         async with asyncio.timeout(PATIENCE):
             await ledger.drained()
     assert ledger.lost == 0
@@ -125,7 +125,7 @@ async def test_a_rate_pauses_also_where_the_database_refuses_a_value_of_the_end(
     ledger: Ledger, connection: asyncpg.Connection
 ) -> None:
     (first, fence), (second, other) = await running_jobs(connection, 2)
-    ledger.finish(Finish(first, fence, State.failed, None, "bad \x00", None, 7, pauses=(RatePause("one", 60.0),)))
+    ledger.end(Finish(first, fence, State.failed, None, "bad \x00", None, 7, pauses=(RatePause("one", 60.0),)))
     ledger.reschedule(Reschedule(second, other, 5.0, "bad \x00", spent=True, pauses=(RatePause("two", 60.0),)))
     await drained(ledger)
     noted = (
@@ -136,7 +136,7 @@ async def test_a_rate_pauses_also_where_the_database_refuses_a_value_of_the_end(
 
 async def test_a_day_of_the_history_that_is_missing_is_made(ledger: Ledger, connection: asyncpg.Connection) -> None:
     ((job_id, fence),) = await running_jobs(connection, 1)
-    ledger.finish(succeeded(job_id, fence, days=40))
+    ledger.end(succeeded(job_id, fence, days=40))
     async with asyncio.timeout(PATIENCE):
         await ledger.drained()
     days = await connection.fetchval(
@@ -188,9 +188,9 @@ async def test_an_end_that_the_database_refuses_waits_until_it_takes_it_and_the_
     late = good.pop()
     await connection.execute(refusing(refused[0], REFUSALS[what]))
     for end in (refused, *good):
-        ledger.finish(succeeded(*end, result="1"))
+        ledger.end(succeeded(*end, result="1"))
     await until(connection, "select count(*) = $1 from asyncjobs.finished", len(good))
-    ledger.finish(succeeded(*late))
+    ledger.end(succeeded(*late))
     await until(connection, "select count(*) = $1 from asyncjobs.finished", len(good) + 1)
     assert ledger.holds() == {refused[0]}
     await connection.execute("drop trigger refuse on asyncjobs.job")
@@ -214,7 +214,7 @@ async def test_a_role_that_may_no_longer_write_to_the_history_gives_jobs_back_an
     held = await running_jobs(connection, 20)
     async with writing(f"{database_url}{'&' if '?' in database_url else '?'}role={role}") as ledger:
         for end in held[:10]:
-            ledger.finish(succeeded(*end))
+            ledger.end(succeeded(*end))
         for end in held[10:]:
             ledger.reschedule(Reschedule(*end))
         await until(connection, "select count(*) = 10 from asyncjobs.job where state = 1")
@@ -235,7 +235,7 @@ async def test_of_many_ends_that_are_refused_for_one_reason_one_line_is_logged(
         "execute function refuse()"
     )
     for end in held:
-        ledger.finish(succeeded(*end))
+        ledger.end(succeeded(*end))
     await until(connection, "select count(*) = 30 from asyncjobs.finished")
     await connection.execute("drop trigger refuse on asyncjobs.job")
     await drained(ledger)
@@ -252,14 +252,14 @@ async def test_rows_that_somebody_holds_locked_hold_up_only_themselves(
     async with somebody.transaction():
         await somebody.fetch("select from asyncjobs.job where fence <= 100 for no key update")
         for end in locked[:50]:
-            ledger.finish(succeeded(*end))
+            ledger.end(succeeded(*end))
         for end in locked[50:]:
             ledger.reschedule(Reschedule(*end))
         for end in others:
-            ledger.finish(succeeded(*end))
+            ledger.end(succeeded(*end))
         await until(connection, "select count(*) = 20 from asyncjobs.finished")
         for count, end in enumerate(late, 21):
-            ledger.finish(succeeded(*end))
+            ledger.end(succeeded(*end))
             await until(connection, "select count(*) = $1 from asyncjobs.finished", count)
         assert ledger.holds() == {job_id for job_id, _ in locked}
     await drained(ledger)
@@ -276,7 +276,7 @@ async def test_a_locked_row_whose_fence_is_another_when_it_is_let_go_is_a_lost_l
     somebody = await connect(database_url)
     async with somebody.transaction():
         await somebody.execute("update asyncjobs.job set fence = 1000")
-        ledger.finish(succeeded(job_id, fence))
+        ledger.end(succeeded(job_id, fence))
         await until_blocked(connection)
         await until(connection, "select count(*) = 0 from pg_stat_activity where wait_event_type = 'Lock'")
         assert ledger.lost == 0
@@ -310,9 +310,9 @@ async def test_a_day_of_the_history_that_cannot_be_made_holds_up_only_the_ends_t
     if why == "it fails":
         await transaction.commit()
     for number, end in enumerate(held[:-1]):
-        ledger.finish(succeeded(*end, days=days if number % 3 == 0 else 7))
+        ledger.end(succeeded(*end, days=days if number % 3 == 0 else 7))
     await until(connection, "select count(*) = 12 from asyncjobs.finished")
-    ledger.finish(succeeded(*held[-1]))
+    ledger.end(succeeded(*held[-1]))
     await until(connection, "select count(*) = 13 from asyncjobs.finished")
     if why == "somebody has the lock":
         await transaction.rollback()
@@ -328,8 +328,8 @@ async def test_the_only_end_that_needs_a_day_is_written_once_the_day_can_be_made
     somebody = await connect(database_url)
     async with somebody.transaction():
         await somebody.execute("lock table asyncjobs.migration in share mode")
-        ledger.finish(succeeded(*alone, days=60))
-        ledger.finish(succeeded(*other))
+        ledger.end(succeeded(*alone, days=60))
+        ledger.end(succeeded(*other))
         await until(connection, "select count(*) = 1 from asyncjobs.finished")
         await until_blocked(connection)
     await drained(ledger)
@@ -346,9 +346,9 @@ async def test_while_somebody_holds_a_day_of_the_history_locked_ends_of_other_da
     async with somebody.transaction():
         await somebody.execute(f"lock table asyncjobs.finished_{day} in share mode")
         for number, end in enumerate(held[:20]):
-            ledger.finish(succeeded(*end, days=7 if number % 2 else 3))
+            ledger.end(succeeded(*end, days=7 if number % 2 else 3))
         await until(connection, "select count(*) = 10 from asyncjobs.finished")
-        ledger.finish(succeeded(*held[20], days=3))
+        ledger.end(succeeded(*held[20], days=3))
         await until(connection, "select count(*) = 11 from asyncjobs.finished")
     await drained(ledger)
     assert await connection.fetchval("select count(*) from asyncjobs.finished where state = 4") == 21
@@ -362,7 +362,7 @@ async def test_what_is_refused_is_written_when_the_worker_stops_if_the_database_
     refused, other = await running_jobs(connection, 2)
     await connection.execute(refusing(refused[0], REFUSALS["an exception"]))
     for end in (refused, other):
-        ledger.finish(succeeded(*end))
+        ledger.end(succeeded(*end))
     await until(connection, "select count(*) = 1 from asyncjobs.finished")
     await ledger.write_out(0.2)
     assert "the ends of 1 attempts could not be written" in caplog.text

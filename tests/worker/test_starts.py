@@ -45,6 +45,13 @@ def in_thread() -> int:
     return 1
 
 
+@job(kind="starts.named")
+async def named() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    return task.get_name()
+
+
 async def count_turns() -> None:
     global turns
     while True:
@@ -63,6 +70,11 @@ async def test_between_jobs_that_block_at_their_start_the_loop_has_its_turn(
         await until_so(lambda: len(seen) == 20)
         counting.cancel()
     assert len(set(seen)) == 20
+
+
+async def test_the_task_of_a_job_is_named_by_its_kind(make_jobs: Callable[..., AsyncJobs]) -> None:
+    async with make_jobs().running() as jobs:
+        assert await jobs.result(await named().enqueue(), timeout=30) == "starts.named"
 
 
 async def test_what_a_job_sets_at_its_start_is_seen_by_no_other(make_jobs: Callable[..., AsyncJobs]) -> None:

@@ -380,11 +380,11 @@ class Dispatcher:
         self, group: list[Pool], free: list[int], queues: list[list[str]], claimed: list[Claimed], began: float
     ) -> None:
         now = asyncio.get_running_loop().time()
-        by_pool: dict[int, list[Claimed]] = defaultdict(list)
-        greatest: dict[tuple[str, int], int] = {}
-        for job in claimed:
-            by_pool[job.pool].append(job)
-            greatest[job.queue, job.priority] = job.seq  # they come sorted by seq
+        by_pool: dict[int, list[Claimed]] = {1: claimed} if len(group) == 1 else defaultdict(list)
+        if len(group) > 1:
+            for job in claimed:
+                by_pool[job.pool].append(job)
+        greatest = {(job.queue, job.priority): job.seq for job in claimed}  # they come sorted by seq
         for (queue, priority), seq in greatest.items():
             self._positions.claimed(queue, priority, seq)
         for number, pool in enumerate(group, 1):

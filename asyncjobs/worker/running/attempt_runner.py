@@ -135,7 +135,7 @@ class AttemptRunner:
                 if outcome is SUCCEEDED:
                     if self._log is not None:
                         self._log.succeeded(claimed, begun)
-                    days = self._days(definition)
+                    days = self._default_days if definition.options.retention is None else self._days(definition)
                     return _FINISH(
                         (claimed.id, claimed.fence, _SUCCEEDED, None, None, None, days, claimed.batch, None, ())
                     )

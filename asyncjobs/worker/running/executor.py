@@ -238,7 +238,7 @@ class Executor:
         if claimed.limited and self._admission is not None:
             attempt.places = self._admission.places((claimed.id, claimed.fence))
         running = self._run(attempt) if claimed.crashes < SUSPECT else self._run_suspect(attempt, self._place(claimed))
-        begin_task(self._loop, running)  # the loop holds it until it begins, the attempt until it ends
+        begin_task(self._loop, running, claimed.kind)  # the loop holds it until it begins, the attempt until it ends
 
     # Suspects
 

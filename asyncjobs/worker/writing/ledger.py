@@ -95,13 +95,6 @@ class Ledger:
         """Jobs that were moved to the history."""
         self.lost = 0
 
-    def finish(self, finish: Finish) -> None:
-        """Add the end of a job that is final."""
-        self._finishes.append(finish)
-        if finish.then is not None:
-            self._has_thens = True
-        self._added()
-
     def reschedule(self, reschedule: Reschedule) -> None:
         """Add the end of an attempt whose job is to run again."""
         self._reschedules.append(reschedule)
@@ -110,7 +103,10 @@ class Ledger:
     def end(self, end: End) -> None:
         """Add the end of an attempt; None: nothing may be written about it."""
         if isinstance(end, Finish):
-            self.finish(end)
+            self._finishes.append(end)
+            if end.then is not None:
+                self._has_thens = True
+            self._added()
         elif end is not None:
             self.reschedule(end)
 
