@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import anyio.to_thread
@@ -14,7 +15,7 @@ from asyncjobs.embedded.postmaster import DATABASE, Answer, serve, stop, url
 from asyncjobs.exceptions import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
 
 class EmbeddedPostgres:
@@ -28,7 +29,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, directory: Path, *, fsync: bool = True, max_connections: int = 60, temporary: bool = False
+        self, directory: str | PathLike[str], *, fsync: bool = True, max_connections: int = 60, temporary: bool = False
     ) -> None:
         """Note the directory and the settings; nothing is done before `start`.
 
@@ -38,7 +39,7 @@ class EmbeddedPostgres:
             max_connections: Of this and `fsync`, the values of the user that starts the server hold for all its users.
             temporary: Remove the data with the last user, if that user is this one.
         """
-        self._directory = directory.resolve()  # so that all its users name it alike
+        self._directory = Path(directory).resolve()  # so that all its users name it alike
         self._temporary = temporary
         self._settings = settings(fsync=fsync, max_connections=max_connections)
         self._users: FileLock | None = None

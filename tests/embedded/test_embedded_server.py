@@ -31,7 +31,7 @@ async def ask(url, statement):
 
 
 async def test_the_database_asyncjobs_answers_to_every_client_of_its_url(made):
-    async with EmbeddedPostgres(made) as server:
+    async with EmbeddedPostgres(str(made)) as server:  # a path as text will do
         assert await ask(server.url(), "select current_database()") == "asyncjobs"
         assert await ask(server.url("postgres"), "select current_database()") == "postgres"
         with await asyncio.to_thread(psycopg.connect, server.url()) as connection:
