@@ -24,10 +24,11 @@ begin
   select array_agg(held.id), array_agg(coalesce(discard.reason, '')) into live, reasons
   from (
     select job.id
-    from unnest(discard.ids, discard.fences) as given(id, fence)
-    cross join lateral (select job.id, job.state, job.fence from asyncjobs.job where job.id = given.id offset 0) as job
-    where job.state <> 2 and job.fence = coalesce(given.fence, job.fence)
-    order by job.id
+    from (select g.id, g.fence from unnest(discard.ids, discard.fences) as g(id, fence) order by g.id) as given
+    cross join lateral (
+      select job.id, job.fence from asyncjobs.job where job.id = given.id and job.state <> 2 for update
+    ) as job
+    where job.fence = coalesce(given.fence, job.fence)
   ) as held;
   return query
   with given as materialized (
