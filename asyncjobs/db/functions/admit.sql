@@ -153,16 +153,22 @@ begin
     -- no time brings one, and a look at such a time would be followed by the next at once: whoever starts one of them looks.
     if paced is not null then
       update asyncjobs.limit_key
-      set look_at = known.next_start + make_interval(secs => (1 + next.n - limits.burst) * limits.spacing)
-      from asyncjobs.limit_key as known
-      join asyncjobs.limits on limits.name = known.name
-      cross join lateral (
-        select count(*) as n from asyncjobs.limited where limit_key = known.key and place = 0 and state = 1
-      ) as next
-      where limit_key.key = any(paced) and known.key = limit_key.key and next.n < limits.burst
-        and exists (select from asyncjobs.limited
-                    where limit_key = known.key and place = 2
-                      and queue <> all(no_queues) and kind <> all(no_kinds));
+      set look_at = due.look_at
+      from (
+        select known.key, known.next_start + make_interval(secs => (1 + next.n - limits.burst) * limits.spacing) as look_at
+        from unnest(paced) as p(key)
+        cross join lateral (select * from asyncjobs.limit_key where limit_key.key = p.key offset 0) as known
+        cross join lateral (select * from asyncjobs.limits where limits.name = known.name offset 0) as limits
+        cross join lateral (
+          select count(*) as n from asyncjobs.limited where limit_key = p.key and place = 0 and state = 1
+        ) as next
+        where next.n < limits.burst
+          and exists (select from asyncjobs.limited
+                      where limit_key = p.key and place = 2
+                        and queue <> all(no_queues) and kind <> all(no_kinds) offset 0)
+        offset 0
+      ) as due
+      where limit_key.key >= due.key and limit_key.key <= due.key;
     end if;
   end if;
   return query

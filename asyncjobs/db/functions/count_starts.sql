@@ -18,7 +18,8 @@ begin
   ), counted as (
     select started.key, count(*) as n, max(started_at + make_interval(secs => rank * limits.spacing)) as last
     from started
-    join asyncjobs.limit_key on limit_key.key = started.key join asyncjobs.limits on limits.name = limit_key.name
+    cross join lateral (select limit_key.name from asyncjobs.limit_key where limit_key.key = started.key offset 0) as known
+    cross join lateral (select limits.spacing from asyncjobs.limits where limits.name = known.name offset 0) as limits
     where limits.spacing is not null
     group by started.key
   ), told_off as (
@@ -30,11 +31,11 @@ begin
         known.next_start + make_interval(secs => counted.n * limits.spacing), counted.last,
         told_off.until + make_interval(secs => (limits.burst - 1) * limits.spacing), known.next_start)
   from unnest(held) as h(key)
-  join asyncjobs.limit_key as known on known.key = h.key
-  left join asyncjobs.limits on limits.name = known.name
+  cross join lateral (select * from asyncjobs.limit_key as one where one.key = h.key offset 0) as known
+  left join lateral (select * from asyncjobs.limits as one where one.name = known.name offset 0) as limits on true
   left join counted on counted.key = h.key
   left join told_off on told_off.key = h.key
-  where limit_key.key = h.key
+  where limit_key.key >= h.key and limit_key.key <= h.key
     and (limit_key.look_at is not null or counted.key is not null or told_off.key is not null);
 end
 $$;

@@ -9,6 +9,7 @@ begin
   perform asyncjobs.check_ids(ended.ids);
   return query
   select finished.id, finished.state, finished.kind, finished.result, finished.errors, finished.reason
-  from unnest(ended.ids) as given(id) join asyncjobs.finished on finished.id = given.id;
+  from unnest(ended.ids) as given(id)
+  cross join lateral (select * from asyncjobs.finished as one where one.id = given.id offset 0) as finished;
 end
 $$;

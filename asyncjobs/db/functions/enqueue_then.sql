@@ -19,7 +19,9 @@ begin
   for one in
     select g.given
     from unnest(enqueue_then.ids, enqueue_then.fences, enqueue_then.givens) as g(id, fence, given)
-    where exists (select from asyncjobs.finished where finished.id = g.id and finished.fence = g.fence and finished.state = 4)
+    where exists (
+      select from asyncjobs.finished where finished.id = g.id and finished.fence = g.fence and finished.state = 4 offset 0
+    )
     order by g.id
   loop
     for part in select value from json_array_elements_text(one.given::json) as all_parts(value) loop

@@ -36,7 +36,7 @@ begin
   ), noted as (
     insert into asyncjobs.limit_note (key) select distinct key from gone, unnest(limit_keys) as keys(key) returning n
   ), passed as (
-    delete from asyncjobs.limit_pass using gone where limit_pass.job = gone.id and cardinality(gone.limit_keys) > 1
+    delete from asyncjobs.limit_pass using gone where limit_pass.job >= gone.id and limit_pass.job <= gone.id and cardinality(gone.limit_keys) > 1
   ), batches as (
     -- No worker has ended these: somebody is to look.
     select pg_notify('asyncjobs_batches', '') from (select from gone where batch is not null limit 1) as of_batch

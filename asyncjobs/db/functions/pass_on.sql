@@ -16,18 +16,19 @@ declare
 begin
   if not exists (select from asyncjobs.pause) then
     select array_agg(locked.key) into held
-    from (select key from asyncjobs.limit_key where key = any(pass_on.keys) order by key
-          for no key update skip locked) as locked;
+    from (select limit_key.key from (select distinct key from unnest(pass_on.keys) as k(key)) as wanted
+          join asyncjobs.limit_key on limit_key.key >= wanted.key and limit_key.key <= wanted.key
+          order by wanted.key for no key update of limit_key skip locked) as locked;
   end if;
   with room as materialized (
     select h.key, coalesce(limit_key.most, limits.most_by_hand, limits.most_by_config, limits.most) - taken.n as places
     from unnest(held) as h(key)
-    join asyncjobs.limit_key on limit_key.key = h.key
-    join asyncjobs.limits on limits.name = limit_key.name
+    cross join lateral (select * from asyncjobs.limit_key where limit_key.key = h.key offset 0) as limit_key
+    cross join lateral (select * from asyncjobs.limits where limits.name = limit_key.name offset 0) as limits
     cross join lateral (
       select count(*) as n from asyncjobs.limited where limit_key = h.key and place = 0
     ) as taken
-    where limits.spacing is null and not exists (select from asyncjobs.limit_pass where limit_pass.key = h.key)
+    where limits.spacing is null and not exists (select from asyncjobs.limit_pass where limit_pass.key = h.key offset 0)
   ), waiting as materialized (
     select room.key, first.*
     from room

@@ -12,7 +12,7 @@ begin
   select live.job, case when live.done between -1.7e308 and 1.7e308 then live.done end, case when live.total between -1.7e308 and 1.7e308 then live.total end,
          live.note, asyncjobs.shown(live.shown_at),
          coalesce((select max(item.n) from asyncjobs.stream_item as item where item.job = live.job), 0)
-  from unnest(progress.ids) as given(id) join asyncjobs.live_job as live on live.job = given.id
-  where not live.gone;
+  from unnest(progress.ids) as given(id)
+  cross join lateral (select * from asyncjobs.live_job where live_job.job = given.id and not live_job.gone offset 0) as live;
 end
 $$;

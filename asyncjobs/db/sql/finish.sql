@@ -47,7 +47,7 @@ with given as materialized (
   select asyncjobs.pass_on(array_agg(key)) from minded, unnest(limit_keys) as keys(key) where limit_kind in (1, 3)
   having count(*) > 0
 ), passed as (
-  delete from asyncjobs.limit_pass using minded where limit_pass.job = minded.id and cardinality(minded.limit_keys) > 1
+  delete from asyncjobs.limit_pass using minded where limit_pass.job >= minded.id and limit_pass.job <= minded.id and cardinality(minded.limit_keys) > 1
 ), followed as (
   select asyncjobs.follow(id, state, result, reason, days) from minded where followed
 )

@@ -16,9 +16,9 @@ with idle as materialized (
 ), passed as (
   delete from asyncjobs.unique_window using over where unique_window.key >= over.key and unique_window.key <= over.key returning unique_window.key
 ), stray as materialized (
-  select key, job from asyncjobs.limit_pass
+  select ctid from asyncjobs.limit_pass
   where not exists (select from asyncjobs.job where job.id = limit_pass.job offset 0) limit $1::integer for update skip locked
 ), gone as (
-  delete from asyncjobs.limit_pass using stray where limit_pass.key >= stray.key and limit_pass.key <= stray.key and limit_pass.job = stray.job returning 1
+  delete from asyncjobs.limit_pass using stray where limit_pass.ctid = stray.ctid returning 1
 )
 select greatest((select count(*) from forgotten), (select count(*) from passed), (select count(*) from gone)) as gone

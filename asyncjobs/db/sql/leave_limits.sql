@@ -11,7 +11,7 @@ with given as materialized (
   returning job.id, job.limit_keys
 ), passed as (
   delete from asyncjobs.limit_pass using given_up
-  where limit_pass.job = given_up.id and cardinality(given_up.limit_keys) > 1
+  where limit_pass.job >= given_up.id and limit_pass.job <= given_up.id and cardinality(given_up.limit_keys) > 1
 ), noted as (
   insert into asyncjobs.limit_note (key) select distinct key from given_up, unnest(limit_keys) as keys(key) returning n
 )
