@@ -10,7 +10,10 @@ declare
   rest uuid[];
 begin
   with recursive later as (
-    select link.job from asyncjobs.link where link.after = end_rest.after and not link.anyhow and not link.begun
+    select next.job
+    from (
+      select link.job from asyncjobs.link where link.after = end_rest.after and not link.anyhow and not link.begun offset 0
+    ) as next
     union
     select next.job
     from later
