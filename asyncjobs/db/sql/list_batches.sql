@@ -15,7 +15,10 @@ from (
   union all
   (select id from asyncjobs.batch where parent = $5::uuid limit $2::integer)
 ) as wanted
-cross join lateral (select * from asyncjobs.batch where batch.id = wanted.id offset 0) as batch
+cross join lateral (
+  select id, parent, description, settled, made_at, discarded_at, finished_at, succeeded_at, gone
+  from asyncjobs.batch where batch.id = wanted.id offset 0
+) as batch
 cross join lateral (
   select sum(number)::bigint as jobs, coalesce(json_object_agg(state, number) filter (where number > 0), '{}')::text as by_state
   from (
