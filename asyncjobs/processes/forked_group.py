@@ -178,9 +178,8 @@ class ForkedGroup:
             await self._over.wait()
 
     async def _run(self, run: _Run, runner: AttemptRunner) -> None:
-        run.attempt.task = (
-            asyncio.current_task()
-        )  # cancelled before it has begun, a task would run nothing, and send no end
+        # Set here: a task that is cancelled before it has begun would run nothing, and send no end.
+        run.attempt.task = asyncio.current_task()
         end = await runner.run(run.attempt)
         del self._runs[run.line.number]  # first: once the worker knows, it may close the channel
         run.line.send("end", said(end))
