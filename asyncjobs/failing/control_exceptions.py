@@ -97,3 +97,7 @@ class Parked(JobSignal):
         self.kind = kind
         self.step = step
         super().__init__()
+
+
+UNSPENT = (Snooze, Interrupted, Parked)
+"""Signals after which a job runs again and no attempt is spent."""

@@ -8,7 +8,9 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidStep, UnstorableResult
-from asyncjobs.failing.control_exceptions import Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze
+from asyncjobs.failing.control_exceptions import (
+    UNSPENT, Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze,
+)  # fmt: skip
 from asyncjobs.failing.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
 
 
@@ -85,8 +87,8 @@ def decide(
     if cancel_reason == "user":
         return Decision(What.cancel)  # whether it raised or returned after the cancellation
     signal = said_by(error)
-    if isinstance(signal, Interrupted) and cancel_reason == "timeout":
-        signal = None  # a checkpoint in its clean-up: given back unspent, the job would exceed its timeout for ever
+    if isinstance(signal, UNSPENT) and cancel_reason == "timeout":
+        signal = None  # raised in its clean-up: given back unspent, the job would exceed its timeout for ever
     if signal is not None:
         what = next((what for kind, what in _OF_SIGNALS.items() if isinstance(signal, kind)), What.fail)
         return Decision(what, signal)

@@ -227,6 +227,10 @@ class Attempt(Latch):
 
     # Ending
 
+    def end_by(self, error: E) -> E:
+        """Have the run end by an error, but for one that its code raises when its worker stops: that belongs to the stop."""
+        return error if self.cancel_reason == "shutdown" else super().end_by(error)
+
     def cancel(self, reason: CancelReason) -> bool:
         """Cancel the attempt, once, and return whether this call did; before its task begins only the reason is noted.
 

@@ -15,7 +15,7 @@ from asyncjobs.checks.durations import spell
 from asyncjobs.checks.foreign_texts import log
 from asyncjobs.definitions import attributes
 from asyncjobs.definitions.hooks import Hooks
-from asyncjobs.exceptions import DatabaseError, JobCrashed, JobExpired, OtherVersion, UnstorableResult
+from asyncjobs.exceptions import DatabaseError, InvalidStep, JobCrashed, JobExpired, OtherVersion, UnstorableResult
 from asyncjobs.failing.deciding import Decision, What, decide
 from asyncjobs.failing.policies import Policy
 from asyncjobs.performing import context_variables, hook_calls, running_job, tracing
@@ -209,8 +209,10 @@ class Lifecycle:
         if error is not None:
             attempt.let_out(error)
         error = attempt.end_of(error)
-        if error is None and attempt.cancel_reason == "shutdown" and not attempt.finished:
-            return asyncio.CancelledError()  # its code caught the cancellation, and returned an unfinished result
+        # Its code caught the cancellation, and made an unfinished result, or something that cannot be stored.
+        if attempt.cancel_reason == "shutdown" and not attempt.finished and attempt.ended_by is None:
+            if error is None or isinstance(error, InvalidStep | UnstorableResult):
+                return asyncio.CancelledError()
         return error
 
     # Decide and settle
@@ -288,6 +290,8 @@ class Lifecycle:
         try:
             text = attributes.dump(job)
         except UnstorableResult as error:
+            if attempt.cancel_reason == "shutdown":
+                return outcome  # set when the worker stopped: those saved last are kept
             return await self._fail(job, error)
         if text != attempt.claimed.progress:
             attempt.recorder.write(Write(attributes=text))

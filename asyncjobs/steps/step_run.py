@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from asyncjobs.checks import signatures
 from asyncjobs.exceptions import InvalidStep
+from asyncjobs.failing.control_exceptions import UNSPENT
 from asyncjobs.records.step_records import Record, StepState, Write
 from asyncjobs.steps.step_code import Code, Values
 from asyncjobs.steps.step_decorator import StepOptions
@@ -82,11 +83,12 @@ class StepRun(NamedTuple):
         Raises:
             StepTimeout: It took longer.
         """
-        limit, raised = asyncio.timeout(seconds), None
+        limit = asyncio.timeout(seconds)
+        raised: BaseException | None = None
         try:
             async with limit:
                 value = await self._called(given)
-        except Exception as error:
+        except (Exception, *UNSPENT) as error:
             raised = error
         if limit.expired():  # whether its code then returned a value or raised something else
             late = TimeoutError(f"step {self.name!r} took longer than its timeout of {seconds:g} s")

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from stopping import MakeJobs, gates, here, ran, worker
 
-from asyncjobs import AsyncJobs, Cursor, InvalidStep, Job, JobCancelled, JobFailed, current_job, job, retry_on, step
+from asyncjobs import (
+    AsyncJobs, Cursor, InvalidStep, Job, JobCancelled, JobFailed, Snooze, attribute, current_job, job, retry_on, step,
+)  # fmt: skip
 from tests.support.processes import until_so
 
 pytestmark = pytest.mark.usefixtures("gate")
@@ -356,3 +358,80 @@ async def test_a_condition_or_a_handler_that_catches_the_end_decides_nothing(
         await first.aclose()
     status = await made.status()
     assert (status.state, status.attempt, status.steps) == ("ready", 0, [])
+
+
+class Unfit(Job, kind="caught.Unfit"):
+    """Has something made of it when its worker stops that cannot be stored."""
+
+    how: str
+    total: int = attribute(default=0)
+
+    @step
+    async def rows(self, cursor: Cursor[int]) -> None:
+        try:
+            await gates["open"].wait()
+        except asyncio.CancelledError:
+            await cursor.set("x")  # type: ignore[arg-type]
+
+    async def perform(self) -> int:
+        if self.how != "attribute, no step":
+            await self.step("first", asyncio.sleep, 0)
+        if not gates["open"].is_set():
+            gates["arrived"].set()
+        try:
+            if self.how == "cursor":
+                await self.run_steps()
+            await gates["open"].wait()
+        except asyncio.CancelledError:
+            if self.how == "result":
+                return "half of it"  # type: ignore[return-value]
+            if self.how.startswith("attribute"):
+                self.total = "some"  # type: ignore[assignment]
+            if self.how == "step name":
+                await self.step("first", asyncio.sleep, 0)
+            raise
+        return 100
+
+
+@pytest.mark.parametrize("how", ["result", "attribute", "attribute, no step", "cursor", "step name"])
+async def test_what_a_job_makes_of_the_end_of_its_worker_fails_no_job_though_it_cannot_be_stored(
+    client: AsyncJobs, make_jobs: MakeJobs, how: str
+) -> None:
+    async with worker(make_jobs, shutdown_timeout=0.1) as first:
+        made = await Unfit(how=how).enqueue()
+        await gates["arrived"].wait()
+        await first.aclose()
+    status = await made.status()
+    assert (status.state, status.attempt, status.errors) == ("ready", 0, [])
+    gates["open"].set()
+    async with worker(make_jobs):
+        assert await made.result(timeout=20) == 100
+
+
+class Snoozing(Job, kind="caught.Snoozing", timeout=0.1):
+    """Puts itself off when its time is over."""
+
+    of_step: bool
+
+    @step(timeout=0.05)
+    async def work(self) -> None:
+        if self.of_step:
+            await self._wait()
+
+    async def perform(self) -> None:
+        await self.run_steps()
+        await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            await gates["open"].wait()
+        except asyncio.CancelledError:
+            raise Snooze(0) from None
+
+
+@pytest.mark.parametrize("of_step", [True, False], ids=["a step's", "the job's"])
+async def test_a_job_that_puts_itself_off_when_its_time_is_over_has_timed_out(jobs: AsyncJobs, of_step: bool) -> None:
+    made = await Snoozing(of_step=of_step).enqueue()
+    with pytest.raises(JobFailed, match="took longer than its timeout") as failed:
+        await made.result(timeout=20)
+    assert failed.value.error_type == "builtins.TimeoutError"

@@ -66,12 +66,12 @@ TABLE: dict[str, tuple[BaseException | None, dict[str | None, What]]] = {
     "SystemExit": (SystemExit(1), {None: What.fail, "timeout": What.retry, "shutdown": What.release}),
     "unstorable": (UNSTORABLE, {None: What.fail, "timeout": What.retry, "shutdown": What.fail}),
     "Retry": (Retry(1), dict.fromkeys((None, "timeout", "shutdown"), What.retry_as_asked)),
-    "Snooze": (Snooze(1), dict.fromkeys((None, "timeout", "shutdown"), What.snooze)),
+    "Snooze": (Snooze(1), {None: What.snooze, "timeout": What.retry, "shutdown": What.snooze}),
     "Discard": (Discard(), dict.fromkeys((None, "timeout", "shutdown"), What.discard)),
     "Cancel": (Cancel(), dict.fromkeys((None, "timeout", "shutdown"), What.cancel)),
     "a task group's Snooze": (
         BaseExceptionGroup("one", [BaseExceptionGroup("inner", [Snooze(1)])]),
-        dict.fromkeys((None, "timeout", "shutdown"), What.snooze),
+        {None: What.snooze, "timeout": What.retry, "shutdown": What.snooze},
     ),
     "a signal beside an error": (
         BaseExceptionGroup("both", [Discard(), ERROR]),
