@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
@@ -13,6 +14,7 @@ from asyncjobs.exceptions import InvalidOption, NotEnqueued
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.awaited_results import giving_slot_back
 from asyncjobs.performing.calls import AWAIT_CHAIN, ENQUEUE_CHAIN
+from asyncjobs.values.handing_on import misread
 from asyncjobs.values.previous import PREVIOUS, previous_in
 
 if TYPE_CHECKING:
@@ -102,6 +104,13 @@ class Chain(Generic[T]):
         return f"<Chain of {' → '.join(names)}>"
 
 
+def _check_handed_on(before: Job[Any], job: Job[Any]) -> None:
+    for name in previous_in(job):
+        found = misread(before._definition.result.annotation, job._definition.arguments.annotation_of(name))
+        if found is not None:
+            raise InvalidOption(f"chain(): {job.kind}: {name}: {found}")
+
+
 class _Chaining:
     """The maker of chains: called with their jobs."""
 
@@ -124,7 +133,8 @@ class _Chaining:
         `chain.previous`, given as an argument, stands for the result of the job before.
 
         Raises:
-            InvalidOption: No jobs, one job twice, more than 10,000, or `chain.previous` in the first.
+            InvalidOption: No jobs, one job twice, more than 10,000, `chain.previous` in the first, or for an argument by whose
+                annotation the result of the job before would or could be read as another value.
             AlreadyEnqueued: A job is enqueued already.
         """
         if not jobs:
@@ -144,6 +154,8 @@ class _Chaining:
                 f"chain(): {jobs[0].kind} is the first and has nothing before it: give a value for {', '.join(named)}, "
                 "not chain.previous"
             )
+        for before, job in itertools.pairwise(jobs):
+            _check_handed_on(before, job)
         return Chain(jobs)
 
     def __repr__(self) -> str:

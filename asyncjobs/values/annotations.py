@@ -43,6 +43,7 @@ _REFUSED: Final[dict[Any, str]] = {
 NOT_STORED: Final = "__asyncjobs_not_stored__"
 """On a class of asyncjobs: why it cannot be the type of a stored value."""
 _REFUSED_KEYS: Final = frozenset({bytes, type(None), tuple, frozenset})
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset, collections.deque)
 _UNIONS: Final = (Union, types.UnionType)
 _CONCRETE: Final[dict[Any, Any]] = {
     abcs.Sequence: list,
@@ -207,6 +208,7 @@ class Compiled:
         return origin[self._prepare(args[0] if key is not str else key), values]
 
     def _prepare_union(self, annotation: Any, args: tuple[Any, ...]) -> Any:
+        _refuse_kin(annotation, [typing.get_origin(arg) or arg for arg in args])
         before, self.references = self.references, False
         members = [self._prepare(arg) for arg in args]
         if self.references and len([arg for arg in args if arg not in (None, type(None))]) > 1:
@@ -216,6 +218,17 @@ class Compiled:
             )
         self.references = self.references or before
         return Union[tuple(members)]  # noqa: UP007 - built from a list
+
+
+def _refuse_kin(annotation: Any, classes: list[Any]) -> None:
+    """Refuse a union of a container and a subclass of it, of which pydantic makes the container."""
+    for one in classes:
+        for base in classes:
+            if base in _CONTAINERS and one is not base and isinstance(one, type) and issubclass(one, base):
+                raise Unsupported(
+                    f"in {show(annotation)} a {one.__qualname__} would become a {base.__qualname__}, of which it is a "
+                    "subclass; annotate one of them"
+                )
 
 
 def _prepare_literal(annotation: Any) -> Any:

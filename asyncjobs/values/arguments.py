@@ -154,6 +154,10 @@ class ArgumentCodec:
         text = shape.store(values)
         return Pending.of(values, names, mark, shape), text
 
+    def annotation_of(self, name: str) -> Any:
+        """Return the annotation of an argument; MISSING: it has none."""
+        return self._shape.parameters[name].annotation
+
     def stored(self, name: str, value: Any) -> Any:
         """Return one argument as it is stored, as plain JSON.
 
@@ -239,11 +243,15 @@ class ValueCodec:
         annotation: Of the values.
         what: The word for them in messages.
         annotatable: Whether the place is one at which a user can annotate them.
+
+    Attributes:
+        annotation: As given, but None's for a place that has no value.
     """
 
     def __init__(self, place: str, annotation: Any, what: str = "result", *, annotatable: bool = True) -> None:
         if annotation in (None, typing.NoReturn, typing.Never):
             annotation = type(None)
+        self.annotation = annotation
         self._what = what
         self._annotatable = annotatable
         self._before = f'{{"{what}":'

@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import types
 import uuid
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import TzInfo
@@ -33,16 +34,24 @@ class Likeness(NamedTuple):
     """Whether the value that is read back holds no reference that is still to be loaded."""
 
 
-def compare(given: Any, back: Any, path: str) -> Likeness:
+def compare(given: Any, back: Any, path: str, named: Collection[type[Any]] = ()) -> Likeness:
     """Compare a value with what its text was read as, at every depth.
 
     A value of a subclass of one of Python's own types may come back as an equal value of that type (a member of an IntEnum,
-    a defaultdict, asyncpg's UUID), an int as an equal float, and a time zone as its offset.
+    a defaultdict, asyncpg's UUID), an int as an equal float, and a time zone as its offset. Not so a value of a class that
+    the annotation names beside Python's own: `str | Color` asks for either.
+
+    Args:
+        given: The value.
+        back: What its text was read as.
+        path: Where it stands, for messages.
+        named: The classes that unions of the annotation name.
 
     Raises:
         Difference: The values differ otherwise.
     """
     is_exact, is_whole = True, True
+    asked_for = tuple(cls for cls in named if cls not in _STANDARD)
     stack: list[Pair] = [(given, back, path)]
     met: dict[tuple[int, int], Any] = {}  # holds the values too, so that their ids are not used again
     while stack:
@@ -53,8 +62,8 @@ def compare(given: Any, back: Any, path: str) -> Likeness:
             is_whole = False
             given, back = back.reference.key_of(given), back.key
         if type(given) is not type(back):
-            if not _is_converted(given, back):
-                raise Difference(path, _of_another_type(given, back))
+            if not _is_converted(given, back) or isinstance(given, asked_for):
+                raise Difference(path, _of_another_type(given, back, is_asked_for=isinstance(given, asked_for)))
             is_exact = False
         elif type(back) in _ZONED and type(given.tzinfo) not in _FIXED:
             is_exact = is_exact and given.tzinfo is None
@@ -83,11 +92,11 @@ def _is_converted(given: Any, back: Any) -> bool:
     return kind in _STANDARD and isinstance(given, kind)
 
 
-def _of_another_type(given: Any, back: Any) -> str:
+def _of_another_type(given: Any, back: Any, *, is_asked_for: bool) -> str:
     if given is ABSENT:
         return f"is not there and would come back as {shown_plainly(back)}; {plain_json.INVERSE}"
     one, other = _name(given), _name(back)
-    if isinstance(given, type(back)):
+    if isinstance(given, type(back)) and not is_asked_for:
         return f"is a {one} and would come back as a {other}; annotate {one}, or pass a {other}"
     return (
         f"is a {one} and would come back as a {other}: nothing there tells them apart; annotate {one} alone, or types "

@@ -24,6 +24,7 @@ from asyncjobs.values.parameters import Parameter
 from asyncjobs.values.parts import Difference
 from asyncjobs.values.references import MISSING
 from asyncjobs.values.scalars import Check, holding, never
+from asyncjobs.values.unions import classes_of_unions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,6 +91,11 @@ class Shape:
     def _names(self) -> frozenset[str]:
         """Names of fields, at every depth; other keys of a stored text are values."""
         return frozenset(_names_in([*self._schemas.values(), *self._definitions.values()])) | self.parameters.keys()
+
+    @cached_property
+    def _in_unions(self) -> dict[str, frozenset[type[Any]]]:
+        """The classes that unions name, by the value."""
+        return {name: frozenset(classes_of_unions(self._schemas[name], self._definitions)) for name in self._doubtful}
 
     def _certainty(self, name: str, *, validated: bool) -> Check | None:
         return certainty(self._schemas[name]["schema"], self._definitions, validated=validated)
@@ -171,7 +177,7 @@ class Shape:
         found = []
         for name in self._doubtful:
             try:
-                likeness = readback.compare(values.get(name), back[name], name)
+                likeness = readback.compare(values.get(name), back[name], name, self._in_unions[name])
             except Difference as difference:
                 found.append((difference.path, difference.fact))
             else:
