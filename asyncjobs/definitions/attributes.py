@@ -158,4 +158,4 @@ def restore(job: Any, text: str | None) -> None:
     for name, of_one in codecs.items():
         if isinstance(saved, dict) and name in saved:
             value = saved[name]
-            setattr(job, name, None if value is None else of_one.load(codec.dumps(value)))
+            setattr(job, name, None if value is None else of_one.load_recorded(codec.dumps(value)))

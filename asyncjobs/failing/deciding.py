@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from asyncjobs.exceptions import AsyncJobsError, InvalidStep, UnstorableResult
 from asyncjobs.failing.control_exceptions import (
-    UNSPENT, Cancel, Discard, Interrupted, JobSignal, Parked, Retry, Snooze,
+    UNSPENT,
+    Cancel,
+    Discard,
+    Interrupted,
+    JobSignal,
+    Parked,
+    Retry,
+    Snooze,
 )  # fmt: skip
 from asyncjobs.failing.policies import DiscardOn, Policy, RescueFrom, RetryOn, find
 

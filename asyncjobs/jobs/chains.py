@@ -133,8 +133,8 @@ class _Chaining:
         `chain.previous`, given as an argument, stands for the result of the job before.
 
         Raises:
-            InvalidOption: No jobs, one job twice, more than 10,000, `chain.previous` in the first, or for an argument by whose
-                annotation the result of the job before would or could be read as another value.
+            InvalidOption: No jobs, one job twice, more than 10,000, `chain.previous` in the first, or for an argument whose
+                annotation would or could read the result of the job before as another value.
             AlreadyEnqueued: A job is enqueued already.
         """
         if not jobs:

@@ -210,9 +210,9 @@ class Lifecycle:
             attempt.let_out(error)
         error = attempt.end_of(error)
         # Its code caught the cancellation, and made an unfinished result, or something that cannot be stored.
-        if attempt.cancel_reason == "shutdown" and not attempt.finished and attempt.ended_by is None:
-            if error is None or isinstance(error, InvalidStep | UnstorableResult):
-                return asyncio.CancelledError()
+        was_cut = attempt.cancel_reason == "shutdown" and not attempt.finished and attempt.ended_by is None
+        if was_cut and (error is None or isinstance(error, InvalidStep | UnstorableResult)):
+            return asyncio.CancelledError()
         return error
 
     # Decide and settle

@@ -79,7 +79,7 @@ class Stepper:
             if record is not None and record.state in ENDED:
                 if isinstance(function, FanOut):
                     return await function.replay(log.kind, record.children or "{}")
-                return Values(f"{log.kind}.{name}", takes.returns).load(record.result)
+                return Values(f"{log.kind}.{name}", takes.returns).load_recorded(record.result)
             log.check()
             number, call = log.progress.next_number, partial(function, *arguments, **named)
             run = StepRun(log.kind, name, number, record, options, takes, call, time.monotonic())

@@ -159,6 +159,17 @@ class Values:
         except InvalidArguments as error:
             raise self._named(error) from error
 
+    def load_recorded(self, text: str | None) -> Any:
+        """Return the value of a text that an earlier attempt has stored, perhaps by other code.
+
+        Raises:
+            InvalidArguments: It does not fit the annotation any more, or is another value by it.
+        """
+        try:
+            return self._codec.load_recorded(text)
+        except InvalidArguments as error:
+            raise self._named(error) from error
+
     def _named(self, error: InvalidArguments) -> InvalidArguments:
         return type(error)(self._place, *error.args[1:])
 

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncjobs.checks.signatures import parameters_of
+from asyncjobs.checks.texts import cut, shown
 from asyncjobs.exceptions import InvalidArguments, InvalidDefinition, OtherVersion
-from asyncjobs.values import plain_json, readback, references
+from asyncjobs.values import codec, plain_json, readback, references
 from asyncjobs.values.parameters import Parameter
 from asyncjobs.values.previous import PREVIOUS, Pending, new_mark
 from asyncjobs.values.references import MISSING
@@ -305,3 +306,25 @@ class ValueCodec:
         if text is None:
             return None
         return self._shape.load(f"{self._before}{text}}}")[self._what]
+
+    def load_recorded(self, text: str | None) -> Any:
+        """Return the value of a text that an earlier attempt has stored, perhaps by other code.
+
+        Raises:
+            InvalidArguments: It does not fit the annotation any more, or is another value by it: an id would be a time.
+        """
+        value = self.load(text)
+        again = self.dump(value)
+        if again != text and not _are_alike(codec.loads(text or "null"), codec.loads(again or "null")):
+            was = f"was recorded as {cut(text or 'null', 100)}, which is read as {shown(value)} now"
+            raise self._shape.invalid([(self._what, f"{was}: keep its type while jobs are in flight")], stored=True)
+        return value
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether two values of JSON are of the same types wherever both have something."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_are_alike(value, other[key]) for key, value in one.items() if key in other)
+    if isinstance(one, list) and isinstance(other, list):
+        return all(map(_are_alike, one, other))
+    return type(one) is type(other) or (type(one) in (int, float) and type(other) in (int, float))

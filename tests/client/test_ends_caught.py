@@ -11,7 +11,18 @@ import pytest
 from stopping import MakeJobs, gates, here, ran, worker
 
 from asyncjobs import (
-    AsyncJobs, Cursor, InvalidStep, Job, JobCancelled, JobFailed, Snooze, attribute, current_job, job, retry_on, step,
+    AsyncJobs,
+    Cursor,
+    InvalidStep,
+    Job,
+    JobCancelled,
+    JobFailed,
+    Snooze,
+    attribute,
+    current_job,
+    job,
+    retry_on,
+    step,
 )  # fmt: skip
 from tests.support.processes import until_so
 

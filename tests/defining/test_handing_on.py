@@ -98,5 +98,7 @@ def test_the_error_names_the_job_and_its_argument() -> None:
     @job(kind="handed.take")
     async def take(content: bytes | str) -> None: ...
 
-    with pytest.raises(InvalidOption, match=r"chain\(\): handed.take: content: the result of the job before, str, may be"):
+    with pytest.raises(
+        InvalidOption, match=r"chain\(\): handed.take: content: the result of the job before, str, may be"
+    ):
         chain(text(), take(chain.previous))

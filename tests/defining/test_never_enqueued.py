@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import pickle
 import subprocess
@@ -49,6 +50,7 @@ async def parent() -> list[int]:
 
 @pytest.fixture
 def caught() -> Iterator[list[warnings.WarningMessage]]:
+    gc.collect()  # jobs that other tests have left in cycles would warn here
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", JobNeverEnqueued)
         yield found

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from asyncjobs import InvalidStep
+from asyncjobs import InvalidArguments, InvalidStep, Job, attribute
+from asyncjobs.definitions import attributes
 from asyncjobs.records.step_records import MOST_STEPS, Record, StepProgress
+from asyncjobs.steps.step_code import Values
+
+
+@dataclasses.dataclass
+class Message:
+    to: str
+    cc: str = ""
 
 
 def recorded(*names: str) -> list[Record]:
@@ -80,3 +90,38 @@ def test_what_is_no_name_is_refused(name: Any) -> None:
 @pytest.mark.parametrize("name", ["x", "x" * 401, "ünïcödé 🎉", "with 'quotes' and \"more\"", " "])
 def test_any_other_text_is_a_name(name: str) -> None:
     assert StepProgress("k").meet(name) is None
+
+
+WAS_READ = [
+    ("41", datetime, False),
+    ('"41"', int, False),
+    ("true", int, False),
+    ("[1, 41]", list[datetime], False),
+    ('{"a":41}', dict[str, datetime], False),
+    ("41", float, True),
+    ("41", int | None, True),
+    ('"2026-01-01T00:00:00+00:00"', datetime, True),
+    ('{"to":"kim"}', Message, True),
+    ("null", str | None, True),
+]
+
+
+@pytest.mark.parametrize(("text", "now", "fits"), WAS_READ)
+def test_what_was_recorded_is_the_same_value_by_another_annotation_or_refused(text: str, now: Any, fits: bool) -> None:
+    values = Values("k.step", now)
+    if fits:
+        values.load_recorded(text)
+        return
+    with pytest.raises(InvalidArguments, match=r"k.step: .*was recorded as .*, which is read as .* now: keep its type"):
+        values.load_recorded(text)
+
+
+class Counting(Job, kind="recorded.Counting"):
+    at: datetime | None = attribute(default=None)
+
+    async def perform(self) -> None: ...
+
+
+def test_an_attribute_that_was_saved_as_another_type_is_refused() -> None:
+    with pytest.raises(InvalidArguments, match="recorded.Counting.at: .*was recorded as 41"):
+        attributes.restore(Counting(), '{"at":41}')

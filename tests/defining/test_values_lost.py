@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import enum
 import math
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -518,3 +519,50 @@ def test_plain_types_are_not_read_back() -> None:
 )
 def test_of_objects_made_of_plain_types_the_types_tell(annotation: Any, value: Any) -> None:
     assert ValueCodec("k", annotation).is_exact(value)
+
+
+class Level(enum.IntEnum):
+    high = 1
+
+
+class Tone(enum.StrEnum):
+    red = "red"
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Toned(BaseModel):
+    tone: str | Tone
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "place"),
+    [
+        (str | Tone, Tone.red, "value"),
+        (int | Level | None, Level.high, "value"),
+        (float | Level, Level.high, "value"),
+        (Tone | Literal["red"], Tone.red, "value"),
+        (list[str | Tone], [Tone.red], "value[0]"),
+        (Toned, Toned(tone=Tone.red), "value.tone"),
+    ],
+)
+def test_a_member_of_a_union_that_is_a_subclass_of_another_is_refused(annotation: Any, value: Any, place: str) -> None:
+    codec = ArgumentCodec("k", [Parameter("value", annotation)])
+    with pytest.raises(InvalidArguments, match=re.escape(place) + r": is a (Tone|Level) and would come back as a"):
+        codec.dump(codec.bind((value,), {}))
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        tuple[int, int] | Point,
+        dict[str, int] | collections.OrderedDict[str, int],
+        dict[str, int] | collections.Counter[str],
+    ],
+)
+def test_a_union_of_a_container_and_its_subclass_is_refused_where_it_is_declared(annotation: Any) -> None:
+    with pytest.raises(InvalidDefinition, match="would become a (tuple|dict), of which it is a subclass; annotate one"):
+        ArgumentCodec("k", [Parameter("value", annotation)])
