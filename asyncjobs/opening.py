@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import sys
 from contextlib import AsyncExitStack, ExitStack
@@ -74,8 +75,7 @@ class Opened:
             middleware=everything,
             max_depths={queue: limits.max_depth for queue, limits in settings.queues.items()},
         )
-        open_clients.push(self.client)
-        stack.callback(open_clients.remove, self.client)
+        stack.callback(open_clients.push(self.client))
         stack.callback(self.client.threads.close)
         stack.callback(self._stop_counting)
         self.metrics: Metrics | None = None
@@ -138,7 +138,10 @@ class Opened:
             if task is not None:
                 task.cancel()
         self.sessions.pool.keep_at_least(0)
-        return Worker(
+        context = contextvars.copy_context()
+        context.run(open_clients.own, self.client)  # its jobs use this client, whatever else is opened in this process
+        return context.run(
+            Worker,
             self.url,
             self.settings,
             self.listener,

@@ -16,6 +16,7 @@ from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.unique_key_holders import naming_holders
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, EnqueueOutcomeUnknown, InvalidOption, NotUnique
 from asyncjobs.jobs.job import Job
+from asyncjobs.performing.open_clients import OpenClient
 from asyncjobs.tasks.services import Services
 
 CHUNK = 2_000
@@ -38,6 +39,7 @@ class Bulk:
         enqueue_one: Enqueues a job that has hooks, or was sent before; returns whether it has made the row.
         has_hooks: Returns whether hooks run around a job's enqueueing.
         depths: The queues with a `max_depth`; None: there are none.
+        client: The client of the jobs, which they keep.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Bulk:
         has_hooks: Callable[[Job[Any]], bool],
         *,
         depths: Depths | None,
+        client: OpenClient,
     ) -> None:
         self._sessions = sessions
         self._inserts = inserts
@@ -56,6 +59,7 @@ class Bulk:
         self._enqueue_one = enqueue_one
         self._has_hooks = has_hooks
         self._depths = depths
+        self._client = client
         self._made = 0
         self._sent = 0
         self._under_way: asyncio.Task[int | Exception] | None = None
@@ -97,7 +101,7 @@ class Bulk:
         fresh = {job: row for job, row in rows.items() if not job._sent}
         known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
-            job._sent = True  # before the statement: from now on the row may exist
+            job._sent, job._client = True, self._client  # before the statement: from now on the row may exist
         if fresh:
             insert = self._insert if self._depths is None else partial(self._insert_if_room, self._depths)
             self._under_way = self._services.start(insert(fresh), name="enqueue_all")

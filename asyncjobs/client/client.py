@@ -113,7 +113,7 @@ class Client:
         self._waiters = Waiters(sessions, self._access, listener, services)
         self._live = Live(sessions, listener, services, self._waiters.wait)
         self._depths = Depths(sessions, max_depths) if max_depths else None
-        self._jobs = JobStore(sessions, enqueuer, self._layers, self._depths)
+        self._jobs = JobStore(sessions, enqueuer, self._layers, self._depths, client=self)
         self._batches = BatchStore(sessions, self._access, self._layers, self._depths)
         self._chains = ChainStore(sessions, self._layers, self._depths)
         self._stored_batches = BatchReader(sessions, Waiters(sessions, Batches(), listener, services, BatchNotFound))
@@ -146,7 +146,13 @@ class Client:
         """Insert many jobs, in chunks; see `asyncjobs.enqueue_all`."""
         self._check_loop(ENQUEUE_ALL)
         bulk = Bulk(
-            self._sessions, self._inserts, self._services, self._jobs.enqueue, self._has_hooks, depths=self._depths
+            self._sessions,
+            self._inserts,
+            self._services,
+            self._jobs.enqueue,
+            self._has_hooks,
+            depths=self._depths,
+            client=self,
         )
         call = bulk.enqueue(all_jobs)
         return await (call if tracing.active is None else tracing.active.sending(call))
@@ -157,7 +163,9 @@ class Client:
     async def get(self, job: JobOrId, kind: Any = None) -> Job[Any]:
         """Return a job as it is stored; see `AsyncJobs.get`."""
         self._check_loop()
-        return await self._statuses.get(job, kind)
+        found = await self._statuses.get(job, kind)
+        found._client = self
+        return found
 
     async def status(self, job_id: UUID) -> Status:
         """Read a job's status; see `Job.status`."""
@@ -192,6 +200,7 @@ class Client:
     async def enqueue_batch(self, batch: Batch, *, connection: Any = None) -> None:
         """Store a batch, its parts and all their jobs; see `Batch.enqueue`."""
         self._check_loop(ENQUEUE_BATCH)
+        batch._client = self
         call = self._batches.store(batch, connection)
         await (call if tracing.active is None else tracing.active.sending(call))
 
@@ -203,7 +212,9 @@ class Client:
     async def get_batch(self, batch_id: UUID) -> Batch:
         """Return a stored batch; see `AsyncJobs.get_batch`."""
         self._check_loop(BATCH_STATUS)
-        return await self._stored_batches.get(batch_id)
+        batch = await self._stored_batches.get(batch_id)
+        batch._client = self
+        return batch
 
     async def batch_result(self, batch_id: UUID, *, timeout: float | None) -> BatchStatus:
         """Wait until a batch is over; see `Batch.result`."""
@@ -229,6 +240,9 @@ class Client:
     async def enqueue_chain(self, chain: Chain[Any], *, connection: Any = None) -> None:
         """Store all jobs of a chain; see `Chain.enqueue`."""
         self._check_loop(ENQUEUE_CHAIN)
+        chain._client = self
+        for job in chain.jobs:
+            job._client = self
         call = self._chains.store(chain, connection)
         await (call if tracing.active is None else tracing.active.sending(call, chain.jobs))
 

@@ -20,6 +20,7 @@ from asyncjobs.exceptions import EnqueueOutcomeUnknown
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing import hook_calls
 from asyncjobs.performing.hook_calls import Layers
+from asyncjobs.performing.open_clients import OpenClient
 from asyncjobs.records.step_records import Record
 
 
@@ -31,13 +32,17 @@ class JobStore:
         enqueuer: Sends rows of several callers together.
         layers: The middleware.
         depths: The queues with a `max_depth`; None: there are none.
+        client: The client of the jobs, which they keep.
     """
 
-    def __init__(self, sessions: Sessions, enqueuer: Enqueuer, layers: Layers, depths: Depths | None) -> None:
+    def __init__(
+        self, sessions: Sessions, enqueuer: Enqueuer, layers: Layers, depths: Depths | None, *, client: OpenClient
+    ) -> None:
         self._sessions = sessions
         self._enqueuer = enqueuer
         self._layers = layers
         self._depths = depths
+        self._client = client
 
     def enqueue(self, job: Job[Any], connection: Any = None) -> Coroutine[Any, Any, bool]:
         """Insert a job's row inside its hooks and the middleware; return whether this call made it."""
@@ -78,7 +83,7 @@ class JobStore:
     async def _send(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
         first = not job._sent
         # From now on the row may exist, whatever happens to this call: the next call must look before it inserts.
-        job._sent = True
+        job._sent, job._client = True, self._client
         made = True
         try:
             if row.order is not None or (connection is not None and row.is_labelled):

@@ -152,6 +152,8 @@ class Batch:
     """
 
     on_discard, on_finish, on_success = _Callback(), _Callback(), _Callback()
+    _client: open_clients.OpenClient | None = None
+    """The client by which it was enqueued or read; None: it was neither."""
 
     @answered(remedy='the description comes first, the callbacks go by name: `Batch("import 7", on_success=report(7))`')
     def __init__(
@@ -274,7 +276,7 @@ class Batch:
             BatchNotFound: No row can be seen.
         """
         self._require_row()
-        return await open_clients.current(BATCH_STATUS).batch_status(self.id)
+        return await open_clients.current(BATCH_STATUS, self._client).batch_status(self.id)
 
     async def result(self, *, timeout: float | timedelta | None = None) -> BatchStatus:
         """Wait until all jobs are final, also those added later; return how they ended.
@@ -292,7 +294,7 @@ class Batch:
         """
         self._require_row()
         seconds = None if timeout is None else limits.duration(timeout, "timeout")
-        client = open_clients.current(AWAIT_BATCH)
+        client = open_clients.current(AWAIT_BATCH, self._client)
         async with giving_slot_back():
             return await client.batch_result(self.id, timeout=seconds)
 

@@ -37,6 +37,7 @@ class Chain(Generic[T]):
     """
 
     _is_chain = True
+    _client: open_clients.OpenClient | None = None
 
     def __init__(self, jobs: tuple[Job[Any], ...]) -> None:
         self.jobs = jobs
@@ -90,7 +91,7 @@ class Chain(Generic[T]):
                 "this chain has not been enqueued, and awaiting does not enqueue: call `await chain.enqueue()` first"
             )
         seconds = None if timeout is None else limits.duration(timeout, "timeout")
-        client = open_clients.current(AWAIT_CHAIN)
+        client = open_clients.current(AWAIT_CHAIN, self._client)
         async with giving_slot_back():
             result: T = await client.chain_result(self.jobs, timeout=seconds)
             return result

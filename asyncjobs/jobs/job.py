@@ -171,7 +171,7 @@ class Job(StepMethods, Generic[R]):
             JobNotFound: No row can be seen.
         """
         self._require_row()
-        return await open_clients.current(calls.STATUS).status(self.id)
+        return await open_clients.current(calls.STATUS, self._client).status(self.id)
 
     @of_a_job()
     async def cancel(self, reason: str = "") -> bool:
@@ -193,7 +193,7 @@ class Job(StepMethods, Generic[R]):
             InvalidOption: `reason` cannot be stored.
         """
         self._require_row()
-        return await open_clients.current(calls.CANCEL).cancel(self.id, limits.reason(reason))
+        return await open_clients.current(calls.CANCEL, self._client).cancel(self.id, limits.reason(reason))
 
     @overload
     async def result(self: _PerformsAsync[T], *, timeout: float | timedelta | None = None) -> T: ...
@@ -232,7 +232,9 @@ class Job(StepMethods, Generic[R]):
             InsideEventLoop: The calling thread runs that loop.
             NotOpen: No AsyncJobs is open in this process, or it was closed meanwhile.
         """
-        return open_clients.last(calls.RESULT).run_from_thread(lambda: Job.result(self, timeout=timeout), calls.RESULT)
+        return open_clients.last(calls.RESULT, self._client).run_from_thread(
+            lambda: Job.result(self, timeout=timeout), calls.RESULT
+        )
 
     @overload
     def __await__(self: _PerformsAsync[T]) -> Generator[Any, Any, T]: ...

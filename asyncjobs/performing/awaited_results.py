@@ -27,11 +27,11 @@ async def result_of(job: JobValue, timeout: float | timedelta | None, client: Op
     seconds = None if timeout is None else limits.duration(timeout, "timeout")
     running = running_job.running.get()
     if running is None or running._attempt is None:
-        return await (client or open_clients.current(RESULT)).result(job, timeout=seconds)
+        return await (client or open_clients.current(RESULT, job._client)).result(job, timeout=seconds)
     if running.id == job.id:
         raise AwaitCycle([(job.id, job.kind)])
     async with giving_slot_back():
-        return await (client or open_clients.current(RESULT)).result(job, timeout=seconds)
+        return await (client or open_clients.current(RESULT, job._client)).result(job, timeout=seconds)
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from asyncjobs.definitions.options import Options
 from asyncjobs.exceptions import InvalidDefinition, NotEnqueued
 from asyncjobs.failing.policies import Policy
 from asyncjobs.performing.attempt import Attempt, CancelReason
+from asyncjobs.performing.open_clients import OpenClient
 from asyncjobs.values.previous import Pending
 
 _perform_of = attrgetter("perform")
@@ -47,6 +48,8 @@ class JobValue:
     """The checked arguments of `set`, by name."""
     _state: str | None = None
     _sent: bool = False
+    _client: OpenClient | None = None
+    """The client by which it was enqueued or read; None: it was neither."""
     _disposition: Disposition | None = None
     _batch: UUID | None = None
     """The batch with which it was stored."""
@@ -91,7 +94,11 @@ class JobValue:
 
     def __getstate__(self) -> dict[str, Any]:
         self._made_at = None  # a pickled or copied job counts as used
-        return {name: value for name, value in vars(self).items() if name not in ("_made_at", "_asked", "_context")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_made_at", "_asked", "_context", "_client")
+        }
 
     # Properties
 

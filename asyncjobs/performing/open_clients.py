@@ -1,12 +1,14 @@
 """Open clients: how a job reaches its client, without an import upwards.
 
-A process-wide stack, not a context variable: one set in a web server's lifespan task is empty in every request.
+A process-wide stack, not a context variable alone: one set in a web server's lifespan task is empty in every request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -108,17 +110,36 @@ class OpenClient(Protocol):
 
 
 _open: list[OpenClient] = []
+_own: ContextVar[OpenClient | None] = ContextVar("asyncjobs_client", default=None)
+"""In the jobs of a worker: its client, or one that the job has opened itself."""
 
 
-def push(client: OpenClient) -> None:
-    """Make `client` the one that jobs use."""
+def push(client: OpenClient) -> Callable[[], None]:
+    """Make `client` the one that jobs use; return what takes it out: the one opened before it is used again.
+
+    One that a job opens is used by that job alone, since the worker's other jobs would enqueue into its database.
+    """
+    token = None if _own.get() is None else _own.set(client)
     _open.append(client)
+
+    def undo() -> None:
+        remove(client)
+        if token is not None:
+            with contextlib.suppress(ValueError):  # closed by another task than it was opened by
+                _own.reset(token)
+
+    return undo
 
 
 def remove(client: OpenClient) -> None:
-    """Take `client` out; the one opened before it is used again."""
+    """Take `client` out."""
     if client in _open:
         _open.remove(client)
+
+
+def own(client: OpenClient) -> None:
+    """Have all code that starts from this context, as the jobs of a worker do, use `client`."""
+    _own.set(client)
 
 
 def middleware() -> Sequence[Any]:
@@ -126,27 +147,34 @@ def middleware() -> Sequence[Any]:
     return current().middleware if _open else ()
 
 
-def current(call: Call = ANY) -> OpenClient:
-    """Return the client opened last on this event loop; without one, the client opened last, which refuses other loops.
+def current(call: Call = ANY, bound: OpenClient | None = None) -> OpenClient:
+    """Return the client to use on this event loop.
+
+    That is `bound`, by which a job was enqueued or read, then the client of the worker that runs this code, then the one
+    opened last, as far as they are open on this loop. Without one, the client opened last, which refuses other loops.
 
     Raises:
         NotOpen: No client is open; the message says how to make `call` elsewhere.
     """
     if not _open:
         raise call.nowhere_open()
-    newest = _open[-1]
-    if len(_open) > 1:
-        loop = asyncio.get_running_loop()
-        return next((client for client in reversed(_open) if client.loop is loop), newest)
-    return newest
+    if len(_open) == 1:
+        return _open[0]
+    loop = asyncio.get_running_loop()
+    return next((client for client in _by_rank(bound) if client.loop is loop), _open[-1])
 
 
-def last(call: Call = ANY) -> OpenClient:
-    """Return the client opened last, on whatever loop; see `current`.
+def last(call: Call = ANY, bound: OpenClient | None = None) -> OpenClient:
+    """Return the client to use from a thread, on whatever loop it is; see `current`.
 
     Raises:
         NotOpen: No client is open.
     """
     if not _open:
         raise call.nowhere_open()
-    return _open[-1]
+    return next(_by_rank(bound))
+
+
+def _by_rank(bound: OpenClient | None) -> Iterator[OpenClient]:
+    yield from (client for client in (bound, _own.get()) if client in _open)
+    yield from reversed(_open)

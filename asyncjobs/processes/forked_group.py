@@ -18,6 +18,7 @@ from asyncjobs.db.connecting import PINNED_PLANS
 from asyncjobs.db.sessions import Sessions
 from asyncjobs.db.transactions import isolated_sessions
 from asyncjobs.opening import Opened
+from asyncjobs.performing import open_clients
 from asyncjobs.performing.attempt import Attempt
 from asyncjobs.performing.exits_of_tasks import guarded_tasks
 from asyncjobs.records.claimed import Claimed
@@ -45,6 +46,7 @@ async def open_runner(recipe: Recipe) -> AsyncIterator[AttemptRunner]:
     settings = recipe.settings
     async with AsyncExitStack() as stack:
         opened = Opened(recipe.url, settings, stack)
+        open_clients.own(opened.client)
         isolated = isolated_sessions(recipe.url, size=MOST_ISOLATED, deadline=settings.lease)
         pinned = {**PINNED_PLANS, "lock_timeout": "200ms"}
         recording = Sessions(recipe.url, size=1, name="asyncjobs steps", settings=pinned, deadline=settings.lease)

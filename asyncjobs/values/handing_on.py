@@ -89,7 +89,7 @@ def _is_read(one: Any, other: Any) -> bool:
 
 def _form(annotation: Any) -> str | None:
     kind = typing.get_origin(annotation) or annotation
-    if not isinstance(kind, type) or kind is Literal:
+    if not isinstance(kind, type):
         return None
     if issubclass(kind, _LISTS):
         return "list"
@@ -105,7 +105,7 @@ def _fields(annotation: Any) -> frozenset[str] | None:
     if not isinstance(annotation, type):
         return None
     if issubclass(annotation, pydantic.BaseModel):
-        types_of = {name: field.annotation for name, field in annotation.model_fields.items()}
+        types_of: dict[str, Any] = {name: field.annotation for name, field in annotation.model_fields.items()}
     elif dataclasses.is_dataclass(annotation):
         types_of = {field.name: field.type for field in dataclasses.fields(annotation)}
     else:

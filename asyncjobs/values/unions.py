@@ -29,7 +29,7 @@ def _walk(part: Any, definitions: Mapping[str, Any], entered: set[str], *, withi
             yield from (named for named in (part.get("cls"), part.get("function")) if isinstance(named, type))
             if kind in _OF_TYPES:
                 yield _OF_TYPES[kind]
-        if name in definitions and (key := f"{name} {within}") not in entered:
+        if name is not None and name in definitions and (key := f"{name} {within}") not in entered:
             entered.add(key)
             yield from _walk(definitions[name], definitions, entered, within=within)
         for key, inner in part.items():
