@@ -92,15 +92,21 @@ begin
     while disposition is null loop
       if given.unique_for is not null then
         -- The row is locked from here to the commit: whoever enqueues under this key meanwhile waits.
-        insert into asyncjobs.unique_window as kept (key, job, until)
+        insert into asyncjobs.unique_window (key, job, until)
         values (given.unique_key, given.id, given.now + make_interval(secs => given.unique_for))
-        on conflict (key) do update set job = excluded.job, until = excluded.until
-        where kept.until <= given.now or kept.job = excluded.job
-           or not exists (select from asyncjobs.job where job.id = kept.job offset 0)
-              and not exists (select from asyncjobs.finished where finished.id = kept.job offset 0);
+        on conflict do nothing;
         if not found then
-          select kept.job into known from asyncjobs.unique_window as kept where kept.key = given.unique_key;
-          if given.conflict <> 'replace'
+          -- Each in a statement of its own: one that has waited for the row sees it, but not the job that was stored with it.
+          select kept.job into known from asyncjobs.unique_window as kept where kept.key = given.unique_key for update;
+          continue when not found;          -- it was deleted meanwhile
+          update asyncjobs.unique_window as kept set job = given.id, until = given.now + make_interval(secs => given.unique_for)
+          where kept.key = given.unique_key
+            and (kept.until <= given.now or kept.job = given.id
+                 or not exists (select from asyncjobs.job where job.id = kept.job offset 0)
+                    and not exists (select from asyncjobs.finished where finished.id = kept.job offset 0));
+          if found then
+            null;
+          elsif given.conflict <> 'replace'
              or not exists (select from asyncjobs.job where job.id = known and job.unique_until >= 0) then
             id := known;
             disposition := case given.conflict when 'raise' then 'taken' else 'duplicate' end;
@@ -128,14 +134,20 @@ begin
         disposition := 'there';
         exit;
       end if;
-      select job.id, job.state, job.limit_keys into other
+      select job.id, job.limit_keys,
+             -- One that has recorded steps is in its middle, and one of a chain has the result of another to work with.
+             job.state in (0, 1) and job.progress is null
+               and not exists (select from asyncjobs.link where link.job = job.id and not link.begun and not link.anyhow offset 0)
+               as has_not_begun
+      into other
       from asyncjobs.job where job.unique_key = given.unique_key and job.unique_until >= 0
       for no key update;
       if not found then
         continue;                           -- it has ended meanwhile
-      elsif given.conflict = 'replace' and other.state in (0, 1) then
+      elsif given.conflict = 'replace' and given.after is null and other.has_not_begun then
+        -- Attempts that have failed were those of the work that is replaced.
         update asyncjobs.job
-        set args = given.args, queue = given.queue, priority = given.priority,
+        set args = given.args, attempt = 0, counts = null, errors = null, started_at = null, queue = given.queue, priority = given.priority,
             expires_at = case when job.run_at < 'infinity' then given.due + make_interval(secs => given.expires_in) end,
             run_at = case when job.run_at = 'infinity' then job.run_at else given.due end,
             state = case when job.run_at = 'infinity' or given.due > given.now then 0 else 1 end,
@@ -150,7 +162,7 @@ begin
         update asyncjobs.link set delay = given.delay, run_at = given.run_at, expires_in = given.expires_in where link.job = other.id;
         id := other.id;
         disposition := 'replaced';
-      elsif given.conflict = 'replace' then
+      elsif given.conflict = 'replace' and given.after is null then
         -- It runs, or waits in its middle: this one has the key from now on, and begins when that one has ended.
         update asyncjobs.job set unique_until = -1 - job.unique_until where job.id = other.id;
         update asyncjobs.unique_window set job = given.id where key = given.unique_key and given.unique_for is not null;

@@ -3,7 +3,7 @@
 -- After a failed job the rest of its chain waits, since it may be retried; after a discarded or cancelled one the rest ends like it.
 -- So it does if the result does not fit into the next one's arguments: no error of a chain may be raised here, since the statement
 -- that calls this also ends other jobs.
--- Locks: the rows of the following jobs.
+-- Locks: the links to the following jobs, then their rows.
 create or replace function asyncjobs.follow(job uuid, state integer, result text, reason text, days integer) returns void
 language plpgsql volatile
 set search_path = pg_catalog, asyncjobs, pg_temp
@@ -11,6 +11,7 @@ as $$
 #variable_conflict use_column
 declare
   told integer;
+  next uuid[];
   too_large record;
   most constant integer := 1048576;         -- bytes of arguments, as asyncjobs.check_jobs has it
   given constant text := coalesce(follow.result, 'null');
@@ -38,11 +39,22 @@ begin
       end if;
     end loop;
   end if;
+  -- Both are locked before either is judged, in statements of their own: whoever cancels or retries the following job meanwhile is
+  -- waited for, and seen.
+  select array_agg(waiting.job) into next
+  from (
+    select link.job from asyncjobs.link
+    where link.after = follow.job and not link.begun and (link.anyhow or follow.state = 4) offset 0 for update
+  ) as waiting;
+  if next is null then
+    return;
+  end if;
+  perform from asyncjobs.job where job.id = any(next) and job.state + 0 = 0 order by job.id for update;
   with begun as (
     update asyncjobs.link set begun = true
-    where link.after = follow.job and not link.begun and (link.anyhow or follow.state = 4)
+    where link.after = follow.job and link.job = any(next) and not link.begun
       -- One that was discarded meanwhile begins when it is retried.
-      and (select job.state from asyncjobs.job where job.id = link.job) = 0
+      and exists (select from asyncjobs.job where job.id = link.job and job.state + 0 = 0 offset 0)
     returning link.job, link.previous, link.expires_in,
               greatest(coalesce(link.run_at, '-infinity'), clock_timestamp() + make_interval(secs => coalesce(link.delay, 0))) as due
   ), made as (

@@ -13,6 +13,7 @@ declare
   one record;
   last uuid;
   is_live boolean;
+  is_ended boolean;
 begin
   for one in
     select link.job, link.after, link.begun, link.anyhow from asyncjobs.link
@@ -20,8 +21,10 @@ begin
     order by link.job limit tidy_links.most
   loop
     last := one.job;
-    is_live := exists (select from asyncjobs.job where job.id = one.job);
-    if not is_live and not exists (select from asyncjobs.finished where finished.id = one.job) then
+    -- In one statement: between two, a retry could move it from where the second looks to where the first has looked.
+    select exists (select from asyncjobs.job where job.id = one.job), exists (select from asyncjobs.finished where finished.id = one.job)
+    into is_live, is_ended;
+    if not is_live and not is_ended then
       delete from asyncjobs.link where link.job = one.job;
     elsif is_live and not one.begun and not exists (select from asyncjobs.job where job.id = one.after)
           and not exists (select from asyncjobs.finished where finished.id = one.after) then
