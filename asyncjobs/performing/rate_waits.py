@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from asyncjobs.performing.step_log import inside
 from asyncjobs.performing.stepping import Stepper
+from asyncjobs.records.step_records import ENDED
 
 SHORT = 10.0
 """Seconds up to which a wait is spent in memory; a longer one ends the run, and the job goes on when its token is due."""
@@ -20,16 +21,25 @@ async def wait_for_token(stepper: Stepper, name: str, take: Callable[[], Awaitab
         name: The rate's.
         take: Takes a token, and returns in how many seconds it is due.
     """
-    # The name of the durable sleep: its number is the same when the code comes to it again in a later run.
-    number = stepper.log.progress.next_number + 1
-    step = f"{name[:180]} {number}"
-    is_in_step = inside.get() is not None
-    if not is_in_step and stepper.log.progress.recorded_as(number) == step:
-        await stepper.waits.wait(step, event=None, seconds=0)  # an earlier run took the token
+    if inside.get() is not None:
+        await asyncio.sleep(await take())
         return
+    progress, begins = stepper.log.progress, f"{name[:180]} "
+    number, slept = stepper.tokens.get(name, (0, 0))
+    number += 1
+    # Code outside of steps runs again from its beginning, and its calls with it. Each takes a token but the first, which has the
+    # one for which the run before has slept.
+    while (record := progress.next_record) is not None and record.name.startswith(begins):
+        await stepper.waits.wait(record.name, event=None, seconds=0)
+        slept = max(slept, int(record.name[len(begins) :]))
+        if record.state not in ENDED:
+            stepper.tokens[name] = number, slept
+            return
+    stepper.tokens[name] = number, slept
     seconds = await take()
-    # While records remain that the code has not come to, a new step would be out of order.
-    if seconds > SHORT and not is_in_step and stepper.log.progress.is_at_end:
-        await stepper.waits.wait(step, event=None, seconds=seconds)
+    # Once for each call, else the run would never come to the next one; and while records remain that the code has not come to,
+    # a new step would be out of order.
+    if seconds > SHORT and number > slept and progress.is_at_end:
+        await stepper.waits.wait(f"{begins}{number}", event=None, seconds=seconds)
     elif seconds > 0:
         await asyncio.sleep(seconds)

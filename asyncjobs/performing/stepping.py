@@ -39,6 +39,8 @@ class Stepper:
     def __init__(self, job: JobValue, attempt: Attempt, recorder: Recorder, records: Sequence[Record] = ()) -> None:
         self.log = StepLog(job, attempt, recorder, records)
         self.waits = Waits(self.log)
+        self.tokens: dict[str, tuple[int, int]] = {}
+        """Of each rate, how often the code has asked for a token, and for which of these times it has slept durably."""
         self._failure: tuple[BaseException, tuple[RetryOn, ...]] | None = None
 
     async def run_declared(self, steps: Sequence[Step]) -> None:

@@ -152,10 +152,10 @@ class StepProgress:
             self._refuse(names[0], f"recorded {elsewhere[0]!r} as number {self._numbers[elsewhere[0]]}", code, number)
         return found
 
-    def recorded_as(self, number: int) -> str | None:
-        """Return the recorded name of the step with a number; None: it has no record."""
-        record = self._by_number.get(number)
-        return None if record is None else record.name
+    @property
+    def next_record(self) -> Record | None:
+        """The record of the step after the one that the code came to last; None: it has none."""
+        return self._by_number.get(len(self.met) + 1)
 
     @property
     def is_at_end(self) -> bool:

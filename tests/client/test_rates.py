@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from asyncjobs import AsyncJobs, InvalidOption, Rate, enqueue_all, job, retry_on
+from asyncjobs.client.client import Client
 from asyncjobs.definitions.order_keys import rate_name_of
 from asyncjobs.failing.retry_after import retry_after
+from asyncjobs.performing import rate_waits
 from asyncjobs.worker.limits import admission
 from tests.support.asking import until
 from tests.support.processes import PATIENCE
@@ -35,6 +37,17 @@ async def slow(account_id: int) -> None: ...
 @retry_on(ValueError, wait=0, attempts=3)
 async def again() -> None:
     raise ValueError
+
+
+calls: list[int] = []
+
+
+@job(kind="rates.spaced")
+async def spaced() -> str:
+    for n in (1, 2, 3):
+        await Rate(1, per=0.2, key="rates.spaced").acquire()
+        calls.append(n)
+    return "done"
 
 
 async def starts(connection: asyncpg.Connection) -> list[float]:
@@ -221,6 +234,25 @@ class TestTakingTokens:
             "select next_start > clock_timestamp() + interval '50 min' and next_start < clock_timestamp() + interval '121 min' "
             "from asyncjobs.limit_key where key = 'rate:rates.patient'"
         )
+
+    async def test_each_call_takes_a_token_also_those_that_are_made_again_after_a_durable_sleep(
+        self, jobs: AsyncJobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken = 0
+
+        async def take(client: Client, *rate: Any) -> float:
+            nonlocal taken
+            taken += 1
+            return await take_token(client, *rate)
+
+        take_token = Client.take_token
+        monkeypatch.setattr(Client, "take_token", take)
+        monkeypatch.setattr(rate_waits, "SHORT", 0.05)
+        made = await spaced().enqueue()
+        assert await made.result(timeout=PATIENCE) == "done"
+        assert calls == [1, 1, 2, 1, 2, 3]
+        assert taken == len(calls)
+        assert [step.name for step in (await made.status()).steps] == ["rates.spaced 2", "rates.spaced 3"]
 
     async def test_without_a_key_it_is_refused(self) -> None:
         with pytest.raises(InvalidOption, match="needs a key"):
