@@ -217,15 +217,16 @@ class NotUnique(AsyncJobsError):
         job_id: Of the job that has the key.
     """
 
-    def __init__(self, kind: str, job_id: UUID) -> None:
+    def __init__(
+        self, kind: str, job_id: UUID, remedy: str = "wait for that one, or give on_conflict='skip' or 'replace'"
+    ) -> None:
         self.kind = kind
         self.job_id = job_id
-        super().__init__(
-            f"{kind}: job {job_id} has the same unique key: wait for that one, or give on_conflict='skip' or 'replace'"
-        )
+        self._remedy = remedy
+        super().__init__(f"{kind}: job {job_id} has the same unique key: {remedy}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.kind, self.job_id)
+        return type(self), (self.kind, self.job_id, self._remedy)
 
 
 class QueueFull(AsyncJobsError):

@@ -41,6 +41,7 @@ _MEANT = {
     "timezone": ("tz", "time_zone"),
     "job": ("class", "task"),
     "state": ("status", "states"),
+    "by": ("key", "keys", "fields", "on"),
     "arguments": ("args", "kwargs", "params", "parameters"),
     "error": ("exception", "exc_type", "exc"),
     "tag": ("labels", "label"),

@@ -172,6 +172,8 @@ class _Storing:
         self._depths = depths
         self._stored: Counter[str] = Counter()
         """Stored jobs that take places, by queue."""
+        self._made: Counter[UUID] = Counter()
+        """Rows made, by batch."""
         self._under_way: asyncio.Task[None] | None = None
         self._number = 0
         self._begun = False
@@ -199,23 +201,22 @@ class _Storing:
             batch.is_sent = True
         self._begun, self._number = True, 0
         self._stored.clear()
+        self._made.clear()
         if not await target.begin([await self._row_of(batch) for batch in self._tree]):
             return
-        empty = []
         try:
             for batch in self._tree:
-                before = self._number
                 await self._insert_all(batch, target)
-                if self._number == before:
-                    empty.append(batch.id)
             await self._settle()
         finally:
             if self._under_way is not None:
                 self._under_way.cancel()
                 await asyncio.wait([self._under_way])
                 self._under_way = None
-        for batch_id in reversed(empty):
-            await target.settle(batch_id)
+        # Also where all of its jobs were duplicates, or have replaced others: no end of a job would settle it.
+        for batch in reversed(self._tree):
+            if not self._made[batch.id]:
+                await target.settle(batch.id)
 
     async def _row_of(self, batch: Draft) -> NewBatch:
         kept: dict[str, str] = {}
@@ -276,11 +277,12 @@ class _Storing:
             ]
             self._stored.update(row.queue for row in fresh)
         if made is None:
+            self._made[batch.id] += len(rows)
             for job, row in zip(jobs, rows, strict=True):
                 mark_enqueued(job, row, made=True)
             return
         for job, row, stored in zip(jobs, rows, made, strict=True):
-            mark_stored(job, row, stored)
+            self._made[batch.id] += mark_stored(job, row, stored)
 
     async def _settle(self) -> None:
         if self._under_way is not None:

@@ -216,7 +216,11 @@ def _rows_of(chain: Chain[Any], jobs: Sequence[Job[Any]]) -> list[NewJob]:
 def _check_whole(jobs: Sequence[Job[Any]], made: Sequence[Stored]) -> None:
     for job, stored in zip(jobs, made, strict=True):
         if stored.disposition not in ("enqueued", "there"):
-            raise NotUnique(job.kind, stored.id)
+            within = any(stored.id == other.id for other in jobs)
+            remedy = (
+                "it is of this chain, too: leave one out" if within else "enqueue the chain when that one has ended"
+            )
+            raise NotUnique(job.kind, stored.id, f"{remedy}; a chain is stored as a whole, or not at all")
 
 
 Ended = asyncio.Task[Finished]

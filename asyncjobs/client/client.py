@@ -296,7 +296,7 @@ class Client:
         if answer.state is None:
             raise JobNotFound(job_id)
         if answer.taken_by is not None:
-            raise NotUnique(f"job {job_id}", answer.taken_by)
+            raise NotUnique(f"job {job_id}", answer.taken_by, "retry this one when that one has ended")
         return answer.done
 
     async def do_all(self, asked: Asked, wanted: Filter, *, dry_run: bool = False) -> Matched:

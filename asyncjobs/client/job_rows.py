@@ -18,7 +18,7 @@ from asyncjobs.jobs.labelling import stored_labels, stored_searchable
 from asyncjobs.jobs.ordering import limit_keys_of, unique_key_of
 from asyncjobs.performing import tracing
 from asyncjobs.values import codec
-from asyncjobs.values.previous import Pending, previous_in
+from asyncjobs.values.previous import Pending, check_known
 
 if TYPE_CHECKING:
     from asyncjobs.definitions.definition import Definition
@@ -70,11 +70,7 @@ def row_of(job: Job[Any], *, after: UUID | None = None, batch: UUID | None = Non
     """
     definition = job._definition
     if after is None and isinstance(job._values, Pending):
-        names = previous_in(job)
-        raise InvalidOption(
-            f"{job.kind}: {', '.join(names)} is chain.previous, and nothing comes before this job: enqueue it in a chain, "
-            "as in chain(fetch(1), resize(chain.previous))"
-        )
+        check_known(job)
     if definition.source.origin.is_nameless:
         _warn_of_program(definition)
     said = job._set_options

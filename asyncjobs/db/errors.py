@@ -64,6 +64,11 @@ def is_of_session(error: BaseException) -> bool:
     return _state(error) in _OF_SESSION
 
 
+def is_deadlock(error: BaseException) -> bool:
+    """Whether the statement was rolled back since it and another waited for each other's locks."""
+    return _state(error) == "40P01"
+
+
 def is_full(error: BaseException) -> bool:
     """Whether the server, or the role's limit, allows no further connection."""
     return _state(error) == "53300"
@@ -205,6 +210,11 @@ def _not_reached(error: BaseException, message: str, url: str) -> DatabaseError:
 def _remedy(state: str, url: str) -> str:
     if state == "3D000":
         return f": correct the name in database_url, or make it at {url_parts.server_of(url)} with `create database`"
+    if state == "40P01":
+        return (
+            ": it and another transaction waited for each other, and this one was rolled back; do it again, and where one "
+            "transaction enqueues several unique jobs or emits several events, have all do so in one order"
+        )
     if state == "42P05":
         return (
             ": a pooler that gives sessions by the transaction stands between, and has this statement from somebody else; "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
 
-from asyncjobs.db.errors import LINK_ERRORS, is_of_session, translated
+from asyncjobs.db.errors import LINK_ERRORS, is_deadlock, is_of_session, translated
 from asyncjobs.db.pool import HEAD_START, Pool
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable
 
@@ -27,6 +27,8 @@ RESOLUTION = 0.1
 """Seconds between looks for operations past their deadline."""
 DEADLINE = 30.0
 """Seconds for one operation, unless another deadline is given."""
+MOST_DEADLOCKS = 3
+"""Times that an operation which a deadlock has rolled back is done again."""
 UNPROVED = 60.0
 """Seconds after which an idle connection is tested before its use: firewalls forget silent ones."""
 PROOF = 3.0
@@ -112,7 +114,7 @@ class Sessions:
         begun = loop.time()
         seconds = self.deadline if deadline is None else deadline
         end = begun + seconds
-        is_last = endless
+        is_last, deadlocks = endless, 0
         while True:
             connection = self.pool.take_idle()
             is_forgotten = connection is not None and begun - self.pool.idle_since(connection) > UNPROVED
@@ -130,10 +132,12 @@ class Sessions:
                 if isinstance(error, AttributeError) and not connection.is_closed():
                     raise
                 clean, found = self._judge(connection, error, seconds=seconds, since=since)
-                # Refused because of the session, before anything was done: done once more, except for a user's code.
-                if is_last or not is_of_session(error):
+                # Refused because of the session, before anything was done: done once more, except for a user's code. So is
+                # what was rolled back for the locks of others.
+                deadlocks += is_deadlock(error)
+                if is_last or not (is_of_session(error) or (is_deadlock(error) and deadlocks <= MOST_DEADLOCKS)):
                     raise found from error
-                is_last = True
+                is_last = is_of_session(error)
             else:
                 self.pool.note(answered=True)
                 if self.times is not None and not endless:

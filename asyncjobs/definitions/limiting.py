@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 MOST_RUNNING: Final = 1_000_000
 MOST_STARTS: Final = 1_000_000
+MOST_TOGETHER: Final = 50
+"""Limits and rates of one job."""
 
 
 class Limit:
@@ -107,6 +109,10 @@ def _several(value: Any, name: str, kind: type[T], such_as: str) -> tuple[T, ...
     given = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(isinstance(each, kind) for each in given):
         raise InvalidOption(f"{name}={shown(value)} is not allowed: give {name}={such_as}, or a list of such")
+    if len(given) > MOST_TOGETHER:
+        raise InvalidOption(
+            f"{name}= has {len(given)} of them: a job has at most {MOST_TOGETHER} limits and rates together"
+        )
     if len({(each.key, each.by) for each in given}) < len(given):
         raise InvalidOption(f"{name}={shown(value)}: two of them have the same key and by=: leave one out")
     return given

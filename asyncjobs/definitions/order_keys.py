@@ -13,6 +13,8 @@ from asyncjobs.exceptions import AsyncJobsError, InvalidDefinition, InvalidOptio
 MOST_NAME: Final = 185
 """Characters of a name: of a key of 256, which ends in a SHA-256 when it is long, a name is all of the beginning."""
 
+_OF_RATES: Final = "rate:"
+
 By: TypeAlias = tuple[str, ...] | Callable[[Any], Any]
 """Names of arguments, or a callable that returns the key of a job; () is the whole kind."""
 
@@ -46,6 +48,10 @@ def checked_key(value: Any, what: str) -> str | None:
         return None
     if not isinstance(value, str) or not names.is_kind(value):
         raise InvalidOption(f"{what}: key={shown(value)} is no key: use {names.KIND_RULE}, such as 'stripe'")
+    if value.startswith(_OF_RATES):
+        raise InvalidOption(
+            f"{what}: key={shown(value)} is no key: keys of rates are stored with {_OF_RATES!r} before them; leave that out"
+        )
     return value
 
 
@@ -71,9 +77,6 @@ def name_of(kind: str, by: By) -> str:
     elif by:
         base += f"({','.join(by)})"
     return base if len(base) <= MOST_NAME else f"{base[: MOST_NAME - 65]}~{hashlib.sha256(base.encode()).hexdigest()}"
-
-
-_OF_RATES = "rate:"
 
 
 def rate_name_of(name: str) -> str:

@@ -6,10 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from asyncjobs.checks.texts import shown
-from asyncjobs.definitions.limiting import RateLimit
+from asyncjobs.definitions.limiting import MOST_TOGETHER, RateLimit
 from asyncjobs.definitions.order_keys import By, name_of, rate_name_of
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.values import codec
+from asyncjobs.values.canonical import canonical
 from asyncjobs.values.previous import previous_in
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ def limit_keys_of(job: Job[Any]) -> list[LimitKey]:
         rule = _rule(job._definition, each)
         key = _key_of(job, rule["name"], each.by)
         found[key] = {**_both(found.get(key), rule), "key": key}
+    if len(found) > MOST_TOGETHER:
+        raise InvalidOption(
+            f"{job.kind} has {len(found)} limits and rates: a job has at most {MOST_TOGETHER}, of concurrency= and "
+            "rate_limit= together"
+        )
     return sorted(found.values(), key=lambda one: (one["key"] == one["name"], one["key"]))
 
 
@@ -143,15 +149,15 @@ def _key_of(job: Job[Any], name: str, by: By) -> str:
                 "job runs: name other arguments"
             )
         stored = codec.loads(job._stored_arguments())
-        values = [stored.get(each) for each in by]
+        values = [canonical(stored.get(each), job._values.get(each)) for each in by]
         value = values[0] if len(values) == 1 else values
     else:
         value = by(job)
     try:
-        text = f"{name} {codec.dumps(value)}"
-    except TypeError as error:
+        text = f"{name} {codec.dumps(value if isinstance(by, tuple) else canonical(value, value))}"
+    except (TypeError, ValueError) as error:
         raise InvalidOption(
-            f"{job.kind}: by= returned {shown(value)}: return text, numbers, or a list of them"
+            f"{job.kind}: by= returned {shown(value)}: return text, finite numbers, or a list of them"
         ) from error
     if len(text) <= MOST_KEY:
         return text

@@ -20,6 +20,7 @@ from asyncjobs.performing.lifecycle import Lifecycle
 from asyncjobs.performing.memory_recorder import MemoryRecorder
 from asyncjobs.records.claimed import Claimed
 from asyncjobs.values import codec
+from asyncjobs.values.previous import check_known
 
 if TYPE_CHECKING:
     from asyncjobs.performing.attempt import CancelReason
@@ -110,6 +111,7 @@ class _Nested(Attempt):
 async def perform_now(job: JobValue) -> Any:
     """Run a job in the calling task; see `Job.perform_now`."""
     definition = job._definition
+    check_known(job)
     recorder = MemoryRecorder()
     lifecycle = Lifecycle(
         middleware=open_clients.middleware(),

@@ -27,8 +27,8 @@ async def wait_for_token(stepper: Stepper, name: str, take: Callable[[], Awaitab
     progress, begins = stepper.log.progress, f"{name[:180]} "
     number, slept = stepper.tokens.get(name, (0, 0))
     number += 1
-    # Code outside of steps runs again from its beginning, and its calls with it. Each takes a token but the first, which has the
-    # one for which the run before has slept.
+    # Code outside of steps runs again from its beginning, and its calls with it. Each takes a token but the first, which has
+    # the one for which the run before has slept.
     while (record := progress.next_record) is not None and record.name.startswith(begins):
         await stepper.waits.wait(record.name, event=None, seconds=0)
         slept = max(slept, int(record.name[len(begins) :]))
@@ -37,8 +37,8 @@ async def wait_for_token(stepper: Stepper, name: str, take: Callable[[], Awaitab
             return
     stepper.tokens[name] = number, slept
     seconds = await take()
-    # Once for each call, else the run would never come to the next one; and while records remain that the code has not come to,
-    # a new step would be out of order.
+    # Once for each call, else the run would never come to the next one; and while records remain that the code has not come
+    # to, a new step would be out of order.
     if seconds > SHORT and number > slept and progress.is_at_end:
         await stepper.waits.wait(f"{begins}{number}", event=None, seconds=seconds)
     elif seconds > 0:

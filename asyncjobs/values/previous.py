@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final, NoReturn, Protocol
 
+from asyncjobs.exceptions import InvalidOption
+
 
 class _Previous:
     """The type of `chain.previous`."""
@@ -88,3 +90,16 @@ def previous_in(job: Any) -> list[str]:
     """Return the names of a job's arguments that are `chain.previous`."""
     values = job._values
     return sorted(values.names) if isinstance(values, Pending) else []
+
+
+def check_known(job: Any) -> None:
+    """Refuse a job with arguments that are `chain.previous`, where no job comes before it.
+
+    Raises:
+        InvalidOption: It has such arguments.
+    """
+    if names := previous_in(job):
+        raise InvalidOption(
+            f"{job.kind}: {', '.join(names)} is chain.previous, and nothing comes before this job: enqueue it in a chain, "
+            "as in chain(fetch(1), resize(chain.previous))"
+        )

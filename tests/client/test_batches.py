@@ -123,6 +123,19 @@ class TestItsEnd:
         await settled(connection, batch)
         assert called() == {"success": 1, "finish": 1}
 
+    @pytest.mark.parametrize(("conflict", "how"), [("skip", "duplicate"), ("replace", "replaced")])
+    async def test_of_jobs_that_made_no_rows_it_is_over_at_once(
+        self, jobs: AsyncJobs, connection: asyncpg.Connection, conflict: Any, how: str
+    ) -> None:
+        unique = Unique(on_conflict=conflict)
+        waiting = await note("a").set(unique=unique, wait=60).enqueue()
+        made = note("b").set(unique=unique, wait=60)
+        batch = await with_callbacks().add(made).enqueue()
+        assert (made.disposition, made.id) == (how, waiting.id)
+        assert (await batch.status()).over
+        await settled(connection, batch)
+        assert called() == {"success": 1, "finish": 1}
+
     async def test_without_a_worker_an_empty_one_is_over_and_others_are_not(self, client: AsyncJobs) -> None:
         assert (await Batch().enqueue()).id and (await (await Batch().enqueue()).status()).over
         batch = await Batch().add(note("a")).enqueue()

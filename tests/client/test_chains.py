@@ -362,3 +362,8 @@ async def test_a_waiting_job_says_what_it_waits_for(jobs: AsyncJobs, connection:
     assert (await jobs.why(third)).startswith(
         f"waits for the job 2 before it in its chain, order.note {first.id}, which has failed"
     )
+
+
+async def test_what_stands_for_a_result_is_not_performed_here(client: AsyncJobs) -> None:
+    with pytest.raises(InvalidOption, match="is chain.previous, and nothing comes before this job"):
+        await number(chain.previous).perform_now()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +26,7 @@ from asyncjobs import (
     Limit,
     NotUnique,
     Unique,
+    chain,
     enqueue_all,
     job,
 )
@@ -464,3 +470,65 @@ class TestWindow:
         await first.cancel()
         second = await newest(24, "second").set(unique=replacing).enqueue()
         assert (second.disposition, second.id) == ("duplicate", first.id)
+
+
+@job(kind="unique.valued", unique=Unique(by=("value",)))
+async def valued(value: Any) -> None: ...
+
+
+@job(kind="unique.dated", unique=Unique(by=("at", "amount", "names")))
+async def dated(at: datetime, amount: Decimal, names: set[str]) -> None: ...
+
+
+@job(kind="unique.called", unique=Unique(by=lambda made: made.arguments["value"]))
+async def called(value: float) -> None: ...
+
+
+async def test_equal_values_have_one_key(client: AsyncJobs) -> None:
+    pairs = [
+        (valued({"a": 1, "b": {"c": 1, "d": 2}}), valued({"b": {"d": 2, "c": 1}, "a": 1})),
+        (valued(0.0), valued(-0.0)),
+        (
+            dated(datetime(2026, 1, 1, 12, tzinfo=UTC), Decimal("1.0"), {"a", "b"}),
+            dated(datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1))), Decimal("1.00"), {"b", "a"}),
+        ),
+    ]
+    for one, other in pairs:
+        await one.enqueue()
+        assert (await other.enqueue()).disposition == "duplicate"
+    for other in (valued([1, 2]), valued([2, 1]), valued("1"), valued(1)):
+        assert (await other.enqueue()).disposition == "enqueued"
+
+
+def test_the_key_of_a_set_is_the_same_in_every_process() -> None:
+    code = (
+        "from asyncjobs import Unique, job\nfrom asyncjobs.jobs.ordering import unique_key_of\n"
+        "@job(kind='k', unique=Unique(by=('names',)))\nasync def k(names: set[str]): ...\n"
+        "print(unique_key_of(k(set('abcdefgh')))['key'])"
+    )
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert keys == {b'k(names) ["a","b","c","d","e","f","g","h"]\n'}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+async def test_a_number_that_is_not_finite_is_no_key(client: AsyncJobs, value: float) -> None:
+    made = called(1.0)
+    made._values["value"] = value
+    with pytest.raises(InvalidOption, match=r"by= returned (nan|inf): return text, finite numbers"):
+        await made.enqueue()
+
+
+async def test_a_chain_with_one_key_twice_says_so(client: AsyncJobs) -> None:
+    with pytest.raises(NotUnique, match="it is of this chain, too: leave one out; a chain is stored as a whole"):
+        await chain(once(1), once(1)).enqueue()
+
+
+async def test_a_chain_whose_key_another_job_has_waits_for_that(client: AsyncJobs) -> None:
+    await once(1).enqueue()
+    with pytest.raises(NotUnique, match="enqueue the chain when that one has ended; a chain is stored as a whole"):
+        await chain(once(1)).enqueue()

@@ -105,6 +105,24 @@ class TestASessionAtFault:
         assert (len(calls), sessions.pool.statistics) == (1, (0, 0))
 
 
+async def test_what_a_deadlock_has_rolled_back_is_done_again(make: Make) -> None:
+    sessions, both, tries = make(2), asyncio.Barrier(2), [0, 0]
+
+    async def lock(n: int) -> None:
+        async def in_turn(connection: asyncpg.Connection) -> None:
+            tries[n] += 1
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", n)
+                if tries[n] == 1:
+                    await both.wait()
+                await connection.execute("select pg_advisory_xact_lock($1)", 1 - n)
+
+        await sessions.run(in_turn)
+
+    await asyncio.gather(lock(0), lock(1))
+    assert sorted(tries) == [1, 2]
+
+
 class TestAnIsolatedStepOnSuchASession:
     @pytest.fixture
     async def isolated(self, database_url: str) -> AsyncIterator[Sessions]:
