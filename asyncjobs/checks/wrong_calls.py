@@ -164,8 +164,8 @@ def _said(
     }
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
     if not takes_any and (strange := next((name for name in kwargs if name not in known), None)) is not None:
-        offered = sorted(known) if keywords.ours(strange, known) or not by_name else by_name
-        return keywords.unknown(where, strange, offered)
+        is_meant = keywords.ours(strange, known) and not keywords.ours(strange, by_name)
+        return keywords.unknown(where, strange, sorted(known) if is_meant or not by_name else by_name)
     if remedy:
         return f"{where}: {remedy}"
     if by_name and len(args) > len([each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]):
