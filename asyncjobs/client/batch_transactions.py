@@ -25,6 +25,9 @@ SMALL = 500
 class Target(Protocol):
     """The transaction in which a batch is stored."""
 
+    is_shared: bool
+    """Whether the caller's code uses its connection, too: no statement may be under way while that runs."""
+
     async def begin(self, new: Sequence[NewBatch]) -> bool:
         """Store the rows of batches; return False when they exist already."""
 
@@ -50,6 +53,8 @@ class OwnTransaction:
         by_tables: Whether this role may write the tables.
         endless: Whether the use of the connection has no deadline, so that each statement gets one.
     """
+
+    is_shared = False
 
     def __init__(self, connection: Connection, sessions: Sessions, *, by_tables: bool, endless: bool) -> None:
         self._connection = connection
@@ -124,6 +129,8 @@ class OwnTransaction:
 
 class CallersTransaction(OnConnection):
     """The transaction that a caller's connection is in."""
+
+    is_shared = True
 
     def __init__(self, connection: Any, url: str) -> None:
         super().__init__(connection)

@@ -255,7 +255,7 @@ class _Storing:
             await self._send(chunk, batch, target)
 
     async def _send(self, chunk: Sequence[Job[Any]], batch: Draft, target: Target) -> None:
-        """Insert a chunk in the background, while the next is made; with hooks, wait for it."""
+        """Insert a chunk in the background, while the next is made; with hooks or on a caller's connection, wait for it."""
         if any(self._layers.around(job._definition).on_enqueue for job in chunk):
             await self._settle()
             await inside_hooks(
@@ -264,7 +264,11 @@ class _Storing:
             return
         rows = [*map(row_of, chunk)]
         await self._settle()
-        self._under_way = asyncio.ensure_future(self._insert(chunk, rows, batch, target))
+        inserting = self._insert(chunk, rows, batch, target)
+        if target.is_shared:  # the iterable may read rows from the same connection
+            await inserting
+        else:
+            self._under_way = asyncio.ensure_future(inserting)
 
     async def _insert(self, jobs: Sequence[Job[Any]], rows: Sequence[NewJob], batch: Draft, target: Target) -> None:
         if self._depths is not None:

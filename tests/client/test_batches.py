@@ -364,6 +364,20 @@ class TestStoring:
             assert tuple(await connection.fetchrow(EVERYTHING)) == (2, 2)
         mine.terminate()
 
+    async def test_its_jobs_may_be_made_of_rows_that_the_caller_s_connection_reads(
+        self, client: AsyncJobs, connection: asyncpg.Connection, url: str
+    ) -> None:
+        mine = await connect(url, is_lent=True)
+
+        async def read() -> AsyncIterator[Job[str]]:
+            async for row in mine.cursor("select generate_series(1, $1::integer)", 2 * CHUNK + 1, prefetch=500):
+                yield note(str(row[0]))
+
+        async with mine.transaction():
+            batch = await Batch().add_all(read()).enqueue(connection=mine)
+        await mine.close()
+        assert (await batch.status()).total == 2 * CHUNK + 1
+
     async def test_the_worker_that_serves_its_queue_is_told(self, jobs: AsyncJobs) -> None:
         assert (await (await Batch().add_all([*notes(500)]).enqueue()).result(timeout=10)).done == 500
 
