@@ -100,7 +100,7 @@ def _refuse_second(name: str, definition: Definition, other: Definition) -> None
     if other.is_over or not definition.source.is_run_again(other.source):
         return
     code, former = definition.function or definition.job_class, other.function or other.job_class
-    if (differs := difference(code, former)) is not None:
+    if (differs := difference(code, former, options=(definition.options, other.options))) is not None:
         raise InvalidDefinition(
             f"kind {name!r} is defined twice: by {other.source} and by {definition.source}, which differ in {differs!r}: "
             "the stored jobs of both would run one of them; give each a kind of its own with kind=…"

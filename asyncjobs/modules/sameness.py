@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from types import CellType, FunctionType
 from typing import Any
@@ -10,16 +11,22 @@ _CODE = (FunctionType, staticmethod, classmethod, property, functools.partial)
 _PLAIN = (str, int, float, bytes, tuple, frozenset, type(None))
 
 
-def difference(new: Any, old: Any) -> str | None:
-    """Return the name of a closed-over value that differs between two functions or classes; None: none does.
+def difference(new: Any, old: Any, *, options: tuple[Any, Any] | None = None) -> str | None:
+    """Return the name of a closed-over value or an option that differs between two functions or classes; None: none does.
 
     Values are the same when they are equal; functions and classes, when they have the same code and close over the same
     values. A name that is not bound yet counts as the same.
     """
     comparison = _Comparison()
+    # What is at module level closes over nothing, and may be an edited cell of a notebook.
+    if (
+        "<locals>" in new.__qualname__
+        and options is not None
+        and (differs := comparison.of_fields(*options)) is not None
+    ):
+        return differs
     if isinstance(new, FunctionType) and isinstance(old, FunctionType):
         return comparison.of_functions(new, old)
-    # A class at module level closes over nothing, and may be an edited cell of a notebook.
     return comparison.of_classes(new, old) if "<locals>" in new.__qualname__ else None
 
 
@@ -33,7 +40,15 @@ class _Comparison:
         if not _same_code(new, old):
             return new.__qualname__
         cells = zip(new.__code__.co_freevars, new.__closure__ or (), old.__closure__ or (), strict=False)
-        return next((name for name, one, other in cells if not self._same_cells(one, other)), None)
+        found = next((name for name, one, other in cells if not self._same_cells(one, other)), None)
+        if found is None and not self._same(_marks(new), _marks(old)):
+            return new.__qualname__
+        return found
+
+    def of_fields(self, new: Any, old: Any) -> str | None:
+        """Return the name of a field that differs between two instances of a dataclass."""
+        names = [each.name for each in dataclasses.fields(new)]
+        return next((name for name in names if not self._same(getattr(new, name), getattr(old, name))), None)
 
     def of_classes(self, new: type, old: type) -> str | None:
         for name, one in vars(new).items():
@@ -41,6 +56,9 @@ class _Comparison:
             is_told = isinstance(one, _CODE) or (isinstance(one, _PLAIN) and not name.startswith("_"))
             if is_told and not self._same(one, other):
                 return name
+        for one, other in zip(new.__bases__, old.__bases__, strict=False):
+            if "<locals>" in one.__qualname__ and not self._same(one, other):
+                return one.__qualname__
         return None
 
     def _same_cells(self, new: CellType, old: CellType) -> bool:
@@ -72,12 +90,25 @@ class _Comparison:
                 return len(new) == len(old) and all(map(self._same, new, old))
             case dict():
                 return new.keys() == old.keys() and all(self._same(new[key], old[key]) for key in new)
+        if dataclasses.is_dataclass(new) and hasattr(type(new), "__dataclass_fields__"):
+            return self.of_fields(new, old) is None
+        if type(new).__eq__ is object.__eq__ and (slots := _slots(type(new))):
+            return all(self._same(getattr(new, name, None), getattr(old, name, None)) for name in slots)
         if hasattr(new, "__wrapped__"):  # a cache, or another definition
             return self._same(new.__wrapped__, getattr(old, "__wrapped__", None))
         try:
             return bool(new == old)
         except Exception:  # arrays compare item by item
             return False
+
+
+def _marks(function: FunctionType) -> dict[str, Any]:
+    """Return what asyncjobs has noted in a function: the options of a step."""
+    return {name: value for name, value in vars(function).items() if name.startswith("__asyncjobs_")}
+
+
+def _slots(cls: type) -> list[str]:
+    return [name for base in cls.__mro__ for name in vars(base).get("__slots__", ()) if not name.startswith("__")]
 
 
 def _same_code(new: FunctionType, old: FunctionType) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import InvalidDefinition, Job, job
+from asyncjobs import InvalidDefinition, Job, Limit, Rate, Unique, job, step
 from asyncjobs.definitions import registry
 
 BODY = """\
@@ -251,6 +251,64 @@ def test_classes_that_one_line_makes_are_told_apart_by_what_they_close_over() ->
     for other in (lambda: make(3), lambda: make(2, offset=1)):
         with pytest.raises(InvalidDefinition, match="'again.Scale' is defined twice"):
             other()
+
+
+def by_base(store: str) -> Any:
+    class Base(Job[str], abstract=True):
+        async def perform(self) -> str:
+            return store
+
+    class Sync(Base, kind="again.by"): ...
+
+    return Sync
+
+
+def by_mix_in(store: str) -> Any:
+    class Mixed:
+        async def perform(self) -> str:
+            return store
+
+    class Sync(Mixed, Job[str], kind="again.by"): ...
+
+    return Sync
+
+
+def by_condition(store: str) -> Any:
+    class Sync(Job, kind="again.by"):
+        @step(when=lambda self: bool(store))
+        async def one(self) -> None: ...
+
+    return Sync
+
+
+def by_key(store: str) -> Any:
+    @job(kind="again.by", unique=Unique(by=lambda made: store))
+    async def sync() -> None: ...
+
+    return sync
+
+
+def by_queue(store: str) -> Any:
+    @job(kind="again.by", queue=lambda made: store)
+    async def sync() -> None: ...
+
+    return sync
+
+
+def by_option(store: str) -> Any:
+    @job(kind="again.by", timeout=len(store), concurrency=Limit(1, key="a"), rate_limit=Rate(1, per=1, key="b"))
+    async def sync() -> None: ...
+
+    return sync
+
+
+@pytest.mark.parametrize("make", [by_base, by_mix_in, by_condition, by_key, by_queue, by_option])
+def test_what_two_of_one_line_differ_in_may_be_a_base_a_condition_or_an_option(make: Callable[[str], Any]) -> None:
+    registry._definitions.pop("again.by", None)
+    make("north")
+    assert make("north")._definition is registry.find("again.by")
+    with pytest.raises(InvalidDefinition, match="'again.by' is defined twice: .*which differ in"):
+        make("south of it")
 
 
 async def test_a_reload_replaces_whatever_it_closes_over(write: Callable[[str, str], Path]) -> None:
