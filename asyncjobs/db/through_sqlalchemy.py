@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -44,10 +44,35 @@ async def wrapped(connection: Connection) -> AsyncIterator[Any]:
 @cache
 def _engine() -> Any:
     """Return the one engine for all: it holds no connection, and its first connect takes some milliseconds more."""
+    from sqlalchemy import event
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
     async def creator() -> Connection:
         return _given.get()
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
+
+    def invalidated(connection: Any, _record: Any, error: BaseException | None) -> None:
+        if error is None:  # by the user's code; else SQLAlchemy has seen that the link is broken
+            connection.driver_connection.is_closed_by_code = True
+
+    event.listen(engine.sync_engine, "invalidate", invalidated)
+    return engine
+
+
+@contextlib.contextmanager
+def noting_rollbacks(opened: Any) -> Iterator[list[bool]]:
+    """Yield a list that has an entry once the code inside the block has rolled back, not only to a savepoint of its own."""
+    from sqlalchemy import event
+
+    found: list[bool] = []
+
+    def rolled_back(_connection: Any) -> None:
+        found.append(True)
+
+    event.listen(opened.sync_connection, "rollback", rolled_back)
+    try:
+        yield found
+    finally:
+        event.remove(opened.sync_connection, "rollback", rolled_back)

@@ -15,7 +15,7 @@ from asyncjobs.db.connecting import Connection, connect
 from asyncjobs.db.errors import is_of_session, translating
 from asyncjobs.db.lent_connections import NOT_YOURS, RESET, UNLOCK, LentConnection, clean, lent, take_back
 from asyncjobs.db.sessions import Sessions
-from asyncjobs.db.through_sqlalchemy import wrapped
+from asyncjobs.db.through_sqlalchemy import noting_rollbacks, wrapped
 from asyncjobs.exceptions import DatabaseError, DatabaseUnavailable, InvalidStep
 from asyncjobs.tasks.shielding import shielded
 
@@ -172,6 +172,8 @@ class Transaction(Generic[T]):
                     self.error = await self._reason(connection, error, asyncio.get_running_loop().time() - begun)
 
     async def _perform(self, given: Any, connection: Connection, transaction: Any) -> T:
+        if self._through_sqlalchemy:
+            return await self._perform_through_sqlalchemy(given, connection)
         try:
             value = await self._body(given)
         finally:
@@ -179,8 +181,20 @@ class Transaction(Generic[T]):
                 take_back(given, connection, transaction)  # before the cleaning: no change may come after that
         if not connection.is_closed() and not connection.is_in_transaction():
             raise InvalidStep(_ENDED)
-        if self._through_sqlalchemy:
-            await given.commit()  # commits its savepoint alone
+        return value
+
+    async def _perform_through_sqlalchemy(self, given: Any, connection: Any) -> T:
+        sync_connection = given.sync_connection
+        try:
+            with noting_rollbacks(given) as rolled_back:
+                value = await self._body(given)
+        finally:
+            connection.is_closed_by_code = connection.is_closed_by_code or sync_connection.closed
+        if sync_connection.closed or connection.is_closed_by_code:
+            raise InvalidStep(NOT_YOURS)
+        if rolled_back or (not connection.is_closed() and not connection.is_in_transaction()):
+            raise InvalidStep(_ENDED)
+        await given.commit()  # commits its savepoint alone
         return value
 
     @contextlib.asynccontextmanager

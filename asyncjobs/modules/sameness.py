@@ -92,7 +92,7 @@ class _Comparison:
                 return new.keys() == old.keys() and all(self._same(new[key], old[key]) for key in new)
         if dataclasses.is_dataclass(new) and hasattr(type(new), "__dataclass_fields__"):
             return self.of_fields(new, old) is None
-        if type(new).__eq__ is object.__eq__ and (slots := _slots(type(new))):
+        if not _has_equality(type(new)) and (slots := _slots(type(new))):
             return all(self._same(getattr(new, name, None), getattr(old, name, None)) for name in slots)
         if hasattr(new, "__wrapped__"):  # a cache, or another definition
             return self._same(new.__wrapped__, getattr(old, "__wrapped__", None))
@@ -105,6 +105,10 @@ class _Comparison:
 def _marks(function: FunctionType) -> dict[str, Any]:
     """Return what asyncjobs has noted in a function: the options of a step."""
     return {name: value for name, value in vars(function).items() if name.startswith("__asyncjobs_")}
+
+
+def _has_equality(cls: type) -> bool:
+    return any("__eq__" in vars(base) for base in cls.__mro__[:-1])
 
 
 def _slots(cls: type) -> list[str]:

@@ -80,6 +80,8 @@ async def code(me: Any, how: str, connection: Any) -> str:
             await at_gate()
         case "ends its transaction":
             await connection.execute(text("commit") if isinstance(connection, AsyncConnection) else "commit")
+        case "close" | "invalidate" | "rollback":
+            await getattr(connection, how)()
         case "commits itself":
             await connection.commit()
             raise ValueError
@@ -122,6 +124,20 @@ class OnSqlalchemy(Job, kind="isolated.OnSqlalchemy"):
 
 
 BOTH = pytest.mark.parametrize("of", [OnAsyncpg, OnSqlalchemy], ids=["asyncpg", "SQLAlchemy"])
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("close", "ended by nobody"), ("invalidate", "ended by nobody"), ("rollback", "by COMMIT or ROLLBACK")],
+)
+async def test_that_ends_sqlalchemy_s_connection_or_transaction_fails_and_says_so(
+    jobs: AsyncJobs, connection: asyncpg.Connection, how: str, said: str
+) -> None:
+    made = await OnSqlalchemy(how=how).enqueue()
+    with pytest.raises(JobFailed, match=said) as failed:
+        await made.result(timeout=20)
+    assert failed.value.error_type.endswith(".InvalidStep") and ran == [how]
+    assert await inserted(connection) == []
 
 
 @BOTH
