@@ -221,6 +221,11 @@ class Attempt(Latch):
         return self.cancel_reason
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it has given back its slot; a task that it has left may go on."""
+        return self._ended
+
+    @property
     def is_over(self) -> bool:
         """Whether the run was told to end, even if its code goes on."""
         return self.ended_by is not None or self.cancel_reason is not None

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from asyncjobs.records.step_records import Record, StepState, Write
 from asyncjobs.steps.step_code import Code, Values
 from asyncjobs.steps.step_decorator import StepOptions
 from asyncjobs.tasks.shielding import shielded
+
+_MISSING = object()
 
 
 class StepTimeout(Exception):
@@ -114,7 +117,11 @@ class StepRun(NamedTuple):
         try:
             if self.takes.is_async:
                 return await self.call(**given)
-            value, raised = await shielded(_in_thread(partial(self.call, **given)))
+            context = copy_context()
+            value, raised = await shielded(_in_thread(partial(context.run, partial(self.call, **given))))
+            for variable, now in context.items():  # what the thread has set holds for the steps after it
+                if variable.get(_MISSING) is not now:
+                    variable.set(now)
             if raised is not None:
                 raise raised
             return await value if inspect.isawaitable(value) else value

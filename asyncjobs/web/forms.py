@@ -23,7 +23,9 @@ from asyncjobs.web.queries import FILTER, Given, filter_parameters, form, parame
 from asyncjobs.web.refusals import bad, missing
 
 _BACK = re.compile(
-    r"/(?:jobs|queues|failures|recurring|batches|workers|system)?(?:/[0-9a-f-]{36})?(?:\?[\w%&=+.~-]*)?", re.ASCII
+    r"/(?:jobs|queues|failures|recurring|batches|workers|system)?(?:/[0-9a-f-]{36})?"
+    r"(?:\?[\w%&=+.~:@!$'()*,;/?-]*)?",
+    re.ASCII,
 )
 _CHOICE = ("action", "id", *FILTER, "group", "back")
 ACTIONS = {
@@ -172,7 +174,10 @@ async def act_on_queue(actor: Actor, given: Given) -> int:
     queue, kind = given.queue(), given.kind()
     if (queue is None) == (kind is None):
         raise bad("which? give queue or kind")
-    if given.one_of("action", ("pause", "resume")) == "resume":
+    action = given.one_of("action", ("pause", "resume"))
+    if action is None:
+        raise bad("action must be pause or resume")
+    if action == "resume":
         return await actor.resume(queue, kind)
     return await actor.pause(queue, kind, reason=given.text("reason", 1_000) or "", until=given.text("until", 50))
 

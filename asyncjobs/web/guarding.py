@@ -61,10 +61,10 @@ async def admitted(request: Request, auth: Auth | None) -> str | Response:
         answer = await answer
     if isinstance(answer, Response):
         return answer
-    if not answer:
-        raise Refused(403, "Not allowed", "The application does not let you see its jobs.")
-    if isinstance(answer, str):
+    if isinstance(answer, str) and answer:
         return cut(written_out(answer), MOST_NAME)
+    if answer is not True:  # (False, "why"), an object of an error: what is not known to let him in does not
+        raise Refused(403, "Not allowed", "The application does not let you see its jobs.")
     return _address(request)
 
 
@@ -112,6 +112,13 @@ def _names_loopback(host: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
 
 
+def _server_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def check_origin(request: Request) -> None:
     """Refuse a form that another site has sent.
 
@@ -124,7 +131,7 @@ def check_origin(request: Request) -> None:
         same = site == "same-origin"
     else:
         host = request.headers.get("host")
-        same = origin is None or (host is not None and urlsplit(origin).netloc.lower() == host.lower())
+        same = origin is None or (host is not None and _server_of(origin) == host.lower())
     if not same:
         raise Refused(
             403,

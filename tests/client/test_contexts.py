@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import AsyncJobs, Job, after_perform, around_perform, before_perform, job
+from asyncjobs import AsyncJobs, Job, after_perform, around_perform, before_perform, job, step
 from asyncjobs.performing import context_variables, hook_calls
 
 request: ContextVar[str] = ContextVar("request", default="lost")
@@ -197,3 +197,25 @@ async def test_what_a_client_runs_beside_is_not_in_the_context_of_the_job_that_n
     request.set("of a job")
     await jobs._in_use().services.start(service(), name="test")
     assert started == ["lost"]
+
+
+class Stepping(Job[list[str]], kind="contexts.Stepping"):
+    @step
+    def by_thread(self) -> None:
+        request.set("of a thread")
+
+    @step
+    async def after(self) -> None:
+        seen.append(request.get())
+
+    async def perform(self) -> list[str]:
+        await self.run_steps()
+        await self.step("function", lambda: found.set("of a function") and None)
+        return [request.get(), found.get()]
+
+
+@RUN
+async def test_what_a_def_step_sets_is_set_after_it(jobs: AsyncJobs, run: Any) -> None:
+    assert await run(Stepping(), jobs) == ["of a thread", "of a function"]
+    assert seen == ["of a thread"]
+    assert request.get() == "lost"

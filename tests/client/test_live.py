@@ -150,8 +150,24 @@ async def wrong(how: str) -> None:
 JOBS: list[AsyncJobs] = []
 
 
+@job(kind="live.fan")
+async def fan(count: int) -> list[int]:
+    me, called = current_attempt(), list[int]()
+
+    async def one(n: int) -> None:
+        for _ in range(n % 7):
+            await asyncio.sleep(0)
+        called.append(n)
+        await me.send(n)
+
+    async with asyncio.TaskGroup() as group:
+        for n in range(count):
+            group.create_task(one(n))
+    return called
+
+
 @job(kind="live.left_behind")
-async def left_behind(gate: str) -> None:
+async def left_behind(gate: str, sends: bool) -> None:
     me = current_attempt()
 
     async def later() -> None:
@@ -163,7 +179,8 @@ async def left_behind(gate: str) -> None:
         Gate.all[gate].arrived.set()
 
     LEFT.append(asyncio.create_task(later()))
-    await me.send("in time")
+    if sends:
+        await me.send("in time")
 
 
 LEFT: list[asyncio.Task[None]] = []
@@ -318,14 +335,21 @@ class TestStreams:
             assert len(await items(jobs.stream(more))) == live_writer.MOST_UNWRITTEN * 3
         assert [item.n for item in await items(jobs.stream(made))] == [1, 2, 3, 4]
 
-    async def test_after_the_attempt_nothing_is_taken(self, jobs: AsyncJobs) -> None:
+    @pytest.mark.parametrize("count", [100, 3 * live_writer.MOST_UNWRITTEN])
+    async def test_items_of_many_tasks_stand_in_the_order_of_their_calls(self, jobs: AsyncJobs, count: int) -> None:
+        made = await fan(count).enqueue()
+        called = await made.result(timeout=PATIENCE)
+        assert [item.value for item in await items(jobs.stream(made))] == called
+
+    @pytest.mark.parametrize("sent", [True, False], ids=["the stream began", "nothing was sent"])
+    async def test_after_the_attempt_nothing_is_taken(self, jobs: AsyncJobs, sent: bool) -> None:
         gate = Gate("left")
-        made = await left_behind("left").enqueue()
+        made = await left_behind("left", sent).enqueue()
         await made
         gate.open.set()
         await gate.arrived.wait()
         assert isinstance(ENDS.pop(), NotRunning)
-        assert [item.value for item in await items(jobs.stream(made))] == ["in time"]
+        assert [item.value for item in await items(jobs.stream(made))] == ["in time"] * sent
 
     async def test_wrong_calls(self, jobs: AsyncJobs) -> None:
         JOBS[:] = [jobs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from urllib.parse import quote
 from uuid import uuid4
 
 import asyncpg
@@ -344,3 +345,20 @@ async def test_a_question_looks_at_so_many_jobs_however_few_match(
     text = await web.text("/confirm?action=cancel&state=ready&kind=web.other")
     assert "Cancel all that match? ready jobs of kind web.other" in text
     assert "None was among those that were looked at." in text
+
+
+async def test_a_filter_stands_in_the_address_as_browsers_write_it(web: Web) -> None:
+    page = "/jobs?state=failed&tag=tenant:7&kind=app.jobs/a;b,c@d!"
+    made = await fail().enqueue()
+    question = await web.get(f"/confirm?action=discard&id={made.id}&back={quote(page)}")
+    assert question.status_code == 200
+    assert (await web.get(f"/confirm?action=discard&id={made.id}&back=//elsewhere.example")).status_code == 400
+
+
+async def test_a_queue_is_neither_paused_nor_resumed_without_an_action(
+    working: Web, connection: asyncpg.Connection
+) -> None:
+    await double(1).enqueue()
+    answer = await working.submit("/queues", "/do/queue", queue="default")
+    assert (answer.status_code, "action must be pause or resume" in answer.text) == (400, True)
+    assert not await connection.fetch("select from asyncjobs.pause")

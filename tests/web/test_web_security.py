@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import asyncpg
 import httpx
@@ -73,6 +74,14 @@ async def test_auth_says_who_comes_in_from_anywhere(client: AsyncJobs, asks: str
     assert (await web.post("/do/jobs", data={})).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "answer", [None, False, "", 0, 5, (False, "not logged in"), {"error": "forbidden"}, b"x", object()]
+)
+async def test_an_auth_that_answers_anything_else_lets_nobody_in(client: AsyncJobs, answer: Any) -> None:
+    web = Web(client.dashboard(auth=lambda _request: answer), base="https://ops.example.com")
+    assert (await web.get("/jobs")).status_code == 403
+
+
 async def test_an_auth_that_fails_lets_nobody_in_and_says_nothing_of_its_error(
     client: AsyncJobs, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,7 +132,7 @@ async def test_pages_have_no_script_or_style_of_their_own_and_nothing_from_elsew
 @pytest.mark.parametrize(
     "headers",
     [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"sec-fetch-site": "none"},
-     {"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:9999"}],
+     {"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://["}, {"origin": "http://127.0.0.1:9999"}],
 )  # fmt: skip
 async def test_a_form_from_another_site_is_refused(web: Web, path: str, headers: dict[str, str]) -> None:
     answer = await web.post(path, data={"token": "x"}, headers=headers)

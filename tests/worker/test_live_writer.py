@@ -47,7 +47,7 @@ async def recorder_of_running_job(connection: asyncpg.Connection, writer: LiveWr
         uuid4(),
     )
     claimed = SimpleNamespace(id=job_id, fence=7, kind="k")
-    attempt: Any = SimpleNamespace(claimed=claimed, cancel_reason=None, shown=None)
+    attempt: Any = SimpleNamespace(claimed=claimed, cancel_reason=None, shown=None, has_ended=False)
     return writer.of(attempt)
 
 

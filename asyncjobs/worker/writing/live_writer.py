@@ -235,9 +235,11 @@ class LiveRecorder:
         self._size = 0
         self._last: int | None = None
         """The number of the last item; None: it is not known yet."""
-        self._beginning = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._in_line = 0
+        """Calls that wait: later ones must not overtake them."""
         self._error: Exception | None = None
-        self._ended = False
+        self._ended = attempt.has_ended
         self._settling = False
         self._moved: asyncio.Future[None] | None = None
         """Awaited by those that wait until something was written."""
@@ -295,19 +297,38 @@ class LiveRecorder:
     async def send(self, text: str) -> None:
         """Take an item; see `CurrentAttempt.send`."""
         self._check()
-        if self._last is None:
-            async with self._beginning:
+        if self._last is not None and not self._in_line and not self._is_full:
+            last = self._put(self._last + 1, text)
+        else:
+            last = await self._put_in_turn(text)
+        if last % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.unwritten) + len(self._under_way) >= MOST_UNWRITTEN or self._size >= MOST_BYTES
+
+    def _put(self, number: int, text: str) -> int:
+        self._last = number
+        self._size += len(text)
+        self.unwritten.append((number, text, time.monotonic()))
+        self._writer.add(self)
+        return number
+
+    async def _put_in_turn(self, text: str) -> int:
+        """Take an item when those of all earlier calls are taken; return its number."""
+        self._in_line += 1
+        try:
+            async with self._turn:
                 if self._last is None:
                     self._last = await self._begin()
-        while len(self.unwritten) + len(self._under_way) >= MOST_UNWRITTEN or self._size >= MOST_BYTES:
-            await self._wait()
-            self._check()
-        self._last += 1
-        self._size += len(text)
-        self.unwritten.append((self._last, text, time.monotonic()))
-        self._writer.add(self)
-        if self._last % YIELD_EVERY == 0:
-            await asyncio.sleep(0)
+                while self._is_full:
+                    await self._wait()
+                    self._check()
+                self._check()
+                return self._put(self._last + 1, text)
+        finally:
+            self._in_line -= 1
 
     def _check(self) -> None:
         if self._error is not None:
