@@ -8,6 +8,7 @@ import logging
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.checks.foreign_texts import brief, log, message_of
@@ -176,8 +177,8 @@ def _number(name: str, value: Any) -> float:
     Raises:
         ValueError: It is no finite number.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
+    if not isinstance(value, bool) and isinstance(value, (Real, Decimal)):
+        with contextlib.suppress(OverflowError, ValueError):
             number = float(value)
             if math.isfinite(number):
                 return number

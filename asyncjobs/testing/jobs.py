@@ -81,7 +81,9 @@ class Jobs(Asserting):
         return None
 
     async def travel(self, by: timedelta | None = None, /, **duration: float) -> int:
-        """Bring everything closer that is in the future: due times, sleeps and waits of steps, expiry. Nothing is run.
+        """Bring everything closer that is in the future. Nothing is run.
+
+        That is due times, sleeps and waits of steps, expiry, the windows of unique keys and the ends of pauses.
 
         ::
 
@@ -162,7 +164,9 @@ class Jobs(Asserting):
         end, until a run comes to no further place. Places are every suspension in any task of the job, with all that it
         awaits, and every checkpoint, before it is written and after it with the answer lost. ``"kill"`` is SIGKILL of a
         forked child when a wait has ended: its effect is there, and the job does not know. ``"cancel"`` cancels the job's
-        task, as a stopping worker does, where a wait begins and where it has ended. Waits for a time end at once.
+        task, as a stopping worker does, where a wait begins and where it has ended.
+
+        Durable sleeps end at once. `asyncio.sleep` takes its time, in each run: leave it out, or make it short, in the test.
 
         This job is not safe, and is caught: killed after the charge, it charges again::
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import uuid4
 
@@ -69,6 +71,11 @@ async def not_a_number() -> None:
 class NoText:
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+@job(kind="live.exact")
+async def exact() -> None:
+    current_attempt().progress(Decimal("1.5"), of=Fraction(7, 2))
 
 
 @job(kind="live.no_text")
@@ -475,6 +482,12 @@ class TestProgress:
         said = [record.getMessage() for record in caplog.records if "progress" in record.getMessage()]
         assert said == [f"live.nan {made.id}: its progress is left out: done=nan is no finite number"]
         assert (await made.status()).progress is None
+
+    async def test_a_number_may_be_exact(self, jobs: AsyncJobs) -> None:
+        made = await exact().enqueue()
+        await made
+        shown = (await made.status()).progress
+        assert (shown.done, shown.of) == (1.5, 3.5)
 
     async def test_a_note_without_a_text_fails_nothing(self, jobs: AsyncJobs, caplog: pytest.LogCaptureFixture) -> None:
         made = await no_text().enqueue()

@@ -17,7 +17,7 @@ from kit_jobs import (
     waits_for_later,
 )  # fmt: skip
 
-from asyncjobs import AssignmentNotSaved, InvalidOption, JobDiscarded, JobFailed, emit
+from asyncjobs import AssignmentNotSaved, InvalidOption, JobDiscarded, JobFailed, Unique, emit
 from asyncjobs.testing import Jobs, performing
 from tests.support.processes import PATIENCE
 
@@ -116,6 +116,20 @@ async def test_performing_one_job_raises_its_end_and_gives_none_when_it_has_none
     assert await jobs.perform(job) is None
     assert (await job.status()).state == "scheduled"
     assert await jobs.perform(job) == 1
+
+
+async def test_the_window_of_a_unique_key_and_a_pause_end_when_one_has_travelled_beyond_them(jobs: Jobs) -> None:
+    unique = Unique(window=60)
+    first = await send_welcome(1).set(unique=unique).enqueue()
+    await jobs.perform_enqueued()
+    await jobs.travel(seconds=59)
+    assert (await send_welcome(1).set(unique=unique).enqueue()).id == first.id
+    await jobs.travel(seconds=2)
+    assert (await send_welcome(1).set(unique=unique).enqueue()).disposition == "enqueued"
+    await jobs.pause(queue="mailers", until=60)
+    assert await jobs.perform_enqueued() == 0
+    await jobs.travel(minutes=2)
+    assert await jobs.perform_enqueued() == 1
 
 
 async def test_a_durable_sleep_ends_when_one_has_travelled_beyond_it(jobs: Jobs) -> None:

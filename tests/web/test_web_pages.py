@@ -15,6 +15,7 @@ from web_jobs import Gate, Import, Web, double, fail, failed_import, wait_at_gat
 
 from asyncjobs import AsyncJobs, Batch, chain
 from asyncjobs.db import looking, sql
+from asyncjobs.web.pages import batches
 from asyncjobs.worker.watching.waits import BOUNDS
 from tests.support.asking import until
 
@@ -143,6 +144,17 @@ async def test_a_job_is_found_by_the_beginning_of_its_id_that_pages_show_and_sev
     assert "No job and no batch" in await web.text("/jobs?id=0190b6d3")
     for given in ("0190b6d", "8b1f6a2c4e9g"):
         assert "at least 8 of 0-9 a-f" in await web.text(f"/jobs?id={given}", 400)
+
+
+async def test_of_a_batch_that_is_not_counted_to_its_end_no_share_is_shown(
+    web: Web, client: AsyncJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COUNTED_IN_LIST", "COUNTED"):
+        monkeypatch.setattr(batches, name, 2)
+    batch = await Batch("large").add(*(double(n) for n in range(4))).enqueue()
+    for page in ("/batches", f"/batches/{batch.id}"):
+        text = await web.text(page)
+        assert "more than 2" in text and " of 3" not in text
 
 
 async def test_a_batch_is_found_by_the_beginning_of_its_id(web: Web, client: AsyncJobs) -> None:

@@ -1,8 +1,8 @@
--- Move due times closer: of jobs, sleeps, time limits of waits, expiry.
+-- Move due times closer: of jobs, sleeps, time limits of waits, expiry; the ends of windows of unique keys, and of pauses.
 -- $1 seconds  $2 whether to move them just to now, whatever $1 is, and no expiry
 -- $3 the job; null: all
 -- Rows: one; how many live jobs were moved, and how many notices went out.
--- Locks: the live rows, then their steps.
+-- Locks: the live rows, their steps, the windows and the pauses.
 with moved as (
   update asyncjobs.job
   set run_at = case when $2::boolean then least(run_at, clock_timestamp())
@@ -16,6 +16,11 @@ with moved as (
   set wakes_at = case when $2::boolean then least(wakes_at, clock_timestamp())
                       else wakes_at - make_interval(secs => $1::float8) end
   from moved where step.job = moved.id and step.wakes_at is not null
+), windows as (
+  update asyncjobs.unique_window set until = until - make_interval(secs => $1::float8) where not $2::boolean and $3::uuid is null
+), pauses as (
+  update asyncjobs.pause set until = until - make_interval(secs => $1::float8)
+  where not $2::boolean and $3::uuid is null and until is not null
 ), told as (
   select pg_notify('asyncjobs_due', '') from moved limit 1
 )

@@ -26,7 +26,7 @@ async def read(dashboard: Dashboard, request: Request) -> dict[str, Any]:
         lambda connection: looking.list_batches(connection, before=before, limit=PAGE + 1, counted=COUNTED_IN_LIST)
     )
     return {
-        "batches": [_values(each) for each in found[:PAGE]],
+        "batches": [_values(each, COUNTED_IN_LIST) for each in found[:PAGE]],
         "next": found[PAGE - 1].id if len(found) > PAGE else None,
     }
 
@@ -43,16 +43,18 @@ async def read_one(dashboard: Dashboard, request: Request) -> dict[str, Any]:
     )
     jobs = await dashboard.read(lambda connection: looking.list_batch_jobs(connection, batch, PAGE))
     return {
-        "batch": _values(found[0]),
+        "batch": _values(found[0], COUNTED),
         "jobs": [{**job._asdict(), "state": state_name(job.state)} for job in jobs],
-        "parts": [_values(each) for each in parts],
+        "parts": [_values(each, COUNTED_IN_LIST) for each in parts],
     }
 
 
-def _values(batch: BatchRow) -> dict[str, Any]:
+def _values(batch: BatchRow, counted: int) -> dict[str, Any]:
+    """Return what is shown of a batch; if it is `cut`, its numbers are those of some of its jobs, and no share is shown."""
     total = sum(batch.by_state.values())
     return {
         **batch._asdict(),
+        "counted": counted,
         "total": total,
         "done": sum(batch.by_state.get(state, 0) for state in FINAL),
     }
