@@ -120,6 +120,7 @@ def discard_on(*errors: type[BaseException], report: bool = False) -> Declaratio
     return Declaration("discard_on", DiscardOn(errors=_checked_errors("discard_on", errors), report=report))
 
 
+@answered(InvalidDefinition, "it takes errors, and decorates the method that handles them: `@rescue_from(ValueError)`")
 def rescue_from(*errors: type[BaseException]) -> Callable[[F], F]:
     """Call this method `(self, error)` after one of `errors`; when it returns, the job has succeeded with None.
 

@@ -236,6 +236,7 @@ class Batch:
 
     # Actions
 
+    @answered(remedy="give the connection by name: `enqueue(connection=…)`")
     async def enqueue(self, *, connection: Any = None) -> Self:
         """Store the batch, its parts and all their jobs; return it. Durable once this returns, or not there at all.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 from uuid import UUID
 
 from asyncjobs.checks import limits
+from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.definitions.given_jobs import check_new
 from asyncjobs.exceptions import InvalidOption, NotEnqueued
 from asyncjobs.performing import open_clients
@@ -51,6 +52,7 @@ class Chain(Generic[T]):
         """The ids of the jobs, in their order."""
         return [job.id for job in self.jobs]
 
+    @answered(remedy="give the connection by name: `enqueue(connection=…)`")
     async def enqueue(self, *, connection: Any = None) -> Self:
         """Store all jobs; return the chain. Durable once this returns, or not there at all.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
+from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.jobs.job import Job
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.calls import ENQUEUE_ALL
 
 
+@answered(remedy="give all of them as one iterable, as in `enqueue_all([one, two])`")
 async def enqueue_all(jobs: Iterable[Job[Any]] | AsyncIterable[Job[Any]]) -> int:
     """Insert many jobs, one statement a chunk, and return how many rows were made.
 

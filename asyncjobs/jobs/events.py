@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncjobs.checks.texts import is_storable, shown
+from asyncjobs.checks.wrong_calls import answered
 from asyncjobs.exceptions import InvalidOption
 from asyncjobs.performing import open_clients
 from asyncjobs.performing.calls import EMIT
@@ -17,6 +18,7 @@ MOST = 200
 _payloads = ValueCodec("emit", Any, "payload", annotatable=False)
 
 
+@answered(remedy='the name comes first, the rest goes by name: `emit("paid", key=7, payload=…)`')
 async def emit(name: str, *, key: Any = None, payload: Any = None, connection: Any = None) -> int:
     """Emit an event: every job that waits for it goes on with `payload`; when none does, it is kept for the first that will.
 
@@ -40,6 +42,7 @@ async def emit(name: str, *, key: Any = None, payload: Any = None, connection: A
     return await open_clients.current(EMIT).emit(*event, connection=connection)
 
 
+@answered(remedy='the name comes first, the rest goes by name: `emit_from_thread("paid", key=7, payload=…)`')
 def emit_from_thread(name: str, *, key: Any = None, payload: Any = None) -> int:
     """Emit an event from a thread without an event loop: `emit`, on the loop of the client opened last.
 

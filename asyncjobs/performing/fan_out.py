@@ -70,7 +70,7 @@ class FanOut:
 
     def __init__(self, jobs: Sequence[JobValue], *, detached: bool) -> None:
         for job in jobs:
-            if isinstance(job, type) or not hasattr(job, "_sent"):
+            if not isinstance(job, JobValue):
                 raise InvalidOption(
                     f"run: {type(job).__name__} is no job: give the jobs one by one, `run(name, *jobs)`"
                 )

@@ -15,6 +15,7 @@ import pytest
 from asyncjobs import (
     AsyncJobs,
     AsyncJobsError,
+    Batch,
     Cursor,
     InvalidCall,
     InvalidDefinition,
@@ -29,11 +30,15 @@ from asyncjobs import (
     chain,
     current_job,
     discard_on,
+    emit,
+    enqueue_all,
     job,
+    rescue_from,
     retry_on,
     step,
 )
 from asyncjobs.client.recurring import Recurring
+from asyncjobs.performing.fan_out import FanOut
 
 
 class Cloud(Job):
@@ -204,6 +209,12 @@ def test_a_method_of_a_job_can_be_called_on_its_class_with_the_job() -> None:
         ),
         (lambda: AsyncJobs().resume("mailers"), InvalidCall, r"resume\(\): say what by name"),
         (lambda: AsyncJobs().enqueue_all(hello("a"), hello("b")), InvalidCall, r"give all of them as one iterable"),
+        (lambda: enqueue_all(hello("a"), hello("b")), InvalidCall, r"give all of them as one iterable"),
+        (lambda: emit("paid", 7), InvalidCall, r"the name comes first, the rest goes by name"),
+        (lambda: chain(hello("a")).enqueue(object()), InvalidCall, r"give the connection by name"),
+        (lambda: Batch().enqueue(object()), InvalidCall, r"give the connection by name"),
+        (lambda: rescue_from(ValueError, with_="x"), InvalidDefinition, r"has no option 'with_'"),
+        (lambda: FanOut([chain(hello("a"))], detached=False), InvalidOption, r"run: Chain is no job"),
         (lambda: Recurring(None).add("x", hello, "@daily"), InvalidCall, r"add\(\): the name and the job come first"),
         (lambda: Recurring(None).add("x", hello, cron="@daily"), InvalidCall, r"write schedule=…"),
         (lambda: Recurring(None).pause(), InvalidCall, r'pause\(\): give its name, as in `pause\("report"\)'),
