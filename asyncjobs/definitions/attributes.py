@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, overload
+
+from pydantic.fields import FieldInfo
 
 from asyncjobs.checks.signatures import check_takes
 from asyncjobs.checks.texts import shown
@@ -74,11 +77,13 @@ def attribute(
         init: Always False: tells type checkers that the field is no argument.
 
     Raises:
-        InvalidDefinition: Neither or both of `default` and `default_factory`, a factory that needs arguments or cannot be
-            called, or `init` is true.
+        InvalidDefinition: Neither or both of `default` and `default_factory`, a `Field` in place of a value, a factory that
+            needs arguments or cannot be called, or `init` is true.
     """
     if (default is _MISSING) == (default_factory is None):
         raise InvalidDefinition("attribute() takes default= or default_factory=, one of them")
+    if isinstance(default, FieldInfo | dataclasses.Field):
+        raise InvalidDefinition("attribute(default=Field(…)): give the value itself, as in `attribute(default=5)`")
     if init:
         raise InvalidDefinition("attribute(init=True): an attribute is no argument; annotate a plain field instead")
     if default_factory is not None:

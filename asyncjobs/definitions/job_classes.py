@@ -40,6 +40,11 @@ def make_definition(cls: type[Any], root: type[Any], given: Mapping[str, Any]) -
     options = cls._options = Options.of(name, given, parent=cls._options)
     if cls.__dict__.get("_is_function_job"):
         return  # it has nothing of its own
+    for never in ("__post_init__", "model_post_init"):
+        if never in vars(cls):
+            raise InvalidDefinition(
+                f"{name}.{never} would never be called: a job is made of its arguments alone; do in perform() what it did"
+            )
     refuse_dropped(name, given.get("dropped") or (), names_of_fields(cls, root))
     refuse_on_methods(cls, name)
     check_hooks(cls, name, root)

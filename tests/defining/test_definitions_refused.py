@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
 
+import pydantic
 import pytest
 
 from asyncjobs import (
@@ -16,6 +18,7 @@ from asyncjobs import (
     after_perform,
     around_enqueue,
     around_perform,
+    attribute,
     before_enqueue,
     before_perform,
     job,
@@ -321,3 +324,15 @@ class TestFunctionsThatAreCalled:
 
             @step(when="is_wanted")
             async def a(self) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["__post_init__", "model_post_init"])
+def test_a_method_that_would_never_be_called(name: str) -> None:
+    with pytest.raises(InvalidDefinition, match=f"{name} would never be called: a job is made of its arguments alone"):
+        type("PostInit", (Job,), {name: lambda self: None, "perform": performs}, kind="refused.PostInit")
+
+
+@pytest.mark.parametrize("default", [pydantic.Field(5), dataclasses.field(default=5)])
+def test_an_attribute_with_a_field_in_place_of_its_value(default: Any) -> None:
+    with pytest.raises(InvalidDefinition, match=r"give the value itself, as in `attribute\(default=5\)`"):
+        attribute(default=default)
