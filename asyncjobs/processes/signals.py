@@ -135,9 +135,10 @@ class Signals:
         self._level = level
         grace = self._shutdown_timeout if level == STOP else 0.0
         self._limit(time.monotonic() + grace + self._margin, 0, "stopping took too long")
-        self._on_level(level)
         what = "cancelling what runs" if level == STOP_NOW else f"jobs may finish within {self._shutdown_timeout:g} s"
+        # First: an idle worker stops within 20 ms, and its process with it, before a thread has come to write this.
         _bounded(lambda: logger.info("%s: %s", why, what))
+        self._on_level(level)
 
     def _limit(self, deadline: float, code: int, why: str) -> None:
         if self._deadline is None or deadline < self._deadline:
