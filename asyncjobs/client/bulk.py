@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from functools import partial
 from typing import Any
 
+from asyncjobs.client import one_at_a_time
 from asyncjobs.client.enqueueing import is_of_one_row
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
 from asyncjobs.client.queue_depths import Depths
@@ -102,9 +103,13 @@ class Bulk:
         known = [job for job in rows if job._sent] if len(fresh) < len(rows) else []
         for job in fresh:
             job._sent, job._client = True, self._client  # before the statement: from now on the row may exist
+            one_at_a_time.begin(job)
         if fresh:
             insert = self._insert if self._depths is None else partial(self._insert_if_room, self._depths)
             self._under_way = self._services.start(insert(fresh), name="enqueue_all")
+            self._under_way.add_done_callback(
+                lambda _: one_at_a_time.end(fresh)
+            )  # also if it is cancelled before it begins
         for job in known:
             self._made += await self._enqueue_one(job)
 
@@ -189,6 +194,7 @@ class Bulk:
     async def _insert_singly(self, fresh: dict[Job[Any], NewJob]) -> int | Exception:
         """Insert row by row: one row exists already, sent by another call for the same job."""
         made = 0
+        one_at_a_time.end(fresh)
         try:
             for job in fresh:
                 made += await self._enqueue_one(job)

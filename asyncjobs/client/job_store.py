@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from asyncjobs.client import one_at_a_time
 from asyncjobs.client.connections import enqueue_on, enqueue_ordered_on
 from asyncjobs.client.enqueueing import Enqueuer
 from asyncjobs.client.job_rows import check_job, mark_enqueued, mark_stored, row_of
@@ -81,9 +82,12 @@ class JobStore:
             depths.give_back(row.queue, taken)
 
     async def _send(self, job: Job[Any], row: NewJob, connection: Any) -> bool:
+        if job._sent:
+            await one_at_a_time.earlier(job)
         first = not job._sent
         # From now on the row may exist, whatever happens to this call: the next call must look before it inserts.
         job._sent, job._client = True, self._client
+        one_at_a_time.begin(job)
         made = True
         try:
             if row.order is not None or (connection is not None and row.is_labelled):
@@ -99,6 +103,8 @@ class JobStore:
         except BaseException:
             job._sent = not first
             raise
+        finally:
+            one_at_a_time.end([job])
         mark_enqueued(job, row, made=made)
         return made
 

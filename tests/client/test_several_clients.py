@@ -10,6 +10,8 @@ import pytest
 from stopping import gates
 
 from asyncjobs import AsyncJobs, Batch, Job, chain, current_job, emit, job
+from asyncjobs.client.enqueueing import Enqueuer
+from asyncjobs.db.inserts import Inserts
 
 pytestmark = pytest.mark.usefixtures("gate")
 
@@ -106,3 +108,38 @@ async def test_a_job_of_a_client_that_is_closed_is_asked_about_by_the_open_one(d
         made = await quick().enqueue()
     async with AsyncJobs(database_url=database_url).running():
         assert await made.result(timeout=30) == 1
+
+
+@pytest.mark.parametrize("how", ["enqueue", "enqueue_all"])
+@pytest.mark.parametrize("then", ["enqueue", "enqueue_all"])
+async def test_a_call_for_a_job_whose_row_is_being_made_waits_for_that(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, how: str, then: str
+) -> None:
+    """It would overtake: its row might be gone before the first statement makes another."""
+    went, may_go, begun = list[str](), asyncio.Event(), asyncio.Event()
+
+    async def gated(original: Any, self: Any, *given: Any, **more: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            await may_go.wait()
+        went.append(original.__name__)
+        return await original(self, *given, **more)
+
+    for where, name in ((Enqueuer, "enqueue"), (Enqueuer, "enqueue_again"), (Inserts, "enqueue_many")):
+        original = getattr(where, name)
+        monkeypatch.setattr(
+            where, name, lambda self, *given, _original=original, **more: gated(_original, self, *given, **more)
+        )
+    async with AsyncJobs(database_url=database_url) as jobs:
+        made = quick()
+        calls = {"enqueue": lambda: jobs.enqueue(made), "enqueue_all": lambda: jobs.enqueue_all([made])}
+        first = asyncio.ensure_future(calls[how]())
+        await begun.wait()
+        second = asyncio.ensure_future(calls[then]())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert went == [] and not second.done()
+        may_go.set()
+        await asyncio.gather(first, second)
+        assert went[-1] == "enqueue_again" and len(went) == 2
+        assert await jobs.count(kind="several.quick", state="ready") == 1
