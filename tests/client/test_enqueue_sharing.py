@@ -164,23 +164,26 @@ async def test_enqueueing_again_what_is_still_in_flight_makes_one_row_and_harms_
     made = [double(number) for number in range(5)]
     callers = [asyncio.ensure_future(each.enqueue()) for each in made]
     await held.reached.wait()
+    callers[3].cancel()
+    await asyncio.wait([callers[3]])
     await made[3].enqueue()  # overtakes the shared statement, which then finds its id taken
     held.go.set()
-    await asyncio.gather(*callers)
+    await asyncio.gather(*callers[:3], callers[4])
     assert await live(connection) == 5
     assert {each.disposition for each in made} == {"enqueued"}
 
 
-async def test_a_lone_row_that_is_overtaken_by_itself_is_made_once(
+async def test_a_lone_row_that_is_enqueued_again_meanwhile_is_made_once(
     client: AsyncJobs, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch, "enqueue_one")
     made = double(1)
     first = asyncio.ensure_future(made.enqueue())
     await held.reached.wait()
-    await made.enqueue()
+    second = asyncio.ensure_future(made.enqueue())
+    await asyncio.sleep(0)
     held.go.set()
-    await first
+    await asyncio.gather(first, second)
     assert (await live(connection), made.disposition) == (1, "enqueued")
 
 
